@@ -1,0 +1,254 @@
+//! The resolved settings, one struct a TOML table.
+//!
+//! A file of its own because it is the reference of every option: the TOML keys are these field
+//! names, and `config show` prints exactly this.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// Everything that a run can be told.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the claims come from.
+    pub claims: Source,
+    /// Where the providers come from.
+    pub providers: Source,
+    /// Where the tables are.
+    pub warehouse: Warehouse,
+    /// The key.
+    pub privacy: Privacy,
+    /// When a run is refused.
+    pub quality: Quality,
+    /// The risk score.
+    pub risk: Risk,
+    /// How tasks are run.
+    pub run: Run,
+    /// What is refreshed after the load.
+    pub refresh: Refresh,
+}
+
+/// One input: files and how their columns are named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// Paths or globs of CSV (plain, gzip, zstd) or Parquet files, or one `postgres://` address.
+    pub sources: Vec<String>,
+    /// The query to read from a `postgres://` source; the whole table is named by `SELECT *`.
+    pub query: Option<String>,
+    /// The field separator of delimited files: one ASCII character, `\t` for a tab.
+    pub delimiter: String,
+    /// Contract column → header name, where they differ. Matched without regard to case.
+    pub columns: BTreeMap<String, String>,
+    /// Date formats (chrono's strftime, or `rfc3339`), tried in this order. Claims only.
+    pub date_formats: Vec<String>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            query: None,
+            delimiter: ",".into(),
+            columns: BTreeMap::new(),
+            date_formats: ["%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "rfc3339"].map(Into::into).to_vec(),
+        }
+    }
+}
+
+/// What happens to rows that are published already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Insert new rows, update changed ones, leave equal ones untouched.
+    #[default]
+    Merge,
+    /// Insert only; a claim that is there already refuses the run.
+    Append,
+    /// The input becomes the whole content.
+    Replace,
+}
+
+/// Which of several rows with the same key and different content counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDuplicate {
+    /// The last by record order.
+    #[default]
+    Last,
+    /// The first by record order.
+    First,
+    /// None of them: all are rejected.
+    Reject,
+}
+
+/// The warehouse and how rows get into it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Warehouse {
+    /// A `postgres://` address; without one the private server is used.
+    pub url: Option<Secret>,
+    /// What happens to rows that are published already.
+    pub mode: Mode,
+    /// Claims with the same claim id and line number but other content.
+    pub on_duplicate: OnDuplicate,
+    /// Providers with the same provider id but other content.
+    pub on_provider_conflict: OnDuplicate,
+    /// COPY connections, 1 to 64; by default the number of cores, at most 4.
+    pub connections: Option<u16>,
+    /// Rows per batch on the way to COPY, 1 to 1,000,000.
+    pub batch_rows: usize,
+}
+
+impl Default for Warehouse {
+    fn default() -> Self {
+        Self {
+            url: None,
+            mode: Mode::default(),
+            on_duplicate: OnDuplicate::default(),
+            on_provider_conflict: OnDuplicate::default(),
+            connections: None,
+            batch_rows: 50_000,
+        }
+    }
+}
+
+/// Where the key comes from. There is no default key.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// A file with 32 random bytes in hex, mode 0600; by default `claims-etl.key` in the data
+    /// directory.
+    pub key_file: Option<PathBuf>,
+    /// The key itself in hex; only ever from the environment (`CLAIMS_ETL_KEY`).
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
+}
+
+/// When a run is refused before anything is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quality {
+    /// Rejected rows / rows read above which the run fails, 0 to 1.
+    pub max_reject_ratio: f64,
+    /// Rejected rows above which the run fails.
+    pub max_reject_rows: Option<u64>,
+}
+
+impl Default for Quality {
+    fn default() -> Self {
+        Self { max_reject_ratio: 0.2, max_reject_rows: None }
+    }
+}
+
+/// The risk score's parameters (model `claim_anomaly_v1`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Risk {
+    /// Claims that a peer group needs before it is compared with.
+    pub min_peers: u64,
+    /// Reliability of the amount component, 0 to 1.
+    pub weight_amount: f64,
+    /// Reliability of the weekend component, 0 to 1.
+    pub weight_weekend: f64,
+}
+
+impl Default for Risk {
+    fn default() -> Self {
+        Self { min_peers: 30, weight_amount: 0.60, weight_weekend: 0.05 }
+    }
+}
+
+/// How tasks are run and where the program keeps its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Run {
+    /// Holds the key, the private server, the quarantine and the dashboard.
+    pub data_dir: PathBuf,
+    /// Tries after the first, for errors that can pass by themselves.
+    pub retries: u32,
+    /// Seconds between tries.
+    pub retry_delay_secs: u64,
+    /// Exit code when the input is loaded already (0, or for example 99 for Airflow's skip).
+    pub already_loaded_exit_code: u8,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            retries: 2,
+            retry_delay_secs: 300,
+            already_loaded_exit_code: 0,
+        }
+    }
+}
+
+/// The targets that are refreshed after the load has committed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Refresh {
+    /// The static page.
+    pub dashboard: Dashboard,
+}
+
+/// The static HTML page made from the warehouse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dashboard {
+    /// Whether the page is written.
+    pub enabled: bool,
+    /// Where; by default `dashboard.html` in the data directory.
+    pub path: Option<PathBuf>,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        Self { enabled: true, path: None, required: false }
+    }
+}
+
+impl Settings {
+    /// Where the key is, unless it comes from the environment.
+    #[must_use]
+    pub fn key_path(&self) -> PathBuf {
+        self.privacy.key_file.clone().unwrap_or_else(|| self.run.data_dir.join("claims-etl.key"))
+    }
+
+    /// Where the dashboard is written.
+    #[must_use]
+    pub fn dashboard_path(&self) -> PathBuf {
+        self.refresh
+            .dashboard
+            .path
+            .clone()
+            .unwrap_or_else(|| self.run.data_dir.join("dashboard.html"))
+    }
+
+    /// Where the rejects of all runs are kept.
+    #[must_use]
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.run.data_dir.join("quarantine")
+    }
+
+    /// Where the private server lives.
+    #[must_use]
+    pub fn local_warehouse_dir(&self) -> PathBuf {
+        self.run.data_dir.join("warehouse")
+    }
+
+    /// COPY connections: as told, or one for each core, at most 4.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.warehouse.connections.map_or_else(
+            || std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4),
+            usize::from,
+        )
+    }
+}

@@ -1,0 +1,203 @@
+//! The one error type: what kind of failure, where it happened, what to do next.
+//!
+//! A file of its own because exit codes and retries are decided here, once, as pure functions of
+//! the kind. An error names the file, the column, the count and the way out; it never holds the
+//! value of a cell, because errors reach logs, the ledger and chat channels.
+
+use std::fmt;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The kind of a failure. It decides the exit code and whether a retry can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The command line or the configuration is wrong, or the key is missing.
+    Config,
+    /// A source file is missing, unreadable or changed while it was read.
+    Source,
+    /// Too many rejects, or control totals that do not balance; nothing was published.
+    Quality,
+    /// The warehouse refused or broke; `transient` failures can pass by themselves.
+    Warehouse {
+        /// Connection lost, deadlock, serialization failure, server starting up or shutting down.
+        transient: bool,
+    },
+    /// A required dashboard refresh failed; the data are loaded.
+    Refresh,
+    /// Another run holds the lock of this warehouse.
+    Locked,
+    /// A signal ended the run; holds the signal's number.
+    Interrupted(i32),
+    /// A broken invariant of this program.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The process' exit code: 0 is never returned here.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Config => 2,
+            Self::Source => 3,
+            Self::Quality => 4,
+            Self::Warehouse { .. } => 5,
+            Self::Refresh => 6,
+            Self::Locked => 75,
+            Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
+        }
+    }
+
+    /// Whether the same work can succeed later without anyone mending anything.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Warehouse { transient: true })
+    }
+
+    /// The kind's name in JSON results and in the ledger.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Config => "config",
+            Self::Source => "source",
+            Self::Quality => "quality",
+            Self::Warehouse { .. } => "warehouse",
+            Self::Refresh => "refresh",
+            Self::Locked => "locked",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+}
+
+/// A failure: its kind, a message free of cell values, and a hint about the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// A failure of `kind`; `message` must hold no cell's value.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// The command line or the configuration is wrong.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    /// A source is missing or unreadable.
+    pub fn source(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Source, message)
+    }
+
+    /// Too many rejects, or totals that do not balance.
+    pub fn quality(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Quality, message)
+    }
+
+    /// A warehouse failure that will not pass by itself.
+    pub fn warehouse(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Warehouse { transient: false }, message)
+    }
+
+    /// A broken invariant.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// An input/output failure at `path`, as a failure of `kind`.
+    pub fn io(kind: ErrorKind, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(kind, format!("{}: {}", path.display(), io_reason(error)))
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts `context` (a task, a file, a table) before the message.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The message without the hint.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do next, where there is something to say.
+    #[must_use]
+    pub fn way_out(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The operating system's reason, without Rust's "(os error N)".
+fn io_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_a_contract() {
+        let kinds = [
+            (ErrorKind::Internal, 1),
+            (ErrorKind::Config, 2),
+            (ErrorKind::Source, 3),
+            (ErrorKind::Quality, 4),
+            (ErrorKind::Warehouse { transient: false }, 5),
+            (ErrorKind::Refresh, 6),
+            (ErrorKind::Locked, 75),
+            (ErrorKind::Interrupted(2), 130),
+            (ErrorKind::Interrupted(15), 143),
+        ];
+        for (kind, code) in kinds {
+            assert_eq!(kind.exit_code(), code, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn only_transient_warehouse_failures_are_retried() {
+        assert!(ErrorKind::Warehouse { transient: true }.is_transient());
+        assert!(!ErrorKind::Warehouse { transient: false }.is_transient());
+        assert!(!ErrorKind::Source.is_transient());
+    }
+}

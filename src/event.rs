@@ -1,0 +1,133 @@
+//! What happens during a run, as values: the run's id, its events, who observes them, and the
+//! request to stop.
+//!
+//! A file of its own so that lower layers can tell what happens without knowing who listens
+//! (progress bars, log lines, the ledger): events go out, nothing comes back but "stop".
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The id of one run: a version 7 UUID, so that ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunId(Uuid);
+
+impl RunId {
+    /// A fresh id for a run that starts now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// Reads an id as `runs` prints it.
+    ///
+    /// # Errors
+    /// `Config` when the text is not a UUID.
+    pub fn parse(text: &str) -> Result<Self> {
+        Uuid::parse_str(text).map(Self).map_err(|_| {
+            Error::config("that is not a run id")
+                .hint("`claims-etl runs` lists the ids of all runs")
+        })
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Something that happened. Holds names, counts and times, never a cell's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// A task began its `attempt`-th try (from 1).
+    TaskStarted {
+        /// The task's id.
+        task: String,
+        /// 1 for the first try.
+        attempt: u32,
+    },
+    /// A task has handled `rows` rows so far, of `total` where that is known.
+    Progress {
+        /// The task's id.
+        task: String,
+        /// Rows so far.
+        rows: u64,
+        /// Rows expected.
+        total: Option<u64>,
+    },
+    /// A task failed with an error that can pass and will be tried again after `delay`.
+    TaskRetry {
+        /// The task's id.
+        task: String,
+        /// The try that failed.
+        attempt: u32,
+        /// The error, free of cell values.
+        error: String,
+        /// The wait before the next try.
+        delay: Duration,
+    },
+    /// A task reached a final state (`success`, `failed`, `upstream_failed`, `skipped`).
+    TaskFinished {
+        /// The task's id.
+        task: String,
+        /// The final state's name.
+        state: &'static str,
+        /// Time over all tries.
+        elapsed: Duration,
+    },
+    /// Something worth a line: a new key, ignored columns, a removed leftover.
+    Note(String),
+    /// Something that needs a look, but does not stop the run.
+    Warning(String),
+}
+
+/// Someone who listens to a run.
+pub trait Observer: Send + Sync {
+    /// Takes note of an event; must not block for long and must not fail.
+    fn observe(&self, event: &RunEvent);
+}
+
+/// An observer that listens to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _event: &RunEvent) {}
+}
+
+/// The request to stop, shared by the signal handler and all who work. Zero means "go on".
+#[derive(Debug, Clone, Default)]
+pub struct Cancellation(Arc<AtomicI32>);
+
+impl Cancellation {
+    /// Asks everyone to stop because of `signal` (2 for SIGINT, 15 for SIGTERM).
+    pub fn cancel(&self, signal: i32) {
+        self.0.store(signal, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// Fails when somebody asked to stop.
+    ///
+    /// # Errors
+    /// `Interrupted` with the signal's number.
+    pub fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            signal => Err(Error::new(
+                ErrorKind::Interrupted(signal),
+                "stopped by a signal; nothing was published",
+            )),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Claim and provider files in; a pseudonymised, risk-scored star schema in Postgres out.
+//!
+//! The modules are listed in layer order; imports point strictly downwards, which
+//! `tests/architecture.rs` enforces. ARCHITECTURE.md tells the way of the data.
+
+// Layer 0: vocabulary.
+pub mod error;
+pub mod event;
+pub mod rule;
+pub mod schema;
+
+// Layer 1: mechanism.
+pub mod config;

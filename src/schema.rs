@@ -1,0 +1,176 @@
+//! The contract: the columns of the two inputs and of the two tables, with their Arrow and
+//! Postgres types.
+//!
+//! A file of its own because every stage agrees on it and none owns it. The SQL in
+//! `load/migrations` creates the same columns; an integration test compares the two.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+/// The two inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dataset {
+    /// One row per claim line.
+    Claims,
+    /// One row per provider.
+    Providers,
+}
+
+impl Dataset {
+    /// The name in the configuration, in messages and in the ledger.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claims => "claims",
+            Self::Providers => "providers",
+        }
+    }
+
+    /// Columns that a source must have, in the contract's order.
+    #[must_use]
+    pub fn required(self) -> &'static [&'static str] {
+        match self {
+            Self::Claims => &[
+                "claim_id",
+                "patient_id",
+                "provider_id",
+                "procedure_code",
+                "amount",
+                "date_of_service",
+            ],
+            Self::Providers => &["provider_id", "provider_name", "specialty", "location"],
+        }
+    }
+
+    /// Columns that a source may have.
+    #[must_use]
+    pub fn optional(self) -> &'static [&'static str] {
+        match self {
+            Self::Claims => &["line_number"],
+            Self::Providers => &[],
+        }
+    }
+
+    /// Required and optional columns, in the contract's order.
+    pub fn columns(self) -> impl Iterator<Item = &'static str> {
+        self.required().iter().chain(self.optional()).copied()
+    }
+}
+
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Schema of the tables that dashboards read.
+pub const PUBLISHED: &str = "healthcare_analytics";
+/// Schema of the ledger and of staging.
+pub const INTERNAL: &str = "claims_etl";
+/// The fact table, one row per claim line.
+pub const CLAIMS_FACT: &str = "claims_fact";
+/// The provider dimension.
+pub const PROVIDERS_DIM: &str = "providers_dim";
+
+/// The provider id of the member that claims without a provider point at.
+pub const UNKNOWN_PROVIDER: &str = "(unknown)";
+
+/// Position of a row in its source: file number (from 0) in the upper bits, record number (from 1,
+/// header not counted) in the lower 40. Orders rows as they arrived.
+pub const ORIGIN: &str = "origin";
+/// Bits of [`ORIGIN`] that hold the record number.
+pub const ORIGIN_RECORD_BITS: u32 = 40;
+/// The nullable reject code of a row, see [`crate::rule::RejectReason`].
+pub const REJECT: &str = "reject";
+/// The keyed fingerprint of a rejected row's raw fields; null for accepted rows.
+pub const ROW_FINGERPRINT: &str = "row_fingerprint";
+
+/// Digits of `amount`: numeric(12,2).
+pub const AMOUNT_PRECISION: u8 = 12;
+/// Decimal places of `amount`.
+pub const AMOUNT_SCALE: i8 = 2;
+/// The largest amount in cents that numeric(12,2) holds: 9,999,999,999.99.
+pub const AMOUNT_MAX_CENTS: i64 = 999_999_999_999;
+
+/// One column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// The name in Postgres and in Arrow.
+    pub name: &'static str,
+    /// The type in Arrow.
+    pub arrow: DataType,
+    /// The type in Postgres, as `format_type` prints it.
+    pub postgres: &'static str,
+    /// Whether the column may be null.
+    pub nullable: bool,
+}
+
+const fn column(
+    name: &'static str,
+    arrow: DataType,
+    postgres: &'static str,
+    nullable: bool,
+) -> Column {
+    Column { name, arrow, postgres, nullable }
+}
+
+/// The columns of `claims_fact` that the plan produces, in COPY order. `run_no` is not among them:
+/// it is the same for all rows of a run, so staging fills it by a default.
+#[must_use]
+pub fn fact_columns() -> Vec<Column> {
+    let amount = DataType::Decimal128(AMOUNT_PRECISION, AMOUNT_SCALE);
+    vec![
+        column("claim_token", DataType::FixedSizeBinary(16), "uuid", false),
+        column("line_number", DataType::Int16, "smallint", false),
+        column("patient_token", DataType::FixedSizeBinary(16), "uuid", false),
+        column("provider_id", DataType::Utf8View, "text", false),
+        column("procedure_code", DataType::Utf8View, "text", true),
+        column("amount", amount, "numeric(12,2)", false),
+        column("date_of_service", DataType::Date32, "date", false),
+        column("specialty", DataType::Utf8View, "text", true),
+        column("location", DataType::Utf8View, "text", true),
+        column("risk_score", DataType::Decimal128(5, 2), "numeric(5,2)", false),
+        column("risk_components", DataType::Int64, "bigint", false),
+        column("is_reversal", DataType::Boolean, "boolean", false),
+        column("dq_flags", DataType::Int32, "integer", false),
+    ]
+}
+
+/// The Arrow schema of a batch on its way to staging: the fact's columns, then [`ORIGIN`].
+#[must_use]
+pub fn staged_schema() -> SchemaRef {
+    let mut fields: Vec<Field> = fact_columns()
+        .into_iter()
+        .map(|column| Field::new(column.name, column.arrow, column.nullable))
+        .collect();
+    fields.push(Field::new(ORIGIN, DataType::Int64, false));
+    Arc::new(Schema::new(fields))
+}
+
+/// The columns of `providers_dim` that a directory provides, in COPY order.
+#[must_use]
+pub fn provider_columns() -> Vec<Column> {
+    vec![
+        column("provider_id", DataType::Utf8View, "text", false),
+        column("provider_name", DataType::Utf8View, "text", true),
+        column("specialty", DataType::Utf8View, "text", true),
+        column("location", DataType::Utf8View, "text", true),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_carries_the_fact_and_its_origin() {
+        let schema = staged_schema();
+        assert_eq!(schema.fields().len(), fact_columns().len() + 1);
+        assert_eq!(schema.field(0).name(), "claim_token");
+        assert_eq!(schema.fields().last().map(|f| f.name().as_str()), Some(ORIGIN));
+    }
+}
