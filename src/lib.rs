@@ -4,6 +4,7 @@
 //! `tests/architecture.rs` enforces. ARCHITECTURE.md tells the way of the data.
 
 // Layer 0: vocabulary.
+pub mod account;
 pub mod error;
 pub mod event;
 pub mod rule;
@@ -11,3 +12,6 @@ pub mod schema;
 
 // Layer 1: mechanism.
 pub mod config;
+
+// Layer 3: the program.
+pub mod pipeline;

@@ -1,0 +1,222 @@
+//! The accounting of a run: rows and money, read = loaded + rejected + duplicates.
+//!
+//! A file of its own because the load fills it, the ledger stores it, the summary prints it, and
+//! its balance is a condition of the commit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// An amount of money in cents. Never a float; prints as dollars with two decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Cents(pub i128);
+
+impl Cents {
+    /// Reads what Postgres prints for a `numeric` with at most two decimals.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (sign, digits) = match text.strip_prefix('-') {
+            Some(rest) => (-1, rest),
+            None => (1, text),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() || fraction.len() > 2 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let whole: i128 = whole.parse().ok()?;
+        let fraction: i128 = format!("{fraction:0<2}").parse().ok()?;
+        Some(Self(sign * (whole * 100 + fraction)))
+    }
+}
+
+impl fmt::Display for Cents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let cents = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:02}", cents / 100, cents % 100)
+    }
+}
+
+impl Serialize for Cents {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cents {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an amount"))
+    }
+}
+
+impl Add for Cents {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl AddAssign for Cents {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+impl Sum for Cents {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self(0), Add::add)
+    }
+}
+
+/// Claim rows. `read = loaded + rejected + duplicates`, `loaded = inserted + updated + unchanged`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimCounts {
+    /// Records in the sources.
+    pub read: u64,
+    /// Rows of this input that the fact table holds after the run.
+    pub loaded: u64,
+    /// Rows that were new.
+    pub inserted: u64,
+    /// Rows that replaced other content under the same key.
+    pub updated: u64,
+    /// Rows that were there with the same content.
+    pub unchanged: u64,
+    /// Rows in the quarantine.
+    pub rejected: u64,
+    /// Repeats of a key within the input that were dropped.
+    pub duplicates: u64,
+}
+
+/// Money of the claim rows, in the same classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Amounts {
+    /// Sum over all records whose amount could be read.
+    pub read: Cents,
+    /// Sum over loaded rows.
+    pub loaded: Cents,
+    /// Sum over rejected rows whose amount could be read.
+    pub rejected: Cents,
+    /// Sum over dropped repeats.
+    pub duplicates: Cents,
+    /// Rejected rows whose amount could not be read, and so is in no sum.
+    pub unparsed_rows: u64,
+}
+
+/// Provider rows. `read = loaded + rejected + duplicates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProviderCounts {
+    /// Records in the directory.
+    pub read: u64,
+    /// Members that the directory gives.
+    pub loaded: u64,
+    /// Records without an id, or in conflict under the policy `reject`.
+    pub rejected: u64,
+    /// Identical repeats and conflicting repeats that lost.
+    pub duplicates: u64,
+    /// Members made up for ids that only claims name; not part of `read`.
+    pub inferred: u64,
+}
+
+/// The whole accounting of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Account {
+    /// Claim rows.
+    pub claims: ClaimCounts,
+    /// Claim money.
+    pub amount: Amounts,
+    /// Provider rows.
+    pub providers: ProviderCounts,
+    /// Rejected claims by reason code.
+    pub reject_reasons: BTreeMap<String, u64>,
+    /// Loaded claims by quality flag.
+    pub flags: BTreeMap<String, u64>,
+}
+
+impl Account {
+    /// What does not balance, in words; empty when every row and cent is accounted for.
+    #[must_use]
+    pub fn imbalances(&self) -> Vec<String> {
+        let (claims, amount, providers) = (&self.claims, &self.amount, &self.providers);
+        let mut found = Vec::new();
+        let mut check = |holds: bool, what: String| {
+            if !holds {
+                found.push(what);
+            }
+        };
+        check(
+            claims.read == claims.loaded + claims.rejected + claims.duplicates,
+            format!(
+                "claims: {} read, but {} loaded + {} rejected + {} duplicates",
+                claims.read, claims.loaded, claims.rejected, claims.duplicates
+            ),
+        );
+        check(
+            claims.loaded == claims.inserted + claims.updated + claims.unchanged,
+            format!(
+                "claims: {} loaded, but {} inserted + {} updated + {} unchanged",
+                claims.loaded, claims.inserted, claims.updated, claims.unchanged
+            ),
+        );
+        check(
+            amount.read == amount.loaded + amount.rejected + amount.duplicates,
+            format!(
+                "amount: {} read, but {} loaded + {} rejected + {} duplicates",
+                amount.read, amount.loaded, amount.rejected, amount.duplicates
+            ),
+        );
+        check(
+            providers.read == providers.loaded + providers.rejected + providers.duplicates,
+            format!(
+                "providers: {} read, but {} loaded + {} rejected + {} duplicates",
+                providers.read, providers.loaded, providers.rejected, providers.duplicates
+            ),
+        );
+        check(
+            claims.rejected == self.reject_reasons.values().sum::<u64>(),
+            format!(
+                "claims: {} rejected, but the reasons add up to another number",
+                claims.rejected
+            ),
+        );
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cents_print_and_read_back() {
+        for (cents, text) in [
+            (0, "0.00"),
+            (5, "0.05"),
+            (-5, "-0.05"),
+            (-30_000, "-300.00"),
+            (123_456_789, "1234567.89"),
+        ] {
+            assert_eq!(Cents(cents).to_string(), text);
+            assert_eq!(Cents::parse(text), Some(Cents(cents)));
+        }
+        assert_eq!(Cents::parse("7"), Some(Cents(700)));
+        assert_eq!(Cents::parse("7.5"), Some(Cents(750)));
+        for bad in ["", ".", "1.234", "1,000", "NaN", "1e5", "--1", "-"] {
+            assert_eq!(Cents::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_lost_cent_is_an_imbalance() {
+        let mut account = Account::default();
+        account.claims = ClaimCounts { read: 2, loaded: 2, inserted: 2, ..ClaimCounts::default() };
+        account.amount.read = Cents(100);
+        account.amount.loaded = Cents(100);
+        assert!(account.imbalances().is_empty());
+        account.amount.loaded = Cents(99);
+        assert_eq!(account.imbalances().len(), 1);
+    }
+}

@@ -1,0 +1,135 @@
+//! What a run tells at its end.
+//!
+//! A file of its own because it is a contract: `--format json` prints exactly this.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::account::{Account, Amounts, ClaimCounts, ProviderCounts};
+use crate::error::Error;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Loaded and published.
+    Success,
+    /// The same input with the same settings is published already; nothing was done.
+    AlreadyLoaded,
+    /// Ended by an error.
+    Failed,
+}
+
+/// One task of the run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskReport {
+    /// The task's id.
+    pub id: String,
+    /// Its final state, as Airflow names it.
+    pub state: &'static str,
+    /// Tries begun.
+    pub tries: u32,
+    /// Seconds over all tries.
+    pub seconds: f64,
+}
+
+/// One refreshed target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RefreshReport {
+    /// The target's name.
+    pub target: String,
+    /// `succeeded`, `failed` or `skipped`.
+    pub outcome: &'static str,
+    /// Where the result is, or why it failed; free of cell values.
+    pub detail: String,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// The error that ended a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ErrorReport {
+    /// [`crate::error::ErrorKind::name`].
+    pub kind: &'static str,
+    /// The message.
+    pub message: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for ErrorReport {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.kind().name(),
+            message: error.message().to_owned(),
+            hint: error.way_out().map(ToOwned::to_owned),
+        }
+    }
+}
+
+/// The end of a run, as one JSON object.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// The run's id.
+    pub run_id: String,
+    /// How it ended.
+    pub status: Status,
+    /// The run that loaded this input, when it is loaded already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded_by: Option<String>,
+    /// Digest of all inputs; null when they could not be read.
+    pub fingerprint: Option<String>,
+    /// Id of the key; null when there was none.
+    pub key_id: Option<String>,
+    /// Claim rows.
+    pub claims: ClaimCounts,
+    /// Claim money.
+    pub amount: Amounts,
+    /// Provider rows.
+    pub providers: ProviderCounts,
+    /// Rejected claims by reason code.
+    pub reject_reasons: BTreeMap<String, u64>,
+    /// Loaded claims by quality flag.
+    pub flags: BTreeMap<String, u64>,
+    /// The tasks, in the order of the data.
+    pub tasks: Vec<TaskReport>,
+    /// The refreshed targets.
+    pub refresh: Vec<RefreshReport>,
+    /// Wall time.
+    pub seconds: f64,
+    /// What ended the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorReport>,
+    /// Where things are, for people.
+    #[serde(skip)]
+    pub places: Places,
+    /// The process' exit code.
+    #[serde(skip)]
+    pub exit_code: u8,
+}
+
+/// Where a person finds what the run made.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The warehouse without secrets, for example `private server in data/warehouse`.
+    pub warehouse: String,
+    /// A command that opens psql on the warehouse; empty when there is none to give.
+    pub psql: String,
+    /// The quarantine file, when something was rejected.
+    pub quarantine: Option<std::path::PathBuf>,
+    /// The dashboard page, when it was written.
+    pub dashboard: Option<std::path::PathBuf>,
+}
+
+impl RunReport {
+    /// Takes over the accounting.
+    pub fn set_account(&mut self, account: Account) {
+        self.claims = account.claims;
+        self.amount = account.amount;
+        self.providers = account.providers;
+        self.reject_reasons = account.reject_reasons;
+        self.flags = account.flags;
+    }
+}
