@@ -12,6 +12,7 @@ pub mod schema;
 
 // Layer 1: mechanism.
 pub mod config;
+pub mod key;
 
 // Layer 3: the program.
 pub mod pipeline;
