@@ -89,6 +89,9 @@ pub struct ClaimCounts {
     pub rejected: u64,
     /// Repeats of a key within the input that were dropped.
     pub duplicates: u64,
+    /// Repeats that came with other content than the row that counts; part of `duplicates`, or of
+    /// `rejected` under the policy `reject`.
+    pub conflicts: u64,
 }
 
 /// Money of the claim rows, in the same classes.
@@ -117,6 +120,8 @@ pub struct ProviderCounts {
     pub rejected: u64,
     /// Identical repeats and conflicting repeats that lost.
     pub duplicates: u64,
+    /// Repeats with other content; part of `duplicates`, or of `rejected` under `reject`.
+    pub conflicts: u64,
     /// Members made up for ids that only claims name; not part of `read`.
     pub inferred: u64,
 }

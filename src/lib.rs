@@ -12,7 +12,11 @@ pub mod schema;
 
 // Layer 1: mechanism.
 pub mod config;
+pub mod interchange;
 pub mod key;
+
+// Layer 2: the stages; they never import one another.
+pub mod transform;
 
 // Layer 3: the program.
 pub mod pipeline;

@@ -27,6 +27,7 @@ CREATE TABLE claims_etl.runs (
     claims_unchanged      bigint,
     claims_rejected       bigint,
     claims_duplicates     bigint,
+    claims_conflicts      bigint,
     amount_read           numeric(20, 2),
     amount_loaded         numeric(20, 2),
     amount_rejected       numeric(20, 2),
@@ -36,6 +37,7 @@ CREATE TABLE claims_etl.runs (
     providers_loaded      bigint,
     providers_rejected    bigint,
     providers_duplicates  bigint,
+    providers_conflicts   bigint,
     providers_inferred    bigint,
     reject_reasons        jsonb NOT NULL DEFAULT '{}',
     flags                 jsonb NOT NULL DEFAULT '{}',
@@ -70,14 +72,23 @@ CREATE TABLE claims_etl.risk_statistics (
     run_no          integer NOT NULL,
     procedure_code  text NOT NULL,
     specialty       text NOT NULL,
-    basis           text NOT NULL CHECK (basis IN ('procedure_specialty', 'procedure')),
     peers           bigint NOT NULL,
     median_ln       double precision NOT NULL,
     sigma_ln        double precision NOT NULL,
     PRIMARY KEY (run_no, procedure_code, specialty)
 );
 COMMENT ON TABLE claims_etl.risk_statistics IS
-    'What the amounts of a run were compared with: median and spread of ln(amount in dollars) for each procedure and specialty (specialty empty: unknown).';
+    'What the amounts of a run were compared with: median and spread of ln(amount in dollars) by procedure and specialty; specialty empty: all claims of the procedure, for specialties without a row of their own.';
+
+CREATE TABLE claims_etl.risk_weekend_statistics (
+    run_no          integer NOT NULL,
+    specialty       text NOT NULL,
+    claims          bigint NOT NULL,
+    weekend_claims  bigint NOT NULL,
+    PRIMARY KEY (run_no, specialty)
+);
+COMMENT ON TABLE claims_etl.risk_weekend_statistics IS
+    'How often each specialty bills on weekends: priced claims of a run, and those of them on a Saturday or Sunday.';
 
 -- The star schema ----------------------------------------------------------------------------
 

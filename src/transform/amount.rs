@@ -1,0 +1,238 @@
+//! Money from text, exact to the cent.
+//!
+//! A file of its own because it is the one reader of amounts: decimal digits become cents, a float
+//! is never involved. Rule A1: `$`, thousands commas, spaces and a sign are understood,
+//! `(12.34)` is negative; exponents, NaN and anything else are not. More than two decimals are
+//! rounded half to even.
+
+use polars::prelude::{DataType, Expr, Int64Chunked, IntoSeries, NewChunkedArray, col};
+
+use super::expression::of_text;
+
+/// Cents beyond what any amount may have; stands for "a number, but far too large".
+const TOO_LARGE: i64 = i64::MAX;
+
+/// The column's cents as `Int64`: null when the text is no amount, saturated when it is beyond
+/// any range.
+pub(super) fn cents(column: &str) -> Expr {
+    of_text("cents", col(column), DataType::Int64, |text| {
+        let cents = text.iter().map(|value| value.and_then(|v| parse(v.as_bytes())));
+        Ok(Int64Chunked::from_iter_options(text.name().clone(), cents).into_series())
+    })
+}
+
+/// Reads one amount.
+fn parse(text: &[u8]) -> Option<i64> {
+    plain(text).or_else(|| decorated(text))
+}
+
+/// The common spelling: an optional minus, up to 15 digits, at most two decimals.
+fn plain(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text.split_first()? {
+        (b'-', rest) => (true, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    let mut value = 0_i64;
+    let mut decimals = None;
+    for &byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                value = value * 10 + i64::from(byte - b'0');
+                decimals = decimals.map(|n| n + 1);
+            }
+            b'.' if decimals.is_none() => decimals = Some(0),
+            _ => return None,
+        }
+    }
+    let cents = match decimals {
+        None => value * 100,
+        Some(1) => value * 10,
+        Some(2) => value,
+        Some(_) => return None,
+    };
+    Some(if negative { -cents } else { cents })
+}
+
+/// Every other spelling that rule A1 knows.
+fn decorated(text: &[u8]) -> Option<i64> {
+    let mut rest = trim(text);
+    let mut negative = false;
+    if let Some(inner) = rest.strip_prefix(b"(").and_then(|inner| inner.strip_suffix(b")")) {
+        negative = true;
+        rest = trim(inner);
+    } else if let Some(inner) = rest.strip_prefix(b"-") {
+        negative = true;
+        rest = trim(inner);
+    } else if let Some(inner) = rest.strip_prefix(b"+") {
+        rest = trim(inner);
+    }
+    if let Some(inner) = rest.strip_prefix(b"$") {
+        rest = trim(inner);
+        if let Some(inner) = rest.strip_prefix(b"-").filter(|_| !negative) {
+            negative = true;
+            rest = trim(inner);
+        }
+    }
+    let point = rest.iter().position(|&b| b == b'.').unwrap_or(rest.len());
+    let (whole, fraction) = (&rest[..point], rest.get(point + 1..).unwrap_or_default());
+    let digits = grouped_digits(whole)?;
+    if !fraction.iter().all(u8::is_ascii_digit) || (digits.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let cents = magnitude(&digits, fraction);
+    Some(if negative { -cents } else { cents })
+}
+
+/// The digits of a whole part whose thousands may be set apart by commas or spaces, in threes.
+fn grouped_digits(whole: &[u8]) -> Option<Vec<u8>> {
+    let separator = whole.iter().copied().find(|b| matches!(b, b',' | b' '));
+    let Some(separator) = separator else {
+        return whole.iter().all(u8::is_ascii_digit).then(|| whole.to_vec());
+    };
+    let mut digits = Vec::with_capacity(whole.len());
+    for (place, group) in whole.split(|&b| b == separator).enumerate() {
+        let fits = if place == 0 { (1..=3).contains(&group.len()) } else { group.len() == 3 };
+        if !fits || !group.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        digits.extend_from_slice(group);
+    }
+    Some(digits)
+}
+
+/// Cents of digits, rounded half to even, saturated.
+fn magnitude(whole: &[u8], fraction: &[u8]) -> i64 {
+    let number = |digits: &[u8]| {
+        digits
+            .iter()
+            .try_fold(0_i64, |sum, d| sum.checked_mul(10)?.checked_add(i64::from(d - b'0')))
+    };
+    let digit = |place: usize| i64::from(fraction.get(place).map_or(0, |d| d - b'0'));
+    let Some(dollars) = number(whole) else { return TOO_LARGE };
+    let kept = dollars.checked_mul(100).and_then(|c| c.checked_add(digit(0) * 10 + digit(1)));
+    let Some(kept) = kept else { return TOO_LARGE };
+    let beyond = fraction.get(3..).is_some_and(|rest| rest.iter().any(|&d| d != b'0'));
+    let up = match digit(2) {
+        6.. => true,
+        5 => beyond || kept % 2 == 1,
+        _ => false,
+    };
+    kept.saturating_add(i64::from(up))
+}
+
+/// Whether a readable amount has digits beyond the cent, which rounding dropped.
+pub(super) fn is_rounded(text: &str) -> bool {
+    text.rsplit_once('.').is_some_and(|(_, fraction)| {
+        fraction.bytes().filter(u8::is_ascii_digit).skip(2).any(|digit| digit != b'0')
+    })
+}
+
+fn trim(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_spellings_of_rule_a1() {
+        let readable = [
+            ("77.49", 7749),
+            ("1933.5", 193_350),
+            ("5000", 500_000),
+            ("0", 0),
+            ("-0.01", -1),
+            ("-300.00", -30_000),
+            ("$1,234.56", 123_456),
+            ("($1,234.56)", -123_456),
+            ("(12.34)", -1234),
+            ("- 12.34", -1234),
+            ("$-5.00", -500),
+            ("+7", 700),
+            ("1 234 567.8", 123_456_780),
+            (".5", 50),
+            ("5.", 500),
+            ("9999999999.99", 999_999_999_999),
+            ("10000000000.00", 1_000_000_000_000),
+            ("00012.30", 1230),
+        ];
+        for (text, cents) in readable {
+            assert_eq!(parse(text.as_bytes()), Some(cents), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount() {
+        for text in [
+            "",
+            ".",
+            "-",
+            "$",
+            "()",
+            "abc",
+            "NaN",
+            "inf",
+            "1e5",
+            "1E5",
+            "12.3.4",
+            "1,23",
+            "1,2345",
+            "12,34.5,6",
+            "--5",
+            "(-5",
+            "5-",
+            "(-5)",
+            "0x10",
+            "\u{661}",
+            "1_000",
+            "12.3a",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn more_decimals_round_half_to_even() {
+        for (text, cents) in [
+            ("0.125", 12),
+            ("0.135", 14),
+            ("0.1250001", 13),
+            ("0.126", 13),
+            ("0.124999", 12),
+            ("-0.125", -12),
+            ("1.000", 100),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(cents), "{text}");
+        }
+        assert!(is_rounded("0.125") && is_rounded("(1.001)") && !is_rounded("1.000"));
+        assert!(!is_rounded("1,234") && !is_rounded("12.34") && !is_rounded("$5."));
+    }
+
+    #[test]
+    fn far_too_large_is_a_number_still() {
+        assert_eq!(parse(b"99999999999999999999"), Some(TOO_LARGE));
+        assert_eq!(parse(b"-99999999999999999999"), Some(-TOO_LARGE));
+        assert_eq!(parse(b"92233720368547758.07"), Some(TOO_LARGE));
+    }
+
+    proptest! {
+        #[test]
+        fn every_amount_reads_back(cents in -999_999_999_999_i64..=999_999_999_999) {
+            let text = crate::account::Cents(i128::from(cents)).to_string();
+            prop_assert_eq!(parse(text.as_bytes()), Some(cents));
+            prop_assert_eq!(decorated(text.as_bytes()), Some(cents), "both readers agree");
+        }
+
+        #[test]
+        fn no_text_panics(text in "[ -~]{0,24}") {
+            let _ = parse(text.as_bytes());
+            let _ = is_rounded(&text);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Dates of service from text, by an ordered list of formats.
+//!
+//! A file of its own because formats are tried in the configured order and never guessed. The two
+//! digit-only formats and ISO dates have a fast reader; every other format is chrono's. Of a
+//! timestamp the date as written counts: the time and the zone are dropped, nothing is shifted.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use polars::prelude::{DataType, Expr, Int32Chunked, IntoSeries, NewChunkedArray, col};
+
+use super::expression::of_text;
+use crate::error::{Error, Result};
+
+/// One way to spell a date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Format {
+    /// `%Y-%m-%d`
+    Iso,
+    /// `%Y%m%d`
+    Compact,
+    /// `rfc3339`: a date, `T` or a space, a time, an optional fraction and zone.
+    Timestamp,
+    /// Any other strftime format.
+    Strftime(String),
+}
+
+/// An ordered list of date formats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DateFormats(Vec<Format>);
+
+impl DateFormats {
+    /// Reads the configured list: chrono's strftime formats, or `rfc3339`.
+    ///
+    /// # Errors
+    /// `Config` when the list is empty or a format names no full date.
+    pub fn new(formats: &[String]) -> Result<Self> {
+        if formats.is_empty() {
+            return Err(Error::config("date_formats is empty")
+                .hint("write at least one, for example date_formats = [\"%Y-%m-%d\"]"));
+        }
+        formats
+            .iter()
+            .map(|format| match format.as_str() {
+                "%Y-%m-%d" | "%F" => Ok(Format::Iso),
+                "%Y%m%d" => Ok(Format::Compact),
+                "rfc3339" => Ok(Format::Timestamp),
+                other => strftime(other),
+            })
+            .collect::<Result<Vec<_>>>()
+            .map(Self)
+    }
+
+    /// Days since 1970-01-01 of a text, by the first format that fits; years 1 to 9999.
+    fn days(&self, text: &str) -> Option<i32> {
+        self.0.iter().find_map(|format| match format {
+            Format::Iso => iso(text.as_bytes()),
+            Format::Compact => compact(text.as_bytes()),
+            Format::Timestamp => timestamp(text),
+            Format::Strftime(format) => strftime_date(text, format),
+        })
+    }
+}
+
+/// The column's date of service; null when no format fits.
+pub(super) fn date(column: &str, formats: &Arc<DateFormats>) -> Expr {
+    let formats = Arc::clone(formats);
+    of_text("date", col(column), DataType::Date, move |text| {
+        let days = text.iter().map(|value| value.and_then(|value| formats.days(value)));
+        Ok(Int32Chunked::from_iter_options(text.name().clone(), days).into_date().into_series())
+    })
+}
+
+/// A strftime format that chrono knows and that gives a full date.
+fn strftime(format: &str) -> Result<Format> {
+    let probe = NaiveDate::from_ymd_opt(2001, 12, 31)
+        .and_then(|date| date.and_hms_opt(23, 59, 58))
+        .ok_or_else(|| Error::internal("the probe date"))?;
+    let items: Vec<_> = chrono::format::StrftimeItems::new(format).collect();
+    let known = !items.iter().any(|item| matches!(item, chrono::format::Item::Error));
+    let reads_back = known && {
+        let spelt = probe.and_utc().format_with_items(items.iter()).to_string();
+        strftime_date(&spelt, format) == days_of(probe.date())
+    };
+    if reads_back {
+        Ok(Format::Strftime(format.to_owned()))
+    } else {
+        Err(Error::config(format!("date format {format:?} does not name a full date"))
+            .hint("use chrono's strftime codes, for example %m/%d/%Y or %d-%b-%Y, or rfc3339"))
+    }
+}
+
+fn strftime_date(text: &str, format: &str) -> Option<i32> {
+    NaiveDate::parse_from_str(text, format)
+        .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
+        .or_else(|_| DateTime::parse_from_str(text, format).map(|time| time.date_naive()))
+        .ok()
+        .and_then(days_of)
+}
+
+/// `2024-01-31`
+fn iso(text: &[u8]) -> Option<i32> {
+    match text {
+        [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] => {
+            calendar(number(&[*y1, *y2, *y3, *y4])?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)
+        }
+        _ => None,
+    }
+}
+
+/// `20240131`
+fn compact(text: &[u8]) -> Option<i32> {
+    match text {
+        [y1, y2, y3, y4, m1, m2, d1, d2] => {
+            calendar(number(&[*y1, *y2, *y3, *y4])?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)
+        }
+        _ => None,
+    }
+}
+
+/// `2024-01-31T10:00:00Z`, with a space for the `T`, with a fraction, with or without a zone.
+fn timestamp(text: &str) -> Option<i32> {
+    let (date, rest) = (text.get(..10)?, text.get(10..)?);
+    if !rest.starts_with(['T', 't', ' ']) {
+        return None;
+    }
+    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f"));
+    if local.is_err() {
+        DateTime::parse_from_rfc3339(text).ok()?;
+    }
+    iso(date.as_bytes())
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |sum, &digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
+    })
+}
+
+/// Days since 1970-01-01, after Howard Hinnant's `days_from_civil`.
+fn calendar(year: u32, month: u32, day: u32) -> Option<i32> {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year == 0 || day == 0 || day > last {
+        return None;
+    }
+    let shifted = year - u32::from(month <= 2);
+    let (era, of_era) = (shifted / 400, shifted % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    i32::try_from(days).ok().map(|days| days - 719_468)
+}
+
+fn days_of(date: NaiveDate) -> Option<i32> {
+    (1..=9999).contains(&date.year()).then(|| date.num_days_from_ce() - 719_163)
+}
+
+/// Whether days since 1970-01-01 (a Thursday) fall on a Saturday or Sunday.
+pub(super) fn is_weekend(days: i32) -> bool {
+    matches!((days + 3).rem_euclid(7), 5 | 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn formats(list: &[&str]) -> DateFormats {
+        let list: Vec<String> = list.iter().map(|&format| format.to_owned()).collect();
+        DateFormats::new(&list).expect("known formats")
+    }
+
+    fn iso_of(days: i32) -> String {
+        NaiveDate::from_num_days_from_ce_opt(days + 719_163).expect("a date").to_string()
+    }
+
+    #[test]
+    fn the_formats_of_the_field() {
+        let default = formats(&["%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "rfc3339", "%d-%b-%Y"]);
+        for (text, date) in [
+            ("2024-10-16", "2024-10-16"),
+            ("20090412", "2009-04-12"),
+            ("05/23/2005", "2005-05-23"),
+            ("2023-01-27T16:17:47Z", "2023-01-27"),
+            ("2023-01-27T23:59:59.123+05:30", "2023-01-27"),
+            ("2023-01-27 16:17:47.000000", "2023-01-27"),
+            ("30-May-2015", "2015-05-30"),
+            ("1968-01-21", "1968-01-21"),
+            ("2024-02-29", "2024-02-29"),
+        ] {
+            assert_eq!(default.days(text).map(iso_of).as_deref(), Some(date), "{text}");
+        }
+        for text in [
+            "",
+            "2023-02-29",
+            "2024-13-01",
+            "2024-00-10",
+            "not a date",
+            "2024-1-1",
+            "0000-01-01",
+            "20241301",
+            "2024-10-16x",
+            "2023-01-27T25:00:00Z",
+            "99/99/9999",
+            "2023-01-27Tnonsense",
+        ] {
+            assert_eq!(default.days(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_format_that_fits_counts() {
+        let us = formats(&["%m/%d/%Y", "%d/%m/%Y"]).days("03/04/2024").map(iso_of);
+        let eu = formats(&["%d/%m/%Y", "%m/%d/%Y"]).days("03/04/2024").map(iso_of);
+        assert_eq!((us.as_deref(), eu.as_deref()), (Some("2024-03-04"), Some("2024-04-03")));
+    }
+
+    #[test]
+    fn a_format_must_name_a_full_date() {
+        for bad in ["%Y-%m", "%H:%M", "%Q", ""] {
+            assert!(DateFormats::new(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+        assert!(DateFormats::new(&[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_reader_agrees_with_chrono(days in -719_162_i32..=2_932_896) {
+            let text = iso_of(days);
+            prop_assert_eq!(iso(text.as_bytes()), Some(days));
+            prop_assert_eq!(compact(text.replace('-', "").as_bytes()), Some(days));
+            let date = NaiveDate::from_num_days_from_ce_opt(days + 719_163).expect("a date");
+            let weekend = matches!(date.weekday(), chrono::Weekday::Sat | chrono::Weekday::Sun);
+            prop_assert_eq!(is_weekend(days), weekend);
+        }
+    }
+}

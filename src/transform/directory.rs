@@ -1,0 +1,235 @@
+//! The provider directory: one row per provider id, whatever the file says.
+//!
+//! A file of its own because a repeated provider would multiply claims at the join: keys are made
+//! unique here, on the small side, where every repeat can be counted, and the join itself stays
+//! unvalidated and streaming.
+
+use std::collections::HashMap;
+
+use polars::prelude::{
+    Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, NewChunkedArray, PolarsError,
+    StringChunked, UInt32Chunked, col,
+};
+
+use super::text::clean;
+use crate::account::ProviderCounts;
+use crate::config::OnDuplicate;
+use crate::error::{Error, Result};
+use crate::schema::{Dataset, ORIGIN};
+
+/// Number of the provider's specialty for peer groups; null only where there is no such provider.
+pub(super) const SPECIALTY_NO: &str = "specialty_no";
+
+/// A directory with unique keys.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// `provider_id, provider_name, specialty, location, specialty_no`.
+    frame: DataFrame,
+    /// Spellings of the specialties in canonical case, by number; number 0 is "unknown".
+    specialties: Vec<String>,
+    counts: ProviderCounts,
+}
+
+/// What is read of a provider source: the contract's columns in canonical form, and the origin.
+#[must_use]
+pub fn provider_rows(providers: LazyFrame) -> LazyFrame {
+    let mut columns = vec![col(ORIGIN)];
+    columns.extend(Dataset::Providers.columns().map(clean));
+    providers.select(columns)
+}
+
+/// One record: id, then name, specialty and location.
+type Record<'a> = [Option<&'a str>; 4];
+
+impl Directory {
+    /// Makes the collected rows of [`provider_rows`] unique by id. Identical repeats are dropped;
+    /// of conflicting ones `policy` picks one, or none. Records without an id, or with a NUL
+    /// character, are rejected.
+    ///
+    /// # Errors
+    /// `Internal` when the frame is not that of [`provider_rows`].
+    pub fn new(rows: &DataFrame, policy: OnDuplicate) -> Result<Self> {
+        let broken = |_: PolarsError| Error::internal("the provider rows lack a column");
+        let text = |name: &str| -> Result<&StringChunked> {
+            rows.column(name).and_then(Column::str).map_err(broken)
+        };
+        let columns =
+            [text("provider_id")?, text("provider_name")?, text("specialty")?, text("location")?];
+        let origins = rows.column(ORIGIN).and_then(Column::i64).map_err(broken)?;
+        let mut order: Vec<usize> = (0..rows.height()).collect();
+        order.sort_by_key(|&row| origins.get(row));
+
+        let mut counts = ProviderCounts { read: rows.height() as u64, ..ProviderCounts::default() };
+        let mut place_of: HashMap<&str, usize> = HashMap::with_capacity(rows.height());
+        let mut kept: Vec<Member<'_>> = Vec::with_capacity(rows.height());
+        for row in order {
+            let record: Record<'_> = columns.map(|column| column.get(row));
+            let storable = record.iter().flatten().all(|text| !text.contains('\0'));
+            let Some(id) = record[0].filter(|_| storable) else {
+                counts.rejected += 1;
+                continue;
+            };
+            match place_of.get(id) {
+                None => {
+                    place_of.insert(id, kept.len());
+                    kept.push(Member { record, repeats: 0, conflicts: 0 });
+                }
+                Some(&place) => kept[place].repeat(record, policy),
+            }
+        }
+        let mut members = Vec::with_capacity(kept.len());
+        for member in kept {
+            counts.conflicts += member.conflicts;
+            if policy == OnDuplicate::Reject && member.conflicts > 0 {
+                counts.rejected += 1 + member.repeats;
+            } else {
+                counts.duplicates += member.repeats;
+                counts.loaded += 1;
+                members.push(member.record);
+            }
+        }
+        let (specialties, numbers) = number_specialties(&members);
+        let column = |name: &str, field: usize| -> Column {
+            let texts = members.iter().map(|record| record[field]);
+            StringChunked::from_iter_options(name.into(), texts).into_column()
+        };
+        let frame = DataFrame::new(
+            members.len(),
+            vec![
+                column("provider_id", 0),
+                column("provider_name", 1),
+                column("specialty", 2),
+                column("location", 3),
+                UInt32Chunked::from_vec(SPECIALTY_NO.into(), numbers).into_column(),
+            ],
+        )
+        .map_err(broken)?;
+        Ok(Self { frame, specialties, counts })
+    }
+
+    /// The members: `provider_id, provider_name, specialty, location`.
+    #[must_use]
+    pub fn frame(&self) -> &DataFrame {
+        &self.frame
+    }
+
+    /// The accounting of the directory's records.
+    #[must_use]
+    pub fn counts(&self) -> ProviderCounts {
+        self.counts
+    }
+
+    /// The canonical spelling of a specialty number; empty for "unknown".
+    pub(super) fn specialty(&self, number: u32) -> &str {
+        self.specialties.get(number as usize).map_or("", String::as_str)
+    }
+
+    /// What a claim learns of its provider.
+    pub(super) fn lookup(&self) -> LazyFrame {
+        self.frame.clone().lazy().select([
+            col("provider_id"),
+            col("specialty"),
+            col("location"),
+            col(SPECIALTY_NO),
+        ])
+    }
+}
+
+/// A member and what became of its repeats.
+struct Member<'a> {
+    record: Record<'a>,
+    repeats: u64,
+    conflicts: u64,
+}
+
+impl<'a> Member<'a> {
+    fn repeat(&mut self, record: Record<'a>, policy: OnDuplicate) {
+        self.repeats += 1;
+        if record != self.record {
+            self.conflicts += 1;
+            if policy == OnDuplicate::Last {
+                self.record = record;
+            }
+        }
+    }
+}
+
+/// Numbers specialties without regard to case and inner white space, so that two spellings are
+/// one peer group. Number 0 is for members without a specialty.
+fn number_specialties(members: &[Record<'_>]) -> (Vec<String>, Vec<u32>) {
+    let mut spellings = vec![String::new()];
+    let mut number_of: HashMap<String, u32> = HashMap::from([(String::new(), 0)]);
+    let numbers = members
+        .iter()
+        .map(|record| {
+            let words: Vec<String> =
+                record[2].unwrap_or_default().split_whitespace().map(str::to_uppercase).collect();
+            let spelling = words.join(" ");
+            *number_of.entry(spelling).or_insert_with_key(|spelling| {
+                spellings.push(spelling.clone());
+                u32::try_from(spellings.len() - 1).unwrap_or(0)
+            })
+        })
+        .collect();
+    (spellings, numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::Int64Chunked;
+
+    use super::*;
+
+    fn directory(rows: &[(Option<&str>, &str)], policy: OnDuplicate) -> Directory {
+        let text = |name: &str, values: Vec<Option<&str>>| -> Column {
+            StringChunked::from_iter_options(name.into(), values.into_iter()).into_column()
+        };
+        let origins: Vec<i64> = (1..).take(rows.len()).collect();
+        let frame = DataFrame::new(
+            rows.len(),
+            vec![
+                Int64Chunked::from_vec(ORIGIN.into(), origins).into_column(),
+                text("provider_id", rows.iter().map(|row| row.0).collect()),
+                text("provider_name", rows.iter().map(|row| Some(row.1)).collect()),
+                text("specialty", rows.iter().map(|_| Some("General  Practice")).collect()),
+                text("location", rows.iter().map(|_| None).collect()),
+            ],
+        )
+        .expect("a frame");
+        Directory::new(&frame, policy).expect("a directory")
+    }
+
+    fn names(directory: &Directory) -> Vec<Option<&str>> {
+        directory
+            .frame()
+            .column("provider_name")
+            .and_then(Column::str)
+            .expect("names")
+            .iter()
+            .collect()
+    }
+
+    #[test]
+    fn keys_become_unique_and_every_record_is_counted() {
+        let rows =
+            [(Some("1"), "a"), (Some("1"), "a"), (Some("2"), "b"), (Some("2"), "c"), (None, "d")];
+        for (policy, kept, rejected) in [
+            (OnDuplicate::Last, vec![Some("a"), Some("c")], 1),
+            (OnDuplicate::First, vec![Some("a"), Some("b")], 1),
+            (OnDuplicate::Reject, vec![Some("a")], 3),
+        ] {
+            let directory = directory(&rows, policy);
+            let counts = directory.counts();
+            assert_eq!(names(&directory), kept, "{policy:?}");
+            assert_eq!((counts.read, counts.rejected, counts.conflicts), (5, rejected, 1));
+            assert_eq!(counts.read, counts.loaded + counts.rejected + counts.duplicates);
+        }
+    }
+
+    #[test]
+    fn spellings_of_a_specialty_are_one_group() {
+        let directory = directory(&[(Some("1"), "a"), (Some("2"), "b")], OnDuplicate::Last);
+        assert_eq!(directory.specialty(1), "GENERAL PRACTICE");
+        assert_eq!(directory.specialty(0), "");
+    }
+}

@@ -1,0 +1,89 @@
+//! The risk score `claim_anomaly_v1`: a billing-anomaly score from 0 to 100, not a clinical risk
+//! adjustment (which needs diagnosis codes).
+//!
+//! A module of its own because it needs two passes: [`peer_counts`] is the plan of the first, its
+//! small result fits a [`RiskModel`], and the model's expressions score rows in the second.
+//! Components that are not computed yet are absent and contribute nothing.
+
+mod components;
+mod histogram;
+mod model;
+
+use std::sync::Arc;
+
+use polars::prelude::{
+    BooleanChunked, DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries,
+    LazyFrame, NewChunkedArray, col, len, lit,
+};
+
+pub use components::{COMPONENTS, Components, pack, score_tenths, unpack};
+pub use model::{PeerStatistic, RISK_MODEL, RiskModel, WeekendStatistic};
+
+use super::date::is_weekend;
+use super::directory::SPECIALTY_NO;
+use super::expression::elementwise;
+use super::validate::{CENTS, DAY};
+use crate::schema::REJECT;
+
+/// The plan of the first pass: accepted claims with a positive amount, counted by procedure,
+/// specialty, log-bucket of the amount and weekend. Its size depends on how many such groups there
+/// are, not on how many claims.
+pub(super) fn peer_counts(joined: LazyFrame) -> LazyFrame {
+    let bucket = elementwise("bucket", &[col(CENTS)], DataType::Int32, |series| {
+        let buckets = series[0].i64()?.iter().map(|cents| cents.map(histogram::bucket));
+        Ok(Int32Chunked::from_iter_options("bucket".into(), buckets).into_series())
+    });
+    let weekend = elementwise("weekend", &[col(DAY)], DataType::Boolean, |series| {
+        let days = series[0].to_physical_repr();
+        let weekends = days.i32()?.iter().map(|day| day.map(is_weekend));
+        Ok(BooleanChunked::from_iter_options("weekend".into(), weekends).into_series())
+    });
+    joined
+        .filter(col(REJECT).is_null().and(col(CENTS).gt(lit(0_i64))))
+        .select([
+            col("procedure_code"),
+            col(SPECIALTY_NO),
+            bucket.alias("bucket"),
+            weekend.alias("weekend"),
+        ])
+        .group_by([col("procedure_code"), col(SPECIALTY_NO), col("bucket"), col("weekend")])
+        .agg([len().alias("n")])
+}
+
+/// The packed components of each row.
+pub(super) fn risk_components(model: &Arc<RiskModel>) -> Expr {
+    let model = Arc::clone(model);
+    let inputs = ["procedure_code", SPECIALTY_NO, CENTS, DAY].map(col);
+    elementwise("risk_components", &inputs, DataType::Int64, move |series| {
+        let (procedure, specialty, cents) = (series[0].str()?, series[1].u32()?, series[2].i64()?);
+        let days = series[3].to_physical_repr();
+        let days = days.i32()?;
+        let packed: Vec<i64> = procedure
+            .iter()
+            .zip(specialty.iter())
+            .zip(cents.iter().zip(days.iter()))
+            .map(|((procedure, specialty), (cents, day))| {
+                let components = model.components(procedure, specialty, cents, day.map(is_weekend));
+                pack(&components, &model.weights)
+            })
+            .collect();
+        Ok(Int64Chunked::from_vec("risk_components".into(), packed).into_series())
+    })
+    .alias("risk_components")
+}
+
+/// The score of packed components, as numeric(5,2).
+pub(super) fn risk_score(model: &Arc<RiskModel>) -> Expr {
+    let weights = model.weights;
+    let inputs = [col("risk_components")];
+    elementwise("noisy_or", &inputs, DataType::Decimal(5, 2), move |series| {
+        let scores: Vec<i128> = series[0]
+            .i64()?
+            .iter()
+            .map(|packed| i128::from(10 * score_tenths(&unpack(packed.unwrap_or(0)), &weights)))
+            .collect();
+        let scores = Int128Chunked::from_vec("risk_score".into(), scores);
+        Ok(scores.into_decimal_unchecked(5, 2).into_series())
+    })
+    .alias("risk_score")
+}
