@@ -23,7 +23,8 @@ impl Cents {
             None => (1, text),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        if whole.is_empty() || fraction.len() > 2 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        let numeric = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty() || fraction.len() > 2 || !numeric(whole) || !numeric(fraction) {
             return None;
         }
         let whole: i128 = whole.parse().ok()?;

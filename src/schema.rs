@@ -84,6 +84,18 @@ pub const UNKNOWN_PROVIDER: &str = "(unknown)";
 pub const ORIGIN: &str = "origin";
 /// Bits of [`ORIGIN`] that hold the record number.
 pub const ORIGIN_RECORD_BITS: u32 = 40;
+/// The file number of an [`ORIGIN`], from 0.
+#[must_use]
+pub fn origin_file(origin: i64) -> i64 {
+    origin >> ORIGIN_RECORD_BITS
+}
+
+/// The record number of an [`ORIGIN`], from 1.
+#[must_use]
+pub fn origin_record(origin: i64) -> i64 {
+    origin & ((1 << ORIGIN_RECORD_BITS) - 1)
+}
+
 /// The nullable reject code of a row, see [`crate::rule::RejectReason`].
 pub const REJECT: &str = "reject";
 /// The keyed fingerprint of a rejected row's raw fields; null for accepted rows.

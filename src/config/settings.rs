@@ -100,8 +100,8 @@ pub struct Warehouse {
     pub on_provider_conflict: OnDuplicate,
     /// COPY connections, 1 to 64; by default the number of cores, at most 4.
     pub connections: Option<u16>,
-    /// Rows per batch on the way to COPY, 1 to 1,000,000.
-    pub batch_rows: usize,
+    /// Rows per batch on the way to COPY, 1 to 1,000,000; by default as the engine cuts them.
+    pub batch_rows: Option<u32>,
 }
 
 impl Default for Warehouse {
@@ -112,7 +112,7 @@ impl Default for Warehouse {
             on_duplicate: OnDuplicate::default(),
             on_provider_conflict: OnDuplicate::default(),
             connections: None,
-            batch_rows: 50_000,
+            batch_rows: None,
         }
     }
 }

@@ -1,0 +1,101 @@
+//! Brings the warehouse to the schema that this version needs.
+//!
+//! A file of its own because the versioned SQL scripts beside it are the only DDL of published
+//! objects; each is applied once, in order, in a transaction of its own, under an advisory lock.
+
+use adbc_core::sync::Connection;
+
+use crate::error::{Error, Result};
+use crate::sql;
+
+/// Version, name and text of each script, oldest first. A script never changes once released.
+const SCRIPTS: &[(i64, &str, &str)] =
+    &[(1, "warehouse", include_str!("migrations/V001__warehouse.sql"))];
+
+/// Serialises migrations of one database ("clmetlmg").
+const LOCK: i64 = 0x636c_6d65_746c_6d67;
+
+/// Applies what is missing and returns the versions applied.
+///
+/// # Errors
+/// `Warehouse` when a script fails (nothing of it stays), `Config` when the warehouse is of a
+/// later version or a released script differs from the one that was applied.
+pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
+    let context = "migration";
+    if is_current(connection)? {
+        return Ok(Vec::new());
+    }
+    sql::in_transaction(connection, context, |connection| {
+        sql::query(connection, context, &format!("SELECT pg_advisory_xact_lock({LOCK})"))?;
+        sql::execute(
+            connection,
+            context,
+            "CREATE SCHEMA IF NOT EXISTS claims_etl;
+             CREATE TABLE IF NOT EXISTS claims_etl.migrations (
+                 version     bigint PRIMARY KEY,
+                 name        text NOT NULL,
+                 checksum    text NOT NULL,
+                 applied_at  timestamptz NOT NULL DEFAULT now());
+             COMMENT ON TABLE claims_etl.migrations IS 'The SQL scripts that made these schemas.'",
+        )?;
+        let applied = applied(connection)?;
+        let mut done = Vec::new();
+        for (version, name, script) in SCRIPTS {
+            if applied.iter().any(|(known, _)| known == version) {
+                continue;
+            }
+            let context = format!("migration {version} ({name})");
+            sql::execute(connection, &context, script)?;
+            sql::execute_with(
+                connection,
+                &context,
+                "INSERT INTO claims_etl.migrations (version, name, checksum)
+                 VALUES ($1::text::bigint, $2, $3)",
+                sql::texts(&[Some(&version.to_string()), Some(name), Some(&checksum(script))])?,
+            )?;
+            done.push(*version);
+        }
+        Ok(done)
+    })
+}
+
+/// Whether every script is applied, as it is here.
+fn is_current(connection: &mut impl Connection) -> Result<bool> {
+    let table = "SELECT to_regclass('claims_etl.migrations') IS NOT NULL AS there";
+    let there = sql::query(connection, "migration", table)?;
+    if sql::boolean(&there, "there", 0) != Some(true) {
+        return Ok(false);
+    }
+    let applied = applied(connection)?;
+    for (version, sum) in &applied {
+        let Some((_, name, script)) = SCRIPTS.iter().find(|(known, ..)| known == version) else {
+            return Err(Error::config(format!(
+                "the warehouse is at schema version {version}, which this program does not know"
+            ))
+            .hint("a later version of claims-etl has been here: install that version"));
+        };
+        if *sum != checksum(script) {
+            return Err(Error::config(format!(
+                "schema version {version} ({name}) of the warehouse is not the one of this program"
+            ))
+            .hint("released migrations never change: was an unreleased version used here?"));
+        }
+    }
+    Ok(applied.len() == SCRIPTS.len())
+}
+
+/// Versions and checksums in the warehouse.
+fn applied(connection: &mut impl Connection) -> Result<Vec<(i64, String)>> {
+    let rows = sql::query(
+        connection,
+        "migration",
+        "SELECT version, checksum FROM claims_etl.migrations ORDER BY version",
+    )?;
+    Ok((0..rows.num_rows())
+        .filter_map(|row| Some((sql::int(&rows, "version", row)?, sql::text(&rows, "checksum", row)?)))
+        .collect())
+}
+
+fn checksum(script: &str) -> String {
+    blake3::hash(script.as_bytes()).to_hex()[..32].to_owned()
+}
