@@ -51,7 +51,7 @@ pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
                 &context,
                 "INSERT INTO claims_etl.migrations (version, name, checksum)
                  VALUES ($1::text::bigint, $2, $3)",
-                sql::texts(&[Some(&version.to_string()), Some(name), Some(&checksum(script))])?,
+                sql::texts(&[Some(&version.to_string()), Some(name), Some(&checksum(script))]),
             )?;
             done.push(*version);
         }

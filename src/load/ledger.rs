@@ -1,0 +1,335 @@
+//! The ledger: what was run, with which input, key and settings, and how it added up.
+//!
+//! A file of its own because it is the memory of the program: "already loaded" is answered here,
+//! and a published run's row is completed in the transaction that publishes its data.
+
+use std::time::{Duration, SystemTime};
+
+use adbc_core::sync::Connection;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::account::Account;
+use crate::config::Mode;
+use crate::error::{Error, Result};
+use crate::event::RunId;
+use crate::sql;
+
+const CONTEXT: &str = "run ledger";
+
+/// What identifies a run's work.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The run's id.
+    pub run: RunId,
+    /// The key's id.
+    pub key_id: String,
+    /// Digest of the settings that change the result.
+    pub config_digest: String,
+    /// What happens to published rows.
+    pub mode: Mode,
+}
+
+/// The mode's name in the ledger.
+#[must_use]
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Merge => "merge",
+        Mode::Append => "append",
+        Mode::Replace => "replace",
+    }
+}
+
+/// Enters a run as `running` and returns its number.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<i64> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "INSERT INTO claims_etl.runs (run_id, status, tool_version, mode, key_id, config_digest, risk_model)
+         VALUES ($1::text::uuid, 'running', $2, $3, $4, $5, $6) RETURNING run_no",
+        sql::texts(&[
+            Some(&identity.run.to_string()),
+            Some(env!("CARGO_PKG_VERSION")),
+            Some(mode_name(identity.mode)),
+            Some(&identity.key_id),
+            Some(&identity.config_digest),
+            Some(RISK_MODEL),
+        ]),
+    )?;
+    sql::int(&rows, "run_no", 0).ok_or_else(|| Error::internal("the ledger gave no run number"))
+}
+
+/// The version of the score that this program stores; `transform` owns its definition.
+const RISK_MODEL: &str = "claim_anomaly_v1";
+
+/// Notes what was read, before anything is loaded.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn note_sources(
+    connection: &mut impl Connection,
+    run: RunId,
+    fingerprint: &str,
+    sources: &Value,
+) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.runs SET fingerprint = $2, sources = $3::text::jsonb
+         WHERE run_id = $1::text::uuid",
+        sql::texts(&[Some(&run.to_string()), Some(fingerprint), Some(&sources.to_string())]),
+    )
+    .map(drop)
+}
+
+/// The published run that makes this one needless: the same input, settings and key, and nothing
+/// since that replaced its rows.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn already_loaded(
+    connection: &mut impl Connection,
+    identity: &Identity,
+    fingerprint: &str,
+) -> Result<Option<String>> {
+    // A later replace took the rows away; for a replace any later run changed the whole.
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT r.run_id::text AS run_id FROM claims_etl.runs r
+         WHERE r.published_at IS NOT NULL AND r.fingerprint = $1 AND r.config_digest = $2
+           AND r.key_id = $3
+           AND NOT EXISTS (
+               SELECT FROM claims_etl.runs later
+               WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
+                 AND (later.mode = 'replace' OR r.mode = 'replace'))
+         ORDER BY r.run_no DESC LIMIT 1",
+        sql::texts(&[Some(fingerprint), Some(&identity.config_digest), Some(&identity.key_id)]),
+    )?;
+    Ok(if rows.num_rows() == 0 { None } else { sql::text(&rows, "run_id", 0) })
+}
+
+/// Refuses a key that is not the one of the published tokens.
+///
+/// # Errors
+/// `Config` when the published rows carry tokens of another key.
+pub fn check_key(connection: &mut impl Connection, key_id: &str) -> Result<()> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT key_id FROM claims_etl.runs WHERE published_at IS NOT NULL ORDER BY run_no DESC LIMIT 1",
+    )?;
+    match sql::text(&rows, "key_id", 0).filter(|_| rows.num_rows() > 0) {
+        Some(stored) if stored != key_id => Err(Error::config(format!(
+            "the warehouse was loaded with key {stored}, this run has key {key_id}"
+        ))
+        .hint("its tokens would not match those already there: use the key that made them")),
+        _ => Ok(()),
+    }
+}
+
+/// Completes the row of a run; within the publish transaction when it published.
+///
+/// # Errors
+/// `Warehouse` when the statement fails, also when the account does not balance.
+pub fn complete(
+    connection: &mut impl Connection,
+    run: RunId,
+    status: &str,
+    published: bool,
+    account: &Account,
+) -> Result<()> {
+    let row = json!({
+        "claims_read": account.claims.read,
+        "claims_loaded": account.claims.loaded,
+        "claims_inserted": account.claims.inserted,
+        "claims_updated": account.claims.updated,
+        "claims_unchanged": account.claims.unchanged,
+        "claims_rejected": account.claims.rejected,
+        "claims_duplicates": account.claims.duplicates,
+        "claims_conflicts": account.claims.conflicts,
+        "amount_read": account.amount.read,
+        "amount_loaded": account.amount.loaded,
+        "amount_rejected": account.amount.rejected,
+        "amount_duplicates": account.amount.duplicates,
+        "amount_unparsed_rows": account.amount.unparsed_rows,
+        "providers_read": account.providers.read,
+        "providers_loaded": account.providers.loaded,
+        "providers_rejected": account.providers.rejected,
+        "providers_duplicates": account.providers.duplicates,
+        "providers_conflicts": account.providers.conflicts,
+        "providers_inferred": account.providers.inferred,
+        "reject_reasons": account.reject_reasons,
+        "flags": account.flags,
+    });
+    let Value::Object(fields) = &row else {
+        return Err(Error::internal("the ledger's row is no object"));
+    };
+    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    let names = names.join(", ");
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        &format!(
+            "UPDATE claims_etl.runs SET status = $2, finished_at = clock_timestamp(),
+                 published_at = CASE WHEN $3 = 'yes' THEN clock_timestamp() END,
+                 ({names}) = (SELECT {names} FROM jsonb_populate_record(NULL::claims_etl.runs, $4::text::jsonb))
+             WHERE run_id = $1::text::uuid"
+        ),
+        sql::texts(&[
+            Some(&run.to_string()),
+            Some(status),
+            Some(if published { "yes" } else { "no" }),
+            Some(&row.to_string()),
+        ]),
+    )
+    .map(drop)
+}
+
+/// Completes the row of a run that failed.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn fail(connection: &mut impl Connection, run: RunId, error: &Error) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
+             error_kind = $2, error = $3
+         WHERE run_id = $1::text::uuid AND published_at IS NULL",
+        sql::texts(&[Some(&run.to_string()), Some(error.kind().name()), Some(error.message())]),
+    )
+    .map(drop)
+}
+
+/// One state change of a task's try.
+#[derive(Debug, Clone)]
+pub struct TaskEntry<'a> {
+    /// The task's id.
+    pub task: &'a str,
+    /// 1 for the first try, 0 for a task that never began.
+    pub attempt: u32,
+    /// The state, as Airflow names it.
+    pub state: &'a str,
+    /// When the try began.
+    pub started: SystemTime,
+    /// How long it has taken.
+    pub elapsed: Duration,
+    /// What it handed on.
+    pub result: Option<&'a Value>,
+    /// Why it failed, free of cell values.
+    pub error: Option<&'a str>,
+}
+
+/// Enters a state change of a task.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn record_task(connection: &mut impl Connection, run: RunId, entry: &TaskEntry<'_>) -> Result<()> {
+    let started: DateTime<Utc> = entry.started.into();
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "INSERT INTO claims_etl.task_runs
+             (run_id, task_id, try_number, state, started_at, seconds, result, error)
+         VALUES ($1::text::uuid, $2, $3::text::integer, $4, $5::text::timestamptz,
+                 $6::text::double precision, $7::text::jsonb, $8)
+         ON CONFLICT (run_id, task_id, try_number) DO UPDATE
+         SET state = excluded.state, seconds = excluded.seconds, result = excluded.result,
+             error = excluded.error",
+        sql::texts(&[
+            Some(&run.to_string()),
+            Some(entry.task),
+            Some(&entry.attempt.to_string()),
+            Some(entry.state),
+            Some(&started.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            Some(&entry.elapsed.as_secs_f64().to_string()),
+            entry.result.map(ToString::to_string).as_deref(),
+            entry.error,
+        ]),
+    )
+    .map(drop)
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRow {
+    /// The run's id.
+    pub run_id: String,
+    /// `running`, `success`, `already_loaded` or `failed`.
+    pub status: String,
+    /// The load mode.
+    pub mode: String,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Wall time in seconds, once it ended.
+    pub seconds: Option<f64>,
+    /// Claim rows; null for a run that did not get so far.
+    pub claims_read: Option<i64>,
+    /// Claim rows loaded.
+    pub claims_loaded: Option<i64>,
+    /// Claim rows rejected.
+    pub claims_rejected: Option<i64>,
+    /// Claim rows dropped as repeats.
+    pub claims_duplicates: Option<i64>,
+    /// Money loaded, exact.
+    pub amount_loaded: Option<String>,
+}
+
+/// All runs, latest first.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT run_id::text AS run_id, status, mode,
+                to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS started_at,
+                extract(epoch FROM finished_at - started_at)::double precision AS seconds,
+                claims_read, claims_loaded, claims_rejected, claims_duplicates,
+                amount_loaded::text AS amount_loaded
+         FROM claims_etl.runs ORDER BY run_no DESC",
+    )?;
+    let text = |name: &str, row| sql::text(&rows, name, row);
+    Ok((0..rows.num_rows())
+        .map(|row| RunRow {
+            run_id: text("run_id", row).unwrap_or_default(),
+            status: text("status", row).unwrap_or_default(),
+            mode: text("mode", row).unwrap_or_default(),
+            started_at: text("started_at", row).unwrap_or_default(),
+            seconds: sql::float(&rows, "seconds", row),
+            claims_read: sql::int(&rows, "claims_read", row),
+            claims_loaded: sql::int(&rows, "claims_loaded", row),
+            claims_rejected: sql::int(&rows, "claims_rejected", row),
+            claims_duplicates: sql::int(&rows, "claims_duplicates", row),
+            amount_loaded: text("amount_loaded", row),
+        })
+        .collect())
+}
+
+/// Everything the ledger knows of one run, its tasks included.
+///
+/// # Errors
+/// `Config` when there is no such run, `Warehouse` when the query fails.
+pub fn run_details(connection: &mut impl Connection, run: RunId) -> Result<Value> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT (to_jsonb(r) || jsonb_build_object('tasks', coalesce((
+                    SELECT jsonb_agg(to_jsonb(t) - 'run_id' ORDER BY t.started_at, t.task_id, t.try_number)
+                    FROM claims_etl.task_runs t WHERE t.run_id = r.run_id), '[]')))::text AS run
+         FROM claims_etl.runs r WHERE r.run_id = $1::text::uuid",
+        sql::texts(&[Some(&run.to_string())]),
+    )?;
+    if rows.num_rows() == 0 {
+        return Err(Error::config(format!("the ledger knows no run {run}"))
+            .hint("`claims-etl runs` lists the ids of all runs"));
+    }
+    let text = sql::text(&rows, "run", 0).unwrap_or_default();
+    serde_json::from_str(&text).map_err(|_| Error::internal("the ledger's row is no JSON"))
+}

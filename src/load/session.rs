@@ -1,0 +1,120 @@
+//! One run's hold on the warehouse: connected, migrated, locked, swept.
+//!
+//! A file of its own because these steps come before anything else, in this order: the lock makes
+//! this run the only one, and only then may the leftovers of dead runs be removed.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use adbc_core::sync::{Connection, Database};
+
+use super::{ledger, migrate};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
+use crate::schema::INTERNAL;
+use crate::sql;
+
+/// The advisory lock of one database that a run holds ("claimetl").
+const RUN_LOCK: i64 = 0x636c_6169_6d65_746c;
+
+/// How long a run waits for the lock: a killed run's backend needs a moment to notice.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// The control connection of a run. The lock is held as long as it lives.
+pub struct Session<C> {
+    /// The connection that holds the lock and publishes.
+    pub control: C,
+    /// The run's number in the ledger; stored with every row.
+    pub run_no: i64,
+    /// What identifies the run's work.
+    pub identity: ledger::Identity,
+}
+
+/// Opens a connection.
+///
+/// # Errors
+/// `Warehouse` when the server cannot be reached or refuses.
+pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
+    database.new_connection().map_err(|error| sql::error("connecting to the warehouse", error))
+}
+
+impl<C: Connection> Session<C> {
+    /// Connects, migrates, takes the lock, removes what dead runs left behind, checks the key and
+    /// enters the run into the ledger.
+    ///
+    /// # Errors
+    /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work,
+    /// `Config` when the warehouse holds tokens of another key.
+    pub fn open<D>(
+        database: &D,
+        identity: ledger::Identity,
+        observer: &dyn Observer,
+        cancel: &Cancellation,
+    ) -> Result<Self>
+    where
+        D: Database<ConnectionType = C>,
+    {
+        let mut control = connect(database)?;
+        for version in migrate::migrate(&mut control)? {
+            observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
+        }
+        lock(&mut control, cancel)?;
+        sweep(&mut control, observer)?;
+        ledger::check_key(&mut control, &identity.key_id)?;
+        let run_no = ledger::begin(&mut control, &identity)?;
+        Ok(Self { control, run_no, identity })
+    }
+}
+
+/// Takes the lock of the warehouse.
+fn lock(connection: &mut impl Connection, cancel: &Cancellation) -> Result<()> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        let rows = sql::query(
+            connection,
+            "run lock",
+            &format!("SELECT pg_try_advisory_lock({RUN_LOCK}) AS locked"),
+        )?;
+        if sql::boolean(&rows, "locked", 0) == Some(true) {
+            return Ok(());
+        }
+        cancel.check()?;
+        if Instant::now() >= deadline {
+            return Err(Error::new(
+                ErrorKind::Locked,
+                "another run is loading this warehouse; nothing was done",
+            )
+            .hint("wait for it to end, then run again"));
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Removes staging tables and closes ledger rows of runs that ended without saying so. The lock is
+/// held, so none of them is alive.
+fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
+    let context = "removing leftovers";
+    let tables = sql::query(
+        connection,
+        context,
+        &format!(
+            "SELECT relname::text AS name FROM pg_class
+             WHERE relnamespace = '{INTERNAL}'::regnamespace AND relkind = 'r'
+               AND relname ~ '^(claims|providers)_stage_[0-9]+$' ORDER BY 1"
+        ),
+    )?;
+    for row in 0..tables.num_rows() {
+        let name = sql::text(&tables, "name", row).unwrap_or_default();
+        let table = sql::quote_identifier(&name);
+        sql::execute(connection, context, &format!("DROP TABLE {INTERNAL}.{table}"))?;
+        observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));
+    }
+    sql::execute(
+        connection,
+        context,
+        "UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
+             error_kind = 'interrupted', error = 'the run ended without saying so'
+         WHERE status = 'running'",
+    )
+    .map(drop)
+}

@@ -1,0 +1,106 @@
+//! Small tables that are written beside the claims: the staged providers, the peer statistics.
+//!
+//! A file of its own because these are frames and lists of a few thousand rows that go through the
+//! same bulk ingest as the claims, in one batch each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use adbc_core::options::IngestMode;
+use adbc_core::sync::Connection;
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchIterator,
+    StringArray,
+};
+use arrow::datatypes::{Field, Schema};
+use polars::prelude::DataFrame;
+
+use super::publish::providers_stage;
+use crate::error::{Error, Result};
+use crate::interchange::record_batch;
+use crate::schema::{INTERNAL, provider_columns};
+use crate::sql;
+
+/// One peer group: procedure, specialty (empty for all), claims, median and spread of ln(dollars).
+pub type PeerRow = (String, String, u64, f64, f64);
+
+/// One specialty's weekend habit: specialty, priced claims, those on weekends.
+pub type WeekendRow = (String, u64, u64);
+
+/// Stages the directory's members.
+///
+/// # Errors
+/// `Warehouse` when COPY fails.
+pub fn stage_providers(
+    connection: &mut impl Connection,
+    run_no: i64,
+    members: &DataFrame,
+) -> Result<()> {
+    let fields: Vec<Field> = provider_columns()
+        .into_iter()
+        .map(|column| Field::new(column.name, column.arrow, column.nullable))
+        .collect();
+    let batch = record_batch(members, &Arc::new(Schema::new(fields)))?;
+    write(connection, &providers_stage(run_no), batch)
+}
+
+/// Stages members for provider ids that only claims name.
+///
+/// # Errors
+/// `Warehouse` when COPY fails.
+pub fn stage_inferred(
+    connection: &mut impl Connection,
+    run_no: i64,
+    ids: &BTreeSet<String>,
+) -> Result<()> {
+    let columns: [(&str, ArrayRef); 2] = [
+        ("provider_id", Arc::new(StringArray::from_iter_values(ids))),
+        ("is_inferred", Arc::new(BooleanArray::from(vec![true; ids.len()]))),
+    ];
+    write(connection, &providers_stage(run_no), batch(columns)?)
+}
+
+/// Writes what the amounts and weekends of a run were compared with.
+///
+/// # Errors
+/// `Warehouse` when COPY fails.
+pub fn write_statistics(
+    connection: &mut impl Connection,
+    run_no: i64,
+    peers: &[PeerRow],
+    weekends: &[WeekendRow],
+) -> Result<()> {
+    let number = i32::try_from(run_no).map_err(|_| Error::internal("too many runs"))?;
+    let run = |rows: usize| -> ArrayRef { Arc::new(Int32Array::from(vec![number; rows])) };
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let peers: [(&str, ArrayRef); 6] = [
+        ("run_no", run(peers.len())),
+        ("procedure_code", Arc::new(StringArray::from_iter_values(peers.iter().map(|p| &p.0)))),
+        ("specialty", Arc::new(StringArray::from_iter_values(peers.iter().map(|p| &p.1)))),
+        ("peers", Arc::new(Int64Array::from_iter_values(peers.iter().map(|p| count(p.2))))),
+        ("median_ln", Arc::new(Float64Array::from_iter_values(peers.iter().map(|p| p.3)))),
+        ("sigma_ln", Arc::new(Float64Array::from_iter_values(peers.iter().map(|p| p.4)))),
+    ];
+    write(connection, "risk_statistics", batch(peers)?)?;
+    let weekends: [(&str, ArrayRef); 4] = [
+        ("run_no", run(weekends.len())),
+        ("specialty", Arc::new(StringArray::from_iter_values(weekends.iter().map(|w| &w.0)))),
+        ("claims", Arc::new(Int64Array::from_iter_values(weekends.iter().map(|w| count(w.1))))),
+        (
+            "weekend_claims",
+            Arc::new(Int64Array::from_iter_values(weekends.iter().map(|w| count(w.2)))),
+        ),
+    ];
+    write(connection, "risk_weekend_statistics", batch(weekends)?)
+}
+
+fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {
+    RecordBatch::try_from_iter(columns)
+        .map_err(|_| Error::internal("columns of unequal length for a small table"))
+}
+
+fn write(connection: &mut impl Connection, table: &str, batch: RecordBatch) -> Result<()> {
+    let schema = batch.schema();
+    let reader = RecordBatchIterator::new([Ok(batch)], schema);
+    sql::ingest(connection, Some(INTERNAL), table, IngestMode::Append, Box::new(reader)).map(drop)
+}
