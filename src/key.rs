@@ -96,9 +96,7 @@ impl MasterKey {
     /// # Errors
     /// `Config` when the file exists already or cannot be written.
     pub fn generate(path: &Path) -> Result<Self> {
-        let mut bytes = Box::new([0_u8; 32]);
-        getrandom::fill(bytes.as_mut_slice())
-            .map_err(|_| Error::config("the operating system gave no random numbers"))?;
+        let key = Self::ephemeral()?;
         let io = |error: std::io::Error| {
             let failure = Error::io(ErrorKind::Config, path, &error).context("key file");
             if error.kind() == std::io::ErrorKind::AlreadyExists {
@@ -112,10 +110,21 @@ impl MasterKey {
         }
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        let text = zeroizing_hex(&bytes);
+        let text = zeroizing_hex(key.0.expose_secret());
         file.write_all(text.expose_secret().as_bytes())
             .and_then(|()| file.sync_all())
             .map_err(io)?;
+        Ok(key)
+    }
+
+    /// A key from the operating system's random numbers that is kept nowhere.
+    ///
+    /// # Errors
+    /// `Config` when there are no random numbers.
+    pub fn ephemeral() -> Result<Self> {
+        let mut bytes = Box::new([0_u8; 32]);
+        getrandom::fill(bytes.as_mut_slice())
+            .map_err(|_| Error::config("the operating system gave no random numbers"))?;
         Ok(Self(SecretBox::new(bytes)))
     }
 

@@ -11,11 +11,19 @@ pub mod rule;
 pub mod schema;
 
 // Layer 1: mechanism.
+pub mod adbc_postgres;
 pub mod config;
+pub mod dag;
 pub mod interchange;
 pub mod key;
+pub mod local_postgres;
+pub mod sql;
+pub mod synth;
 
 // Layer 2: the stages; they never import one another.
+pub mod extract;
+pub mod load;
+pub mod refresh;
 pub mod transform;
 
 // Layer 3: the program.

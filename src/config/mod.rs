@@ -2,9 +2,14 @@
 //!
 //! A module of its own so that every stage takes resolved values and none reads the environment.
 
+mod digest;
+mod load;
 mod secret;
 mod settings;
+mod validate;
 
+pub use digest::digest;
+pub use load::{DEFAULT_FILE, Overrides, load};
 pub use secret::Secret;
 pub use settings::{
     Dashboard, Mode, OnDuplicate, Privacy, Quality, Refresh, Risk, Run, Settings, Source, Warehouse,

@@ -93,7 +93,9 @@ fn remove_repeats(
     let refused = if policy == OnDuplicate::Reject { "differs" } else { "false" };
     let flags: Vec<String> = Flag::ALL
         .iter()
-        .map(|flag| format!("count(*) FILTER (WHERE dq_flags & {} <> 0) AS {}", flag.bit(), flag.name()))
+        .map(|flag| {
+            format!("count(*) FILTER (WHERE dq_flags & {} <> 0) AS {}", flag.bit(), flag.name())
+        })
         .collect();
     sql::execute(
         connection,
@@ -137,7 +139,8 @@ fn remove_repeats(
         &format!("SELECT {ORIGIN} FROM removed WHERE refused ORDER BY 1"),
     )?;
     sql::execute(connection, context, "DROP TABLE removed")?;
-    let count = |name: &str| sql::int(&totals, name, 0).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let count =
+        |name: &str| sql::int(&totals, name, 0).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let money = |name: &str| {
         sql::text(&totals, name, 0)
             .and_then(|text| Cents::parse(&text))
@@ -147,7 +150,9 @@ fn remove_repeats(
         duplicates: count("duplicates"),
         duplicates_amount: money("duplicates_amount")?,
         conflicts: count("conflicts"),
-        rejected: (0..refused.num_rows()).filter_map(|row| sql::int(&refused, ORIGIN, row)).collect(),
+        rejected: (0..refused.num_rows())
+            .filter_map(|row| sql::int(&refused, ORIGIN, row))
+            .collect(),
         rejected_amount: money("rejected_amount")?,
         flags: Flag::ALL.map(|flag| count(flag.name())),
     })

@@ -41,16 +41,20 @@ pub fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// Enters a run as `running` and returns its number.
+/// Enters a run as `running`; a later try finds its row again. Returns its number and whether it
+/// has published already.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<i64> {
+pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i64, bool)> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
         "INSERT INTO claims_etl.runs (run_id, status, tool_version, mode, key_id, config_digest, risk_model)
-         VALUES ($1::text::uuid, 'running', $2, $3, $4, $5, $6) RETURNING run_no",
+         VALUES ($1::text::uuid, 'running', $2, $3, $4, $5, $6)
+         ON CONFLICT (run_id) DO UPDATE
+         SET status = CASE WHEN runs.published_at IS NULL THEN 'running' ELSE runs.status END
+         RETURNING run_no, published_at IS NOT NULL AS published",
         sql::texts(&[
             Some(&identity.run.to_string()),
             Some(env!("CARGO_PKG_VERSION")),
@@ -60,7 +64,9 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<i6
             Some(RISK_MODEL),
         ]),
     )?;
-    sql::int(&rows, "run_no", 0).ok_or_else(|| Error::internal("the ledger gave no run number"))
+    sql::int(&rows, "run_no", 0)
+        .zip(sql::boolean(&rows, "published", 0))
+        .ok_or_else(|| Error::internal("the ledger gave no run number"))
 }
 
 /// The version of the score that this program stores; `transform` owns its definition.
@@ -229,7 +235,11 @@ pub struct TaskEntry<'a> {
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn record_task(connection: &mut impl Connection, run: RunId, entry: &TaskEntry<'_>) -> Result<()> {
+pub fn record_task(
+    connection: &mut impl Connection,
+    run: RunId,
+    entry: &TaskEntry<'_>,
+) -> Result<()> {
     let started: DateTime<Utc> = entry.started.into();
     sql::execute_with(
         connection,

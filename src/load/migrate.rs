@@ -92,7 +92,9 @@ fn applied(connection: &mut impl Connection) -> Result<Vec<(i64, String)>> {
         "SELECT version, checksum FROM claims_etl.migrations ORDER BY version",
     )?;
     Ok((0..rows.num_rows())
-        .filter_map(|row| Some((sql::int(&rows, "version", row)?, sql::text(&rows, "checksum", row)?)))
+        .filter_map(|row| {
+            Some((sql::int(&rows, "version", row)?, sql::text(&rows, "checksum", row)?))
+        })
         .collect())
 }
 

@@ -10,6 +10,7 @@ use adbc_core::sync::Connection;
 use super::deduplicate::CONTENT;
 use super::ledger;
 use super::session::Session;
+use super::statistics::{Statistics, write_statistics};
 use crate::account::{Account, Cents};
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ pub fn claims_stage(run_no: i64) -> String {
 
 /// The name of a run's staged providers.
 #[must_use]
-pub fn providers_stage(run_no: i64) -> String {
+pub(super) fn providers_stage(run_no: i64) -> String {
     format!("providers_stage_{run_no}")
 }
 
@@ -107,11 +108,13 @@ pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
 pub fn publish<C: Connection>(
     session: &mut Session<C>,
     route: Route,
+    statistics: &Statistics,
     account: &mut Account,
 ) -> Result<()> {
     let (run, run_no) = (session.identity.run, session.run_no);
     sql::in_transaction(&mut session.control, CONTEXT, |connection| {
         account.providers.inferred = publish_providers(connection, run_no)?;
+        write_statistics(connection, run_no, statistics)?;
         let staged = totals(connection, &format!("{INTERNAL}.{}", claims_stage(run_no)))?;
         match route {
             Route::Attach => {

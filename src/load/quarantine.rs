@@ -54,7 +54,8 @@ fn schema() -> SchemaRef {
 
 /// Writes the rejects of one run. The file appears under its name only when it is complete.
 pub struct Quarantine {
-    path: PathBuf,
+    /// None: nothing is kept.
+    path: Option<PathBuf>,
     sources: Vec<String>,
     writer: Option<ArrowWriter<File>>,
     rows: u64,
@@ -75,7 +76,13 @@ impl Quarantine {
                 fs::remove_file(&leftover).map_err(failed)?;
             }
         }
-        Ok(Self { path: path(folder, run), sources, writer: None, rows: 0 })
+        Ok(Self { path: Some(path(folder, run)), sources, writer: None, rows: 0 })
+    }
+
+    /// A quarantine that counts and keeps nothing, for a dry run.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self { path: None, sources: Vec::new(), writer: None, rows: 0 }
     }
 
     /// Adds rejects: origins as the plan packs them, reasons, fingerprints.
@@ -83,9 +90,10 @@ impl Quarantine {
     /// # Errors
     /// `Config` when the file cannot be written.
     pub fn append(&mut self, rejects: &[(i64, RejectReason, Option<[u8; 16]>)]) -> Result<()> {
-        if rejects.is_empty() {
+        self.rows += rejects.len() as u64;
+        let Some(path) = self.path.as_deref().filter(|_| !rejects.is_empty()) else {
             return Ok(());
-        }
+        };
         let source = |origin: i64| {
             let file = usize::try_from(crate::schema::origin_file(origin)).unwrap_or(usize::MAX);
             self.sources.get(file).map_or("", String::as_str)
@@ -103,12 +111,11 @@ impl Quarantine {
             ],
         )
         .map_err(|_| Error::internal("the quarantine's columns do not fit its schema"))?;
-        self.rows += rejects.len() as u64;
-        let failed = unwritable(&self.path);
+        let failed = unwritable(path);
         match &mut self.writer {
             Some(writer) => writer.write(&batch).map_err(failed),
             None => {
-                let writer = self.writer.insert(open(&self.path)?);
+                let writer = self.writer.insert(open(path)?);
                 writer.write(&batch).map_err(failed)
             }
         }
@@ -119,12 +126,12 @@ impl Quarantine {
     /// # Errors
     /// `Config` when the file cannot be written.
     pub fn finish(&mut self) -> Result<Option<PathBuf>> {
-        let Some(writer) = self.writer.take() else { return Ok(None) };
-        let file = writer.into_inner().map_err(unwritable(&self.path))?;
-        let failed = |error: std::io::Error| Error::io(ErrorKind::Config, &self.path, &error);
+        let (Some(writer), Some(path)) = (self.writer.take(), &self.path) else { return Ok(None) };
+        let file = writer.into_inner().map_err(unwritable(path))?;
+        let failed = |error: std::io::Error| Error::io(ErrorKind::Config, path, &error);
         file.sync_all().map_err(failed)?;
-        fs::rename(partial(&self.path), &self.path).map_err(failed)?;
-        Ok(Some(self.path.clone()))
+        fs::rename(partial(path), path).map_err(failed)?;
+        Ok(Some(path.clone()))
     }
 
     /// Rejects written so far.

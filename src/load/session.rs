@@ -26,6 +26,8 @@ pub struct Session<C> {
     pub control: C,
     /// The run's number in the ledger; stored with every row.
     pub run_no: i64,
+    /// Whether an earlier try of this very run has published already.
+    pub published: bool,
     /// What identifies the run's work.
     pub identity: ledger::Identity,
 }
@@ -61,8 +63,8 @@ impl<C: Connection> Session<C> {
         lock(&mut control, cancel)?;
         sweep(&mut control, observer)?;
         ledger::check_key(&mut control, &identity.key_id)?;
-        let run_no = ledger::begin(&mut control, &identity)?;
-        Ok(Self { control, run_no, identity })
+        let (run_no, published) = ledger::begin(&mut control, &identity)?;
+        Ok(Self { control, run_no, published, identity })
     }
 }
 

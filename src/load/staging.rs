@@ -17,8 +17,8 @@ use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use polars::prelude::{
-    ChunkCompareEq, ChunkedArray, Column, DataFrame, Engine, Int32Type as PolarsInt32, LazyFrame,
-    PlanCallback, PolarsError, PolarsResult,
+    ChunkedArray, Column, DataFrame, Engine, Int32Type as PolarsInt32, LazyFrame, PlanCallback,
+    PolarsError, PolarsResult,
 };
 
 use super::quarantine::Quarantine;
@@ -78,7 +78,8 @@ impl Staging<'_> {
             let loaders: Vec<_> = connections
                 .iter_mut()
                 .map(|connection| {
-                    let reader = Batches { receiver: Arc::clone(&receiver), schema: staged_schema() };
+                    let reader =
+                        Batches { receiver: Arc::clone(&receiver), schema: staged_schema() };
                     scope.spawn(move || copy(connection, self.table, reader))
                 })
                 .collect();
@@ -148,7 +149,8 @@ fn stream(
 }
 
 /// A failure of the engine, without its text: that can quote cells.
-pub(crate) fn plan_error(error: &PolarsError) -> Error {
+#[must_use]
+pub fn plan_error(error: &PolarsError) -> Error {
     match error {
         PolarsError::IO { error, .. } => Error::source(format!("reading failed: {}", error.kind())),
         PolarsError::ComputeError(_) | PolarsError::SchemaMismatch(_) => {

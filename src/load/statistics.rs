@@ -27,6 +27,15 @@ pub type PeerRow = (String, String, u64, f64, f64);
 /// One specialty's weekend habit: specialty, priced claims, those on weekends.
 pub type WeekendRow = (String, u64, u64);
 
+/// What the claims of a run were compared with.
+#[derive(Debug, Clone, Default)]
+pub struct Statistics {
+    /// Peer groups of amounts.
+    pub peers: Vec<PeerRow>,
+    /// Weekend habits of specialties.
+    pub weekends: Vec<WeekendRow>,
+}
+
 /// Stages the directory's members.
 ///
 /// # Errors
@@ -64,12 +73,12 @@ pub fn stage_inferred(
 ///
 /// # Errors
 /// `Warehouse` when COPY fails.
-pub fn write_statistics(
+pub(super) fn write_statistics(
     connection: &mut impl Connection,
     run_no: i64,
-    peers: &[PeerRow],
-    weekends: &[WeekendRow],
+    statistics: &Statistics,
 ) -> Result<()> {
+    let Statistics { peers, weekends } = statistics;
     let number = i32::try_from(run_no).map_err(|_| Error::internal("too many runs"))?;
     let run = |rows: usize| -> ArrayRef { Arc::new(Int32Array::from(vec![number; rows])) };
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);

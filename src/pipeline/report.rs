@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::account::{Account, Amounts, ClaimCounts, ProviderCounts};
 use crate::error::Error;
+use crate::event::RunId;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -124,6 +125,29 @@ pub struct Places {
 }
 
 impl RunReport {
+    /// The report of a run that has done nothing yet.
+    #[must_use]
+    pub fn new(run: RunId) -> Self {
+        Self {
+            run_id: run.to_string(),
+            status: Status::Success,
+            loaded_by: None,
+            fingerprint: None,
+            key_id: None,
+            claims: ClaimCounts::default(),
+            amount: Amounts::default(),
+            providers: ProviderCounts::default(),
+            reject_reasons: BTreeMap::new(),
+            flags: BTreeMap::new(),
+            tasks: Vec::new(),
+            refresh: Vec::new(),
+            seconds: 0.0,
+            error: None,
+            places: Places::default(),
+            exit_code: 0,
+        }
+    }
+
     /// Takes over the accounting.
     pub fn set_account(&mut self, account: Account) {
         self.claims = account.claims;

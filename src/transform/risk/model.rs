@@ -88,7 +88,7 @@ impl RiskModel {
     pub fn fit(counts: &DataFrame, settings: &Risk) -> Result<Self> {
         let mut by_procedure: HashMap<String, HashMap<u32, Histogram>> = HashMap::new();
         let mut weekends: HashMap<u32, (u64, u64)> = HashMap::new();
-        let fill = || -> PolarsResult<()> {
+        let mut fill = || -> PolarsResult<()> {
             let procedure = counts.column("procedure_code").and_then(Column::str)?;
             let specialty = counts.column("specialty_no").and_then(Column::u32)?;
             let bucket = counts.column("bucket").and_then(Column::i32)?;
@@ -115,16 +115,23 @@ impl RiskModel {
             }
             Ok(())
         };
-        let mut fill = fill;
         fill().map_err(|_| Error::internal("the peer counts lack a column"))?;
         let procedures = by_procedure
             .into_iter()
             .map(|(code, groups)| (code, Procedure::fit(&groups, settings.min_peers)))
             .collect();
-        let mut weights = [0.0; COMPONENTS];
-        weights[AMOUNT] = settings.weight_amount;
-        weights[WEEKEND] = settings.weight_weekend;
-        Ok(Self { procedures, weekends, min_peers: settings.min_peers, weights })
+        Ok(Self { procedures, weekends, min_peers: settings.min_peers, weights: weights(settings) })
+    }
+
+    /// A model without statistics, to show a plan with.
+    #[must_use]
+    pub fn unfitted(settings: &Risk) -> Self {
+        Self {
+            procedures: PlHashMap::default(),
+            weekends: HashMap::new(),
+            min_peers: settings.min_peers,
+            weights: weights(settings),
+        }
     }
 
     /// The components of one claim.
@@ -209,6 +216,14 @@ impl RiskModel {
         rows.sort_by(|a, b| a.specialty.cmp(&b.specialty));
         rows
     }
+}
+
+/// The reliabilities in the order of the components.
+fn weights(settings: &Risk) -> [f64; COMPONENTS] {
+    let mut weights = [0.0; COMPONENTS];
+    weights[AMOUNT] = settings.weight_amount;
+    weights[WEEKEND] = settings.weight_weekend;
+    weights
 }
 
 impl Procedure {

@@ -1,0 +1,32 @@
+//! The driver: makes databases. It holds no state.
+//!
+//! A file of its own because `adbc_core` separates the driver from the database it reaches.
+
+use adbc_core::error::Result;
+use adbc_core::options::{OptionDatabase, OptionValue};
+use adbc_core::{Driver, Optionable};
+
+use super::database::PostgresDatabase;
+
+/// The entry point of the driver.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PostgresDriver;
+
+impl Driver for PostgresDriver {
+    type DatabaseType = PostgresDatabase;
+
+    fn new_database(&mut self) -> Result<Self::DatabaseType> {
+        Ok(PostgresDatabase::default())
+    }
+
+    fn new_database_with_opts(
+        &mut self,
+        opts: impl IntoIterator<Item = (OptionDatabase, OptionValue)>,
+    ) -> Result<Self::DatabaseType> {
+        let mut database = PostgresDatabase::default();
+        for (key, value) in opts {
+            database.set_option(key, value)?;
+        }
+        Ok(database)
+    }
+}

@@ -1,0 +1,220 @@
+//! A `postgres::Error` as an ADBC error that holds no value.
+//!
+//! A file of its own because this is where the promise "an error never quotes a row" is kept for
+//! the database: of what the server says, only the SQLSTATE and the names of schema objects pass.
+
+use std::error::Error as _;
+use std::ffi::c_char;
+use std::io;
+
+use adbc_core::error::{Error, Status};
+use postgres::error::{DbError, ErrorPosition};
+
+use super::parameter::Unsupported;
+
+/// The ADBC error for what went wrong while `action` (a short phrase without values).
+pub(super) fn from_postgres(action: &str, error: &postgres::Error) -> Error {
+    match error.as_db_error() {
+        Some(db) => from_server(action, db),
+        None => from_client(action, error),
+    }
+}
+
+/// The ADBC error for a failed write to a COPY stream, which hides a `postgres::Error`.
+pub(super) fn from_copy(action: &str, error: &io::Error) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>()) {
+        Some(inner) => from_postgres(action, inner),
+        None => Error::with_message_and_status(
+            format!("{action}: the connection broke ({})", error.kind()),
+            Status::IO,
+        ),
+    }
+}
+
+/// A function of the ADBC interface that this driver does not have.
+pub(super) fn not_implemented(function: &str) -> Error {
+    Error::with_message_and_status(
+        format!("{function} is not implemented by the PostgreSQL driver"),
+        Status::NotImplemented,
+    )
+}
+
+/// An option that this driver does not know, or cannot give in the form asked for.
+pub(super) fn unknown_option(key: &str) -> Error {
+    not_implemented(&format!("the option {key}"))
+}
+
+/// An option that takes text got something else.
+pub(super) fn option_not_text(key: &str) -> Error {
+    Error::with_message_and_status(format!("the option {key} takes text"), Status::InvalidArguments)
+}
+
+/// An option that has no value yet.
+pub(super) fn option_not_set(key: &str) -> Error {
+    Error::with_message_and_status(format!("the option {key} is not set"), Status::NotFound)
+}
+
+fn from_server(action: &str, db: &DbError) -> Error {
+    let code = db.code().code();
+    let mut message = format!("{action}: {} (SQLSTATE {code}", condition(code));
+    match (db.schema(), db.table()) {
+        (Some(schema), Some(table)) => message.push_str(&format!(", table {schema}.{table}")),
+        (None, Some(table)) => message.push_str(&format!(", table {table}")),
+        _ => {}
+    }
+    if let Some(column) = db.column() {
+        message.push_str(&format!(", column {column}"));
+    }
+    if let Some(constraint) = db.constraint() {
+        message.push_str(&format!(", constraint {constraint}"));
+    }
+    if let (true, Some(ErrorPosition::Original(at))) = (code.starts_with("42"), db.position()) {
+        message.push_str(&format!(", at character {at} of the statement"));
+    }
+    message.push(')');
+    let mut error = Error::with_message_and_status(message, status(code));
+    for (slot, byte) in error.sqlstate.iter_mut().zip(code.bytes()) {
+        *slot = c_char::from_ne_bytes([byte]);
+    }
+    error
+}
+
+/// The client's own errors have fixed texts; only causes known to be free of values are added.
+fn from_client(action: &str, error: &postgres::Error) -> Error {
+    let text = error.to_string();
+    let cause = error.source();
+    let io = cause.and_then(|c| c.downcast_ref::<io::Error>());
+    let (status, reason) = if error.is_closed() {
+        (Status::IO, "the connection is closed".to_owned())
+    } else if let Some(io) = io {
+        match io.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => (Status::Internal, text),
+            _ => {
+                let reason = io.to_string();
+                let reason = reason.split(" (os error").next().unwrap_or_default();
+                (Status::IO, format!("{text}: {reason}"))
+            }
+        }
+    } else if let Some(unsupported) = cause.and_then(|c| c.downcast_ref::<Unsupported>()) {
+        (Status::NotImplemented, unsupported.to_string())
+    } else {
+        match (text.as_str(), cause) {
+            // Missing host, missing password: the cause names options, not their values.
+            ("invalid configuration", Some(cause)) => {
+                (Status::InvalidArguments, format!("{text}: {cause}"))
+            }
+            ("authentication error", _) => (Status::Unauthenticated, text),
+            ("timeout waiting for server", _) => (Status::Timeout, text),
+            _ => (Status::Internal, text),
+        }
+    };
+    Error::with_message_and_status(format!("{action}: {reason}"), status)
+}
+
+fn status(code: &str) -> Status {
+    match code {
+        "42501" => Status::Unauthorized,
+        "42P01" | "42703" | "42704" | "42883" | "3D000" | "3F000" => Status::NotFound,
+        "42P07" | "42P06" | "42P04" | "42710" | "42701" => Status::AlreadyExists,
+        "57014" => Status::Cancelled,
+        "57P01" | "57P02" | "57P03" => Status::IO,
+        _ => match class(code) {
+            "08" => Status::IO,
+            "0A" => Status::NotImplemented,
+            "22" => Status::InvalidData,
+            "23" | "44" => Status::Integrity,
+            "25" | "55" => Status::InvalidState,
+            "28" => Status::Unauthenticated,
+            "42" => Status::InvalidArguments,
+            "53" | "58" | "XX" => Status::Internal,
+            _ => Status::Unknown,
+        },
+    }
+}
+
+fn class(code: &str) -> &str {
+    code.get(..2).unwrap_or_default()
+}
+
+/// What a SQLSTATE means, in our words.
+fn condition(code: &str) -> &'static str {
+    match code {
+        "22001" => "a text is too long for its column",
+        "22003" => "a number is out of range",
+        "22007" | "22008" => "a date or time is not valid",
+        "22012" => "division by zero",
+        "22021" => "a character is not valid in the encoding",
+        "22P02" => "a text does not have the form its type demands",
+        "22P03" => "a binary value does not have the form its type demands",
+        "23502" => "not-null violation",
+        "23503" => "foreign key violation",
+        "23505" => "unique violation",
+        "23514" => "check violation",
+        "25P02" => "the transaction had failed before",
+        "28P01" => "wrong password",
+        "3D000" => "no such database",
+        "3F000" => "no such schema",
+        "40001" => "serialization failure",
+        "40P01" => "deadlock",
+        "42501" => "insufficient privilege",
+        "42601" => "syntax error",
+        "42703" => "no such column",
+        "42704" => "no such object",
+        "42883" => "no such function or operator",
+        "42P01" => "no such table",
+        "42P06" => "the schema exists already",
+        "42P07" => "the table exists already",
+        "42710" => "the object exists already",
+        "53100" => "the server's disk is full",
+        "53200" => "the server is out of memory",
+        "53300" => "too many connections",
+        "55P03" => "a lock is not available",
+        "57014" => "cancelled",
+        "57P01" => "the server is shutting down",
+        "57P02" => "the server crashed",
+        "57P03" => "the server does not take connections now",
+        _ => match class(code) {
+            "08" => "connection failure",
+            "0A" => "not supported by the server",
+            "22" => "invalid data",
+            "23" => "integrity violation",
+            "25" => "invalid transaction state",
+            "28" => "authentication failed",
+            "40" => "transaction rolled back",
+            "42" => "the statement is wrong",
+            "53" => "the server lacks resources",
+            "54" => "a limit of the server is exceeded",
+            "55" => "an object is not in the right state",
+            "57" => "operator intervention",
+            "58" => "system error on the server",
+            "P0" => "an exception raised by a function",
+            "XX" => "internal error of the server",
+            _ => "the server refused",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_decide_the_status_where_no_code_does() {
+        assert_eq!(status("08006"), Status::IO);
+        assert_eq!(status("23505"), Status::Integrity);
+        assert_eq!(status("42P01"), Status::NotFound);
+        assert_eq!(status("42P07"), Status::AlreadyExists);
+        assert_eq!(status("42601"), Status::InvalidArguments);
+        assert_eq!(status("57014"), Status::Cancelled);
+        assert_eq!(status("57P01"), Status::IO);
+        assert_eq!(status("ZZ999"), Status::Unknown);
+        assert_eq!(status(""), Status::Unknown);
+    }
+
+    #[test]
+    fn what_is_missing_says_its_name() {
+        let e = not_implemented("get_statistics");
+        assert_eq!(e.status, Status::NotImplemented);
+        assert!(e.message.contains("get_statistics"));
+    }
+}

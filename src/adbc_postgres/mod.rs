@@ -1,0 +1,36 @@
+//! A native Rust ADBC driver for PostgreSQL: the synchronous `adbc_core` traits over the blocking
+//! `postgres` client. Bulk ingest goes through COPY BINARY, query results come back as Arrow.
+//!
+//! A module of its own because it knows nothing of claims: it could be a crate. It exists because
+//! the C++ driver would have to be shipped beside the binary.
+//!
+//! What it promises beyond the traits:
+//! - no error holds a value: a server's message, detail, hint and context can quote rows, so they
+//!   are replaced by the SQLSTATE, its meaning, and the names of table, column and constraint;
+//! - an ingest checks the types of the target's columns first, because COPY BINARY would load a
+//!   bigint into a double precision column without a word;
+//! - a failed ingest leaves nothing behind, a commit of a failed transaction is an error;
+//! - what is not implemented says so, by name (`Status::NotImplemented`).
+//!
+//! Parameters: a text value is sent in text form, so the server parses it as whatever type the
+//! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`PostgresStatement`].
+
+mod cancel;
+mod connection;
+mod copy_encoder;
+mod database;
+mod driver;
+mod error;
+mod ingest;
+mod numeric;
+mod parameter;
+mod result;
+mod session;
+mod statement;
+mod types;
+
+pub use connection::PostgresConnection;
+pub use copy_encoder::CopyEncoder;
+pub use database::PostgresDatabase;
+pub use driver::PostgresDriver;
+pub use statement::PostgresStatement;

@@ -1,0 +1,124 @@
+//! The session: one client and the state of its transaction, shared by a connection and its
+//! statements.
+//!
+//! A file of its own because ADBC statements outlive no borrow of their connection: they share the
+//! client, and only one of them may use it at a time.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use adbc_core::error::{Error, Result, Status};
+use postgres::Client;
+
+use super::error;
+
+/// The client and its transaction.
+pub(super) struct Session {
+    client: Client,
+    autocommit: bool,
+    /// Whether BEGIN has been sent, which happens with the first statement.
+    open: bool,
+}
+
+/// A session as a connection and its statements hold it.
+pub(super) type SharedSession = Arc<Mutex<Session>>;
+
+/// Takes the session for one operation.
+pub(super) fn lock(session: &SharedSession) -> Result<MutexGuard<'_, Session>> {
+    session.lock().map_err(|_| {
+        Error::with_message_and_status(
+            "a panic left the connection in an unknown state; open a new one",
+            Status::InvalidState,
+        )
+    })
+}
+
+impl Session {
+    /// A session in autocommit mode.
+    pub(super) fn shared(client: Client) -> SharedSession {
+        Arc::new(Mutex::new(Self { client, autocommit: true, open: false }))
+    }
+
+    /// The client, inside a transaction if autocommit is off.
+    pub(super) fn client(&mut self) -> Result<&mut Client> {
+        if !self.autocommit && !self.open {
+            self.send("beginning a transaction", "BEGIN")?;
+            self.open = true;
+        }
+        Ok(&mut self.client)
+    }
+
+    /// Runs `work` so that it leaves nothing behind when it fails: in a transaction of its own, or
+    /// in the open one, which the failure spoils.
+    pub(super) fn atomically<T>(
+        &mut self,
+        work: impl FnOnce(&mut Client) -> Result<T>,
+    ) -> Result<T> {
+        if !self.autocommit {
+            return work(self.client()?);
+        }
+        self.send("beginning a transaction", "BEGIN")?;
+        let outcome = work(&mut self.client);
+        match outcome {
+            Ok(value) => self.send("committing", "COMMIT").map(|()| value),
+            Err(error) => {
+                // The first failure is the one to tell; a broken connection rolls back as well.
+                let _ = self.send("rolling back", "ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether every statement is a transaction of its own.
+    pub(super) fn autocommit(&self) -> bool {
+        self.autocommit
+    }
+
+    /// Sets the mode; as ADBC says, switching autocommit on commits what is open.
+    pub(super) fn set_autocommit(&mut self, on: bool) -> Result<()> {
+        if on && self.open {
+            self.commit()?;
+        }
+        self.autocommit = on;
+        Ok(())
+    }
+
+    /// Commits the open transaction. A transaction in which a statement failed is rolled back and
+    /// the commit fails; the server alone would answer such a COMMIT with a quiet ROLLBACK.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.refuse_autocommit("commit")?;
+        if !self.open {
+            return Ok(());
+        }
+        // SELECT fails in a spoiled transaction, and then COMMIT is not reached.
+        let outcome = self.send("committing", "SELECT 1; COMMIT");
+        self.open = false;
+        if outcome.is_err() {
+            let _ = self.send("rolling back", "ROLLBACK");
+        }
+        outcome
+    }
+
+    /// Rolls the open transaction back.
+    pub(super) fn rollback(&mut self) -> Result<()> {
+        self.refuse_autocommit("rollback")?;
+        if !self.open {
+            return Ok(());
+        }
+        self.open = false;
+        self.send("rolling back", "ROLLBACK")
+    }
+
+    fn refuse_autocommit(&self, function: &str) -> Result<()> {
+        if self.autocommit {
+            return Err(Error::with_message_and_status(
+                format!("{function} needs autocommit to be off"),
+                Status::InvalidState,
+            ));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, action: &str, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).map_err(|e| error::from_postgres(action, &e))
+    }
+}

@@ -1,0 +1,104 @@
+//! The digest of the settings that change what is loaded.
+//!
+//! A file of its own because it decides, with the inputs' fingerprint, whether a run is "already
+//! loaded": where things are, how fast they go and when a run is refused must not count.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::settings::{Mode, OnDuplicate, Risk, Settings, Source};
+
+/// The settings that count, in a fixed order.
+#[derive(Serialize)]
+struct Relevant<'a> {
+    claims: Columns<'a>,
+    providers: Columns<'a>,
+    mode: Mode,
+    on_duplicate: OnDuplicate,
+    on_provider_conflict: OnDuplicate,
+    risk: &'a Risk,
+}
+
+/// How one input is read.
+#[derive(Serialize)]
+struct Columns<'a> {
+    query: Option<&'a str>,
+    delimiter: &'a str,
+    columns: &'a BTreeMap<String, String>,
+    date_formats: &'a [String],
+}
+
+impl<'a> Columns<'a> {
+    fn of(source: &'a Source) -> Self {
+        Self {
+            query: source.query.as_deref(),
+            delimiter: &source.delimiter,
+            columns: &source.columns,
+            date_formats: &source.date_formats,
+        }
+    }
+}
+
+/// BLAKE3 of the settings that change what is loaded, 64 hex digits. Paths, addresses, the key
+/// (it has an id of its own), reject limits, connections, batches, retries and refresh targets are
+/// left out.
+#[must_use]
+pub fn digest(settings: &Settings) -> String {
+    let relevant = Relevant {
+        claims: Columns::of(&settings.claims),
+        providers: Columns::of(&settings.providers),
+        mode: settings.warehouse.mode,
+        on_duplicate: settings.warehouse.on_duplicate,
+        on_provider_conflict: settings.warehouse.on_provider_conflict,
+        risk: &settings.risk,
+    };
+    let text = serde_json::to_vec(&relevant).expect("maps with text keys and finite numbers");
+    blake3::hash(&text).to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn only_settings_that_change_the_result_count() {
+        let plain = digest(&Settings::default());
+        let mut other = Settings::default();
+        other.claims.sources = vec!["claims.csv".into()];
+        other.warehouse.url = Some(Secret::new("postgres://elsewhere/db"));
+        other.warehouse.connections = Some(8);
+        other.warehouse.batch_rows = Some(10);
+        other.quality.max_reject_ratio = 0.5;
+        other.privacy.key_file = Some("k".into());
+        other.run.data_dir = "elsewhere".into();
+        other.run.retries = 0;
+        other.refresh.dashboard.enabled = false;
+        assert_eq!(digest(&other), plain);
+    }
+
+    #[test]
+    fn each_setting_that_changes_the_result_counts() {
+        let changes: [fn(&mut Settings); 8] = [
+            |s| s.claims.delimiter = ";".into(),
+            |s| s.claims.date_formats.reverse(),
+            |s| drop(s.claims.columns.insert("claim_id".into(), "CLM_ID".into())),
+            |s| drop(s.providers.columns.insert("specialty".into(), "SPEC".into())),
+            |s| s.warehouse.mode = Mode::Replace,
+            |s| s.warehouse.on_duplicate = OnDuplicate::First,
+            |s| s.warehouse.on_provider_conflict = OnDuplicate::Reject,
+            |s| s.risk.min_peers = 31,
+        ];
+        let mut digests = vec![digest(&Settings::default())];
+        for change in changes {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            digests.push(digest(&settings));
+        }
+        let count = digests.len();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), count);
+    }
+}

@@ -1,0 +1,257 @@
+//! Merging the settings: defaults, the TOML file, the environment, the command line.
+//!
+//! A file of its own because it is the only place that reads the configuration file and the
+//! environment. Options and their variables arrive merged, as [`Overrides`]; two variables have no
+//! option and are read here: `DATABASE_URL`, and `CLAIMS_ETL_KEY`, which must never be typed on a
+//! command line. Relative paths, in the file too, count from the current directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::secret::Secret;
+use super::settings::{Mode, OnDuplicate, Settings};
+use super::validate::validate;
+
+/// Read from the current directory when no other file is named.
+pub const DEFAULT_FILE: &str = "claims-etl.toml";
+
+/// What the command line and the variables of its options say; nothing where they are silent.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `claims.sources`; empty: silent.
+    pub claims: Vec<String>,
+    /// `providers.sources`; empty: silent.
+    pub providers: Vec<String>,
+    /// `warehouse.url`; blank: silent.
+    pub warehouse: Option<Secret>,
+    /// `warehouse.mode`
+    pub mode: Option<Mode>,
+    /// `warehouse.on_duplicate`
+    pub on_duplicate: Option<OnDuplicate>,
+    /// `warehouse.on_provider_conflict`
+    pub on_provider_conflict: Option<OnDuplicate>,
+    /// `warehouse.connections`
+    pub connections: Option<u16>,
+    /// `privacy.key_file`
+    pub key_file: Option<PathBuf>,
+    /// `quality.max_reject_ratio`
+    pub max_reject_ratio: Option<f64>,
+    /// `quality.max_reject_rows`
+    pub max_reject_rows: Option<u64>,
+    /// `run.data_dir`
+    pub data_dir: Option<PathBuf>,
+    /// `run.retries`
+    pub retries: Option<u32>,
+    /// `run.retry_delay_secs`
+    pub retry_delay_secs: Option<u64>,
+    /// `run.already_loaded_exit_code`
+    pub already_loaded_exit_code: Option<u8>,
+}
+
+/// The settings of this invocation: `file`, or [`DEFAULT_FILE`] where that exists, under what the
+/// environment and `overrides` say.
+///
+/// # Errors
+/// `Config` when the named file cannot be read, holds a key that does not exist or a value of the
+/// wrong type (with the line), or when a value is out of its range.
+pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Settings> {
+    resolve(file, overrides, |name| std::env::var(name).ok())
+}
+
+fn resolve(
+    file: Option<&Path>,
+    overrides: Overrides,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Settings> {
+    let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
+    let default_file = Path::new(DEFAULT_FILE);
+    let file = file.or_else(|| default_file.exists().then_some(default_file));
+    let mut settings = match file {
+        Some(path) => parse(path)?,
+        None => Settings::default(),
+    };
+    overrides.apply(&mut settings);
+    if settings.warehouse.url.is_none() {
+        settings.warehouse.url = variable("DATABASE_URL").map(Secret::new);
+    }
+    settings.privacy.key = variable("CLAIMS_ETL_KEY").map(Secret::new);
+    validate(&settings)?;
+    Ok(settings)
+}
+
+impl Overrides {
+    fn apply(self, settings: &mut Settings) {
+        if !self.claims.is_empty() {
+            settings.claims.sources = self.claims;
+        }
+        if !self.providers.is_empty() {
+            settings.providers.sources = self.providers;
+        }
+        let warehouse = &mut settings.warehouse;
+        set_some(&mut warehouse.url, self.warehouse.filter(|url| !url.expose().trim().is_empty()));
+        set(&mut warehouse.mode, self.mode);
+        set(&mut warehouse.on_duplicate, self.on_duplicate);
+        set(&mut warehouse.on_provider_conflict, self.on_provider_conflict);
+        set_some(&mut warehouse.connections, self.connections);
+        set_some(&mut settings.privacy.key_file, self.key_file);
+        set(&mut settings.quality.max_reject_ratio, self.max_reject_ratio);
+        set_some(&mut settings.quality.max_reject_rows, self.max_reject_rows);
+        let run = &mut settings.run;
+        set(&mut run.data_dir, self.data_dir);
+        set(&mut run.retries, self.retries);
+        set(&mut run.retry_delay_secs, self.retry_delay_secs);
+        set(&mut run.already_loaded_exit_code, self.already_loaded_exit_code);
+    }
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+fn set_some<T>(setting: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *setting = value;
+    }
+}
+
+fn parse(path: &Path) -> Result<Settings> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::io(ErrorKind::Config, path, &error).context("configuration file")
+    })?;
+    toml::from_str(&text).map_err(|error| refusal(path, &text, &error))
+}
+
+/// The parser's reason without the line it quotes, which may hold a password.
+fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map_or_else(String::new, |before| format!(", line {}", before.matches('\n').count() + 1));
+    let reason = without_value(error.message());
+    Error::config(format!("configuration file {}{line}: {reason}", path.display()))
+        .hint("`claims-etl config show` lists all keys")
+}
+
+/// Drops the value from serde's `invalid type: string "…", expected a number`.
+fn without_value(message: &str) -> String {
+    let wrong = ["invalid type: ", "invalid value: ", "unknown variant "]
+        .iter()
+        .find(|start| message.starts_with(**start));
+    match (wrong, message.rfind(", expected ")) {
+        (Some(start), Some(expected)) => {
+            format!("{}{}", start.trim_end_matches([':', ' ']), &message[expected..])
+        }
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve_with(
+        toml: &str,
+        overrides: Overrides,
+        variables: &[(&str, &str)],
+    ) -> Result<Settings> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("settings.toml");
+        fs::write(&path, toml).expect("written");
+        resolve(Some(&path), overrides, |name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn refused(toml: &str) -> String {
+        resolve_with(toml, Overrides::default(), &[]).expect_err("must be refused").to_string()
+    }
+
+    fn url(settings: &Settings) -> Option<&str> {
+        settings.warehouse.url.as_ref().map(Secret::expose)
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_defaults() {
+        let toml = "[warehouse]\nmode = \"append\"\nconnections = 3\n[run]\nretries = 7";
+        let overrides = Overrides { mode: Some(Mode::Replace), ..Overrides::default() };
+        let settings = resolve_with(toml, overrides, &[]).expect("valid");
+        assert_eq!(settings.warehouse.mode, Mode::Replace);
+        assert_eq!(settings.warehouse.connections, Some(3));
+        assert_eq!(settings.run.retries, 7);
+        assert_eq!(settings.run.retry_delay_secs, 300);
+    }
+
+    #[test]
+    fn sources_are_replaced_not_added() {
+        let overrides = Overrides { claims: vec!["b.csv".into()], ..Overrides::default() };
+        let toml = "[claims]\nsources = [\"a.csv\"]\n[providers]\nsources = [\"p.csv\"]";
+        let settings = resolve_with(toml, overrides, &[]).expect("valid");
+        assert_eq!(settings.claims.sources, ["b.csv"]);
+        assert_eq!(settings.providers.sources, ["p.csv"]);
+    }
+
+    #[test]
+    fn database_url_counts_only_when_nothing_else_names_a_warehouse() {
+        let variables = [("DATABASE_URL", "postgres://variable/db")];
+        let silent = || Overrides::default();
+        let alone = resolve_with("", silent(), &variables).expect("valid");
+        assert_eq!(url(&alone), Some("postgres://variable/db"));
+        let toml = "[warehouse]\nurl = \"postgres://file/db\"";
+        let file = resolve_with(toml, silent(), &variables).expect("valid");
+        assert_eq!(url(&file), Some("postgres://file/db"));
+        let flag = |text| Overrides { warehouse: Some(Secret::new(text)), ..silent() };
+        let named = resolve_with(toml, flag("postgres://flag/db"), &variables).expect("valid");
+        assert_eq!(url(&named), Some("postgres://flag/db"));
+        let blank = resolve_with("", flag(""), &[("DATABASE_URL", " ")]).expect("valid");
+        assert_eq!(url(&blank), None, "a blank variable is a silent one");
+    }
+
+    #[test]
+    fn the_key_comes_from_the_environment_only() {
+        let settings = resolve_with("", Overrides::default(), &[("CLAIMS_ETL_KEY", "00ff")]);
+        let key = settings.expect("valid").privacy.key.expect("a key");
+        assert_eq!(key.expose(), "00ff");
+        let message = refused("[privacy]\nkey = \"00ff\"");
+        assert!(message.contains("unknown field `key`"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let message = refused("[warehouse]\nmode = \"merge\"\nmod = \"merge\"\n");
+        assert!(message.contains("settings.toml, line 3: unknown field `mod`"), "{message}");
+    }
+
+    #[test]
+    fn a_refusal_never_quotes_a_value() {
+        for toml in [
+            "[warehouse]\nconnections = \"postgres://me:hunter2@db, expected ./x\"",
+            "[warehouse]\nmode = \"hunter2\"",
+            "[warehouse]\nurl = \"postgres://me:hunter2@db",
+            "[warehouse]\nurl = postgres://me:hunter2@db",
+            "[warehouse]\nurl = [\"hunter2\"]",
+        ] {
+            let message = refused(toml);
+            assert!(!message.contains("hunter2"), "{message}");
+            assert!(message.contains("line 2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let missing = resolve(Some(Path::new("/nowhere/x.toml")), Overrides::default(), |_| None);
+        let message = missing.expect_err("no such file").to_string();
+        assert_eq!(message, "configuration file: /nowhere/x.toml: no such file or directory");
+    }
+
+    #[test]
+    fn ranges_are_checked_after_merging() {
+        let overrides = Overrides { max_reject_ratio: Some(1.5), ..Overrides::default() };
+        let error = resolve_with("", overrides, &[]).expect_err("out of range");
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}

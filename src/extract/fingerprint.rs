@@ -1,0 +1,78 @@
+//! Fingerprints of files, and the check that a file is still the one that was fingerprinted.
+//!
+//! A file of its own because "the same input again" is decided by these digests alone: they depend
+//! on content and order, never on names or times.
+
+use std::fs::File;
+use std::io::Read;
+
+use super::{Extracted, SourceFile};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Cancellation;
+use crate::schema::Dataset;
+
+/// Bytes per read; a request to stop is noticed between two reads.
+const READ_BYTES: usize = 4 << 20;
+
+/// Fills in size, time of change and digest of a file.
+pub(super) fn take(dataset: Dataset, file: &mut SourceFile, cancel: &Cancellation) -> Result<()> {
+    let at_path =
+        |error: &std::io::Error| Error::io(ErrorKind::Source, &file.path, error).context(dataset);
+    let mut opened = File::open(&file.path).map_err(|error| at_path(&error))?;
+    let metadata = opened.metadata().map_err(|error| at_path(&error))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut bytes: u64 = 0;
+    loop {
+        cancel.check()?;
+        match opened.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(at_path(&error)),
+        }
+    }
+    if bytes != metadata.len() {
+        return Err(changed(dataset, file));
+    }
+    file.modified = metadata.modified().ok();
+    file.bytes = bytes;
+    file.fingerprint = hasher.finalize().to_hex().to_string();
+    Ok(())
+}
+
+/// The digest of several files, from their digests in order.
+pub(super) fn of_all(files: &[SourceFile]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        hasher.update(file.fingerprint.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Checks that every file still has the size and the time of change it was fingerprinted with.
+///
+/// # Errors
+/// `Source` when a file was changed, replaced or removed since.
+pub fn unchanged(extracted: &Extracted) -> Result<()> {
+    let dataset = extracted.dataset;
+    for file in extracted.files.iter().filter(|file| file.modified.is_some()) {
+        let metadata = file
+            .path
+            .metadata()
+            .map_err(|error| Error::io(ErrorKind::Source, &file.path, &error).context(dataset))?;
+        if metadata.len() != file.bytes || metadata.modified().ok() != file.modified {
+            return Err(changed(dataset, file));
+        }
+    }
+    Ok(())
+}
+
+fn changed(dataset: Dataset, file: &SourceFile) -> Error {
+    Error::source(format!("{dataset}: {} was changed while it was read", file.path.display())).hint(
+        "let the export finish, then run again; write to another name and rename when complete",
+    )
+}

@@ -1,0 +1,320 @@
+//! Tests of the extract stage as a whole: files in, plans out.
+
+mod messages;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use polars::prelude::{
+    AnyValue, Column, DataFrame, DataType, Engine, IntoColumn, NamedFrom, ParquetWriter, Series,
+    col, lit,
+};
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::schema::{ORIGIN, ORIGIN_RECORD_BITS};
+
+const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
+
+fn source(sources: &[&Path]) -> Source {
+    let sources = sources.iter().map(|path| path.to_str().expect("UTF-8").to_owned()).collect();
+    Source { sources, ..Source::default() }
+}
+
+fn claims(source: &Source) -> Result<Extracted> {
+    extract(Dataset::Claims, source, &Cancellation::default())
+}
+
+fn refused(source: &Source) -> Error {
+    claims(source).expect_err("refused")
+}
+
+/// All rows, as the load would read them: streamed.
+fn rows(source: &Source) -> Vec<Vec<String>> {
+    let extracted = claims(source).expect("extracted");
+    let frame = scan(&extracted, source)
+        .expect("scanned")
+        .collect_with_engine(Engine::Streaming)
+        .expect("collected")
+        .unwrap_single();
+    let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
+    let contract: Vec<&str> = Dataset::Claims.columns().chain([ORIGIN]).collect();
+    assert_eq!(names, contract);
+    for column in &frame.columns()[..frame.width() - 1] {
+        assert_eq!(column.dtype(), &DataType::String);
+    }
+    (0..frame.height())
+        .map(|row| {
+            frame
+                .columns()
+                .iter()
+                .map(|column| match column.get(row).expect("a value") {
+                    AnyValue::Null => "∅".to_owned(),
+                    AnyValue::String(text) => text.to_owned(),
+                    AnyValue::StringOwned(text) => text.to_string(),
+                    other => other.to_string(),
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn origin(file: u64, record: u64) -> String {
+    ((file << ORIGIN_RECORD_BITS) + record).to_string()
+}
+
+fn write(directory: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, content).expect("written");
+    path
+}
+
+fn gzip(content: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content.as_bytes()).expect("packed");
+    encoder.finish().expect("packed")
+}
+
+#[test]
+fn text_stays_as_it_is_and_rows_are_numbered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = write(
+        &directory,
+        "claims.csv",
+        format!("{HEADER}\n007,0012,1,00100,1.50,20240101\n8,100571169204E347,\"a, b\",,\"\",x\n"),
+    );
+    assert_eq!(
+        rows(&source(&[&path])),
+        [
+            vec!["007", "0012", "1", "00100", "1.50", "20240101", "∅", &origin(0, 1)],
+            vec!["8", "100571169204E347", "a, b", "∅", "", "x", "∅", &origin(0, 2)],
+        ]
+    );
+}
+
+#[test]
+fn headers_are_matched_without_regard_to_mark_case_order_and_blanks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plain = write(&directory, "a.csv", format!("{HEADER},line_number\na,b,c,d,1,e,2\n"));
+    let odd = write(
+        &directory,
+        "b.csv",
+        "\u{feff}Amount, DATE_OF_SERVICE ,note,note,\"Claim_ID\",CLM_PAT,provider_id,procedure_code\r\n1,e,x,y,a,b,c,d\r\n",
+    );
+    let mut configured = source(&[&odd, &plain]);
+    configured.columns.insert("patient_id".into(), "clm_pat".into());
+    // The second file does not have the mapped name.
+    let error = refused(&configured);
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("maps patient_id to \"clm_pat\""), "{error}");
+
+    fs::write(
+        &plain,
+        format!("{},line_number\na,b,c,d,1,e,2\n", HEADER.replace("patient_id", "CLM_PAT")),
+    )
+    .expect("written");
+    assert_eq!(
+        rows(&configured),
+        [
+            vec!["a", "b", "c", "d", "1", "e", "∅", &origin(0, 1)],
+            vec!["a", "b", "c", "d", "1", "e", "2", &origin(1, 1)],
+        ]
+    );
+    assert_eq!(claims(&configured).expect("extracted").ignored_columns, ["note"]);
+}
+
+#[test]
+fn packed_files_are_told_by_content_and_numbered_alike() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Large enough for several chunks, and so for several threads.
+    let mut content = format!("{HEADER}\n");
+    for number in 1..=300_000 {
+        content.push_str(&format!("CLM{number:09},P{number},1234567893,00100,12.50,2024-01-02\n"));
+    }
+    let (first, second) = content.split_at(content.len() / 2);
+    let plain = write(&directory, "plain.txt", &content);
+    // Two members, as `cat a.gz b.gz` makes them.
+    let packed = write(&directory, "gzip.csv", [gzip(first), gzip(second)].concat());
+    let zstd_bytes =
+        [first, second].map(|part| zstd::encode_all(part.as_bytes(), 1).expect("packed")).concat();
+    let zstd = write(&directory, "zstd.csv", zstd_bytes);
+    for (path, compression) in
+        [(&plain, Compression::None), (&packed, Compression::Gzip), (&zstd, Compression::Zstd)]
+    {
+        let configured = source(&[path, &plain]);
+        // The second source is the same file in the plain case.
+        let files = if path == &plain { 1 } else { 2 };
+        let extracted = claims(&configured).expect("extracted");
+        assert_eq!(extracted.files.len(), files);
+        assert_eq!(extracted.files[0].compression, compression);
+        let frame = scan(&extracted, &configured)
+            .expect("scanned")
+            .select([col("claim_id"), col(ORIGIN)])
+            .collect_with_engine(Engine::Streaming)
+            .expect("collected")
+            .unwrap_single();
+        assert_eq!(frame.height(), 300_000 * files);
+        // A predicate that is pushed into the scan must not disturb the numbers.
+        let one = scan(&extracted, &configured)
+            .expect("scanned")
+            .filter(col("claim_id").eq(lit("CLM000250000")))
+            .select([col(ORIGIN)])
+            .collect_with_engine(Engine::Streaming)
+            .expect("collected")
+            .unwrap_single();
+        assert_eq!(one.columns()[0].i64().expect("integers").get(0), Some(250_000));
+        assert_eq!(one.height(), files);
+        let ids = frame.columns()[0].str().expect("text").iter();
+        let origins = frame.columns()[1].i64().expect("integers").iter();
+        for (id, origin) in ids.zip(origins) {
+            let record = origin.expect("an origin") & ((1 << ORIGIN_RECORD_BITS) - 1);
+            assert_eq!(id, Some(format!("CLM{record:09}").as_str()));
+        }
+    }
+}
+
+#[test]
+fn globs_are_sorted_and_no_file_counts_twice() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["b.csv", "a.csv", "c.csv"] {
+        write(&directory, name, format!("{HEADER}\n{name},p,1,c,1,d\n"));
+    }
+    let glob = directory.path().join("*.csv");
+    let c = directory.path().join("c.csv");
+    let names: Vec<String> =
+        rows(&source(&[&c, &glob])).into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(names, ["c.csv", "a.csv", "b.csv"]);
+
+    let none = refused(&source(&[&directory.path().join("*.txt")]));
+    assert_eq!(none.kind(), ErrorKind::Source);
+    assert!(none.message().contains("no file matches"), "{none}");
+    let directory = refused(&source(&[directory.path()]));
+    assert!(directory.message().ends_with("is a directory"), "{directory}");
+    assert!(directory.way_out().is_some_and(|hint| hint.contains("*.csv")), "{directory}");
+}
+
+#[test]
+fn the_fingerprint_follows_content_and_order_not_names() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let a = write(&directory, "a.csv", format!("{HEADER}\na,p,1,c,1,d\n"));
+    let b = write(&directory, "b.csv", format!("{HEADER}\nb,p,1,c,1,d\n"));
+    let copy = write(&directory, "copy.csv", fs::read(&a).expect("read"));
+    let print = |paths: &[&Path]| claims(&source(paths)).expect("extracted").fingerprint;
+    assert_eq!(print(&[&a, &b]), print(&[&copy, &b]));
+    assert_ne!(print(&[&a, &b]), print(&[&b, &a]));
+    assert_eq!(print(&[&a]).len(), 64);
+    let file = &claims(&source(&[&a])).expect("extracted").files[0];
+    assert_eq!(file.fingerprint, blake3::hash(&fs::read(&a).expect("read")).to_hex().to_string());
+}
+
+#[test]
+fn a_file_that_changes_is_noticed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = write(&directory, "claims.csv", format!("{HEADER}\na,p,1,c,1,d\n"));
+    let extracted = claims(&source(&[&path])).expect("extracted");
+    unchanged(&extracted).expect("unchanged");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
+    file.write_all(b"b,p,1,c,1,d\n").expect("written");
+    drop(file);
+    let error = unchanged(&extracted).expect_err("changed");
+    assert_eq!(error.kind(), ErrorKind::Source);
+    assert!(error.message().contains("was changed while it was read"), "{error}");
+}
+
+#[test]
+fn a_header_alone_gives_no_rows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for content in [HEADER.to_owned(), format!("{HEADER}\n"), format!("{HEADER}\r\n")] {
+        let path = write(&directory, "claims.csv", content);
+        assert!(rows(&source(&[&path])).is_empty());
+    }
+}
+
+#[test]
+fn records_are_numbered_as_they_are_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = write(
+        &directory,
+        "claims.csv",
+        format!("\n{HEADER}\na,\"p\nq\",1,c,1,d\n\nb,\"p\"\"\",1,c,1,d\nc,p\n"),
+    );
+    let empty = "∅";
+    assert_eq!(
+        rows(&source(&[&path])),
+        [
+            vec!["a", "p\nq", "1", "c", "1", "d", empty, &origin(0, 1)],
+            // A blank line is a record without values.
+            vec![empty, empty, empty, empty, empty, empty, empty, &origin(0, 2)],
+            vec!["b", "p\"", "1", "c", "1", "d", empty, &origin(0, 3)],
+            vec!["c", "p", empty, empty, empty, empty, empty, &origin(0, 4)],
+        ]
+    );
+}
+
+#[test]
+fn too_many_fields_are_not_cut_in_silence() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = write(&directory, "claims.csv", format!("{HEADER}\na,p,1,c,1,d,e\n"));
+    let configured = source(&[&path]);
+    let extracted = claims(&configured).expect("extracted");
+    let collected =
+        scan(&extracted, &configured).expect("scanned").collect_with_engine(Engine::Streaming);
+    assert!(collected.is_err());
+}
+
+#[test]
+fn other_delimiters() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (delimiter, byte) in [("|", "|"), ("\\t", "\t"), ("\t", "\t"), (";", ";")] {
+        let content = format!("{HEADER}\na,p,1,c,1,d\n").replace(',', byte);
+        let path = write(&directory, "claims.txt", content);
+        let configured = Source { delimiter: delimiter.into(), ..source(&[&path]) };
+        assert_eq!(rows(&configured)[0][..2], ["a", "p"]);
+    }
+    let wrong =
+        Source { delimiter: "||".into(), ..source(&[&directory.path().join("claims.txt")]) };
+    assert_eq!(refused(&wrong).kind(), ErrorKind::Config);
+}
+
+fn parquet(directory: &tempfile::TempDir, name: &str, amount: Column) -> PathBuf {
+    let day = Series::new("date_of_service".into(), [19_724_i32]).cast(&DataType::Date);
+    let columns = vec![
+        Series::new("Claim_ID".into(), ["007"]).into_column(),
+        Series::new("patient_id".into(), [12_i64]).into_column(),
+        Series::new("provider_id".into(), ["1"]).into_column(),
+        Series::new("procedure_code".into(), [None::<&str>]).into_column(),
+        amount,
+        day.expect("a date").into_column(),
+    ];
+    let mut frame = DataFrame::new(1, columns).expect("a frame");
+    let path = directory.path().join(name);
+    let file = fs::File::create(&path).expect("created");
+    ParquetWriter::new(file).finish(&mut frame).expect("written");
+    path
+}
+
+#[test]
+fn parquet_columns_become_exact_text() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let decimal = Series::new("amount".into(), ["12.50"]).cast(&DataType::Decimal(12, 2));
+    let path = parquet(&directory, "claims", decimal.expect("a decimal").into_column());
+    let csv = write(&directory, "b.csv", format!("{HEADER}\na,p,1,c,1,d\n"));
+    assert_eq!(
+        rows(&source(&[&path, &csv])),
+        [
+            vec!["007", "12", "1", "∅", "12.50", "2024-01-02", "∅", &origin(0, 1)],
+            vec!["a", "p", "1", "c", "1", "d", "∅", &origin(1, 1)],
+        ]
+    );
+}
+
+#[test]
+fn floats_in_parquet_are_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path =
+        parquet(&directory, "claims", Series::new("amount".into(), [12.5_f64]).into_column());
+    let error = refused(&source(&[&path]));
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.way_out().is_some_and(|hint| hint.starts_with("money must be exact")), "{error}");
+}

@@ -1,0 +1,231 @@
+//! One run, from the settings to its report.
+//!
+//! A file of its own because it owns the order of the outer steps: key, warehouse, lock, tasks,
+//! ledger, report; and because it never fails: a failure is a report too.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::report::{ErrorReport, RefreshReport, RunReport, Status, TaskReport};
+use super::tasks::{extract, load_warehouse, refresh_bi, transform_join};
+use super::warehouse::Warehouse;
+use super::work::{LedgerLog, Slot, Work};
+use crate::account::Account;
+use crate::config::{Settings, digest};
+use crate::dag::{Graph, Plan, RetryPolicy, State, TaskRun};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Cancellation, Observer, RunEvent, RunId};
+use crate::key::MasterKey;
+use crate::load::Session;
+use crate::load::ledger::{self, Identity};
+use crate::schema::Dataset;
+use crate::transform::DateFormats;
+
+/// What a run is told beside the settings.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Load the input even if it is loaded already.
+    pub force: bool,
+    /// Read, validate and count, but touch no warehouse.
+    pub dry_run: bool,
+}
+
+/// Does the whole job and reports how it ended; a failure is a report too.
+#[must_use]
+pub fn run(
+    settings: &Settings,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> RunReport {
+    let started = Instant::now();
+    let id = RunId::now();
+    let mut report = RunReport::new(id);
+    if let Err(error) = drive(settings, options, observer, cancel, id, &mut report) {
+        report.status = Status::Failed;
+        report.exit_code = error.kind().exit_code();
+        report.error = Some(ErrorReport::from(&error));
+    }
+    report.seconds = started.elapsed().as_secs_f64();
+    report
+}
+
+fn drive(
+    settings: &Settings,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+    id: RunId,
+    report: &mut RunReport,
+) -> Result<()> {
+    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
+    let key = key(settings, observer)?;
+    report.key_id = Some(key.id());
+    let warehouse = if options.dry_run { None } else { Some(Warehouse::open(settings, observer)?) };
+    let identity = Identity {
+        run: id,
+        key_id: key.id(),
+        config_digest: digest(settings),
+        mode: settings.warehouse.mode,
+    };
+    let work = Work {
+        settings,
+        options,
+        observer,
+        cancel,
+        identity,
+        key: &key,
+        formats,
+        warehouse: warehouse.as_ref(),
+        session: Slot::default(),
+        claims: Slot::default(),
+        providers: Slot::default(),
+        prepared: Slot::default(),
+        fingerprint: Slot::default(),
+        loaded_by: Slot::default(),
+        account: Slot::default(),
+        quarantine: Slot::default(),
+        published: Slot::default(),
+        refreshed: Slot::default(),
+    };
+    if let Some(warehouse) = &warehouse {
+        report.places.warehouse.clone_from(&warehouse.place);
+        report.places.psql.clone_from(&warehouse.psql);
+        work.session.put(Session::open(
+            &warehouse.database,
+            work.identity.clone(),
+            observer,
+            cancel,
+        )?);
+    }
+    let policy = RetryPolicy {
+        retries: settings.run.retries,
+        delay: Duration::from_secs(settings.run.retry_delay_secs),
+    };
+    let tasks = {
+        let log = LedgerLog { connection: Mutex::new(None), work: &work };
+        graph(&work)?.run(policy, observer, &log, cancel)
+    };
+    conclude(work, &tasks, report)
+}
+
+/// The five tasks and what each of them waits for.
+fn graph<'a>(work: &'a Work<'_>) -> Result<Plan<'a>> {
+    Graph::new()
+        .task("extract.extract_claims", &[], |task| extract(work, Dataset::Claims, task))
+        .task("extract.extract_providers", &[], |task| extract(work, Dataset::Providers, task))
+        .task("transform_join", &["extract.extract_claims", "extract.extract_providers"], |task| {
+            transform_join(work, task)
+        })
+        .task("load.load_warehouse", &["transform_join"], |task| load_warehouse(work, task))
+        .task("load.refresh_bi", &["load.load_warehouse"], |task| refresh_bi(work, task))
+        .build()
+}
+
+/// From what the tasks left to the report, and the last word in the ledger.
+fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result<()> {
+    report.tasks = tasks
+        .iter()
+        .map(|task| TaskReport {
+            id: task.id.clone(),
+            state: task.state.name(),
+            tries: task.tries,
+            seconds: task.elapsed.as_secs_f64(),
+        })
+        .collect();
+    let published = work.published.into_inner().is_some();
+    report.fingerprint = work.fingerprint.into_inner();
+    report.loaded_by = work.loaded_by.into_inner();
+    report.set_account(work.account.into_inner().unwrap_or_default());
+    report.places.quarantine = work.quarantine.into_inner();
+    report.refresh = work
+        .refreshed
+        .into_inner()
+        .unwrap_or_default()
+        .into_iter()
+        .map(RefreshReport::from)
+        .collect();
+    let dashboard = work.settings.dashboard_path();
+    report.places.dashboard = dashboard.exists().then_some(dashboard);
+
+    let error = tasks.iter().find(|task| task.state == State::Failed).map(|task| {
+        let error = task.error.clone().unwrap_or_else(|| Error::internal("failed"));
+        match error.kind() {
+            ErrorKind::Interrupted(_) if published => Error::new(
+                error.kind(),
+                "stopped by a signal after the data were published; the dashboards may be stale",
+            )
+            .hint("`claims-etl refresh` refreshes them"),
+            ErrorKind::Interrupted(_) => error,
+            _ => error.context(&task.id),
+        }
+    });
+    let mut session = work.session.into_inner();
+    let ledger = session.as_mut().filter(|_| !published);
+    if let (Some(session), Some(error)) = (ledger, &error) {
+        let (control, run) = (&mut session.control, work.identity.run);
+        if let Err(lost) = ledger::fail(control, run, error) {
+            let lost = lost.message().to_owned();
+            work.observer.observe(&RunEvent::Warning(format!("the ledger was not told: {lost}")));
+        }
+    } else if let (Some(session), Some(_)) = (session.as_mut(), &report.loaded_by) {
+        let (control, run) = (&mut session.control, work.identity.run);
+        ledger::complete(control, run, "already_loaded", false, &Account::default())?;
+    }
+    match error {
+        Some(error) => Err(error),
+        None if report.loaded_by.is_some() => {
+            report.status = Status::AlreadyLoaded;
+            report.exit_code = work.settings.run.already_loaded_exit_code;
+            Ok(())
+        }
+        None => {
+            report.status = Status::Success;
+            Ok(())
+        }
+    }
+}
+
+/// The configured key. Where nothing is configured and there is none yet, a new one.
+fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
+    let path = settings.key_path();
+    let configured = settings.privacy.key.is_some() || settings.privacy.key_file.is_some();
+    if configured || path.exists() {
+        return MasterKey::resolve(settings);
+    }
+    let key = MasterKey::generate(&path)?;
+    observer.observe(&RunEvent::Note(format!(
+        "made a key: {} (keep it: without it no later file gets the same tokens)",
+        path.display()
+    )));
+    Ok(key)
+}
+
+/// The published tables' refresh, shared with `claims-etl refresh`.
+impl From<crate::refresh::TargetResult> for RefreshReport {
+    fn from(result: crate::refresh::TargetResult) -> Self {
+        Self {
+            target: result.target,
+            outcome: result.outcome.as_str(),
+            detail: result.detail,
+            seconds: result.elapsed.as_secs_f64(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_a_report() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = Settings::default();
+        settings.run.data_dir = folder.path().into();
+        settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+        settings.claims.date_formats = vec!["%H".into()];
+        let silent = crate::event::Silent;
+        let report = run(&settings, &RunOptions::default(), &silent, &Cancellation::default());
+        assert_eq!((report.status, report.exit_code), (Status::Failed, 2));
+    }
+}

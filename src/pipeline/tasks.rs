@@ -1,0 +1,187 @@
+//! The five tasks of a run.
+//!
+//! A file of its own because each task is one paragraph of the way of the data: what it takes from
+//! the desk, what it does with one stage, what it leaves and what small result it hands on.
+
+use std::sync::Arc;
+use std::thread;
+
+use polars::prelude::{DataFrame, Engine, LazyFrame};
+use serde_json::json;
+
+use super::work::{Prepared, Work};
+use crate::dag::{Outcome, TaskContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RunEvent;
+use crate::extract::{self, Extracted};
+use crate::load::{self, Session, Statistics, ledger};
+use crate::refresh;
+use crate::schema::Dataset;
+use crate::transform::{Claims, Directory, RiskModel, provider_rows};
+
+/// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
+pub(super) fn extract(
+    work: &Work<'_>,
+    dataset: Dataset,
+    task: &TaskContext<'_>,
+) -> Result<Outcome> {
+    let (source, slot) = match dataset {
+        Dataset::Claims => (&work.settings.claims, &work.claims),
+        Dataset::Providers => (&work.settings.providers, &work.providers),
+    };
+    let extracted = extract::extract(dataset, source, task.cancel)?;
+    if !extracted.ignored_columns.is_empty() {
+        task.observer.observe(&RunEvent::Note(format!(
+            "{dataset}: columns that are not loaded: {}",
+            extracted.ignored_columns.join(", ")
+        )));
+    }
+    let result = json(&extracted)?;
+    slot.put(extracted);
+    Ok(Outcome::Done(result))
+}
+
+/// `transform_join`: the plan. Two small frames are collected on the way: the provider directory
+/// and the peer counts of the first pass. Input that is loaded already ends the run here.
+pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
+    let (claims, providers) = (work.claims.get()?, work.providers.get()?);
+    let fingerprint = fingerprint(&claims, &providers);
+    work.fingerprint.put(fingerprint.clone());
+    if let Some(session) = work.session.lock().as_mut() {
+        let sources = json!({ "claims": json(&claims)?, "providers": json(&providers)? });
+        let control = &mut session.control;
+        ledger::note_sources(control, work.identity.run, &fingerprint, &sources)?;
+        let known = ledger::already_loaded(control, &work.identity, &fingerprint)?;
+        if let Some(run) = known.filter(|_| !work.options.force) {
+            work.loaded_by.put(run.clone());
+            return Ok(Outcome::ShortCircuit(json!({ "already_loaded_by": run })));
+        }
+    }
+
+    let settings = work.settings;
+    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?))
+        .map_err(|error| error.context("providers"))?;
+    let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
+    task.check()?;
+
+    let scanned = extract::scan(&claims, &settings.claims)?;
+    let claims = Claims::joined(scanned, &directory, &work.formats, work.key);
+    let counts = collect(claims.peer_counts()).map_err(|error| error.context("claims"))?;
+    let model = Arc::new(RiskModel::fit(&counts, &settings.risk)?);
+    task.check()?;
+
+    let statistics = statistics(&model, &directory);
+    let result = json!({
+        "providers": directory.counts(),
+        "peer_groups": statistics.peers.len(),
+        "specialties": statistics.weekends.len(),
+    });
+    work.prepared.put(Prepared { plan: claims.plan(&model, work.key), directory, statistics });
+    Ok(Outcome::Done(result))
+}
+
+/// `load.load_warehouse`: the one full execution of the plan, and the publish.
+pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
+    let prepared = work.prepared.get()?;
+    let Some(warehouse) = work.warehouse else {
+        return super::loading::count_only(work, prepared, task);
+    };
+    let mut held = work.session.lock();
+    if task.attempt > 1 || held.is_none() {
+        // The connection may be lost, and with it the lock: begin again, which also removes what
+        // the last try has staged.
+        *held = None;
+        let identity = work.identity.clone();
+        *held = Some(Session::open(&warehouse.database, identity, task.observer, task.cancel)?);
+    }
+    let session = held.as_mut().ok_or_else(|| Error::internal("a run without a session"))?;
+    if session.published {
+        // The last try's commit succeeded, only its answer was lost.
+        work.published.put(());
+        return Ok(Outcome::Done(json!({ "account": work.account.get()? })));
+    }
+    super::loading::load(work, warehouse, session, prepared, task)
+}
+
+/// `load.refresh_bi`: all targets at once, after the commit.
+pub(super) fn refresh_bi(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
+    let Some(warehouse) = work.warehouse else { return Ok(Outcome::Done(json!([]))) };
+    let targets = refresh::targets(work.settings);
+    let results = refresh::refresh_all(&targets, &|| warehouse.connect());
+    let failed: Vec<&refresh::TargetResult> =
+        results.iter().filter(|result| result.outcome == refresh::Outcome::Failed).collect();
+    for result in &failed {
+        task.observer.observe(&RunEvent::Warning(format!("{}: {}", result.target, result.detail)));
+    }
+    let required = failed.iter().find(|result| result.required).map(|result| {
+        Error::new(
+            ErrorKind::Refresh,
+            format!("{} was not refreshed: {}; the data are loaded", result.target, result.detail),
+        )
+        .hint(format!("`claims-etl refresh {}` tries again", result.target))
+    });
+    let outcome: Vec<_> = results
+        .iter()
+        .map(|result| json!({ "target": result.target, "outcome": result.outcome.as_str() }))
+        .collect();
+    work.refreshed.put(results);
+    match required {
+        Some(error) => Err(error),
+        None => Ok(Outcome::Done(json!(outcome))),
+    }
+}
+
+/// The whole input's fingerprint.
+fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(claims.fingerprint.as_bytes());
+    hasher.update(providers.fingerprint.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Collects a small frame on the streaming engine.
+pub(super) fn collect(plan: LazyFrame) -> Result<DataFrame> {
+    plan.collect_with_engine(Engine::Streaming)
+        .map(|result| result.unwrap_single())
+        .map_err(|error| load::plan_error(&error))
+}
+
+fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {
+    let peers = model
+        .peer_statistics(directory)
+        .into_iter()
+        .map(|row| (row.procedure_code, row.specialty, row.peers, row.median_ln, row.sigma_ln));
+    let weekends = model
+        .weekend_statistics(directory)
+        .into_iter()
+        .map(|row| (row.specialty, row.claims, row.weekend_claims));
+    Statistics { peers: peers.collect(), weekends: weekends.collect() }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|_| Error::internal("a result that is no JSON"))
+}
+
+/// Calls `cancel` once somebody asks to stop, as long as `work` runs.
+pub(super) fn cancelling<T>(
+    token: &crate::event::Cancellation,
+    cancel: Box<dyn adbc_core::sync::CancelHandle>,
+    work: impl FnOnce() -> T,
+) -> T {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                if token.is_cancelled() {
+                    // The statement may be over by now; the caller looks at the token anyway.
+                    let _ = cancel.try_cancel();
+                    return;
+                }
+                thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+        let result = work();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        result
+    })
+}

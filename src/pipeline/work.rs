@@ -1,0 +1,131 @@
+//! The desk on which the tasks of one run lay what they hand to each other.
+//!
+//! A file of its own because tasks run in threads and may be tried again: each slot is filled by
+//! one task and read by a later one. Only descriptions and plans lie here, never rows.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::account::Account;
+use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
+use crate::dag::{LogEntry, TaskLog};
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
+use crate::extract::Extracted;
+use crate::key::MasterKey;
+use crate::load::ledger::{self, Identity, TaskEntry};
+use crate::load::{Session, Statistics};
+use crate::refresh::TargetResult;
+use crate::transform::{DateFormats, Directory};
+
+use super::RunOptions;
+use super::warehouse::Warehouse;
+
+/// A value that one task leaves for another.
+pub(super) struct Slot<T>(Mutex<Option<T>>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Slot<T> {
+    /// Leaves a value, in place of an earlier try's.
+    pub(super) fn put(&self, value: T) {
+        *self.lock() = Some(value);
+    }
+
+    /// The slot itself.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there, if anything.
+    pub(super) fn into_inner(self) -> Option<T> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone> Slot<T> {
+    /// A copy of what an earlier task left.
+    pub(super) fn get(&self) -> Result<T> {
+        self.lock().clone().ok_or_else(|| Error::internal("a task ran before what it needs"))
+    }
+}
+
+/// What the transform hands to the load: a plan and small frames.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) plan: polars::prelude::LazyFrame,
+    pub(super) directory: Directory,
+    pub(super) statistics: Statistics,
+}
+
+/// Everything the five tasks share.
+pub(super) struct Work<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) options: &'a RunOptions,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) cancel: &'a Cancellation,
+    pub(super) identity: Identity,
+    pub(super) key: &'a MasterKey,
+    pub(super) formats: Arc<DateFormats>,
+    /// None for a dry run.
+    pub(super) warehouse: Option<&'a Warehouse>,
+    pub(super) session: Slot<Session<PostgresConnection>>,
+    pub(super) claims: Slot<Extracted>,
+    pub(super) providers: Slot<Extracted>,
+    pub(super) prepared: Slot<Prepared>,
+    pub(super) fingerprint: Slot<String>,
+    pub(super) loaded_by: Slot<String>,
+    pub(super) account: Slot<Account>,
+    pub(super) quarantine: Slot<PathBuf>,
+    pub(super) published: Slot<()>,
+    pub(super) refreshed: Slot<Vec<TargetResult>>,
+}
+
+/// Writes the tasks' states into the ledger, over a connection of its own.
+pub(super) struct LedgerLog<'a> {
+    pub(super) connection: Mutex<Option<PostgresConnection>>,
+    pub(super) work: &'a Work<'a>,
+}
+
+impl TaskLog for LedgerLog<'_> {
+    fn record(&self, entry: &LogEntry<'_>) {
+        let Some(warehouse) = self.work.warehouse else { return };
+        let entry = TaskEntry {
+            task: entry.task,
+            attempt: entry.try_number,
+            state: entry.state.name(),
+            started: entry.started_at,
+            elapsed: entry.elapsed,
+            result: entry.result,
+            error: entry.error,
+        };
+        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let write = |connection: &mut PostgresConnection| {
+            ledger::record_task(connection, self.work.identity.run, &entry)
+        };
+        let written = match held.as_mut() {
+            Some(connection) => write(connection),
+            None => Err(Error::internal("no connection yet")),
+        };
+        // The connection may have been lost with the server: once more over a fresh one.
+        let written: Result<()> = written.or_else(|_| {
+            let mut fresh = warehouse.connect()?;
+            write(&mut fresh)?;
+            *held = Some(fresh);
+            Ok(())
+        });
+        if let Err(error) = written {
+            let state = entry.state;
+            self.work.observer.observe(&RunEvent::Warning(format!(
+                "the ledger has no entry for {} ({state}): {}",
+                entry.task,
+                error.message()
+            )));
+        }
+    }
+}

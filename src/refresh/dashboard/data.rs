@@ -1,0 +1,387 @@
+//! What the page shows, as plain values, and the queries that fetch them.
+//!
+//! A file of its own so that the page can be rendered, and tested, without a server. The fact
+//! table may hold tens of millions of rows: each query here reads it once, in a form that Postgres
+//! runs in parallel (which it does not do for GROUPING SETS or DISTINCT aggregates), and folds the
+//! few thousand groups that come out.
+
+use std::collections::BTreeMap;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts};
+use crate::error::{Error, Result};
+use crate::refresh::Warehouse;
+use crate::sql;
+
+/// Everything on the page.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Snapshot {
+    /// The last run that published; `None` before the first.
+    pub run: Option<Run>,
+    /// A run that failed after it.
+    pub failure: Option<Failure>,
+    /// Runs in the ledger, whatever became of them.
+    pub runs: i64,
+    /// Runs that published.
+    pub published_runs: i64,
+    /// Claim lines, in all.
+    pub claims: i64,
+    /// Their amount.
+    pub amount: Cents,
+    /// First and last date of service.
+    pub dates: Option<(String, String)>,
+    /// Mean score over all claim lines, with one decimal.
+    pub mean_score: String,
+    /// Months that hold claims, oldest first.
+    pub months: Vec<Month>,
+    /// Specialties, highest amount first.
+    pub specialties: Vec<Specialty>,
+    /// Claim lines by band: score 0, above 0 to below 10, 10 to below 20, …, 90 to 100.
+    pub bands: [i64; BANDS],
+    /// Providers with the highest mean score, among those with enough claims.
+    pub providers: Vec<Provider>,
+    /// Claim lines with the highest score.
+    pub top_claims: Vec<Claim>,
+    /// Members of the provider dimension, the unknown member not counted.
+    pub directory: i64,
+    /// Members that only claims name.
+    pub inferred: i64,
+}
+
+/// Bands of the score: zero, then ten of ten points each.
+pub(super) const BANDS: usize = 11;
+/// Providers with fewer claims are not ranked: a mean over a few claims says nothing, and would
+/// point at a few patients.
+pub(super) const RANKED_FROM: i64 = 11;
+/// Rows in each of the two lists of highest scores.
+const LISTED: usize = 10;
+
+impl Snapshot {
+    /// Claim lines with a score of 50 or more.
+    pub(super) fn high(&self) -> i64 {
+        self.bands[6..].iter().sum()
+    }
+}
+
+/// The last published run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Run {
+    pub id: String,
+    /// In UTC.
+    pub published_at: String,
+    /// The month of publication, counted from January of year 0.
+    pub month: i64,
+    pub tool_version: String,
+    pub mode: String,
+    pub key_id: String,
+    pub privacy_profile: String,
+    pub risk_model: Option<String>,
+    pub account: Account,
+}
+
+/// A failed run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failure {
+    pub id: String,
+    pub started_at: String,
+    pub kind: Option<String>,
+    pub message: Option<String>,
+}
+
+/// One month of service, counted from January of year 0.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Month {
+    pub number: i64,
+    pub claims: i64,
+    pub amount: Cents,
+}
+
+/// One specialty; `None` where the directory names none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Specialty {
+    pub name: Option<String>,
+    pub claims: i64,
+    pub amount: Cents,
+    pub high: i64,
+}
+
+/// One provider.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Provider {
+    pub id: String,
+    pub name: Option<String>,
+    pub specialty: Option<String>,
+    pub claims: i64,
+    pub amount: Cents,
+    pub patients: i64,
+    pub mean_score: String,
+    pub max_score: String,
+    pub high: i64,
+}
+
+/// One claim line.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claim {
+    pub token: String,
+    pub line: i64,
+    pub procedure: Option<String>,
+    pub provider: String,
+    pub amount: Cents,
+    pub date: String,
+    pub score: String,
+    /// The component that contributes most.
+    pub reason: Option<String>,
+}
+
+const LEDGER: &str = r#"
+SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_model,
+       to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS published_at,
+       (extract(year FROM published_at AT TIME ZONE 'UTC') * 12
+        + extract(month FROM published_at AT TIME ZONE 'UTC') - 1)::bigint AS month,
+       claims_read, claims_loaded, claims_inserted, claims_updated, claims_unchanged,
+       claims_rejected, claims_duplicates,
+       amount_read::text, amount_loaded::text, amount_rejected::text, amount_duplicates::text,
+       amount_unparsed_rows,
+       providers_read, providers_loaded, providers_rejected, providers_duplicates,
+       providers_inferred,
+       reject_reasons::text, flags::text,
+       failed.id AS failed_id, failed.started_at AS failed_at, failed.error_kind AS failed_kind,
+       failed.error AS failed_error, ledger.runs, ledger.published
+FROM (SELECT count(*) AS runs, count(published_at) AS published,
+             max(run_no) FILTER (WHERE published_at IS NOT NULL) AS last
+      FROM claims_etl.runs) ledger
+LEFT JOIN claims_etl.runs ON run_no = ledger.last
+LEFT JOIN LATERAL (
+    SELECT f.run_id::text AS id, f.error_kind, f.error,
+           to_char(f.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS started_at
+    FROM claims_etl.runs f
+    WHERE f.status = 'failed' AND f.run_no > coalesce(ledger.last, 0)
+    ORDER BY f.run_no DESC LIMIT 1) failed ON true"#;
+
+const DIRECTORY: &str = "
+SELECT count(*) AS members, count(*) FILTER (WHERE is_inferred) AS inferred
+FROM healthcare_analytics.providers_dim WHERE provider_id <> '(unknown)'";
+
+const MONTHS: &str = "
+WITH days AS MATERIALIZED (
+    SELECT date_of_service AS day, count(*) AS claims, sum(amount) AS amount
+    FROM healthcare_analytics.claims_fact GROUP BY 1)
+SELECT (extract(year FROM day) * 12 + extract(month FROM day) - 1)::bigint AS month,
+       sum(claims)::bigint AS claims, sum(amount)::text AS amount,
+       min(day)::text AS first_day, max(day)::text AS last_day
+FROM days GROUP BY 1 ORDER BY 1";
+
+const BANDS_OF_SCORE: &str = "
+WITH scores AS MATERIALIZED (
+    SELECT risk_score, count(*) AS claims FROM healthcare_analytics.claims_fact GROUP BY 1)
+SELECT CASE WHEN risk_score = 0 THEN 0
+            ELSE least(trunc(risk_score / 10), 9) + 1 END::bigint AS band,
+       sum(claims)::bigint AS claims,
+       round((sum(sum(risk_score * claims)) OVER ()) / sum(sum(claims)) OVER (), 1)::text AS mean
+FROM scores GROUP BY 1 ORDER BY 1";
+
+/// Specialties and providers are two folds of the same groups, so that one scan serves both.
+fn risk_by_group() -> String {
+    format!(
+        "
+WITH groups AS MATERIALIZED (
+    SELECT provider_id, specialty, count(*) AS claims, sum(amount) AS amount,
+           sum(risk_score) AS score, max(risk_score) AS top,
+           count(*) FILTER (WHERE risk_score >= 50) AS high
+    FROM healthcare_analytics.claims_fact GROUP BY 1, 2),
+listed AS MATERIALIZED (
+    SELECT provider_id, sum(claims) AS claims, sum(amount) AS amount,
+           round(sum(score) / sum(claims), 1) AS mean, max(top) AS top, sum(high) AS high
+    FROM groups WHERE provider_id <> '(unknown)'
+    GROUP BY 1 HAVING sum(claims) >= {RANKED_FROM}
+    ORDER BY sum(score) / sum(claims) DESC, sum(high) DESC, provider_id LIMIT {LISTED}),
+seen AS (
+    SELECT provider_id, count(*) AS patients
+    FROM (SELECT DISTINCT provider_id, patient_token FROM healthcare_analytics.claims_fact
+          WHERE provider_id = ANY (ARRAY(SELECT provider_id FROM listed))) pairs
+    GROUP BY 1)
+SELECT NULL AS id, NULL AS name, specialty, sum(claims)::bigint AS claims,
+       sum(amount)::text AS amount, NULL::bigint AS patients, NULL AS mean, NULL AS top,
+       sum(high)::bigint AS high, sum(amount) AS rank
+FROM groups GROUP BY specialty
+UNION ALL
+SELECT provider_id, d.provider_name, d.specialty, l.claims::bigint, l.amount::text, s.patients,
+       l.mean::text, round(l.top, 1)::text, l.high::bigint, l.mean
+FROM listed l JOIN seen s USING (provider_id)
+LEFT JOIN healthcare_analytics.providers_dim d USING (provider_id)
+ORDER BY rank DESC, high DESC, id, specialty"
+    )
+}
+
+fn highest_claims() -> String {
+    format!(
+        "
+SELECT claim_token::text AS token, line_number::bigint AS line, procedure_code AS procedure,
+       provider_id AS provider, amount::text AS amount, date_of_service::text AS day,
+       round(risk_score, 1)::text AS score,
+       (ARRAY['amount', 'duplicate', 'provider', 'volume', 'mismatch', 'weekend'])
+           [(risk_components >> 60)::integer] AS reason
+FROM (SELECT * FROM healthcare_analytics.claims_fact WHERE risk_score > 0
+      ORDER BY risk_score DESC, amount DESC, claim_token, line_number LIMIT {LISTED}) highest
+ORDER BY risk_score DESC, highest.amount DESC, claim_token, line_number"
+    )
+}
+
+/// Reads everything that the page shows.
+pub(super) fn gather(warehouse: &mut Warehouse<'_>) -> Result<Snapshot> {
+    let mut snapshot = Snapshot { mean_score: "0.0".into(), ..Snapshot::default() };
+    ledger(&warehouse.query("dashboard: run ledger", LEDGER)?, &mut snapshot)?;
+
+    let batch = warehouse.query("dashboard: provider directory", DIRECTORY)?;
+    snapshot.directory = number(&batch, "members", 0);
+    snapshot.inferred = number(&batch, "inferred", 0);
+
+    let batch = warehouse.query("dashboard: months", MONTHS)?;
+    for row in 0..batch.num_rows() {
+        let month = Month {
+            number: number(&batch, "month", row),
+            claims: number(&batch, "claims", row),
+            amount: cents(&batch, "amount", row)?,
+        };
+        snapshot.claims += month.claims;
+        snapshot.amount += month.amount;
+        snapshot.months.push(month);
+    }
+    if let Some(last) = batch.num_rows().checked_sub(1) {
+        snapshot.dates = Some((text(&batch, "first_day", 0), text(&batch, "last_day", last)));
+    }
+
+    let batch = warehouse.query("dashboard: risk score", BANDS_OF_SCORE)?;
+    for row in 0..batch.num_rows() {
+        let band = usize::try_from(number(&batch, "band", row)).ok();
+        let slot = band.and_then(|band| snapshot.bands.get_mut(band));
+        *slot.ok_or_else(|| Error::internal("a risk score is outside 0 to 100"))? =
+            number(&batch, "claims", row);
+        snapshot.mean_score = text(&batch, "mean", row);
+    }
+
+    groups(
+        &warehouse.query("dashboard: specialties and providers", &risk_by_group())?,
+        &mut snapshot,
+    )?;
+
+    let batch = warehouse.query("dashboard: highest-scoring claims", &highest_claims())?;
+    for row in 0..batch.num_rows() {
+        snapshot.top_claims.push(Claim {
+            token: text(&batch, "token", row),
+            line: number(&batch, "line", row),
+            procedure: sql::text(&batch, "procedure", row),
+            provider: text(&batch, "provider", row),
+            amount: cents(&batch, "amount", row)?,
+            date: text(&batch, "day", row),
+            score: text(&batch, "score", row),
+            reason: sql::text(&batch, "reason", row),
+        });
+    }
+    Ok(snapshot)
+}
+
+fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
+    snapshot.runs = number(batch, "runs", 0);
+    snapshot.published_runs = number(batch, "published", 0);
+    snapshot.failure = sql::text(batch, "failed_id", 0).map(|id| Failure {
+        id,
+        started_at: text(batch, "failed_at", 0),
+        kind: sql::text(batch, "failed_kind", 0),
+        message: sql::text(batch, "failed_error", 0),
+    });
+    let Some(id) = sql::text(batch, "id", 0) else { return Ok(()) };
+    let rows = |column: &str| u64::try_from(number(batch, column, 0)).unwrap_or_default();
+    let account = Account {
+        claims: ClaimCounts {
+            read: rows("claims_read"),
+            loaded: rows("claims_loaded"),
+            inserted: rows("claims_inserted"),
+            updated: rows("claims_updated"),
+            unchanged: rows("claims_unchanged"),
+            rejected: rows("claims_rejected"),
+            duplicates: rows("claims_duplicates"),
+            conflicts: rows("claims_conflicts"),
+        },
+        amount: Amounts {
+            read: cents(batch, "amount_read", 0)?,
+            loaded: cents(batch, "amount_loaded", 0)?,
+            rejected: cents(batch, "amount_rejected", 0)?,
+            duplicates: cents(batch, "amount_duplicates", 0)?,
+            unparsed_rows: rows("amount_unparsed_rows"),
+        },
+        providers: ProviderCounts {
+            read: rows("providers_read"),
+            loaded: rows("providers_loaded"),
+            rejected: rows("providers_rejected"),
+            duplicates: rows("providers_duplicates"),
+            conflicts: rows("providers_conflicts"),
+            inferred: rows("providers_inferred"),
+        },
+        reject_reasons: counts(batch, "reject_reasons")?,
+        flags: counts(batch, "flags")?,
+    };
+    snapshot.run = Some(Run {
+        id,
+        published_at: text(batch, "published_at", 0),
+        month: number(batch, "month", 0),
+        tool_version: text(batch, "tool_version", 0),
+        mode: text(batch, "mode", 0),
+        key_id: text(batch, "key_id", 0),
+        privacy_profile: text(batch, "privacy_profile", 0),
+        risk_model: sql::text(batch, "risk_model", 0),
+        account,
+    });
+    Ok(())
+}
+
+fn groups(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
+    for row in 0..batch.num_rows() {
+        let (specialty, claims) =
+            (sql::text(batch, "specialty", row), number(batch, "claims", row));
+        let (amount, high) = (cents(batch, "amount", row)?, number(batch, "high", row));
+        match sql::text(batch, "id", row) {
+            None => snapshot.specialties.push(Specialty { name: specialty, claims, amount, high }),
+            Some(id) => snapshot.providers.push(Provider {
+                id,
+                name: sql::text(batch, "name", row),
+                specialty,
+                claims,
+                amount,
+                patients: number(batch, "patients", row),
+                mean_score: text(batch, "mean", row),
+                max_score: text(batch, "top", row),
+                high,
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn text(batch: &RecordBatch, column: &str, row: usize) -> String {
+    sql::text(batch, column, row).unwrap_or_default()
+}
+
+/// A count; the ledger's are null in runs of before their column.
+fn number(batch: &RecordBatch, column: &str, row: usize) -> i64 {
+    sql::int(batch, column, row).unwrap_or_default()
+}
+
+fn cents(batch: &RecordBatch, column: &str, row: usize) -> Result<Cents> {
+    match sql::text(batch, column, row) {
+        None => Ok(Cents::default()),
+        Some(text) => Cents::parse(&text).ok_or_else(|| {
+            Error::internal(format!("{column} is not an amount in dollars and cents"))
+        }),
+    }
+}
+
+fn counts(batch: &RecordBatch, column: &str) -> Result<BTreeMap<String, u64>> {
+    match sql::text(batch, column, 0) {
+        None => Ok(BTreeMap::new()),
+        Some(json) => serde_json::from_str(&json).map_err(|_| {
+            Error::warehouse(format!("claims_etl.runs.{column} is not an object of counts"))
+        }),
+    }
+}

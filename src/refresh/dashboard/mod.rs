@@ -1,0 +1,92 @@
+//! The dashboard: one static HTML page made from the warehouse, without scripts or network access.
+//!
+//! A folder of its own because it is a target with a face: `data` fetches, `page` and `sections`
+//! write, `charts`, `table` and `text` are what they write with.
+
+mod charts;
+mod data;
+mod page;
+mod sections;
+mod table;
+mod text;
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Target, Warehouse};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The page as a target.
+pub struct Dashboard {
+    path: PathBuf,
+    enabled: bool,
+    required: bool,
+}
+
+impl Dashboard {
+    /// The page where the settings want it.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let dashboard = &settings.refresh.dashboard;
+        Self {
+            path: settings.dashboard_path(),
+            enabled: dashboard.enabled,
+            required: dashboard.required,
+        }
+    }
+}
+
+impl Target for Dashboard {
+    fn name(&self) -> &'static str {
+        "dashboard"
+    }
+
+    fn required(&self) -> bool {
+        self.required
+    }
+
+    fn skipped(&self) -> Option<String> {
+        (!self.enabled).then(|| "refresh.dashboard.enabled is false".to_owned())
+    }
+
+    fn refresh(&self, warehouse: &mut Warehouse<'_>) -> Result<String> {
+        let html = page::render(&data::gather(warehouse)?);
+        write(&self.path, &html)?;
+        Ok(self.path.display().to_string())
+    }
+}
+
+/// Puts the page in its place in one step: a reader sees the old page or the new one.
+fn write(path: &Path, html: &str) -> Result<()> {
+    let failed = |error: &io::Error| Error::io(ErrorKind::Refresh, path, error);
+    let name = path.file_name().ok_or_else(|| {
+        Error::config(format!("refresh.dashboard.path: {} names no file", path.display()))
+    })?;
+    let mut partial = std::ffi::OsString::from(".");
+    partial.push(name);
+    partial.push(format!(".{}", std::process::id()));
+    let partial = path.with_file_name(partial);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+    }
+    let written = fill(&partial, html).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // The error that counts is the first one; a leftover does no harm.
+        let _ = fs::remove_file(&partial);
+    }
+    written.map_err(|error| failed(&error))
+}
+
+fn fill(path: &Path, html: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    // A web server or another user reads it, whatever the umask of the job.
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(html.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

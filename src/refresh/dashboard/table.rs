@@ -1,0 +1,157 @@
+//! HTML tables: one place where cells are escaped.
+//!
+//! A file of its own because charts and sections both make them; a caller hands over text and
+//! cannot forget to escape it.
+
+use std::fmt::Write as _;
+
+use super::text::escape;
+
+/// A cell's content; all of it is text of which nothing is trusted.
+pub(super) enum Cell {
+    /// Left-aligned text.
+    Text(String),
+    /// The row's name, a header cell.
+    Name(String),
+    /// A right-aligned number.
+    Number(String),
+    /// A token, of which the first digits are seen; `title` shows on pointing at it.
+    Token { token: String, title: String },
+    /// A name with a second, smaller line.
+    Lines { first: String, second: String },
+    /// A score with the colour of its level.
+    Score { text: String, level: Level },
+}
+
+/// A level of the risk score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Low,
+    Medium,
+    High,
+}
+
+impl Level {
+    /// The level of a score in whole points; medium from 20, high from 50.
+    pub(super) fn of(points: i64) -> Self {
+        match points {
+            50.. => Self::High,
+            20.. => Self::Medium,
+            _ => Self::Low,
+        }
+    }
+
+    /// The level of a score as the warehouse prints it.
+    pub(super) fn of_text(score: &str) -> Self {
+        let points = score.split('.').next().and_then(|whole| whole.parse().ok());
+        Self::of(points.unwrap_or_default())
+    }
+
+    /// The name, which is also the CSS class.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// A table with a caption for those who do not see the heading above it.
+pub(super) fn table(caption: &str, columns: &[Column<'_>], rows: &[Vec<Cell>]) -> String {
+    let mut html = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table>\
+         <caption class=\"unseen\">{0}</caption><thead><tr>",
+        escape(caption)
+    );
+    for column in columns {
+        let class = if column.number { " class=\"number\"" } else { "" };
+        let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(column.name));
+    }
+    html.push_str("</tr></thead><tbody>\n");
+    for row in rows {
+        html.push_str("<tr>");
+        for cell in row {
+            html.push_str(&cell_html(cell));
+        }
+        html.push_str("</tr>\n");
+    }
+    html.push_str("</tbody></table></div>");
+    html
+}
+
+/// A column's heading.
+pub(super) struct Column<'a> {
+    name: &'a str,
+    number: bool,
+}
+
+/// A column of text.
+pub(super) fn words(name: &str) -> Column<'_> {
+    Column { name, number: false }
+}
+
+/// A column of numbers.
+pub(super) fn numbers(name: &str) -> Column<'_> {
+    Column { name, number: true }
+}
+
+fn cell_html(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => format!("<td><bdi>{}</bdi></td>", escape(text)),
+        Cell::Name(text) => format!("<th scope=\"row\"><bdi>{}</bdi></th>", escape(text)),
+        Cell::Number(text) => format!("<td class=\"number\">{}</td>", escape(text)),
+        Cell::Token { token, title } => format!(
+            "<th scope=\"row\"><code class=\"token\" title=\"{}\">{}</code></th>",
+            escape(title),
+            escape(token)
+        ),
+        Cell::Lines { first, second } => format!(
+            "<th scope=\"row\"><bdi>{}</bdi><small><bdi>{}</bdi></small></th>",
+            escape(first),
+            escape(second)
+        ),
+        Cell::Score { text, level } => format!(
+            "<td class=\"number\"><span class=\"score {0}\" title=\"{0}\">{1}</span></td>",
+            level.name(),
+            escape(text)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_lets_markup_through() {
+        let evil = || "<img src=x onerror=\"alert(1)\">".to_owned();
+        let html = table(
+            &evil(),
+            &[words("a")],
+            &[vec![
+                Cell::Text(evil()),
+                Cell::Name(evil()),
+                Cell::Number(evil()),
+                Cell::Token { token: evil(), title: evil() },
+                Cell::Lines { first: evil(), second: evil() },
+                Cell::Score { text: evil(), level: Level::Low },
+            ]],
+        );
+        assert!(!html.contains("<img") && !html.contains("\"alert"), "{html}");
+        assert_eq!(html.matches("&lt;img").count(), 10);
+    }
+
+    #[test]
+    fn levels_begin_at_20_and_50() {
+        for (score, level) in [
+            ("0.0", Level::Low),
+            ("19.9", Level::Low),
+            ("20.0", Level::Medium),
+            ("49.9", Level::Medium),
+            ("50.0", Level::High),
+        ] {
+            assert_eq!(Level::of_text(score), level, "{score}");
+        }
+    }
+}
