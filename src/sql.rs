@@ -182,6 +182,9 @@ pub fn quote_identifier(name: &str) -> String {
 }
 
 /// One row of text parameters: `$1`, `$2`, …
+///
+/// # Panics
+/// Never: the columns are made to fit their schema.
 #[must_use]
 pub fn texts(values: &[Option<&str>]) -> RecordBatch {
     let fields: Vec<Field> =

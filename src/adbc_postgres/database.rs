@@ -4,6 +4,7 @@
 //! and never given back or printed.
 
 use std::fmt;
+use std::time::Duration;
 
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::{OptionConnection, OptionDatabase, OptionValue};
@@ -16,6 +17,9 @@ use super::error;
 
 /// How the server's list of sessions names ours, unless the URI says otherwise.
 const APPLICATION_NAME: &str = "claims-etl";
+/// How long a server may take to answer, unless the URI says otherwise: a wrong host that swallows
+/// packets would otherwise hold a run for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A PostgreSQL database, known by its URI; connections are made from it.
 ///
@@ -50,6 +54,9 @@ impl Database for PostgresDatabase {
         }
         if config.get_application_name().is_none() {
             config.application_name(APPLICATION_NAME);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
         }
         // Notices can quote values; the default callback would hand them to a logger.
         config.notice_callback(|_| {});

@@ -56,22 +56,18 @@ pub(super) fn option_not_set(key: &str) -> Error {
 
 fn from_server(action: &str, db: &DbError) -> Error {
     let code = db.code().code();
-    let mut message = format!("{action}: {} (SQLSTATE {code}", condition(code));
+    let mut facts = vec![format!("SQLSTATE {code}")];
     match (db.schema(), db.table()) {
-        (Some(schema), Some(table)) => message.push_str(&format!(", table {schema}.{table}")),
-        (None, Some(table)) => message.push_str(&format!(", table {table}")),
+        (Some(schema), Some(table)) => facts.push(format!("table {schema}.{table}")),
+        (None, Some(table)) => facts.push(format!("table {table}")),
         _ => {}
     }
-    if let Some(column) = db.column() {
-        message.push_str(&format!(", column {column}"));
-    }
-    if let Some(constraint) = db.constraint() {
-        message.push_str(&format!(", constraint {constraint}"));
-    }
+    facts.extend(db.column().map(|name| format!("column {name}")));
+    facts.extend(db.constraint().map(|name| format!("constraint {name}")));
     if let (true, Some(ErrorPosition::Original(at))) = (code.starts_with("42"), db.position()) {
-        message.push_str(&format!(", at character {at} of the statement"));
+        facts.push(format!("at character {at} of the statement"));
     }
-    message.push(')');
+    let message = format!("{action}: {} ({})", condition(code), facts.join(", "));
     let mut error = Error::with_message_and_status(message, status(code));
     for (slot, byte) in error.sqlstate.iter_mut().zip(code.bytes()) {
         *slot = c_char::from_ne_bytes([byte]);

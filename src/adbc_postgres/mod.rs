@@ -34,3 +34,15 @@ pub use copy_encoder::CopyEncoder;
 pub use database::PostgresDatabase;
 pub use driver::PostgresDriver;
 pub use statement::PostgresStatement;
+
+#[cfg(test)]
+mod tests {
+    use super::{PostgresConnection, PostgresStatement};
+
+    #[test]
+    fn connections_and_statements_move_between_threads() {
+        fn assert_send<T: Send>() {}
+        assert_send::<PostgresConnection>();
+        assert_send::<PostgresStatement>();
+    }
+}

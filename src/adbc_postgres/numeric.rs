@@ -9,8 +9,6 @@ const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const POSITIVE_INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
-/// Digits that a group of the format holds.
-const GROUP: usize = 4;
 
 /// Writes the number in `raw` to `out` just as the server would print it, or gives `None` if `raw`
 /// is not a NUMERIC.
@@ -52,7 +50,7 @@ pub(super) fn write_text(raw: &[u8], out: &mut String) -> Option<()> {
         }
         while out.len() < end {
             let group = words.next().unwrap_or(0);
-            let _ = write!(out, "{group:0width$}", width = GROUP);
+            let _ = write!(out, "{group:04}");
         }
         out.truncate(end);
     }

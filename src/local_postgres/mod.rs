@@ -216,12 +216,14 @@ impl LocalPostgres {
 
     /// Says where a new cluster is made; where that is elsewhere, leaves a note in the folder.
     fn tell(&self, place: &Place, observer: &dyn Observer) -> Result<()> {
-        let mut note = format!("made a private warehouse in {}", place.home().display());
+        let home = place.home().display();
+        let mut note = format!("made a private warehouse in {home}");
         if place.elsewhere {
             let file = self.dir.join("location");
-            fs::write(&file, format!("{}\n", place.home().display()))
+            fs::write(&file, format!("{home}\n"))
                 .map_err(|error| Error::io(KIND, &file, &error))?;
-            note += &format!(", because {} may not enter {}", place.owner.name, self.dir.display());
+            let (owner, dir) = (&place.owner.name, self.dir.display());
+            note = format!("{note}, because {owner} may not enter {dir}");
         }
         observer.observe(&RunEvent::Note(note));
         Ok(())
@@ -275,13 +277,16 @@ fn make_cluster(place: &Place, binaries: &Binaries, folder: &File) -> Result<()>
 fn launch(place: &Place, binaries: &Binaries) -> Result<()> {
     let log_begin = fs::metadata(place.log()).map_or(0, |found| found.len());
     // `pg_ctl` hands the options to a shell.
-    let mut options = format!("-c {}", quoted(&socket_setting(&place.sockets)));
-    for (name, value) in SETTINGS {
-        options += &format!(" -c {}", quoted(&format!("{name}={value}")));
-    }
+    let settings = SETTINGS.map(|(name, value)| format!("{name}={value}"));
+    let options: Vec<String> = [socket_setting(&place.sockets)]
+        .iter()
+        .chain(&settings)
+        .map(|setting| format!("-c {}", quoted(setting)))
+        .collect();
     // The log's name is relative to the working directory: the full path would have to survive
     // the shell as well.
-    let output = run(pg_ctl(place, binaries, "start").args(["-l", "server.log", "-o", &options]))?;
+    let output =
+        run(pg_ctl(place, binaries, "start").args(["-l", "server.log", "-o", &options.join(" ")]))?;
     if output.status.success() {
         return Ok(());
     }
@@ -343,13 +348,18 @@ fn quoted(text: &str) -> String {
 
 /// The address of the database.
 fn address(place: &Place) -> String {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let mut host = String::new();
     for byte in place.sockets.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b'~' => {
                 host.push(char::from(byte));
             }
-            other => host += &format!("%{other:02X}"),
+            other => {
+                host.push('%');
+                host.extend([other >> 4, other & 15].map(|half| HEX[usize::from(half)]));
+            }
         }
     }
     format!("postgresql:///{DATABASE}?host={host}&user={USER}")

@@ -64,6 +64,13 @@ impl Claims {
         Self { joined }
     }
 
+    /// The validated and joined rows as they are, neither hashed nor scored: identifiers are raw
+    /// here, so this is for measuring and testing, never for loading.
+    #[must_use]
+    pub fn unscored(&self) -> LazyFrame {
+        self.joined.clone()
+    }
+
     /// The plan of the first pass: small counts to fit a [`RiskModel`] to.
     #[must_use]
     pub fn peer_counts(&self) -> LazyFrame {

@@ -140,11 +140,11 @@ SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_mod
        (extract(year FROM published_at AT TIME ZONE 'UTC') * 12
         + extract(month FROM published_at AT TIME ZONE 'UTC') - 1)::bigint AS month,
        claims_read, claims_loaded, claims_inserted, claims_updated, claims_unchanged,
-       claims_rejected, claims_duplicates,
+       claims_rejected, claims_duplicates, claims_conflicts,
        amount_read::text, amount_loaded::text, amount_rejected::text, amount_duplicates::text,
        amount_unparsed_rows,
        providers_read, providers_loaded, providers_rejected, providers_duplicates,
-       providers_inferred,
+       providers_conflicts, providers_inferred,
        reject_reasons::text, flags::text,
        failed.id AS failed_id, failed.started_at AS failed_at, failed.error_kind AS failed_kind,
        failed.error AS failed_error, ledger.runs, ledger.published

@@ -46,9 +46,9 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     }
     html.push_str("</main>\n");
     html.push_str(
-        "<footer><p>Claims appear as keyed tokens, never under their identifiers; patients do not \
-         appear at all. The tokens, dates and amounts are still protected health information: share this page \
-         as you would share the claims.</p><p>The risk score marks unusual billing. It is not a \
+        "<footer><p>Claims appear as keyed tokens, never under their identifiers; patients are only \
+         counted. The tokens, dates and amounts are still protected health information: share this \
+         page as you would share the claims.</p><p>The risk score marks unusual billing. It is not a \
          clinical risk adjustment and no proof of anything.</p></footer>\n</body>\n</html>\n",
     );
     html

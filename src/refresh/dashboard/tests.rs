@@ -25,6 +25,7 @@ fn run() -> Run {
                 unchanged: 200,
                 rejected: 60,
                 duplicates: 6,
+                conflicts: 2,
             },
             amount: Amounts {
                 read: Cents(123_456_789),

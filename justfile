@@ -1,0 +1,204 @@
+# Recipes of claims-etl. `just` alone lists them; `./bootstrap RECIPE` first installs what lacks.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+# Outside the clone by default: the dependencies take 25 minutes to build, and a fresh clone need
+# not build them again.
+export CARGO_TARGET_DIR := env('CARGO_TARGET_DIR', env('HOME') / '.cache/claims-etl/target')
+
+data := env('CLAIMS_ETL_DATA_DIR', 'data')
+program := CARGO_TARGET_DIR / 'release/claims-etl'
+
+[private]
+default:
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Load claims and providers: `just run`, or `just run CLAIMS… PROVIDERS [--options]`
+[group('load')]
+run *args: _build
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} run "$@"
+
+# Check configuration, headers, key and warehouse; load nothing
+[group('load')]
+check *args: _build
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} check "$@"
+
+# Print the query plan
+[group('load')]
+explain *args: _build
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} explain "$@"
+
+# Write synthetic claims and providers, for example `just generate --claims 1000000`
+[group('load')]
+generate *args: _build
+    @{{ quote(program) }} generate "$@"
+
+# List the runs so far, or tell all about one: `just runs RUN`
+[group('look')]
+runs *args: _build
+    @{{ quote(program) }} runs "$@"
+
+# Show the dashboard of what is loaded
+[group('look')]
+dashboard:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    page={{ quote(data / 'dashboard.html') }}
+    [ -f "$page" ] || { echo "no dashboard in $page yet: \`just run\` writes it" >&2; exit 1; }
+    echo "$(cd "$(dirname "$page")" && pwd)/dashboard.html"
+    if [ -t 1 ] && command -v open > /dev/null; then open "$page"
+    elif [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] && command -v xdg-open > /dev/null; then xdg-open "$page"
+    fi
+
+# Open psql on the warehouse
+[group('look')]
+psql *args: _build
+    @{{ quote(program) }} warehouse psql -- "$@"
+
+# Stop the private warehouse server; the next run starts it again
+[group('warehouse')]
+stop: _build
+    @{{ quote(program) }} warehouse stop
+
+# Delete the private warehouse and everything in it
+[confirm('This deletes the private warehouse with all that was loaded. Go on? [y/N]')]
+[group('warehouse')]
+clean-warehouse: stop
+    #!/usr/bin/env bash
+    set -euo pipefail
+    home={{ quote(data / 'warehouse') }}
+    # Where the server's account may not enter the checkout, the cluster is elsewhere.
+    [ -f "$home/location" ] && rm -rf "$(cat "$home/location")"
+    rm -rf "$home"
+
+# Run all tests; arguments go to the test runner
+[group('check')]
+test *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo test --release --locked --no-run
+    # The first test that needs a server starts it; nobody but us knows which test is the last.
+    stop_server() {
+        cargo test --release --locked --test main -- --ignored --exact server::stop > /dev/null 2>&1 || true
+    }
+    trap stop_server EXIT
+    if cargo nextest --version > /dev/null 2>&1; then
+        cargo test --release --locked --doc
+        cargo nextest run --release --locked "$@"
+        exit
+    fi
+    log="$(mktemp)"
+    trap 'stop_server; rm -f "$log"' EXIT
+    status=0
+    cargo test --release --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+    # cargo counts each test binary by itself.
+    awk '/^test result:/ {
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) passed += $(i - 1)
+                if ($i ~ /^failed/) failed += $(i - 1)
+                if ($i ~ /^ignored/) ignored += $(i - 1)
+            }
+        }
+        END { printf "\n%d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
+    exit "$status"
+
+# Everything that must pass before a merge
+[group('check')]
+ci: fmt-check lint doc test
+
+# Check the formatting
+[group('check')]
+fmt-check:
+    cargo fmt --check
+
+# Lint everything; a warning is an error
+[group('check')]
+lint:
+    cargo clippy --release --locked --all-targets -- --deny warnings
+
+# Build the documentation; a broken link is an error
+[group('check')]
+doc:
+    RUSTDOCFLAGS='--deny warnings' cargo doc --release --locked --no-deps --lib
+
+# Check bans, licences and sources of the dependencies
+[group('check')]
+deny: (_tool 'cargo-deny')
+    cargo deny check bans licenses sources
+
+# Check the dependencies for known vulnerabilities; fetches the advisory database
+[group('check')]
+advisories: (_tool 'cargo-deny')
+    cargo deny check advisories
+
+# Find dependencies that nothing uses
+[group('check')]
+unused: (_tool 'cargo-machete')
+    cargo machete
+
+# Run all benchmarks; arguments go to criterion
+[group('bench')]
+bench *args:
+    cargo bench --locked "$@"
+
+# Benchmark the throughput of the join
+[group('bench')]
+bench-join *args:
+    cargo bench --locked --bench join "$@"
+
+# Format the code
+[group('work')]
+fmt:
+    cargo fmt
+
+# Accept changed snapshots; look at the difference before committing it
+[group('work')]
+snap:
+    INSTA_UPDATE=always {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} test
+    @git status --short -- '*.snap'
+
+# Install what lacks on this machine
+[group('work')]
+setup:
+    @./bootstrap
+
+# Builds the program; cargo says nothing where there is nothing to build.
+[private]
+_build:
+    @cargo build --release --locked --bin claims-etl
+
+# Runs a command of the program on files: all words before the first option but the last are
+# claims, the last is providers; without any, and without a configuration, the sample.
+[private]
+_with_inputs from command *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    from="$1" command="$2"
+    shift 2
+    files=()
+    while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do
+        # Paths are meant from where the caller stands, recipes run at the top of the clone.
+        case "$1" in
+            /* | *://*) files+=("$1") ;;
+            *) if [ "$from" = "$PWD" ]; then files+=("$1"); else files+=("$from/$1"); fi ;;
+        esac
+        shift
+    done
+    [ "${1:-}" = -- ] && shift
+    if [ ${#files[@]} -eq 0 ] && [ -z "${CLAIMS_ETL_CLAIMS:-}${CLAIMS_ETL_CONFIG:-}" ] && [ ! -f claims-etl.toml ] \
+        && [[ " $* " != *" --claims"* && " $* " != *" --config"* ]]; then
+        files=(data/sample/claims.csv data/sample/providers.csv)
+    fi
+    inputs=()
+    count=${#files[@]}
+    if [ "$count" -eq 1 ]; then
+        inputs=(--claims "${files[0]}")
+    elif [ "$count" -gt 1 ]; then
+        inputs=(--claims "${files[@]:0:count-1}" --providers "${files[count-1]}")
+    fi
+    exec {{ quote(program) }} "$command" ${inputs[@]+"${inputs[@]}"} "$@"
+
+[private]
+_tool name:
+    @command -v '{{ name }}' > /dev/null || { echo 'install it first: cargo install {{ name }} --locked' >&2; exit 1; }

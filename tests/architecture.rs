@@ -1,0 +1,300 @@
+//! The architecture as a test: who may import whom, which file may name which external crate,
+//! where `unsafe` may stand, how long a file may be.
+//!
+//! A change of these tables is a change of the design: say why in the commit.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::scanner;
+
+/// Each module and what it may import, lowest layer first: a module may only name modules that
+/// stand above it in this table.
+const LAYERS: [(&str, &[&str]); 20] = [
+    // Layer 0: vocabulary.
+    ("error", &[]),
+    ("event", &["error"]),
+    ("rule", &[]),
+    ("account", &[]),
+    ("schema", &[]),
+    // Layer 1: mechanism.
+    ("config", &["error"]),
+    ("key", &["error", "config"]),
+    ("interchange", &["error", "schema"]),
+    ("dag", &["error", "event"]),
+    ("adbc_postgres", &[]),
+    ("sql", &["error"]),
+    ("local_postgres", &["error", "event"]),
+    ("synth", &["error", "event", "schema"]),
+    // Layer 2: the stages, which never import one another.
+    ("extract", &["error", "event", "config", "schema", "interchange"]),
+    ("transform", &["error", "account", "config", "rule", "schema", "key"]),
+    (
+        "load",
+        &[
+            "error",
+            "event",
+            "account",
+            "config",
+            "rule",
+            "schema",
+            "key",
+            "interchange",
+            "adbc_postgres",
+            "sql",
+        ],
+    ),
+    ("refresh", &["error", "event", "account", "config", "rule", "schema", "sql", "adbc_postgres"]),
+    // Layer 3: the program.
+    ("pipeline", EVERYTHING_ABOVE),
+    // Layer 4: the face.
+    ("cli", EVERYTHING_ABOVE),
+    ("main", EVERYTHING_ABOVE),
+];
+
+/// Stands for every module that comes before in the table.
+const EVERYTHING_ABOVE: &[&str] = &["*"];
+
+/// Each external crate that belongs to somebody, and the modules or files that may name it.
+const OWNERS: [(&str, &[&str]); 26] = [
+    ("polars", &["extract", "transform", "interchange", "load/staging", "pipeline"]),
+    ("polars_arrow", &["interchange"]),
+    ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
+    ("parquet", &["load/quarantine"]),
+    ("pgpq", &["adbc_postgres"]),
+    ("postgres", &["adbc_postgres", "local_postgres/tests"]),
+    ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "pipeline"]),
+    ("connectorx", &["extract/database"]),
+    ("blake3", &["key", "extract/fingerprint", "load", "local_postgres", "pipeline"]),
+    ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("toml", &["config", "cli"]),
+    ("glob", &["extract"]),
+    ("csv", &["extract", "synth"]),
+    ("flate2", &["extract"]),
+    ("zstd", &["extract"]),
+    ("nix", &["local_postgres", "key"]),
+    ("signal_hook", &["cli"]),
+    ("tracing_subscriber", &["cli"]),
+    ("rand", &["synth"]),
+    ("rand_pcg", &["synth"]),
+    ("chrono", &["transform", "event", "cli", "synth", "load", "refresh", "pipeline"]),
+    ("getrandom", &["key"]),
+    ("unicode_normalization", &["key", "transform"]),
+    ("secrecy", &["config", "key"]),
+];
+
+/// External crates that any file may name.
+const FOR_ALL: [&str; 5] = ["serde", "serde_json", "thiserror", "tracing", "uuid"];
+
+/// The only module with `unsafe` code.
+const UNSAFE: &str = "interchange";
+
+/// Lines of the longest file allowed.
+const LONGEST: usize = 400;
+
+#[test]
+fn imports_point_downwards() {
+    let violations: Vec<String> =
+        sources().iter().flat_map(|source| forbidden_imports(&source.name, &source.text)).collect();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn external_crates_stay_with_their_owners() {
+    let violations: Vec<String> =
+        sources().iter().flat_map(|source| strayed_crates(&source.name, &source.text)).collect();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn unsafe_code_has_one_home() {
+    for source in sources() {
+        if source.module() != UNSAFE {
+            let found = scanner::tokens(&source.text).iter().any(|token| token == "unsafe");
+            assert!(!found, "{}: unsafe code", source.name);
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are() {
+    for source in sources() {
+        let lines = source.text.lines().count();
+        assert!(lines <= LONGEST, "{}: {lines} lines", source.name);
+        assert!(source.text.starts_with("//!"), "{}: no `//!` at the top", source.name);
+    }
+}
+
+#[test]
+fn the_tables_are_complete_and_without_circles() {
+    let modules: BTreeSet<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
+    for source in sources() {
+        assert!(
+            source.name == "lib" || modules.contains(source.module()),
+            "{}: which layer?",
+            source.name
+        );
+    }
+    for (position, (module, imports)) in LAYERS.iter().enumerate() {
+        for import in imports.iter().filter(|import| **import != "*") {
+            assert!(
+                LAYERS[..position].iter().any(|(below, _)| below == import),
+                "{module} → {import} does not point downwards"
+            );
+        }
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    for name in manifest["dependencies"].as_table().expect("a table").keys() {
+        let name = name.replace('-', "_");
+        let owned = OWNERS.iter().any(|(owned, _)| *owned == name);
+        assert!(owned != FOR_ALL.contains(&name.as_str()), "{name}: owned, for all, or neither?");
+    }
+}
+
+#[test]
+fn the_scanner_sees_every_form_of_import() {
+    let imports = forbidden_imports;
+    assert_eq!(imports("extract/scan", "use crate::load::publish;").len(), 1);
+    assert_eq!(imports("extract/scan", "use crate::{error::Error, load::{self, x}};").len(), 1);
+    assert_eq!(imports("extract/scan", "use crate::{error::{Error, Result}, cli};").len(), 1);
+    assert_eq!(imports("extract/scan", "fn f() { crate::transform::plan() }").len(), 1);
+    assert_eq!(imports("extract/scan", "use super::super::load;").len(), 1);
+    assert_eq!(imports("event", "use super::config::Settings;").len(), 1);
+    assert_eq!(imports("extract/mod", "use super::load::publish;").len(), 1);
+    assert_eq!(imports("pipeline/mod", "use crate::cli::Args;").len(), 1);
+
+    let fine = "
+        //! crate::load
+        /* use crate::load; /* nested */ crate::cli */
+        use crate::error::{Error, load};
+        use crate::extract::database;
+        const TEXT: &str = \"crate::load \\\" crate::cli\";
+        const RAW: &str = r#\"crate::load \" crate::cli\"#;
+        const QUOTE: char = '\"'; // crate::cli
+        fn f<'a>(text: &'a str) -> char { '\\'' }
+        use super::fingerprint;
+    ";
+    assert_eq!(imports("extract/scan", fine), Vec::<String>::new());
+}
+
+#[test]
+fn the_scanner_sees_a_strayed_crate() {
+    let crates = strayed_crates;
+    assert_eq!(crates("transform/join", "let x = blake3::hash(b);").len(), 1);
+    assert_eq!(crates("transform/join", "use arrow::array::ArrayRef;").len(), 1);
+    assert_eq!(crates("transform/join", "use {polars::prelude::col, ::arrow::array};").len(), 1);
+    assert_eq!(crates("transform/join", "let x: Vec<::arrow::array::ArrayRef>;").len(), 1);
+    assert_eq!(crates("load/publish", "use polars::prelude::LazyFrame;").len(), 1);
+    assert_eq!(crates("cli/mod", "#[derive(clap::Parser)] struct A; use rand;").len(), 1);
+    assert_eq!(crates("error", "pub extern crate toml;").len(), 1);
+
+    let fine = "
+        use polars::prelude::{col, arrow::array};
+        use polars::{arrow::bitmap, prelude};
+        let x = polars::arrow::array::f();
+        // blake3::hash, arrow::array
+        let arrow = 1; arrow.max(2);
+        let text = \"blake3::hash\";
+    ";
+    assert_eq!(crates("transform/join", fine), Vec::<String>::new());
+    assert_eq!(crates("interchange/columns", "use polars_arrow::ffi;"), Vec::<String>::new());
+    assert_eq!(crates("transform/join", "use polars_arrow::ffi;").len(), 1);
+    assert_eq!(crates("load/staging", "use polars::prelude::IR;"), Vec::<String>::new());
+}
+
+/// A file of `src`: its path there without `.rs`, and its text.
+struct Source {
+    name: String,
+    text: String,
+}
+
+impl Source {
+    fn module(&self) -> &str {
+        module(&self.name)
+    }
+}
+
+/// The top-level module that a file belongs to.
+fn module(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files of `src`.
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut folders: Vec<PathBuf> = vec![src.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of src") {
+            let path = entry.expect("an entry of src").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&src).expect("below src").with_extension("");
+                let text = fs::read_to_string(&path).expect("a source file");
+                sources.push(Source { name: name.to_str().expect("UTF-8").to_owned(), text });
+            }
+        }
+    }
+    assert!(sources.len() > 5, "the walk found the sources");
+    sources
+}
+
+/// Imports that the table of layers does not allow to `file`.
+fn forbidden_imports(file: &str, text: &str) -> Vec<String> {
+    let Some(position) = LAYERS.iter().position(|(name, _)| *name == module(file)) else {
+        return Vec::new();
+    };
+    let (own, allowed) = LAYERS[position];
+    let paths = scanner::paths(text);
+    let depth = file.trim_end_matches("/mod").split('/').count();
+    let mut imports: BTreeSet<&str> = BTreeSet::new();
+    for path in &paths {
+        // Climbing by `super` counts where it arrives at the name of another module.
+        let climbs = path.iter().take_while(|segment| *segment == "super").count();
+        let target = match path.first().map(String::as_str) {
+            Some("crate") => path.get(1),
+            Some("super") if climbs >= depth => path.get(climbs),
+            _ => None,
+        };
+        if let Some(target) = target {
+            imports.insert(target);
+        }
+    }
+    LAYERS
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| imports.contains(name) && *name != own)
+        .filter(|(index, (name, _))| {
+            let above = allowed == EVERYTHING_ABOVE && *index < position;
+            !above && !allowed.contains(name)
+        })
+        .map(|(_, (name, _))| format!("src/{file}.rs imports {name}, which {own} may not"))
+        .collect()
+}
+
+/// External crates that the table of owners does not allow to `file`.
+fn strayed_crates(file: &str, text: &str) -> Vec<String> {
+    let paths = scanner::paths(text);
+    OWNERS
+        .iter()
+        .filter(|(name, _)| paths.iter().any(|path| path.len() > 1 && path[0] == *name))
+        .filter(|(_, owners)| {
+            !owners.iter().any(|owner| {
+                file.strip_prefix(owner)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        })
+        .map(|(name, owners)| {
+            format!("src/{file}.rs names {name}, which belongs to {}", owners.join(", "))
+        })
+        .collect()
+}
