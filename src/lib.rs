@@ -28,3 +28,6 @@ pub mod transform;
 
 // Layer 3: the program.
 pub mod pipeline;
+
+// Layer 4: the face.
+pub mod cli;

@@ -58,15 +58,22 @@ const EVERYTHING_ABOVE: &[&str] = &["*"];
 
 /// Each external crate that belongs to somebody, and the modules or files that may name it.
 const OWNERS: [(&str, &[&str]); 26] = [
-    ("polars", &["extract", "transform", "interchange", "load/staging", "pipeline"]),
+    (
+        "polars",
+        &["extract", "transform", "interchange", "load/staging", "load/statistics", "pipeline"],
+    ),
     ("polars_arrow", &["interchange"]),
+    ("polars_stream", &["pipeline/inspect"]),
     ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
     ("parquet", &["load/quarantine"]),
     ("pgpq", &["adbc_postgres"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
     ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "pipeline"]),
     ("connectorx", &["extract/database"]),
-    ("blake3", &["key", "extract/fingerprint", "load", "local_postgres", "pipeline"]),
+    (
+        "blake3",
+        &["key", "config/digest", "extract", "load/migrate", "local_postgres", "pipeline/tasks"],
+    ),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("indicatif", &["cli"]),

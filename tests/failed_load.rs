@@ -41,11 +41,11 @@ fn a_reader_that_fails_leaves_nothing_and_the_connection_goes_on() {
         assert!(e.message().contains("stopped by a signal"), "{e}");
         assert!(!e.kind().is_transient());
         if mode == IngestMode::Append {
-            assert_eq!(sandbox.texts("SELECT count(*)::text FROM t"), some(&["0"]));
-            // Nobody holds a lock on the table any more.
+            // Before anything else uses the connection: its lock on the table must be free.
             let table = format!("{}.t", sql::quote_identifier(&name));
             let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE NOWAIT; END");
             sql::execute(&mut connect(), "locking", &lock).expect("the lock must be free");
+            assert_eq!(sandbox.texts("SELECT count(*)::text FROM t"), some(&["0"]));
         } else {
             assert_eq!(sandbox.texts("SELECT to_regclass('t')::text"), vec![None]);
         }

@@ -10,7 +10,7 @@ use adbc_core::error::{Error, Result, Status};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pgpq::ArrowToPostgresBinaryEncoder;
-use postgres::types::private::BytesMut;
+use bytes::BytesMut;
 
 /// Bytes handed on at once: enough that a system call does not count, little enough for the cache.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int16Type, Int32Type, Int64Type};
-use postgres::types::private::BytesMut;
+use bytes::BytesMut;
 use postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::types::{EPOCH_DAYS, base};

@@ -43,6 +43,9 @@ impl<'a> Columns<'a> {
 /// BLAKE3 of the settings that change what is loaded, 64 hex digits. Paths, addresses, the key
 /// (it has an id of its own), reject limits, connections, batches, retries and refresh targets are
 /// left out.
+///
+/// # Panics
+/// Never: maps with text keys and finite numbers are always JSON.
 #[must_use]
 pub fn digest(settings: &Settings) -> String {
     let relevant = Relevant {

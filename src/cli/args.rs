@@ -1,0 +1,382 @@
+//! What may be typed: commands, options and their environment variables.
+//!
+//! A file of its own because it is a contract with every script that calls the program; turning
+//! options into settings is done in `options`.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, or the input is loaded already
+  1    an error inside the program
+  2    usage or configuration
+  3    a source is missing or unreadable
+  4    too many rejects, or totals that do not balance; nothing was published
+  5    the warehouse
+  6    a required dashboard refresh failed; the data are loaded
+  75   another run holds the warehouse's lock; try again later
+  130  stopped by SIGINT (143: SIGTERM); nothing was published";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  claims-etl run --claims claims.csv --providers providers.csv
+  claims-etl run --claims 'inbox/*.csv.gz' --providers providers.csv --mode replace
+  claims-etl run --config nightly.toml --format json --quiet | tail -n 1
+
+Without --warehouse (or DATABASE_URL) the tables go to a private PostgreSQL server in the data
+directory. The same input with the same settings is loaded once: the next run says so and exits 0.
+`claims-etl --help` lists the exit codes.";
+
+const TOKEN_EXAMPLES: &str = "\
+Example:
+  claims-etl token --domain patient < ids.txt
+
+Identifiers are read from standard input, one a line, and never from the command line, which other
+users of the machine and the shell's history can see. A blank line has no token.";
+
+const GENERATE_EXAMPLES: &str = "\
+Example:
+  claims-etl generate --claims 1000000 --providers 50000 --dirty 0.01 --out data/synthetic";
+
+/// Loads claim and provider files into Postgres as a pseudonymised, risk-scored star schema.
+///
+/// Every row and cent is accounted for, no raw patient or claim identifier reaches the warehouse,
+/// and the same input can be loaded again without harm. Results go to stdout, talk goes to stderr.
+/// Settings come from defaults, then claims-etl.toml (or --config), then CLAIMS_ETL_… variables,
+/// then options.
+#[derive(Debug, Parser)]
+#[command(
+    name = "claims-etl",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) messages: MessageOptions,
+}
+
+/// What can be typed. Help names the variables, but never their values, which may be secrets.
+pub(super) fn command() -> clap::Command {
+    fn without_values(command: clap::Command) -> clap::Command {
+        command.mut_args(|option| option.hide_env_values(true)).mut_subcommands(without_values)
+    }
+    without_values(Cli::command())
+}
+
+/// What was typed.
+///
+/// # Errors
+/// What clap says about a wrong command line, help or version. A stray value is not repeated: it
+/// could be an identifier or an address with a password.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches().map_err(without_stray_value)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+fn without_stray_value(mut error: clap::Error) -> clap::Error {
+    let stray = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => !text.starts_with('-'),
+        _ => false,
+    };
+    if stray && error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::InvalidArg);
+    }
+    error
+}
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, Clone, Args)]
+pub(super) struct MessageOptions {
+    /// Form of the messages on stderr
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        env = "CLAIMS_ETL_LOG_FORMAT",
+        help_heading = "Messages"
+    )]
+    pub(super) log_format: Format,
+    /// Say only what needs a look: warnings and errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "CLAIMS_ETL_QUIET",
+        value_parser = BoolishValueParser::new(),
+        conflicts_with = "verbose",
+        help_heading = "Messages"
+    )]
+    pub(super) quiet: bool,
+    /// Say more; twice: much more
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = ArgAction::Count,
+        env = "CLAIMS_ETL_VERBOSE",
+        help_heading = "Messages"
+    )]
+    pub(super) verbose: u8,
+}
+
+/// The form of the result.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ResultOptions {
+    /// Form of the result on stdout
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        env = "CLAIMS_ETL_FORMAT",
+        help_heading = "Output"
+    )]
+    pub(super) format: Format,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Load claims and providers, then refresh the dashboards
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(flatten)]
+        run: RunOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Check configuration, headers, key and warehouse; load nothing
+    Check {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Print the query plan
+    Explain {
+        #[command(flatten)]
+        settings: SettingsOptions,
+    },
+    /// List the runs in the ledger, or tell all about one
+    Runs {
+        /// The id of one run
+        run: Option<String>,
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// List a run's rejected records: source, record, column and reason, never their values
+    Quarantine {
+        /// The run's id
+        run: String,
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// The key that tokens are made with
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Print the tokens of identifiers read from standard input
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Token {
+        /// What the identifiers name
+        #[arg(long, value_enum, value_name = "DOMAIN")]
+        domain: TokenDomain,
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+    /// Write synthetic claims and providers
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(GenerateOptions),
+    /// The warehouse: the private server, its address, its tables
+    #[command(subcommand)]
+    Warehouse(WarehouseCommand),
+    /// Refresh dashboards from what is loaded
+    Refresh {
+        /// The targets to refresh; all that are enabled when none is named
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What is special about this run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunOptions {
+    /// Load even if the same input is loaded already
+    #[arg(
+        long,
+        env = "CLAIMS_ETL_FORCE",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Run"
+    )]
+    pub(super) force: bool,
+    /// Read, validate and count everything, publish nothing
+    #[arg(
+        long,
+        env = "CLAIMS_ETL_DRY_RUN",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Run"
+    )]
+    pub(super) dry_run: bool,
+}
+
+/// Work on the key.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Write a new random key to the key file (mode 0600) and print its id
+    Generate {
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+    /// Print the key's id, which is stored with every run
+    Id {
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+}
+
+/// What an identifier names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TokenDomain {
+    /// Claim ids
+    Claim,
+    /// Patient ids
+    Patient,
+    /// Provider ids
+    Provider,
+}
+
+/// How much synthetic data, and how dirty.
+#[derive(Debug, Clone, Args)]
+pub(super) struct GenerateOptions {
+    /// Claim rows
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(super) claims: u64,
+    /// Provider rows
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(super) providers: u32,
+    /// The same seed gives the same files
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Share of rows that break a rule, 0 to 1
+    #[arg(long, value_name = "RATIO", default_value_t = 0.01)]
+    pub(super) dirty: f64,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", default_value = "data/synthetic")]
+    pub(super) out: PathBuf,
+}
+
+/// Work on the warehouse.
+#[derive(Debug, Subcommand)]
+pub(super) enum WarehouseCommand {
+    /// Start the private server, if it does not run
+    Start {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+    /// Stop the private server
+    Stop {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+    /// Print the warehouse's address
+    Url {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+    /// Open psql on the warehouse
+    Psql {
+        #[command(flatten)]
+        place: PlaceOptions,
+        /// Passed on to psql, after `--`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Create the tables, or bring them up to date
+    Migrate {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+}
+
+/// Work on the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the settings that a run with these options would use, as TOML
+    Show {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_but_those_of_generate_and_token_has_a_variable() {
+        fn visit(command: &clap::Command, missing: &mut Vec<String>) {
+            if matches!(command.get_name(), "generate" | "token") {
+                return;
+            }
+            for option in command.get_arguments().filter(|option| option.get_long().is_some()) {
+                let own = !matches!(option.get_id().as_str(), "help" | "version");
+                let variable = option.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                if own && !variable.starts_with("CLAIMS_ETL_") {
+                    missing.push(format!("{} --{}", command.get_name(), option.get_id()));
+                }
+            }
+            for command in command.get_subcommands() {
+                visit(command, missing);
+            }
+        }
+        let mut missing = Vec::new();
+        visit(&command(), &mut missing);
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

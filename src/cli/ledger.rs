@@ -1,0 +1,99 @@
+//! The commands `runs` and `quarantine`: what the ledger and the quarantine hold, as tables.
+//!
+//! A file of its own because both look back at runs that have ended.
+
+use crate::error::{Error, Result};
+use crate::event::RunId;
+use crate::pipeline;
+
+use super::args::Format;
+use super::numbers::{self, money_text, seconds};
+use super::options::PlaceOptions;
+use super::output::{Reply, json};
+use super::table::Table;
+use super::talk::Talk;
+
+/// `runs`: a line a run, latest first.
+///
+/// # Errors
+/// `Config` or `Warehouse` when the ledger cannot be read.
+pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<Reply> {
+    let runs = pipeline::runs(&place.load()?, talk.observer())?;
+    if format == Format::Json {
+        return json(&runs).map(Reply::done);
+    }
+    if runs.is_empty() {
+        return Ok(Reply::line("no runs yet"));
+    }
+    let mut table = Table::new("llllrrrrrr");
+    table.head([
+        "run",
+        "status",
+        "mode",
+        "started",
+        "time",
+        "read",
+        "loaded",
+        "rejected",
+        "duplicates",
+        "amount loaded",
+    ]);
+    for run in &runs {
+        table.row([
+            run.run_id.clone(),
+            run.status.clone(),
+            run.mode.clone(),
+            run.started_at.clone(),
+            run.seconds.map_or_else(String::new, seconds),
+            rows(run.claims_read),
+            rows(run.claims_loaded),
+            rows(run.claims_rejected),
+            rows(run.claims_duplicates),
+            run.amount_loaded.as_deref().map_or_else(String::new, money_text),
+        ]);
+    }
+    Ok(Reply::done(table.render("")))
+}
+
+/// A count of the ledger; blank for a run that did not get so far.
+fn rows(count: Option<i64>) -> String {
+    count.and_then(|count| u64::try_from(count).ok()).map_or_else(String::new, numbers::count)
+}
+
+/// `runs RUN`: all that the ledger holds about one run.
+///
+/// # Errors
+/// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
+pub(super) fn run_details(run: &str, place: PlaceOptions, talk: &Talk) -> Result<Reply> {
+    let run = RunId::parse(run)?;
+    let details = pipeline::run_details(&place.load()?, run, talk.observer())?;
+    let text = serde_json::to_string_pretty(&details)
+        .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
+    Ok(Reply::line(text))
+}
+
+/// `quarantine RUN`: a line a rejected record.
+///
+/// # Errors
+/// `Config` when there is no such run, `Source` when its quarantine cannot be read.
+pub(super) fn quarantine(run: &str, place: PlaceOptions, format: Format) -> Result<Reply> {
+    let rejects = pipeline::quarantine(&place.load()?, RunId::parse(run)?)?;
+    if format == Format::Json {
+        return json(&rejects).map(Reply::done);
+    }
+    if rejects.is_empty() {
+        return Ok(Reply::line("no rejected records"));
+    }
+    let mut table = Table::new("lrlll");
+    table.head(["source", "record", "column", "reason", "fingerprint"]);
+    for reject in &rejects {
+        table.row([
+            reject.source.clone(),
+            reject.record.to_string(),
+            reject.column.clone(),
+            reject.reason.clone(),
+            reject.fingerprint.clone().unwrap_or_default(),
+        ]);
+    }
+    Ok(Reply::done(table.render("")))
+}

@@ -1,0 +1,91 @@
+//! The command line: what is typed becomes calls, what comes back becomes text and an exit code.
+//!
+//! A module of its own because nothing below it prints, reads options or ends the process. Each
+//! command is a thin function that returns a `Reply`.
+
+mod args;
+mod generate;
+mod key;
+mod ledger;
+mod numbers;
+mod options;
+mod output;
+mod progress;
+mod run;
+mod settings;
+mod signals;
+mod summary;
+mod table;
+mod talk;
+mod warehouse;
+
+use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+use std::process::ExitCode;
+
+use crate::error::Result;
+
+use args::Command;
+use output::Reply;
+use talk::Talk;
+
+/// Runs the program: reads the command line, does what it says, writes the result.
+#[must_use]
+pub fn main() -> ExitCode {
+    panic::set_hook(Box::new(report_panic));
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Help for a reader who has closed the pipe is help enough.
+            let _ = refusal.print();
+            return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2));
+        }
+    };
+    let talk = Talk::start(&cli.messages);
+    let reply = dispatch(cli.command, &talk);
+    talk.finish();
+    let written = reply.and_then(|reply| {
+        output::write(&reply.text, &mut io::stdout().lock())?;
+        Ok(reply.exit_code)
+    });
+    ExitCode::from(written.unwrap_or_else(|error| {
+        talk.error(&error);
+        error.kind().exit_code()
+    }))
+}
+
+fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
+    match command {
+        Command::Run { settings, run, result } => run::run(settings, &run, result.format, talk),
+        Command::Check { settings, result } => run::check(settings, result.format),
+        Command::Explain { settings } => run::explain(settings),
+        Command::Runs { run: None, place, result } => ledger::runs(place, result.format, talk),
+        Command::Runs { run: Some(run), place, .. } => ledger::run_details(&run, place, talk),
+        Command::Quarantine { run, place, result } => {
+            ledger::quarantine(&run, place, result.format)
+        }
+        Command::Key(command) => key::key(command),
+        Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
+        Command::Generate(options) => generate::generate(&options, talk),
+        Command::Warehouse(command) => warehouse::warehouse(command, talk),
+        Command::Refresh { targets, place, result } => {
+            warehouse::refresh(&targets, place, result.format, talk)
+        }
+        Command::Config(args::ConfigCommand::Show { settings, result }) => {
+            settings::show(settings, result.format)
+        }
+        Command::Completions { shell } => Ok(completions(shell)),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Reply {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "claims-etl", &mut script);
+    Reply::done(String::from_utf8_lossy(&script))
+}
+
+/// Says where a panic happened, not its text, which could hold a value.
+fn report_panic(info: &PanicHookInfo<'_>) {
+    let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+    let _ = writeln!(io::stderr(), "panic{place}: this is a bug of claims-etl, please report it");
+}

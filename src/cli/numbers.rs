@@ -1,0 +1,74 @@
+//! Counts, money and times as people read them.
+//!
+//! A file of its own because the summary, the tables and the progress lines write them alike.
+
+use crate::account::Cents;
+
+/// `1234567` as `1,234,567`.
+pub(super) fn count(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+/// An amount as `1,234,567.89`.
+pub(super) fn money(amount: Cents) -> String {
+    money_text(&amount.to_string())
+}
+
+/// An amount as Postgres prints it, with its thousands apart.
+pub(super) fn money_text(amount: &str) -> String {
+    let (sign, digits) = amount.strip_prefix('-').map_or(("", amount), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "00"));
+    format!("{sign}{}.{fraction}", grouped(whole))
+}
+
+/// `0.8 s`, `12.3 s`, `2 min 05 s`.
+pub(super) fn seconds(seconds: f64) -> String {
+    if seconds < 59.95 {
+        return format!("{seconds:.1} s");
+    }
+    let minutes = (seconds.round() / 60.0).floor();
+    format!("{minutes:.0} min {:02.0} s", seconds.round() - minutes * 60.0)
+}
+
+/// Rows for each second, or nothing when there was no time to measure.
+pub(super) fn rate(rows: u64, seconds: f64) -> Option<String> {
+    #[expect(clippy::cast_precision_loss, reason = "a rate to show, not a count to keep")]
+    let rate = rows as f64 / seconds;
+    let shown = rows > 0 && rate.is_finite();
+    shown.then(|| format!("{} rows/s", grouped(&format!("{rate:.0}"))))
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1_000, 1_234_567].map(count));
+        assert_eq!(money(Cents(-123_456_789)), "-1,234,567.89");
+        assert_eq!(money(Cents(5)), "0.05");
+        assert_eq!(money_text("1000"), "1,000.00");
+    }
+
+    #[test]
+    fn times_and_rates_are_short() {
+        assert_eq!(seconds(0.04), "0.0 s");
+        assert_eq!(seconds(59.94), "59.9 s");
+        assert_eq!(seconds(59.96), "1 min 00 s");
+        assert_eq!(seconds(125.2), "2 min 05 s");
+        assert_eq!(rate(1_500_000, 2.0).as_deref(), Some("750,000 rows/s"));
+        assert_eq!(rate(5, 0.0), None);
+        assert_eq!(rate(0, 1.0), None);
+    }
+}

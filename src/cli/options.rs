@@ -1,0 +1,249 @@
+//! Options that stand for settings, and how they become settings.
+//!
+//! A file of its own because these groups are shared by the commands: each group knows which
+//! settings it overrides, and clap has merged the environment beneath the command line.
+
+use std::path::PathBuf;
+
+use clap::builder::{StringValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+
+use crate::config::{self, Mode, OnDuplicate, Overrides, Secret, Settings};
+use crate::error::Result;
+
+/// Where settings and files are.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ConfigOptions {
+    /// The configuration file; by default claims-etl.toml in the current directory, if there is one
+    #[arg(long, value_name = "FILE", env = "CLAIMS_ETL_CONFIG", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    /// Holds the key, the private server, the quarantine and the dashboard [default: data]
+    #[arg(long, value_name = "DIR", env = "CLAIMS_ETL_DATA_DIR", help_heading = "Settings")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Which warehouse.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WarehouseOptions {
+    /// A postgres:// address (also DATABASE_URL) [default: a private server in the data directory]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CLAIMS_ETL_WAREHOUSE",
+        value_parser = StringValueParser::new().map(Secret::new),
+        help_heading = "Warehouse"
+    )]
+    warehouse: Option<Secret>,
+}
+
+/// Which key.
+#[derive(Debug, Clone, Args)]
+pub(super) struct KeyOptions {
+    /// 32 random bytes in hex, mode 0600 [default: claims-etl.key in the data directory]. The
+    /// variable CLAIMS_ETL_KEY may hold the key itself
+    #[arg(long, value_name = "FILE", env = "CLAIMS_ETL_KEY_FILE", help_heading = "Privacy")]
+    key_file: Option<PathBuf>,
+}
+
+/// Where the warehouse is.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PlaceOptions {
+    #[command(flatten)]
+    config: ConfigOptions,
+    #[command(flatten)]
+    warehouse: WarehouseOptions,
+}
+
+/// Where the key is.
+#[derive(Debug, Clone, Args)]
+pub(super) struct KeyPlaceOptions {
+    #[command(flatten)]
+    config: ConfigOptions,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+/// All options of a run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SettingsOptions {
+    /// Claims: CSV (plain, gzip, zstd) or Parquet files, globs, or one postgres:// address
+    #[arg(
+        long,
+        value_name = "SRC",
+        num_args = 1..,
+        env = "CLAIMS_ETL_CLAIMS",
+        help_heading = "Input"
+    )]
+    claims: Vec<String>,
+    /// Providers: files, globs, or one postgres:// address
+    #[arg(
+        long,
+        value_name = "SRC",
+        num_args = 1..,
+        env = "CLAIMS_ETL_PROVIDERS",
+        help_heading = "Input"
+    )]
+    providers: Vec<String>,
+    /// Which of several rows with one claim id and line number, but other content, counts
+    /// [default: last]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        env = "CLAIMS_ETL_ON_DUPLICATE",
+        help_heading = "Input"
+    )]
+    on_duplicate: Option<Policy>,
+    /// The same for providers with one provider id [default: last]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        env = "CLAIMS_ETL_ON_PROVIDER_CONFLICT",
+        help_heading = "Input"
+    )]
+    on_provider_conflict: Option<Policy>,
+    #[command(flatten)]
+    warehouse: WarehouseOptions,
+    /// What happens to rows that are published already [default: merge]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        env = "CLAIMS_ETL_MODE",
+        help_heading = "Warehouse"
+    )]
+    mode: Option<LoadMode>,
+    /// COPY connections, 1 to 64 [default: the number of cores, at most 4]
+    #[arg(long, value_name = "N", env = "CLAIMS_ETL_CONNECTIONS", help_heading = "Warehouse")]
+    connections: Option<u16>,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// Refuse the run above this share of rejected rows, 0 to 1 [default: 0.2]
+    #[arg(
+        long,
+        value_name = "RATIO",
+        env = "CLAIMS_ETL_MAX_REJECT_RATIO",
+        help_heading = "Quality"
+    )]
+    max_reject_ratio: Option<f64>,
+    /// Refuse the run above this number of rejected rows
+    #[arg(long, value_name = "N", env = "CLAIMS_ETL_MAX_REJECT_ROWS", help_heading = "Quality")]
+    max_reject_rows: Option<u64>,
+    /// Tries after the first, for errors that can pass by themselves [default: 2]
+    #[arg(long, value_name = "N", env = "CLAIMS_ETL_RETRIES", help_heading = "Run")]
+    retries: Option<u32>,
+    /// Seconds between tries [default: 300]
+    #[arg(long, value_name = "SECS", env = "CLAIMS_ETL_RETRY_DELAY_SECS", help_heading = "Run")]
+    retry_delay_secs: Option<u64>,
+    /// Exit code when the input is loaded already [default: 0], for example 99 for Airflow's skip
+    #[arg(
+        long,
+        value_name = "CODE",
+        env = "CLAIMS_ETL_ALREADY_LOADED_EXIT_CODE",
+        help_heading = "Run"
+    )]
+    already_loaded_exit_code: Option<u8>,
+    #[command(flatten)]
+    config: ConfigOptions,
+}
+
+/// [`Mode`], as it is typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LoadMode {
+    /// Insert new rows, update changed ones, leave equal ones untouched
+    Merge,
+    /// Insert only; a claim that is there already refuses the run
+    Append,
+    /// The input becomes the whole content
+    Replace,
+}
+
+/// [`OnDuplicate`], as it is typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Policy {
+    /// The last by record order
+    Last,
+    /// The first by record order
+    First,
+    /// None of them: all are rejected
+    Reject,
+}
+
+impl SettingsOptions {
+    /// The settings that these options lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load(self) -> Result<Settings> {
+        self.config.load_with(Overrides {
+            claims: self.claims,
+            providers: self.providers,
+            warehouse: self.warehouse.warehouse,
+            mode: self.mode.map(LoadMode::setting),
+            on_duplicate: self.on_duplicate.map(Policy::setting),
+            on_provider_conflict: self.on_provider_conflict.map(Policy::setting),
+            connections: self.connections,
+            key_file: self.key.key_file,
+            max_reject_ratio: self.max_reject_ratio,
+            max_reject_rows: self.max_reject_rows,
+            data_dir: None,
+            retries: self.retries,
+            retry_delay_secs: self.retry_delay_secs,
+            already_loaded_exit_code: self.already_loaded_exit_code,
+        })
+    }
+}
+
+impl ConfigOptions {
+    /// The settings that these options and the given overrides lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    fn load_with(self, overrides: Overrides) -> Result<Settings> {
+        let overrides = Overrides { data_dir: self.data_dir, ..overrides };
+        config::load(self.config.as_deref(), overrides)
+    }
+}
+
+impl PlaceOptions {
+    /// The settings that these options lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load(self) -> Result<Settings> {
+        let warehouse = self.warehouse.warehouse;
+        self.config.load_with(Overrides { warehouse, ..Overrides::default() })
+    }
+}
+
+impl KeyPlaceOptions {
+    /// The settings that these options lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load(self) -> Result<Settings> {
+        let key_file = self.key.key_file;
+        self.config.load_with(Overrides { key_file, ..Overrides::default() })
+    }
+}
+
+impl LoadMode {
+    fn setting(self) -> Mode {
+        match self {
+            Self::Merge => Mode::Merge,
+            Self::Append => Mode::Append,
+            Self::Replace => Mode::Replace,
+        }
+    }
+}
+
+impl Policy {
+    fn setting(self) -> OnDuplicate {
+        match self {
+            Self::Last => OnDuplicate::Last,
+            Self::First => OnDuplicate::First,
+            Self::Reject => OnDuplicate::Reject,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The commands `run`, `check` and `explain`.
+//!
+//! A file of its own because they share all options: what `check` finds and `explain` prints is
+//! what `run` with the same command line would meet.
+
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, RunId};
+use crate::pipeline::{self, ErrorReport, Finding, RunReport, Status};
+
+use super::args::{Format, RunOptions};
+use super::options::SettingsOptions;
+use super::output::{Reply, json};
+use super::signals;
+use super::summary;
+use super::talk::Talk;
+
+/// `run`: always a report, even when the settings are refused, because a program that asked for
+/// JSON reads the last line of stdout whatever happened.
+///
+/// # Errors
+/// `Internal` when the report cannot be written as JSON.
+pub(super) fn run(
+    settings: SettingsOptions,
+    options: &RunOptions,
+    format: Format,
+    talk: &Talk,
+) -> Result<Reply> {
+    let prepared = settings.load().and_then(|settings| Ok((settings, signals::cancellation()?)));
+    let (report, began) = match prepared {
+        Ok((settings, cancel)) => {
+            let options = pipeline::RunOptions { force: options.force, dry_run: options.dry_run };
+            (pipeline::run(&settings, &options, talk.observer(), &cancel), true)
+        }
+        Err(error) => (not_begun(&error), false),
+    };
+    talk.finish();
+    if let Some(ErrorReport { kind, message, hint }) = &report.error {
+        talk.failure(kind, message, hint.as_deref());
+    }
+    let text = match format {
+        Format::Json => json(&report)?,
+        Format::Text if began => summary::render(&report, options.dry_run),
+        Format::Text => String::new(),
+    };
+    Ok(Reply::new(text, report.exit_code))
+}
+
+/// The report of a run whose settings were refused.
+fn not_begun(error: &Error) -> RunReport {
+    RunReport {
+        status: Status::Failed,
+        error: Some(error.into()),
+        exit_code: error.kind().exit_code(),
+        ..RunReport::new(RunId::now())
+    }
+}
+
+/// `check`: a line a finding.
+///
+/// # Errors
+/// `Config` when the settings are refused.
+pub(super) fn check(settings: SettingsOptions, format: Format) -> Result<Reply> {
+    // Nothing is written, so a signal may end the program at once.
+    let report = pipeline::check(&settings.load()?, &Cancellation::default());
+    let text = match format {
+        Format::Json => json(&report.findings)?,
+        Format::Text => report.findings.iter().map(finding).collect(),
+    };
+    Ok(Reply::new(text, report.exit_code))
+}
+
+fn finding(finding: &Finding) -> String {
+    let mark = if finding.ok { "✓" } else { "✗" };
+    let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!("    hint: {hint}\n"));
+    format!("{mark} {}: {}\n{hint}", finding.what, finding.detail)
+}
+
+/// `explain`: the query plan.
+///
+/// # Errors
+/// `Config` or `Source` when there is no plan to make.
+pub(super) fn explain(settings: SettingsOptions) -> Result<Reply> {
+    pipeline::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)
+}

@@ -1,0 +1,42 @@
+//! SIGINT and SIGTERM: the first one asks for an orderly stop, the second one ends the program.
+//!
+//! A file of its own because a handler is installed for the whole process, and only `run` and
+//! `generate` want one: elsewhere the default (end at once) is right.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+
+/// A request to stop that SIGINT and SIGTERM make.
+///
+/// # Errors
+/// `Internal` when the operating system refuses a handler.
+pub(super) fn cancellation() -> Result<Cancellation> {
+    install().map_err(|error| Error::internal(format!("signal handlers: {}", error.kind())))
+}
+
+fn install() -> std::io::Result<Cancellation> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the first signal finds the flag down, the second one finds it up.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
+        flag::register(signal, Arc::clone(&stopping))?;
+    }
+    let cancel = Cancellation::default();
+    let shared = cancel.clone();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            shared.cancel(signal);
+            tracing::warn!(target: "claims_etl", signal, "stopping; a second signal ends at once");
+        }
+    })?;
+    Ok(cancel)
+}

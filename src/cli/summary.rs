@@ -1,0 +1,172 @@
+//! The end of a run as a person wants to read it.
+//!
+//! A file of its own because it is most of what an analyst ever sees: what happened, that nothing
+//! is missing, what was refused, and where to look next.
+
+use std::collections::BTreeMap;
+
+use crate::account::Account;
+use crate::pipeline::{RunReport, Status};
+
+use super::numbers::{count, money, rate, seconds};
+use super::table::Table;
+
+/// The text of a report. `dry_run`: nothing was meant to be published.
+pub(super) fn render(report: &RunReport, dry_run: bool) -> String {
+    let mut parts = vec![headline(report, dry_run)];
+    if report.status != Status::AlreadyLoaded && report.claims.read > 0 {
+        parts.push(accounting(report, dry_run));
+        parts.extend(listed("rejected rows by reason", &report.reject_reasons));
+        parts.extend(listed("flags on loaded rows", &report.flags));
+    }
+    parts.extend(tasks(report));
+    parts.extend(refreshed(report));
+    parts.extend(places(report));
+    parts.join("\n")
+}
+
+fn headline(report: &RunReport, dry_run: bool) -> String {
+    let time = seconds(report.seconds);
+    let claims = count(report.claims.loaded);
+    let first = match report.status {
+        Status::AlreadyLoaded => {
+            let by = report.loaded_by.as_deref().unwrap_or("an earlier run");
+            format!(
+                "Nothing to do: run {by} has loaded this input with these settings.\n\
+                 `--force` loads it again."
+            )
+        }
+        Status::Success if dry_run => {
+            format!("Dry run: {claims} claims would be loaded ({time}); nothing was published.")
+        }
+        Status::Success => {
+            let rate = rate(report.claims.read, report.seconds);
+            let rate = rate.map_or_else(String::new, |rate| format!(", {rate}"));
+            format!("Loaded {claims} claims in {time}{rate}.")
+        }
+        Status::Failed if report.error.as_ref().is_some_and(|error| error.kind == "refresh") => {
+            format!("Loaded {claims} claims in {time}, but a required refresh failed.")
+        }
+        Status::Failed => format!("Failed after {time}; nothing was published."),
+    };
+    let key = report.key_id.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
+    format!("{first}\nrun {}{key}\n", report.run_id)
+}
+
+/// Rows and money, class by class, and whether they add up.
+fn accounting(report: &RunReport, dry_run: bool) -> String {
+    let (claims, amount) = (&report.claims, &report.amount);
+    let mut table = Table::new("lrr");
+    table.head(["claims", "rows", "amount"]);
+    let classes = [
+        ("  read", claims.read, amount.read),
+        ("= loaded", claims.loaded, amount.loaded),
+        ("+ rejected", claims.rejected, amount.rejected),
+        ("+ duplicates", claims.duplicates, amount.duplicates),
+    ];
+    for (class, rows, amount) in classes {
+        table.row([class.to_owned(), count(rows), money(amount)]);
+    }
+    let mut lines = balance(report, dry_run);
+    if amount.unparsed_rows > 0 {
+        let rows = count(amount.unparsed_rows);
+        lines.push(format!("  the amounts of {rows} rejected rows are unreadable, and in no sum"));
+    }
+    if claims.inserted + claims.updated + claims.unchanged > 0 {
+        let [new, changed, same] = [claims.inserted, claims.updated, claims.unchanged].map(count);
+        lines.push(format!("loaded: {new} new, {changed} changed, {same} unchanged"));
+    }
+    if claims.conflicts > 0 {
+        let rows = count(claims.conflicts);
+        lines.push(format!("repeats of a claim line with other content: {rows}"));
+    }
+    let members = &report.providers;
+    let [read, loaded, rejected, duplicates, inferred] =
+        [members.read, members.loaded, members.rejected, members.duplicates, members.inferred]
+            .map(count);
+    lines.push(format!(
+        "providers: {read} read = {loaded} loaded + {rejected} rejected + {duplicates} duplicates; \
+         {inferred} inferred from claims"
+    ));
+    if members.conflicts > 0 {
+        let rows = count(members.conflicts);
+        lines.push(format!("repeats of a provider with other content: {rows}"));
+    }
+    format!("{}{}\n", table.render(""), lines.join("\n"))
+}
+
+fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
+    let mut account = Account {
+        claims: report.claims,
+        amount: report.amount,
+        providers: report.providers,
+        reject_reasons: report.reject_reasons.clone(),
+        flags: report.flags.clone(),
+    };
+    let published = report.status == Status::Success && !dry_run;
+    if !published {
+        // Nobody has compared the rows with the table.
+        account.claims.inserted = account.claims.loaded;
+        account.claims.updated = 0;
+        account.claims.unchanged = 0;
+    }
+    let imbalances = account.imbalances();
+    if imbalances.is_empty() {
+        return vec!["✓ every row and every cent is accounted for".into()];
+    }
+    imbalances.iter().map(|what| format!("✗ {what}")).collect()
+}
+
+/// Counts by name, largest first.
+fn listed(title: &str, counts: &BTreeMap<String, u64>) -> Option<String> {
+    let mut counts: Vec<_> = counts.iter().filter(|(_, rows)| **rows > 0).collect();
+    counts.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
+    let mut table = Table::new("lr");
+    for (name, rows) in &counts {
+        table.row([(*name).clone(), count(**rows)]);
+    }
+    (!counts.is_empty()).then(|| format!("{title}\n{}", table.render("  ")))
+}
+
+fn tasks(report: &RunReport) -> Option<String> {
+    let mut table = Table::new("llrl");
+    for task in &report.tasks {
+        let tries = if task.tries > 1 { format!("{} tries", task.tries) } else { String::new() };
+        table.row([task.id.clone(), task.state.to_owned(), seconds(task.seconds), tries]);
+    }
+    (!report.tasks.is_empty()).then(|| format!("tasks\n{}", table.render("  ")))
+}
+
+fn refreshed(report: &RunReport) -> Option<String> {
+    let mut table = Table::new("llrl");
+    for target in &report.refresh {
+        let time = seconds(target.seconds);
+        let (name, detail) = (target.target.clone(), target.detail.clone());
+        table.row([name, target.outcome.to_owned(), time, detail]);
+    }
+    (!report.refresh.is_empty()).then(|| format!("refresh\n{}", table.render("  ")))
+}
+
+/// Where to look next.
+fn places(report: &RunReport) -> Option<String> {
+    let places = &report.places;
+    let mut table = Table::new("ll");
+    let mut place = |name: &str, what: String| {
+        if !what.is_empty() {
+            table.row([name.to_owned(), what]);
+        }
+    };
+    place("tables", places.warehouse.clone());
+    place("psql", places.psql.clone());
+    if let Some(dashboard) = &places.dashboard {
+        place("dashboard", dashboard.display().to_string());
+    }
+    if places.quarantine.is_some() {
+        place("rejects", format!("claims-etl quarantine {}", report.run_id));
+    }
+    let text = table.render("  ");
+    (!text.is_empty()).then(|| format!("where to look\n{text}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! What people read at the end of a run, on reports made by hand.
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::account::{Amounts, Cents, ClaimCounts, ProviderCounts};
+use crate::pipeline::{ErrorReport, Places, RefreshReport, TaskReport};
+
+const RUN: &str = "0192f3a0-0000-7000-8000-000000000001";
+
+fn report() -> RunReport {
+    let task =
+        |id: &str, state, tries, seconds| TaskReport { id: id.into(), state, tries, seconds };
+    RunReport {
+        run_id: RUN.into(),
+        status: Status::Success,
+        loaded_by: None,
+        fingerprint: Some("f".repeat(64)),
+        key_id: Some("1234567890abcdef".into()),
+        claims: ClaimCounts {
+            read: 1_000_000,
+            loaded: 990_000,
+            inserted: 980_000,
+            updated: 7_000,
+            unchanged: 3_000,
+            rejected: 9_000,
+            duplicates: 1_000,
+            conflicts: 40,
+        },
+        amount: Amounts {
+            read: Cents(12_345_678_901),
+            loaded: Cents(12_300_000_000),
+            rejected: Cents(44_678_901),
+            duplicates: Cents(1_000_000),
+            unparsed_rows: 4_000,
+        },
+        providers: ProviderCounts {
+            read: 50_000,
+            loaded: 49_990,
+            rejected: 4,
+            duplicates: 6,
+            conflicts: 2,
+            inferred: 12,
+        },
+        reject_reasons: [("date_missing", 2_000), ("amount_unparseable", 7_000), ("nul", 0)]
+            .map(|(name, rows)| (name.to_owned(), rows))
+            .into(),
+        flags: [("amount_negative".to_owned(), 31)].into(),
+        tasks: vec![
+            task("extract.extract_claims", "success", 1, 0.84),
+            task("extract.extract_providers", "success", 1, 0.02),
+            task("transform_join", "success", 1, 1.5),
+            task("load.load_warehouse", "success", 2, 9.95),
+            task("load.refresh_bi", "success", 1, 0.3),
+        ],
+        refresh: vec![RefreshReport {
+            target: "dashboard".into(),
+            outcome: "succeeded",
+            detail: "data/dashboard.html".into(),
+            seconds: 0.3,
+        }],
+        seconds: 12.5,
+        error: None,
+        places: Places {
+            warehouse: "private server in data/warehouse".into(),
+            psql: "claims-etl warehouse psql".into(),
+            quarantine: Some("data/quarantine/x.parquet".into()),
+            dashboard: Some("data/dashboard.html".into()),
+        },
+        exit_code: 0,
+    }
+}
+
+/// A report of a run that ended before anything was read.
+fn empty(status: Status) -> RunReport {
+    RunReport {
+        status,
+        claims: ClaimCounts::default(),
+        amount: Amounts::default(),
+        providers: ProviderCounts::default(),
+        reject_reasons: BTreeMap::new(),
+        flags: BTreeMap::new(),
+        tasks: Vec::new(),
+        refresh: Vec::new(),
+        places: Places::default(),
+        seconds: 0.4,
+        ..report()
+    }
+}
+
+#[test]
+fn a_load_accounts_for_every_row_and_cent() {
+    assert_snapshot!(render(&report(), false), @"
+Loaded 990,000 claims in 12.5 s, 80,000 rows/s.
+run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
+
+claims             rows          amount
+  read        1,000,000  123,456,789.01
+= loaded        990,000  123,000,000.00
++ rejected        9,000      446,789.01
++ duplicates      1,000       10,000.00
+✓ every row and every cent is accounted for
+  the amounts of 4,000 rejected rows are unreadable, and in no sum
+loaded: 980,000 new, 7,000 changed, 3,000 unchanged
+repeats of a claim line with other content: 40
+providers: 50,000 read = 49,990 loaded + 4 rejected + 6 duplicates; 12 inferred from claims
+repeats of a provider with other content: 2
+
+rejected rows by reason
+  amount_unparseable  7,000
+  date_missing        2,000
+
+flags on loaded rows
+  amount_negative  31
+
+tasks
+  extract.extract_claims     success  0.8 s
+  extract.extract_providers  success  0.0 s
+  transform_join             success  1.5 s
+  load.load_warehouse        success  9.9 s  2 tries
+  load.refresh_bi            success  0.3 s
+
+refresh
+  dashboard  succeeded  0.3 s  data/dashboard.html
+
+where to look
+  tables     private server in data/warehouse
+  psql       claims-etl warehouse psql
+  dashboard  data/dashboard.html
+  rejects    claims-etl quarantine 0192f3a0-0000-7000-8000-000000000001
+");
+}
+
+#[test]
+fn an_imbalance_is_named() {
+    let mut report = report();
+    report.claims.rejected -= 1;
+    report.amount.loaded = Cents(0);
+    let text = render(&report, false);
+    assert!(!text.contains("every cent"), "{text}");
+    assert!(text.contains("✗ claims: 1000000 read, but 990000 loaded + 8999 rejected"), "{text}");
+    assert!(text.contains("✗ amount: 123456789.01 read"), "{text}");
+}
+
+#[test]
+fn nothing_to_do_names_the_run_that_did_it() {
+    let report = RunReport {
+        loaded_by: Some("0192f3a0-0000-7000-8000-000000000000".into()),
+        ..empty(Status::AlreadyLoaded)
+    };
+    assert_snapshot!(render(&report, false), @"
+Nothing to do: run 0192f3a0-0000-7000-8000-000000000000 has loaded this input with these settings.
+`--force` loads it again.
+run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
+");
+}
+
+#[test]
+fn a_dry_run_says_that_nothing_was_published() {
+    let mut report = report();
+    report.claims.inserted = 0;
+    report.claims.updated = 0;
+    report.claims.unchanged = 0;
+    let text = render(&report, true);
+    assert!(text.starts_with("Dry run: 990,000 claims would be loaded (12.5 s)"), "{text}");
+    assert!(text.contains("✓ every row and every cent"), "{text}");
+}
+
+#[test]
+fn a_failure_says_what_is_published() {
+    let failed = |kind| RunReport {
+        error: Some(ErrorReport { kind, message: "told on stderr".into(), hint: None }),
+        ..empty(Status::Failed)
+    };
+    assert_snapshot!(render(&failed("source"), false), @"
+Failed after 0.4 s; nothing was published.
+run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
+");
+    let text = render(&failed("refresh"), false);
+    assert!(text.contains("but a required refresh failed"), "{text}");
+    assert!(!text.contains("nothing was published"), "{text}");
+}

@@ -1,0 +1,77 @@
+//! Text in aligned columns.
+//!
+//! A file of its own because the summary and all lists use it.
+
+/// How a column is aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Rows of cells.
+#[derive(Debug)]
+pub(super) struct Table {
+    align: Vec<Align>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table with a column for each letter: `l` for text, `r` for numbers.
+    pub(super) fn new(columns: &str) -> Self {
+        let align = columns.chars().map(|c| if c == 'r' { Align::Right } else { Align::Left });
+        Self { align: align.collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    /// Adds a row of fixed texts.
+    pub(super) fn head<const N: usize>(&mut self, cells: [&str; N]) {
+        self.row(cells.map(ToOwned::to_owned));
+    }
+
+    /// The lines, each after `indent` and without trailing spaces.
+    pub(super) fn render(&self, indent: &str) -> String {
+        let cell_width =
+            |row: &Vec<String>, place: usize| row.get(place).map_or(0, |cell| width(cell));
+        let widths: Vec<usize> = (0..self.align.len())
+            .map(|place| self.rows.iter().map(|row| cell_width(row, place)).max().unwrap_or(0))
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = indent.to_owned();
+            for ((cell, align), column) in row.iter().zip(&self.align).zip(&widths) {
+                let space = " ".repeat(column - width(cell));
+                match align {
+                    Align::Left => line.extend([cell.as_str(), &space, "  "]),
+                    Align::Right => line.extend([space.as_str(), cell, "  "]),
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn width(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new("lr");
+        table.head(["what", "rows"]);
+        table.row(["é".into(), "1,000".into()]);
+        assert_eq!(table.render("  "), "  what   rows\n  é     1,000\n");
+    }
+}

@@ -1,0 +1,105 @@
+//! Talk on stderr: how it looks, and the error that ends the program.
+//!
+//! A file of its own because the choice between bars and lines, text and JSON is made once, before
+//! any command runs.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+use crate::event::Observer;
+
+use super::args::{Format, MessageOptions};
+use super::progress::{Bars, Lines};
+
+/// The listener of this invocation and the form of its messages.
+pub(super) struct Talk {
+    observer: Box<dyn Observer>,
+    format: Format,
+    screen: Option<MultiProgress>,
+}
+
+impl Talk {
+    /// Starts to talk as the options say: bars when stderr is a terminal, else log lines.
+    pub(super) fn start(options: &MessageOptions) -> Self {
+        let terminal = io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+        let bars = terminal && options.log_format == Format::Text && !options.quiet;
+        let screen = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        log_to_stderr(options, terminal, screen.clone());
+        let observer: Box<dyn Observer> = match &screen {
+            Some(screen) => Box::new(Bars::new(screen.clone())),
+            None => Box::new(Lines::default()),
+        };
+        Self { observer, format: options.log_format, screen }
+    }
+
+    /// Who listens to the run.
+    pub(super) fn observer(&self) -> &dyn Observer {
+        self.observer.as_ref()
+    }
+
+    /// Takes the bars away, so that the result has the screen to itself.
+    pub(super) fn finish(&self) {
+        if let Some(screen) = &self.screen {
+            // The screen is gone only with the terminal itself.
+            let _ = screen.clear();
+        }
+    }
+
+    /// Tells the error that ends the program.
+    pub(super) fn error(&self, error: &Error) {
+        self.failure(error.kind().name(), error.message(), error.way_out());
+    }
+
+    /// Tells what ended the program.
+    pub(super) fn failure(&self, kind: &str, message: &str, hint: Option<&str>) {
+        match self.format {
+            Format::Json => tracing::error!(target: "claims_etl", kind, hint, "{message}"),
+            Format::Text => {
+                let hint = hint.map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+                // Nobody is left to tell that stderr is closed.
+                let _ = writeln!(io::stderr(), "error: {message}{hint}");
+            }
+        }
+    }
+}
+
+/// Log lines of this program alone: a library's could quote what it was given.
+fn log_to_stderr(options: &MessageOptions, terminal: bool, screen: Option<MultiProgress>) {
+    let level = match (options.quiet, options.verbose) {
+        (true, _) => "warn",
+        (false, 0) => "info",
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("claims_etl={level}")))
+        .with_target(false)
+        .with_ansi(terminal)
+        .with_writer(move || Stderr(screen.clone()));
+    // A second start in one process (a test) keeps the first one's log.
+    let _ = match (options.log_format, terminal) {
+        (Format::Json, _) => log.json().flatten_event(true).try_init(),
+        (Format::Text, true) => log.without_time().try_init(),
+        (Format::Text, false) => log.try_init(),
+    };
+}
+
+/// Stderr, with the bars out of the way while something is written.
+struct Stderr(Option<MultiProgress>);
+
+impl Write for Stderr {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(screen) => screen.suspend(|| io::stderr().write(text)),
+            None => io::stderr().write(text),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
