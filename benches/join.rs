@@ -4,8 +4,8 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use claims_etl::config::{OnDuplicate, Risk, Source};
 use claims_etl::event::{Cancellation, Silent};
@@ -13,7 +13,7 @@ use claims_etl::extract;
 use claims_etl::key::MasterKey;
 use claims_etl::schema::Dataset;
 use claims_etl::synth::{self, Spec};
-use claims_etl::transform::{Claims, DateFormats, Directory, RiskModel, provider_rows};
+use claims_etl::transform::{Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use polars::prelude::{DataFrame, Engine, LazyFrame, PlanCallback};
 
@@ -51,6 +51,21 @@ fn collect(plan: LazyFrame) -> DataFrame {
     plan.collect_with_engine(Engine::Streaming).expect("runs").unwrap_single()
 }
 
+/// The first pass.
+fn count(observations: LazyFrame) -> PeerCounts {
+    let counts = Arc::new(Mutex::new(PeerCounts::default()));
+    let books = Arc::clone(&counts);
+    let take = move |batch: DataFrame| {
+        books.lock().expect("one thread").observe(&batch).expect("counted");
+        Ok(false)
+    };
+    observations
+        .sink_batches(PlanCallback::new(take), false, None)
+        .and_then(|plan| plan.collect_with_engine(Engine::Streaming))
+        .expect("runs");
+    std::mem::take(&mut *counts.lock().expect("one thread"))
+}
+
 /// Runs a plan to its end without keeping a row; returns the rows.
 fn drain(plan: LazyFrame) -> u64 {
     let rows = Arc::new(AtomicU64::new(0));
@@ -81,11 +96,9 @@ fn join(criterion: &mut Criterion) {
         group.bench_function(id("scan+validate+join"), |b| {
             b.iter(|| assert_eq!(drain(joined().unscored()), total));
         });
-        group.bench_function(id("peer counts"), |b| {
-            b.iter(|| collect(joined().peer_counts()).height());
-        });
-        let counts = collect(joined().peer_counts());
-        let model = Arc::new(RiskModel::fit(&counts, &Risk::default()).expect("a model"));
+        group.bench_function(id("peer counts"), |b| b.iter(|| count(joined().observations())));
+        let counts = count(joined().observations());
+        let model = Arc::new(RiskModel::fit(&counts, &Risk::default()));
         group.bench_function(id("scan+validate+join+hash+score"), |b| {
             b.iter(|| assert_eq!(drain(joined().plan(&model, &input.key)), total));
         });

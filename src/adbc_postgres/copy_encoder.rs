@@ -9,8 +9,8 @@ use std::sync::Arc;
 use adbc_core::error::{Error, Result, Status};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use pgpq::ArrowToPostgresBinaryEncoder;
 use bytes::BytesMut;
+use pgpq::ArrowToPostgresBinaryEncoder;
 
 /// Bytes handed on at once: enough that a system call does not count, little enough for the cache.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -3,10 +3,10 @@
 //! A file of its own because each task is one paragraph of the way of the data: what it takes from
 //! the desk, what it does with one stage, what it leaves and what small result it hands on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use polars::prelude::{DataFrame, Engine, LazyFrame};
+use polars::prelude::{DataFrame, Engine, LazyFrame, PlanCallback};
 use serde_json::json;
 
 use super::work::{Prepared, Work};
@@ -17,7 +17,7 @@ use crate::extract::{self, Extracted};
 use crate::load::{self, Session, Statistics, ledger};
 use crate::refresh;
 use crate::schema::Dataset;
-use crate::transform::{Claims, Directory, RiskModel, provider_rows};
+use crate::transform::{Claims, Directory, PeerCounts, RiskModel, provider_rows};
 
 /// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
 pub(super) fn extract(
@@ -41,8 +41,8 @@ pub(super) fn extract(
     Ok(Outcome::Done(result))
 }
 
-/// `transform_join`: the plan. Two small frames are collected on the way: the provider directory
-/// and the peer counts of the first pass. Input that is loaded already ends the run here.
+/// `transform_join`: the plan. Two things are executed on the way: the provider directory is
+/// collected, and a first pass counts what amounts are compared with. Input that is loaded already ends the run here.
 pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
     let (claims, providers) = (work.claims.get()?, work.providers.get()?);
     let fingerprint = fingerprint(&claims, &providers);
@@ -66,9 +66,10 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
 
     let scanned = extract::scan(&claims, &settings.claims)?;
     let claims = Claims::joined(scanned, &directory, &work.formats, work.key);
-    let counts = collect(claims.peer_counts()).map_err(|error| error.context("claims"))?;
-    let model = Arc::new(RiskModel::fit(&counts, &settings.risk)?);
+    let counts =
+        count_peers(claims.observations(), task).map_err(|error| error.context("claims"))?;
     task.check()?;
+    let model = Arc::new(RiskModel::fit(&counts, &settings.risk));
 
     let statistics = statistics(&model, &directory);
     let result = json!({
@@ -144,6 +145,27 @@ pub(super) fn collect(plan: LazyFrame) -> Result<DataFrame> {
     plan.collect_with_engine(Engine::Streaming)
         .map(|result| result.unwrap_single())
         .map_err(|error| load::plan_error(&error))
+}
+
+/// Streams the first pass into its counts.
+fn count_peers(observations: LazyFrame, task: &TaskContext<'_>) -> Result<PeerCounts> {
+    let counts = Arc::new(Mutex::new(Ok(PeerCounts::default())));
+    let (books, cancel) = (Arc::clone(&counts), task.cancel.clone());
+    let take = move |batch: DataFrame| {
+        let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) =
+            books.as_mut().map_or(Ok(()), |counts: &mut PeerCounts| counts.observe(&batch))
+        {
+            *books = Err(error);
+        }
+        Ok(books.is_err() || cancel.is_cancelled())
+    };
+    observations
+        .sink_batches(PlanCallback::new(take), false, None)
+        .and_then(|plan| plan.collect_with_engine(Engine::Streaming))
+        .map_err(|error| load::plan_error(&error))?;
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::replace(&mut *counts, Ok(PeerCounts::default()))
 }
 
 fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {

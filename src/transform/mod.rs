@@ -1,11 +1,11 @@
 //! From text columns to scored, pseudonymised rows: one lazy plan, expressions only, no I/O.
 //!
 //! A module of its own because the plan can be printed, tested on five rows and benched without
-//! a database. Nothing here executes a plan; two small frames are collected by the caller between
-//! the steps: the provider directory and the peer counts.
+//! a database. Nothing here executes a plan; the caller does so between the steps: it collects the
+//! provider directory, and streams the observations of the first pass into [`PeerCounts`].
 //!
 //! The way of a row: [`Claims::joined`] validates it and looks its provider up,
-//! [`Claims::peer_counts`] counts it in the first pass, [`Claims::plan`] scores and tokenises it
+//! [`Claims::observations`] shows it to the first pass, [`Claims::plan`] scores and tokenises it
 //! in the second.
 
 mod amount;
@@ -26,7 +26,7 @@ use polars::prelude::{
 
 pub use date::DateFormats;
 pub use directory::{Directory, provider_rows};
-pub use risk::RiskModel;
+pub use risk::{PeerCounts, RiskModel};
 
 use self::directory::SPECIALTY_NO;
 use self::expression::elementwise;
@@ -71,10 +71,10 @@ impl Claims {
         self.joined.clone()
     }
 
-    /// The plan of the first pass: small counts to fit a [`RiskModel`] to.
+    /// The plan of the first pass: what [`PeerCounts`] counts, to fit a [`RiskModel`] to.
     #[must_use]
-    pub fn peer_counts(&self) -> LazyFrame {
-        risk::peer_counts(self.joined.clone())
+    pub fn observations(&self) -> LazyFrame {
+        risk::observations(self.joined.clone())
     }
 
     /// The plan of the second pass: the fact's columns, the origin, the reject reason and the

@@ -1,23 +1,25 @@
 //! The risk score `claim_anomaly_v1`: a billing-anomaly score from 0 to 100, not a clinical risk
 //! adjustment (which needs diagnosis codes).
 //!
-//! A module of its own because it needs two passes: [`peer_counts`] is the plan of the first, its
-//! small result fits a [`RiskModel`], and the model's expressions score rows in the second.
+//! A module of its own because it needs two passes: [`PeerCounts`] takes the observations of the
+//! first in bounded memory, a [`RiskModel`] is fitted to them, and the model's expressions score rows in the second.
 //! Components that are not computed yet are absent and contribute nothing.
 
 mod components;
 mod histogram;
 mod model;
+mod peer_counts;
 
 use std::sync::Arc;
 
 use polars::prelude::{
     BooleanChunked, DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries,
-    LazyFrame, NewChunkedArray, col, len, lit,
+    LazyFrame, NewChunkedArray, col, lit,
 };
 
 pub use components::{COMPONENTS, Components, pack, score_tenths, unpack};
 pub use model::{PeerStatistic, RISK_MODEL, RiskModel, WeekendStatistic};
+pub use peer_counts::PeerCounts;
 
 use super::date::is_weekend;
 use super::directory::SPECIALTY_NO;
@@ -25,10 +27,9 @@ use super::expression::elementwise;
 use super::validate::{CENTS, DAY};
 use crate::schema::REJECT;
 
-/// The plan of the first pass: accepted claims with a positive amount, counted by procedure,
-/// specialty, log-bucket of the amount and weekend. Its size depends on how many such groups there
-/// are, not on how many claims.
-pub(super) fn peer_counts(joined: LazyFrame) -> LazyFrame {
+/// The plan of the first pass: procedure, specialty, log-bucket and weekend of accepted claims
+/// with a positive amount.
+pub(super) fn observations(joined: LazyFrame) -> LazyFrame {
     let bucket = elementwise("bucket", &[col(CENTS)], DataType::Int32, |series| {
         let buckets = series[0].i64()?.iter().map(|cents| cents.map(histogram::bucket));
         Ok(Int32Chunked::from_iter_options("bucket".into(), buckets).into_series())
@@ -38,16 +39,12 @@ pub(super) fn peer_counts(joined: LazyFrame) -> LazyFrame {
         let weekends = days.i32()?.iter().map(|day| day.map(is_weekend));
         Ok(BooleanChunked::from_iter_options("weekend".into(), weekends).into_series())
     });
-    joined
-        .filter(col(REJECT).is_null().and(col(CENTS).gt(lit(0_i64))))
-        .select([
-            col("procedure_code"),
-            col(SPECIALTY_NO),
-            bucket.alias("bucket"),
-            weekend.alias("weekend"),
-        ])
-        .group_by([col("procedure_code"), col(SPECIALTY_NO), col("bucket"), col("weekend")])
-        .agg([len().alias("n")])
+    joined.filter(col(REJECT).is_null().and(col(CENTS).gt(lit(0_i64)))).select([
+        col("procedure_code"),
+        col(SPECIALTY_NO),
+        bucket.alias("bucket"),
+        weekend.alias("weekend"),
+    ])
 }
 
 /// The packed components of each row.

@@ -1,4 +1,4 @@
-//! What the claims of a run are compared with, fitted from one small statistics frame.
+//! What the claims of a run are compared with, fitted to the counts of the first pass.
 //!
 //! A file of its own because it is the state between the two passes: the first pass counts amounts
 //! by procedure, specialty, log-bucket and weekend; the second looks peers up here, row by row.
@@ -6,14 +6,12 @@
 //! specialty where there are `min_peers`, else of the same procedure, else nothing; never across
 //! procedures.
 
-use std::collections::HashMap;
-
-use polars::prelude::{Column, DataFrame, DataType, PlHashMap, PolarsResult};
+use polars::prelude::PlHashMap;
 
 use super::components::{AMOUNT, COMPONENTS, Components, WEEKEND, thousandths};
 use super::histogram::{Histogram, ln_dollars};
+use super::peer_counts::PeerCounts;
 use crate::config::Risk;
-use crate::error::{Error, Result};
 use crate::transform::directory::Directory;
 
 /// Name and version of the score, stored with every run.
@@ -41,7 +39,7 @@ impl Peers {
 /// The peer groups of one procedure.
 #[derive(Debug, Clone, Default)]
 struct Procedure {
-    by_specialty: HashMap<u32, Peers>,
+    by_specialty: PlHashMap<u32, Peers>,
     overall: Option<Peers>,
 }
 
@@ -75,52 +73,20 @@ pub struct WeekendStatistic {
 #[derive(Debug, Clone)]
 pub struct RiskModel {
     procedures: PlHashMap<String, Procedure>,
-    weekends: HashMap<u32, (u64, u64)>,
+    weekends: PlHashMap<u32, (u64, u64)>,
     min_peers: u64,
     pub(super) weights: [f64; COMPONENTS],
 }
 
 impl RiskModel {
-    /// Fits the model to the collected rows of [`super::peer_counts`].
-    ///
-    /// # Errors
-    /// `Internal` when the frame is not that of [`super::peer_counts`].
-    pub fn fit(counts: &DataFrame, settings: &Risk) -> Result<Self> {
-        let mut by_procedure: HashMap<String, HashMap<u32, Histogram>> = HashMap::new();
-        let mut weekends: HashMap<u32, (u64, u64)> = HashMap::new();
-        let mut fill = || -> PolarsResult<()> {
-            let procedure = counts.column("procedure_code").and_then(Column::str)?;
-            let specialty = counts.column("specialty_no").and_then(Column::u32)?;
-            let bucket = counts.column("bucket").and_then(Column::i32)?;
-            let weekend = counts.column("weekend").and_then(Column::bool)?;
-            let n = counts.column("n")?.cast(&DataType::Int64)?;
-            let n = n.i64()?;
-            for row in 0..counts.height() {
-                let count = n.get(row).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-                // Number 0 is a directory member without a specialty.
-                let specialty = specialty.get(row).filter(|&number| number != 0);
-                if let Some(specialty) = specialty {
-                    let habit = weekends.entry(specialty).or_default();
-                    habit.0 += count;
-                    habit.1 += if weekend.get(row) == Some(true) { count } else { 0 };
-                }
-                if let (Some(procedure), Some(bucket)) = (procedure.get(row), bucket.get(row)) {
-                    if !by_procedure.contains_key(procedure) {
-                        by_procedure.insert(procedure.to_owned(), HashMap::new());
-                    }
-                    if let Some(groups) = by_procedure.get_mut(procedure) {
-                        groups.entry(specialty.unwrap_or(0)).or_default().add(bucket, count);
-                    }
-                }
-            }
-            Ok(())
-        };
-        fill().map_err(|_| Error::internal("the peer counts lack a column"))?;
-        let procedures = by_procedure
-            .into_iter()
-            .map(|(code, groups)| (code, Procedure::fit(&groups, settings.min_peers)))
+    /// Fits the model to what the first pass has counted.
+    #[must_use]
+    pub fn fit(counts: &PeerCounts, settings: &Risk) -> Self {
+        let procedures = counts
+            .by_procedure()
+            .map(|(code, groups)| (code.to_owned(), Procedure::fit(&groups, settings.min_peers)))
             .collect();
-        Ok(Self { procedures, weekends, min_peers: settings.min_peers, weights: weights(settings) })
+        Self { procedures, weekends: counts.weekends().clone(), ..Self::unfitted(settings) }
     }
 
     /// A model without statistics, to show a plan with.
@@ -128,7 +94,7 @@ impl RiskModel {
     pub fn unfitted(settings: &Risk) -> Self {
         Self {
             procedures: PlHashMap::default(),
-            weekends: HashMap::new(),
+            weekends: PlHashMap::default(),
             min_peers: settings.min_peers,
             weights: weights(settings),
         }
@@ -227,9 +193,9 @@ fn weights(settings: &Risk) -> [f64; COMPONENTS] {
 }
 
 impl Procedure {
-    fn fit(groups: &HashMap<u32, Histogram>, min_peers: u64) -> Self {
+    fn fit(groups: &PlHashMap<u32, Histogram>, min_peers: u64) -> Self {
         let mut overall = Histogram::default();
-        let mut by_specialty = HashMap::new();
+        let mut by_specialty = PlHashMap::default();
         for (&specialty, histogram) in groups {
             overall.merge(histogram);
             if specialty != 0
