@@ -57,7 +57,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
 const EVERYTHING_ABOVE: &[&str] = &["*"];
 
 /// Each external crate that belongs to somebody, and the modules or files that may name it.
-const OWNERS: [(&str, &[&str]); 26] = [
+const OWNERS: [(&str, &[&str]); 28] = [
     (
         "polars",
         &["extract", "transform", "interchange", "load/staging", "load/statistics", "pipeline"],
@@ -67,6 +67,7 @@ const OWNERS: [(&str, &[&str]); 26] = [
     ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
     ("parquet", &["load/quarantine"]),
     ("pgpq", &["adbc_postgres"]),
+    ("bytes", &["adbc_postgres"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
     ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "pipeline"]),
     ("connectorx", &["extract/database"]),

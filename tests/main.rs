@@ -2,9 +2,12 @@
 
 mod adbc_driver;
 mod architecture;
+mod cli;
 mod copy_roundtrip;
 mod failed_load;
 mod pipeline;
+mod program;
+mod run;
 mod sandbox;
 mod scanner;
 mod server;

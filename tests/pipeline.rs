@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use claims_etl::account::Cents;
 use claims_etl::config::{Mode, OnDuplicate, Secret, Settings};
 use claims_etl::event::{Cancellation, Silent};
+use claims_etl::key::MasterKey;
 use claims_etl::pipeline::{self, RunOptions, RunReport, Status};
 use postgres::Client;
 
@@ -26,6 +27,7 @@ impl Desk {
         settings.run.data_dir = folder.path().join("data");
         settings.run.retry_delay_secs = 0;
         settings.warehouse.url = Some(Secret::new(database.url()));
+        MasterKey::generate(&settings.key_path()).expect("a key");
         settings.quality.max_reject_ratio = 1.0;
         let desk = Self { folder, database, settings };
         desk.claims(&[]).providers(&[])

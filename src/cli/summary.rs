@@ -70,7 +70,7 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
     let mut lines = balance(report, dry_run);
     if amount.unparsed_rows > 0 {
         let rows = count(amount.unparsed_rows);
-        lines.push(format!("  the amounts of {rows} rejected rows are unreadable, and in no sum"));
+        lines.push(format!("  rejected rows whose amount is unreadable, and in no sum: {rows}"));
     }
     if claims.inserted + claims.updated + claims.unchanged > 0 {
         let [new, changed, same] = [claims.inserted, claims.updated, claims.unchanged].map(count);

@@ -24,8 +24,7 @@ pub(super) struct Talk {
 impl Talk {
     /// Starts to talk as the options say: bars when stderr is a terminal, else log lines.
     pub(super) fn start(options: &MessageOptions) -> Self {
-        let terminal = io::stderr().is_terminal()
-            && std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+        let terminal = on_a_terminal();
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
         let screen = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         log_to_stderr(options, terminal, screen.clone());
@@ -65,6 +64,13 @@ impl Talk {
             }
         }
     }
+}
+
+/// Whether stderr is a terminal that can move its cursor.
+#[expect(clippy::disallowed_methods, reason = "says what the terminal can do; is no setting")]
+fn on_a_terminal() -> bool {
+    let able = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+    able && io::stderr().is_terminal()
 }
 
 /// Log lines of this program alone: a library's could quote what it was given.

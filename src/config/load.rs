@@ -56,6 +56,7 @@ pub struct Overrides {
 /// # Errors
 /// `Config` when the named file cannot be read, holds a key that does not exist or a value of the
 /// wrong type (with the line), or when a value is out of its range.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Settings> {
     resolve(file, overrides, |name| std::env::var(name).ok())
 }

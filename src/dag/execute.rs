@@ -42,6 +42,7 @@ impl Plan<'_> {
     ///
     /// # Panics
     /// Only if `observer` or `log` panics, which they must not.
+    #[must_use]
     pub fn run(
         &self,
         policy: RetryPolicy,

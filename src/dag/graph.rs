@@ -81,17 +81,17 @@ impl<'a> Graph<'a> {
         for (place, &task) in order.iter().enumerate() {
             place_of[task] = place;
         }
-        let mut declared: Vec<_> = self.tasks.into_iter().map(Some).collect();
-        let mut nodes: Vec<Node<'a>> = Vec::with_capacity(order.len());
-        for task in order {
-            let Declared { id, work, .. } =
-                declared[task].take().expect("each task has one place in the order");
-            let upstream: Vec<usize> = upstream[task].iter().map(|&task| place_of[task]).collect();
+        let mut tasks: Vec<_> = self.tasks.into_iter().zip(upstream).zip(&place_of).collect();
+        tasks.sort_by_key(|(_, place)| **place);
+        let mut nodes: Vec<Node<'a>> = Vec::with_capacity(tasks.len());
+        for ((task, upstream), _) in tasks {
+            let upstream: Vec<usize> =
+                upstream.into_iter().map(|before| place_of[before]).collect();
             let ancestors = upstream
                 .iter()
                 .flat_map(|&place| nodes[place].ancestors.iter().copied().chain([place]))
                 .collect();
-            nodes.push(Node { id, upstream, ancestors, work });
+            nodes.push(Node { id: task.id, upstream, ancestors, work: task.work });
         }
         Ok(Plan { nodes })
     }

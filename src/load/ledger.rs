@@ -290,11 +290,15 @@ pub struct RunRow {
     pub amount_loaded: Option<String>,
 }
 
-/// All runs, latest first.
+/// All runs, latest first; none where the warehouse has never been loaded.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
 pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
+    let table = "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS there";
+    if sql::boolean(&sql::query(connection, CONTEXT, table)?, "there", 0) != Some(true) {
+        return Ok(Vec::new());
+    }
     let rows = sql::query(
         connection,
         CONTEXT,

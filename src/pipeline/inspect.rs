@@ -103,7 +103,9 @@ fn input(dataset: Dataset, source: &Source, cancel: &Cancellation) -> Result<Str
 }
 
 fn key(settings: &Settings) -> Result<String> {
-    let default = settings.privacy.key.is_none() && settings.privacy.key_file.is_none();
+    let default = settings.privacy.key.is_none()
+        && settings.privacy.key_file.is_none()
+        && settings.warehouse.url.is_none();
     if default && !settings.key_path().exists() {
         return Ok(format!("none yet; a run makes {}", settings.key_path().display()));
     }

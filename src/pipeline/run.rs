@@ -186,10 +186,13 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
     }
 }
 
-/// The configured key. Where nothing is configured and there is none yet, a new one.
+/// The configured key. Only the private server's first run makes one: in a shared warehouse a new
+/// key in the wrong place would be a silent mistake.
 fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     let path = settings.key_path();
-    let configured = settings.privacy.key.is_some() || settings.privacy.key_file.is_some();
+    let configured = settings.privacy.key.is_some()
+        || settings.privacy.key_file.is_some()
+        || settings.warehouse.url.is_some();
     if configured || path.exists() {
         return MasterKey::resolve(settings);
     }

@@ -100,7 +100,7 @@ claims             rows          amount
 + rejected        9,000      446,789.01
 + duplicates      1,000       10,000.00
 ✓ every row and every cent is accounted for
-  the amounts of 4,000 rejected rows are unreadable, and in no sum
+  rejected rows whose amount is unreadable, and in no sum: 4,000
 loaded: 980,000 new, 7,000 changed, 3,000 unchanged
 repeats of a claim line with other content: 40
 providers: 50,000 read = 49,990 loaded + 4 rejected + 6 duplicates; 12 inferred from claims

@@ -1,0 +1,96 @@
+//! The built program, called in a folder of its own.
+
+use std::path::Path;
+use std::process;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A key that protects nothing.
+pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// The program in a folder of its own, with nothing in its environment.
+pub(crate) struct Program {
+    folder: TempDir,
+}
+
+/// What one call of the program did.
+pub(crate) struct Call {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    /// Where the built program is.
+    pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_claims-etl");
+
+    /// A program in a fresh folder.
+    pub(crate) fn new() -> Self {
+        Self { folder: TempDir::new().expect("a folder") }
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file into the folder.
+    pub(crate) fn write(&self, name: &str, text: &str) -> &Self {
+        std::fs::write(self.path().join(name), text).expect("written");
+        self
+    }
+
+    /// A call that is not made yet; words of `arguments` are split at spaces.
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        Command::from_std(self.process(arguments))
+    }
+
+    /// The same, to be started and watched.
+    #[expect(clippy::disallowed_methods, reason = "the private server's programs are found there")]
+    pub(crate) fn process(&self, arguments: &str) -> process::Command {
+        let mut command = process::Command::new(Self::BINARY);
+        command
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .args(arguments.split_whitespace());
+        command
+    }
+
+    /// Makes a call.
+    pub(crate) fn call(&self, arguments: &str) -> Call {
+        Call::of(&mut self.command(arguments))
+    }
+}
+
+impl Call {
+    /// Makes a prepared call.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("the program starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// The result of a call that must have succeeded.
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// Exit code and message of a call that must have failed without a result.
+    pub(crate) fn refused(self) -> (i32, String) {
+        assert_eq!(self.stdout, "");
+        (self.code.expect("no signal"), self.stderr)
+    }
+
+    /// The last line of stdout as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let line = self.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {}", self.stderr))
+    }
+}
