@@ -7,6 +7,7 @@ mod copy_roundtrip;
 mod failed_load;
 mod pipeline;
 mod program;
+mod real_data;
 mod run;
 mod sandbox;
 mod scanner;
