@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn one_lost_cent_is_an_imbalance() {
-        let mut account = Account::default();
-        account.claims = ClaimCounts { read: 2, loaded: 2, inserted: 2, ..ClaimCounts::default() };
+        let claims = ClaimCounts { read: 2, loaded: 2, inserted: 2, ..ClaimCounts::default() };
+        let mut account = Account { claims, ..Account::default() };
         account.amount.read = Cents(100);
         account.amount.loaded = Cents(100);
         assert!(account.imbalances().is_empty());

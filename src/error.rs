@@ -111,6 +111,7 @@ impl Error {
     }
 
     /// An input/output failure at `path`, as a failure of `kind`.
+    #[must_use]
     pub fn io(kind: ErrorKind, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(kind, format!("{}: {}", path.display(), io_reason(error)))
     }

@@ -20,7 +20,10 @@ fn data(name: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: no {}; CLAIMS_ETL_REAL_DATA names another place", folder.display());
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    {
+        eprintln!("skipped: no {}; CLAIMS_ETL_REAL_DATA names another place", folder.display());
+    }
     None
 }
 
@@ -52,7 +55,8 @@ fn surakanti_loads_whole() {
     let (desk, report) = load(&folder);
     assert_eq!((report.claims.read, report.claims.loaded), (5_000, 5_000));
     assert_eq!(report.amount.loaded, Cents(3_192_587_118));
-    let with_zip = "SELECT count(*) FROM healthcare_analytics.providers_dim WHERE location ~ ' 0[0-9]{4}$'";
+    let with_zip =
+        "SELECT count(*) FROM healthcare_analytics.providers_dim WHERE location ~ ' 0[0-9]{4}$'";
     assert_eq!(desk.rows(with_zip), ["9"], "leading zeros of ZIP codes stay");
 }
 
@@ -65,12 +69,13 @@ fn desynpuf_loads_but_for_its_empty_dates() {
     assert_eq!(report.amount.read, Cents(98_205_651_000));
     assert_eq!(report.amount.loaded, Cents(98_022_051_000));
     assert_eq!(report.flags.get("amount_negative"), Some(&102));
-    let zeros = "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE procedure_code LIKE '0%'";
+    let zeros =
+        "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE procedure_code LIKE '0%'";
     assert_eq!(desk.rows(zeros), ["4535"], "no leading zero is lost");
     // A patient id that looks like a number in scientific notation.
     let key = MasterKey::load(&desk.settings.key_path()).expect("the run's key");
     let token = key.tokenizer(Domain::Patient).token("100571169204E347").expect("a token");
-    let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = uuid::Uuid::from_bytes(token);
     let claims = format!(
         "SELECT count(*) || ' ' || sum(amount) FROM healthcare_analytics.claims_fact WHERE patient_token = '{token}'"
     );
@@ -88,13 +93,15 @@ fn with_example(example: &str, claims: &str, providers: &str) -> (Desk, RunRepor
     desk.settings.claims = settings.claims;
     desk.settings.providers = settings.providers;
     desk.settings.claims.sources = vec![desk.path("upstream-claims.csv").display().to_string()];
-    desk.settings.providers.sources = vec![desk.path("upstream-providers.csv").display().to_string()];
+    desk.settings.providers.sources =
+        vec![desk.path("upstream-providers.csv").display().to_string()];
     let report = desk.run();
     succeeded(&report);
     (desk, report)
 }
 
-const FACT: &str = "SELECT concat_ws('|', line_number, provider_id, procedure_code, amount, date_of_service,
+const FACT: &str =
+    "SELECT concat_ws('|', line_number, provider_id, procedure_code, amount, date_of_service,
     specialty) FROM healthcare_analytics.claims_fact ORDER BY 1";
 
 #[test]
@@ -102,7 +109,11 @@ fn the_example_for_de_synpuf_reads_its_layout() {
     let claims = "\"DESYNPUF_ID\",\"CLM_ID\",\"SEGMENT\",\"CLM_FROM_DT\",\"CLM_THRU_DT\",\"PRVDR_NUM\",\"CLM_PMT_AMT\",\"ICD9_PRCDR_CD_1\"\r\n\
         00AB,1962,1,20090412,20090418,3900MB,26000.00,0010\r\n\
         00AB,1962,2,20090412,20090418,3900MB,-300.00,\r\n";
-    let (desk, report) = with_example("desynpuf.toml", claims, "PRVDR_NUM,provider_name,specialty,location\r\n3900MB,,INPATIENT HOSPITAL,SSA-STATE-39\r\n");
+    let (desk, report) = with_example(
+        "desynpuf.toml",
+        claims,
+        "PRVDR_NUM,provider_name,specialty,location\r\n3900MB,,INPATIENT HOSPITAL,SSA-STATE-39\r\n",
+    );
     assert_eq!(report.claims.loaded, 2);
     assert_eq!(
         desk.rows(FACT),

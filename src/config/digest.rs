@@ -12,8 +12,8 @@ use super::settings::{Mode, OnDuplicate, Risk, Settings, Source};
 /// The settings that count, in a fixed order.
 #[derive(Serialize)]
 struct Relevant<'a> {
-    claims: Columns<'a>,
-    providers: Columns<'a>,
+    claims: Reading<'a>,
+    providers: Reading<'a>,
     mode: Mode,
     on_duplicate: OnDuplicate,
     on_provider_conflict: OnDuplicate,
@@ -22,14 +22,14 @@ struct Relevant<'a> {
 
 /// How one input is read.
 #[derive(Serialize)]
-struct Columns<'a> {
+struct Reading<'a> {
     query: Option<&'a str>,
     delimiter: &'a str,
     columns: &'a BTreeMap<String, String>,
     date_formats: &'a [String],
 }
 
-impl<'a> Columns<'a> {
+impl<'a> Reading<'a> {
     fn of(source: &'a Source) -> Self {
         Self {
             query: source.query.as_deref(),
@@ -49,8 +49,8 @@ impl<'a> Columns<'a> {
 #[must_use]
 pub fn digest(settings: &Settings) -> String {
     let relevant = Relevant {
-        claims: Columns::of(&settings.claims),
-        providers: Columns::of(&settings.providers),
+        claims: Reading::of(&settings.claims),
+        providers: Reading::of(&settings.providers),
         mode: settings.warehouse.mode,
         on_duplicate: settings.warehouse.on_duplicate,
         on_provider_conflict: settings.warehouse.on_provider_conflict,

@@ -87,7 +87,7 @@ pub enum OnDuplicate {
 }
 
 /// The warehouse and how rows get into it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Warehouse {
     /// A `postgres://` address; without one the private server is used.
@@ -102,19 +102,6 @@ pub struct Warehouse {
     pub connections: Option<u16>,
     /// Rows per batch on the way to COPY, 1 to 1,000,000; by default as the engine cuts them.
     pub batch_rows: Option<u32>,
-}
-
-impl Default for Warehouse {
-    fn default() -> Self {
-        Self {
-            url: None,
-            mode: Mode::default(),
-            on_duplicate: OnDuplicate::default(),
-            on_provider_conflict: OnDuplicate::default(),
-            connections: None,
-            batch_rows: None,
-        }
-    }
 }
 
 /// Where the key comes from. There is no default key.

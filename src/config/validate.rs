@@ -66,6 +66,8 @@ mod tests {
         assert_eq!(refusal(|_| ()), None);
     }
 
+    type Change = fn(&mut Settings);
+
     #[test]
     fn ranges_hold_at_their_ends() {
         assert_eq!(refusal(|s| s.quality.max_reject_ratio = 1.0), None);
@@ -73,7 +75,7 @@ mod tests {
         assert_eq!(refusal(|s| s.warehouse.batch_rows = Some(1_000_000)), None);
         assert_eq!(refusal(|s| s.claims.delimiter = "\\t".into()), None);
         assert_eq!(refusal(|s| s.claims.delimiter = "\t".into()), None);
-        let refused: [(&str, fn(&mut Settings)); 11] = [
+        let refused: [(&str, Change); 11] = [
             ("quality.max_reject_ratio", |s| s.quality.max_reject_ratio = 1.01),
             ("quality.max_reject_ratio", |s| s.quality.max_reject_ratio = f64::NAN),
             ("risk.weight_amount", |s| s.risk.weight_amount = -0.1),

@@ -163,6 +163,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "a task's signature")]
     fn nothing(_: &TaskContext<'_>) -> Result<Outcome> {
         Ok(Outcome::Done(Value::Null))
     }

@@ -84,9 +84,8 @@ fn select(
 /// among those that are ignored do no harm.
 fn delimited(dataset: Dataset, file: &SourceFile, separator: u8) -> Result<(LazyFrame, Columns)> {
     let position = |index: usize| format!("column_{index}");
-    let schema = Schema::from_iter(
-        (0..file.header.len()).map(|i| Field::new(position(i).into(), DataType::String)),
-    );
+    let schema: Schema =
+        (0..file.header.len()).map(|i| Field::new(position(i).into(), DataType::String)).collect();
     let columns = file
         .columns
         .iter()

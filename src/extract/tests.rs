@@ -2,8 +2,9 @@
 
 mod messages;
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::Write;
+use std::io::Write as _;
 use std::path::Path;
 
 use polars::prelude::{
@@ -130,7 +131,8 @@ fn packed_files_are_told_by_content_and_numbered_alike() {
     // Large enough for several chunks, and so for several threads.
     let mut content = format!("{HEADER}\n");
     for number in 1..=300_000 {
-        content.push_str(&format!("CLM{number:09},P{number},1234567893,00100,12.50,2024-01-02\n"));
+        writeln!(content, "CLM{number:09},P{number},1234567893,00100,12.50,2024-01-02")
+            .expect("a String takes all");
     }
     let (first, second) = content.split_at(content.len() / 2);
     let plain = write(&directory, "plain.txt", &content);

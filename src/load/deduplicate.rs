@@ -76,7 +76,7 @@ fn add_primary_key(connection: &mut impl Connection, table: &str) -> Result<bool
         .map_err(|e| sql::error(context, e))?;
     match statement.execute_update() {
         Ok(_) => Ok(true),
-        Err(error) if error.sqlstate.map(|c| c.cast_unsigned()) == *UNIQUE_VIOLATION => Ok(false),
+        Err(error) if error.sqlstate.map(i8::cast_unsigned) == *UNIQUE_VIOLATION => Ok(false),
         Err(error) => Err(sql::error(context, error)),
     }
 }
@@ -87,7 +87,7 @@ fn remove_repeats(
     policy: OnDuplicate,
 ) -> Result<Repeats> {
     let context = "repeated claims";
-    let content = CONTENT.join(", ");
+    let compared = CONTENT.join(", ");
     // Rank 1 counts. Under `reject` a key whose rows differ has no row that counts.
     let order = if policy == OnDuplicate::Last { "DESC" } else { "ASC" };
     let refused = if policy == OnDuplicate::Reject { "differs" } else { "false" };
@@ -108,8 +108,8 @@ fn remove_repeats(
              ranked AS (
                  SELECT s.ctid AS place, s.{ORIGIN}, s.amount, s.dq_flags,
                         row_number() OVER key AS rank,
-                        md5(ROW({content})::text)
-                            IS DISTINCT FROM first_value(md5(ROW({content})::text)) OVER key AS other
+                        md5(ROW({compared})::text)
+                            IS DISTINCT FROM first_value(md5(ROW({compared})::text)) OVER key AS other
                  FROM {INTERNAL}.{table} s JOIN repeated USING (claim_token, line_number)
                  WINDOW key AS (PARTITION BY claim_token, line_number ORDER BY s.{ORIGIN} {order})),
              judged AS (

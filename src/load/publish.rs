@@ -225,24 +225,26 @@ fn attach(connection: &mut impl Connection, run_no: i64) -> Result<()> {
              WHERE inhparent = '{PUBLISHED}.{CLAIMS_FACT}'::regclass ORDER BY 1"
         ),
     )?;
-    let mut script = format!(
-        "ALTER TABLE {INTERNAL}.{stage} DROP COLUMN {ORIGIN}, ALTER run_no DROP DEFAULT;\n"
-    );
-    for row in 0..partitions.num_rows() {
-        // regclass prints a name that is quoted where it must be.
-        let name = sql::text(&partitions, "name", row).unwrap_or_default();
-        script += &format!(
-            "ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} DETACH PARTITION {name};\nDROP TABLE {name};\n"
-        );
-    }
+    // regclass prints a name that is quoted where it must be.
+    let drops: Vec<String> = (0..partitions.num_rows())
+        .filter_map(|row| sql::text(&partitions, "name", row))
+        .map(|name| {
+            format!(
+                "ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} DETACH PARTITION {name}; DROP TABLE {name};"
+            )
+        })
+        .collect();
     let partition = format!("{CLAIMS_FACT}_{run_no}");
-    script += &format!(
-        "ALTER TABLE {INTERNAL}.{stage} RENAME CONSTRAINT {stage}_pkey TO {partition}_pkey;
+    let script = format!(
+        "ALTER TABLE {INTERNAL}.{stage} DROP COLUMN {ORIGIN}, ALTER run_no DROP DEFAULT;
+         {}
+         ALTER TABLE {INTERNAL}.{stage} RENAME CONSTRAINT {stage}_pkey TO {partition}_pkey;
          ALTER TABLE {INTERNAL}.{stage} SET SCHEMA {PUBLISHED};
          ALTER TABLE {PUBLISHED}.{stage} RENAME TO {partition};
          ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} ATTACH PARTITION {PUBLISHED}.{partition}
              FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
          DROP TABLE {INTERNAL}.{}",
+        drops.join("\n"),
         providers_stage(run_no)
     );
     sql::execute(connection, "attaching the staged claims", &script).map(drop)

@@ -107,18 +107,16 @@ impl Quarantine {
                 )),
                 Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| r.1.column()))),
                 Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| r.1.name()))),
-                Arc::new(StringArray::from_iter(rejects.iter().map(|r| r.2.as_ref().map(hex)))),
+                Arc::new(rejects.iter().map(|r| r.2.as_ref().map(hex)).collect::<StringArray>()),
             ],
         )
         .map_err(|_| Error::internal("the quarantine's columns do not fit its schema"))?;
         let failed = unwritable(path);
-        match &mut self.writer {
-            Some(writer) => writer.write(&batch).map_err(failed),
-            None => {
-                let writer = self.writer.insert(open(path)?);
-                writer.write(&batch).map_err(failed)
-            }
-        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            unopened => unopened.insert(open(path)?),
+        };
+        writer.write(&batch).map_err(failed)
     }
 
     /// Completes the file and returns its path; none when nothing was rejected.

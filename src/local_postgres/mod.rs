@@ -39,7 +39,7 @@ const DATABASE: &str = "claims";
 const USER: &str = "claims_etl";
 
 /// How long a start or a stop may take: the recovery after a crash reads up to `max_wal_size`.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The server's settings. They stand on its command line rather than in its files, so that a
 /// newer version of this program brings its own.

@@ -135,14 +135,13 @@ pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
         polars_stream::visualize_physical_plan(ir.lp_top, &mut ir.lp_arena, &mut ir.expr_arena)
             .map_err(failed)?;
     let nodes = nodes(&dot);
-    let in_memory = nodes.iter().filter(|node| node.starts_with("in-memory")).count();
-    let mut text =
-        format!("Logical plan\n\n{logical}\n\nStreaming engine, from the sink to the scan\n\n");
-    for node in &nodes {
-        text += &format!("  {node}\n");
-    }
-    text += &format!("\n{} nodes, {in_memory} of them in memory\n", nodes.len());
-    Ok(text)
+    let count = |what: &str| nodes.iter().filter(|node| node.contains(what)).count();
+    let (joins, in_memory) = (count("join"), count("in-memory-join"));
+    Ok(format!(
+        "Logical plan\n\n{logical}\n\nStreaming engine, from the sink to the scan\n\n  {}\n\n\
+         {joins} join, {in_memory} in memory\n",
+        nodes.join("\n  "),
+    ))
 }
 
 /// The first line of each node's label in a DOT graph.

@@ -29,7 +29,7 @@ pub(super) fn load(
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
     let cancel = session.control.get_cancel_handle();
-    let loaded = super::tasks::cancelling(work.cancel, cancel, || {
+    let loaded = super::tasks::cancelling(work.cancel, cancel.as_ref(), || {
         stage_and_publish(work, warehouse, session, prepared, task)
     });
     if loaded.is_err() {

@@ -142,9 +142,7 @@ fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
 
 /// Collects a small frame on the streaming engine.
 pub(super) fn collect(plan: LazyFrame) -> Result<DataFrame> {
-    plan.collect_with_engine(Engine::Streaming)
-        .map(|result| result.unwrap_single())
-        .map_err(|error| load::plan_error(&error))
+    plan.with_streaming(true).collect().map_err(|error| load::plan_error(&error))
 }
 
 /// Streams the first pass into its counts.
@@ -187,7 +185,7 @@ fn json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
 /// Calls `cancel` once somebody asks to stop, as long as `work` runs.
 pub(super) fn cancelling<T>(
     token: &crate::event::Cancellation,
-    cancel: Box<dyn adbc_core::sync::CancelHandle>,
+    cancel: &dyn adbc_core::sync::CancelHandle,
     work: impl FnOnce() -> T,
 ) -> T {
     let done = std::sync::atomic::AtomicBool::new(false);

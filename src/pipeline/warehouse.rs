@@ -56,8 +56,7 @@ impl Warehouse {
 
 fn database(url: &Secret) -> Result<PostgresDatabase> {
     let context = "the warehouse's address";
-    let mut database =
-        PostgresDriver::default().new_database().map_err(|error| sql::error(context, error))?;
+    let mut database = PostgresDriver.new_database().map_err(|error| sql::error(context, error))?;
     database
         .set_option(OptionDatabase::Uri, url.expose().into())
         .map_err(|error| Error::config(sql::error(context, error).message()))?;

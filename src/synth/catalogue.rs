@@ -151,6 +151,7 @@ pub(super) const DAYS: usize = 731;
 
 /// A calendar day.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "a day has a day")]
 pub(super) struct Day {
     pub(super) year: u16,
     pub(super) month: u8,

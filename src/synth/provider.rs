@@ -130,7 +130,7 @@ mod tests {
                 (_, double) => double,
             })
             .sum();
-        sum % 10 == 0
+        sum.is_multiple_of(10)
     }
 
     #[test]

@@ -31,7 +31,6 @@ pub struct Directory {
 }
 
 /// What is read of a provider source: the contract's columns in canonical form, and the origin.
-#[must_use]
 pub fn provider_rows(providers: LazyFrame) -> LazyFrame {
     let mut columns = vec![col(ORIGIN)];
     columns.extend(Dataset::Providers.columns().map(clean));

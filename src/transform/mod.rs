@@ -66,13 +66,11 @@ impl Claims {
 
     /// The validated and joined rows as they are, neither hashed nor scored: identifiers are raw
     /// here, so this is for measuring and testing, never for loading.
-    #[must_use]
     pub fn unscored(&self) -> LazyFrame {
         self.joined.clone()
     }
 
     /// The plan of the first pass: what [`PeerCounts`] counts, to fit a [`RiskModel`] to.
-    #[must_use]
     pub fn observations(&self) -> LazyFrame {
         risk::observations(self.joined.clone())
     }
@@ -80,7 +78,6 @@ impl Claims {
     /// The plan of the second pass: the fact's columns, the origin, the reject reason and the
     /// fingerprint of rejected records. Rejected rows are kept, so that read = accepted +
     /// rejected holds within one plan.
-    #[must_use]
     pub fn plan(&self, model: &Arc<RiskModel>, key: &MasterKey) -> LazyFrame {
         self.joined
             .clone()
