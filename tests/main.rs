@@ -8,6 +8,7 @@ mod failed_load;
 mod pipeline;
 mod program;
 mod real_data;
+mod retry;
 mod run;
 mod sandbox;
 mod scanner;

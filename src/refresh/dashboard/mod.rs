@@ -83,7 +83,7 @@ fn write(path: &Path, html: &str) -> Result<()> {
 fn fill(path: &Path, html: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     // A web server or another user reads it, whatever the umask of the job.
-    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.set_permissions(Permissions::from_mode(0o640))?;
     file.write_all(html.as_bytes())?;
     file.sync_all()
 }

@@ -224,7 +224,7 @@ fn the_page_replaces_the_old_one_and_others_may_read_it() {
     write(&path, "new").expect("a second page");
     assert_eq!(std::fs::read_to_string(&path).expect("the page"), "new");
     let mode = std::fs::metadata(&path).expect("the page").permissions().mode();
-    assert_eq!(mode & 0o777, 0o644);
+    assert_eq!(mode & 0o777, 0o640);
     let names = std::fs::read_dir(path.parent().expect("a folder")).expect("a folder");
     assert_eq!(names.count(), 1, "no temporary file is left");
 }
