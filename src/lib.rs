@@ -2,6 +2,28 @@
 //!
 //! The modules are listed in layer order; imports point strictly downwards, which
 //! `tests/architecture.rs` enforces. ARCHITECTURE.md tells the way of the data.
+//!
+//! The stages exchange lazy frames, so each of them can be used alone:
+//!
+//! ```
+//! use claims_etl::config::Source;
+//! use claims_etl::event::{Cancellation, Silent};
+//! use claims_etl::schema::Dataset;
+//! use claims_etl::{extract, synth};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let spec = synth::Spec { claims: 100, providers: 5, seed: 1, dirty: 0.0 };
+//! let made = synth::generate(&spec, folder.path(), &Silent, &Cancellation::default())?;
+//!
+//! let sources = vec![made.claims_path.display().to_string()];
+//! let source = Source { sources, ..Source::default() };
+//! let found = extract::extract(Dataset::Claims, &source, &Cancellation::default())?;
+//! let claims = extract::scan(&found, &source)?.collect()?;
+//! assert_eq!(claims.height(), 100);
+//! # Ok(())
+//! # }
+//! ```
 
 // Layer 0: vocabulary.
 pub mod account;

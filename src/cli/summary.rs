@@ -114,6 +114,9 @@ fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
     if imbalances.is_empty() {
         return vec!["✓ every row and every cent is accounted for".into()];
     }
+    if report.status == Status::Failed && report.claims.loaded == 0 {
+        return vec!["the run ended before its rows were published".into()];
+    }
     imbalances.iter().map(|what| format!("✗ {what}")).collect()
 }
 

@@ -102,15 +102,11 @@ impl Staging<'_> {
             (streamed, copied)
         });
 
-        let books = Arc::try_unwrap(sink)
-            .map_err(|_| Error::internal("the plan outlived its execution"))?
-            .books
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
         self.cancel.check()?;
+        let mut books = sink.books();
         // A failed COPY ends the plan too, so its reason comes first.
         let copied = copied.into_iter().sum::<Result<u64>>()?;
-        if let Some(failure) = books.failure {
+        if let Some(failure) = books.failure.take() {
             return Err(failure);
         }
         streamed?;
@@ -120,7 +116,8 @@ impl Staging<'_> {
                 books.tally.accepted
             )));
         }
-        Ok((books.tally, books.quarantine))
+        let quarantine = std::mem::replace(&mut books.quarantine, Quarantine::nowhere());
+        Ok((std::mem::take(&mut books.tally), quarantine))
     }
 }
 

@@ -133,6 +133,8 @@ pub(super) fn count_only(
     let (tally, _) = staging.run(prepared.plan, none, Quarantine::nowhere())?;
     progress(tally.read());
     let mut account = account(&tally, &Repeats::default());
+    // What would be loaded, repeats included: those are found in the warehouse only.
+    (account.claims.loaded, account.amount.loaded) = (tally.accepted, tally.accepted_amount);
     account.providers = prepared.directory.counts();
     work.account.put(account.clone());
     match too_many_rejects(work.settings, tally.read(), tally.rejected_rows()) {
