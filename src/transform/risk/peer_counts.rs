@@ -17,10 +17,10 @@ pub struct PeerCounts {
 }
 
 impl PeerCounts {
-    /// Counts the rows of a batch of [`super::observations`].
+    /// Counts the rows of a batch of [`crate::transform::Claims::observations`].
     ///
     /// # Errors
-    /// `Internal` when the batch is not one of [`super::observations`].
+    /// `Internal` when the batch is not one of [`crate::transform::Claims::observations`].
     pub fn observe(&mut self, batch: &DataFrame) -> Result<()> {
         let broken = |_: PolarsError| Error::internal("the observations lack a column");
         let procedures = batch.column("procedure_code").and_then(Column::str).map_err(broken)?;
