@@ -152,7 +152,7 @@ pub fn plan_error(error: &PolarsError) -> Error {
         PolarsError::IO { error, .. } => Error::source(format!("reading failed: {}", error.kind())),
         PolarsError::ComputeError(_) | PolarsError::SchemaMismatch(_) => {
             Error::source("a source is malformed: a record has more fields than the header, an unclosed quote, or bytes that are not UTF-8")
-                .hint("`claims-etl check` names the file; mend it or split the bad records off")
+                .hint("mend the record or take it out, then run again")
         }
         _ => Error::internal("the query plan failed"),
     }

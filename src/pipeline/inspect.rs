@@ -56,7 +56,7 @@ impl CheckReport {
                 Finding {
                     what: what.to_owned(),
                     ok: false,
-                    detail: error.message().to_owned(),
+                    detail: error.message().trim_start_matches(&format!("{what}: ")).to_owned(),
                     hint: error.way_out().map(ToOwned::to_owned),
                 }
             }

@@ -60,14 +60,14 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
 
     let settings = work.settings;
     let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?))
-        .map_err(|error| error.context("providers"))?;
+        .map_err(|error| error.context(files(&providers)))?;
     let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
     task.check()?;
 
     let scanned = extract::scan(&claims, &settings.claims)?;
-    let claims = Claims::joined(scanned, &directory, &work.formats, work.key);
+    let joined = Claims::joined(scanned, &directory, &work.formats, work.key);
     let counts =
-        count_peers(claims.observations(), task).map_err(|error| error.context("claims"))?;
+        count_peers(joined.observations(), task).map_err(|error| error.context(files(&claims)))?;
     task.check()?;
     let model = Arc::new(RiskModel::fit(&counts, &settings.risk));
 
@@ -77,7 +77,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         "peer_groups": statistics.peers.len(),
         "specialties": statistics.weekends.len(),
     });
-    work.prepared.put(Prepared { plan: claims.plan(&model, work.key), directory, statistics });
+    work.prepared.put(Prepared { plan: joined.plan(&model, work.key), directory, statistics });
     Ok(Outcome::Done(result))
 }
 
@@ -130,6 +130,14 @@ pub(super) fn refresh_bi(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outc
         Some(error) => Err(error),
         None => Ok(Outcome::Done(json!(outcome))),
     }
+}
+
+/// The input's files, for an error that cannot tell which of them it is about.
+fn files(input: &Extracted) -> String {
+    let names: Vec<String> =
+        input.files.iter().take(3).map(|file| file.path.display().to_string()).collect();
+    let more = if input.files.len() > names.len() { ", …" } else { "" };
+    format!("{}: {}{more}", input.dataset, names.join(", "))
 }
 
 /// The whole input's fingerprint.

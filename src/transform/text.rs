@@ -16,10 +16,16 @@ pub(super) fn clean(column: &str) -> Expr {
 }
 
 fn cleaned(text: &StringChunked) -> StringChunked {
-    let untouched = |value: &str| {
+    // Nearly always ASCII without white space at its ends.
+    let plain = |value: &str| {
+        let ends = [value.as_bytes().first(), value.as_bytes().last()];
+        ends.iter().all(|end| end.is_some_and(u8::is_ascii_graphic)) && value.is_ascii()
+    };
+    let canonical_already = |value: &str| {
         !value.is_empty()
             && matches!(canonical(value), Cow::Borrowed(same) if same.len() == value.len())
     };
+    let untouched = |value: &str| plain(value) || canonical_already(value);
     if text.iter().flatten().all(untouched) {
         return text.clone();
     }
