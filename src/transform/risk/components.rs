@@ -55,7 +55,8 @@ pub fn score_tenths(components: &Components, weights: &[f64; COMPONENTS]) -> i64
         .zip(weights)
         .map(|(component, weight)| 1.0 - weight * f64::from(component.unwrap_or(0)) / 1000.0)
         .product();
-    (1000.0 * (1.0 - quiet)).round() as i64
+    // Half a tenth that the float misses by a bit rounds up, as it does in Postgres' numeric.
+    (1000.0 * (1.0 - quiet) + 1e-9).round() as i64
 }
 
 /// A share from 0 to 1 in thousandths.
@@ -80,6 +81,8 @@ mod tests {
         assert_eq!(score_tenths(&amount_alone, &WEIGHTS), 180, "z = 3.5: 100 · 0.6 · 0.3");
         let both = [Some(1000), None, None, None, None, Some(1000)];
         assert_eq!(score_tenths(&both, &WEIGHTS), 620, "1 − 0.4 · 0.95");
+        let tie = [Some(950), None, None, None, None, Some(1000)];
+        assert_eq!(score_tenths(&tie, &WEIGHTS), 592, "59.15, which floats make 59.1499…");
     }
 
     #[test]
