@@ -150,6 +150,10 @@ pub fn publish<C: Connection>(
                 imbalances.join("; ")
             )));
         }
+        // What was attached is the fact itself by now; what was moved is a copy.
+        if route != Route::Attach {
+            drop_stage(connection, run_no)?;
+        }
         ledger::complete(connection, run, "success", true, account)
     })
 }
