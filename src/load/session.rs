@@ -57,6 +57,7 @@ impl<C: Connection> Session<C> {
         D: Database<ConnectionType = C>,
     {
         let mut control = connect(database)?;
+        notice_a_dead_client(&mut control);
         for version in migrate::migrate(&mut control)? {
             observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
         }
@@ -66,6 +67,18 @@ impl<C: Connection> Session<C> {
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
         Ok(Self { control, run_no, published, identity })
     }
+}
+
+/// Lets the server end the session of a killed run also while it waits for a lock: without this it
+/// would hold the run lock, and readers would queue behind it, until the other lock is free.
+fn notice_a_dead_client(connection: &mut impl Connection) {
+    // Best effort: servers before version 14 and some systems cannot do it.
+    let _ = sql::query(
+        connection,
+        "watching the connection",
+        "SELECT set_config(name, '1s', false) AS set FROM pg_settings
+         WHERE name = 'client_connection_check_interval'",
+    );
 }
 
 /// Takes the lock of the warehouse.
