@@ -178,7 +178,8 @@ fn describe(header: &[String], what: &str) -> String {
     format!("{what}; the header has: {}{more}", shown.join(", "))
 }
 
-/// Whether all fields could be column names: words, no dates, amounts or identifiers.
+/// Whether all fields could be column names: words, no dates, amounts or identifiers, and no blanks,
+/// which a first record without an amount and a date would have.
 fn looks_like_names(header: &[String]) -> bool {
     header.iter().all(|name| {
         let mut run = 0;
@@ -186,7 +187,7 @@ fn looks_like_names(header: &[String]) -> bool {
             run = if c.is_ascii_digit() { run + 1 } else { 0 };
             run <= DIGITS_IN_A_NAME
         });
-        let starts_well = name.chars().next().is_none_or(|c| c.is_alphabetic() || c == '_');
+        let starts_well = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
         let plain = name.chars().all(|c| c.is_alphanumeric() || " _-.#/()".contains(c));
         short_runs && starts_well && plain && name.len() <= 64
     })
