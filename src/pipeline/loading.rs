@@ -33,8 +33,10 @@ pub(super) fn load(
         stage_and_publish(work, warehouse, session, prepared, task)
     });
     if loaded.is_err() {
-        // Best effort: the next run removes what a lost connection leaves behind.
-        let _ = load::drop_stage(&mut session.control, session.run_no);
+        // Best effort: the next run removes what a lost connection leaves behind. Twice, because a
+        // late cancel can hit the first.
+        let (control, run_no) = (&mut session.control, session.run_no);
+        let _ = load::drop_stage(control, run_no).or_else(|_| load::drop_stage(control, run_no));
         // A cancelled statement fails as a warehouse error; the reason is the signal.
         work.cancel.check()?;
     }

@@ -190,7 +190,8 @@ fn json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|_| Error::internal("a result that is no JSON"))
 }
 
-/// Calls `cancel` once somebody asks to stop, as long as `work` runs.
+/// Calls `cancel` once somebody asks to stop, again and again as long as `work` runs: a call between
+/// two statements stops nothing, and the next one may wait for a lock.
 pub(super) fn cancelling<T>(
     token: &crate::event::Cancellation,
     cancel: &dyn adbc_core::sync::CancelHandle,
@@ -203,7 +204,6 @@ pub(super) fn cancelling<T>(
                 if token.is_cancelled() {
                     // The statement may be over by now; the caller looks at the token anyway.
                     let _ = cancel.try_cancel();
-                    return;
                 }
                 thread::sleep(std::time::Duration::from_millis(50));
             }
