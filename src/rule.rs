@@ -24,15 +24,28 @@ pub enum RejectReason {
     DateMissing = 7,
     /// D1: the date of service matches none of the configured formats.
     DateUnparseable = 8,
-    /// S2: a text holds a NUL character, which Postgres cannot store.
-    NulCharacter = 9,
+    /// S2: the provider id is no code, see [`is_code`].
+    ProviderIdInvalid = 9,
+    /// S2: the procedure code is no code, see [`is_code`].
+    ProcedureCodeInvalid = 10,
     /// C2: the same claim id and line number came with other content, under the policy `reject`.
-    DuplicateConflict = 10,
+    DuplicateConflict = 11,
+}
+
+/// The longest code, in bytes: codes are keys, and an index entry of Postgres has a limit.
+pub const MAX_CODE_BYTES: usize = 200;
+
+/// Whether a kept text can be a code: not overlong and without control characters. Postgres cannot
+/// store NUL, and a line break inside a code is a neighbouring record that a stray quote has
+/// swallowed, identifiers and all.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    text.len() <= MAX_CODE_BYTES && !text.chars().any(char::is_control)
 }
 
 impl RejectReason {
     /// All reasons, in the order they are tried.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ClaimIdMissing,
         Self::PatientIdMissing,
         Self::LineNumberInvalid,
@@ -41,7 +54,8 @@ impl RejectReason {
         Self::AmountOutOfRange,
         Self::DateMissing,
         Self::DateUnparseable,
-        Self::NulCharacter,
+        Self::ProviderIdInvalid,
+        Self::ProcedureCodeInvalid,
         Self::DuplicateConflict,
     ];
 
@@ -69,7 +83,8 @@ impl RejectReason {
             Self::AmountOutOfRange => "amount_out_of_range",
             Self::DateMissing => "date_missing",
             Self::DateUnparseable => "date_unparseable",
-            Self::NulCharacter => "nul_character",
+            Self::ProviderIdInvalid => "provider_id_invalid",
+            Self::ProcedureCodeInvalid => "procedure_code_invalid",
             Self::DuplicateConflict => "duplicate_conflict",
         }
     }
@@ -83,7 +98,8 @@ impl RejectReason {
             Self::LineNumberInvalid => "line_number",
             Self::AmountMissing | Self::AmountUnparseable | Self::AmountOutOfRange => "amount",
             Self::DateMissing | Self::DateUnparseable => "date_of_service",
-            Self::NulCharacter => "provider_id",
+            Self::ProviderIdInvalid => "provider_id",
+            Self::ProcedureCodeInvalid => "procedure_code",
         }
     }
 }
@@ -154,6 +170,16 @@ mod tests {
             assert_eq!(RejectReason::from_code(reason.code()), Some(reason));
         }
         assert_eq!(RejectReason::from_code(0), None);
+    }
+
+    #[test]
+    fn a_code_is_short_and_of_one_line() {
+        for good in ["0010", "99213-25", "Vi\u{e9}ctor 884", &"x".repeat(200)] {
+            assert!(is_code(good), "{good}");
+        }
+        for bad in ["a\0", "a\nb", "a\u{85}b", &"x".repeat(201)] {
+            assert!(!is_code(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -289,6 +289,26 @@ fn a_policy_decides_between_rows_of_one_key() {
 }
 
 #[test]
+fn a_code_that_swallowed_a_record_is_rejected() {
+    let overlong = format!("C3,P3,{},1,3.00,2024-01-01", "V".repeat(8_000));
+    let desk = Desk::new().claims(&[
+        "C1,P1,\"V1,1,1.00,2024-01-01",
+        "C2,SECRET-PATIENT,V2\",1,2.00,2024-01-01",
+        &overlong,
+        "C4,P4,V4,\"9\t9\",4.00,2024-01-01",
+        "C5,P5,V5,99213,5.00,2024-01-01",
+    ]);
+    let report = desk.run();
+    succeeded(&report);
+    let reasons: Vec<_> = report.reject_reasons.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(reasons, ["procedure_code_invalid=1", "provider_id_invalid=2"]);
+    assert_eq!(report.claims.loaded, 1);
+    let everywhere = "SELECT count(*) FROM healthcare_analytics.providers_dim d
+        WHERE d::text LIKE '%SECRET%' OR length(d::text) > 1000";
+    assert_eq!(desk.rows(everywhere), ["0"]);
+}
+
+#[test]
 fn line_numbers_are_part_of_the_key() {
     let desk = Desk::new();
     let path = desk.write(

@@ -15,6 +15,7 @@ use super::text::clean;
 use crate::account::ProviderCounts;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
+use crate::rule::is_code;
 use crate::schema::{Dataset, ORIGIN};
 
 /// Number of the provider's specialty for peer groups; null only where there is no such provider.
@@ -42,8 +43,8 @@ type Record<'a> = [Option<&'a str>; 4];
 
 impl Directory {
     /// Makes the collected rows of [`provider_rows`] unique by id. Identical repeats are dropped;
-    /// of conflicting ones `policy` picks one, or none. Records without an id, or with a NUL
-    /// character, are rejected.
+    /// of conflicting ones `policy` picks one, or none. Records without an id are rejected, and
+    /// those whose id or specialty is no code (see [`is_code`]) or that hold a NUL character.
     ///
     /// # Errors
     /// `Internal` when the frame is not that of [`provider_rows`].
@@ -63,8 +64,7 @@ impl Directory {
         let mut kept: Vec<Member<'_>> = Vec::with_capacity(rows.height());
         for row in order {
             let record: Record<'_> = columns.map(|column| column.get(row));
-            let storable = record.iter().flatten().all(|text| !text.contains('\0'));
-            let Some(id) = record[0].filter(|_| storable) else {
+            let Some(id) = record[0].filter(|_| is_storable(&record)) else {
                 counts.rejected += 1;
                 continue;
             };
@@ -132,6 +132,13 @@ impl Directory {
             col(SPECIALTY_NO),
         ])
     }
+}
+
+/// Whether id and specialty, which are keys, are codes, and the rest holds no NUL character.
+fn is_storable(record: &Record<'_>) -> bool {
+    let [id, name, specialty, location] = record;
+    [id, specialty].into_iter().flatten().all(|key| is_code(key))
+        && [name, location].into_iter().flatten().all(|text| !text.contains('\0'))
 }
 
 /// A member and what became of its repeats.

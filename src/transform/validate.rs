@@ -15,7 +15,7 @@ use super::date::{DateFormats, date};
 use super::expression::{elementwise, of_text};
 use super::text::clean;
 use crate::key::Tokenizer;
-use crate::rule::{Flag, RejectReason};
+use crate::rule::{Flag, RejectReason, is_code};
 use crate::schema::{AMOUNT_MAX_CENTS, Dataset, ORIGIN, REJECT, ROW_FINGERPRINT};
 
 /// Cents of the amount, beside the text that they were read from.
@@ -84,14 +84,14 @@ fn reject() -> Expr {
         let clean = [claim, patient, line, day].iter().all(|s| s.null_count() == 0)
             && cents.null_count() == 0
             && cents.iter().flatten().all(in_range)
-            && !has_nul(provider)
-            && !has_nul(procedure);
+            && all_codes(provider)
+            && all_codes(procedure);
         if clean {
             return Ok(Series::full_null(REJECT.into(), rows, &DataType::Int32));
         }
         let missing = [claim, patient, line, amount, date_text, day].map(|series| series.is_null());
         let is = |which: usize, row: usize| missing[which].get(row).unwrap_or(true);
-        let nul = |text: &StringChunked, row| text.get(row).is_some_and(|text| text.contains('\0'));
+        let no_code = |text: &StringChunked, row| text.get(row).is_some_and(|code| !is_code(code));
         let reason = |row: usize| {
             let reason = if is(0, row) {
                 RejectReason::ClaimIdMissing
@@ -108,8 +108,10 @@ fn reject() -> Expr {
                     RejectReason::DateMissing
                 } else if is(5, row) {
                     RejectReason::DateUnparseable
-                } else if nul(provider, row) || nul(procedure, row) {
-                    RejectReason::NulCharacter
+                } else if no_code(provider, row) {
+                    RejectReason::ProviderIdInvalid
+                } else if no_code(procedure, row) {
+                    RejectReason::ProcedureCodeInvalid
                 } else {
                     return None;
                 }
@@ -127,8 +129,8 @@ fn in_range(cents: i64) -> bool {
     cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs()
 }
 
-fn has_nul(text: &StringChunked) -> bool {
-    text.iter().flatten().any(|value| value.as_bytes().contains(&0))
+fn all_codes(text: &StringChunked) -> bool {
+    text.iter().flatten().all(is_code)
 }
 
 /// The keyed fingerprint of a rejected record's fields, so that the same bad record is recognised
