@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 
-use crate::pipeline::{Desk, succeeded};
+use crate::desk::{Desk, succeeded};
 use crate::process::{self, KEY};
 
 /// A desk with a key and without a dashboard, whose runs replace the table.

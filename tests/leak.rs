@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use claims_etl::event::RunId;
 use claims_etl::pipeline::quarantine;
 
-use crate::pipeline::Desk;
+use crate::desk::Desk;
 use crate::process::{self, KEY};
 
 /// What every claim id of these tests begins with, and what every patient id begins with.

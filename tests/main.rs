@@ -4,6 +4,7 @@ mod adbc_driver;
 mod architecture;
 mod cli;
 mod copy_roundtrip;
+mod desk;
 mod failed_load;
 mod invariance;
 mod leak;

@@ -1,95 +1,12 @@
 //! The run as a whole, against a real Postgres: accounting, modes, no-op, duplicates, refusals.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use claims_etl::account::Cents;
-use claims_etl::config::{Mode, OnDuplicate, Secret, Settings};
-use claims_etl::event::{Cancellation, Silent};
-use claims_etl::key::MasterKey;
-use claims_etl::pipeline::{self, RunOptions, RunReport, Status};
-use postgres::Client;
+use claims_etl::config::{Mode, OnDuplicate, Secret};
+use claims_etl::pipeline::{self, RunOptions, Status};
 
-use crate::server::{self, Database};
-
-/// A run's surroundings: a folder, a database, settings.
-pub(crate) struct Desk {
-    pub(crate) folder: tempfile::TempDir,
-    pub(crate) database: Database,
-    pub(crate) settings: Settings,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = server::database();
-        let mut settings = Settings::default();
-        settings.run.data_dir = folder.path().join("data");
-        settings.run.retry_delay_secs = 0;
-        settings.warehouse.url = Some(Secret::new(database.url()));
-        MasterKey::generate(&settings.key_path()).expect("a key");
-        settings.quality.max_reject_ratio = 1.0;
-        let desk = Self { folder, database, settings };
-        desk.claims(&[]).providers(&[])
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, header: &str, rows: &[&str]) -> String {
-        let path = self.path(name);
-        let mut text = header.to_owned();
-        for row in rows {
-            text += "\n";
-            text += row;
-        }
-        fs::write(&path, text + "\n").expect("written");
-        path.display().to_string()
-    }
-
-    pub(crate) fn claims(mut self, rows: &[&str]) -> Self {
-        let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
-        self.settings.claims.sources = vec![self.write("claims.csv", header, rows)];
-        self
-    }
-
-    pub(crate) fn providers(mut self, rows: &[&str]) -> Self {
-        let header = "provider_id,provider_name,specialty,location";
-        self.settings.providers.sources = vec![self.write("providers.csv", header, rows)];
-        self
-    }
-
-    pub(crate) fn run(&self) -> RunReport {
-        self.run_with(&RunOptions::default())
-    }
-
-    fn run_with(&self, options: &RunOptions) -> RunReport {
-        pipeline::run(&self.settings, options, &Silent, &Cancellation::default())
-    }
-
-    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
-        rows(&mut self.database.connect(), sql)
-    }
-}
-
-/// Each row of a one-column query as text.
-fn rows(client: &mut Client, sql: &str) -> Vec<String> {
-    client
-        .query(&format!("SELECT q::text FROM ({sql}) AS sub(q)"), &[])
-        .expect("an answer")
-        .iter()
-        .map(|row| row.get::<_, Option<String>>(0).unwrap_or_else(|| "null".into()))
-        .collect()
-}
-
-pub(crate) fn succeeded(report: &RunReport) {
-    assert_eq!(report.status, Status::Success, "{:?}", report.error);
-    assert_eq!(report.exit_code, 0);
-    let (claims, amount) = (&report.claims, &report.amount);
-    assert_eq!(claims.read, claims.loaded + claims.rejected + claims.duplicates);
-    assert_eq!(amount.read, amount.loaded + amount.rejected + amount.duplicates);
-}
+use crate::desk::{Desk, succeeded};
 
 const FACT: &str =
     "SELECT concat_ws('|', provider_id, procedure_code, amount, date_of_service, specialty,

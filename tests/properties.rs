@@ -18,7 +18,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::pipeline::{Desk, succeeded};
+use crate::desk::{Desk, succeeded};
 use crate::process::KEY;
 
 /// What an amount's text stands for.

@@ -9,7 +9,7 @@ use claims_etl::config::{self, Overrides};
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::RunReport;
 
-use crate::pipeline::{Desk, succeeded};
+use crate::desk::{Desk, succeeded};
 
 /// The folder of a data set; says so when it is not there.
 #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use claims_etl::pipeline::Status;
 
-use crate::pipeline::{Desk, succeeded};
+use crate::desk::{Desk, succeeded};
 
 /// Claims enough for the load to take a moment.
 fn many_claims(desk: &mut Desk, rows: u32) {

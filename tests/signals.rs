@@ -13,7 +13,7 @@ use claims_etl::synth::{self, Spec};
 use nix::sys::signal::Signal;
 use postgres::Client;
 
-use crate::pipeline::Desk;
+use crate::desk::Desk;
 use crate::process::{self, Running, until};
 
 /// Where a run is, as a condition on the warehouse.

@@ -14,7 +14,7 @@ mod statistics;
 mod tally;
 
 pub use deduplicate::{Repeats, deduplicate};
-pub use publish::{Route, claims_stage, create_stage, drop_stage, publish, route};
+pub use publish::{Route, analyze, claims_stage, create_stage, drop_stage, publish, route};
 pub use session::{Session, connect};
 pub use staging::Staging;
 pub use staging::plan_error;

@@ -117,10 +117,7 @@ pub fn publish<C: Connection>(
         write_statistics(connection, run_no, statistics)?;
         let staged = totals(connection, &format!("{INTERNAL}.{}", claims_stage(run_no)))?;
         match route {
-            Route::Attach => {
-                attach(connection, run_no)?;
-                account.claims.inserted = staged.0;
-            }
+            Route::Attach => account.claims.inserted = staged.0,
             Route::Merge => {
                 account.claims.updated = update_changed(connection, run_no)?;
                 account.claims.inserted = insert_new(connection, run_no)?;
@@ -133,7 +130,8 @@ pub fn publish<C: Connection>(
             }
         }
         let published = match route {
-            Route::Attach => totals(connection, &format!("{PUBLISHED}.{CLAIMS_FACT}"))?,
+            // The staged table is what will be published.
+            Route::Attach => staged,
             Route::Merge | Route::Append => totals(connection, &published_rows(run_no))?,
         };
         if published != staged {
@@ -150,12 +148,27 @@ pub fn publish<C: Connection>(
                 imbalances.join("; ")
             )));
         }
-        // What was attached is the fact itself by now; what was moved is a copy.
-        if route != Route::Attach {
-            drop_stage(connection, run_no)?;
+        ledger::complete(connection, run, "success", true, account)?;
+        match route {
+            // Last, because readers wait from here to the commit.
+            Route::Attach => attach(connection, run_no),
+            Route::Merge | Route::Append => drop_stage(connection, run_no),
         }
-        ledger::complete(connection, run, "success", true, account)
     })
+}
+
+/// Refreshes the planner's statistics: a partition that has just been attached has none, and the
+/// dashboards' queries come next.
+///
+/// # Errors
+/// `Warehouse` when the statement fails; the data are published all the same.
+pub fn analyze(connection: &mut impl Connection) -> Result<()> {
+    sql::execute(
+        connection,
+        "planner statistics",
+        &format!("ANALYZE {PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}"),
+    )
+    .map(drop)
 }
 
 /// Rows and money of a table or subquery.

@@ -115,6 +115,9 @@ fn stage_and_publish(
     work.account.put(account.clone());
     published?;
     work.published.put(());
+    if let Err(error) = load::analyze(&mut session.control) {
+        task.observer.observe(&RunEvent::Warning(error.message().to_owned()));
+    }
     Ok(Outcome::Done(json!({ "account": account, "route": format!("{route:?}").to_lowercase() })))
 }
 
