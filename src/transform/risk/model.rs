@@ -84,7 +84,8 @@ impl RiskModel {
     pub fn fit(counts: &PeerCounts, settings: &Risk) -> Self {
         let procedures = counts
             .by_procedure()
-            .map(|(code, groups)| (code.to_owned(), Procedure::fit(&groups, settings.min_peers)))
+            .iter()
+            .map(|(code, groups)| (code.clone(), Procedure::fit(groups, settings.min_peers)))
             .collect();
         Self { procedures, weekends: counts.weekends().clone(), ..Self::unfitted(settings) }
     }

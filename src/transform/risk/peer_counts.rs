@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Counts of accepted claims with a positive amount.
 #[derive(Debug, Clone, Default)]
 pub struct PeerCounts {
-    procedures: PlHashMap<String, PlHashMap<(u32, i32), u64>>,
+    procedures: PlHashMap<String, PlHashMap<u32, Histogram>>,
     weekends: PlHashMap<u32, (u64, u64)>,
 }
 
@@ -42,21 +42,15 @@ impl PeerCounts {
                     Some(groups) => groups,
                     None => self.procedures.entry(procedure.to_owned()).or_default(),
                 };
-                *groups.entry((specialty, bucket)).or_default() += 1;
+                groups.entry(specialty).or_default().add(bucket, 1);
             }
         }
         Ok(())
     }
 
     /// Each procedure with its histograms by specialty number, 0 where there is none.
-    pub(super) fn by_procedure(&self) -> impl Iterator<Item = (&str, PlHashMap<u32, Histogram>)> {
-        self.procedures.iter().map(|(procedure, groups)| {
-            let mut histograms: PlHashMap<u32, Histogram> = PlHashMap::default();
-            for (&(specialty, bucket), &count) in groups {
-                histograms.entry(specialty).or_default().add(bucket, count);
-            }
-            (procedure.as_str(), histograms)
-        })
+    pub(super) fn by_procedure(&self) -> &PlHashMap<String, PlHashMap<u32, Histogram>> {
+        &self.procedures
     }
 
     /// By specialty number: claims, and those of them on weekends.
