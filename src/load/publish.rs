@@ -30,6 +30,18 @@ pub enum Route {
     Append,
 }
 
+impl Route {
+    /// The name in the task's result.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attach => "attach",
+            Self::Merge => "merge",
+            Self::Append => "append",
+        }
+    }
+}
+
 /// The route for a mode: attach where nothing that is published stays.
 ///
 /// # Errors

@@ -118,7 +118,7 @@ fn stage_and_publish(
     if let Err(error) = load::analyze(&mut session.control) {
         task.observer.observe(&RunEvent::Warning(error.message().to_owned()));
     }
-    Ok(Outcome::Done(json!({ "account": account, "route": format!("{route:?}").to_lowercase() })))
+    Ok(Outcome::Done(json!({ "account": account, "route": route.name() })))
 }
 
 /// Executes the plan without a warehouse: what would be loaded and rejected.

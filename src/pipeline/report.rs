@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::account::{Account, Amounts, ClaimCounts, ProviderCounts};
 use crate::error::Error;
 use crate::event::RunId;
+use crate::refresh::TargetResult;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,6 +47,17 @@ pub struct RefreshReport {
     pub detail: String,
     /// Seconds it took.
     pub seconds: f64,
+}
+
+impl From<TargetResult> for RefreshReport {
+    fn from(result: TargetResult) -> Self {
+        Self {
+            target: result.target,
+            outcome: result.outcome.as_str(),
+            detail: result.detail,
+            seconds: result.elapsed.as_secs_f64(),
+        }
+    }
 }
 
 /// The error that ended a run.

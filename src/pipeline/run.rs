@@ -204,18 +204,6 @@ fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     Ok(key)
 }
 
-/// The published tables' refresh, shared with `claims-etl refresh`.
-impl From<crate::refresh::TargetResult> for RefreshReport {
-    fn from(result: crate::refresh::TargetResult) -> Self {
-        Self {
-            target: result.target,
-            outcome: result.outcome.as_str(),
-            detail: result.detail,
-            seconds: result.elapsed.as_secs_f64(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
