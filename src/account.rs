@@ -73,6 +73,19 @@ impl Sum for Cents {
     }
 }
 
+/// Decimal digits with a comma between thousands: `1234567` as `1,234,567`.
+#[must_use]
+pub fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Claim rows. `read = loaded + rejected + duplicates`, `loaded = inserted + updated + unchanged`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClaimCounts {

@@ -2,7 +2,7 @@
 //!
 //! A file of its own because the summary, the tables and the progress lines write them alike.
 
-use crate::account::Cents;
+use crate::account::{Cents, grouped};
 
 /// `1234567` as `1,234,567`.
 pub(super) fn count(number: u64) -> String {
@@ -36,17 +36,6 @@ pub(super) fn rate(rows: u64, seconds: f64) -> Option<String> {
     let rate = rows as f64 / seconds;
     let shown = rows > 0 && rate.is_finite();
     shown.then(|| format!("{} rows/s", grouped(&format!("{rate:.0}"))))
-}
-
-fn grouped(digits: &str) -> String {
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A file of its own because each of these is a promise: no text of the warehouse is markup, no
 //! amount passes through a float, no small count of patients is shown.
 
-use crate::account::Cents;
+use crate::account::{Cents, grouped};
 
 /// Counts of patients below this, but for zero, are not shown: the cell-size policy of CMS.
 const SMALLEST_CELL: i64 = 11;
@@ -27,18 +27,8 @@ pub(super) fn escape(text: &str) -> String {
 /// A whole number with thousands separators.
 pub(super) fn count(number: impl Into<i128>) -> String {
     let number = number.into();
-    let digits = number.unsigned_abs().to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3 + 3);
-    if number < 0 {
-        grouped.push('\u{2212}');
-    }
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    let sign = if number < 0 { "\u{2212}" } else { "" };
+    format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
 }
 
 /// An exact amount, as `$1,234,567.89`.
