@@ -72,6 +72,35 @@ fn a_lost_connection_is_tried_again() {
 }
 
 #[test]
+fn a_connection_lost_before_the_load_is_tried_again() {
+    let desk = Desk::new().claims(&["C1,P1,V1,1,1.00,2024-01-01"]);
+    succeeded(&desk.run());
+    // The server ends the session that notes its sources, once: a sequence is not rolled back.
+    desk.database
+        .connect()
+        .batch_execute(
+            "CREATE SEQUENCE public.cuts;
+             CREATE FUNCTION public.cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF nextval('public.cuts') = 1 THEN
+                     PERFORM pg_terminate_backend(pg_backend_pid());
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER cut BEFORE UPDATE OF fingerprint ON claims_etl.runs
+                 FOR EACH ROW EXECUTE FUNCTION public.cut()",
+        )
+        .expect("a trap");
+    let desk = desk.claims(&["C1,P1,V1,1,1.00,2024-01-01", "C2,P2,V1,1,2.00,2024-01-01"]);
+    let report = desk.run();
+    succeeded(&report);
+    let tries: Vec<_> = report.tasks.iter().map(|task| (task.id.as_str(), task.tries)).collect();
+    assert_eq!(tries[2..4], [("transform_join", 2), ("load.load_warehouse", 1)]);
+    let ledger = "SELECT concat_ws('|', status, error_kind, error) FROM claims_etl.runs
+        ORDER BY run_no DESC LIMIT 1";
+    assert_eq!(desk.rows(ledger), ["success"], "nothing of the lost try stays");
+}
+
+#[test]
 fn without_a_retry_the_run_fails_and_the_next_one_finishes() {
     let mut desk = Desk::new();
     many_claims(&mut desk, 400_000);

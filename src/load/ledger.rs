@@ -29,6 +29,8 @@ pub struct Identity {
     pub config_digest: String,
     /// What happens to published rows.
     pub mode: Mode,
+    /// Name and version of the score.
+    pub risk_model: &'static str,
 }
 
 /// The mode's name in the ledger.
@@ -53,7 +55,9 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
         "INSERT INTO claims_etl.runs (run_id, status, tool_version, mode, key_id, config_digest, risk_model)
          VALUES ($1::text::uuid, 'running', $2, $3, $4, $5, $6)
          ON CONFLICT (run_id) DO UPDATE
-         SET status = CASE WHEN runs.published_at IS NULL THEN 'running' ELSE runs.status END
+         SET status = CASE WHEN runs.published_at IS NULL THEN 'running' ELSE runs.status END,
+             finished_at = CASE WHEN runs.published_at IS NULL THEN NULL ELSE runs.finished_at END,
+             error_kind = NULL, error = NULL
          RETURNING run_no, published_at IS NOT NULL AS published",
         sql::texts(&[
             Some(&identity.run.to_string()),
@@ -61,16 +65,13 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
             Some(mode_name(identity.mode)),
             Some(&identity.key_id),
             Some(&identity.config_digest),
-            Some(RISK_MODEL),
+            Some(identity.risk_model),
         ]),
     )?;
     sql::int(&rows, "run_no", 0)
         .zip(sql::boolean(&rows, "published", 0))
         .ok_or_else(|| Error::internal("the ledger gave no run number"))
 }
-
-/// The version of the score that this program stores; `transform` owns its definition.
-const RISK_MODEL: &str = "claim_anomaly_v1";
 
 /// Notes what was read, before anything is loaded.
 ///

@@ -3,9 +3,11 @@
 //! A file of its own because here the tally of the plan and the counts of Postgres become one
 //! account, and because every failure must leave nothing staged.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use adbc_core::sync::Connection;
+use adbc_core::sync::{CancelHandle, Connection};
 use serde_json::json;
 
 use super::warehouse::Warehouse;
@@ -14,7 +16,7 @@ use crate::account::Account;
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
-use crate::event::RunEvent;
+use crate::event::{Cancellation, RunEvent};
 use crate::extract;
 use crate::load::quarantine::Quarantine;
 use crate::load::{self, Repeats, Session, Staging, Tally};
@@ -29,7 +31,7 @@ pub(super) fn load(
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
     let cancel = session.control.get_cancel_handle();
-    let loaded = super::tasks::cancelling(work.cancel, cancel.as_ref(), || {
+    let loaded = cancelling(work.cancel, cancel.as_ref(), || {
         stage_and_publish(work, warehouse, session, prepared, task)
     });
     if loaded.is_err() {
@@ -41,6 +43,26 @@ pub(super) fn load(
         work.cancel.check()?;
     }
     loaded
+}
+
+/// Calls `cancel` once somebody asks to stop, again and again as long as `work` runs: a call between
+/// two statements stops nothing, and the next one may wait for a lock.
+fn cancelling<T>(token: &Cancellation, cancel: &dyn CancelHandle, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if token.is_cancelled() {
+                    // The statement may be over by now; the caller looks at the token anyway.
+                    let _ = cancel.try_cancel();
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
 }
 
 fn stage_and_publish(

@@ -20,6 +20,7 @@ use crate::load::Session;
 use crate::load::ledger::{self, Identity};
 use crate::schema::Dataset;
 use crate::transform::DateFormats;
+use crate::transform::risk::RISK_MODEL;
 
 /// What a run is told beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +68,7 @@ fn drive(
         key_id: key.id(),
         config_digest: digest(settings),
         mode: settings.warehouse.mode,
+        risk_model: RISK_MODEL,
     };
     let work = Work {
         settings,

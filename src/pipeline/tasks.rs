@@ -4,12 +4,13 @@
 //! the desk, what it does with one stage, what it leaves and what small result it hands on.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use polars::prelude::{DataFrame, Engine, LazyFrame, PlanCallback};
 use serde_json::json;
 
+use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
+use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunEvent;
@@ -42,12 +43,15 @@ pub(super) fn extract(
 }
 
 /// `transform_join`: the plan. Two things are executed on the way: the provider directory is
-/// collected, and a first pass counts what amounts are compared with. Input that is loaded already ends the run here.
+/// collected, and a first pass counts what amounts are compared with. Input that is loaded already
+/// ends the run here.
 pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
     let (claims, providers) = (work.claims.get()?, work.providers.get()?);
     let fingerprint = fingerprint(&claims, &providers);
     work.fingerprint.put(fingerprint.clone());
-    if let Some(session) = work.session.lock().as_mut() {
+    if let Some(warehouse) = work.warehouse {
+        let mut held = work.session.lock();
+        let session = session(&mut held, work, warehouse, task)?;
         let sources = json!({ "claims": json(&claims)?, "providers": json(&providers)? });
         let control = &mut session.control;
         ledger::note_sources(control, work.identity.run, &fingerprint, &sources)?;
@@ -88,20 +92,34 @@ pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         return super::loading::count_only(work, prepared, task);
     };
     let mut held = work.session.lock();
-    if task.attempt > 1 || held.is_none() {
-        // The connection may be lost, and with it the lock: begin again, which also removes what
-        // the last try has staged.
-        *held = None;
-        let identity = work.identity.clone();
-        *held = Some(Session::open(&warehouse.database, identity, task.observer, task.cancel)?);
-    }
-    let session = held.as_mut().ok_or_else(|| Error::internal("a run without a session"))?;
+    let session = session(&mut held, work, warehouse, task)?;
     if session.published {
         // The last try's commit succeeded, only its answer was lost.
         work.published.put(());
         return Ok(Outcome::Done(json!({ "account": work.account.get()? })));
     }
     super::loading::load(work, warehouse, session, prepared, task)
+}
+
+/// The run's session. In a task that is tried again the connection may be lost, and with it the
+/// lock: a new one is opened, which also removes what the last try has staged.
+fn session<'s>(
+    held: &'s mut Option<Session<PostgresConnection>>,
+    work: &Work<'_>,
+    warehouse: &Warehouse,
+    task: &TaskContext<'_>,
+) -> Result<&'s mut Session<PostgresConnection>> {
+    if task.attempt > 1 {
+        *held = None;
+    }
+    match held {
+        Some(session) => Ok(session),
+        none => {
+            let identity = work.identity.clone();
+            let opened = Session::open(&warehouse.database, identity, task.observer, task.cancel)?;
+            Ok(none.insert(opened))
+        }
+    }
 }
 
 /// `load.refresh_bi`: all targets at once, after the commit.
@@ -188,28 +206,4 @@ fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {
 
 fn json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|_| Error::internal("a result that is no JSON"))
-}
-
-/// Calls `cancel` once somebody asks to stop, again and again as long as `work` runs: a call between
-/// two statements stops nothing, and the next one may wait for a lock.
-pub(super) fn cancelling<T>(
-    token: &crate::event::Cancellation,
-    cancel: &dyn adbc_core::sync::CancelHandle,
-    work: impl FnOnce() -> T,
-) -> T {
-    let done = std::sync::atomic::AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                if token.is_cancelled() {
-                    // The statement may be over by now; the caller looks at the token anyway.
-                    let _ = cancel.try_cancel();
-                }
-                thread::sleep(std::time::Duration::from_millis(50));
-            }
-        });
-        let result = work();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        result
-    })
 }
