@@ -1,31 +1,34 @@
-//! Throughput of the transform in claims/s: from CSV text to finished batches, at three sizes,
-//! with and without hashing and scoring. The input is synthetic and written outside the timed
-//! part; every batch is counted, so no step can be optimised away.
+//! Throughput of the transform in claims/s: from CSV text to finished batches, at three sizes, step
+//! by step. The input is synthetic and written outside the timed part; every row is counted, so no
+//! step can be optimised away.
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::thread;
 
 use claims_etl::config::{OnDuplicate, Risk, Source};
 use claims_etl::event::{Cancellation, Silent};
-use claims_etl::extract;
+use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
 use claims_etl::schema::Dataset;
 use claims_etl::synth::{self, Spec};
-use claims_etl::transform::{Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows};
+use claims_etl::transform::{
+    Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows, scored,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use polars::prelude::{DataFrame, Engine, LazyFrame, PlanCallback};
+use polars::prelude::{DataFrame, IntoLazy, LazyFrame};
 
 /// Providers of every size.
 const PROVIDERS: u32 = 50_000;
 
 /// The stage's inputs for one size.
 struct Input {
-    claims: LazyFrame,
+    extracted: Extracted,
+    source: Source,
     directory: Directory,
-    formats: Arc<DateFormats>,
-    key: MasterKey,
+    claims: Claims,
 }
 
 fn input(folder: &Path, rows: u64) -> Input {
@@ -33,51 +36,61 @@ fn input(folder: &Path, rows: u64) -> Input {
     let made = synth::generate(&spec, folder, &Silent, &Cancellation::default()).expect("written");
     let source =
         |path: &Path| Source { sources: vec![path.display().to_string()], ..Source::default() };
-    let scan = |dataset, path: &Path| {
-        let source = source(path);
-        let found = extract::extract(dataset, &source, &Cancellation::default()).expect("found");
-        extract::scan(&found, &source).expect("scans")
+    let found = |dataset, source: &Source| {
+        extract::extract(dataset, source, &Cancellation::default()).expect("found")
     };
-    let providers = collect(provider_rows(scan(Dataset::Providers, &made.providers_path)));
+    let providers = source(&made.providers_path);
+    let directory = found(Dataset::Providers, &providers);
+    let directory = extract::scan(&directory, &providers).and_then(|blocks| blocks.all());
+    let directory = provider_rows(directory.expect("scans")).collect().expect("runs");
+    let directory = Directory::new(&directory, OnDuplicate::Last).expect("a directory");
+    let formats = Arc::new(DateFormats::new(&Source::default().date_formats).expect("formats"));
+    let key = MasterKey::ephemeral().expect("a key");
+    let source = source(&made.claims_path);
     Input {
-        claims: scan(Dataset::Claims, &made.claims_path),
-        directory: Directory::new(&providers, OnDuplicate::Last).expect("a directory"),
-        formats: Arc::new(DateFormats::new(&Source::default().date_formats).expect("formats")),
-        key: MasterKey::ephemeral().expect("a key"),
+        extracted: found(Dataset::Claims, &source),
+        source,
+        claims: Claims::new(&directory, &formats, &key),
+        directory,
     }
 }
 
-fn collect(plan: LazyFrame) -> DataFrame {
-    plan.collect_with_engine(Engine::Streaming).expect("runs").unwrap_single()
-}
+impl Input {
+    /// Runs a plan over all blocks on all cores without keeping a row; returns the rows.
+    fn drain(&self, plan: impl Fn(LazyFrame) -> LazyFrame + Sync) -> u64 {
+        self.each(|block| black_box(plan(block).collect().expect("runs")).height() as u64)
+    }
 
-/// The first pass.
-fn count(observations: LazyFrame) -> PeerCounts {
-    let counts = Arc::new(Mutex::new(PeerCounts::default()));
-    let books = Arc::clone(&counts);
-    let take = move |batch: DataFrame| {
-        books.lock().expect("one thread").observe(&batch).expect("counted");
-        Ok(false)
-    };
-    observations
-        .sink_batches(PlanCallback::new(take), false, None)
-        .and_then(|plan| plan.collect_with_engine(Engine::Streaming))
-        .expect("runs");
-    std::mem::take(&mut *counts.lock().expect("one thread"))
-}
+    fn each(&self, work: impl Fn(LazyFrame) -> u64 + Sync) -> u64 {
+        let blocks = extract::scan(&self.extracted, &self.source).expect("scans");
+        let rows = AtomicU64::new(0);
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(block) = blocks.next_block().expect("reads") {
+                        let frame = block.frame().expect("parses");
+                        rows.fetch_add(work(frame), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        rows.load(Ordering::Relaxed)
+    }
 
-/// Runs a plan to its end without keeping a row; returns the rows.
-fn drain(plan: LazyFrame) -> u64 {
-    let rows = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&rows);
-    let take = move |batch: DataFrame| {
-        counter.fetch_add(black_box(batch).height() as u64, Ordering::Relaxed);
-        Ok(false)
-    };
-    plan.sink_batches(PlanCallback::new(take), false, None)
-        .and_then(|plan| plan.collect_with_engine(Engine::Streaming))
-        .expect("runs");
-    rows.load(Ordering::Relaxed)
+    /// What the scores are made with.
+    fn model(&self) -> Arc<RiskModel> {
+        let rows = self.first_pass();
+        let mut counts = PeerCounts::default();
+        counts.observe(&rows, &self.directory).expect("counted");
+        Arc::new(RiskModel::fit(&counts, &Risk::default()))
+    }
+
+    /// The rows of the first pass, all at once.
+    fn first_pass(&self) -> DataFrame {
+        let blocks = extract::scan(&self.extracted, &self.source).expect("scans");
+        self.claims.rows(blocks.all().expect("reads")).collect().expect("runs")
+    }
 }
 
 fn join(criterion: &mut Criterion) {
@@ -86,21 +99,29 @@ fn join(criterion: &mut Criterion) {
     for rows in [10_000_u64, 100_000, 1_000_000] {
         let folder = tempfile::tempdir().expect("a folder");
         let input = input(folder.path(), rows);
-        let joined =
-            || Claims::joined(input.claims.clone(), &input.directory, &input.formats, &input.key);
-        let total = drain(joined().unscored());
+        let total = input.drain(|block| block);
         group.throughput(Throughput::Elements(total));
         let id =
             |steps: &str| BenchmarkId::new(steps, format!("rows={rows}/providers={PROVIDERS}"));
-        group.bench_function(id("scan"), |b| b.iter(|| drain(input.claims.clone())));
-        group.bench_function(id("scan+validate+join"), |b| {
-            b.iter(|| assert_eq!(drain(joined().unscored()), total));
+        group.bench_function(id("scan"), |b| {
+            b.iter(|| assert_eq!(input.drain(|block| block), total));
         });
-        group.bench_function(id("peer counts"), |b| b.iter(|| count(joined().observations())));
-        let counts = count(joined().observations());
-        let model = Arc::new(RiskModel::fit(&counts, &Risk::default()));
+        group.bench_function(id("scan+validate+join"), |b| {
+            b.iter(|| assert_eq!(input.drain(|block| input.claims.joined(block)), total));
+        });
+        group.bench_function(id("scan+validate+join+hash"), |b| {
+            b.iter(|| assert_eq!(input.drain(|block| input.claims.rows(block)), total));
+        });
+        let model = input.model();
         group.bench_function(id("scan+validate+join+hash+score"), |b| {
-            b.iter(|| assert_eq!(drain(joined().plan(&model, &input.key)), total));
+            b.iter(|| {
+                let rows = input.each(|block| {
+                    let rows = input.claims.rows(block).collect().expect("runs");
+                    let plan = scored(rows.lazy(), &input.directory, &model);
+                    black_box(plan.collect().expect("runs")).height() as u64
+                });
+                assert_eq!(rows, total);
+            });
         });
     }
     group.finish();

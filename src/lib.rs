@@ -19,7 +19,7 @@
 //! let sources = vec![made.claims_path.display().to_string()];
 //! let source = Source { sources, ..Source::default() };
 //! let found = extract::extract(Dataset::Claims, &source, &Cancellation::default())?;
-//! let claims = extract::scan(&found, &source)?.collect()?;
+//! let claims = extract::scan(&found, &source)?.all()?.collect()?;
 //! assert_eq!(claims.height(), 100);
 //! # Ok(())
 //! # }

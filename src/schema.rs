@@ -101,6 +101,11 @@ pub const REJECT: &str = "reject";
 /// The keyed fingerprint of a rejected row's raw fields; null for accepted rows.
 pub const ROW_FINGERPRINT: &str = "row_fingerprint";
 
+/// The amount of a row between the two passes, in cents.
+pub const CENTS: &str = "cents";
+/// Place of the row's provider in the directory; null where the directory has none such.
+pub const PROVIDER_ROW: &str = "provider_row";
+
 /// Digits of `amount`: numeric(12,2).
 pub const AMOUNT_PRECISION: u8 = 12;
 /// Decimal places of `amount`.
@@ -152,14 +157,13 @@ pub fn fact_columns() -> Vec<Column> {
     ]
 }
 
-/// The Arrow schema of a batch on its way to staging: the fact's columns, then [`ORIGIN`].
+/// The Arrow schema of a batch on its way to staging: the fact's columns.
 #[must_use]
 pub fn staged_schema() -> SchemaRef {
-    let mut fields: Vec<Field> = fact_columns()
+    let fields: Vec<Field> = fact_columns()
         .into_iter()
         .map(|column| Field::new(column.name, column.arrow, column.nullable))
         .collect();
-    fields.push(Field::new(ORIGIN, DataType::Int64, false));
     Arc::new(Schema::new(fields))
 }
 
@@ -172,17 +176,4 @@ pub fn provider_columns() -> Vec<Column> {
         column("specialty", DataType::Utf8View, "text", true),
         column("location", DataType::Utf8View, "text", true),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_carries_the_fact_and_its_origin() {
-        let schema = staged_schema();
-        assert_eq!(schema.fields().len(), fact_columns().len() + 1);
-        assert_eq!(schema.field(0).name(), "claim_token");
-        assert_eq!(schema.fields().last().map(|f| f.name().as_str()), Some(ORIGIN));
-    }
 }

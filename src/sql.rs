@@ -99,25 +99,26 @@ pub fn query_with(
     select(conn, sql, Some(parameters)).map_err(|e| error(context, e))
 }
 
-/// Loads all rows of `reader` into a table; returns their number.
+/// Loads all rows of `reader` into a table, with options of the driver; returns their number.
 ///
 /// # Errors
-/// `Warehouse` when the server refuses, the table does not fit, or the reader fails; then nothing
-/// of it stays in the table.
+/// `Warehouse` when the server refuses, the table does not fit, the driver does not know an option,
+/// or the reader fails; then nothing of it stays in the table.
 pub fn ingest(
     conn: &mut impl Connection,
-    schema: Option<&str>,
-    table: &str,
+    (schema, table): (&str, &str),
     mode: IngestMode,
+    options: &[(&str, &str)],
     reader: Box<dyn RecordBatchReader + Send>,
 ) -> Result<u64> {
     let load = || -> adbc_core::error::Result<u64> {
         let mut statement = conn.new_statement()?;
         statement.set_option(OptionStatement::TargetTable, table.into())?;
-        if let Some(schema) = schema {
-            statement.set_option(OptionStatement::TargetDbSchema, schema.into())?;
-        }
+        statement.set_option(OptionStatement::TargetDbSchema, schema.into())?;
         statement.set_option(OptionStatement::IngestMode, mode.into())?;
+        for &(option, value) in options {
+            statement.set_option(OptionStatement::Other(option.into()), value.into())?;
+        }
         statement.bind_stream(reader)?;
         Ok(count(statement.execute_update()?))
     };

@@ -53,9 +53,9 @@ fn ingest_modes_do_what_they_say() {
     let name = sandbox.schema.clone();
     let none = sql::ingest(
         &mut sandbox.connection,
-        Some(&name),
-        "t",
+        (&name, "t"),
         IngestMode::Append,
+        &[],
         reader(vec![], &schema),
     );
     assert_eq!(none.expect("an empty COPY"), 0);

@@ -57,13 +57,23 @@ const LAYERS: [(&str, &[&str]); 20] = [
 const EVERYTHING_ABOVE: &[&str] = &["*"];
 
 /// Each external crate that belongs to somebody, and the modules or files that may name it.
-const OWNERS: [(&str, &[&str]); 28] = [
+const OWNERS: [(&str, &[&str]); 29] = [
     (
         "polars",
-        &["extract", "transform", "interchange", "load/staging", "load/statistics", "pipeline"],
+        &[
+            "extract",
+            "transform",
+            "interchange",
+            "load/shuffle",
+            "load/staging",
+            "load/statistics",
+            "load/tally",
+            "pipeline",
+        ],
     ),
     ("polars_arrow", &["interchange"]),
-    ("polars_stream", &["pipeline/inspect"]),
+    ("polars_buffer", &["interchange"]),
+    ("memchr", &["extract/delimited"]),
     ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
     ("parquet", &["load/quarantine"]),
     ("pgpq", &["adbc_postgres"]),
@@ -95,7 +105,7 @@ const OWNERS: [(&str, &[&str]); 28] = [
 ];
 
 /// External crates that any file may name.
-const FOR_ALL: [&str; 5] = ["serde", "serde_json", "thiserror", "tracing", "uuid"];
+const FOR_ALL: [&str; 6] = ["serde", "serde_json", "tempfile", "thiserror", "tracing", "uuid"];
 
 /// The only module with `unsafe` code.
 const UNSAFE: &str = "interchange";

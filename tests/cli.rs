@@ -118,7 +118,7 @@ already_loaded_exit_code = 0
 enabled = true
 required = false
 
-# not set: claims.query, privacy.key_file, providers.query, quality.max_reject_rows, refresh.dashboard.path, warehouse.batch_rows, warehouse.connections, warehouse.url
+# not set: claims.query, privacy.key_file, providers.query, quality.max_reject_rows, refresh.dashboard.path, run.spill_dir, warehouse.batch_rows, warehouse.connections, warehouse.url
 "#);
 }
 
@@ -235,7 +235,7 @@ fn tokens_come_from_standard_input() {
     assert_eq!(lines[0].len(), 36);
     assert!(!patients.contains("00016F745862898F"));
     assert_ne!(tokens("claim", "00016F745862898F").trim(), lines[0]);
-    assert_snapshot!(lines[0], @"3c29cfd9-5ccd-7cbf-f518-e4295e9b85af");
+    assert_snapshot!(lines[0], @"bf0786a2-d256-5aeb-5c25-b9afe8f43472");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_reader_that_fails_leaves_nothing_and_the_connection_goes_on() {
             ],
             Arc::clone(&schema),
         );
-        let e = sql::ingest(&mut sandbox.connection, Some(&name), "t", mode, Box::new(broken))
+        let e = sql::ingest(&mut sandbox.connection, (&name, "t"), mode, &[], Box::new(broken))
             .expect_err("the reader failed");
         assert!(e.message().contains("stopped by a signal"), "{e}");
         assert!(!e.kind().is_transient());
@@ -60,7 +60,7 @@ fn a_row_that_the_server_refuses_ends_the_load_with_its_reason() {
     let name = sandbox.schema.clone();
     let batches = [Ok(rows(MANY)), Ok(rows(MANY)), Ok(rows(MANY))];
     let reader = Box::new(RecordBatchIterator::new(batches, schema));
-    let e = sql::ingest(&mut sandbox.connection, Some(&name), "t", IngestMode::Append, reader)
+    let e = sql::ingest(&mut sandbox.connection, (&name, "t"), IngestMode::Append, &[], reader)
         .expect_err("the eleventh row");
     assert!(e.message().contains("23514") && e.message().contains("constraint small"), "{e}");
     assert!(!e.kind().is_transient());
@@ -82,7 +82,7 @@ fn a_server_that_goes_away_midway_is_transient() {
         Ok::<_, ArrowError>(rows(MANY))
     });
     let reader = Box::new(RecordBatchIterator::new(batches, schema));
-    let e = sql::ingest(&mut sandbox.connection, Some(&name), "t", IngestMode::Append, reader)
+    let e = sql::ingest(&mut sandbox.connection, (&name, "t"), IngestMode::Append, &[], reader)
         .expect_err("the connection is gone");
     assert!(e.kind().is_transient(), "{e}");
     let count = format!("SELECT count(*) AS n FROM {}.t", sql::quote_identifier(&name));

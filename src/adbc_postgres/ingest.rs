@@ -25,11 +25,19 @@ pub(super) struct Target {
     pub(super) schema: Option<String>,
     pub(super) mode: IngestMode,
     pub(super) temporary: bool,
+    /// COPY FREEZE, into a table that the open transaction has made.
+    pub(super) freeze: bool,
 }
 
 impl Default for Target {
     fn default() -> Self {
-        Self { table: None, schema: None, mode: IngestMode::Create, temporary: false }
+        Self {
+            table: None,
+            schema: None,
+            mode: IngestMode::Create,
+            temporary: false,
+            freeze: false,
+        }
     }
 }
 
@@ -64,11 +72,11 @@ pub(super) fn ingest(
         ));
     }
     if target.mode == IngestMode::Append {
-        return copy(session.client()?, &table, reader);
+        return copy(session.client()?, &table, target.freeze, reader);
     }
     session.atomically(|client| {
         create(client, &table, target.mode, &reader.schema())?;
-        copy(client, &table, reader)
+        copy(client, &table, target.freeze, reader)
     })
 }
 
@@ -95,6 +103,7 @@ fn create(client: &mut Client, table: &str, mode: IngestMode, schema: &Schema) -
 fn copy(
     client: &mut Client,
     table: &str,
+    freeze: bool,
     reader: Box<dyn RecordBatchReader + Send>,
 ) -> Result<i64> {
     let schema = reader.schema();
@@ -104,7 +113,8 @@ fn copy(
     let failed = |e: &postgres::Error| error::from_postgres(&action, e);
 
     check_types(client, table, &columns, &schema)?;
-    let sql = format!("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)");
+    let freeze = if freeze { ", FREEZE" } else { "" };
+    let sql = format!("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY{freeze})");
     let mut writer = client.copy_in(&sql).map_err(|e| failed(&e))?;
     match stream(&mut writer, reader, &action) {
         Ok(()) => {

@@ -17,6 +17,10 @@ use super::session::{SharedSession, lock};
 use super::types::{result_schema, result_type};
 use super::{error, result};
 
+/// Option of an ingest, a truth value: COPY FREEZE. The rows are visible to every snapshot once they
+/// are committed and need no vacuum; the table must be made in the open transaction.
+const FREEZE: &str = "adbc.postgresql.ingest.freeze";
+
 /// A statement on a [`super::PostgresConnection`].
 ///
 /// It holds either SQL or, once `TargetTable` is set, the target of an ingest; the later replaces
@@ -240,6 +244,9 @@ impl Optionable for PostgresStatement {
                 self.target.mode = IngestMode::try_from(&value)?;
             }
             (OptionStatement::Temporary, value) => self.target.temporary = bool::try_from(value)?,
+            (OptionStatement::Other(key), value) if key == FREEZE => {
+                self.target.freeze = bool::try_from(value)?;
+            }
             (key @ (OptionStatement::TargetTable | OptionStatement::TargetDbSchema), _) => {
                 return Err(error::option_not_text(key.as_ref()));
             }
@@ -255,6 +262,7 @@ impl Optionable for PostgresStatement {
             OptionStatement::TargetDbSchema => self.target.schema.clone().ok_or_else(not_set),
             OptionStatement::IngestMode => Ok(self.target.mode.into()),
             OptionStatement::Temporary => Ok(self.target.temporary.to_string()),
+            OptionStatement::Other(key) if key == FREEZE => Ok(self.target.freeze.to_string()),
             other => Err(error::unknown_option(other.as_ref())),
         }
     }

@@ -156,6 +156,9 @@ impl Default for Risk {
 pub struct Run {
     /// Holds the key, the private server, the quarantine and the dashboard.
     pub data_dir: PathBuf,
+    /// Where rows lie between the two passes, as far as memory does not hold them: an unnamed file
+    /// of about the claims' size; `spill` in the data directory by default.
+    pub spill_dir: Option<PathBuf>,
     /// Tries after the first, for errors that can pass by themselves.
     pub retries: u32,
     /// Seconds between tries.
@@ -168,6 +171,7 @@ impl Default for Run {
     fn default() -> Self {
         Self {
             data_dir: "data".into(),
+            spill_dir: None,
             retries: 2,
             retry_delay_secs: 300,
             already_loaded_exit_code: 0,
@@ -222,6 +226,12 @@ impl Settings {
     #[must_use]
     pub fn quarantine_dir(&self) -> PathBuf {
         self.run.data_dir.join("quarantine")
+    }
+
+    /// Where rows lie between the two passes, as far as memory does not hold them.
+    #[must_use]
+    pub fn spill_dir(&self) -> PathBuf {
+        self.run.spill_dir.clone().unwrap_or_else(|| self.run.data_dir.join("spill"))
     }
 
     /// Where the private server lives.

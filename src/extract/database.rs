@@ -30,6 +30,10 @@ impl Fetched {
     pub(super) fn lazy(&self) -> LazyFrame {
         self.0.clone().lazy()
     }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.0.height() as u64
+    }
 }
 
 impl fmt::Debug for Fetched {

@@ -3,11 +3,12 @@
 //! A file of its own because names lie: exports come as `claims.txt`, and gzip as `claims.csv`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::SourceFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
@@ -33,6 +34,37 @@ pub enum Compression {
     Gzip,
     /// Zstandard, one or several frames.
     Zstd,
+}
+
+/// Opens a file's unpacked bytes.
+pub(super) fn open(
+    dataset: Dataset,
+    path: &Path,
+    compression: Compression,
+) -> Result<Box<dyn Read + Send>> {
+    let io = |error: &io::Error| Error::io(ErrorKind::Source, path, error).context(dataset);
+    let file = File::open(path).map_err(|error| io(&error))?;
+    Ok(match compression {
+        Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),
+        Compression::Zstd => {
+            Box::new(zstd::stream::read::Decoder::new(file).map_err(|error| io(&error))?)
+        }
+    })
+}
+
+/// The failure to read an opened file.
+pub(super) fn unreadable(dataset: Dataset, file: &SourceFile, error: &io::Error) -> Error {
+    match file.compression {
+        Compression::None => Error::io(ErrorKind::Source, &file.path, error).context(dataset),
+        _ => cannot_be_unpacked(dataset, &file.path),
+    }
+}
+
+/// The failure to unpack a compressed file.
+pub(super) fn cannot_be_unpacked(dataset: Dataset, path: &Path) -> Error {
+    Error::source(format!("{dataset}: {} cannot be unpacked", path.display()))
+        .hint("the file is damaged or its transfer was cut short; fetch it again")
 }
 
 /// Tells the format and the compression of a file.

@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read as _;
 use std::path::Path;
 
-use super::{Compression, SourceFile};
+use super::{Compression, SourceFile, format};
 use crate::config::Source;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
@@ -45,14 +44,7 @@ pub(super) fn read_delimited(
 ) -> Result<Vec<String>> {
     let io = |error: &std::io::Error| Error::io(ErrorKind::Source, path, error).context(dataset);
     let delimiter = separator(dataset, source)?;
-    let file = BufReader::new(File::open(path).map_err(|error| io(&error))?);
-    let reader: Box<dyn Read> = match compression {
-        Compression::None => Box::new(file),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        Compression::Zstd => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(file).map_err(|error| io(&error))?)
-        }
-    };
+    let reader = format::open(dataset, path, compression)?;
     let mut records = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .has_headers(false)
@@ -62,8 +54,7 @@ pub(super) fn read_delimited(
     let found = records.read_byte_record(&mut record).map_err(|error| match error.into_kind() {
         csv::ErrorKind::Io(error) => match compression {
             Compression::None => io(&error),
-            _ => Error::source(format!("{dataset}: {} cannot be unpacked", path.display()))
-                .hint("the file is damaged or its transfer was cut short; fetch it again"),
+            _ => format::cannot_be_unpacked(dataset, path),
         },
         _ => Error::source(format!("{dataset}: {} has no readable header", path.display())),
     })?;

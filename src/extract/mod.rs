@@ -1,16 +1,18 @@
 //! Extract: finds the sources, checks their headers against the contract, fingerprints them, and
 //! scans them lazily.
 //!
-//! Never reads more of the data than headers and bytes to hash: parsing happens once, when the load
-//! executes the plan. A database is the exception; its rows have no second reading, so they are
+//! Never reads more of the data than headers and bytes to hash: parsing happens once, when the
+//! blocks of a scan are executed. A database is the exception; its rows have no second reading, so they are
 //! fetched here.
 
 #[cfg(feature = "database")]
 mod database;
+mod delimited;
 mod fingerprint;
 mod format;
 mod header;
 mod origin;
+mod parquet_file;
 mod scan;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use serde::Serialize;
 
 pub use fingerprint::unchanged;
 pub use format::{Compression, Format};
-pub use scan::scan;
+pub use scan::{Block, Blocks, scan};
 
 use crate::config::Source;
 use crate::error::{Error, Result};
@@ -120,14 +122,14 @@ fn inspect(dataset: Dataset, source: &Source, path: PathBuf) -> Result<SourceFil
     let header = match format {
         Format::Csv => header::read_delimited(dataset, source, &path, compression)?,
         Format::Parquet => {
-            scan::parquet_schema(dataset, &path)?.iter_names().map(ToString::to_string).collect()
+            parquet_file::schema(dataset, &path)?.iter_names().map(ToString::to_string).collect()
         }
         Format::Database => return Err(Error::internal("a file is no database")),
     };
     let place = format!("{dataset}: {}", path.display());
     let columns = header::match_contract(dataset, source, &place, &header)?;
     if format == Format::Parquet {
-        scan::check_parquet_types(dataset, &path, &columns)?;
+        parquet_file::check_types(dataset, &path, &columns)?;
     }
     Ok(SourceFile {
         path,

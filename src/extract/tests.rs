@@ -8,8 +8,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use polars::prelude::{
-    AnyValue, Column, DataFrame, DataType, Engine, IntoColumn, NamedFrom, ParquetWriter, Series,
-    col, lit,
+    AnyValue, Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, Series, col,
 };
 
 use super::*;
@@ -31,14 +30,12 @@ fn refused(source: &Source) -> Error {
     claims(source).expect_err("refused")
 }
 
-/// All rows, as the load would read them: streamed.
+/// All rows, as the load would read them.
 fn rows(source: &Source) -> Vec<Vec<String>> {
     let extracted = claims(source).expect("extracted");
-    let frame = scan(&extracted, source)
-        .expect("scanned")
-        .collect_with_engine(Engine::Streaming)
-        .expect("collected")
-        .unwrap_single();
+    let blocks = scan(&extracted, source).expect("scanned");
+    let frame = blocks.all().expect("read").collect().expect("collected");
+    assert_eq!(blocks.records(), frame.height() as u64, "two counts of the records");
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
     let contract: Vec<&str> = Dataset::Claims.columns().chain([ORIGIN]).collect();
     assert_eq!(names, contract);
@@ -128,7 +125,7 @@ fn headers_are_matched_without_regard_to_mark_case_order_and_blanks() {
 #[test]
 fn packed_files_are_told_by_content_and_numbered_alike() {
     let directory = tempfile::tempdir().expect("a directory");
-    // Large enough for several chunks, and so for several threads.
+    // Large enough for several blocks.
     let mut content = format!("{HEADER}\n");
     for number in 1..=300_000 {
         writeln!(content, "CLM{number:09},P{number},1234567893,00100,12.50,2024-01-02")
@@ -150,23 +147,10 @@ fn packed_files_are_told_by_content_and_numbered_alike() {
         let extracted = claims(&configured).expect("extracted");
         assert_eq!(extracted.files.len(), files);
         assert_eq!(extracted.files[0].compression, compression);
-        let frame = scan(&extracted, &configured)
-            .expect("scanned")
-            .select([col("claim_id"), col(ORIGIN)])
-            .collect_with_engine(Engine::Streaming)
-            .expect("collected")
-            .unwrap_single();
+        let blocks = scan(&extracted, &configured).expect("scanned");
+        let frame = blocks.all().expect("read").select([col("claim_id"), col(ORIGIN)]);
+        let frame = frame.collect().expect("collected");
         assert_eq!(frame.height(), 300_000 * files);
-        // A predicate that is pushed into the scan must not disturb the numbers.
-        let one = scan(&extracted, &configured)
-            .expect("scanned")
-            .filter(col("claim_id").eq(lit("CLM000250000")))
-            .select([col(ORIGIN)])
-            .collect_with_engine(Engine::Streaming)
-            .expect("collected")
-            .unwrap_single();
-        assert_eq!(one.columns()[0].i64().expect("integers").get(0), Some(250_000));
-        assert_eq!(one.height(), files);
         let ids = frame.columns()[0].str().expect("text").iter();
         let origins = frame.columns()[1].i64().expect("integers").iter();
         for (id, origin) in ids.zip(origins) {
@@ -260,9 +244,9 @@ fn too_many_fields_are_not_cut_in_silence() {
     let path = write(&directory, "claims.csv", format!("{HEADER}\na,p,1,c,1,d,e\n"));
     let configured = source(&[&path]);
     let extracted = claims(&configured).expect("extracted");
-    let collected =
-        scan(&extracted, &configured).expect("scanned").collect_with_engine(Engine::Streaming);
-    assert!(collected.is_err());
+    let error = scan(&extracted, &configured).expect("scanned").all().err().expect("refused");
+    assert_eq!(error.kind(), ErrorKind::Source);
+    assert!(error.message().ends_with("record 1 has more fields than the header"), "{error}");
 }
 
 #[test]

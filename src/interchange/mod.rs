@@ -4,12 +4,16 @@
 //! implementation of its own, and the two meet only in the C structs. Buffers change owner, they
 //! are not copied.
 
+mod text;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use arrow::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
 use polars::prelude::{Column, DataFrame, DataType};
+
+pub use text::{TextBlock, TextColumn};
 
 use crate::error::{Error, Result};
 

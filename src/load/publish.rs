@@ -1,23 +1,37 @@
 //! The publish: one transaction makes the staged rows visible, or nothing.
 //!
 //! A file of its own because it is the promise of the program. A first load and a `replace` attach
-//! the staged table as the partition of the fact, so rows are written once; a `merge` or `append`
-//! into published data moves rows set-wise. Dimension, statistics and ledger go into the same
-//! transaction, and its last act is to compare the totals.
+//! the staged tables as the partitions of the fact, so rows are written once; a `merge` or `append`
+//! into published data moves only the rows that differ, which were found before. Dimension,
+//! statistics and ledger go into the same transaction, and the totals are a condition of it.
 
 use adbc_core::sync::Connection;
+use uuid::Uuid;
 
-use super::deduplicate::CONTENT;
-use super::ledger;
 use super::session::Session;
+use super::staging::Part;
 use super::statistics::{Statistics, write_statistics};
+use super::{ledger, lock};
 use crate::account::{Account, Cents};
 use crate::config::Mode;
 use crate::error::{Error, Result};
-use crate::schema::{CLAIMS_FACT, INTERNAL, ORIGIN, PROVIDERS_DIM, PUBLISHED, fact_columns};
+use crate::event::Cancellation;
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, fact_columns};
 use crate::sql;
 
 const CONTEXT: &str = "publish";
+
+/// What a row is, apart from its key and its score: two rows with these equal are identical.
+const CONTENT: [&str; 8] = [
+    "patient_token",
+    "provider_id",
+    "procedure_code",
+    "amount",
+    "date_of_service",
+    "specialty",
+    "location",
+    "dq_flags",
+];
 
 /// How the staged claims become published ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +74,13 @@ pub fn route(connection: &mut impl Connection, mode: Mode) -> Result<Route> {
     })
 }
 
-/// The name of a run's staged claims.
-#[must_use]
-pub fn claims_stage(run_no: i64) -> String {
-    format!("claims_stage_{run_no}")
+/// How a part's rows differ from what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Rows whose key is not published.
+    pub new: u64,
+    /// Rows whose key is published with other content.
+    pub changed: u64,
 }
 
 /// The name of a run's staged providers.
@@ -72,23 +89,19 @@ pub(super) fn providers_stage(run_no: i64) -> String {
     format!("providers_stage_{run_no}")
 }
 
-/// Makes the empty staging tables of a run: logged where the table will be published as it is.
+/// Makes the empty table for a run's providers.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub fn create_stage(connection: &mut impl Connection, run_no: i64, route: Route) -> Result<()> {
-    let (claims, providers) = (claims_stage(run_no), providers_stage(run_no));
-    let logged = if route == Route::Attach { "" } else { "UNLOGGED" };
+pub fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
     sql::execute(
         connection,
         "creating the staging tables",
         &format!(
-            "CREATE {logged} TABLE {INTERNAL}.{claims} (LIKE {PUBLISHED}.{CLAIMS_FACT});
-             ALTER TABLE {INTERNAL}.{claims} ALTER run_no SET DEFAULT {run_no},
-                 ADD COLUMN {ORIGIN} bigint NOT NULL;
-             CREATE UNLOGGED TABLE {INTERNAL}.{providers} (
+            "CREATE UNLOGGED TABLE {INTERNAL}.{} (
                  provider_id text NOT NULL, provider_name text, specialty text, location text,
-                 is_inferred boolean NOT NULL DEFAULT false)"
+                 is_inferred boolean NOT NULL DEFAULT false)",
+            providers_stage(run_no)
         ),
     )
     .map(drop)
@@ -97,18 +110,36 @@ pub fn create_stage(connection: &mut impl Connection, run_no: i64, route: Route)
 /// Drops the staging tables of a run, as far as they are there.
 ///
 /// # Errors
-/// `Warehouse` when the statement fails.
+/// `Warehouse` when a statement fails.
 pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
-    sql::execute(
+    let context = "dropping the staging tables";
+    for table in staging_tables(connection, context, Some(run_no))? {
+        let table = sql::quote_identifier(&table);
+        sql::execute(connection, context, &format!("DROP TABLE IF EXISTS {INTERNAL}.{table}"))?;
+    }
+    Ok(())
+}
+
+/// The staging tables of one run, or of all.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(super) fn staging_tables(
+    connection: &mut impl Connection,
+    context: &str,
+    run_no: Option<i64>,
+) -> Result<Vec<String>> {
+    let number = run_no.map_or_else(|| "[0-9]+".to_owned(), |run_no| run_no.to_string());
+    let tables = sql::query(
         connection,
-        "dropping the staging tables",
+        context,
         &format!(
-            "DROP TABLE IF EXISTS {INTERNAL}.{}, {INTERNAL}.{}",
-            claims_stage(run_no),
-            providers_stage(run_no)
+            "SELECT relname::text AS name FROM pg_class
+             WHERE relnamespace = '{INTERNAL}'::regnamespace AND relkind = 'r'
+               AND relname ~ '^(claims_stage_{number}_[0-9]+|providers_stage_{number})$' ORDER BY 1"
         ),
-    )
-    .map(drop)
+    )?;
+    Ok((0..tables.num_rows()).filter_map(|row| sql::text(&tables, "name", row)).collect())
 }
 
 /// Publishes the staged rows in one transaction and completes the ledger's row. `account` comes
@@ -120,39 +151,40 @@ pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
 pub fn publish<C: Connection>(
     session: &mut Session<C>,
     route: Route,
+    parts: &[Part],
     statistics: &Statistics,
     account: &mut Account,
+    cancel: &Cancellation,
 ) -> Result<()> {
     let (run, run_no) = (session.identity.run, session.run_no);
     sql::in_transaction(&mut session.control, CONTEXT, |connection| {
+        let timeout = format!("SET LOCAL lock_timeout = '{}'", lock::STATEMENT);
+        sql::execute(connection, CONTEXT, &timeout)?;
         account.providers.inferred = publish_providers(connection, run_no)?;
         write_statistics(connection, run_no, statistics)?;
-        let staged = totals(connection, &format!("{INTERNAL}.{}", claims_stage(run_no)))?;
+        let staged: u64 = parts.iter().map(|part| part.rows).sum();
+        let new: u64 = parts.iter().map(|part| part.changes.new).sum();
+        let changed: u64 = parts.iter().map(|part| part.changes.changed).sum();
         match route {
-            Route::Attach => account.claims.inserted = staged.0,
-            Route::Merge => {
-                account.claims.updated = update_changed(connection, run_no)?;
-                account.claims.inserted = insert_new(connection, run_no)?;
-                account.claims.unchanged =
-                    staged.0.saturating_sub(account.claims.updated + account.claims.inserted);
+            Route::Attach => {}
+            Route::Append if new < staged => {
+                return Err(Error::quality(format!(
+                    "{} of the claims to append are published already; nothing was published",
+                    staged - new
+                ))
+                .hint("--mode merge updates them and leaves equal ones alone"));
             }
-            Route::Append => {
-                refuse_present(connection, run_no)?;
-                account.claims.inserted = insert_new(connection, run_no)?;
+            Route::Append | Route::Merge => {
+                for part in parts {
+                    apply(connection, part)?;
+                }
             }
         }
-        let published = match route {
-            // The staged table is what will be published.
-            Route::Attach => staged,
-            Route::Merge | Route::Append => totals(connection, &published_rows(run_no))?,
-        };
-        if published != staged {
-            return Err(Error::quality(format!(
-                "{} rows ({}) were staged, but {} rows ({}) of them are published; rolled back",
-                staged.0, staged.1, published.0, published.1
-            )));
-        }
-        (account.claims.loaded, account.amount.loaded) = published;
+        account.claims.inserted = new;
+        account.claims.updated = changed;
+        account.claims.unchanged = staged.saturating_sub(new + changed);
+        account.claims.loaded = staged;
+        account.amount.loaded = parts.iter().map(|part| part.amount).sum();
         let imbalances = account.imbalances();
         if !imbalances.is_empty() {
             return Err(Error::quality(format!(
@@ -161,10 +193,12 @@ pub fn publish<C: Connection>(
             )));
         }
         ledger::complete(connection, run, "success", true, account)?;
-        match route {
+        if route == Route::Attach {
             // Last, because readers wait from here to the commit.
-            Route::Attach => attach(connection, run_no),
-            Route::Merge | Route::Append => drop_stage(connection, run_no),
+            lock::exclusively(connection, &format!("{PUBLISHED}.{CLAIMS_FACT}"), cancel)?;
+            attach(connection, run_no, parts)
+        } else {
+            drop_stage(connection, run_no)
         }
     })
 }
@@ -184,7 +218,7 @@ pub fn analyze(connection: &mut impl Connection) -> Result<()> {
 }
 
 /// Rows and money of a table or subquery.
-fn totals(connection: &mut impl Connection, table: &str) -> Result<(u64, Cents)> {
+pub(super) fn totals(connection: &mut impl Connection, table: &str) -> Result<(u64, Cents)> {
     let rows = sql::query(
         connection,
         "control totals",
@@ -195,21 +229,91 @@ fn totals(connection: &mut impl Connection, table: &str) -> Result<(u64, Cents)>
     n.zip(amount).ok_or_else(|| Error::internal("control totals that are no numbers"))
 }
 
-/// The published rows that hold exactly what is staged, as a subquery.
-fn published_rows(run_no: i64) -> String {
-    let stage = claims_stage(run_no);
-    format!(
-        "(SELECT f.amount FROM {PUBLISHED}.{CLAIMS_FACT} f
-          JOIN {INTERNAL}.{stage} s USING (claim_token, line_number)
-          WHERE {}) published",
-        content_comparison("IS NOT DISTINCT FROM")
-    )
+/// Keeps of a part's staged rows those that are not published as they are, and says how many of
+/// them are new and how many are changed. All rows were joined to tell; the rest is equal.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(super) fn changes(
+    connection: &mut impl Connection,
+    table: &str,
+    (from, to): (Option<Uuid>, Option<Uuid>),
+) -> Result<Changes> {
+    let context = "comparing with what is published";
+    let within: String = from
+        .map(|from| format!(" AND f.claim_token >= '{from}'"))
+        .into_iter()
+        .chain(to.map(|to| format!(" AND f.claim_token < '{to}'")))
+        .collect();
+    let columns = |alias: &str| CONTENT.map(|column| format!("{alias}.{column}")).join(", ");
+    sql::execute(
+        connection,
+        context,
+        &format!(
+            "ALTER TABLE {INTERNAL}.{table} RENAME TO {table}_all;
+             ANALYZE {INTERNAL}.{table}_all (claim_token, line_number);
+             CREATE UNLOGGED TABLE {INTERNAL}.{table} AS
+             SELECT s.*, f.claim_token IS NULL AS is_new
+             FROM {INTERNAL}.{table}_all s
+             LEFT JOIN {PUBLISHED}.{CLAIMS_FACT} f
+                 ON f.claim_token = s.claim_token AND f.line_number = s.line_number{within}
+             WHERE f.claim_token IS NULL OR ROW({}) IS DISTINCT FROM ROW({});
+             DROP TABLE {INTERNAL}.{table}_all",
+            columns("f"),
+            columns("s")
+        ),
+    )?;
+    let rows = sql::query(
+        connection,
+        context,
+        &format!(
+            "SELECT count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS changed
+             FROM {INTERNAL}.{table}"
+        ),
+    )?;
+    let count = |name: &str| sql::int(&rows, name, 0).and_then(|n| u64::try_from(n).ok());
+    count("new")
+        .zip(count("changed"))
+        .map(|(new, changed)| Changes { new, changed })
+        .ok_or_else(|| Error::internal("counts that are no numbers"))
 }
 
-/// `ROW(f.…) <operator> ROW(s.…)` over the content columns.
-fn content_comparison(operator: &str) -> String {
-    let of = |alias: &str| CONTENT.map(|column| format!("{alias}.{column}")).join(", ");
-    format!("ROW({}) {operator} ROW({})", of("f"), of("s"))
+/// Updates and inserts what differs. Since it was compared, nobody may have changed the table.
+fn apply(connection: &mut impl Connection, part: &Part) -> Result<()> {
+    let names: Vec<&str> =
+        fact_columns().iter().map(|column| column.name).chain(["run_no"]).collect();
+    let is_key = |name: &&str| matches!(*name, "claim_token" | "line_number");
+    let assignments: Vec<String> = names
+        .iter()
+        .filter(|name| !is_key(name))
+        .map(|name| format!("{name} = s.{name}"))
+        .collect();
+    let (table, names) = (&part.table, names.join(", "));
+    let updated = sql::execute(
+        connection,
+        "updating changed claims",
+        &format!(
+            "UPDATE {PUBLISHED}.{CLAIMS_FACT} f SET {} FROM {INTERNAL}.{table} s
+             WHERE NOT s.is_new AND f.claim_token = s.claim_token AND f.line_number = s.line_number",
+            assignments.join(", ")
+        ),
+    )?;
+    let inserted = sql::execute(
+        connection,
+        "inserting new claims",
+        &format!(
+            "INSERT INTO {PUBLISHED}.{CLAIMS_FACT} ({names})
+             SELECT {names} FROM {INTERNAL}.{table} WHERE is_new"
+        ),
+    )?;
+    if (inserted, updated) != (part.changes.new, part.changes.changed) {
+        return Err(Error::quality(format!(
+            "{} new and {} changed claims were staged, but {inserted} and {updated} were published; rolled back",
+            part.changes.new, part.changes.changed
+        ))
+        .hint("somebody else changed claims_fact meanwhile; run again"));
+    }
+    Ok(())
 }
 
 /// Inserts and updates members; completes inferred ones. Returns how many were inferred.
@@ -243,9 +347,8 @@ fn publish_providers(connection: &mut impl Connection, run_no: i64) -> Result<u6
     )
 }
 
-/// Makes the staged table the only partition of the fact.
-fn attach(connection: &mut impl Connection, run_no: i64) -> Result<()> {
-    let stage = claims_stage(run_no);
+/// Makes the staged tables the only partitions of the fact.
+fn attach(connection: &mut impl Connection, run_no: i64, parts: &[Part]) -> Result<()> {
     let partitions = sql::query(
         connection,
         CONTEXT,
@@ -255,84 +358,30 @@ fn attach(connection: &mut impl Connection, run_no: i64) -> Result<()> {
         ),
     )?;
     // regclass prints a name that is quoted where it must be.
-    let drops: Vec<String> = (0..partitions.num_rows())
+    let mut script: Vec<String> = (0..partitions.num_rows())
         .filter_map(|row| sql::text(&partitions, "name", row))
         .map(|name| {
             format!(
-                "ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} DETACH PARTITION {name}; DROP TABLE {name};"
+                "ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} DETACH PARTITION {name}; DROP TABLE {name}"
             )
         })
         .collect();
-    let partition = format!("{CLAIMS_FACT}_{run_no}");
-    let script = format!(
-        "ALTER TABLE {INTERNAL}.{stage} DROP COLUMN {ORIGIN}, ALTER run_no DROP DEFAULT;
-         {}
-         ALTER TABLE {INTERNAL}.{stage} RENAME CONSTRAINT {stage}_pkey TO {partition}_pkey;
-         ALTER TABLE {INTERNAL}.{stage} SET SCHEMA {PUBLISHED};
-         ALTER TABLE {PUBLISHED}.{stage} RENAME TO {partition};
-         ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} ATTACH PARTITION {PUBLISHED}.{partition}
-             FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
-         DROP TABLE {INTERNAL}.{}",
-        drops.join("\n"),
-        providers_stage(run_no)
-    );
-    sql::execute(connection, "attaching the staged claims", &script).map(drop)
-}
-
-fn update_changed(connection: &mut impl Connection, run_no: i64) -> Result<u64> {
-    let assignments: Vec<String> = fact_columns()
-        .iter()
-        .map(|column| column.name)
-        .filter(|name| !matches!(*name, "claim_token" | "line_number"))
-        .chain(["run_no"])
-        .map(|name| format!("{name} = s.{name}"))
-        .collect();
-    sql::execute(
-        connection,
-        "updating changed claims",
-        &format!(
-            "UPDATE {PUBLISHED}.{CLAIMS_FACT} f SET {} FROM {INTERNAL}.{} s
-             WHERE f.claim_token = s.claim_token AND f.line_number = s.line_number AND {}",
-            assignments.join(", "),
-            claims_stage(run_no),
-            content_comparison("IS DISTINCT FROM")
-        ),
-    )
-}
-
-fn insert_new(connection: &mut impl Connection, run_no: i64) -> Result<u64> {
-    let names: Vec<&str> =
-        fact_columns().iter().map(|column| column.name).chain(["run_no"]).collect();
-    let names = names.join(", ");
-    sql::execute(
-        connection,
-        "inserting new claims",
-        &format!(
-            "INSERT INTO {PUBLISHED}.{CLAIMS_FACT} ({names})
-             SELECT {names} FROM {INTERNAL}.{} s
-             WHERE NOT EXISTS (SELECT FROM {PUBLISHED}.{CLAIMS_FACT} f
-                 WHERE f.claim_token = s.claim_token AND f.line_number = s.line_number)",
-            claims_stage(run_no)
-        ),
-    )
-}
-
-fn refuse_present(connection: &mut impl Connection, run_no: i64) -> Result<()> {
-    let rows = sql::query(
-        connection,
-        CONTEXT,
-        &format!(
-            "SELECT count(*) AS n FROM {PUBLISHED}.{CLAIMS_FACT} f
-             JOIN {INTERNAL}.{} s USING (claim_token, line_number)",
-            claims_stage(run_no)
-        ),
-    )?;
-    match sql::int(&rows, "n", 0) {
-        Some(0) => Ok(()),
-        present => Err(Error::quality(format!(
-            "{} of the claims to append are published already; nothing was published",
-            present.unwrap_or(-1)
-        ))
-        .hint("--mode merge updates them and leaves equal ones alone")),
+    for (place, part) in parts.iter().enumerate() {
+        let (stage, partition) = (&part.table, format!("{CLAIMS_FACT}_{run_no}_{place}"));
+        let bound = |token: Option<Uuid>, end: &str| {
+            token.map_or_else(|| end.to_owned(), |token| format!("'{token}'"))
+        };
+        let (from, to) = (bound(part.from, "MINVALUE"), bound(part.to, "MAXVALUE"));
+        script.push(format!(
+            "ALTER TABLE {INTERNAL}.{stage} ALTER run_no DROP DEFAULT;
+             ALTER TABLE {INTERNAL}.{stage} RENAME CONSTRAINT {stage}_pkey TO {partition}_pkey;
+             ALTER TABLE {INTERNAL}.{stage} SET SCHEMA {PUBLISHED};
+             ALTER TABLE {PUBLISHED}.{stage} RENAME TO {partition};
+             ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} ATTACH PARTITION {PUBLISHED}.{partition}
+                 FOR VALUES FROM ({from}) TO ({to});
+             ALTER TABLE {PUBLISHED}.{partition} DROP CONSTRAINT IF EXISTS {stage}_range"
+        ));
     }
+    script.push(format!("DROP TABLE {INTERNAL}.{}", providers_stage(run_no)));
+    sql::execute(connection, "attaching the staged claims", &script.join(";\n")).map(drop)
 }

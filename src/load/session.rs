@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use adbc_core::sync::{Connection, Database};
 
-use super::{ledger, migrate};
+use super::{ledger, migrate, publish};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::schema::INTERNAL;
@@ -109,17 +109,7 @@ fn lock(connection: &mut impl Connection, cancel: &Cancellation) -> Result<()> {
 /// held, so none of them is alive.
 fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
-    let tables = sql::query(
-        connection,
-        context,
-        &format!(
-            "SELECT relname::text AS name FROM pg_class
-             WHERE relnamespace = '{INTERNAL}'::regnamespace AND relkind = 'r'
-               AND relname ~ '^(claims|providers)_stage_[0-9]+$' ORDER BY 1"
-        ),
-    )?;
-    for row in 0..tables.num_rows() {
-        let name = sql::text(&tables, "name", row).unwrap_or_default();
+    for name in publish::staging_tables(connection, context, None)? {
         let table = sql::quote_identifier(&name);
         sql::execute(connection, context, &format!("DROP TABLE {INTERNAL}.{table}"))?;
         observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));

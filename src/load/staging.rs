@@ -1,260 +1,351 @@
-//! The one full execution of the plan: batches stream into COPY, rejects into the quarantine.
+//! The second pass into the warehouse: each connection makes a table of its own range of keys.
 //!
-//! A file of its own because this is where Polars' push meets Postgres' pull: the engine calls
-//! back with a batch, a bounded channel hands it to whichever connection is free, and a full
-//! channel is the back-pressure that keeps memory flat.
+//! A file of its own because this is where rows meet COPY. A connection pulls: it takes the next
+//! buckets of its range, sorts, scores and encodes them, and sends them, so there is no point where
+//! all rows are handed over, and a slow server slows its own connection only. Table, COPY, key and
+//! totals are one transaction: COPY FREEZE then writes rows that need no later visit, a server
+//! without replicas writes no log for them, a crash leaves nothing, and keys are built side by side
+//! from rows that are in their order already.
 
-use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
-use arrow::array::{RecordBatch, RecordBatchReader};
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use polars::prelude::{
-    ChunkedArray, Column, DataFrame, Engine, Int32Type as PolarsInt32, LazyFrame, PlanCallback,
-    PolarsError, PolarsResult,
-};
+use arrow::array::RecordBatch;
+use polars::prelude::DataFrame;
+use uuid::Uuid;
 
-use super::quarantine::Quarantine;
-use super::tally::Tally;
+use super::lock;
+use super::publish::{Changes, Route, changes, totals};
+use super::reader::{Books, Reader, STOPPED, open};
+use super::shuffle::{BUCKETS, Repeats, Shuffle};
 use crate::account::Cents;
+use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
-use crate::interchange::record_batch;
-use crate::rule::RejectReason;
-use crate::schema::{INTERNAL, ORIGIN, REJECT, ROW_FINGERPRINT, staged_schema};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, staged_schema};
 use crate::sql;
-
-/// Batches that may wait for a connection; each of them is held in memory.
-const WAITING_BATCHES: usize = 2;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
+/// Rows sorted, scored and encoded at once: their columns fit in the cache.
+const BATCH_ROWS: usize = 32_768;
+/// Memory for building a key; the server's own setting where that is larger. Rows come in the order
+/// of the key, so more than a range's keys is never used.
+const KEY_MEMORY: &str = "512MB";
 
-/// Where the batches go and who is told.
+/// Gives rows their score and the fact's columns.
+pub type Score = Arc<dyn Fn(DataFrame) -> Result<RecordBatch> + Send + Sync>;
+
+/// The second pass.
 pub struct Staging<'a> {
-    /// Table in the internal schema; its columns are the staged schema's.
-    pub table: &'a str,
-    /// Rows per batch; none for the engine's own morsels.
+    /// The run's number in the ledger.
+    pub run_no: i64,
+    /// What will become of the tables.
+    pub route: Route,
+    /// The rows of the first pass.
+    pub shuffle: &'a Arc<Shuffle>,
+    /// What happens to repeats of a key.
+    pub policy: OnDuplicate,
+    /// The score.
+    pub score: &'a Score,
+    /// Rows per batch; none for a default.
     pub batch_rows: Option<u32>,
     /// Told the rows handled so far.
     pub progress: &'a (dyn Fn(u64) + Sync),
-    /// Stops the plan.
+    /// Stops the pass.
     pub cancel: &'a Cancellation,
 }
 
+/// One connection's table: a range of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The table in the internal schema.
+    pub table: String,
+    /// The lowest token; none for the first range.
+    pub from: Option<Uuid>,
+    /// The first token beyond; none for the last range.
+    pub to: Option<Uuid>,
+    /// Rows in the table.
+    pub rows: u64,
+    /// Their money, as Postgres adds it.
+    pub amount: Cents,
+    /// How they differ from what is published, where that stays.
+    pub changes: Changes,
+}
+
+/// What the second pass has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Staged {
+    /// The tables, in the order of their ranges.
+    pub parts: Vec<Part>,
+    /// Rows of repeated keys.
+    pub repeats: Repeats,
+    /// The longest COPY of a connection.
+    pub copying: Duration,
+    /// The longest time from a connection's last row to its commit.
+    pub finishing: Duration,
+}
+
+/// What one thread has done.
+struct Done {
+    part: Option<Part>,
+    repeats: Repeats,
+    copying: Duration,
+    finishing: Duration,
+}
+
 impl Staging<'_> {
-    /// Runs the plan: accepted rows go over all `connections` at once into the table, rejected
-    /// ones into the quarantine. Without a connection rows are counted and dropped (dry run).
+    /// Runs the pass: each connection stages its range. Without a connection rows are scored and
+    /// dropped (dry run).
     ///
     /// # Errors
-    /// `Source` when a file cannot be parsed, `Warehouse` when COPY fails, `Interrupted` on
-    /// cancellation. What was staged so far stays in the table, which is this run's alone.
-    pub fn run<C: Connection + Send>(
-        &self,
-        plan: LazyFrame,
-        connections: &mut [C],
-        quarantine: Quarantine,
-    ) -> Result<(Tally, Quarantine)> {
-        let (sender, receiver) = sync_channel(WAITING_BATCHES);
-        let receiver = Arc::new(Mutex::new(receiver));
+    /// `Warehouse` when a statement fails, `Interrupted` on cancellation, `Quality` when Postgres
+    /// counts other rows than were sent. Tables of connections that had finished stay.
+    pub fn run<C: Connection + Send>(&self, connections: &mut [C]) -> Result<Staged> {
         let rows = Arc::new(AtomicU64::new(0));
-        let sink = Arc::new(Sink {
-            schema: staged_schema(),
-            books: Mutex::new(Books { tally: Tally::default(), quarantine, failure: None }),
-            rows: Arc::clone(&rows),
-            cancel: self.cancel.clone(),
-        });
-        let sender = if connections.is_empty() { None } else { Some(sender) };
+        let stop = Arc::new(AtomicBool::new(false));
         let finished = AtomicBool::new(false);
-
-        let (streamed, copied) = thread::scope(|scope| {
-            let loaders: Vec<_> = connections
-                .iter_mut()
-                .map(|connection| {
-                    let reader =
-                        Batches { receiver: Arc::clone(&receiver), schema: staged_schema() };
-                    scope.spawn(move || copy(connection, self.table, reader))
-                })
-                .collect();
-            // The loaders hold the only receivers: when all of them have failed, sending fails.
-            drop(receiver);
+        let ranges = ranges(connections.len().max(1));
+        let reader = |buckets: &Range<usize>| Reader {
+            books: Arc::new(Mutex::new(Books::default())),
+            schema: staged_schema(),
+            source: Arc::clone(self.shuffle),
+            buckets: buckets.clone(),
+            policy: self.policy,
+            score: Arc::clone(self.score),
+            batch_rows: self.batch_rows.map_or(BATCH_ROWS, |rows| rows as usize),
+            waiting: Vec::new(),
+            rows: Arc::clone(&rows),
+            stop: Arc::clone(&stop),
+            cancel: self.cancel.clone(),
+        };
+        let done: Vec<Result<Done>> = thread::scope(|scope| {
+            let workers: Vec<_> = if connections.is_empty() {
+                // As many threads as there would be connections on this machine.
+                let threads = thread::available_parallelism().map_or(1, usize::from);
+                let readers: Vec<_> = self::ranges(threads).iter().map(reader).collect();
+                readers
+                    .into_iter()
+                    .map(|reader| {
+                        scope.spawn(move || {
+                            let started = Instant::now();
+                            let repeats = reader.drain()?;
+                            let copying = started.elapsed();
+                            Ok(Done { part: None, repeats, copying, finishing: Duration::ZERO })
+                        })
+                    })
+                    .collect()
+            } else {
+                connections
+                    .iter_mut()
+                    .zip(&ranges)
+                    .enumerate()
+                    .map(|(place, (connection, range))| {
+                        let (reader, stop) = (reader(range), Arc::clone(&stop));
+                        let shared = ranges.len() > 1;
+                        scope.spawn(move || {
+                            let staged = self.part(connection, place, range, shared, reader);
+                            if staged.is_err() {
+                                // The others' rows will not be needed.
+                                stop.store(true, Ordering::Relaxed);
+                            }
+                            staged
+                        })
+                    })
+                    .collect()
+            };
             scope.spawn(|| {
                 while !finished.load(Ordering::Relaxed) {
                     thread::sleep(TICK);
                     (self.progress)(rows.load(Ordering::Relaxed));
                 }
             });
-            let streamed = stream(plan, &sink, sender, self.batch_rows);
-            finished.store(true, Ordering::Relaxed);
-            let copied: Vec<Result<u64>> = loaders
+            let panicked = || Err(Error::internal("a thread of the second pass panicked"));
+            let done = workers
                 .into_iter()
-                .map(|loader| {
-                    loader.join().unwrap_or_else(|_| Err(Error::internal("a COPY thread panicked")))
-                })
+                .map(|worker| worker.join().unwrap_or_else(|_| panicked()))
                 .collect();
-            (streamed, copied)
+            finished.store(true, Ordering::Relaxed);
+            done
         });
-
         self.cancel.check()?;
-        let mut books = sink.books();
-        // A failed COPY ends the plan too, so its reason comes first.
-        let copied = copied.into_iter().sum::<Result<u64>>()?;
-        if let Some(failure) = books.failure.take() {
+        let mut staged = Staged::default();
+        // Of several failures the first real one is told, not "the others were stopped".
+        let (failures, done): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_err);
+        let mut failures: Vec<Error> = failures.into_iter().filter_map(Result::err).collect();
+        failures.sort_by_key(|failure| failure.message() == STOPPED);
+        if let Some(failure) = failures.into_iter().next() {
             return Err(failure);
         }
-        streamed?;
-        if !connections.is_empty() && copied != books.tally.accepted {
-            return Err(Error::quality(format!(
-                "{} rows were sent to COPY, but Postgres took {copied}",
-                books.tally.accepted
-            )));
+        for Done { part, repeats, copying, finishing } in done.into_iter().flatten() {
+            staged.parts.extend(part);
+            staged.repeats.merge(repeats);
+            staged.copying = staged.copying.max(copying);
+            staged.finishing = staged.finishing.max(finishing);
         }
-        let quarantine = std::mem::replace(&mut books.quarantine, Quarantine::nowhere());
-        Ok((std::mem::take(&mut books.tally), quarantine))
+        staged.repeats.rejected.sort_unstable();
+        Ok(staged)
     }
-}
 
-/// Executes the plan on the streaming engine.
-fn stream(
-    plan: LazyFrame,
-    sink: &Arc<Sink>,
-    sender: Option<SyncSender<RecordBatch>>,
-    batch_rows: Option<u32>,
-) -> Result<()> {
-    let taker = Arc::clone(sink);
-    let take = move |frame: DataFrame| -> PolarsResult<bool> {
-        match taker.take(&frame, sender.as_ref()) {
-            Ok(stop) => Ok(stop),
-            Err(failure) => {
-                taker.books().failure = Some(failure);
-                Ok(true)
+    /// One connection's table, from nothing to its totals.
+    fn part<C: Connection>(
+        &self,
+        connection: &mut C,
+        place: usize,
+        buckets: &Range<usize>,
+        shared: bool,
+        reader: Reader,
+    ) -> Result<Done> {
+        let (from, to) = (bound(buckets.start), bound(buckets.end));
+        let table = claims_stage(self.run_no, place);
+        let books = Arc::clone(&reader.books);
+        let started = Instant::now();
+        let mut copied = started;
+        let staged = sql::in_transaction(connection, "staging", |connection| {
+            self.create(connection, &table, (from, to), shared)?;
+            let sent = sql::ingest(
+                connection,
+                (INTERNAL, &table),
+                IngestMode::Append,
+                &[(FREEZE, "true")],
+                Box::new(reader),
+            );
+            // Why the rows ended comes before what COPY says of it.
+            let mut books = open(&books);
+            if let Some(failure) = books.failure.take() {
+                return Err(failure);
             }
-        }
-    };
-    let chunk = batch_rows.and_then(|rows| NonZeroUsize::new(rows.try_into().ok()?));
-    plan.sink_batches(PlanCallback::new(take), false, chunk)
-        .and_then(|plan| plan.collect_with_engine(Engine::Streaming))
-        .map(drop)
-        .map_err(|error| plan_error(&error))
-}
-
-/// A failure of the engine, without its text: that can quote cells.
-#[must_use]
-pub fn plan_error(error: &PolarsError) -> Error {
-    match error {
-        PolarsError::IO { error, .. } => Error::source(format!("reading failed: {}", error.kind())),
-        PolarsError::ComputeError(_) | PolarsError::SchemaMismatch(_) => {
-            Error::source("a source is malformed: a record has more fields than the header, an unclosed quote, or bytes that are not UTF-8")
-                .hint("mend the record or take it out, then run again")
-        }
-        _ => Error::internal("the query plan failed"),
-    }
-}
-
-/// What the callbacks share.
-struct Sink {
-    schema: SchemaRef,
-    books: Mutex<Books>,
-    rows: Arc<AtomicU64>,
-    cancel: Cancellation,
-}
-
-/// What the callbacks add up.
-struct Books {
-    tally: Tally,
-    quarantine: Quarantine,
-    failure: Option<Error>,
-}
-
-impl Sink {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+            let taken = sent?;
+            if taken != books.rows {
+                let sent = books.rows;
+                return Err(Error::quality(format!(
+                    "{sent} rows were sent to COPY, but Postgres took {taken}"
+                )));
+            }
+            copied = Instant::now();
+            self.finish(connection, table, (from, to))
+        });
+        let finished = Instant::now();
+        let repeats = std::mem::take(&mut open(&books).repeats);
+        Ok(Done {
+            part: Some(staged?),
+            repeats,
+            copying: copied - started,
+            finishing: finished - copied,
+        })
     }
 
-    /// Takes one batch of the plan; true stops the plan.
-    fn take(&self, frame: &DataFrame, sender: Option<&SyncSender<RecordBatch>>) -> Result<bool> {
-        if self.cancel.is_cancelled() {
-            return Ok(true);
-        }
-        let lacks = |_: PolarsError| Error::internal("the plan lacks a column");
-        let reject = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
-        let batch = if reject.null_count() == frame.height() {
-            record_batch(frame, &self.schema)?
+    /// The empty table: logged where it will be published as it is. Its CHECK is the partition's
+    /// bound, so that attaching it reads nothing.
+    fn create(
+        &self,
+        connection: &mut impl Connection,
+        table: &str,
+        (from, to): (Option<Uuid>, Option<Uuid>),
+        shared: bool,
+    ) -> Result<()> {
+        let attached = self.route == Route::Attach;
+        let unlogged = if attached { "" } else { "UNLOGGED" };
+        let conditions: Vec<String> = from
+            .map(|from| format!("claim_token >= '{from}'"))
+            .into_iter()
+            .chain(to.map(|to| format!("claim_token < '{to}'")))
+            .collect();
+        let check = if attached && !conditions.is_empty() {
+            format!(
+                "ALTER TABLE {INTERNAL}.{table} ADD CONSTRAINT {table}_range CHECK ({});",
+                conditions.join(" AND ")
+            )
         } else {
-            let accepted = reject.is_null();
-            self.quarantine(&frame.filter(&!&accepted).map_err(lacks)?)?;
-            record_batch(&frame.filter(&accepted).map_err(lacks)?, &self.schema)?
+            String::new()
         };
-        self.books().tally.accept(&batch)?;
-        self.rows.fetch_add(frame.height() as u64, Ordering::Relaxed);
-        if batch.num_rows() == 0 {
-            return Ok(false);
-        }
-        // All loaders are gone when sending fails; their error is the one to tell.
-        Ok(sender.is_some_and(|sender| sender.send(batch).is_err()))
+        // Where several keys are built at once, each by one process.
+        let workers = if shared { "SET LOCAL max_parallel_maintenance_workers = 0;" } else { "" };
+        sql::execute(
+            connection,
+            "creating a staging table",
+            &format!(
+                "SELECT set_config('maintenance_work_mem', '{KEY_MEMORY}', true)
+                 WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes('{KEY_MEMORY}');
+                 {workers}
+                 SET LOCAL lock_timeout = '{}';
+                 CREATE {unlogged} TABLE {INTERNAL}.{table} (LIKE {PUBLISHED}.{CLAIMS_FACT});
+                 ALTER TABLE {INTERNAL}.{table} ALTER run_no SET DEFAULT {};
+                 {check}",
+                lock::STATEMENT,
+                self.run_no
+            ),
+        )
+        .map(drop)
     }
 
-    /// Counts and writes rejected rows.
-    fn quarantine(&self, rejected: &DataFrame) -> Result<()> {
-        let lacks = |_: PolarsError| Error::internal("the plan lacks a column");
-        let reasons: &ChunkedArray<PolarsInt32> =
-            rejected.column(REJECT).and_then(Column::i32).map_err(lacks)?;
-        let origins = rejected.column(ORIGIN).and_then(Column::i64).map_err(lacks)?;
-        let prints = rejected.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(lacks)?;
-        let amounts = rejected.column("amount").map_err(lacks)?.to_physical_repr();
-        let amounts = amounts.i128().map_err(lacks)?;
-        let mut rows = Vec::with_capacity(rejected.height());
-        let mut books = self.books();
-        for row in 0..rejected.height() {
-            let reason = reasons
-                .get(row)
-                .and_then(RejectReason::from_code)
-                .ok_or_else(|| Error::internal("a reject without a known reason"))?;
-            books.tally.reject(reason, amounts.get(row).map(Cents));
-            let print = prints.get(row).map(i128::to_ne_bytes);
-            rows.push((origins.get(row).unwrap_or(0), reason, print));
-        }
-        books.quarantine.append(&rows)
-    }
-}
-
-/// One connection's share: COPY until the channel is empty and closed.
-fn copy(connection: &mut impl Connection, table: &str, reader: Batches) -> Result<u64> {
-    let reader: Box<dyn RecordBatchReader + Send> = Box::new(reader);
-    sql::ingest(connection, Some(INTERNAL), table, IngestMode::Append, reader)
-}
-
-/// The batches that come through the channel, as ADBC wants them.
-struct Batches {
-    receiver: Arc<Mutex<Receiver<RecordBatch>>>,
-    schema: SchemaRef,
-}
-
-impl Iterator for Batches {
-    type Item = std::result::Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
-            match receiver.recv_timeout(TICK) {
-                Ok(batch) => return Some(Ok(batch)),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                // Lets another connection have a look.
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
+    /// Key and totals; and what differs from what is published, where that stays.
+    fn finish(
+        &self,
+        connection: &mut impl Connection,
+        table: String,
+        (from, to): (Option<Uuid>, Option<Uuid>),
+    ) -> Result<Part> {
+        sql::execute(
+            connection,
+            "primary key of the staged claims",
+            &format!(
+                "ALTER TABLE {INTERNAL}.{table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (claim_token, line_number)"
+            ),
+        )?;
+        let (rows, amount) = totals(connection, &format!("{INTERNAL}.{table}"))?;
+        let changes = match self.route {
+            Route::Attach => Changes { new: rows, ..Changes::default() },
+            Route::Merge | Route::Append => changes(connection, &table, (from, to))?,
+        };
+        Ok(Part { table, from, to, rows, amount, changes })
     }
 }
 
-impl RecordBatchReader for Batches {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+/// The option of the driver that makes COPY write rows that are visible to all once committed.
+const FREEZE: &str = "adbc.postgresql.ingest.freeze";
+
+/// The name of one connection's table.
+pub(super) fn claims_stage(run_no: i64, place: usize) -> String {
+    format!("claims_stage_{run_no}_{place}")
+}
+
+/// The buckets of each of `parts` connections.
+fn ranges(parts: usize) -> Vec<Range<usize>> {
+    let parts = parts.min(BUCKETS);
+    (0..parts).map(|part| part * BUCKETS / parts..(part + 1) * BUCKETS / parts).collect()
+}
+
+/// The lowest token of a bucket; none at the ends.
+fn bound(bucket: usize) -> Option<Uuid> {
+    let first = u8::try_from(bucket).ok().filter(|&first| first > 0)?;
+    Some(Uuid::from_u128(u128::from(first) << 120))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_all_buckets_once() {
+        for parts in [1, 2, 3, 7, 256, 1000] {
+            let ranges = ranges(parts);
+            assert_eq!(ranges.len(), parts.min(BUCKETS));
+            let all: Vec<usize> = ranges.into_iter().flatten().collect();
+            assert_eq!(all, (0..BUCKETS).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_bound_is_the_lowest_token_of_its_bucket() {
+        assert_eq!(bound(0), None);
+        assert_eq!(bound(BUCKETS), None);
+        let half = bound(128).map(|bound| bound.to_string());
+        assert_eq!(half.as_deref(), Some("80000000-0000-0000-0000-000000000000"));
     }
 }

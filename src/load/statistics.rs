@@ -111,5 +111,5 @@ fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> 
 fn write(connection: &mut impl Connection, table: &str, batch: RecordBatch) -> Result<()> {
     let schema = batch.schema();
     let reader = RecordBatchIterator::new([Ok(batch)], schema);
-    sql::ingest(connection, Some(INTERNAL), table, IngestMode::Append, Box::new(reader)).map(drop)
+    sql::ingest(connection, (INTERNAL, table), IngestMode::Append, &[], Box::new(reader)).map(drop)
 }

@@ -1,18 +1,18 @@
-//! What the plan's batches add up to, counted on this side of the wire.
+//! What the rows of the first pass add up to, counted on this side of the wire.
 //!
 //! A file of its own because it is one side of the control totals: Postgres counts the other side,
 //! and both must agree to the row and the cent before anything is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int32Type};
+use polars::prelude::{Column, DataFrame, PolarsError};
 
 use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::rule::{Flag, RejectReason};
+use crate::schema::CENTS;
 
-/// Rows and money of a plan, accepted and rejected.
+/// Rows and money of an input, accepted and rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Rows accepted.
@@ -44,36 +44,44 @@ impl Tally {
         self.rejected.values().sum()
     }
 
-    /// Counts a batch of accepted rows, in the schema of [`crate::schema::staged_schema`].
+    /// Counts accepted rows of the first pass.
     ///
     /// # Errors
-    /// `Internal` when the batch lacks a column.
-    pub fn accept(&mut self, batch: &RecordBatch) -> Result<()> {
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .ok_or_else(|| Error::internal(format!("a batch without column {name}")))
-        };
-        let amounts = column("amount")?.as_primitive::<Decimal128Type>();
-        let flags = column("dq_flags")?.as_primitive::<Int32Type>();
-        let providers = column("provider_id")?.as_string_view();
-        self.accepted += batch.num_rows() as u64;
-        self.accepted_amount += Cents(amounts.values().iter().sum());
-        for (row, &bits) in flags.values().iter().enumerate() {
-            if bits == 0 {
-                continue;
-            }
+    /// `Internal` when the frame lacks a column.
+    pub fn accept(&mut self, rows: &DataFrame) -> Result<()> {
+        let lacks = |_: PolarsError| Error::internal("the rows of the first pass lack a column");
+        let cents = rows.column(CENTS).and_then(Column::i64).map_err(lacks)?;
+        let flags = rows.column("dq_flags").and_then(Column::i32).map_err(lacks)?;
+        let providers = rows.column("provider_id").and_then(Column::str).map_err(lacks)?;
+        self.accepted += rows.height() as u64;
+        self.accepted_amount += Cents(cents.iter().flatten().map(i128::from).sum());
+        for (row, bits) in flags.iter().flatten().enumerate().filter(|&(_, bits)| bits != 0) {
             for (count, flag) in self.flags.iter_mut().zip(Flag::ALL) {
                 *count += u64::from(bits & flag.bit() != 0);
             }
-            if bits & Flag::ProviderNotInDirectory.bit() != 0 {
-                let id = providers.value(row);
-                if !self.orphans.contains(id) {
-                    self.orphans.insert(id.to_owned());
-                }
+            if bits & Flag::ProviderNotInDirectory.bit() != 0
+                && let Some(id) = providers.get(row)
+                && !self.orphans.contains(id)
+            {
+                self.orphans.insert(id.to_owned());
             }
         }
         Ok(())
+    }
+
+    /// Adds what another thread has counted.
+    pub fn merge(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.accepted_amount += other.accepted_amount;
+        for (reason, rows) in other.rejected {
+            *self.rejected.entry(reason).or_default() += rows;
+        }
+        self.rejected_amount += other.rejected_amount;
+        self.unparsed_rows += other.unparsed_rows;
+        for (count, more) in self.flags.iter_mut().zip(other.flags) {
+            *count += more;
+        }
+        self.orphans.extend(other.orphans);
     }
 
     /// Counts one rejected row; `amount` is null where it could not be read.

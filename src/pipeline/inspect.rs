@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use polars::prelude::{IntoLazy, LazyFrame};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,11 +17,14 @@ use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunId};
 use crate::extract;
 use crate::key::MasterKey;
-use crate::load::ledger::{self, RunRow};
 use crate::load::quarantine::{self, Reject};
+use crate::load::{
+    self,
+    ledger::{self, RunRow},
+};
 use crate::refresh;
 use crate::schema::Dataset;
-use crate::transform::{Claims, DateFormats, Directory, RiskModel, provider_rows};
+use crate::transform::{self, Claims, DateFormats, Directory, RiskModel, provider_rows};
 
 /// One thing that `check` looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -112,8 +116,9 @@ fn key(settings: &Settings) -> Result<String> {
     MasterKey::resolve(settings).map(|key| format!("id {}", key.id()))
 }
 
-/// The query plan of the second pass: Polars' optimised logical plan, then the nodes that the
-/// streaming engine runs. The score is shown as it is, without its statistics.
+/// The query plans of both passes as Polars optimises them: what a block of claims goes through, and
+/// what its rows go through when they come back from the shuffle. The score is shown as it is,
+/// without its statistics.
 ///
 /// # Errors
 /// `Source` or `Config` when the sources cannot be opened.
@@ -122,37 +127,25 @@ pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
     let providers = extract::extract(Dataset::Providers, &settings.providers, cancel)?;
     let key = MasterKey::ephemeral()?;
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
-    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?))?;
+    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?.all()?))?;
     let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
-    let scanned = extract::scan(&claims, &settings.claims)?;
-    let claims = Claims::joined(scanned, &directory, &formats, &key);
+    let blocks = extract::scan(&claims, &settings.claims)?;
+    let block = match blocks.next_block()? {
+        Some(block) => block.frame()?,
+        None => blocks.all()?,
+    };
+    let first = Claims::new(&directory, &formats, &key).rows(block);
     let model = Arc::new(RiskModel::unfitted(&settings.risk));
-    let plan = claims.plan(&model, &key);
-    let failed = |_| Error::internal("the query plan cannot be shown");
-    let logical = plan.explain(true).map_err(failed)?;
-    let mut ir = plan.with_streaming(true).to_alp_optimized().map_err(failed)?;
-    let dot =
-        polars_stream::visualize_physical_plan(ir.lp_top, &mut ir.lp_arena, &mut ir.expr_arena)
-            .map_err(failed)?;
-    let nodes = nodes(&dot);
-    let count = |what: &str| nodes.iter().filter(|node| node.contains(what)).count();
-    let (joins, in_memory) = (count("join"), count("in-memory-join"));
+    let second = transform::scored(load::no_rows()?.lazy(), &directory, &model);
+    let explained = |plan: &LazyFrame| {
+        plan.explain(true).map_err(|_| Error::internal("the query plan cannot be shown"))
+    };
     Ok(format!(
-        "Logical plan\n\n{logical}\n\nStreaming engine, from the sink to the scan\n\n  {}\n\n\
-         {joins} join, {in_memory} in memory\n",
-        nodes.join("\n  "),
+        "First pass, block by block: validate, join, pseudonymise\n\n{}\n\n\
+         Second pass, in the order of the tokens: score, and what the directory says\n\n{}\n",
+        explained(&first)?,
+        explained(&second)?
     ))
-}
-
-/// The first line of each node's label in a DOT graph.
-fn nodes(dot: &str) -> Vec<String> {
-    dot.lines()
-        .filter(|line| !line.contains("->"))
-        .filter_map(|line| line.split_once("label=\""))
-        .filter_map(|(_, label)| label.split(['\\', '"']).next())
-        .filter(|label| !label.is_empty())
-        .map(ToOwned::to_owned)
-        .collect()
 }
 
 /// All runs, latest first.

@@ -1,15 +1,18 @@
-//! The load, step by step: stage, judge, deduplicate, publish.
+//! The load, step by step: judge, stage, publish.
 //!
-//! A file of its own because here the tally of the plan and the counts of Postgres become one
+//! A file of its own because here the tally of the first pass and the counts of Postgres become one
 //! account, and because every failure must leave nothing staged.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adbc_core::sync::{CancelHandle, Connection};
+use polars::prelude::{DataFrame, IntoLazy};
 use serde_json::json;
 
+use super::tasks::{collect, tell};
 use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
 use crate::account::Account;
@@ -17,22 +20,30 @@ use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunEvent};
-use crate::extract;
-use crate::load::quarantine::Quarantine;
-use crate::load::{self, Repeats, Session, Staging, Tally};
+use crate::interchange::record_batch;
+use crate::load::{self, Repeats, Route, Score, Session, Staging, Tally};
 use crate::rule::{Flag, RejectReason};
+use crate::schema::staged_schema;
+use crate::transform;
 
 /// Stages and publishes; drops what was staged when it fails.
 pub(super) fn load(
     work: &Work<'_>,
     warehouse: &Warehouse,
     session: &mut Session<PostgresConnection>,
-    prepared: Prepared,
+    prepared: &Prepared,
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
-    let cancel = session.control.get_cancel_handle();
-    let loaded = cancelling(work.cancel, cancel.as_ref(), || {
-        stage_and_publish(work, warehouse, session, prepared, task)
+    judge(work, &prepared.tally, 0)?;
+    let mut connections = (0..work.settings.connections())
+        .map(|_| warehouse.connect())
+        .collect::<Result<Vec<PostgresConnection>>>()?;
+    let cancel: Vec<_> = std::iter::once(&session.control)
+        .chain(&connections)
+        .map(Connection::get_cancel_handle)
+        .collect();
+    let loaded = cancelling(work.cancel, &cancel, || {
+        stage_and_publish(work, &mut connections, session, prepared, task)
     });
     if loaded.is_err() {
         // Best effort: the next run removes what a lost connection leaves behind. Twice, because a
@@ -45,16 +56,22 @@ pub(super) fn load(
     loaded
 }
 
-/// Calls `cancel` once somebody asks to stop, again and again as long as `work` runs: a call between
-/// two statements stops nothing, and the next one may wait for a lock.
-fn cancelling<T>(token: &Cancellation, cancel: &dyn CancelHandle, work: impl FnOnce() -> T) -> T {
+/// Cancels what all connections do once somebody asks to stop, again and again as long as `work`
+/// runs: a call between two statements stops nothing, and the next one may wait for a lock.
+fn cancelling<T>(
+    token: &Cancellation,
+    handles: &[Box<dyn CancelHandle>],
+    work: impl FnOnce() -> T,
+) -> T {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 if token.is_cancelled() {
-                    // The statement may be over by now; the caller looks at the token anyway.
-                    let _ = cancel.try_cancel();
+                    for handle in handles {
+                        // The statement may be over by now; the caller looks at the token anyway.
+                        let _ = handle.try_cancel();
+                    }
                 }
                 thread::sleep(Duration::from_millis(50));
             }
@@ -67,117 +84,140 @@ fn cancelling<T>(token: &Cancellation, cancel: &dyn CancelHandle, work: impl FnO
 
 fn stage_and_publish(
     work: &Work<'_>,
-    warehouse: &Warehouse,
+    connections: &mut [PostgresConnection],
     session: &mut Session<PostgresConnection>,
-    prepared: Prepared,
+    prepared: &Prepared,
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
     let settings = work.settings;
+    let Prepared { tally, directory, statistics, .. } = prepared;
     let (run_no, control) = (session.run_no, &mut session.control);
     let route = load::route(control, settings.warehouse.mode)?;
     load::drop_stage(control, run_no)?;
-    load::create_stage(control, run_no, route)?;
+    load::create_stage(control, run_no)?;
 
-    let Prepared { plan, directory, statistics } = prepared;
-    let mut connections = (0..settings.connections())
-        .map(|_| warehouse.connect())
-        .collect::<Result<Vec<PostgresConnection>>>()?;
-    let table = load::claims_stage(run_no);
+    let score = score(prepared);
     let progress = |rows: u64| tell(task, rows);
-    let staging = Staging {
-        table: &table,
-        batch_rows: settings.warehouse.batch_rows,
-        progress: &progress,
-        cancel: work.cancel,
-    };
-    let quarantine = quarantine(work)?;
+    let staging = Staging { run_no, ..staging(work, prepared, &score, &progress, route) };
     let (staged, providers) = thread::scope(|scope| {
-        let providers = scope.spawn(|| load::stage_providers(control, run_no, directory.frame()));
-        let staged = staging.run(plan, &mut connections, quarantine);
+        let providers = scope.spawn(|| {
+            load::stage_providers(control, run_no, directory.frame())?;
+            load::stage_inferred(control, run_no, &tally.orphans)
+        });
+        let staged = staging.run(connections);
         (staged, providers.join())
     });
-    let (tally, mut quarantine) = staged?;
+    let staged = staged?;
     providers.map_err(|_| Error::internal("staging the providers panicked"))??;
-    drop(connections);
-    progress(tally.read());
 
-    // Judge twice: before the key is built, and again with the conflicts that it finds.
-    let refused = |rows: u64| too_many_rejects(settings, tally.read(), rows);
-    let judged = refused(tally.rejected_rows());
-    let repeats = match judged {
-        None => load::deduplicate(&mut session.control, &table, settings.warehouse.on_duplicate)?,
-        Some(_) => Repeats::default(),
-    };
-    let conflicts: Vec<_> = repeats
-        .rejected
-        .iter()
-        .map(|&origin| (origin, RejectReason::DuplicateConflict, None))
-        .collect();
-    quarantine.append(&conflicts)?;
-    let judged = judged.or_else(|| refused(quarantine.rows()));
-    let mut account = account(&tally, &repeats);
+    let mut account = account(tally, &staged.repeats);
     account.providers = directory.counts();
-    if let Some(path) = quarantine.finish()? {
-        work.quarantine.put(path);
-    }
+    complete_quarantine(work, &staged.repeats.rejected)?;
     work.account.put(account.clone());
-    if let Some(error) = judged {
-        return Err(error.hint(format!(
-            "`claims-etl quarantine {}` lists them; raise --max-reject-ratio if this is as it should be",
-            work.identity.run
-        )));
-    }
-    // What was fingerprinted must be what was loaded.
-    extract::unchanged(&work.claims.get()?)?;
-    extract::unchanged(&work.providers.get()?)?;
+    // Once more, with the conflicts that only the second pass finds.
+    judge(work, tally, staged.repeats.rejected.len() as u64)?;
     work.cancel.check()?;
 
-    load::stage_inferred(&mut session.control, run_no, &tally.orphans)?;
-    let published = load::publish(session, route, &statistics, &mut account);
+    let publishing = Instant::now();
+    let published =
+        load::publish(session, route, &staged.parts, statistics, &mut account, work.cancel);
     work.account.put(account.clone());
     published?;
     work.published.put(());
+    let publishing = publishing.elapsed();
+    let analyzing = Instant::now();
     if let Err(error) = load::analyze(&mut session.control) {
         task.observer.observe(&RunEvent::Warning(error.message().to_owned()));
     }
-    Ok(Outcome::Done(json!({ "account": account, "route": route.name() })))
+    let phases = json!({
+        "staging": staged.copying.as_secs_f64(),
+        "key": staged.finishing.as_secs_f64(),
+        "publish": publishing.as_secs_f64(),
+        "analyze": analyzing.elapsed().as_secs_f64(),
+    });
+    work.phases.put(phases.clone());
+    Ok(Outcome::Done(json!({ "account": account, "route": route.name(), "phases": phases })))
 }
 
-/// Executes the plan without a warehouse: what would be loaded and rejected.
+/// The second pass without a warehouse: what would be loaded and rejected.
 pub(super) fn count_only(
     work: &Work<'_>,
-    prepared: Prepared,
+    prepared: &Prepared,
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
+    let score = score(prepared);
     let progress = |rows: u64| tell(task, rows);
-    let staging = Staging {
-        table: "",
-        batch_rows: work.settings.warehouse.batch_rows,
-        progress: &progress,
-        cancel: work.cancel,
-    };
     let none: &mut [PostgresConnection] = &mut [];
-    let (tally, _) = staging.run(prepared.plan, none, Quarantine::nowhere())?;
-    progress(tally.read());
-    let mut account = account(&tally, &Repeats::default());
-    // What would be loaded, repeats included: those are found in the warehouse only.
-    (account.claims.loaded, account.amount.loaded) = (tally.accepted, tally.accepted_amount);
+    let staged = staging(work, prepared, &score, &progress, Route::Attach).run(none)?;
+    let tally = &prepared.tally;
+    let mut account = account(tally, &staged.repeats);
+    let repeats = &staged.repeats;
+    let repeated = repeats.duplicates + repeats.rejected.len() as u64;
+    account.claims.loaded = tally.accepted - repeated;
+    account.amount.loaded =
+        account.amount.read - account.amount.rejected - account.amount.duplicates;
     account.providers = prepared.directory.counts();
     work.account.put(account.clone());
-    match too_many_rejects(work.settings, tally.read(), tally.rejected_rows()) {
-        Some(error) => Err(error),
-        None => Ok(Outcome::Done(json!({ "account": account, "route": "none" }))),
+    judge(work, tally, repeats.rejected.len() as u64)?;
+    Ok(Outcome::Done(json!({ "account": account, "route": "none" })))
+}
+
+fn staging<'a>(
+    work: &'a Work<'_>,
+    prepared: &'a Prepared,
+    score: &'a Score,
+    progress: &'a (dyn Fn(u64) + Sync),
+    route: Route,
+) -> Staging<'a> {
+    Staging {
+        run_no: 0,
+        route,
+        shuffle: &prepared.shuffle,
+        policy: work.settings.warehouse.on_duplicate,
+        score,
+        batch_rows: work.settings.warehouse.batch_rows,
+        progress,
+        cancel: work.cancel,
     }
 }
 
-fn tell(task: &TaskContext<'_>, rows: u64) {
-    task.observer.observe(&RunEvent::Progress { task: task.task.to_owned(), rows, total: None });
+/// The score of shuffled rows, and the fact's columns of them.
+fn score(prepared: &Prepared) -> Score {
+    let (directory, model) = (prepared.directory.clone(), Arc::clone(&prepared.model));
+    Arc::new(move |rows: DataFrame| {
+        let rows = collect(transform::scored(rows.lazy(), &directory, &model))?;
+        record_batch(&rows, &staged_schema())
+    })
 }
 
-fn quarantine(work: &Work<'_>) -> Result<Quarantine> {
-    let sources =
-        work.claims.get()?.files.iter().map(|file| file.path.display().to_string()).collect();
-    Quarantine::new(&work.settings.quarantine_dir(), work.identity.run, sources)
+/// Adds rejects that only the second pass finds, and completes the file; once a run.
+fn complete_quarantine(work: &Work<'_>, conflicts: &[i64]) -> Result<()> {
+    let Some(mut quarantine) = work.rejects.lock().take() else { return Ok(()) };
+    let conflicts: Vec<_> =
+        conflicts.iter().map(|&origin| (origin, RejectReason::DuplicateConflict, None)).collect();
+    quarantine.append(&conflicts)?;
+    if let Some(path) = quarantine.finish()? {
+        work.quarantine.put(path);
+    }
+    Ok(())
+}
+
+/// Refuses a run with too many rejects: those of the first pass and `conflicts`.
+fn judge(work: &Work<'_>, tally: &Tally, conflicts: u64) -> Result<()> {
+    let rejected = tally.rejected_rows() + conflicts;
+    let Some(error) = too_many_rejects(work.settings, tally.read(), rejected) else {
+        return Ok(());
+    };
+    if conflicts == 0 {
+        complete_quarantine(work, &[])?;
+        let mut account = account(tally, &Repeats::default());
+        account.providers = work.prepared.get()?.directory.counts();
+        work.account.put(account);
+    }
+    Err(error.hint(format!(
+        "`claims-etl quarantine {}` lists them; raise --max-reject-ratio if this is as it should be",
+        work.identity.run
+    )))
 }
 
 /// The refusal of a run with too many rejects.

@@ -8,6 +8,7 @@
 //!     → load.refresh_bi
 //! ```
 
+mod first_pass;
 mod inspect;
 mod loading;
 mod report;

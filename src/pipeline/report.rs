@@ -108,6 +108,9 @@ pub struct RunReport {
     pub flags: BTreeMap<String, u64>,
     /// The tasks, in the order of the data.
     pub tasks: Vec<TaskReport>,
+    /// Seconds of the steps inside the load: `staging` (the COPY), `key` (primary key, totals, and
+    /// for a merge the comparison), `publish`, `analyze`; null when nothing was loaded.
+    pub phases: Option<serde_json::Value>,
     /// The refreshed targets.
     pub refresh: Vec<RefreshReport>,
     /// Wall time.
@@ -152,6 +155,7 @@ impl RunReport {
             reject_reasons: BTreeMap::new(),
             flags: BTreeMap::new(),
             tasks: Vec::new(),
+            phases: None,
             refresh: Vec::new(),
             seconds: 0.0,
             error: None,

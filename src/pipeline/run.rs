@@ -83,9 +83,11 @@ fn drive(
         claims: Slot::default(),
         providers: Slot::default(),
         prepared: Slot::default(),
+        rejects: Slot::default(),
         fingerprint: Slot::default(),
         loaded_by: Slot::default(),
         account: Slot::default(),
+        phases: Slot::default(),
         quarantine: Slot::default(),
         published: Slot::default(),
         refreshed: Slot::default(),
@@ -139,6 +141,7 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
     report.fingerprint = work.fingerprint.into_inner();
     report.loaded_by = work.loaded_by.into_inner();
     report.set_account(work.account.into_inner().unwrap_or_default());
+    report.phases = work.phases.into_inner();
     report.places.quarantine = work.quarantine.into_inner();
     report.refresh = work
         .refreshed

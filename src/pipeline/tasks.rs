@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use polars::prelude::{DataFrame, Engine, LazyFrame, PlanCallback};
+use polars::prelude::{DataFrame, LazyFrame, PolarsError};
 use serde_json::json;
 
+use super::first_pass::FirstPass;
 use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
 use crate::adbc_postgres::PostgresConnection;
@@ -15,10 +16,14 @@ use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
-use crate::load::{self, Session, Statistics, ledger};
+use crate::load::quarantine::Quarantine;
+use crate::load::{Session, Shuffle, Statistics, ledger};
 use crate::refresh;
 use crate::schema::Dataset;
-use crate::transform::{Claims, Directory, PeerCounts, RiskModel, provider_rows};
+use crate::transform::{Claims, Directory, RiskModel, provider_rows};
+
+/// Bytes of shuffled rows that stay in memory: a daily load never touches the disk.
+const SHUFFLE_MEMORY: usize = 64 << 20;
 
 /// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
 pub(super) fn extract(
@@ -42,8 +47,7 @@ pub(super) fn extract(
     Ok(Outcome::Done(result))
 }
 
-/// `transform_join`: the plan. Two things are executed on the way: the provider directory is
-/// collected, and a first pass counts what amounts are compared with. Input that is loaded already
+/// `transform_join`: the directory, and the first pass over the claims. Input that is loaded already
 /// ends the run here.
 pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
     let (claims, providers) = (work.claims.get()?, work.providers.get()?);
@@ -63,33 +67,48 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
     }
 
     let settings = work.settings;
-    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?))
+    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?.all()?))
         .map_err(|error| error.context(files(&providers)))?;
     let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
     task.check()?;
 
-    let scanned = extract::scan(&claims, &settings.claims)?;
-    let joined = Claims::joined(scanned, &directory, &work.formats, work.key);
-    let counts =
-        count_peers(joined.observations(), task).map_err(|error| error.context(files(&claims)))?;
-    task.check()?;
-    let model = Arc::new(RiskModel::fit(&counts, &settings.risk));
+    let shuffle = Shuffle::new(&settings.spill_dir(), SHUFFLE_MEMORY);
+    let quarantine = Mutex::new(quarantine(work)?);
+    let progress = |rows: u64| tell(task, rows);
+    let (tally, peers) = FirstPass {
+        blocks: &extract::scan(&claims, &settings.claims)?,
+        claims: &Claims::new(&directory, &work.formats, work.key),
+        directory: &directory,
+        shuffle: &shuffle,
+        quarantine: &quarantine,
+        cancel: task.cancel,
+        progress: &progress,
+    }
+    .run()?;
+    // What was fingerprinted must be what was read.
+    extract::unchanged(&claims)?;
+    extract::unchanged(&providers)?;
+    let model = Arc::new(RiskModel::fit(&peers, &settings.risk));
 
     let statistics = statistics(&model, &directory);
     let result = json!({
         "providers": directory.counts(),
         "peer_groups": statistics.peers.len(),
         "specialties": statistics.weekends.len(),
+        "shuffled_bytes": shuffle.bytes(),
     });
-    work.prepared.put(Prepared { plan: joined.plan(&model, work.key), directory, statistics });
+    let quarantine = quarantine.into_inner().unwrap_or_else(PoisonError::into_inner);
+    work.rejects.put(quarantine);
+    let shuffle = Arc::new(shuffle);
+    work.prepared.put(Prepared { shuffle, tally, directory, model, statistics });
     Ok(Outcome::Done(result))
 }
 
-/// `load.load_warehouse`: the one full execution of the plan, and the publish.
+/// `load.load_warehouse`: the second pass, and the publish.
 pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
     let prepared = work.prepared.get()?;
     let Some(warehouse) = work.warehouse else {
-        return super::loading::count_only(work, prepared, task);
+        return super::loading::count_only(work, &prepared, task);
     };
     let mut held = work.session.lock();
     let session = session(&mut held, work, warehouse, task)?;
@@ -98,7 +117,7 @@ pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         work.published.put(());
         return Ok(Outcome::Done(json!({ "account": work.account.get()? })));
     }
-    super::loading::load(work, warehouse, session, prepared, task)
+    super::loading::load(work, warehouse, session, &prepared, task)
 }
 
 /// The run's session. In a task that is tried again the connection may be lost, and with it the
@@ -166,30 +185,34 @@ fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Collects a small frame on the streaming engine.
+/// Collects a frame.
 pub(super) fn collect(plan: LazyFrame) -> Result<DataFrame> {
-    plan.with_streaming(true).collect().map_err(|error| load::plan_error(&error))
+    plan.collect().map_err(|error| plan_error(&error))
 }
 
-/// Streams the first pass into its counts.
-fn count_peers(observations: LazyFrame, task: &TaskContext<'_>) -> Result<PeerCounts> {
-    let counts = Arc::new(Mutex::new(Ok(PeerCounts::default())));
-    let (books, cancel) = (Arc::clone(&counts), task.cancel.clone());
-    let take = move |batch: DataFrame| {
-        let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) =
-            books.as_mut().map_or(Ok(()), |counts: &mut PeerCounts| counts.observe(&batch))
-        {
-            *books = Err(error);
+/// A failure of the engine, without its text: that can quote cells.
+pub(super) fn plan_error(error: &PolarsError) -> Error {
+    match error {
+        PolarsError::IO { error, .. } => Error::source(format!("reading failed: {}", error.kind())),
+        PolarsError::ComputeError(_) | PolarsError::SchemaMismatch(_) => {
+            Error::source("a source is malformed").hint("is the file complete?")
         }
-        Ok(books.is_err() || cancel.is_cancelled())
-    };
-    observations
-        .sink_batches(PlanCallback::new(take), false, None)
-        .and_then(|plan| plan.collect_with_engine(Engine::Streaming))
-        .map_err(|error| load::plan_error(&error))?;
-    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-    std::mem::replace(&mut *counts, Ok(PeerCounts::default()))
+        _ => Error::internal("the query plan failed"),
+    }
+}
+
+fn quarantine(work: &Work<'_>) -> Result<Quarantine> {
+    if work.warehouse.is_none() {
+        return Ok(Quarantine::nowhere());
+    }
+    let sources =
+        work.claims.get()?.files.iter().map(|file| file.path.display().to_string()).collect();
+    Quarantine::new(&work.settings.quarantine_dir(), work.identity.run, sources)
+}
+
+/// Tells how far a task is.
+pub(super) fn tell(task: &TaskContext<'_>, rows: u64) {
+    task.observer.observe(&RunEvent::Progress { task: task.task.to_owned(), rows, total: None });
 }
 
 fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {

@@ -1,7 +1,7 @@
 //! The desk on which the tasks of one run lay what they hand to each other.
 //!
 //! A file of its own because tasks run in threads and may be tried again: each slot is filled by
-//! one task and read by a later one. Only descriptions and plans lie here, never rows.
+//! one task and read by a later one. Descriptions lie here, and the shuffle that holds the rows.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +15,10 @@ use crate::event::{Cancellation, Observer, RunEvent};
 use crate::extract::Extracted;
 use crate::key::MasterKey;
 use crate::load::ledger::{self, Identity, TaskEntry};
-use crate::load::{Session, Statistics};
+use crate::load::quarantine::Quarantine;
+use crate::load::{Session, Shuffle, Statistics, Tally};
 use crate::refresh::TargetResult;
-use crate::transform::{DateFormats, Directory};
+use crate::transform::{DateFormats, Directory, RiskModel};
 
 use super::RunOptions;
 use super::warehouse::Warehouse;
@@ -55,11 +56,14 @@ impl<T: Clone> Slot<T> {
     }
 }
 
-/// What the transform hands to the load: a plan and small frames.
+/// What the transform hands to the load: the shuffled rows, what they add up to, and what they are
+/// scored with.
 #[derive(Clone)]
 pub(super) struct Prepared {
-    pub(super) plan: polars::prelude::LazyFrame,
+    pub(super) shuffle: Arc<Shuffle>,
+    pub(super) tally: Tally,
     pub(super) directory: Directory,
+    pub(super) model: Arc<RiskModel>,
     pub(super) statistics: Statistics,
 }
 
@@ -78,9 +82,13 @@ pub(super) struct Work<'a> {
     pub(super) claims: Slot<Extracted>,
     pub(super) providers: Slot<Extracted>,
     pub(super) prepared: Slot<Prepared>,
+    /// The quarantine's file, as long as it is not complete.
+    pub(super) rejects: Slot<Quarantine>,
     pub(super) fingerprint: Slot<String>,
     pub(super) loaded_by: Slot<String>,
     pub(super) account: Slot<Account>,
+    /// Seconds of the steps inside the load.
+    pub(super) phases: Slot<serde_json::Value>,
     pub(super) quarantine: Slot<PathBuf>,
     pub(super) published: Slot<()>,
     pub(super) refreshed: Slot<Vec<TargetResult>>,

@@ -5,18 +5,20 @@
 //! unvalidated and streaming.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use polars::prelude::{
-    Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, NewChunkedArray, PolarsError,
-    StringChunked, UInt32Chunked, col,
+    ChunkTake, Column, DataFrame, DataType, Expr, IntoColumn, IntoLazy, IntoSeries, LazyFrame,
+    NewChunkedArray, PolarsError, StringChunked, UInt32Chunked, col,
 };
 
+use super::expression::{broken, elementwise};
 use super::text::clean;
 use crate::account::ProviderCounts;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::rule::is_code;
-use crate::schema::{Dataset, ORIGIN};
+use crate::schema::{Dataset, ORIGIN, PROVIDER_ROW};
 
 /// Number of the provider's specialty for peer groups; null only where there is no such provider.
 pub(super) const SPECIALTY_NO: &str = "specialty_no";
@@ -24,8 +26,10 @@ pub(super) const SPECIALTY_NO: &str = "specialty_no";
 /// A directory with unique keys.
 #[derive(Debug, Clone)]
 pub struct Directory {
-    /// `provider_id, provider_name, specialty, location, specialty_no`.
+    /// `provider_id, provider_name, specialty, location`.
     frame: DataFrame,
+    /// The number of each member's specialty.
+    numbers: Arc<[u32]>,
     /// Spellings of the specialties in canonical case, by number; number 0 is "unknown".
     specialties: Vec<String>,
     counts: ProviderCounts,
@@ -49,13 +53,13 @@ impl Directory {
     /// # Errors
     /// `Internal` when the frame is not that of [`provider_rows`].
     pub fn new(rows: &DataFrame, policy: OnDuplicate) -> Result<Self> {
-        let broken = |_: PolarsError| Error::internal("the provider rows lack a column");
+        let lacking = |_: PolarsError| Error::internal("the provider rows lack a column");
         let text = |name: &str| -> Result<&StringChunked> {
-            rows.column(name).and_then(Column::str).map_err(broken)
+            rows.column(name).and_then(Column::str).map_err(lacking)
         };
         let columns =
             [text("provider_id")?, text("provider_name")?, text("specialty")?, text("location")?];
-        let origins = rows.column(ORIGIN).and_then(Column::i64).map_err(broken)?;
+        let origins = rows.column(ORIGIN).and_then(Column::i64).map_err(lacking)?;
         let mut order: Vec<usize> = (0..rows.height()).collect();
         order.sort_by_key(|&row| origins.get(row));
 
@@ -99,11 +103,10 @@ impl Directory {
                 column("provider_name", 1),
                 column("specialty", 2),
                 column("location", 3),
-                UInt32Chunked::from_vec(SPECIALTY_NO.into(), numbers).into_column(),
             ],
         )
-        .map_err(broken)?;
-        Ok(Self { frame, specialties, counts })
+        .map_err(lacking)?;
+        Ok(Self { frame, numbers: numbers.into(), specialties, counts })
     }
 
     /// The members: `provider_id, provider_name, specialty, location`.
@@ -123,14 +126,40 @@ impl Directory {
         self.specialties.get(number as usize).map_or("", String::as_str)
     }
 
-    /// What a claim learns of its provider.
+    /// What a claim is joined to: the provider's place.
     pub(super) fn lookup(&self) -> LazyFrame {
-        self.frame.clone().lazy().select([
-            col("provider_id"),
-            col("specialty"),
-            col("location"),
-            col(SPECIALTY_NO),
-        ])
+        let places = 0..u32::try_from(self.frame.height()).unwrap_or(u32::MAX);
+        let places = UInt32Chunked::from_vec(PROVIDER_ROW.into(), places.collect());
+        let mut lookup = self.frame.clone();
+        // Lengths are equal.
+        let _ = lookup.with_column(places.into_column());
+        lookup.lazy().select([col("provider_id"), col(PROVIDER_ROW)])
+    }
+
+    /// A text of the row's provider; null where the directory has none such.
+    pub(super) fn attribute(&self, column: &'static str) -> Expr {
+        let texts = self.frame.column(column).and_then(Column::str).cloned();
+        elementwise(column, &[col(PROVIDER_ROW)], DataType::String, move |series| {
+            let texts = texts.as_ref().map_err(|_| broken("the directory lacks a column"))?;
+            Ok(texts.take(series[0].u32()?)?.into_series())
+        })
+        .alias(column)
+    }
+
+    /// The specialty's number of the row's provider; null where the directory has none such.
+    pub(super) fn specialty_number(&self) -> Expr {
+        let numbers = self.numbers.clone();
+        elementwise(SPECIALTY_NO, &[col(PROVIDER_ROW)], DataType::UInt32, move |series| {
+            let number = |place: Option<u32>| numbers.get(place? as usize).copied();
+            let numbers = series[0].u32()?.iter().map(number);
+            Ok(UInt32Chunked::from_iter_options(SPECIALTY_NO.into(), numbers).into_series())
+        })
+        .alias(SPECIALTY_NO)
+    }
+
+    /// The number of the specialty of the provider at a place.
+    pub(super) fn number(&self, place: u32) -> Option<u32> {
+        self.numbers.get(place as usize).copied()
     }
 }
 

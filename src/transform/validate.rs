@@ -16,10 +16,8 @@ use super::expression::{elementwise, of_text};
 use super::text::clean;
 use crate::key::Tokenizer;
 use crate::rule::{Flag, RejectReason, is_code};
-use crate::schema::{AMOUNT_MAX_CENTS, Dataset, ORIGIN, REJECT, ROW_FINGERPRINT};
+use crate::schema::{AMOUNT_MAX_CENTS, CENTS, Dataset, ORIGIN, REJECT, ROW_FINGERPRINT};
 
-/// Cents of the amount, beside the text that they were read from.
-pub(super) const CENTS: &str = "cents";
 /// The date of service, beside its text.
 pub(super) const DAY: &str = "day";
 /// The line number, beside its text.
@@ -29,7 +27,7 @@ pub(super) const LINE: &str = "line";
 pub(super) fn validate(
     claims: LazyFrame,
     formats: &Arc<DateFormats>,
-    record: Tokenizer,
+    record: &Arc<Tokenizer>,
 ) -> LazyFrame {
     let texts: Vec<Expr> = Dataset::Claims.columns().map(clean).collect();
     let mut columns = vec![col(ORIGIN)];
@@ -135,7 +133,8 @@ fn all_codes(text: &StringChunked) -> bool {
 
 /// The keyed fingerprint of a rejected record's fields, so that the same bad record is recognised
 /// when it comes again, without its values; null for accepted rows.
-fn fingerprint(record: Tokenizer) -> Expr {
+fn fingerprint(record: &Arc<Tokenizer>) -> Expr {
+    let record = Arc::clone(record);
     let inputs: Vec<Expr> =
         std::iter::once(REJECT).chain(Dataset::Claims.columns()).map(col).collect();
     elementwise("fingerprint", &inputs, DataType::Int128, move |series| {

@@ -53,6 +53,7 @@ fn report() -> RunReport {
             task("load.load_warehouse", "success", 2, 9.95),
             task("load.refresh_bi", "success", 1, 0.3),
         ],
+        phases: None,
         refresh: vec![RefreshReport {
             target: "dashboard".into(),
             outcome: "succeeded",
@@ -81,6 +82,7 @@ fn empty(status: Status) -> RunReport {
         reject_reasons: BTreeMap::new(),
         flags: BTreeMap::new(),
         tasks: Vec::new(),
+        phases: None,
         refresh: Vec::new(),
         places: Places::default(),
         seconds: 0.4,

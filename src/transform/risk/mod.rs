@@ -1,8 +1,8 @@
 //! The risk score `claim_anomaly_v1`: a billing-anomaly score from 0 to 100, not a clinical risk
 //! adjustment (which needs diagnosis codes).
 //!
-//! A module of its own because it needs two passes: [`PeerCounts`] takes the observations of the
-//! first in bounded memory, a [`RiskModel`] is fitted to them, and the model's expressions score rows in the second.
+//! A module of its own because it needs two passes: [`PeerCounts`] counts the rows of the first in
+//! bounded memory, a [`RiskModel`] is fitted to them, and its expressions score rows in the second.
 //! Components that are not computed yet are absent and contribute nothing.
 
 mod components;
@@ -12,10 +12,7 @@ mod peer_counts;
 
 use std::sync::Arc;
 
-use polars::prelude::{
-    BooleanChunked, DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries,
-    LazyFrame, NewChunkedArray, col, lit,
-};
+use polars::prelude::{DataType, Expr, Int64Chunked, Int128Chunked, IntoSeries, col};
 
 pub use components::{COMPONENTS, Components, pack, score_tenths, unpack};
 pub use model::{PeerStatistic, RISK_MODEL, RiskModel, WeekendStatistic};
@@ -24,33 +21,12 @@ pub use peer_counts::PeerCounts;
 use super::date::is_weekend;
 use super::directory::SPECIALTY_NO;
 use super::expression::elementwise;
-use super::validate::{CENTS, DAY};
-use crate::schema::REJECT;
-
-/// The plan of the first pass: procedure, specialty, log-bucket and weekend of accepted claims
-/// with a positive amount.
-pub(super) fn observations(joined: LazyFrame) -> LazyFrame {
-    let bucket = elementwise("bucket", &[col(CENTS)], DataType::Int32, |series| {
-        let buckets = series[0].i64()?.iter().map(|cents| cents.map(histogram::bucket));
-        Ok(Int32Chunked::from_iter_options("bucket".into(), buckets).into_series())
-    });
-    let weekend = elementwise("weekend", &[col(DAY)], DataType::Boolean, |series| {
-        let days = series[0].to_physical_repr();
-        let weekends = days.i32()?.iter().map(|day| day.map(is_weekend));
-        Ok(BooleanChunked::from_iter_options("weekend".into(), weekends).into_series())
-    });
-    joined.filter(col(REJECT).is_null().and(col(CENTS).gt(lit(0_i64)))).select([
-        col("procedure_code"),
-        col(SPECIALTY_NO),
-        bucket.alias("bucket"),
-        weekend.alias("weekend"),
-    ])
-}
+use crate::schema::CENTS;
 
 /// The packed components of each row.
 pub(super) fn risk_components(model: &Arc<RiskModel>) -> Expr {
     let model = Arc::clone(model);
-    let inputs = ["procedure_code", SPECIALTY_NO, CENTS, DAY].map(col);
+    let inputs = ["procedure_code", SPECIALTY_NO, CENTS, "date_of_service"].map(col);
     elementwise("risk_components", &inputs, DataType::Int64, move |series| {
         let (procedure, specialty, cents) = (series[0].str()?, series[1].u32()?, series[2].i64()?);
         let days = series[3].to_physical_repr();

@@ -1,0 +1,172 @@
+//! Text columns that point into one block of text instead of copying it.
+//!
+//! A file of its own because a string column of Polars is a list of views into shared buffers, and
+//! making one from places in a file's bytes needs its unchecked constructor. Every place is checked
+//! here, so that no caller can make a view that is not text.
+
+use std::ops::Range;
+
+use polars::prelude::{Column, IntoColumn, PlSmallStr, StringChunked};
+use polars_arrow::array::{Utf8ViewArray, View};
+use polars_arrow::bitmap::BitmapBuilder;
+use polars_arrow::datatypes::ArrowDataType;
+use polars_buffer::Buffer;
+
+/// A block of UTF-8 text that columns can share.
+#[derive(Debug, Clone)]
+pub struct TextBlock {
+    bytes: Buffer<u8>,
+}
+
+impl TextBlock {
+    /// Takes bytes that must be UTF-8 and less than 4 GiB; otherwise none.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        let fits = u32::try_from(bytes.len()).is_ok() && std::str::from_utf8(&bytes).is_ok();
+        fits.then(|| Self { bytes: Buffer::from(bytes) })
+    }
+
+    /// The block's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Builds one column of texts, each a part of the block or a text of its own.
+pub struct TextColumn<'a> {
+    block: &'a TextBlock,
+    views: Vec<View>,
+    validity: BitmapBuilder,
+    /// Texts that are not in the block as they are.
+    own: Vec<u8>,
+    bytes: usize,
+}
+
+impl<'a> TextColumn<'a> {
+    /// A column with room for `rows` texts.
+    #[must_use]
+    pub fn new(block: &'a TextBlock, rows: usize) -> Self {
+        Self {
+            block,
+            views: Vec::with_capacity(rows),
+            validity: BitmapBuilder::with_capacity(rows),
+            own: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Appends the block's text at `place`.
+    ///
+    /// # Panics
+    /// When `place` is not within the block or cuts a character: places come from the ASCII marks
+    /// between fields.
+    #[inline]
+    pub fn push(&mut self, place: Range<usize>) {
+        let bytes = self.block.bytes();
+        assert!(is_boundary(bytes, place.start) && is_boundary(bytes, place.end));
+        let text = &bytes[place.clone()];
+        // A block is less than 4 GiB long.
+        #[expect(clippy::cast_possible_truncation, reason = "a block is less than 4 GiB")]
+        let view = View::new_from_bytes(text, 0, place.start as u32);
+        self.views.push(view);
+        self.validity.push(true);
+        self.bytes += text.len();
+    }
+
+    /// Appends a text of its own.
+    ///
+    /// # Panics
+    /// When the column's own texts reach 4 GiB; they are parts of a block.
+    pub fn push_own(&mut self, text: &str) {
+        let start = u32::try_from(self.own.len()).expect("less than 4 GiB");
+        self.own.extend_from_slice(text.as_bytes());
+        self.views.push(View::new_from_bytes(text.as_bytes(), 1, start));
+        self.validity.push(true);
+        self.bytes += text.len();
+    }
+
+    /// Appends a null.
+    #[inline]
+    pub fn push_null(&mut self) {
+        self.views.push(View::default());
+        self.validity.push(false);
+    }
+
+    /// The column.
+    #[must_use]
+    #[expect(unsafe_code, reason = "the checked constructor reads every text once more")]
+    pub fn finish(self, name: &str) -> Column {
+        let buffers = [self.block.bytes.clone(), Buffer::from(self.own)];
+        let length = buffers.iter().map(Buffer::len).sum();
+        // SAFETY: each view was made from text of buffer 0 or 1 at its own offset; the block is
+        // UTF-8 and views start and end at its character boundaries, own texts came as `str`;
+        // there is one validity bit a view.
+        let array = unsafe {
+            Utf8ViewArray::new_unchecked(
+                ArrowDataType::Utf8View,
+                self.views.into(),
+                Buffer::from_iter(buffers),
+                self.validity.into_opt_validity(),
+                Some(self.bytes),
+                length,
+            )
+        };
+        StringChunked::with_chunk(PlSmallStr::from(name), array).into_column()
+    }
+}
+
+/// Whether a character of UTF-8 text begins at `place`, or the text ends there.
+#[inline]
+fn is_boundary(bytes: &[u8], place: usize) -> bool {
+    match bytes.get(place) {
+        // A continuation byte is 0b10xxxxxx.
+        Some(&byte) => byte & 0xc0 != 0x80,
+        None => place == bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> TextBlock {
+        TextBlock::new("abc,V\u{ed}ctor,thirteen bytes".into()).expect("UTF-8")
+    }
+
+    #[test]
+    fn parts_own_texts_and_nulls_read_back() {
+        let block = block();
+        let mut column = TextColumn::new(&block, 5);
+        column.push(0..3);
+        column.push_null();
+        column.push_own("a text that is not in the block");
+        column.push(4..11);
+        column.push(12..26);
+        column.push(3..3);
+        let column = column.finish("a");
+        let texts: Vec<Option<&str>> = column.str().expect("text").iter().collect();
+        let own = "a text that is not in the block";
+        let expected =
+            [Some("abc"), None, Some(own), Some("V\u{ed}ctor"), Some("thirteen bytes"), Some("")];
+        assert_eq!(texts, expected);
+        assert_eq!(column.null_count(), 1);
+    }
+
+    #[test]
+    fn only_utf8_is_a_block() {
+        assert!(TextBlock::new(vec![b'a', 0xff]).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "is_boundary")]
+    fn half_a_character_is_no_text() {
+        TextColumn::new(&block(), 1).push(4..6);
+    }
+
+    #[test]
+    #[should_panic(expected = "is_boundary")]
+    fn beyond_the_block_is_no_text() {
+        TextColumn::new(&block(), 1).push(0..99);
+    }
+}

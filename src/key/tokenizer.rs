@@ -1,0 +1,165 @@
+//! Identifiers to tokens, many at once.
+//!
+//! A file of its own because it is the exact definition of a token, and because it is the one place
+//! that hashes in bulk.
+//!
+//! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`, where
+//! `canonical` is Unicode NFC of the text without leading and trailing white space (blank has no
+//! token), and `padded` appends the byte 0x80 and as many zero bytes as fill the last block of 64
+//! (ISO/IEC 7816-4, so no two identifiers have one padded form). An identifier of up to 63 bytes is
+//! one full block then, and BLAKE3 hashes full blocks of up to sixteen inputs side by side in the
+//! lanes of a vector register: a fifth of the time of one after the other.
+
+use std::borrow::Cow;
+
+use blake3::IncrementCounter;
+use blake3::platform::{Platform, words_from_le_bytes_32};
+use secrecy::{ExposeSecret, SecretBox};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// Bytes of a token.
+pub const TOKEN_BYTES: usize = 16;
+
+/// A 128-bit pseudonym, stored as a Postgres `uuid`.
+pub type Token = [u8; TOKEN_BYTES];
+
+/// Bytes of a BLAKE3 block.
+const BLOCK_BYTES: usize = blake3::BLOCK_LEN;
+/// The first byte of the padding.
+const PAD: u8 = 0x80;
+/// Identifiers hashed at once: the most lanes that BLAKE3 has.
+const LANES: usize = 16;
+/// BLAKE3's domain flags (section 2.2 of its specification).
+const CHUNK_START: u8 = 1;
+const CHUNK_END: u8 = 1 << 1;
+const ROOT: u8 = 1 << 3;
+const KEYED_HASH: u8 = 1 << 4;
+
+/// Makes the tokens of one domain.
+pub struct Tokenizer(SecretBox<[u8; 32]>);
+
+impl Tokenizer {
+    /// A tokenizer with the subkey of a domain.
+    pub(super) fn new(subkey: [u8; 32]) -> Self {
+        Self(SecretBox::new(Box::new(subkey)))
+    }
+
+    /// The token of an identifier; none for a blank one.
+    #[must_use]
+    pub fn token(&self, identifier: &str) -> Option<Token> {
+        let canonical = canonical(identifier);
+        if canonical.is_empty() { None } else { Some(self.token_of_bytes(canonical.as_bytes())) }
+    }
+
+    /// The token of bytes that are in canonical form already.
+    #[must_use]
+    pub fn token_of_bytes(&self, bytes: &[u8]) -> Token {
+        let mut padded = bytes.to_vec();
+        padded.push(PAD);
+        padded.resize(padded.len().next_multiple_of(BLOCK_BYTES), 0);
+        first_half(blake3::keyed_hash(self.0.expose_secret(), &padded).as_bytes())
+    }
+
+    /// Appends the tokens of identifiers in canonical form to `tokens`, in their order.
+    pub fn tokens_of<'a>(
+        &self,
+        identifiers: impl Iterator<Item = &'a [u8]>,
+        tokens: &mut Vec<Token>,
+    ) {
+        let key = words_from_le_bytes_32(self.0.expose_secret());
+        let platform = Platform::detect();
+        let mut blocks = [[0; BLOCK_BYTES]; LANES];
+        let mut filled = 0;
+        let flush = |blocks: &[[u8; BLOCK_BYTES]], tokens: &mut Vec<Token>| {
+            let mut inputs = [&[0; BLOCK_BYTES]; LANES];
+            for (input, block) in inputs.iter_mut().zip(blocks) {
+                *input = block;
+            }
+            let mut out = [0; LANES * blake3::OUT_LEN];
+            platform.hash_many(
+                &inputs[..blocks.len()],
+                &key,
+                0,
+                IncrementCounter::No,
+                KEYED_HASH,
+                CHUNK_START,
+                CHUNK_END | ROOT,
+                &mut out,
+            );
+            tokens.extend(out.as_chunks().0.iter().take(blocks.len()).map(first_half));
+        };
+        for identifier in identifiers {
+            if identifier.len() >= BLOCK_BYTES {
+                flush(&blocks[..filled], tokens);
+                filled = 0;
+                tokens.push(self.token_of_bytes(identifier));
+                continue;
+            }
+            let block = &mut blocks[filled];
+            block[..identifier.len()].copy_from_slice(identifier);
+            block[identifier.len()] = PAD;
+            block[identifier.len() + 1..].fill(0);
+            filled += 1;
+            if filled == LANES {
+                flush(&blocks, tokens);
+                filled = 0;
+            }
+        }
+        flush(&blocks[..filled], tokens);
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokenizer([REDACTED])")
+    }
+}
+
+fn first_half(hash: &[u8; blake3::OUT_LEN]) -> Token {
+    let mut token = [0; TOKEN_BYTES];
+    token.copy_from_slice(&hash[..TOKEN_BYTES]);
+    token
+}
+
+/// An identifier without surrounding white space, in Unicode NFC.
+#[must_use]
+pub fn canonical(identifier: &str) -> Cow<'_, str> {
+    let trimmed = identifier.trim();
+    if trimmed.is_ascii() || is_nfc_quick(trimmed.chars()) == IsNormalized::Yes {
+        Cow::Borrowed(trimmed)
+    } else {
+        Cow::Owned(trimmed.nfc().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SUBKEY: [u8; 32] = [7; 32];
+
+    #[test]
+    fn a_token_is_the_public_keyed_hash_of_the_padded_identifier() {
+        let mut padded = b"00016F745862898F\x80".to_vec();
+        padded.resize(64, 0);
+        let expected = blake3::keyed_hash(&SUBKEY, &padded);
+        let token = Tokenizer::new(SUBKEY).token(" 00016F745862898F\t");
+        assert_eq!(token.as_ref().map(<[u8; 16]>::as_slice), Some(&expected.as_bytes()[..16]));
+    }
+
+    proptest! {
+        #[test]
+        fn many_at_once_are_one_by_one(lengths in prop::collection::vec(0_usize..200, 0..50)) {
+            let tokenizer = Tokenizer::new(SUBKEY);
+            let text = |(place, length): (usize, &usize)| vec![u8::try_from(place).expect("few"); *length];
+            let identifiers: Vec<Vec<u8>> = lengths.iter().enumerate().map(text).collect();
+            let mut tokens = Vec::new();
+            tokenizer.tokens_of(identifiers.iter().map(Vec::as_slice), &mut tokens);
+            let one_by_one: Vec<Token> =
+                identifiers.iter().map(|id| tokenizer.token_of_bytes(id)).collect();
+            prop_assert_eq!(tokens, one_by_one);
+        }
+    }
+}

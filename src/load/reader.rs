@@ -1,0 +1,112 @@
+//! The second pass as a reader of batches: what a connection's COPY pulls.
+//!
+//! A file of its own because here shuffled rows become batches of the fact, one range of keys at a
+//! time, and what was sent and what repeated a key is counted on the way.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+use super::shuffle::{Repeats, Shuffle};
+use super::staging::Score;
+use crate::config::OnDuplicate;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+
+/// What a connection fails with when another one has.
+pub(super) const STOPPED: &str = "staging was stopped";
+
+/// What a connection's rows add up to on this side.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) rows: u64,
+    pub(super) repeats: Repeats,
+    pub(super) failure: Option<Error>,
+}
+
+pub(super) fn open(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The rows of a range as ADBC wants them.
+pub(super) struct Reader {
+    pub(super) books: Arc<Mutex<Books>>,
+    pub(super) schema: SchemaRef,
+    pub(super) source: Arc<Shuffle>,
+    pub(super) buckets: Range<usize>,
+    pub(super) policy: OnDuplicate,
+    pub(super) score: Score,
+    pub(super) batch_rows: usize,
+    /// Parts of the last batch, last one first.
+    pub(super) waiting: Vec<RecordBatch>,
+    pub(super) rows: Arc<AtomicU64>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) cancel: Cancellation,
+}
+
+impl Reader {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.waiting.pop() {
+                let rows = batch.num_rows() as u64;
+                open(&self.books).rows += rows;
+                self.rows.fetch_add(rows, Ordering::Relaxed);
+                return Ok(Some(batch));
+            }
+            self.cancel.check()?;
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::internal(STOPPED));
+            }
+            let mut repeats = Repeats::default();
+            let rows = self.source.next_rows(
+                &mut self.buckets,
+                self.batch_rows,
+                self.policy,
+                &mut repeats,
+            )?;
+            open(&self.books).repeats.merge(repeats);
+            let Some(rows) = rows else { return Ok(None) };
+            let batch = (self.score)(rows)?;
+            let mut start = batch.num_rows();
+            while start > 0 {
+                let rows = match start % self.batch_rows {
+                    0 => self.batch_rows,
+                    rest => rest,
+                };
+                start -= rows;
+                self.waiting.push(batch.slice(start, rows));
+            }
+        }
+    }
+
+    /// Scores all rows and keeps none.
+    pub(super) fn drain(mut self) -> Result<Repeats> {
+        while self.next_batch()?.is_some() {}
+        Ok(std::mem::take(&mut open(&self.books).repeats))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = std::result::Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_batch() {
+            Ok(batch) => batch.map(Ok),
+            Err(failure) => {
+                let text = failure.message().to_owned();
+                open(&self.books).failure = Some(failure);
+                Some(Err(ArrowError::ExternalError(text.into())))
+            }
+        }
+    }
+}
+
+impl RecordBatchReader for Reader {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

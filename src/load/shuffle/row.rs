@@ -1,0 +1,265 @@
+//! One row between the passes, as bytes.
+//!
+//! A file of its own because it is a format: writer, sort and reader share the places of its
+//! fields. The key comes first, then the origin, then the content: two rows with the same content
+//! bytes are repeats.
+
+use std::ops::Range;
+
+use polars::prelude::{
+    ChunkedArray, Column, DataFrame, DataType, Int32Chunked, Int64Chunked, Int128Chunked,
+    IntoColumn, IntoSeries, NewChunkedArray, PolarsError, PolarsNumericType, StringChunked,
+    StringChunkedBuilder, UInt32Chunked,
+};
+
+use crate::error::{Error, Result};
+use crate::key::Token;
+use crate::schema::{CENTS, ORIGIN, PROVIDER_ROW};
+
+const TOKEN: Range<usize> = 0..16;
+const LINE: Range<usize> = 16..18;
+const ORIGIN_PLACE: Range<usize> = 18..26;
+const PATIENT: Range<usize> = 26..42;
+const AMOUNT: Range<usize> = 42..50;
+const DAY: Range<usize> = 50..54;
+const FLAGS: Range<usize> = 54..58;
+const PROVIDER: Range<usize> = 58..62;
+const PROVIDER_LENGTH: usize = 62;
+const CODE_LENGTH: usize = 63;
+const FIXED: usize = 64;
+
+/// The place of a provider that the directory lacks.
+const NO_PLACE: u32 = u32::MAX;
+/// The length of a text that is null. Codes are at most 200 bytes long.
+const NULL: u8 = u8::MAX;
+
+/// Accepted rows of the first pass, column by column.
+pub(super) struct Rows<'a> {
+    claims: &'a [i128],
+    lines: &'a [i16],
+    origins: &'a [i64],
+    patients: &'a [i128],
+    cents: &'a [i64],
+    days: ChunkedArray<polars::prelude::Int32Type>,
+    flags: &'a [i32],
+    places: &'a UInt32Chunked,
+    providers: &'a StringChunked,
+    codes: &'a StringChunked,
+}
+
+/// A column of accepted rows, in which nothing is null.
+fn whole<T: PolarsNumericType>(column: &ChunkedArray<T>) -> Result<&[T::Native]> {
+    column.cont_slice().map_err(|_| Error::internal("a null in a column of accepted rows"))
+}
+
+impl<'a> Rows<'a> {
+    /// The columns of a frame in one chunk each.
+    pub(super) fn of(frame: &'a DataFrame) -> Result<Self> {
+        let lacks = |_: PolarsError| Error::internal("the rows of the first pass lack a column");
+        let column = |name: &str| frame.column(name).map_err(lacks);
+        Ok(Self {
+            claims: whole(column("claim_token")?.i128().map_err(lacks)?)?,
+            lines: whole(column("line_number")?.i16().map_err(lacks)?)?,
+            origins: whole(column(ORIGIN)?.i64().map_err(lacks)?)?,
+            patients: whole(column("patient_token")?.i128().map_err(lacks)?)?,
+            cents: whole(column(CENTS)?.i64().map_err(lacks)?)?,
+            days: column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?.clone(),
+            flags: whole(column("dq_flags")?.i32().map_err(lacks)?)?,
+            places: column(PROVIDER_ROW)?.u32().map_err(lacks)?,
+            providers: column("provider_id")?.str().map_err(lacks)?,
+            codes: column("procedure_code")?.str().map_err(lacks)?,
+        })
+    }
+
+    /// The claim's token.
+    pub(super) fn token(&self, row: usize) -> Token {
+        self.claims[row].to_ne_bytes()
+    }
+
+    /// Appends a row.
+    pub(super) fn write(&self, row: usize, bytes: &mut Vec<u8>) {
+        let place = self.places.get(row).unwrap_or(NO_PLACE);
+        // The directory knows the id of a provider that has a place.
+        let provider = if place == NO_PLACE { self.providers.get(row) } else { None };
+        let code = self.codes.get(row);
+        let length =
+            |text: Option<&str>| text.map_or(NULL, |text| u8::try_from(text.len()).unwrap_or(NULL));
+        let mut fixed = [0; FIXED];
+        fixed[TOKEN].copy_from_slice(&self.token(row));
+        fixed[LINE].copy_from_slice(&self.lines[row].to_le_bytes());
+        fixed[ORIGIN_PLACE].copy_from_slice(&self.origins[row].to_le_bytes());
+        fixed[PATIENT].copy_from_slice(&self.patients[row].to_ne_bytes());
+        fixed[AMOUNT].copy_from_slice(&self.cents[row].to_le_bytes());
+        fixed[DAY].copy_from_slice(&self.days.get(row).unwrap_or(0).to_le_bytes());
+        fixed[FLAGS].copy_from_slice(&self.flags[row].to_le_bytes());
+        fixed[PROVIDER].copy_from_slice(&place.to_le_bytes());
+        fixed[PROVIDER_LENGTH] = length(provider);
+        fixed[CODE_LENGTH] = length(code);
+        bytes.extend_from_slice(&fixed);
+        bytes.extend_from_slice(provider.unwrap_or_default().as_bytes());
+        bytes.extend_from_slice(code.unwrap_or_default().as_bytes());
+    }
+}
+
+/// A row that was read back.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a>(&'a [u8]);
+
+fn array<const N: usize>(bytes: &[u8], place: Range<usize>) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[place]);
+    array
+}
+
+impl<'a> Row<'a> {
+    /// The row that begins at `start`.
+    pub(super) fn at(bytes: &'a [u8], start: usize) -> Self {
+        let rest = &bytes[start..];
+        let length = |place: usize| if rest[place] == NULL { 0 } else { usize::from(rest[place]) };
+        Self(&rest[..FIXED + length(PROVIDER_LENGTH) + length(CODE_LENGTH)])
+    }
+
+    /// Bytes of the row.
+    pub(super) fn length(self) -> usize {
+        self.0.len()
+    }
+
+    /// The key: token in the order of Postgres' uuid, and line number.
+    pub(super) fn key(self) -> (u128, i16) {
+        (u128::from_be_bytes(array(self.0, TOKEN)), i16::from_le_bytes(array(self.0, LINE)))
+    }
+
+    pub(super) fn origin(self) -> i64 {
+        i64::from_le_bytes(array(self.0, ORIGIN_PLACE))
+    }
+
+    pub(super) fn cents(self) -> i64 {
+        i64::from_le_bytes(array(self.0, AMOUNT))
+    }
+
+    pub(super) fn flags(self) -> i32 {
+        i32::from_le_bytes(array(self.0, FLAGS))
+    }
+
+    /// All but the key and the origin.
+    pub(super) fn content(self) -> &'a [u8] {
+        &self.0[PATIENT.start..]
+    }
+
+    /// The provider's id, where the directory lacks it, and the procedure code.
+    fn texts(self) -> Result<(Option<&'a str>, Option<&'a str>)> {
+        let text = |bytes: &'a [u8]| {
+            std::str::from_utf8(bytes).map_err(|_| Error::internal("a shuffled text is broken"))
+        };
+        let split = FIXED
+            + if self.0[PROVIDER_LENGTH] == NULL {
+                0
+            } else {
+                usize::from(self.0[PROVIDER_LENGTH])
+            };
+        let provider = (self.0[PROVIDER_LENGTH] != NULL).then(|| text(&self.0[FIXED..split]));
+        let code = (self.0[CODE_LENGTH] != NULL).then(|| text(&self.0[split..]));
+        Ok((provider.transpose()?, code.transpose()?))
+    }
+}
+
+/// The rows as a frame for the second pass, in their order.
+pub(super) fn frame<'a>(
+    rows: &(impl ExactSizeIterator<Item = Row<'a>> + Clone),
+) -> Result<DataFrame> {
+    let count = rows.len();
+    let mut providers = StringChunkedBuilder::new("provider_id".into(), count);
+    let mut codes = StringChunkedBuilder::new("procedure_code".into(), count);
+    for row in rows.clone() {
+        let (provider, code) = row.texts()?;
+        providers.append_option(provider);
+        codes.append_option(code);
+    }
+    let token = |place: Range<usize>| {
+        rows.clone().map(move |row| i128::from_ne_bytes(array(row.0, place.clone()))).collect()
+    };
+    let number = |place: Range<usize>| -> Vec<i32> {
+        rows.clone().map(|row| i32::from_le_bytes(array(row.0, place.clone()))).collect()
+    };
+    let places = rows.clone().map(|row| {
+        Some(u32::from_le_bytes(array(row.0, PROVIDER))).filter(|&place| place != NO_PLACE)
+    });
+    let lines = rows.clone().map(|row| row.key().1).collect();
+    let columns: Vec<Column> = vec![
+        Int128Chunked::from_vec("claim_token".into(), token(TOKEN)).into_column(),
+        ChunkedArray::<polars::prelude::Int16Type>::from_vec("line_number".into(), lines)
+            .into_column(),
+        Int128Chunked::from_vec("patient_token".into(), token(PATIENT)).into_column(),
+        UInt32Chunked::from_iter_options(PROVIDER_ROW.into(), places).into_column(),
+        providers.finish().into_column(),
+        codes.finish().into_column(),
+        Int64Chunked::from_vec(CENTS.into(), rows.clone().map(Row::cents).collect()).into_column(),
+        Int32Chunked::from_vec("date_of_service".into(), number(DAY))
+            .into_series()
+            .cast(&DataType::Date)
+            .map_err(|_| Error::internal("days are no dates"))?
+            .into_column(),
+        Int32Chunked::from_vec("dq_flags".into(), number(FLAGS)).into_column(),
+    ];
+    DataFrame::new(count, columns).map_err(|_| Error::internal("shuffled columns differ in length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::AnyValue;
+
+    use super::*;
+
+    #[test]
+    fn a_row_reads_back() {
+        let days = Int32Chunked::from_vec("date_of_service".into(), vec![-1, 19_000]);
+        let days = days.into_series().cast(&DataType::Date).expect("dates");
+        let texts = |name: &str, texts: [Option<&str>; 2]| {
+            StringChunked::from_iter_options(name.into(), texts.into_iter()).into_column()
+        };
+        let frame = DataFrame::new(
+            2,
+            vec![
+                Int128Chunked::from_vec("claim_token".into(), vec![i128::MIN, 7]).into_column(),
+                ChunkedArray::<polars::prelude::Int16Type>::from_vec(
+                    "line_number".into(),
+                    vec![1, -3],
+                )
+                .into_column(),
+                Int128Chunked::from_vec("patient_token".into(), vec![-1, 8]).into_column(),
+                UInt32Chunked::from_iter_options(PROVIDER_ROW.into(), [Some(4), None].into_iter())
+                    .into_column(),
+                texts("provider_id", [Some("known"), Some("V\u{ed}ctor")]),
+                texts("procedure_code", [None, Some("00100")]),
+                Int64Chunked::from_vec(CENTS.into(), vec![-5, 999_999_999_999]).into_column(),
+                days.into_column(),
+                Int32Chunked::from_vec("dq_flags".into(), vec![0, 63]).into_column(),
+                Int64Chunked::from_vec(ORIGIN.into(), vec![1, i64::MAX]).into_column(),
+            ],
+        )
+        .expect("a frame");
+        let rows = Rows::of(&frame).expect("rows");
+        let mut bytes = Vec::new();
+        rows.write(0, &mut bytes);
+        let second = bytes.len();
+        rows.write(1, &mut bytes);
+        let read = [Row::at(&bytes, 0), Row::at(&bytes, second)];
+        assert_eq!(read[0].length(), second);
+        assert_eq!(
+            (read[1].origin(), read[1].cents(), read[1].flags()),
+            (i64::MAX, 999_999_999_999, 63)
+        );
+        assert_eq!(read[1].key(), (u128::from_be_bytes(7_i128.to_ne_bytes()), -3));
+        let back = super::frame(&read.into_iter()).expect("a frame");
+        for name in back.get_column_names_owned() {
+            let (was, is) = (frame.column(&name).expect("was"), back.column(&name).expect("is"));
+            for row in 0..2 {
+                let is = is.get(row).expect("a value");
+                // The directory knows the first one's id.
+                let known = name == "provider_id" && row == 0;
+                let was = if known { AnyValue::Null } else { was.get(row).expect("a value") };
+                assert_eq!(was, is, "{name} {row}");
+            }
+        }
+    }
+}

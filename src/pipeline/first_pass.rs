@@ -1,0 +1,160 @@
+//! The first pass over the claims: blocks in, counted and shuffled rows out.
+//!
+//! A file of its own because it is the one full reading of the input. Threads take blocks as they
+//! come; each validates, joins and hashes its own, counts what scores are compared with, and writes
+//! its rows to the shuffle. Nothing depends on which thread took which block.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use polars::prelude::{Column, DataFrame, PolarsError};
+
+use crate::account::Cents;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::extract::Blocks;
+use crate::load::quarantine::Quarantine;
+use crate::load::{Shuffle, Tally, Writer};
+use crate::rule::RejectReason;
+use crate::schema::{AMOUNT_MAX_CENTS, CENTS, ORIGIN, REJECT, ROW_FINGERPRINT};
+use crate::transform::{Claims, Directory, PeerCounts};
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What the pass needs.
+pub(super) struct FirstPass<'a> {
+    pub(super) blocks: &'a Blocks<'a>,
+    pub(super) claims: &'a Claims,
+    pub(super) directory: &'a Directory,
+    pub(super) shuffle: &'a Shuffle,
+    pub(super) quarantine: &'a Mutex<Quarantine>,
+    pub(super) cancel: &'a Cancellation,
+    /// Told the rows handled so far.
+    pub(super) progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What one thread has counted.
+#[derive(Default)]
+struct Counted {
+    tally: Tally,
+    peers: PeerCounts,
+}
+
+impl FirstPass<'_> {
+    /// Runs the pass on as many threads as the machine has.
+    ///
+    /// # Errors
+    /// `Source` when a file cannot be read or is malformed, `Config` when the shuffle or the
+    /// quarantine cannot be written, `Interrupted` on cancellation, `Quality` when rows are missing.
+    pub(super) fn run(&self) -> Result<(Tally, PeerCounts)> {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let finished = AtomicBool::new(false);
+        let counted: Vec<Result<Counted>> = thread::scope(|scope| {
+            let work = || {
+                let counted = self.work(&rows, &stop);
+                if counted.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                counted
+            };
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            scope.spawn(|| {
+                while !finished.load(Ordering::Relaxed) {
+                    thread::sleep(TICK);
+                    (self.progress)(rows.load(Ordering::Relaxed));
+                }
+            });
+            let panicked = || Err(Error::internal("a thread of the first pass panicked"));
+            let counted = workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|_| panicked()))
+                .collect();
+            finished.store(true, Ordering::Relaxed);
+            counted
+        });
+        self.cancel.check()?;
+        let mut all = Counted::default();
+        for counted in counted {
+            let counted = counted?;
+            all.tally.merge(counted.tally);
+            all.peers.merge(counted.peers);
+        }
+        // The reader has counted records by their ends, apart from their fields.
+        let (records, read) = (self.blocks.records(), all.tally.read());
+        if records != read {
+            return Err(Error::quality(format!(
+                "{records} records are in the sources, but {read} rows came of them; nothing was published"
+            )));
+        }
+        (self.progress)(read);
+        Ok((all.tally, all.peers))
+    }
+
+    /// One thread's share.
+    fn work(&self, rows: &AtomicU64, stop: &AtomicBool) -> Result<Counted> {
+        let mut counted = Counted::default();
+        let mut writer = self.shuffle.writer();
+        while !stop.load(Ordering::Relaxed) && !self.cancel.is_cancelled() {
+            let Some(block) = self.blocks.next_block()? else { break };
+            let frame = self.claims.rows(block.frame()?).collect();
+            let frame = frame.map_err(|error| super::tasks::plan_error(&error))?;
+            self.sort_out(&frame, &mut counted, &mut writer)?;
+            rows.fetch_add(frame.height() as u64, Ordering::Relaxed);
+        }
+        writer.finish()?;
+        Ok(counted)
+    }
+
+    /// Accepted rows to the shuffle, rejected ones to the quarantine; all of them counted.
+    fn sort_out(
+        &self,
+        frame: &DataFrame,
+        counted: &mut Counted,
+        writer: &mut Writer<'_>,
+    ) -> Result<()> {
+        let reject = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
+        let clean = reject.null_count() == frame.height();
+        let sorted_out = if clean {
+            None
+        } else {
+            let accepted = reject.is_null();
+            let rejected = frame.filter(&!&accepted).map_err(lacks)?;
+            self.quarantine(&rejected, &mut counted.tally)?;
+            Some(frame.filter(&accepted).map_err(lacks)?)
+        };
+        let mut accepted = sorted_out.unwrap_or_else(|| frame.clone());
+        accepted.rechunk_mut();
+        counted.tally.accept(&accepted)?;
+        counted.peers.observe(&accepted, self.directory)?;
+        writer.push(&accepted)
+    }
+
+    /// Counts and writes rejected rows.
+    fn quarantine(&self, rejected: &DataFrame, tally: &mut Tally) -> Result<()> {
+        let reasons = rejected.column(REJECT).and_then(Column::i32).map_err(lacks)?;
+        let origins = rejected.column(ORIGIN).and_then(Column::i64).map_err(lacks)?;
+        let prints = rejected.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(lacks)?;
+        let cents = rejected.column(CENTS).and_then(Column::i64).map_err(lacks)?;
+        let fits = |cents: &i64| cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs();
+        let mut rows = Vec::with_capacity(rejected.height());
+        for row in 0..rejected.height() {
+            let reason = reasons
+                .get(row)
+                .and_then(RejectReason::from_code)
+                .ok_or_else(|| Error::internal("a reject without a known reason"))?;
+            let amount = cents.get(row).filter(fits).map(|cents| Cents(cents.into()));
+            tally.reject(reason, amount);
+            let print = prints.get(row).map(i128::to_ne_bytes);
+            rows.push((origins.get(row).unwrap_or(0), reason, print));
+        }
+        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner).append(&rows)
+    }
+}
+
+fn lacks(_: PolarsError) -> Error {
+    Error::internal("the rows of the first pass lack a column")
+}
