@@ -4,7 +4,7 @@
 //! to the warehouse through ADBC's traits: another driver would fit.
 
 pub mod ledger;
-mod lock;
+
 pub mod migrate;
 mod publish;
 pub mod quarantine;
@@ -13,6 +13,7 @@ mod session;
 mod shuffle;
 mod staging;
 mod statistics;
+mod table_lock;
 mod tally;
 
 pub use publish::{Changes, Route, analyze, create_stage, drop_stage, publish, route};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::session::Session;
 use super::staging::Part;
 use super::statistics::{Statistics, write_statistics};
-use super::{ledger, lock};
+use super::{ledger, table_lock};
 use crate::account::{Account, Cents};
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -158,7 +158,7 @@ pub fn publish<C: Connection>(
 ) -> Result<()> {
     let (run, run_no) = (session.identity.run, session.run_no);
     sql::in_transaction(&mut session.control, CONTEXT, |connection| {
-        let timeout = format!("SET LOCAL lock_timeout = '{}'", lock::STATEMENT);
+        let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
         sql::execute(connection, CONTEXT, &timeout)?;
         account.providers.inferred = publish_providers(connection, run_no)?;
         write_statistics(connection, run_no, statistics)?;
@@ -195,7 +195,7 @@ pub fn publish<C: Connection>(
         ledger::complete(connection, run, "success", true, account)?;
         if route == Route::Attach {
             // Last, because readers wait from here to the commit.
-            lock::exclusively(connection, &format!("{PUBLISHED}.{CLAIMS_FACT}"), cancel)?;
+            table_lock::exclusively(connection, &format!("{PUBLISHED}.{CLAIMS_FACT}"), cancel)?;
             attach(connection, run_no, parts)
         } else {
             drop_stage(connection, run_no)

@@ -19,10 +19,10 @@ use arrow::array::RecordBatch;
 use polars::prelude::DataFrame;
 use uuid::Uuid;
 
-use super::lock;
 use super::publish::{Changes, Route, changes, totals};
 use super::reader::{Books, Reader, STOPPED, open};
 use super::shuffle::{BUCKETS, Repeats, Shuffle};
+use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
@@ -277,7 +277,7 @@ impl Staging<'_> {
                  CREATE {unlogged} TABLE {INTERNAL}.{table} (LIKE {PUBLISHED}.{CLAIMS_FACT});
                  ALTER TABLE {INTERNAL}.{table} ALTER run_no SET DEFAULT {};
                  {check}",
-                lock::STATEMENT,
+                table_lock::STATEMENT,
                 self.run_no
             ),
         )
