@@ -147,6 +147,16 @@ bench *args:
 bench-join *args:
     cargo bench --locked --bench join "$@"
 
+# Measure a whole load against COPY and DuckDB, for example `just bench-load --claims 1000000`
+[group('bench')]
+bench-load *args: _build
+    @python3 -B benches/load.py --program {{ quote(program) }} "$@"
+
+# Measure the transform against DuckDB
+[group('bench')]
+bench-peers *args: _build
+    @python3 -B benches/peers.py --program {{ quote(program) }} "$@"
+
 # Format the code
 [group('work')]
 fmt:
