@@ -40,7 +40,7 @@ def main() -> None:
         reader = connection.execute(job["query"]).to_arrow_reader(65_536)
         rows = sum(batch.num_rows for batch in reader)
     else:
-        (rows,) = connection.execute(job["query"]).fetchone()
+        ((rows,),) = connection.execute(job["query"]).fetchall()
     seconds = time.perf_counter() - begin
     json.dump({"seconds": seconds, "rows": rows}, sys.stdout)
 

@@ -208,15 +208,8 @@ class Duck:
         if not (stamp.exists() and stamp.read_text() == wanted and self.python.exists()):
             say(f"installing {', '.join(PACKAGES)} in {self.home}")
             call([sys.executable, "-m", "venv", "--clear", self.home])
-            pip: list[str | Path] = [
-                self.python,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ]
-            call([*pip, *PACKAGES])
+            options = ["--quiet", "--disable-pip-version-check"]
+            call([self.python, "-m", "pip", "install", *options, *PACKAGES])
             stamp.write_text(wanted)
 
     def clock(self, server: Server | None, **job: Any) -> Measured:
