@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::config::{self, Mode, OnDuplicate, Overrides, Secret, Settings};
+use crate::config::{self, Mode, OnDuplicate, Overrides, Secret, Settings, Wait};
 use crate::error::Result;
 
 /// Where settings and files are.
@@ -136,6 +136,18 @@ pub(super) struct SettingsOptions {
     /// Seconds between tries [default: 300]
     #[arg(long, value_name = "SECS", env = "CLAIMS_ETL_RETRY_DELAY_SECS", help_heading = "Run")]
     retry_delay_secs: Option<u64>,
+    /// Wait while another run holds the warehouse's lock, without an end or so many seconds
+    /// [default: no; exit 75]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        env = "CLAIMS_ETL_WAIT",
+        help_heading = "Run"
+    )]
+    wait: Option<Wait>,
     /// Exit code when the input is loaded already [default: 0], for example 99 for Airflow's skip
     #[arg(
         long,
@@ -190,6 +202,7 @@ impl SettingsOptions {
             data_dir: None,
             retries: self.retries,
             retry_delay_secs: self.retry_delay_secs,
+            wait: self.wait,
             already_loaded_exit_code: self.already_loaded_exit_code,
         })
     }

@@ -77,6 +77,7 @@ mod tests {
         other.privacy.key_file = Some("k".into());
         other.run.data_dir = "elsewhere".into();
         other.run.retries = 0;
+        other.run.wait = crate::config::Wait::Forever;
         other.refresh.dashboard.enabled = false;
         assert_eq!(digest(&other), plain);
     }

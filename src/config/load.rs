@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use super::secret::Secret;
 use super::settings::{Mode, OnDuplicate, Settings};
 use super::validate::validate;
+use super::wait::Wait;
 
 /// Read from the current directory when no other file is named.
 pub const DEFAULT_FILE: &str = "claims-etl.toml";
@@ -46,6 +47,8 @@ pub struct Overrides {
     pub retries: Option<u32>,
     /// `run.retry_delay_secs`
     pub retry_delay_secs: Option<u64>,
+    /// `run.wait`
+    pub wait: Option<Wait>,
     /// `run.already_loaded_exit_code`
     pub already_loaded_exit_code: Option<u8>,
 }
@@ -103,6 +106,7 @@ impl Overrides {
         set(&mut run.data_dir, self.data_dir);
         set(&mut run.retries, self.retries);
         set(&mut run.retry_delay_secs, self.retry_delay_secs);
+        set(&mut run.wait, self.wait);
         set(&mut run.already_loaded_exit_code, self.already_loaded_exit_code);
     }
 }

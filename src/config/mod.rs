@@ -7,6 +7,7 @@ mod load;
 mod secret;
 mod settings;
 mod validate;
+mod wait;
 
 pub use digest::digest;
 pub use load::{DEFAULT_FILE, Overrides, load};
@@ -14,3 +15,4 @@ pub use secret::Secret;
 pub use settings::{
     Dashboard, Mode, OnDuplicate, Privacy, Quality, Refresh, Risk, Run, Settings, Source, Warehouse,
 };
+pub use wait::Wait;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use super::wait::Wait;
 
 /// Everything that a run can be told.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -163,6 +164,8 @@ pub struct Run {
     pub retries: u32,
     /// Seconds between tries.
     pub retry_delay_secs: u64,
+    /// Whether to wait while another run holds the warehouse's lock: `true`, `false`, or seconds.
+    pub wait: Wait,
     /// Exit code when the input is loaded already (0, or for example 99 for Airflow's skip).
     pub already_loaded_exit_code: u8,
 }
@@ -174,6 +177,7 @@ impl Default for Run {
             spill_dir: None,
             retries: 2,
             retry_delay_secs: 300,
+            wait: Wait::No,
             already_loaded_exit_code: 0,
         }
     }

@@ -4,7 +4,7 @@
 //! to the warehouse through ADBC's traits: another driver would fit.
 
 pub mod ledger;
-
+mod lock;
 pub mod migrate;
 mod publish;
 pub mod quarantine;
@@ -17,7 +17,7 @@ mod table_lock;
 mod tally;
 
 pub use publish::{Changes, Route, analyze, create_stage, drop_stage, publish, route};
-pub use session::{Session, connect};
+pub use session::{Session, connect, hold, let_go};
 pub use shuffle::{Repeats, Shuffle, Writer, no_rows};
 pub use staging::{Part, Score, Staged, Staging};
 pub use statistics::{PeerRow, Statistics, WeekendRow, stage_inferred, stage_providers};

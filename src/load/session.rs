@@ -3,22 +3,14 @@
 //! A file of its own because these steps come before anything else, in this order: the lock makes
 //! this run the only one, and only then may the leftovers of dead runs be removed.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use adbc_core::sync::{Connection, Database};
 
-use super::{ledger, migrate, publish};
-use crate::error::{Error, ErrorKind, Result};
+use super::{ledger, lock, migrate, publish};
+use crate::config::Wait;
+use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::schema::INTERNAL;
 use crate::sql;
-
-/// The advisory lock of one database that a run holds ("claimetl").
-const RUN_LOCK: i64 = 0x636c_6169_6d65_746c;
-
-/// How long a run waits for the lock: a killed run's backend needs a moment to notice.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The control connection of a run. The lock is held as long as it lives.
 pub struct Session<C> {
@@ -41,32 +33,56 @@ pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
 }
 
 impl<C: Connection> Session<C> {
-    /// Connects, migrates, takes the lock, removes what dead runs left behind, checks the key and
-    /// enters the run into the ledger.
+    /// Holds the warehouse (see [`hold`]), checks the key and enters the run into the ledger.
     ///
     /// # Errors
-    /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work,
-    /// `Config` when the warehouse holds tokens of another key.
+    /// As [`hold`]; `Config` when the warehouse holds tokens of another key.
     pub fn open<D>(
         database: &D,
         identity: ledger::Identity,
+        wait: Wait,
         observer: &dyn Observer,
         cancel: &Cancellation,
     ) -> Result<Self>
     where
         D: Database<ConnectionType = C>,
     {
-        let mut control = connect(database)?;
-        notice_a_dead_client(&mut control);
-        for version in migrate::migrate(&mut control)? {
-            observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
-        }
-        lock(&mut control, cancel)?;
-        sweep(&mut control, observer)?;
+        let mut control = hold(database, wait, observer, cancel)?;
         ledger::check_key(&mut control, &identity.key_id)?;
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
         Ok(Self { control, run_no, published, identity })
     }
+}
+
+/// Connects, migrates, takes the lock, which may mean to wait for it, and removes what dead runs
+/// left behind. The warehouse is held as long as the connection lives, or until [`let_go`].
+///
+/// # Errors
+/// `Warehouse` when the server cannot be reached, `Locked` when another run is at work for longer
+/// than `wait`, `Interrupted` when somebody asked to stop.
+pub fn hold<D: Database>(
+    database: &D,
+    wait: Wait,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<D::ConnectionType> {
+    let mut control = connect(database)?;
+    notice_a_dead_client(&mut control);
+    for version in migrate::migrate(&mut control)? {
+        observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
+    }
+    lock::lock(&mut control, wait, observer, cancel)?;
+    sweep(&mut control, observer)?;
+    Ok(control)
+}
+
+/// Ends the hold on the warehouse at once; the end of the connection would take the server a
+/// moment.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn let_go(mut control: impl Connection) -> Result<()> {
+    lock::unlock(&mut control)
 }
 
 /// Lets the server end the session of a killed run also while it waits for a lock: without this it
@@ -79,30 +95,6 @@ fn notice_a_dead_client(connection: &mut impl Connection) {
         "SELECT set_config(name, '1s', false) AS set FROM pg_settings
          WHERE name = 'client_connection_check_interval'",
     );
-}
-
-/// Takes the lock of the warehouse.
-fn lock(connection: &mut impl Connection, cancel: &Cancellation) -> Result<()> {
-    let deadline = Instant::now() + LOCK_WAIT;
-    loop {
-        let rows = sql::query(
-            connection,
-            "run lock",
-            &format!("SELECT pg_try_advisory_lock({RUN_LOCK}) AS locked"),
-        )?;
-        if sql::boolean(&rows, "locked", 0) == Some(true) {
-            return Ok(());
-        }
-        cancel.check()?;
-        if Instant::now() >= deadline {
-            return Err(Error::new(
-                ErrorKind::Locked,
-                "another run is loading this warehouse; nothing was done",
-            )
-            .hint("wait for it to end, then run again"));
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// Removes staging tables and closes ledger rows of runs that ended without saying so. The lock is

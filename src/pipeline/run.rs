@@ -98,6 +98,7 @@ fn drive(
         work.session.put(Session::open(
             &warehouse.database,
             work.identity.clone(),
+            settings.run.wait,
             observer,
             cancel,
         )?);

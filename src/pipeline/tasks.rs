@@ -135,7 +135,8 @@ fn session<'s>(
         Some(session) => Ok(session),
         none => {
             let identity = work.identity.clone();
-            let opened = Session::open(&warehouse.database, identity, task.observer, task.cancel)?;
+            let (wait, database) = (work.settings.run.wait, &warehouse.database);
+            let opened = Session::open(database, identity, wait, task.observer, task.cancel)?;
             Ok(none.insert(opened))
         }
     }

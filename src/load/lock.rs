@@ -1,0 +1,130 @@
+//! The lock of the warehouse: one run at a time, and how the next one waits for it.
+//!
+//! A file of its own because waiting has an end, a voice and an ear: it lasts as long as the
+//! settings say, tells once for whom, and hears a signal at once. That is why the lock is asked for
+//! again and again: a statement that waits in the server would do none of this.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use adbc_core::sync::Connection;
+
+use crate::config::Wait;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
+use crate::sql;
+
+/// The advisory lock of one database that a run holds ("claimetl").
+const RUN_LOCK: i64 = 0x636c_6169_6d65_746c;
+
+/// How long a run waits that was not told to: a killed run's backend needs a moment to notice.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often the lock is asked for: soon at first, because most waits are short, then rarely.
+const SOON: Duration = Duration::from_millis(100);
+const RARELY: Duration = Duration::from_secs(1);
+
+/// How often a wait looks whether somebody asked to stop.
+const STEP: Duration = Duration::from_millis(20);
+
+/// When a wait is worth a line. By then the holder has entered itself into the ledger.
+const TELL_AFTER: Duration = Duration::from_millis(500);
+
+/// Takes the lock; waits for it as long as `wait` says.
+///
+/// # Errors
+/// `Locked` when another run holds it for longer, `Interrupted` when somebody asked to stop.
+pub(super) fn lock(
+    connection: &mut impl Connection,
+    wait: Wait,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<()> {
+    let began = Instant::now();
+    let limit = wait.limit(GRACE);
+    // A wait that nobody asked for is not worth a line: it ends soon, one way or the other.
+    let mut told = wait == Wait::No;
+    let mut pause = SOON;
+    while !is_free(connection)? {
+        cancel.check()?;
+        let waited = began.elapsed();
+        if limit.is_some_and(|limit| waited >= limit) {
+            return Err(refusal(connection, wait));
+        }
+        if !told && waited >= TELL_AFTER {
+            let who = holder(connection)?;
+            observer.observe(&RunEvent::Note(format!("waiting for {who}, which is at work here")));
+            told = true;
+        }
+        let left = limit.map_or(pause, |limit| limit.saturating_sub(waited));
+        rest(pause.min(left), cancel)?;
+        pause = (pause + pause / 4).min(RARELY);
+    }
+    Ok(())
+}
+
+/// Lets go of the lock without ending the session.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub(super) fn unlock(connection: &mut impl Connection) -> Result<()> {
+    sql::query(
+        connection,
+        "run lock",
+        &format!("SELECT pg_advisory_unlock({RUN_LOCK}) AS unlocked"),
+    )
+    .map(drop)
+}
+
+/// Takes the lock if nobody holds it.
+fn is_free(connection: &mut impl Connection) -> Result<bool> {
+    let rows = sql::query(
+        connection,
+        "run lock",
+        &format!("SELECT pg_try_advisory_lock({RUN_LOCK}) AS locked"),
+    )?;
+    Ok(sql::boolean(&rows, "locked", 0) == Some(true))
+}
+
+/// Who holds the lock, as far as the ledger tells: whatever began last and has not ended. What a
+/// killed run left open began earlier, because the holder began after it had the lock.
+fn holder(connection: &mut impl Connection) -> Result<String> {
+    let rows = sql::query(
+        connection,
+        "run lock",
+        "SELECT run_id::text AS run_id,
+                to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS since
+         FROM (SELECT run_id, started_at AS since FROM claims_etl.runs WHERE status = 'running'
+               UNION ALL
+               SELECT run_id, started_at FROM claims_etl.task_runs
+               WHERE state IN ('running', 'up_for_retry')) AS work
+         ORDER BY work.since DESC LIMIT 1",
+    )?;
+    let text = |name| sql::text(&rows, name, 0).filter(|_| rows.num_rows() > 0);
+    Ok(match text("run_id").zip(text("since")) {
+        Some((run, since)) => format!("run {run} (since {since})"),
+        None => "another run".into(),
+    })
+}
+
+/// Why the run ends here.
+fn refusal(connection: &mut impl Connection, wait: Wait) -> Error {
+    // Without a name the refusal is as right.
+    let who = holder(connection).unwrap_or_else(|_| "another run".into());
+    let hint = match wait {
+        Wait::No => "run again when it has ended, or wait for it with --wait",
+        Wait::Seconds(_) | Wait::Forever => "run again when it has ended, or wait longer",
+    };
+    let message = format!("{who} is loading this warehouse; nothing was done");
+    Error::new(ErrorKind::Locked, message).hint(hint)
+}
+
+/// Sleeps, but not through a signal.
+fn rest(pause: Duration, cancel: &Cancellation) -> Result<()> {
+    let began = Instant::now();
+    while let Some(left) = pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+        cancel.check()?;
+        thread::sleep(left.min(STEP));
+    }
+    cancel.check()
+}
