@@ -20,7 +20,7 @@ Exit codes:
   4    too many rejects, or totals that do not balance; nothing was published
   5    the warehouse
   6    a required dashboard refresh failed; the data are loaded
-  75   another run holds the warehouse's lock; try again later
+  75   another run holds the warehouse's lock; try again later, or wait with `run --wait`
   130  stopped by SIGINT (143: SIGTERM); nothing was published";
 
 const RUN_EXAMPLES: &str = "\
@@ -28,9 +28,13 @@ Examples:
   claims-etl run --claims claims.csv --providers providers.csv
   claims-etl run --claims 'inbox/*.csv.gz' --providers providers.csv --mode replace
   claims-etl run --config nightly.toml --format json --quiet | tail -n 1
+  claims-etl run --config nightly.toml --wait=3600
+  claims-etl run --resume last
 
 Without --warehouse (or DATABASE_URL) the tables go to a private PostgreSQL server in the data
 directory. The same input with the same settings is loaded once: the next run says so and exits 0.
+A run that has published is resumed under its own id, without its sources; where nothing was
+published, --resume starts a new run with the settings given. A complete run is left as it is.
 `claims-etl --help` lists the exit codes.";
 
 const TOKEN_EXAMPLES: &str = "\
@@ -256,6 +260,10 @@ pub(super) struct RunOptions {
         help_heading = "Run"
     )]
     pub(super) dry_run: bool,
+    /// Finish an earlier run, named by its id or as last: refresh what it has published, or load
+    /// anew where it has published nothing
+    #[arg(long, value_name = "RUN", env = "CLAIMS_ETL_RESUME", help_heading = "Run")]
+    pub(super) resume: Option<String>,
 }
 
 /// Work on the key.

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
-use crate::pipeline::{self, ErrorReport, Finding, RunReport, Status};
+use crate::pipeline::{self, ErrorReport, Finding, Resumed, RunReport, Status};
 
 use super::args::{Format, RunOptions};
 use super::options::SettingsOptions;
@@ -25,11 +25,20 @@ pub(super) fn run(
     format: Format,
     talk: &Talk,
 ) -> Result<Reply> {
-    let prepared = settings.load().and_then(|settings| Ok((settings, signals::cancellation()?)));
+    let prepared = settings.load().and_then(|settings| {
+        let resumed = options.resume.as_deref().map(Resumed::parse).transpose()?;
+        Ok((settings, resumed, signals::cancellation()?))
+    });
     let (report, began) = match prepared {
-        Ok((settings, cancel)) => {
+        Ok((settings, resumed, cancel)) => {
             let options = pipeline::RunOptions { force: options.force, dry_run: options.dry_run };
-            (pipeline::run(&settings, &options, talk.observer(), &cancel), true)
+            let report = match resumed {
+                None => pipeline::run(&settings, &options, talk.observer(), &cancel),
+                Some(which) => {
+                    pipeline::resume(&settings, &options, which, talk.observer(), &cancel)
+                }
+            };
+            (report, true)
         }
         Err(error) => (not_begun(&error), false),
     };

@@ -28,7 +28,18 @@ pub(super) fn render(report: &RunReport, dry_run: bool) -> String {
 fn headline(report: &RunReport, dry_run: bool) -> String {
     let time = seconds(report.seconds);
     let claims = count(report.claims.loaded);
+    // This very run was resumed: it had loaded before, so this is about the refresh only.
+    let resumed = report.resumed.as_ref() == Some(&report.run_id);
     let first = match report.status {
+        Status::AlreadyLoaded if resumed => {
+            format!("Nothing to do: this run is complete; it has loaded {claims} claims.")
+        }
+        Status::Success if resumed => {
+            format!("Refreshed in {time}; the run had loaded its {claims} claims before.")
+        }
+        Status::Failed if resumed => {
+            format!("Failed after {time}; the run had loaded its {claims} claims before.")
+        }
         Status::AlreadyLoaded => {
             let by = report.loaded_by.as_deref().unwrap_or("an earlier run");
             format!(

@@ -9,6 +9,7 @@ pub mod migrate;
 mod publish;
 pub mod quarantine;
 mod reader;
+pub mod record;
 mod session;
 mod shuffle;
 mod staging;

@@ -11,7 +11,10 @@
 mod first_pass;
 mod inspect;
 mod loading;
+mod log;
+mod refreshing;
 mod report;
+mod resume;
 mod run;
 mod tasks;
 pub mod warehouse;
@@ -19,6 +22,7 @@ mod work;
 
 pub use inspect::{CheckReport, Finding, check, explain, quarantine, refresh, run_details, runs};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
+pub use resume::{Resumed, resume};
 pub use run::{RunOptions, run};
 
 pub use crate::load::ledger::RunRow;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::account::{Account, Amounts, ClaimCounts, ProviderCounts};
+use crate::dag::TaskRun;
 use crate::error::Error;
 use crate::event::RunId;
 use crate::refresh::TargetResult;
@@ -34,6 +35,17 @@ pub struct TaskReport {
     pub tries: u32,
     /// Seconds over all tries.
     pub seconds: f64,
+}
+
+impl From<&TaskRun> for TaskReport {
+    fn from(task: &TaskRun) -> Self {
+        Self {
+            id: task.id.clone(),
+            state: task.state.name(),
+            tries: task.tries,
+            seconds: task.elapsed.as_secs_f64(),
+        }
+    }
 }
 
 /// One refreshed target.
@@ -89,6 +101,9 @@ pub struct RunReport {
     pub run_id: String,
     /// How it ended.
     pub status: Status,
+    /// The run that was resumed: this very one, unless it had to start anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<String>,
     /// The run that loaded this input, when it is loaded already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded_by: Option<String>,
@@ -146,6 +161,7 @@ impl RunReport {
         Self {
             run_id: run.to_string(),
             status: Status::Success,
+            resumed: None,
             loaded_by: None,
             fingerprint: None,
             key_id: None,

@@ -3,16 +3,20 @@
 //! A file of its own because it owns the order of the outer steps: key, warehouse, lock, tasks,
 //! ledger, report; and because it never fails: a failure is a report too.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
+use super::log::LedgerLog;
+use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{ErrorReport, RefreshReport, RunReport, Status, TaskReport};
-use super::tasks::{extract, load_warehouse, refresh_bi, transform_join};
+use super::tasks::{extract, load_warehouse, transform_join};
 use super::warehouse::Warehouse;
-use super::work::{LedgerLog, Slot, Work};
+use super::work::{Slot, Work};
 use crate::account::Account;
 use crate::config::{Settings, digest};
-use crate::dag::{Graph, Plan, RetryPolicy, State, TaskRun};
+use crate::dag::{Graph, Outcome, Plan, RetryPolicy, State, TaskRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::key::MasterKey;
@@ -39,8 +43,18 @@ pub fn run(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> RunReport {
+    run_as(RunId::now(), settings, options, observer, cancel)
+}
+
+/// The same under an id that was given to it.
+pub(super) fn run_as(
+    id: RunId,
+    settings: &Settings,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> RunReport {
     let started = Instant::now();
-    let id = RunId::now();
     let mut report = RunReport::new(id);
     if let Err(error) = drive(settings, options, observer, cancel, id, &mut report) {
         report.status = Status::Failed;
@@ -108,7 +122,7 @@ fn drive(
         delay: Duration::from_secs(settings.run.retry_delay_secs),
     };
     let tasks = {
-        let log = LedgerLog { connection: Mutex::new(None), work: &work };
+        let log = LedgerLog::new(work.warehouse, observer, id);
         graph(&work)?.run(policy, observer, &log, cancel)
     };
     conclude(work, &tasks, report)
@@ -123,21 +137,18 @@ fn graph<'a>(work: &'a Work<'_>) -> Result<Plan<'a>> {
             transform_join(work, task)
         })
         .task("load.load_warehouse", &["transform_join"], |task| load_warehouse(work, task))
-        .task("load.refresh_bi", &["load.load_warehouse"], |task| refresh_bi(work, task))
+        .task(REFRESH, &["load.load_warehouse"], |task| match work.warehouse {
+            Some(warehouse) => {
+                refresh_bi(work.settings, warehouse, work.identity.run, &work.refreshed, task)
+            }
+            None => Ok(Outcome::Done(json!([]))),
+        })
         .build()
 }
 
 /// From what the tasks left to the report, and the last word in the ledger.
 fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result<()> {
-    report.tasks = tasks
-        .iter()
-        .map(|task| TaskReport {
-            id: task.id.clone(),
-            state: task.state.name(),
-            tries: task.tries,
-            seconds: task.elapsed.as_secs_f64(),
-        })
-        .collect();
+    report.tasks = tasks.iter().map(TaskReport::from).collect();
     let published = work.published.into_inner().is_some();
     report.fingerprint = work.fingerprint.into_inner();
     report.loaded_by = work.loaded_by.into_inner();
@@ -161,7 +172,7 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
                 error.kind(),
                 "stopped by a signal after the data were published; the dashboards may be stale",
             )
-            .hint("`claims-etl refresh` refreshes them"),
+            .hint(format!("`claims-etl run --resume {}` refreshes them", work.identity.run)),
             ErrorKind::Interrupted(_) => error,
             _ => error.context(&task.id),
         }

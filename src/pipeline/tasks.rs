@@ -13,12 +13,11 @@ use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
 use crate::load::quarantine::Quarantine;
 use crate::load::{Session, Shuffle, Statistics, ledger};
-use crate::refresh;
 use crate::schema::Dataset;
 use crate::transform::{Claims, Directory, RiskModel, provider_rows};
 
@@ -139,34 +138,6 @@ fn session<'s>(
             let opened = Session::open(database, identity, wait, task.observer, task.cancel)?;
             Ok(none.insert(opened))
         }
-    }
-}
-
-/// `load.refresh_bi`: all targets at once, after the commit.
-pub(super) fn refresh_bi(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
-    let Some(warehouse) = work.warehouse else { return Ok(Outcome::Done(json!([]))) };
-    let targets = refresh::targets(work.settings);
-    let results = refresh::refresh_all(&targets, &|| warehouse.connect());
-    let failed: Vec<&refresh::TargetResult> =
-        results.iter().filter(|result| result.outcome == refresh::Outcome::Failed).collect();
-    for result in &failed {
-        task.observer.observe(&RunEvent::Warning(format!("{}: {}", result.target, result.detail)));
-    }
-    let required = failed.iter().find(|result| result.required).map(|result| {
-        Error::new(
-            ErrorKind::Refresh,
-            format!("{} was not refreshed: {}; the data are loaded", result.target, result.detail),
-        )
-        .hint(format!("`claims-etl refresh {}` tries again", result.target))
-    });
-    let outcome: Vec<_> = results
-        .iter()
-        .map(|result| json!({ "target": result.target, "outcome": result.outcome.as_str() }))
-        .collect();
-    work.refreshed.put(results);
-    match required {
-        Some(error) => Err(error),
-        None => Ok(Outcome::Done(json!(outcome))),
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::account::Account;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
-use crate::dag::{LogEntry, TaskLog};
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, Observer, RunEvent};
+use crate::event::{Cancellation, Observer};
 use crate::extract::Extracted;
 use crate::key::MasterKey;
-use crate::load::ledger::{self, Identity, TaskEntry};
+use crate::load::ledger::Identity;
 use crate::load::quarantine::Quarantine;
 use crate::load::{Session, Shuffle, Statistics, Tally};
 use crate::refresh::TargetResult;
@@ -92,48 +91,4 @@ pub(super) struct Work<'a> {
     pub(super) quarantine: Slot<PathBuf>,
     pub(super) published: Slot<()>,
     pub(super) refreshed: Slot<Vec<TargetResult>>,
-}
-
-/// Writes the tasks' states into the ledger, over a connection of its own.
-pub(super) struct LedgerLog<'a> {
-    pub(super) connection: Mutex<Option<PostgresConnection>>,
-    pub(super) work: &'a Work<'a>,
-}
-
-impl TaskLog for LedgerLog<'_> {
-    fn record(&self, entry: &LogEntry<'_>) {
-        let Some(warehouse) = self.work.warehouse else { return };
-        let entry = TaskEntry {
-            task: entry.task,
-            attempt: entry.try_number,
-            state: entry.state.name(),
-            started: entry.started_at,
-            elapsed: entry.elapsed,
-            result: entry.result,
-            error: entry.error,
-        };
-        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let write = |connection: &mut PostgresConnection| {
-            ledger::record_task(connection, self.work.identity.run, &entry)
-        };
-        let written = match held.as_mut() {
-            Some(connection) => write(connection),
-            None => Err(Error::internal("no connection yet")),
-        };
-        // The connection may have been lost with the server: once more over a fresh one.
-        let written: Result<()> = written.or_else(|_| {
-            let mut fresh = warehouse.connect()?;
-            write(&mut fresh)?;
-            *held = Some(fresh);
-            Ok(())
-        });
-        if let Err(error) = written {
-            let state = entry.state;
-            self.work.observer.observe(&RunEvent::Warning(format!(
-                "the ledger has no entry for {} ({state}): {}",
-                entry.task,
-                error.message()
-            )));
-        }
-    }
 }

@@ -14,6 +14,7 @@ fn report() -> RunReport {
     RunReport {
         run_id: RUN.into(),
         status: Status::Success,
+        resumed: None,
         loaded_by: None,
         fingerprint: Some("f".repeat(64)),
         key_id: Some("1234567890abcdef".into()),
