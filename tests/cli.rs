@@ -112,6 +112,7 @@ weight_weekend = 0.05
 data_dir = "data"
 retries = 2
 retry_delay_secs = 300
+wait = false
 already_loaded_exit_code = 0
 
 [refresh.dashboard]

@@ -136,8 +136,8 @@ pub(super) struct SettingsOptions {
     /// Seconds between tries [default: 300]
     #[arg(long, value_name = "SECS", env = "CLAIMS_ETL_RETRY_DELAY_SECS", help_heading = "Run")]
     retry_delay_secs: Option<u64>,
-    /// Wait while another run holds the warehouse's lock, without an end or so many seconds
-    /// [default: no; exit 75]
+    /// Wait while another run holds the warehouse's lock: for its end, or at most so many seconds
+    /// [default: exit with 75]
     #[arg(
         long,
         value_name = "SECONDS",

@@ -52,7 +52,7 @@ pub(super) fn lock(
             return Err(refusal(connection, wait));
         }
         if !told && waited >= TELL_AFTER {
-            let who = holder(connection)?;
+            let who = holder(connection);
             observer.observe(&RunEvent::Note(format!("waiting for {who}, which is at work here")));
             told = true;
         }
@@ -88,8 +88,10 @@ fn is_free(connection: &mut impl Connection) -> Result<bool> {
 
 /// Who holds the lock, as far as the ledger tells: whatever began last and has not ended. What a
 /// killed run left open began earlier, because the holder began after it had the lock.
-fn holder(connection: &mut impl Connection) -> Result<String> {
-    let rows = sql::query(
+fn holder(connection: &mut impl Connection) -> String {
+    let nobody = || "another run".to_owned();
+    // Without a name the wait, and its end, are as right.
+    let Ok(rows) = sql::query(
         connection,
         "run lock",
         "SELECT run_id::text AS run_id,
@@ -99,18 +101,18 @@ fn holder(connection: &mut impl Connection) -> Result<String> {
                SELECT run_id, started_at FROM claims_etl.task_runs
                WHERE state IN ('running', 'up_for_retry')) AS work
          ORDER BY work.since DESC LIMIT 1",
-    )?;
+    ) else {
+        return nobody();
+    };
     let text = |name| sql::text(&rows, name, 0).filter(|_| rows.num_rows() > 0);
-    Ok(match text("run_id").zip(text("since")) {
-        Some((run, since)) => format!("run {run} (since {since})"),
-        None => "another run".into(),
-    })
+    text("run_id")
+        .zip(text("since"))
+        .map_or_else(nobody, |(run, since)| format!("run {run} (since {since})"))
 }
 
 /// Why the run ends here.
 fn refusal(connection: &mut impl Connection, wait: Wait) -> Error {
-    // Without a name the refusal is as right.
-    let who = holder(connection).unwrap_or_else(|_| "another run".into());
+    let who = holder(connection);
     let hint = match wait {
         Wait::No => "run again when it has ended, or wait for it with --wait",
         Wait::Seconds(_) | Wait::Forever => "run again when it has ended, or wait longer",

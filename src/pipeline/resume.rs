@@ -111,6 +111,9 @@ fn go_on(
     };
     let mut record = read(&mut connection, asked)?;
     drop(connection);
+    if record.account.is_some() {
+        remember(report, &record);
+    }
     let mut held = None;
     if matches!(left(&record), Left::Refresh | Left::Unknown) {
         // It may be at work just now. With the lock held it is not, and what the ledger says then
