@@ -185,6 +185,7 @@ pub(super) fn inspect(settings: &Settings) -> Result<String> {
     }
     let warehouse = Warehouse::open(settings, &crate::event::Silent)?;
     let mut connection = warehouse.connect()?;
+    load::check_rights(&mut connection)?;
     let rows = sql::query(
         &mut connection,
         "asking the server",
