@@ -125,10 +125,16 @@ fn a_role_without_a_right_is_told_which_and_whom_to_ask() {
     };
     let run = "run --retries 2 --retry-delay-secs 60";
     let said = refused("claims_reader", run);
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+error: the role claims_reader may not create tables in the schema claims_etl of claims_loader
+  hint: is this the role that loads? claims_loader or a superuser can `GRANT USAGE, CREATE ON SCHEMA claims_etl TO "claims_reader"`; see docs/roles.sql
+"#);
     call(&program, &server, "claims_loader", run).done();
     let said = refused("claims_reader", "runs");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+error: run ledger: running a query: insufficient privilege (SQLSTATE 42501, permission denied for schema claims_etl)
+  hint: ask the owner of the database or of that object for the right: docs/roles.sql
+"#);
 
     // Who may write into the schemas still does not own what another role has made there.
     server.admin(
@@ -139,7 +145,10 @@ fn a_role_without_a_right_is_told_which_and_whom_to_ask() {
         ),
     );
     let said = refused("second", run);
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+error: the role second does not own the table claims_etl.migrations, which is of claims_loader
+  hint: is this the role that loads? claims_loader or a superuser can `GRANT "claims_loader" TO "second"`; see docs/roles.sql
+"#);
 
     // Nor is a database of one's own schemas free to everybody.
     server.admin(
@@ -148,10 +157,16 @@ fn a_role_without_a_right_is_told_which_and_whom_to_ask() {
          REVOKE TEMPORARY ON DATABASE claims FROM PUBLIC",
     );
     let said = refused("second", "warehouse migrate");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+error: the role second may not create the schema claims_etl in the database claims
+  hint: is this the role that loads? admin or a superuser can `CREATE SCHEMA claims_etl AUTHORIZATION "second"`; see docs/roles.sql
+"#);
     server.admin(DATABASE, "GRANT CREATE ON DATABASE claims TO second");
     let said = refused("second", "warehouse migrate");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+error: the role second may not create temporary tables in the database claims
+  hint: is this the role that loads? admin or a superuser can `GRANT TEMPORARY ON DATABASE "claims" TO "second"`; see docs/roles.sql
+"#);
     server.admin(DATABASE, "GRANT TEMPORARY ON DATABASE claims TO second");
     assert_eq!(call(&program, &server, "second", "warehouse migrate").code, Some(0));
 }

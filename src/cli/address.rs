@@ -76,7 +76,7 @@ fn refusal(command: &Command, option: &str) -> Error {
     };
     let message = format!(
         "--{option}: a password on the command line can be seen by every user of this machine\n  \
-         hint: {elsewhere}\n"
+         hint: {elsewhere}"
     );
     command.clone().error(ErrorKind::ValueValidation, message)
 }

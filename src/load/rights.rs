@@ -52,9 +52,11 @@ impl Who {
         quote_identifier(&self.role)
     }
 
+    /// A refusal: what the role cannot do, and who can change that.
     fn lacks(&self, what: &str, owner: &str, grant: &str) -> Error {
-        Error::warehouse(format!("the role {} {what}", self.role))
-            .hint(format!("ask {owner}, or a superuser, for `{grant}`; docs/roles.sql has it all"))
+        Error::warehouse(format!("the role {} {what}", self.role)).hint(format!(
+            "is this the role that loads? {owner} or a superuser can `{grant}`; see docs/roles.sql"
+        ))
     }
 }
 
