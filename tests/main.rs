@@ -23,6 +23,6 @@ mod scanner;
 mod secure_server;
 mod server;
 mod signals;
-mod waiting;
 mod tls;
+mod waiting;
 mod wiretap;

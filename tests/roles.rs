@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use crate::program::{Call, Program};
@@ -86,7 +87,7 @@ fn the_loader_loads_and_the_reader_reads() {
     let mut reader = acting_as(&server, "claims_reader");
     let mut refused = |statement: &str| {
         let error = reader.batch_execute(statement).expect_err(statement);
-        assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{statement}: {error}");
+        assert_eq!(error.code().map(SqlState::code), Some("42501"), "{statement}: {error}");
     };
     for table in ["runs", "task_runs", "migrations", "risk_statistics"] {
         refused(&format!("SELECT FROM claims_etl.{table}"));
@@ -169,6 +170,47 @@ error: the role second may not create temporary tables in the database claims
 "#);
     server.admin(DATABASE, "GRANT TEMPORARY ON DATABASE claims TO second");
     assert_eq!(call(&program, &server, "second", "warehouse migrate").code, Some(0));
+}
+
+#[test]
+fn names_of_every_kind_are_quoted() {
+    let server = SecureServer::start();
+    server.admin(
+        "postgres",
+        &format!(
+            r#"CREATE ROLE "o'dd ""role""; --" LOGIN PASSWORD '{PASSWORD}';
+               CREATE DATABASE "cl""aims: \ x" OWNER "o'dd ""role""; --""#
+        ),
+    );
+    let program = Program::with_claims();
+    let line = format!(r#"localhost:*:cl"aims\: \\ x:o'dd "role"; --:{PASSWORD}"#);
+    program.write(".pgpass", &line).private(".pgpass");
+    let call = |arguments: &str| {
+        let mut command = program.command(arguments);
+        let (login, name) = ("o%27dd%20%22role%22%3b%20--", "cl%22aims:%20%5C%20x");
+        let place = format!("postgresql://{login}@localhost:{}/{name}", server.port);
+        let url = format!("{place}?{}", server.verified());
+        Call::of(command.env("HOME", program.path()).env("DATABASE_URL", url))
+    };
+    call("run").done();
+    call("run --force --mode replace").done();
+    // What is shown leads there as well.
+    let shown = call("warehouse url").done();
+    let mut command = program.command("runs");
+    let runs = Call::of(command.env("HOME", program.path()).env("DATABASE_URL", shown.trim()));
+    assert_eq!(runs.done().matches("success").count(), 2);
+    // Also where a server could confuse its own names with ours: operators and functions that
+    // somebody else has left in a schema that everybody searches are not used.
+    let mut client = server.administrator("cl\"aims: \\ x");
+    let trap =
+        "CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1/0::bigint';
+        CREATE FUNCTION public.trap(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS
+            'BEGIN RAISE EXCEPTION ''trapped''; END';
+        CREATE OPERATOR public.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = public.trap);
+        ALTER DATABASE \"cl\"\"aims: \\ x\" SET search_path = public, pg_catalog";
+    client.batch_execute(trap).expect("a trap");
+    call("run --force").done();
+    call("refresh").done();
 }
 
 /// The administrator's socket is for the tests only: nobody else gets in without a password.

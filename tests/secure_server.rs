@@ -159,8 +159,14 @@ impl Drop for SecureServer {
 
 /// A program of the server, as an account that is not root, ended after five minutes at the latest.
 fn server_command(program: &str, folder: &Path) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--signal=INT", "--kill-after=10", "300"]).arg(programs().join(program));
+    let program = programs().join(program);
+    let mut command = if Path::new("/usr/bin/timeout").exists() {
+        let mut command = Command::new("/usr/bin/timeout");
+        command.args(["--signal=INT", "--kill-after=10", "300"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
     command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
     if let Some(user) = account() {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());

@@ -109,6 +109,11 @@ fn a_server_without_tls_is_used_only_where_that_is_allowed() {
     assert_eq!(protection(&server.url(&login, "sslmode=prefer")), "none");
     assert_eq!(protection(&server.url(&login, "sslmode=disable")), "none");
     let program = Program::with_claims();
+    // Allowed is not unsaid.
+    let mut command = program.command("run");
+    let call = Call::of(command.env("DATABASE_URL", server.url(&login, "")));
+    assert_eq!(call.code, Some(0), "{}", call.stderr);
+    assert!(call.stderr.contains("is not encrypted"), "{}", call.stderr);
     for parameters in ["sslmode=require".to_owned(), server.verified()] {
         let mut command = program.command("run --format json --retries 3 --retry-delay-secs 60");
         let started = Instant::now();
@@ -137,6 +142,7 @@ fn every_connection_of_a_run_is_encrypted() {
     );
     let call = Call::of(command.env("DATABASE_URL", &url));
     assert_eq!(call.code, Some(0), "{}", call.stderr);
+    assert!(!call.stderr.contains("not encrypted"), "{}", call.stderr);
     // Control, ledger log, three for COPY, and the dashboard's.
     let heard = wire.heard();
     assert!(heard.len() >= 6, "{heard:?}");

@@ -80,13 +80,11 @@ impl PostgresDatabase {
     }
 
     fn ready(&self) -> Result<&Ready> {
-        match self.ready.get() {
-            Some(ready) => Ok(ready),
-            None => {
-                let ready = self.resolve()?;
-                Ok(self.ready.get_or_init(|| ready))
-            }
+        if let Some(ready) = self.ready.get() {
+            return Ok(ready);
         }
+        let ready = self.resolve()?;
+        Ok(self.ready.get_or_init(|| ready))
     }
 
     fn resolve(&self) -> Result<Ready> {

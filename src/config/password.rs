@@ -88,8 +88,7 @@ mod tests {
         let empty = warehouse(&path, "\nhunter2", 0o600).password().expect_err("empty");
         assert!(empty.message().contains("empty") && !empty.to_string().contains("hunter2"));
         fs::remove_file(&path).expect("removed");
-        let mut missing = Warehouse::default();
-        missing.password_file = Some(path);
+        let missing = Warehouse { password_file: Some(path), ..Warehouse::default() };
         assert!(missing.password().expect_err("missing").message().contains("no such file"));
     }
 }

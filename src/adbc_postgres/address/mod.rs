@@ -206,6 +206,8 @@ fn not_supported(name: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn address(text: &str) -> Address {
@@ -222,7 +224,7 @@ mod tests {
             assert_eq!(address.parameters.sslmode.as_deref(), Some("verify-full"), "{text}");
             assert_eq!(address.parameters.sslrootcert.as_deref(), Some("/ca b.crt"), "{text}");
             assert_eq!(address.config.get_dbname(), Some("x"));
-            assert_eq!(address.config.get_connect_timeout().map(|t| t.as_secs()), Some(7));
+            assert_eq!(address.config.get_connect_timeout().copied(), Some(Duration::from_secs(7)));
         }
         assert_eq!(address("host=db sslrootcert=").parameters.sslrootcert, None);
     }

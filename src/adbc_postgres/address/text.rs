@@ -53,14 +53,13 @@ fn from_keywords(text: &str) -> Option<(String, Vec<(String, String)>)> {
                 let (value, after) = unescaped(quoted, |c| c == '\'')?;
                 (value, after.strip_prefix('\'')?)
             }
-            // Unlike the client's parser, libpq takes nothing for an empty value.
             None => unescaped(after, char::is_whitespace)?,
         };
         if is_ours(name) {
             taken.push((name.to_owned(), value));
         } else {
             let value = value.replace('\\', r"\\").replace('\'', r"\'");
-            kept.push_str(&format!("{name}='{value}' "));
+            kept.extend([name, "='", value.as_str(), "' "]);
         }
         rest = after.trim_start();
     }
@@ -84,33 +83,29 @@ fn unescaped(text: &str, ends: impl Fn(char) -> bool) -> Option<(String, &str)> 
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
+    while let Some((&(mut first), tail)) = rest.split_first() {
         let digit = |at: usize| tail.get(at).and_then(|d| char::from(*d).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high << 4 | low).ok()?);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
+        let escaped = digit(0).zip(digit(1)).filter(|_| first == b'%');
+        (first, rest) = match escaped {
+            Some((high, low)) => (u8::try_from(high << 4 | low).ok()?, &tail[2..]),
+            None => (first, tail),
+        };
+        bytes.push(first);
     }
     String::from_utf8(bytes).ok()
 }
 
 /// A text as it stands in a URL.
 pub(super) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/,".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    text.bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~/,".contains(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
