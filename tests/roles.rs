@@ -175,13 +175,10 @@ error: the role second may not create temporary tables in the database claims
 #[test]
 fn names_of_every_kind_are_quoted() {
     let server = SecureServer::start();
-    server.admin(
-        "postgres",
-        &format!(
-            r#"CREATE ROLE "o'dd ""role""; --" LOGIN PASSWORD '{PASSWORD}';
-               CREATE DATABASE "cl""aims: \ x" OWNER "o'dd ""role""; --""#
-        ),
-    );
+    let role = format!(r#"CREATE ROLE "o'dd ""role""; --" LOGIN PASSWORD '{PASSWORD}'"#);
+    server.admin("postgres", &role);
+    let database = r#"CREATE DATABASE "cl""aims: \ x" OWNER "o'dd ""role""; --""#;
+    server.admin("postgres", database);
     let program = Program::with_claims();
     let line = format!(r#"localhost:*:cl"aims\: \\ x:o'dd "role"; --:{PASSWORD}"#);
     program.write(".pgpass", &line).private(".pgpass");
@@ -201,7 +198,7 @@ fn names_of_every_kind_are_quoted() {
     assert_eq!(runs.done().matches("success").count(), 2);
     // Also where a server could confuse its own names with ours: operators and functions that
     // somebody else has left in a schema that everybody searches are not used.
-    let mut client = server.administrator("cl\"aims: \\ x");
+    let mut client = server.administrator(r#"'cl"aims: \\ x'"#);
     let trap =
         "CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1/0::bigint';
         CREATE FUNCTION public.trap(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS
