@@ -57,7 +57,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
 const EVERYTHING_ABOVE: &[&str] = &["*"];
 
 /// Each external crate that belongs to somebody, and the modules or files that may name it.
-const OWNERS: [(&str, &[&str]); 32] = [
+const OWNERS: [(&str, &[&str]); 31] = [
     (
         "polars",
         &[
@@ -76,7 +76,6 @@ const OWNERS: [(&str, &[&str]); 32] = [
     ("memchr", &["extract/delimited"]),
     ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
     ("parquet", &["load/quarantine"]),
-    ("pgpq", &["adbc_postgres"]),
     ("bytes", &["adbc_postgres"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
     ("tokio_postgres_rustls", &["adbc_postgres/tls"]),

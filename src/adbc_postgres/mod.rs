@@ -18,6 +18,7 @@
 
 mod address;
 mod cancel;
+mod cells;
 mod connection;
 mod copy_encoder;
 mod database;

@@ -40,11 +40,11 @@ pub(super) struct Rows<'a> {
     origins: &'a [i64],
     patients: &'a [i128],
     cents: &'a [i64],
-    days: Int32Chunked,
+    days: Vec<i32>,
     flags: &'a [i32],
-    places: &'a UInt32Chunked,
+    places: Vec<u32>,
     providers: &'a StringChunked,
-    codes: &'a StringChunked,
+    codes: Vec<Option<&'a str>>,
 }
 
 /// A column of accepted rows, in which nothing is null.
@@ -63,11 +63,17 @@ impl<'a> Rows<'a> {
             origins: whole(column(ORIGIN)?.i64().map_err(lacks)?)?,
             patients: whole(column("patient_token")?.i128().map_err(lacks)?)?,
             cents: whole(column(CENTS)?.i64().map_err(lacks)?)?,
-            days: column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?.clone(),
+            days: whole(column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?)?
+                .to_vec(),
             flags: whole(column("dq_flags")?.i32().map_err(lacks)?)?,
-            places: column(PROVIDER_ROW)?.u32().map_err(lacks)?,
+            places: column(PROVIDER_ROW)?
+                .u32()
+                .map_err(lacks)?
+                .iter()
+                .map(|place| place.unwrap_or(NO_PLACE))
+                .collect(),
             providers: column("provider_id")?.str().map_err(lacks)?,
-            codes: column("procedure_code")?.str().map_err(lacks)?,
+            codes: column("procedure_code")?.str().map_err(lacks)?.iter().collect(),
         })
     }
 
@@ -78,10 +84,10 @@ impl<'a> Rows<'a> {
 
     /// Appends a row.
     pub(super) fn write(&self, row: usize, bytes: &mut Vec<u8>) {
-        let place = self.places.get(row).unwrap_or(NO_PLACE);
+        let place = self.places[row];
         // The directory knows the id of a provider that has a place.
         let provider = if place == NO_PLACE { self.providers.get(row) } else { None };
-        let code = self.codes.get(row);
+        let code = self.codes[row];
         let length =
             |text: Option<&str>| text.map_or(NULL, |text| u8::try_from(text.len()).unwrap_or(NULL));
         let mut fixed = [0; FIXED];
@@ -90,7 +96,7 @@ impl<'a> Rows<'a> {
         fixed[ORIGIN_PLACE].copy_from_slice(&self.origins[row].to_le_bytes());
         fixed[PATIENT].copy_from_slice(&self.patients[row].to_ne_bytes());
         fixed[AMOUNT].copy_from_slice(&self.cents[row].to_le_bytes());
-        fixed[DAY].copy_from_slice(&self.days.get(row).unwrap_or(0).to_le_bytes());
+        fixed[DAY].copy_from_slice(&self.days[row].to_le_bytes());
         fixed[FLAGS].copy_from_slice(&self.flags[row].to_le_bytes());
         fixed[PROVIDER].copy_from_slice(&place.to_le_bytes());
         fixed[PROVIDER_LENGTH] = length(provider);
