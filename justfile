@@ -74,24 +74,31 @@ clean-warehouse: stop
 
 # Run all tests; arguments go to the test runner
 [group('check')]
-test *args:
+test *args: _build
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo test --release --locked --no-run
+    # The tests kill and fail runs at named places, which the program that people run has not; one
+    # of them looks into a copy of that program.
+    released="$(mktemp)"
+    cp {{ quote(program) }} "$released"
+    export CLAIMS_ETL_TEST_RELEASED="$released"
+    build=(--release --locked --features failpoints)
+    cargo test "${build[@]}" --no-run
     # The first test that needs a server starts it; nobody but us knows which test is the last.
     stop_server() {
-        cargo test --release --locked --test main -- --ignored --exact server::stop > /dev/null 2>&1 || true
+        cargo test "${build[@]}" --test main -- --ignored --exact server::stop > /dev/null 2>&1 || true
+        rm -f "$released"
     }
     trap stop_server EXIT
     if cargo nextest --version > /dev/null 2>&1; then
-        cargo test --release --locked --doc
-        cargo nextest run --release --locked "$@"
+        cargo test "${build[@]}" --doc
+        cargo nextest run "${build[@]}" "$@"
         exit
     fi
     log="$(mktemp)"
     trap 'stop_server; rm -f "$log"' EXIT
     status=0
-    cargo test --release --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+    cargo test "${build[@]}" --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
     # cargo counts each test binary by itself.
     awk '/^test result:/ {
             for (i = 2; i <= NF; i++) {
@@ -116,6 +123,7 @@ fmt-check:
 [group('check')]
 lint:
     cargo clippy --release --locked --all-targets -- --deny warnings
+    cargo clippy --release --locked --all-targets --features failpoints -- --deny warnings
 
 # Build the documentation; a broken link is an error
 [group('check')]

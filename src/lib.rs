@@ -29,6 +29,7 @@
 pub mod account;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod rule;
 pub mod schema;
 

@@ -11,10 +11,11 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     // Layer 0: vocabulary.
     ("error", &[]),
     ("event", &["error"]),
+    ("failpoint", &["error"]),
     ("rule", &[]),
     ("account", &[]),
     ("schema", &[]),
@@ -35,6 +36,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         &[
             "error",
             "event",
+            "failpoint",
             "account",
             "config",
             "rule",
@@ -45,7 +47,20 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "sql",
         ],
     ),
-    ("refresh", &["error", "event", "account", "config", "rule", "schema", "sql", "adbc_postgres"]),
+    (
+        "refresh",
+        &[
+            "error",
+            "event",
+            "failpoint",
+            "account",
+            "config",
+            "rule",
+            "schema",
+            "sql",
+            "adbc_postgres",
+        ],
+    ),
     // Layer 3: the program.
     ("pipeline", EVERYTHING_ABOVE),
     // Layer 4: the face.
@@ -95,7 +110,7 @@ const OWNERS: [(&str, &[&str]); 31] = [
     ("csv", &["extract", "synth"]),
     ("flate2", &["extract"]),
     ("zstd", &["extract"]),
-    ("nix", &["local_postgres", "key", "adbc_postgres/database"]),
+    ("nix", &["failpoint", "local_postgres", "key", "adbc_postgres/database"]),
     ("signal_hook", &["cli"]),
     ("tracing_subscriber", &["cli"]),
     ("rand", &["synth"]),
@@ -227,9 +242,9 @@ fn the_scanner_sees_a_strayed_crate() {
 }
 
 /// A file of `src`: its path there without `.rs`, and its text.
-struct Source {
+pub(crate) struct Source {
     name: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -248,7 +263,7 @@ fn root() -> &'static Path {
 }
 
 /// All files of `src`.
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let src = root().join("src");
     let mut folders: Vec<PathBuf> = vec![src.clone()];
     let mut sources = Vec::new();

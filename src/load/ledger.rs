@@ -14,6 +14,7 @@ use crate::account::Account;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::RunId;
+use crate::failpoint;
 use crate::sql;
 
 const CONTEXT: &str = "run ledger";
@@ -241,6 +242,7 @@ pub fn record_task(
     run: RunId,
     entry: &TaskEntry<'_>,
 ) -> Result<()> {
+    failpoint::hit("ledger.task")?;
     let started: DateTime<Utc> = entry.started.into();
     sql::execute_with(
         connection,

@@ -16,6 +16,7 @@ use crate::account::{Account, Cents};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::failpoint;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, fact_columns};
 use crate::sql;
 
@@ -167,7 +168,9 @@ pub fn publish<C: Connection>(
         let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
         sql::execute(connection, CONTEXT, &timeout)?;
         account.providers.inferred = publish_providers(connection, run_no)?;
+        failpoint::hit("publish.providers")?;
         write_statistics(connection, run_no, statistics)?;
+        failpoint::hit("publish.statistics")?;
         let staged: u64 = parts.iter().map(|part| part.rows).sum();
         let new: u64 = parts.iter().map(|part| part.changes.new).sum();
         let changed: u64 = parts.iter().map(|part| part.changes.changed).sum();
@@ -184,6 +187,7 @@ pub fn publish<C: Connection>(
                 sql::execute(connection, CONTEXT, "SET LOCAL enable_hashjoin = off")?;
                 for part in parts {
                     apply(connection, part)?;
+                    failpoint::hit("publish.applied")?;
                 }
             }
         }
@@ -200,13 +204,16 @@ pub fn publish<C: Connection>(
             )));
         }
         ledger::complete(connection, run, "success", true, account)?;
+        failpoint::hit("publish.ledger")?;
         if route == Route::Attach {
             // Last, because readers wait from here to the commit.
             table_lock::exclusively(connection, &format!("{PUBLISHED}.{CLAIMS_FACT}"), cancel)?;
-            attach(connection, run_no, parts)
+            failpoint::hit("publish.locked")?;
+            attach(connection, run_no, parts)?;
         } else {
-            drop_stage(connection, run_no)
+            drop_stage(connection, run_no)?;
         }
+        failpoint::hit("publish.commit")
     })
 }
 
@@ -366,7 +373,7 @@ fn attach(connection: &mut impl Connection, run_no: i64, parts: &[Part]) -> Resu
         ),
     )?;
     // regclass prints a name that is quoted where it must be.
-    let mut script: Vec<String> = (0..partitions.num_rows())
+    let detach: Vec<String> = (0..partitions.num_rows())
         .filter_map(|row| sql::text(&partitions, "name", row))
         .map(|name| {
             format!(
@@ -374,6 +381,9 @@ fn attach(connection: &mut impl Connection, run_no: i64, parts: &[Part]) -> Resu
             )
         })
         .collect();
+    sql::execute(connection, "detaching the published claims", &detach.join(";\n"))?;
+    failpoint::hit("publish.detached")?;
+    let mut script = Vec::new();
     for (place, part) in parts.iter().enumerate() {
         let (stage, partition) = (&part.table, format!("{CLAIMS_FACT}_{run_no}_{place}"));
         let bound = |token: Option<Uuid>, end: &str| {

@@ -16,6 +16,7 @@ use super::staging::Score;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::failpoint;
 
 /// What a connection fails with when another one has.
 pub(super) const STOPPED: &str = "staging was stopped";
@@ -52,6 +53,7 @@ impl Reader {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(batch) = self.waiting.pop() {
+                failpoint::hit("copy.batch")?;
                 let rows = batch.num_rows() as u64;
                 open(&self.books).rows += rows;
                 self.rows.fetch_add(rows, Ordering::Relaxed);
@@ -69,7 +71,10 @@ impl Reader {
                 &mut repeats,
             )?;
             open(&self.books).repeats.merge(repeats);
-            let Some(rows) = rows else { return Ok(None) };
+            let Some(rows) = rows else {
+                failpoint::hit("copy.end")?;
+                return Ok(None);
+            };
             let batch = (self.score)(rows)?;
             let mut start = batch.num_rows();
             while start > 0 {

@@ -27,6 +27,7 @@ use crate::account::Cents;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::failpoint;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, staged_schema};
 use crate::sql;
 
@@ -208,6 +209,7 @@ impl Staging<'_> {
         let mut copied = started;
         let staged = sql::in_transaction(connection, "staging", |connection| {
             self.create(connection, &table, (from, to), shared)?;
+            failpoint::hit("stage.created")?;
             let sent = sql::ingest(
                 connection,
                 (INTERNAL, &table),
@@ -227,8 +229,10 @@ impl Staging<'_> {
                     "{sent} rows were sent to COPY, but Postgres took {taken}"
                 )));
             }
+            failpoint::hit("copy.done")?;
             copied = Instant::now();
-            self.finish(connection, table, (from, to))
+            let part = self.finish(connection, table, (from, to))?;
+            failpoint::hit("stage.commit").map(|()| part)
         });
         let finished = Instant::now();
         let repeats = std::mem::take(&mut open(&books).repeats);
@@ -298,6 +302,7 @@ impl Staging<'_> {
                 "ALTER TABLE {INTERNAL}.{table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (claim_token, line_number)"
             ),
         )?;
+        failpoint::hit("key.built")?;
         let (rows, amount) = totals(connection, &format!("{INTERNAL}.{table}"))?;
         let changes = match self.route {
             Route::Attach => Changes { new: rows, ..Changes::default() },

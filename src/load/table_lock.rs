@@ -11,6 +11,7 @@ use adbc_core::sync::Connection;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
+use crate::failpoint;
 use crate::sql;
 
 /// How long one attempt may hold readers up.
@@ -20,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long any other statement of the program waits for a lock that somebody else holds.
 pub(super) const STATEMENT: &str = "60s";
 /// How long to try in all; a report that runs longer ends the attempt to publish.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE_SECS: u64 = 60;
 
 /// Locks a table against readers until the open transaction ends.
 ///
@@ -44,7 +45,8 @@ pub(super) fn exclusively(
          END $$;
          SET LOCAL lock_timeout = '{STATEMENT}'"
     );
-    let deadline = Instant::now() + PATIENCE;
+    let patience = failpoint::limit("lock.patience", PATIENCE_SECS);
+    let deadline = Instant::now() + Duration::from_secs(patience);
     loop {
         sql::execute(connection, context, &attempt)?;
         let asked = "SELECT current_setting('claims_etl.locked') = 'yes' AS locked";
@@ -55,7 +57,7 @@ pub(super) fn exclusively(
         if Instant::now() >= deadline {
             return Err(Error::new(
                 ErrorKind::Warehouse { transient: true },
-                format!("{table} was in use for {} s; nothing was published", PATIENCE.as_secs()),
+                format!("{table} was in use for {patience} s; nothing was published"),
             )
             .hint("end the long query that reads it (see pg_stat_activity), then run again"));
         }

@@ -15,6 +15,7 @@ use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::extract::Blocks;
+use crate::failpoint;
 use crate::load::quarantine::Quarantine;
 use crate::load::{Shuffle, Tally, Writer};
 use crate::rule::RejectReason;
@@ -100,6 +101,7 @@ impl FirstPass<'_> {
         let mut writer = self.shuffle.writer();
         while !stop.load(Ordering::Relaxed) && !self.cancel.is_cancelled() {
             let Some(block) = self.blocks.next_block()? else { break };
+            failpoint::hit("first_pass.block")?;
             let frame = self.claims.rows(block.frame()?).collect();
             let frame = frame.map_err(|error| super::tasks::plan_error(&error))?;
             self.sort_out(&frame, &mut counted, &mut writer)?;

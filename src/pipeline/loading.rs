@@ -20,6 +20,7 @@ use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunEvent};
+use crate::failpoint;
 use crate::interchange::record_batch;
 use crate::load::{self, Repeats, Route, Score, Session, Staging, Tally};
 use crate::rule::{Flag, RejectReason};
@@ -95,6 +96,7 @@ fn stage_and_publish(
     let route = load::route(control, settings.warehouse.mode)?;
     load::drop_stage(control, run_no)?;
     load::create_stage(control, run_no)?;
+    failpoint::hit("stage.begin")?;
 
     let score = score(prepared);
     let progress = |rows: u64| tell(task, rows);
@@ -110,6 +112,7 @@ fn stage_and_publish(
     let staged = staged?;
     providers.map_err(|_| Error::internal("staging the providers panicked"))??;
 
+    failpoint::hit("stage.done")?;
     let mut account = account(tally, &staged.repeats);
     account.providers = directory.counts();
     complete_quarantine(work, &staged.repeats.rejected)?;
@@ -118,12 +121,14 @@ fn stage_and_publish(
     judge(work, tally, staged.repeats.rejected.len() as u64)?;
     work.cancel.check()?;
 
+    failpoint::hit("publish.before")?;
     let publishing = Instant::now();
     let published =
         load::publish(session, route, &staged.parts, statistics, &mut account, work.cancel);
     work.account.put(account.clone());
     published?;
     work.published.put(());
+    failpoint::hit("publish.committed")?;
     let publishing = publishing.elapsed();
     let analyzing = Instant::now();
     if let Err(error) = load::analyze(&mut session.control) {

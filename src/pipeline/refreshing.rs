@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RunEvent, RunId};
+use crate::failpoint;
 use crate::refresh::{self, TargetResult};
 
 /// The task's id.
@@ -24,6 +25,7 @@ pub(super) fn refresh_bi(
     refreshed: &Slot<Vec<TargetResult>>,
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
+    failpoint::hit("refresh.begin")?;
     let targets = refresh::targets(settings);
     let results = refresh::refresh_all(&targets, &|| warehouse.connect());
     let failed: Vec<&refresh::TargetResult> =

@@ -16,13 +16,14 @@ use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
 use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
+use crate::failpoint;
 use crate::load::quarantine::Quarantine;
 use crate::load::{Session, Shuffle, Statistics, ledger};
 use crate::schema::Dataset;
 use crate::transform::{Claims, Directory, RiskModel, provider_rows};
 
 /// Bytes of shuffled rows that stay in memory: a daily load never touches the disk.
-const SHUFFLE_MEMORY: usize = 64 << 20;
+const SHUFFLE_MEMORY: u64 = 64 << 20;
 
 /// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
 pub(super) fn extract(
@@ -41,6 +42,7 @@ pub(super) fn extract(
             extracted.ignored_columns.join(", ")
         )));
     }
+    failpoint::hit("extract.done")?;
     let result = json(&extracted)?;
     slot.put(extracted);
     Ok(Outcome::Done(result))
@@ -71,7 +73,9 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
     let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
     task.check()?;
 
-    let shuffle = Shuffle::new(&settings.spill_dir(), SHUFFLE_MEMORY);
+    let memory = failpoint::limit("shuffle.memory", SHUFFLE_MEMORY);
+    let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+    let shuffle = Shuffle::new(&settings.spill_dir(), memory);
     let quarantine = Mutex::new(quarantine(work)?);
     let progress = |rows: u64| tell(task, rows);
     let (tally, peers) = FirstPass {
@@ -84,6 +88,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         progress: &progress,
     }
     .run()?;
+    failpoint::hit("first_pass.done")?;
     // What was fingerprinted must be what was read.
     extract::unchanged(&claims)?;
     extract::unchanged(&providers)?;
@@ -99,6 +104,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
     let quarantine = quarantine.into_inner().unwrap_or_else(PoisonError::into_inner);
     work.rejects.put(quarantine);
     let shuffle = Arc::new(shuffle);
+    failpoint::hit("transform.done")?;
     work.prepared.put(Prepared { shuffle, tally, directory, model, statistics });
     Ok(Outcome::Done(result))
 }

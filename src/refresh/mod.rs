@@ -14,7 +14,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::sql;
+use crate::{failpoint, sql};
 
 pub use dashboard::Dashboard;
 
@@ -150,6 +150,7 @@ fn refresh_one<C: Connection>(
             Some(open) => open,
             none => none.insert(one_snapshot(connect()?)?),
         };
+        failpoint::hit("refresh.query")?;
         sql::query(open, context, sql)
     };
     // The panic's message is dropped on purpose: it could quote a row.

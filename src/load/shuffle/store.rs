@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::BUCKETS;
 use crate::error::{Error, Result};
+use crate::failpoint;
 
 /// A piece of a bucket.
 enum Piece {
@@ -55,6 +56,7 @@ impl Store {
             Piece::Memory(chunk.as_slice().into())
         } else {
             self.held.fetch_sub(length, Ordering::Relaxed);
+            failpoint::hit("shuffle.spill")?;
             let offset = self.written.fetch_add(length as u64, Ordering::Relaxed);
             self.file()?.write_all_at(chunk, offset).map_err(|error| self.unusable(&error))?;
             Piece::File { offset, length }
