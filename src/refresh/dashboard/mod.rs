@@ -10,6 +10,7 @@ mod sections;
 mod table;
 mod text;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use super::{Target, Warehouse};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 
 /// The page as a target.
 pub struct Dashboard {
@@ -65,27 +67,51 @@ fn write(path: &Path, html: &str) -> Result<()> {
     let name = path.file_name().ok_or_else(|| {
         Error::config(format!("refresh.dashboard.path: {} names no file", path.display()))
     })?;
-    let mut partial = std::ffi::OsString::from(".");
+    let mut partial = OsString::from(".");
     partial.push(name);
     partial.push(format!(".{}", std::process::id()));
     let partial = path.with_file_name(partial);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     }
-    let written = fill(&partial, html).and_then(|()| fs::rename(&partial, path));
+    remove_leftovers(path, name);
+    // The file stays open, and with it locked, until it has its name.
+    let written = fill(&partial, html).map_err(|error| failed(&error)).and_then(|file| {
+        failpoint::hit("refresh.written")?;
+        fs::rename(&partial, path).map_err(|error| failed(&error)).map(|()| drop(file))
+    });
     if written.is_err() {
         // The error that counts is the first one; a leftover does no harm.
         let _ = fs::remove_file(&partial);
     }
-    written.map_err(|error| failed(&error))
+    written
 }
 
-fn fill(path: &Path, html: &str) -> io::Result<()> {
+/// Removes what killed processes have left beside the page: nobody holds the lock of those files.
+fn remove_leftovers(path: &Path, name: &OsStr) {
+    let mut start = OsString::from(".");
+    start.push(name);
+    start.push(".");
+    let beside = path.parent().into_iter().flat_map(fs::read_dir).flatten().flatten();
+    let partials = beside
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(start.as_encoded_bytes()));
+    for leftover in partials {
+        // Best effort: the page is what counts.
+        let unlocked = File::open(leftover.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if unlocked {
+            let _ = fs::remove_file(leftover.path());
+        }
+    }
+}
+
+fn fill(path: &Path, html: &str) -> io::Result<File> {
     let mut file = File::create(path)?;
+    file.lock()?;
     // A web server or another user reads it, whatever the umask of the job.
     file.set_permissions(Permissions::from_mode(0o640))?;
     file.write_all(html.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]
