@@ -96,7 +96,7 @@ fn a_run_that_was_cut_off_after_its_commit_is_refreshed() {
         (
             "UPDATE claims_etl.task_runs SET state = 'running', result = NULL
              WHERE task_id = 'load.refresh_bi'",
-            &["1 running", "2 success"][..],
+            &["1 failed", "2 success"][..],
         ),
     ] {
         let desk = Desk::new().claims(&CLAIMS);

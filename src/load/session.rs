@@ -9,6 +9,7 @@ use super::{ledger, lock, migrate, publish};
 use crate::config::Wait;
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
+use crate::failpoint;
 use crate::schema::INTERNAL;
 use crate::sql;
 
@@ -54,6 +55,7 @@ impl<C: Connection> Session<C> {
         let mut control = hold(database, wait, observer, cancel)?;
         ledger::check_key(&mut control, &identity.key_id)?;
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
+        failpoint::hit("session.begun")?;
         Ok(Self { control, run_no, published, identity })
     }
 }
@@ -76,7 +78,9 @@ pub fn hold<D: Database>(
     for version in migrate::migrate(&mut control)? {
         observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
     }
+    failpoint::hit("session.migrated")?;
     lock::lock(&mut control, wait, observer, cancel)?;
+    failpoint::hit("session.locked")?;
     sweep(&mut control, observer)?;
     Ok(control)
 }
@@ -134,7 +138,9 @@ fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()
         context,
         "UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
              error_kind = 'interrupted', error = 'the run ended without saying so'
-         WHERE status = 'running'",
+         WHERE status = 'running';
+         UPDATE claims_etl.task_runs SET state = 'failed', error = 'the run ended without saying so'
+         WHERE state = 'running'",
     )
     .map(drop)
 }
