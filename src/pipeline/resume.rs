@@ -250,6 +250,30 @@ fn refresh(
     Ok(())
 }
 
+/// The refresh that the run which has loaded the input still owes: it was ended between its commit
+/// and its refresh, and the same input would never again be loaded.
+pub(super) fn owed_refresh(
+    settings: &Settings,
+    warehouse: &Warehouse,
+    connection: &mut PostgresConnection,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+    report: &mut RunReport,
+) -> Result<()> {
+    let Some(run) = report.loaded_by.as_deref().map(RunId::parse).transpose()? else {
+        return Ok(());
+    };
+    let record = read(connection, run)?;
+    if left(&record) != Left::Refresh {
+        return Ok(());
+    }
+    note(observer, format!("run {run} has loaded it, but refreshed nothing: that is made up for"));
+    report.tasks.retain(|task| task.id != REFRESH);
+    refresh(settings, warehouse, &record, observer, cancel, report)?;
+    places(settings, run, report);
+    Ok(())
+}
+
 /// The work of a run that has published nothing, once more from its beginning.
 fn anew(
     settings: &Settings,

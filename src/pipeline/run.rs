@@ -11,6 +11,7 @@ use serde_json::json;
 use super::log::LedgerLog;
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{ErrorReport, RefreshReport, RunReport, Status, TaskReport};
+use super::resume::owed_refresh;
 use super::tasks::{extract, load_warehouse, transform_join};
 use super::warehouse::Warehouse;
 use super::work::{Slot, Work};
@@ -194,7 +195,13 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
         None if report.loaded_by.is_some() => {
             report.status = Status::AlreadyLoaded;
             report.exit_code = work.settings.run.already_loaded_exit_code;
-            Ok(())
+            match (work.warehouse, session.as_mut()) {
+                (Some(warehouse), Some(session)) => {
+                    let (settings, control) = (work.settings, &mut session.control);
+                    owed_refresh(settings, warehouse, control, work.observer, work.cancel, report)
+                }
+                _ => Ok(()),
+            }
         }
         None => {
             report.status = Status::Success;
