@@ -22,8 +22,12 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new() -> Self {
+        Self::at(server::database())
+    }
+
+    /// A desk at a database of the caller's choice.
+    pub(crate) fn at(database: Database) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let database = server::database();
         let mut settings = Settings::default();
         settings.run.data_dir = folder.path().join("data");
         settings.run.retry_delay_secs = 0;

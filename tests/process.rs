@@ -95,3 +95,15 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Waits until the server has ended the sessions of a process that is gone.
+#[cfg(feature = "failpoints")]
+pub(crate) fn gone(database: &crate::server::Database) {
+    let mut client = database.connect();
+    let others = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+            AND backend_type = 'client backend'";
+    until("the sessions to end", || {
+        client.query_one(others, &[]).expect("an answer").get::<_, i64>(0) == 0
+    });
+}

@@ -34,6 +34,8 @@ pub(crate) fn url() -> &'static str {
 pub(crate) struct Database {
     name: String,
     url: String,
+    /// Any database of the same server.
+    server: String,
 }
 
 impl Database {
@@ -51,7 +53,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // Connections may be open still where the test failed.
-        let dropped = Client::connect(url(), NoTls).and_then(|mut client| {
+        let dropped = Client::connect(&self.server, NoTls).and_then(|mut client| {
             client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
         });
         assert!(dropped.is_ok() || std::thread::panicking(), "{} stays behind", self.name);
@@ -60,14 +62,26 @@ impl Drop for Database {
 
 /// Makes an empty database for the calling test.
 pub(crate) fn database() -> Database {
+    database_of(url(), "template1")
+}
+
+/// Makes a database that is like another one, to which nobody may be connected.
+#[cfg(feature = "failpoints")]
+pub(crate) fn copy_of(original: &Database) -> Database {
+    database_of(&original.server, &original.name)
+}
+
+/// Makes a database on a server, after a template.
+pub(crate) fn database_of(server: &str, template: &str) -> Database {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("test_{}_{count}", std::process::id());
-    let mut client = Client::connect(url(), NoTls).expect("a connection to the test server");
+    let mut client = Client::connect(server, NoTls).expect("a connection to the test server");
     // A process id comes round again, and a killed test leaves its database.
     client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).expect("drop");
-    client.batch_execute(&format!("CREATE DATABASE {name}")).expect("a database");
-    Database { url: with_database(url(), &name), name }
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    client.batch_execute(&create).expect("a database");
+    Database { url: with_database(server, &name), server: server.to_owned(), name }
 }
 
 /// The address of another database on the same server.

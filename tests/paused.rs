@@ -1,0 +1,36 @@
+//! A run that waits at a failpoint, so that a test can do something at exactly that moment.
+//!
+//! A file of its own because such a run is a process and a file by which the two speak.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::desk::Desk;
+use crate::process::{Running, until};
+
+/// A run that waits.
+pub(crate) struct Paused {
+    running: Running,
+    file: PathBuf,
+}
+
+impl Paused {
+    /// Starts a run and waits until it has come to `point`.
+    pub(crate) fn at(desk: &Desk, run: &mut Command, point: &str) -> Self {
+        let file = desk.path("paused");
+        run.env("CLAIMS_ETL_FAILPOINT", format!("{point}=pause"));
+        let mut running = Running::start(run.env("CLAIMS_ETL_FAILPOINT_FILE", &file));
+        until(point, || {
+            assert!(running.goes_on(), "ended before {point}");
+            file.exists()
+        });
+        Self { running, file }
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(self) -> Running {
+        fs::remove_file(&self.file).expect("the run waits");
+        self.running
+    }
+}
