@@ -24,6 +24,7 @@ mod paused;
 mod pipeline;
 mod process;
 mod program;
+mod promises;
 mod properties;
 #[cfg(feature = "failpoints")]
 mod proxy;
