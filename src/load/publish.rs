@@ -217,20 +217,6 @@ pub fn publish<C: Connection>(
     })
 }
 
-/// Refreshes the planner's statistics: a partition that has just been attached has none, and the
-/// dashboards' queries come next.
-///
-/// # Errors
-/// `Warehouse` when the statement fails; the data are published all the same.
-pub fn analyze(connection: &mut impl Connection) -> Result<()> {
-    sql::execute(
-        connection,
-        "planner statistics",
-        &format!("ANALYZE {PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}"),
-    )
-    .map(drop)
-}
-
 /// Rows and money of a table or subquery.
 pub(super) fn totals(connection: &mut impl Connection, table: &str) -> Result<(u64, Cents)> {
     let rows = sql::query(

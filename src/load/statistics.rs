@@ -18,7 +18,7 @@ use polars::prelude::DataFrame;
 use super::publish::providers_stage;
 use crate::error::{Error, Result};
 use crate::interchange::record_batch;
-use crate::schema::{INTERNAL, provider_columns};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, provider_columns};
 use crate::sql;
 
 /// One peer group: procedure, specialty (empty for all), claims, median and spread of ln(dollars).
@@ -101,6 +101,20 @@ pub(super) fn write_statistics(
         ),
     ];
     write(connection, "risk_weekend_statistics", batch(weekends)?)
+}
+
+/// Refreshes the planner's statistics: a partition that has just been attached has none, and the
+/// dashboards' queries come next.
+///
+/// # Errors
+/// `Warehouse` when the statement fails; the data are published all the same.
+pub fn analyze(connection: &mut impl Connection) -> Result<()> {
+    sql::execute(
+        connection,
+        "planner statistics",
+        &format!("ANALYZE {PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}"),
+    )
+    .map(drop)
 }
 
 fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {
