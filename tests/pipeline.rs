@@ -296,6 +296,20 @@ fn a_second_run_at_once_is_told_to_wait() {
 }
 
 #[test]
+fn an_input_whose_rows_were_changed_since_is_loaded_again() {
+    let row = |cents: u32| format!("A,P,V1,1,1.{cents:02},2024-01-01");
+    let mut desk = Desk::new().claims(&[&row(10)]);
+    succeeded(&desk.run());
+    desk = desk.claims(&[&row(20)]);
+    succeeded(&desk.run());
+    desk = desk.claims(&[&row(10)]);
+    let again = desk.run();
+    assert_eq!((again.status, again.claims.updated), (Status::Success, 1));
+    assert_eq!(desk.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["1.10"]);
+    assert_eq!(desk.run().status, Status::AlreadyLoaded);
+}
+
+#[test]
 fn leftovers_of_a_dead_run_are_removed() {
     let desk = Desk::new().claims(&["A,P,V1,1,1.00,2024-01-01"]);
     succeeded(&desk.run());

@@ -20,6 +20,10 @@ use super::connection::PostgresConnection;
 use super::error;
 use super::tls::{self, Tls};
 
+/// How long sent bytes may stay unacknowledged before a connection counts as lost, unless the URI
+/// says otherwise: without it, a network that swallows everything would hold a load for ever.
+const TCP_USER_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// How the server's list of sessions names ours, unless the URI says otherwise.
 const APPLICATION_NAME: &str = "claims-etl";
 /// How long a server may take to answer, unless the URI says otherwise: a wrong host that swallows
@@ -109,6 +113,9 @@ impl PostgresDatabase {
         }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(TCP_USER_TIMEOUT);
         }
         if config.get_hosts().is_empty() {
             // The address takes the place of the name in the certificate.

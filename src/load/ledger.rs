@@ -94,8 +94,8 @@ pub fn note_sources(
     .map(drop)
 }
 
-/// The published run that makes this one needless: the same input, settings and key, and nothing
-/// since that replaced its rows.
+/// The published run that makes this one needless: the same input, settings and key, and no run
+/// since that could have changed its rows.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -104,7 +104,8 @@ pub fn already_loaded(
     identity: &Identity,
     fingerprint: &str,
 ) -> Result<Option<String>> {
-    // A later replace took the rows away; for a replace any later run changed the whole.
+    // A later replace took the rows away, a later merge that updated rows may have updated these;
+    // for a replace any later run changed the whole.
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -114,7 +115,7 @@ pub fn already_loaded(
            AND NOT EXISTS (
                SELECT FROM claims_etl.runs later
                WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
-                 AND (later.mode = 'replace' OR r.mode = 'replace'))
+                 AND (later.mode = 'replace' OR r.mode = 'replace' OR later.claims_updated > 0))
          ORDER BY r.run_no DESC LIMIT 1",
         sql::texts(&[Some(fingerprint), Some(&identity.config_digest), Some(&identity.key_id)]),
     )?;
