@@ -11,7 +11,7 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     // Layer 0: vocabulary.
     ("error", &[]),
     ("event", &["error"]),
@@ -46,6 +46,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         ],
     ),
     ("refresh", &["error", "event", "account", "config", "rule", "schema", "sql", "adbc_postgres"]),
+    ("verify", &["error", "account", "schema", "sql"]),
     // Layer 3: the program.
     ("pipeline", EVERYTHING_ABOVE),
     // Layer 4: the face.
@@ -74,16 +75,24 @@ const OWNERS: [(&str, &[&str]); 29] = [
     ("polars_arrow", &["interchange"]),
     ("polars_buffer", &["interchange"]),
     ("memchr", &["extract/delimited"]),
-    ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
+    ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh", "verify"]),
     ("parquet", &["load/quarantine"]),
     ("pgpq", &["adbc_postgres"]),
     ("bytes", &["adbc_postgres"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
-    ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "pipeline"]),
+    ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "verify", "pipeline"]),
     ("connectorx", &["extract/database"]),
     (
         "blake3",
-        &["key", "config/digest", "extract", "load/migrate", "local_postgres", "pipeline/tasks"],
+        &[
+            "key",
+            "config/digest",
+            "extract",
+            "load/migrate",
+            "local_postgres",
+            "pipeline/tasks",
+            "verify",
+        ],
     ),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),

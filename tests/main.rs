@@ -20,4 +20,5 @@ mod sandbox;
 mod scanner;
 mod server;
 mod signals;
+mod verify;
 mod waiting;

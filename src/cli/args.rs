@@ -37,6 +37,20 @@ A run that has published is resumed under its own id, without its sources; where
 published, --resume starts a new run with the settings given. A complete run is left as it is.
 `claims-etl --help` lists the exit codes.";
 
+const VERIFY_HELP: &str = "\
+Examples:
+  claims-etl verify last
+  claims-etl verify last --config nightly.toml --format json
+  claims-etl verify 019ab0c2-5c1e-7d33-9a5e-3f1d2c4b5a69 --claims archive/claims.csv.gz
+
+Without --claims or --providers the files that the ledger names are read. Settings and key must be
+those of the run. Rows that a later run has written are counted, and are no difference; a score is
+compared where the run itself has given it. Rows are named by token, line and column, never by
+value; providers by the token of their id.
+
+Exit codes: 0 everything is as the run had it, 4 something differs, 2 there is nothing to verify
+(unknown run, nothing published, another key, replaced by a later run), 3 and 5 as for a run.";
+
 const TOKEN_EXAMPLES: &str = "\
 Example:
   claims-etl token --domain patient < ids.txt
@@ -200,6 +214,16 @@ pub(super) enum Command {
         run: String,
         #[command(flatten)]
         place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Compute a run anew from its sources and compare it with the tables; change nothing
+    #[command(after_help = VERIFY_HELP)]
+    Verify {
+        /// The run's id, or last
+        run: String,
+        #[command(flatten)]
+        settings: SettingsOptions,
         #[command(flatten)]
         result: ResultOptions,
     },

@@ -20,6 +20,6 @@ mod tally;
 pub use publish::{Changes, Route, analyze, create_stage, drop_stage, publish, route};
 pub use session::{Session, connect, hold, let_go};
 pub use shuffle::{Repeats, Shuffle, Writer, no_rows};
-pub use staging::{Part, Score, Staged, Staging};
+pub use staging::{Part, Score, Staged, Staging, bound};
 pub use statistics::{PeerRow, Statistics, WeekendRow, stage_inferred, stage_providers};
 pub use tally::Tally;
