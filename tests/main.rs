@@ -21,4 +21,5 @@ mod scanner;
 mod server;
 mod signals;
 mod verify;
+mod verify_program;
 mod waiting;

@@ -9,13 +9,11 @@ use claims_etl::error::{Error, ErrorKind};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::pipeline::{self, Chosen, Verdict, Verification, VerifyOptions};
 use claims_etl::verify::Difference;
-use insta::assert_snapshot;
 
 use crate::desk::{Desk, succeeded};
-use crate::process;
 
 /// Two providers, one that only claims name, none at all, a repeat, a reject; more than one bucket.
-const CLAIMS: [&str; 8] = [
+pub(crate) const CLAIMS: [&str; 8] = [
     "A,P1,V1,99213,1.25,2024-01-01",
     "B,P2,V1,99213,2.00,2024-01-02",
     "C,P3,V2,99213,3.005,2024-01-06",
@@ -27,14 +25,14 @@ const CLAIMS: [&str; 8] = [
 ];
 const PROVIDERS: [&str; 2] = ["V1,Ada,Cardiology,Here", "V2,\"Ben \"\"B\"\" {x}\",,There"];
 
-fn desk() -> Desk {
+pub(crate) fn desk() -> Desk {
     let mut desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
     desk.settings.refresh.dashboard.enabled = false;
     desk
 }
 
 /// A desk whose input is loaded.
-fn loaded() -> Desk {
+pub(crate) fn loaded() -> Desk {
     let desk = desk();
     succeeded(&desk.run());
     desk
@@ -50,7 +48,7 @@ fn verify(desk: &Desk, which: &str) -> Verification {
     attempt(desk, which).expect("verified")
 }
 
-fn equal(desk: &Desk, which: &str) -> Verification {
+pub(crate) fn equal(desk: &Desk, which: &str) -> Verification {
     let report = verify(desk, which);
     assert!(report.equal && report.exit_code == 0, "{report:#?}");
     assert!(report.examples.is_empty());
@@ -70,7 +68,7 @@ fn differs(desk: &Desk) -> (Verification, BTreeMap<&'static str, Verdict>) {
     (report, verdicts)
 }
 
-fn sql(desk: &Desk, statement: &str) {
+pub(crate) fn sql(desk: &Desk, statement: &str) {
     let touched = desk.database.connect().execute(statement, &[]).expect("a statement");
     assert!(touched > 0, "{statement}");
 }
@@ -387,98 +385,4 @@ fn other_keys_and_runs_without_rows_are_refused() {
     desk.settings.risk.min_peers = 2;
     let report = verify(&desk, "last");
     assert!(report.notes[0].starts_with("these are not the settings of the run"));
-}
-
-#[test]
-fn a_run_at_work_is_not_disturbed() {
-    let desk = loaded();
-    let mut client = desk.database.connect();
-    // The lock that a run holds, and one that a load takes on the table.
-    client.batch_execute("SELECT pg_advisory_lock(7162257274218279020)").expect("held");
-    client
-        .batch_execute("BEGIN; LOCK TABLE healthcare_analytics.claims_fact IN EXCLUSIVE MODE")
-        .expect("locked");
-    equal(&desk, "last");
-    client.batch_execute("ROLLBACK").expect("ended");
-    // And a reader without any rights to write can do it.
-    let (user, name) = (
-        format!("reader_{}", std::process::id()),
-        desk.rows("SELECT current_database()").remove(0),
-    );
-    client
-        .batch_execute(&format!(
-            "DROP ROLE IF EXISTS {user}; CREATE ROLE {user};
-             GRANT USAGE ON SCHEMA claims_etl, healthcare_analytics TO {user};
-             GRANT SELECT ON claims_etl.runs, claims_etl.task_runs, healthcare_analytics.claims_fact,
-                 healthcare_analytics.providers_dim TO {user};
-             GRANT {user} TO current_user;
-             ALTER DATABASE {name} SET role = '{user}'"
-        ))
-        .expect("a reader");
-    assert_eq!(desk.rows("SELECT current_user"), [user.clone()]);
-    equal(&desk, "last");
-    client
-        .batch_execute(&format!(
-            "ALTER DATABASE {name} RESET role; DROP OWNED BY {user}; DROP ROLE {user}"
-        ))
-        .expect("dropped");
-}
-
-/// The text of the program, without what is another one each time.
-fn shown(text: &str, report: &serde_json::Value) -> String {
-    let run = report["run_id"].as_str().expect("an id");
-    let mut text = text.replace(run, "RUN");
-    let start = text.find('(').expect("a time");
-    let end = text.find(')').expect("a time");
-    text.replace_range(start + 1..end, "TIME");
-    text
-}
-
-#[test]
-fn people_and_programs_are_told_without_an_identifier() {
-    let canary = |row: &str| row.replace(",P", ",CANARY-PATIENT-").replacen("", "CANARY-CLAIM-", 1);
-    let rows: Vec<String> = CLAIMS.iter().map(|row| canary(row)).collect();
-    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let mut desk = desk().claims(&rows);
-    desk.settings.quality.max_reject_ratio = 1.0;
-    let run = process::output(&mut process::reading(&desk, &["run", "--quiet"]));
-    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
-    let call = |options: &[&str]| {
-        let mut command = process::command(&desk);
-        let output = process::output(command.args(["verify", "last"]).args(options));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, said) = (text(&output.stdout), text(&output.stderr));
-        assert!(!out.contains("CANARY") && !said.contains("CANARY"), "{out}{said}");
-        (output.status.code(), out, said)
-    };
-    let json = |code: i32| -> serde_json::Value {
-        let (ended, out, said) = call(&["--format", "json", "-vv"]);
-        assert_eq!(ended, Some(code), "{out}{said}");
-        assert!(said.contains("verify.compare"), "progress: {said}");
-        serde_json::from_str(&out).expect("JSON")
-    };
-    let report = json(0);
-    assert_eq!(report["equal"], true);
-    let (code, out, _) = call(&[]);
-    assert_eq!(code, Some(0));
-    assert_snapshot!(shown(&out, &report), @"");
-
-    sql(
-        &desk,
-        "UPDATE healthcare_analytics.claims_fact SET amount = amount + 0.01 WHERE amount = 2",
-    );
-    sql(&desk, "DELETE FROM healthcare_analytics.claims_fact WHERE amount = 6");
-    sql(
-        &desk,
-        "UPDATE healthcare_analytics.providers_dim SET location = 'X' WHERE provider_id = 'V1'",
-    );
-    let report = json(4);
-    assert_eq!(report["claims"]["differing"], 1);
-    assert_eq!(report["examples"][0]["difference"], "differing");
-    let (code, out, _) = call(&[]);
-    assert_eq!(code, Some(4));
-    assert_snapshot!(shown(&out, &report), @"");
-    fs::write(desk.path("claims.csv"), "claim_id\nCANARY-CLAIM-1\n").expect("written");
-    let (code, _, said) = call(&[]);
-    assert_eq!(code, Some(2), "{said}");
 }

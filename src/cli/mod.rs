@@ -5,6 +5,7 @@
 
 mod args;
 mod generate;
+mod help;
 mod key;
 mod ledger;
 mod numbers;

@@ -55,30 +55,33 @@ fn headline(report: &Verification) -> String {
 }
 
 fn compared(report: &Verification) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for compared in &report.compared {
         let mark = match compared.verdict {
             Verdict::Equal => "✓",
             Verdict::Differs => "✗",
             Verdict::NotCompared => "- not compared:",
         };
-        text += &format!("{mark} {}: {}\n", compared.what, compared.detail);
-        for difference in &compared.differences {
-            text += &format!("    {difference}\n");
-        }
+        lines.push(format!("{mark} {}: {}\n", compared.what, compared.detail));
+        lines.extend(compared.differences.iter().map(|what| format!("    {what}\n")));
     }
-    text
+    lines.concat()
 }
 
 /// The rows by what became of them, and the checksums.
 fn rows(report: &Verification) -> Option<String> {
     let mut table = Table::new("lrrrrrr");
     table.head(["rows", "expected", "equal", "superseded", "differing", "missing", "extra"]);
-    let mut row = |name: &str, counts: RowCounts| {
-        let RowCounts { expected, equal, superseded, differing, missing, extra } = counts;
-        let [a, b, c, d, e, f] =
-            [expected, equal, superseded, differing, missing, extra].map(count);
-        table.row([name.to_owned(), a, b, c, d, e, f]);
+    let mut row = |name: &str, rows: RowCounts| {
+        table.row([
+            name.to_owned(),
+            count(rows.expected),
+            count(rows.equal),
+            count(rows.superseded),
+            count(rows.differing),
+            count(rows.missing),
+            count(rows.extra),
+        ]);
     };
     row("claims", report.claims?);
     row("providers", report.providers?);

@@ -17,7 +17,7 @@ use super::tasks::fingerprint;
 use super::verification::{Checksums, Verification};
 use super::warehouse::Warehouse;
 use super::work::Prepared;
-use crate::account::Account;
+use crate::account::{Account, ClaimCounts, grouped};
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Mode, Settings, digest};
 use crate::error::{Error, Result};
@@ -155,9 +155,10 @@ impl Verifying<'_> {
             unlike.push("the fingerprint of the whole is not the run's".into());
         }
         let files = claims.files.len() + providers.files.len();
-        let detail = match unlike.is_empty() {
-            true => format!("{files} files, each with the fingerprint that the run has noted"),
-            false => "the sources are not what the run has read".into(),
+        let detail = if unlike.is_empty() {
+            format!("{files} files, each with the fingerprint that the run has noted")
+        } else {
+            "the sources are not what the run has read".into()
         };
         report.add("input", detail, unlike);
 
@@ -218,9 +219,12 @@ impl Verifying<'_> {
         now.amount.loaded = now.amount.read - now.amount.rejected - now.amount.duplicates;
         let unlike = unlike(&then, &now)?;
         let detail = if unlike.is_empty() {
+            let ClaimCounts { read, loaded, rejected, duplicates, .. } = now.claims;
+            let [read, loaded, rejected, duplicates] =
+                [read, loaded, rejected, duplicates].map(|rows| grouped(&rows.to_string()));
             format!(
-                "{} claims read, {} loaded, {} rejected, {} duplicates; every count and cent as in the ledger",
-                now.claims.read, now.claims.loaded, now.claims.rejected, now.claims.duplicates
+                "{read} claims read, {loaded} loaded, {rejected} rejected, {duplicates} duplicates; \
+                 every count and cent as in the ledger"
             )
         } else {
             "counts or amounts are not those of the ledger".into()

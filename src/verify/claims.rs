@@ -28,7 +28,6 @@ const RUN_NO: &str = "run_no";
 pub struct Claims {
     runs: Runs,
     names: Vec<&'static str>,
-    query: String,
     counts: RowCounts,
     /// Rows under the run's number at the keys that the sources give.
     own: u64,
@@ -42,19 +41,9 @@ impl Claims {
     #[must_use]
     pub fn new(runs: Runs) -> Self {
         let names: Vec<&str> = fact_columns().iter().map(|column| column.name).collect();
-        let columns: Vec<String> = names.iter().map(|name| format!("f.{name}")).collect();
-        let query = format!(
-            "SELECT k.place, f.run_no, {}
-             FROM unnest($1::text::uuid[], $2::text::smallint[])
-                 WITH ORDINALITY AS k(claim_token, line_number, place)
-             JOIN {PUBLISHED}.{CLAIMS_FACT} f
-                 ON f.claim_token = k.claim_token AND f.line_number = k.line_number",
-            columns.join(", ")
-        );
         Self {
             runs,
             names,
-            query,
             counts: RowCounts::default(),
             own: 0,
             sources: Checksum::default(),
@@ -70,12 +59,31 @@ impl Claims {
     pub fn compare(&mut self, connection: &mut impl Connection, rows: &RecordBatch) -> Result<()> {
         for start in (0..rows.num_rows()).step_by(KEYS) {
             let rows = rows.slice(start, KEYS.min(rows.num_rows() - start));
-            let (tokens, lines) = keys(&rows)?;
-            let keys = [Some(tokens.as_str()), Some(lines.as_str())];
-            let found = Found::new(connection, CONTEXT, &self.query, &keys, rows.num_rows())?;
+            let found = self.look_up(connection, &rows)?;
             self.chunk(&rows, &found)?;
         }
         Ok(())
+    }
+
+    /// The published rows at the keys of `rows`. Their range is named too: where a run has written
+    /// most of the table, reading the range is cheaper than going to each key, and the planner can
+    /// tell.
+    fn look_up(&self, connection: &mut impl Connection, rows: &RecordBatch) -> Result<Found> {
+        let columns: Vec<String> = self.names.iter().map(|name| format!("f.{name}")).collect();
+        let tokens = || (0..rows.num_rows()).filter_map(|row| Some(key(rows, row)?.0));
+        let (least, most) = tokens().min().zip(tokens().max()).ok_or_else(no_key)?;
+        let query = format!(
+            "SELECT k.place, f.run_no, {}
+             FROM unnest($1::text::uuid[], $2::text::smallint[])
+                 WITH ORDINALITY AS k(claim_token, line_number, place)
+             JOIN {PUBLISHED}.{CLAIMS_FACT} f
+                 ON f.claim_token = k.claim_token AND f.line_number = k.line_number
+             WHERE f.claim_token >= '{least}' AND f.claim_token <= '{most}'",
+            columns.join(", ")
+        );
+        let (tokens, lines) = keys(rows)?;
+        let keys = [Some(tokens.as_str()), Some(lines.as_str())];
+        Found::new(connection, CONTEXT, &query, &keys, rows.num_rows())
     }
 
     fn chunk(&mut self, rows: &RecordBatch, found: &Found) -> Result<()> {

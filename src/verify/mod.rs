@@ -3,7 +3,7 @@
 //! A module of its own because it only reads: one snapshot of the warehouse is compared with rows
 //! that were computed anew, and nothing of it can change what it looks at. Rows are looked up by
 //! their keys, some thousand at a time, so memory and time follow the run that is verified, not the
-//! table. A difference names token, line and columns, never a value.
+//! table; only what is there too much takes one look at all rows. A difference names token, line and columns, never a value.
 
 mod canonical;
 mod checksum;

@@ -17,7 +17,7 @@ const CONTEXT: &str = "verify";
 ///
 /// The tables are named before the snapshot is taken, by the lock that every query takes and that
 /// only a change of their definition waits for: a partition that were attached in between would
-/// show its rows, but not its run. Plans are kept to looking rows up by their keys.
+/// show its rows, but not its run.
 ///
 /// # Errors
 /// That of `work`; `Warehouse` when the tables cannot be read.
@@ -32,7 +32,6 @@ pub fn in_snapshot<C: Connection, T>(
             &format!(
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
                  LOCK TABLE {PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM} IN ACCESS SHARE MODE;
-                 SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
                  SET LOCAL jit = off"
             ),
         )?;
