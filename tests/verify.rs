@@ -44,7 +44,7 @@ fn attempt(desk: &Desk, which: &str) -> Result<Verification, Error> {
     pipeline::verify(&desk.settings, options, which, &Silent, &Cancellation::default())
 }
 
-fn verify(desk: &Desk, which: &str) -> Verification {
+pub(crate) fn verify(desk: &Desk, which: &str) -> Verification {
     attempt(desk, which).expect("verified")
 }
 

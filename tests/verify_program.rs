@@ -3,10 +3,13 @@
 
 use std::fs;
 
+use claims_etl::event::{Cancellation, Silent};
+use claims_etl::synth;
 use insta::{assert_snapshot, with_settings};
 
+use crate::desk::{Desk, succeeded};
 use crate::process;
-use crate::verify::{CLAIMS, desk, equal, loaded, sql};
+use crate::verify::{CLAIMS, desk, equal, loaded, sql, verify};
 
 #[test]
 fn a_run_at_work_is_not_disturbed() {
@@ -41,6 +44,40 @@ fn a_run_at_work_is_not_disturbed() {
             "ALTER DATABASE {name} RESET role; DROP OWNED BY {user}; DROP ROLE {user}"
         ))
         .expect("dropped");
+}
+
+#[test]
+fn many_rows_are_compared_in_pieces_and_the_first_that_differ_are_named() {
+    let mut desk = Desk::new();
+    desk.settings.refresh.dashboard.enabled = false;
+    let spec = synth::Spec { claims: 40_000, providers: 300, seed: 7, dirty: 0.02 };
+    let made = synth::generate(&spec, desk.folder.path(), &Silent, &Cancellation::default());
+    let made = made.expect("generated");
+    desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
+    desk.settings.providers.sources = vec![made.providers_path.display().to_string()];
+    let run = desk.run();
+    succeeded(&run);
+    let report = equal(&desk, "last");
+    assert_eq!(report.claims.expect("rows").expected, run.claims.loaded);
+
+    let table = "healthcare_analytics.claims_fact";
+    let some = |first: u8, rows: u32| {
+        format!(
+            "(claim_token, line_number) IN (SELECT claim_token, line_number FROM {table}
+             WHERE claim_token >= '{first:02x}000000-0000-0000-0000-000000000000'
+             ORDER BY 1, 2 LIMIT {rows})"
+        )
+    };
+    sql(&desk, &format!("UPDATE {table} SET amount = amount + 0.01 WHERE {}", some(0xf0, 30)));
+    sql(&desk, &format!("DELETE FROM {table} WHERE {}", some(0x80, 3)));
+    sql(&desk, &format!("UPDATE {table} SET claim_token = patient_token WHERE {}", some(0x10, 2)));
+    let report = verify(&desk, "last");
+    let counts = report.claims.expect("rows");
+    assert_eq!((counts.differing, counts.missing, counts.extra), (30, 5, 2));
+    assert_eq!(counts.expected, counts.equal + 35);
+    assert_eq!(report.examples.len(), 20);
+    let tokens: Vec<&String> = report.examples.iter().map(|example| &example.token).collect();
+    assert!(tokens.is_sorted(), "in the order of the keys");
 }
 
 /// The text of the program, without what is another one each time.
