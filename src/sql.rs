@@ -26,11 +26,18 @@ use crate::error::{Error, ErrorKind, Result};
 pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
     let state: String = failure.sqlstate.iter().map(|c| char::from(c.to_ne_bytes()[0])).collect();
     let kind = ErrorKind::Warehouse { transient: is_transient(&state, failure.status) };
+    let hint = hint(&failure).or_else(|| way_out(&state, failure.status).map(ToOwned::to_owned));
     let error = Error::new(kind, failure.message).context(context);
-    match way_out(&state, failure.status) {
+    match hint {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// What to do next, where the driver itself says it.
+fn hint(failure: &adbc_core::error::Error) -> Option<String> {
+    let (_, text) = failure.details.iter().flatten().find(|(name, _)| name == "hint")?;
+    String::from_utf8(text.clone()).ok()
 }
 
 fn is_transient(state: &str, status: Status) -> bool {
@@ -41,13 +48,14 @@ fn is_transient(state: &str, status: Status) -> bool {
 fn way_out(state: &str, status: Status) -> Option<&'static str> {
     match state {
         "3D000" => Some("create the database, or correct its name in the warehouse URL"),
-        "42501" => Some("grant the warehouse user rights on the schemas, tables and database"),
+        "42501" => {
+            Some("ask the owner of the database or of that object for the right: docs/roles.sql")
+        }
         "53100" => Some("free space on the warehouse's disk, then run again"),
         "53300" => Some("lower --connections, or raise max_connections of the server"),
-        _ if state.starts_with("28") => Some("check user and password of the warehouse URL"),
-        _ if status == Status::Unauthenticated => {
-            Some("check user and password of the warehouse URL")
-        }
+        _ if state.starts_with("28") || status == Status::Unauthenticated => Some(
+            "check the user, and the password: the URL's, else --password-file, PGPASSWORD or ~/.pgpass",
+        ),
         _ if status == Status::IO => {
             Some("check that the warehouse runs and that host and port of its URL are right")
         }

@@ -58,7 +58,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
 const EVERYTHING_ABOVE: &[&str] = &["*"];
 
 /// Each external crate that belongs to somebody, and the modules or files that may name it.
-const OWNERS: [(&str, &[&str]); 29] = [
+const OWNERS: [(&str, &[&str]); 31] = [
     (
         "polars",
         &[
@@ -77,9 +77,11 @@ const OWNERS: [(&str, &[&str]); 29] = [
     ("memchr", &["extract/delimited"]),
     ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh", "verify"]),
     ("parquet", &["load/quarantine"]),
-    ("pgpq", &["adbc_postgres"]),
     ("bytes", &["adbc_postgres"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
+    ("tokio_postgres_rustls", &["adbc_postgres/tls"]),
+    ("rustls", &["adbc_postgres/tls"]),
+    ("rustls_native_certs", &["adbc_postgres/tls"]),
     ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "verify", "pipeline"]),
     ("connectorx", &["extract/database"]),
     (
@@ -102,7 +104,7 @@ const OWNERS: [(&str, &[&str]); 29] = [
     ("csv", &["extract", "synth"]),
     ("flate2", &["extract"]),
     ("zstd", &["extract"]),
-    ("nix", &["local_postgres", "key"]),
+    ("nix", &["local_postgres", "key", "adbc_postgres/database"]),
     ("signal_hook", &["cli"]),
     ("tracing_subscriber", &["cli"]),
     ("rand", &["synth"]),

@@ -120,7 +120,7 @@ already_loaded_exit_code = 0
 enabled = true
 required = false
 
-# not set: claims.query, privacy.key_file, providers.query, quality.max_reject_rows, refresh.dashboard.path, run.spill_dir, warehouse.batch_rows, warehouse.connections, warehouse.url
+# not set: claims.query, privacy.key_file, providers.query, quality.max_reject_rows, refresh.dashboard.path, run.spill_dir, warehouse.batch_rows, warehouse.connections, warehouse.password_file, warehouse.url
 "#);
 }
 
@@ -145,8 +145,11 @@ fn several_sources_may_follow_one_option() {
 #[test]
 fn secrets_are_never_shown() {
     let program = Program::new();
-    let mut command = program.command("config show --claims postgres://me:hunter2@db/claims");
+    let mut command = program.command("config show");
     command.env("DATABASE_URL", "postgres://me:hunter2@db/x").env("CLAIMS_ETL_KEY", KEY);
+    command
+        .env("CLAIMS_ETL_CLAIMS", "postgres://me:hunter2@db/claims")
+        .env("PGPASSWORD", "hunter2");
     let shown = Call::of(&mut command).done();
     assert!(!shown.contains("hunter2") && !shown.contains(KEY), "{shown}");
     assert!(shown.contains("url = \"[REDACTED]\""), "{shown}");
@@ -163,7 +166,7 @@ fn a_wrong_configuration_is_refused_with_its_place() {
     assert_eq!(code, 2);
     assert!(!message.contains("hunter2"), "{message}");
     assert_snapshot!(message, @"
-error: configuration file claims-etl.toml, line 2: unknown field `urll`, expected one of `url`, `mode`, `on_duplicate`, `on_provider_conflict`, `connections`, `batch_rows`
+error: configuration file claims-etl.toml, line 2: unknown field `urll`, expected one of `url`, `password_file`, `mode`, `on_duplicate`, `on_provider_conflict`, `connections`, `batch_rows`
   hint: `claims-etl config show` lists all keys
 ");
     let (code, message) = program.call("runs --config missing.toml").refused();

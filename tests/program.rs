@@ -30,6 +30,34 @@ impl Program {
         Self { folder: TempDir::new().expect("a folder") }
     }
 
+    /// A program in a folder with a key, claims, providers, and a configuration that names them.
+    pub(crate) fn with_claims() -> Self {
+        let program = Self::new();
+        program.write("claims-etl.key", KEY).private("claims-etl.key");
+        program.write(
+            "claims.csv",
+            "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service\n\
+             C1,P1,V1,99213,10.00,2024-01-01\nC2,P2,V1,99214,20.00,2024-01-02\n",
+        );
+        program.write(
+            "providers.csv",
+            "provider_id,provider_name,specialty,location\nV1,Ann,Cardiology,Boston\n",
+        );
+        program.write(
+            "claims-etl.toml",
+            "[claims]\nsources = [\"claims.csv\"]\n[providers]\nsources = [\"providers.csv\"]\n\
+             [privacy]\nkey_file = \"claims-etl.key\"\n",
+        );
+        program
+    }
+
+    /// Takes a file in the folder away from everybody else.
+    pub(crate) fn private(&self, name: &str) -> &Self {
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(self.path().join(name), private).expect("chmod");
+        self
+    }
+
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()

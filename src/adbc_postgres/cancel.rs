@@ -1,26 +1,36 @@
 //! The cancel handle: asks the server to stop what a connection is doing.
 //!
 //! A file of its own because it works from another thread, over a connection of its own, while the
-//! session is locked by the operation that it stops.
+//! session is locked by the operation that it stops. That connection is protected as the session is.
 
 use adbc_core::CancelHandle;
 use adbc_core::error::Result;
-use postgres::{CancelToken, NoTls};
+use postgres::CancelToken;
 
 use super::error;
+use super::tls::Tls;
 
 /// Cancels whatever the connection runs at the time of the call; a no-op if it runs nothing.
-pub(super) struct Cancel(CancelToken);
+#[derive(Clone)]
+pub(super) struct Cancel {
+    token: CancelToken,
+    tls: Tls,
+}
 
 impl Cancel {
+    /// The handle of a connection that was made with `tls`.
+    pub(super) fn new(token: CancelToken, tls: Tls) -> Self {
+        Self { token, tls }
+    }
+
     /// A boxed handle, as the traits want it.
-    pub(super) fn boxed(token: &CancelToken) -> Box<dyn CancelHandle> {
-        Box::new(Self(token.clone()))
+    pub(super) fn boxed(&self) -> Box<dyn CancelHandle> {
+        Box::new(self.clone())
     }
 }
 
 impl CancelHandle for Cancel {
     fn try_cancel(&self) -> Result<()> {
-        self.0.cancel_query(NoTls).map_err(|e| error::from_postgres("cancelling", &e))
+        self.tls.cancel(&self.token).map_err(|e| error::from_postgres("cancelling", &e))
     }
 }

@@ -11,12 +11,13 @@ use adbc_core::schemas::GET_TABLE_TYPES_SCHEMA;
 use adbc_core::{CancelHandle, Connection, Optionable};
 use arrow::array::{RecordBatch, RecordBatchIterator, RecordBatchReader, StringArray};
 use arrow::datatypes::{Field, Schema};
-use postgres::{CancelToken, Client};
+use postgres::Client;
 
 use super::cancel::Cancel;
 use super::error;
 use super::session::{Session, SharedSession, lock};
 use super::statement::PostgresStatement;
+use super::tls::Tls;
 use super::types::{qualified, result_schema};
 
 /// A connection to a PostgreSQL database, in autocommit mode until told otherwise.
@@ -26,12 +27,13 @@ use super::types::{qualified, result_schema};
 /// session: one operation at a time.
 pub struct PostgresConnection {
     session: SharedSession,
-    cancel: CancelToken,
+    cancel: Cancel,
 }
 
 impl PostgresConnection {
-    pub(super) fn new(client: Client) -> Self {
-        let cancel = client.cancel_token();
+    /// The connection that `client` is; it was made with `tls`.
+    pub(super) fn new(client: Client, tls: Tls) -> Self {
+        let cancel = Cancel::new(client.cancel_token(), tls);
         Self { session: Session::shared(client), cancel }
     }
 }
@@ -44,7 +46,7 @@ impl Connection for PostgresConnection {
     }
 
     fn get_cancel_handle(&self) -> Box<dyn CancelHandle> {
-        Cancel::boxed(&self.cancel)
+        self.cancel.boxed()
     }
 
     fn get_info(

@@ -1,19 +1,24 @@
 //! The database: where the server is and as whom to sign in.
 //!
-//! A file of its own because a connection string can hold a password: it is parsed here, kept here,
-//! and never given back or printed.
+//! A file of its own because this is where everything that decides about a connection comes together:
+//! address, options, passwords, TLS. Secrets go in, and are never given back or printed.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::{OptionConnection, OptionDatabase, OptionValue};
 use adbc_core::{Database, Optionable};
+use nix::unistd::{User, geteuid};
+use postgres::Config;
 use postgres::config::SslMode;
-use postgres::{Config, NoTls};
 
+use super::address::{Address, Login, Parameters, password_from_file};
 use super::connection::PostgresConnection;
 use super::error;
+use super::tls::{self, Tls};
 
 /// How the server's list of sessions names ours, unless the URI says otherwise.
 const APPLICATION_NAME: &str = "claims-etl";
@@ -21,16 +26,40 @@ const APPLICATION_NAME: &str = "claims-etl";
 /// packets would otherwise hold a run for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where libpq's default files are: a directory that holds `.postgresql` and `.pgpass`. Without this
+/// option there are none.
+pub const HOME: &str = "adbc.postgresql.home";
+
+/// The option that says what `parameter` is where the URI does not say it: `sslmode`,
+/// `sslrootcert`, `sslcert`, `sslkey` or `passfile`.
+#[must_use]
+pub fn default_option(parameter: &str) -> String {
+    format!("{DEFAULT}{parameter}")
+}
+
+const DEFAULT: &str = "adbc.postgresql.default.";
+
 /// A PostgreSQL database, known by its URI; connections are made from it.
 ///
-/// The URI is libpq's: `postgresql://user@host:5432/name`, or with a directory of Unix sockets
-/// `postgresql:///name?host=/run/postgresql&user=loader`. There is no TLS: `sslmode=require` and
-/// stronger are refused rather than ignored.
+/// The URI is libpq's: `postgresql://user@host:5432/name?sslmode=verify-full`, or with a directory
+/// of Unix sockets `postgresql:///name?host=/run/postgresql&user=loader`. TLS is libpq's too, with
+/// `sslmode`, `sslrootcert`, `sslcert` and `sslkey`; it does not apply to Unix sockets.
+///
+/// A password comes from the option `Password`, else from the URI, else from the `passfile`.
 #[derive(Default)]
 pub struct PostgresDatabase {
-    config: Option<Config>,
+    address: Option<Address>,
+    defaults: Parameters,
+    home: Option<PathBuf>,
     username: Option<String>,
     password: Option<String>,
+    ready: OnceLock<Ready>,
+}
+
+/// What connections are made from, once all files have been read.
+struct Ready {
+    config: Config,
+    tls: Tls,
 }
 
 impl fmt::Debug for PostgresDatabase {
@@ -39,17 +68,40 @@ impl fmt::Debug for PostgresDatabase {
     }
 }
 
-impl Database for PostgresDatabase {
-    type ConnectionType = PostgresConnection;
+impl PostgresDatabase {
+    /// Reads the certificates, the key and the password that the options name. Connecting does it
+    /// as well, but here a mistake in the options cannot be taken for one of the server.
+    ///
+    /// # Errors
+    /// `InvalidState` without a URI, `InvalidArguments` for a file that is missing, empty or open
+    /// to others, and for options that contradict each other.
+    pub fn prepare(&self) -> Result<()> {
+        self.ready().map(drop)
+    }
 
-    fn new_connection(&self) -> Result<Self::ConnectionType> {
-        let mut config = self.config.clone().ok_or_else(|| {
+    fn ready(&self) -> Result<&Ready> {
+        if let Some(ready) = self.ready.get() {
+            return Ok(ready);
+        }
+        let ready = self.resolve()?;
+        Ok(self.ready.get_or_init(|| ready))
+    }
+
+    fn resolve(&self) -> Result<Ready> {
+        let address = self.address.as_ref().ok_or_else(|| {
             Error::with_message_and_status("the database has no URI", Status::InvalidState)
         })?;
+        let parameters = address.parameters.or(&self.defaults);
+        let mut config = address.config.clone();
         if let Some(username) = &self.username {
             config.user(username);
         }
         if let Some(password) = &self.password {
+            config.password(password);
+        }
+        if config.get_password().is_none()
+            && let Some(password) = self.password_from_file(&config, address, &parameters)?
+        {
             config.password(password);
         }
         if config.get_application_name().is_none() {
@@ -58,10 +110,56 @@ impl Database for PostgresDatabase {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
+        if config.get_hosts().is_empty() {
+            // The address takes the place of the name in the certificate.
+            for (host, _) in address.places() {
+                config.host(&host);
+            }
+        }
         // Notices can quote values; the default callback would hand them to a logger.
         config.notice_callback(|_| {});
-        let client = config.connect(NoTls).map_err(|e| error::from_postgres("connecting", &e))?;
-        Ok(PostgresConnection::new(client))
+        let (mode, tls) = if address.is_local() {
+            (SslMode::Disable, Tls::Off)
+        } else {
+            tls::resolve(&parameters, self.home.as_deref())?
+        };
+        config.ssl_mode(mode);
+        Ok(Ready { config, tls })
+    }
+
+    fn password_from_file(
+        &self,
+        config: &Config,
+        address: &Address,
+        parameters: &Parameters,
+    ) -> Result<Option<String>> {
+        let named = parameters.passfile.as_ref().map(PathBuf::from);
+        let default = || self.home.as_ref().map(|home| home.join(".pgpass"));
+        let Some(path) = named.or_else(default) else { return Ok(None) };
+        let Some(user) = config.get_user().map(ToOwned::to_owned).or_else(account) else {
+            return Ok(None);
+        };
+        let login = Login {
+            places: &address.places(),
+            database: config.get_dbname().unwrap_or(&user),
+            user: &user,
+        };
+        password_from_file(&path, parameters.passfile.is_some(), &login)
+    }
+}
+
+/// The name of whoever runs the program, which stands for a user that the URI does not name.
+fn account() -> Option<String> {
+    User::from_uid(geteuid()).ok().flatten().map(|user| user.name)
+}
+
+impl Database for PostgresDatabase {
+    type ConnectionType = PostgresConnection;
+
+    fn new_connection(&self) -> Result<Self::ConnectionType> {
+        let Ready { config, tls } = self.ready()?;
+        let client = tls.connect(config).map_err(|e| error::from_postgres("connecting", &e))?;
+        Ok(PostgresConnection::new(client, tls.clone()))
     }
 
     fn new_connection_with_opts(
@@ -83,11 +181,17 @@ impl Optionable for PostgresDatabase {
         let OptionValue::String(value) = value else {
             return Err(error::option_not_text(key.as_ref()));
         };
+        self.ready = OnceLock::new();
         match key {
-            OptionDatabase::Uri => self.config = Some(parse(&value)?),
+            OptionDatabase::Uri => self.address = Some(Address::parse(&value)?),
             OptionDatabase::Username => self.username = Some(value),
             OptionDatabase::Password => self.password = Some(value),
-            other => return Err(error::unknown_option(other.as_ref())),
+            OptionDatabase::Other(name) if name == HOME => self.home = Some(value.into()),
+            other => {
+                let name = other.as_ref();
+                let slot = name.strip_prefix(DEFAULT).and_then(|name| self.defaults.slot(name));
+                *slot.ok_or_else(|| error::unknown_option(name))? = Some(value);
+            }
         }
         Ok(())
     }
@@ -97,7 +201,7 @@ impl Optionable for PostgresDatabase {
             OptionDatabase::Username => self
                 .username
                 .clone()
-                .or_else(|| Some(self.config.as_ref()?.get_user()?.to_owned()))
+                .or_else(|| Some(self.address.as_ref()?.config.get_user()?.to_owned()))
                 .ok_or_else(|| error::option_not_set(key.as_ref())),
             // Both can hold a secret, so they go in and never come out.
             OptionDatabase::Uri | OptionDatabase::Password => Err(Error::with_message_and_status(
@@ -121,44 +225,6 @@ impl Optionable for PostgresDatabase {
     }
 }
 
-/// Reads a URI. The parser's own message is not passed on: it can quote a piece of the password.
-fn parse(uri: &str) -> Result<Config> {
-    refuse_tls(uri)?;
-    let invalid = |message: &str| Error::with_message_and_status(message, Status::InvalidArguments);
-    let config: Config = uri.parse().map_err(|_| {
-        invalid("the connection URI cannot be read; expected postgresql://user@host:port/database")
-    })?;
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err(invalid(
-            "the connection URI names no host; for a Unix socket add ?host=/directory/of/the/socket",
-        ));
-    }
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(no_tls());
-    }
-    Ok(config)
-}
-
-/// The parser knows only some values of `sslmode`, so the strict ones are looked for in the text.
-fn refuse_tls(uri: &str) -> Result<()> {
-    let value = uri.split_once("sslmode=").map_or("", |(_, rest)| rest);
-    if ["require", "verify-ca", "verify-full", "'require", "'verify"]
-        .iter()
-        .any(|strict| value.starts_with(strict))
-    {
-        return Err(no_tls());
-    }
-    Ok(())
-}
-
-fn no_tls() -> Error {
-    Error::with_message_and_status(
-        "the connection URI demands TLS (sslmode), which this driver does not speak; \
-         use a Unix socket, or a tunnel and sslmode=disable",
-        Status::NotImplemented,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,23 +235,31 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_refused_never_ignored() {
-        for mode in ["require", "verify-ca", "verify-full"] {
-            let e = failure(&format!("postgresql://u:hunter2@db.example/x?sslmode={mode}"));
-            assert_eq!(e.status, Status::NotImplemented, "{mode}");
-            assert!(e.message.contains("TLS"), "{}", e.message);
-            assert!(!e.message.contains("hunter2"));
-        }
-        assert_eq!(failure("host=db sslmode=require").status, Status::NotImplemented);
+    fn what_the_options_name_is_read_before_connecting() {
+        let mut database = PostgresDatabase::default();
+        database.set_option(OptionDatabase::Uri, "postgresql://u@h/x".into()).expect("set");
+        database.prepare().expect("nothing to read");
+        let option = |name| OptionDatabase::Other(default_option(name));
+        database.set_option(option("sslmode"), "verify-full".into()).expect("set");
+        assert_eq!(database.prepare().expect_err("no root").status, Status::InvalidArguments);
+        let uri = "postgresql://u@h/x?sslmode=disable";
+        database.set_option(OptionDatabase::Uri, uri.into()).expect("set");
+        database.prepare().expect("the URI counts before the default");
+        database.set_option(option("passfile"), "/nowhere".into()).expect("set");
+        let e = database.prepare().expect_err("a file that was named must be there");
+        assert!(e.message.contains("/nowhere"), "{e}");
+        database.set_option(OptionDatabase::Password, "hunter2".into()).expect("set");
+        database.prepare().expect("a password is there already");
+        assert!(database.set_option(option("sslcrl"), "x".into()).is_err());
     }
 
     #[test]
-    fn a_broken_uri_does_not_show_its_password() {
-        for uri in ["postgresql://u:hunter2@h:port/x", "postgresql://u:hunter2@h/x?hunter2=1"] {
-            let e = failure(uri);
-            assert_eq!(e.status, Status::InvalidArguments);
-            assert!(!format!("{e} {e:?}").contains("hunter2"));
-        }
+    fn tls_does_not_apply_to_sockets() {
+        let mut database = PostgresDatabase::default();
+        let uri = "postgresql:///x?host=/run/pg&sslmode=verify-full";
+        database.set_option(OptionDatabase::Uri, uri.into()).expect("set");
+        let ready = database.ready().expect("no certificate is needed");
+        assert_eq!(ready.config.get_ssl_mode(), SslMode::Disable);
     }
 
     #[test]

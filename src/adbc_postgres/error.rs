@@ -11,6 +11,7 @@ use adbc_core::error::{Error, Status};
 use postgres::error::{DbError, ErrorPosition};
 
 use super::parameter::Unsupported;
+use super::tls::{Failure, failure};
 
 /// The ADBC error for what went wrong while `action` (a short phrase without values).
 pub(super) fn from_postgres(action: &str, error: &postgres::Error) -> Error {
@@ -54,9 +55,18 @@ pub(super) fn option_not_set(key: &str) -> Error {
     Error::with_message_and_status(format!("the option {key} is not set"), Status::NotFound)
 }
 
+/// The detail of an error that says what to do next, in UTF-8.
+const HINT: &str = "hint";
+
+fn with_hint(mut error: Error, hint: &str) -> Error {
+    error.details = Some(vec![(HINT.into(), hint.as_bytes().to_vec())]);
+    error
+}
+
 fn from_server(action: &str, db: &DbError) -> Error {
     let code = db.code().code();
     let mut facts = vec![format!("SQLSTATE {code}")];
+    facts.extend(denied(db).map(ToOwned::to_owned));
     match (db.schema(), db.table()) {
         (Some(schema), Some(table)) => facts.push(format!("table {schema}.{table}")),
         (None, Some(table)) => facts.push(format!("table {table}")),
@@ -75,10 +85,26 @@ fn from_server(action: &str, db: &DbError) -> Error {
     error
 }
 
+/// Which object the server refused, in its own words: kind and name. A function of the database
+/// could raise the same SQLSTATE with any text, but not in the name of the server's own check.
+fn denied(db: &DbError) -> Option<&str> {
+    let own = db.code().code() == "42501" && db.routine() == Some("aclcheck_error");
+    let text = db.message();
+    let known = ["permission denied for ", "must be owner of "];
+    (own && known.iter().any(|start| text.starts_with(start))).then_some(text)
+}
+
 /// The client's own errors have fixed texts; only causes known to be free of values are added.
 fn from_client(action: &str, error: &postgres::Error) -> Error {
     let text = error.to_string();
     let cause = error.source();
+    if let Some(Failure { status, reason, hint }) = cause.and_then(failure) {
+        let error = Error::with_message_and_status(format!("{action}: {reason}"), status);
+        return match hint {
+            Some(hint) => with_hint(error, hint),
+            None => error,
+        };
+    }
     let io = cause.and_then(|c| c.downcast_ref::<io::Error>());
     let (status, reason) = if error.is_closed() {
         (Status::IO, "the connection is closed".to_owned())
@@ -95,9 +121,15 @@ fn from_client(action: &str, error: &postgres::Error) -> Error {
         (Status::NotImplemented, unsupported.to_string())
     } else {
         match (text.as_str(), cause) {
-            // Missing host, missing password: the cause names options, not their values.
+            ("invalid configuration", Some(cause)) if cause.to_string() == "password missing" => {
+                (Status::Unauthenticated, "the server wants a password, and none is given".into())
+            }
+            // Missing host: the cause names options, not their values.
             ("invalid configuration", Some(cause)) => {
                 (Status::InvalidArguments, format!("{text}: {cause}"))
+            }
+            ("authentication error", Some(cause)) if is_of_the_client(cause) => {
+                (Status::Unauthenticated, format!("{text}: {cause}"))
             }
             ("authentication error", _) => (Status::Unauthenticated, text),
             ("timeout waiting for server", _) => (Status::Timeout, text),
@@ -105,6 +137,15 @@ fn from_client(action: &str, error: &postgres::Error) -> Error {
         }
     };
     Error::with_message_and_status(format!("{action}: {reason}"), status)
+}
+
+/// Whether the client itself gave this reason why it does not sign in. What the server has sent may
+/// stand in others.
+fn is_of_the_client(cause: &dyn std::error::Error) -> bool {
+    let text = cause.to_string();
+    ["server did not use channel binding", "unsupported authentication method"]
+        .contains(&text.as_str())
+        || text == "unsupported SASL mechanism"
 }
 
 fn status(code: &str) -> Status {

@@ -10,12 +10,15 @@
 //! - an ingest checks the types of the target's columns first, because COPY BINARY would load a
 //!   bigint into a double precision column without a word;
 //! - a failed ingest leaves nothing behind, a commit of a failed transaction is an error;
+//! - `sslmode` is libpq's, for every connection that is made: sessions and cancel requests alike;
 //! - what is not implemented says so, by name (`Status::NotImplemented`).
 //!
 //! Parameters: a text value is sent in text form, so the server parses it as whatever type the
 //! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`PostgresStatement`].
 
+mod address;
 mod cancel;
+mod cells;
 mod connection;
 mod copy_encoder;
 mod database;
@@ -27,11 +30,13 @@ mod parameter;
 mod result;
 mod session;
 mod statement;
+mod tls;
 mod types;
 
+pub use address::Address;
 pub use connection::PostgresConnection;
 pub use copy_encoder::CopyEncoder;
-pub use database::PostgresDatabase;
+pub use database::{HOME, PostgresDatabase, default_option};
 pub use driver::PostgresDriver;
 pub use statement::PostgresStatement;
 

@@ -1,4 +1,4 @@
-//! Postgres' binary NUMERIC as exact decimal text.
+//! Postgres' binary NUMERIC: to exact decimal text, and from decimals.
 //!
 //! A file of its own because the format (digits in base 10,000, a weight, a display scale) has
 //! nothing to do with columns or rows.
@@ -55,6 +55,60 @@ pub(super) fn write_text(raw: &[u8], out: &mut String) -> Option<()> {
         out.truncate(end);
     }
     Some(())
+}
+
+/// Appends `value · 10^-scale` as a NUMERIC with its length before it.
+pub(super) fn write_binary(value: i128, scale: i8, out: &mut Vec<u8>) {
+    // Groups of four digits from the lowest; 39 digits and an incomplete group at either end.
+    let mut groups = [0_u16; 12];
+    let mut count = 0;
+    let exponent = -i32::from(scale);
+    // Digits that the lowest group lacks.
+    let lacking = exponent.rem_euclid(4).unsigned_abs();
+    let mut weight = (exponent - exponent.rem_euclid(4)) / 4 - 1;
+    let magnitude = value.unsigned_abs();
+    let first = 10_u16.pow(4 - lacking);
+    let mut push = |group: u16| {
+        weight += 1;
+        // Trailing zeros are not sent.
+        if group != 0 || count > 0 {
+            groups[count] = group;
+            count += 1;
+        }
+    };
+    // Nearly all values fit 64 bits, whose division is far cheaper.
+    #[expect(clippy::cast_possible_truncation, reason = "remainders below 10,000")]
+    if let Ok(mut rest) = u64::try_from(magnitude) {
+        if rest > 0 {
+            push((rest % u64::from(first)) as u16 * 10_u16.pow(lacking));
+            rest /= u64::from(first);
+        }
+        while rest > 0 {
+            push((rest % 10_000) as u16);
+            rest /= 10_000;
+        }
+    } else {
+        let mut rest = magnitude;
+        push((rest % u128::from(first)) as u16 * 10_u16.pow(lacking));
+        rest /= u128::from(first);
+        while rest > 0 {
+            push((rest % 10_000) as u16);
+            rest /= 10_000;
+        }
+    }
+    if count == 0 {
+        weight = 0;
+    }
+    let word = |number: i32| i16::try_from(number).unwrap_or_default().to_be_bytes();
+    let places = i32::try_from(count).unwrap_or_default();
+    out.extend_from_slice(&(8 + 2 * places).to_be_bytes());
+    out.extend_from_slice(&word(places));
+    out.extend_from_slice(&word(weight));
+    out.extend_from_slice(&if value < 0 { NEGATIVE } else { 0 }.to_be_bytes());
+    out.extend_from_slice(&word(i32::from(scale).max(0)));
+    for group in groups[..count].iter().rev() {
+        out.extend_from_slice(&group.to_be_bytes());
+    }
 }
 
 #[cfg(test)]

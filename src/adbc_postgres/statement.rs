@@ -8,7 +8,7 @@ use adbc_core::{CancelHandle, Optionable, PartitionedResult, Statement};
 use arrow::array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow::datatypes::{DataType, Field, Schema};
 use postgres::types::ToSql;
-use postgres::{CancelToken, Client, SimpleQueryMessage, Statement as Prepared};
+use postgres::{Client, SimpleQueryMessage, Statement as Prepared};
 
 use super::cancel::Cancel;
 use super::ingest::{self, Target};
@@ -36,7 +36,7 @@ const FREEZE: &str = "adbc.postgresql.ingest.freeze";
 /// `bytea`, of Binary `bytea`; write a cast (`$1::date`) where nothing else tells the type.
 pub struct PostgresStatement {
     session: SharedSession,
-    cancel: CancelToken,
+    cancel: Cancel,
     sql: Option<String>,
     prepared: Option<Prepared>,
     target: Target,
@@ -44,7 +44,7 @@ pub struct PostgresStatement {
 }
 
 impl PostgresStatement {
-    pub(super) fn new(session: SharedSession, cancel: CancelToken) -> Self {
+    pub(super) fn new(session: SharedSession, cancel: Cancel) -> Self {
         Self { session, cancel, sql: None, prepared: None, target: Target::default(), bound: None }
     }
 
@@ -150,7 +150,7 @@ impl Statement for PostgresStatement {
     }
 
     fn get_cancel_handle(&self) -> Box<dyn CancelHandle> {
-        Cancel::boxed(&self.cancel)
+        self.cancel.boxed()
     }
 }
 

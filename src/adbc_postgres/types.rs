@@ -115,7 +115,7 @@ pub(super) fn is_copyable(field: &Field, ty: &Type) -> Result<bool> {
     Ok(accepted.contains(ty))
 }
 
-fn no_copy_form(field: &Field) -> Error {
+pub(super) fn no_copy_form(field: &Field) -> Error {
     Error::with_message_and_status(
         format!(
             "column {} has the Arrow type {}, which this driver does not write",

@@ -3,6 +3,7 @@
 //! A module of its own because nothing below it prints, reads options or ends the process. Each
 //! command is a thin function that returns a `Reply`.
 
+mod address;
 mod args;
 mod generate;
 mod help;

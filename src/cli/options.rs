@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::config::{self, Mode, OnDuplicate, Overrides, Secret, Settings, Wait};
 use crate::error::Result;
+
+use super::address::AddressParser;
 
 /// Where settings and files are.
 #[derive(Debug, Clone, Args)]
@@ -30,10 +31,13 @@ pub(super) struct WarehouseOptions {
         long,
         value_name = "URL",
         env = "CLAIMS_ETL_WAREHOUSE",
-        value_parser = StringValueParser::new().map(Secret::new),
+        value_parser = AddressParser::secret(),
         help_heading = "Warehouse"
     )]
     warehouse: Option<Secret>,
+    /// Its password, alone in a file of mode 0600 [default: PGPASSWORD, then ~/.pgpass]
+    #[arg(long, value_name = "FILE", env = "CLAIMS_ETL_PASSWORD_FILE", help_heading = "Warehouse")]
+    password_file: Option<PathBuf>,
 }
 
 /// Which key.
@@ -72,6 +76,7 @@ pub(super) struct SettingsOptions {
         value_name = "SRC",
         num_args = 1..,
         env = "CLAIMS_ETL_CLAIMS",
+        value_parser = AddressParser::text(),
         help_heading = "Input"
     )]
     claims: Vec<String>,
@@ -81,6 +86,7 @@ pub(super) struct SettingsOptions {
         value_name = "SRC",
         num_args = 1..,
         env = "CLAIMS_ETL_PROVIDERS",
+        value_parser = AddressParser::text(),
         help_heading = "Input"
     )]
     providers: Vec<String>,
@@ -198,6 +204,7 @@ impl SettingsOptions {
             claims: self.claims,
             providers: self.providers,
             warehouse: self.warehouse.warehouse,
+            password_file: self.warehouse.password_file,
             mode: self.mode.map(LoadMode::setting),
             on_duplicate: self.on_duplicate.map(Policy::setting),
             on_provider_conflict: self.on_provider_conflict.map(Policy::setting),
@@ -231,8 +238,8 @@ impl PlaceOptions {
     /// # Errors
     /// As [`config::load`].
     pub(super) fn load(self) -> Result<Settings> {
-        let warehouse = self.warehouse.warehouse;
-        self.config.load_with(Overrides { warehouse, ..Overrides::default() })
+        let WarehouseOptions { warehouse, password_file } = self.warehouse;
+        self.config.load_with(Overrides { warehouse, password_file, ..Overrides::default() })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 
+use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline;
 
@@ -20,7 +21,7 @@ use super::talk::Talk;
 /// # Errors
 /// `Config` or `Warehouse` as the work it stands for.
 pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply> {
-    use pipeline::warehouse::{migrate, start, stop, url};
+    use pipeline::warehouse::{login, migrate, start, stop, url};
     let observer = talk.observer();
     match command {
         WarehouseCommand::Start { place } => start(&place.load()?, observer).map(Reply::line),
@@ -31,10 +32,12 @@ pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply>
         WarehouseCommand::Url { place } => url(&place.load()?).map(Reply::line),
         WarehouseCommand::Psql { place, arguments } => {
             let settings = place.load()?;
-            let configured = settings.warehouse.url.is_some();
-            let url = if configured { url(&settings)? } else { start(&settings, observer)? };
+            if settings.warehouse.url.is_none() {
+                start(&settings, observer)?;
+            }
+            let (url, password) = login(&settings)?;
             talk.finish();
-            Err(psql(&url, &arguments))
+            Err(psql(&url, password.as_ref(), &arguments))
         }
         WarehouseCommand::Migrate { place } => {
             let applied = migrate(&place.load()?, observer)?;
@@ -46,10 +49,19 @@ pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply>
     }
 }
 
-/// Puts psql in this process' place; returns only when it cannot be started. The address is
-/// without its password, which other users could see: psql asks, or reads PGPASSWORD or ~/.pgpass.
-fn psql(url: &str, arguments: &[OsString]) -> Error {
-    let error = std::process::Command::new("psql").arg(url).args(arguments).exec();
+/// Puts psql in this process' place; returns only when it cannot be started. The password, which
+/// other users could see among psql's arguments, goes into its environment.
+fn psql(url: &str, password: Option<&Secret>, arguments: &[OsString]) -> Error {
+    let mut command = std::process::Command::new("psql");
+    command.arg(url).args(arguments);
+    // psql needs none of these, and what it starts would have them.
+    for secret in ["CLAIMS_ETL_KEY", "CLAIMS_ETL_WAREHOUSE", "DATABASE_URL"] {
+        command.env_remove(secret);
+    }
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password.expose());
+    }
+    let error = command.exec();
     Error::new(ErrorKind::Config, format!("psql: {}", error.kind()))
         .hint("psql comes with PostgreSQL's client package")
 }

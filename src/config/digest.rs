@@ -71,6 +71,7 @@ mod tests {
         let mut other = Settings::default();
         other.claims.sources = vec!["claims.csv".into()];
         other.warehouse.url = Some(Secret::new("postgres://elsewhere/db"));
+        other.warehouse.password_file = Some("p".into());
         other.warehouse.connections = Some(8);
         other.warehouse.batch_rows = Some(10);
         other.quality.max_reject_ratio = 0.5;

@@ -1,15 +1,16 @@
 //! Merging the settings: defaults, the TOML file, the environment, the command line.
 //!
 //! A file of its own because it is the only place that reads the configuration file and the
-//! environment. Options and their variables arrive merged, as [`Overrides`]; two variables have no
-//! option and are read here: `DATABASE_URL`, and `CLAIMS_ETL_KEY`, which must never be typed on a
-//! command line. Relative paths, in the file too, count from the current directory.
+//! environment. Options and their variables arrive merged, as [`Overrides`]; variables without an
+//! option are read here: `DATABASE_URL`, `CLAIMS_ETL_KEY`, which must never be typed on a command
+//! line, and those of PostgreSQL itself. Relative paths, in the file too, count from the current directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
+use super::postgres_environment::PostgresEnvironment;
 use super::secret::Secret;
 use super::settings::{Mode, OnDuplicate, Settings};
 use super::validate::validate;
@@ -27,6 +28,8 @@ pub struct Overrides {
     pub providers: Vec<String>,
     /// `warehouse.url`; blank: silent.
     pub warehouse: Option<Secret>,
+    /// `warehouse.password_file`
+    pub password_file: Option<PathBuf>,
     /// `warehouse.mode`
     pub mode: Option<Mode>,
     /// `warehouse.on_duplicate`
@@ -69,7 +72,7 @@ fn resolve(
     overrides: Overrides,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Settings> {
-    let variable = |name| variable(name).filter(|text| !text.trim().is_empty());
+    let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
     let default_file = Path::new(DEFAULT_FILE);
     let file = file.or_else(|| default_file.exists().then_some(default_file));
     let mut settings = match file {
@@ -81,6 +84,7 @@ fn resolve(
         settings.warehouse.url = variable("DATABASE_URL").map(Secret::new);
     }
     settings.privacy.key = variable("CLAIMS_ETL_KEY").map(Secret::new);
+    settings.warehouse.environment = PostgresEnvironment::read(variable);
     validate(&settings)?;
     Ok(settings)
 }
@@ -95,6 +99,7 @@ impl Overrides {
         }
         let warehouse = &mut settings.warehouse;
         set_some(&mut warehouse.url, self.warehouse.filter(|url| !url.expose().trim().is_empty()));
+        set_some(&mut warehouse.password_file, self.password_file);
         set(&mut warehouse.mode, self.mode);
         set(&mut warehouse.on_duplicate, self.on_duplicate);
         set(&mut warehouse.on_provider_conflict, self.on_provider_conflict);
@@ -223,6 +228,24 @@ mod tests {
         assert_eq!(key.expose(), "00ff");
         let message = refused("[privacy]\nkey = \"00ff\"");
         assert!(message.contains("unknown field `key`"), "{message}");
+    }
+
+    #[test]
+    fn postgres_variables_are_kept_apart() {
+        let variables = [
+            ("PGPASSWORD", "hunter2"),
+            ("PGSSLMODE", "require"),
+            ("PGSSLCERT", " "),
+            ("HOME", "/h"),
+        ];
+        let settings = resolve_with("", Overrides::default(), &variables).expect("valid");
+        let environment = &settings.warehouse.environment;
+        assert_eq!(environment.parameters, [("sslmode", "require".to_owned())]);
+        assert_eq!(environment.password.as_ref().map(Secret::expose), Some("hunter2"));
+        assert_eq!(environment.home.as_deref(), Some(Path::new("/h")));
+        assert_eq!(settings.warehouse.url, None, "they name no warehouse");
+        let shown = toml::to_string(&settings).expect("TOML");
+        assert!(!shown.contains("hunter2") && !format!("{settings:?}").contains("hunter2"));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod digest;
 mod load;
+mod password;
+mod postgres_environment;
 mod secret;
 mod settings;
 mod validate;
@@ -11,6 +13,7 @@ mod wait;
 
 pub use digest::digest;
 pub use load::{DEFAULT_FILE, Overrides, load};
+pub use postgres_environment::PostgresEnvironment;
 pub use secret::Secret;
 pub use settings::{
     Dashboard, Mode, OnDuplicate, Privacy, Quality, Refresh, Risk, Run, Settings, Source, Warehouse,

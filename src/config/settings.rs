@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::postgres_environment::PostgresEnvironment;
 use super::secret::Secret;
 use super::wait::Wait;
 
@@ -93,6 +94,8 @@ pub enum OnDuplicate {
 pub struct Warehouse {
     /// A `postgres://` address; without one the private server is used.
     pub url: Option<Secret>,
+    /// A file with the password of that address and nothing else, mode 0600.
+    pub password_file: Option<PathBuf>,
     /// What happens to rows that are published already.
     pub mode: Mode,
     /// Claims with the same claim id and line number but other content.
@@ -103,6 +106,9 @@ pub struct Warehouse {
     pub connections: Option<u16>,
     /// Rows per batch on the way to COPY, 1 to 1,000,000; by default as the engine cuts them.
     pub batch_rows: Option<u32>,
+    /// What PostgreSQL's own variables say of the connection; only ever from the environment.
+    #[serde(skip)]
+    pub environment: PostgresEnvironment,
 }
 
 /// Where the key comes from. There is no default key.

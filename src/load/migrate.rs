@@ -5,7 +5,9 @@
 
 use adbc_core::sync::Connection;
 
+use super::rights;
 use crate::error::{Error, Result};
+use crate::schema::{INTERNAL, PUBLISHED};
 use crate::sql;
 
 /// Version, name and text of each script, oldest first. A script never changes once released.
@@ -18,20 +20,23 @@ const LOCK: i64 = 0x636c_6d65_746c_6d67;
 /// Applies what is missing and returns the versions applied.
 ///
 /// # Errors
-/// `Warehouse` when a script fails (nothing of it stays), `Config` when the warehouse is of a
+/// `Warehouse` when the role lacks a right or a script fails (nothing of it stays), `Config` when the warehouse is of a
 /// later version or a released script differs from the one that was applied.
 pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
     let context = "migration";
+    rights::check(connection)?;
     if is_current(connection)? {
         return Ok(Vec::new());
     }
     sql::in_transaction(connection, context, |connection| {
         sql::query(connection, context, &format!("SELECT pg_advisory_xact_lock({LOCK})"))?;
+        for schema in [INTERNAL, PUBLISHED] {
+            create_schema(connection, schema)?;
+        }
         sql::execute(
             connection,
             context,
-            "CREATE SCHEMA IF NOT EXISTS claims_etl;
-             CREATE TABLE IF NOT EXISTS claims_etl.migrations (
+            "CREATE TABLE IF NOT EXISTS claims_etl.migrations (
                  version     bigint PRIMARY KEY,
                  name        text NOT NULL,
                  checksum    text NOT NULL,
@@ -57,6 +62,17 @@ pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
         }
         Ok(done)
     })
+}
+
+/// Makes a schema that is not there. Not `IF NOT EXISTS`, which wants the right to create schemas
+/// also where there is nothing to create.
+fn create_schema(connection: &mut impl Connection, schema: &str) -> Result<()> {
+    let there = format!("SELECT to_regnamespace('{schema}') IS NOT NULL AS there");
+    let there = sql::query(connection, "migration", &there)?;
+    if sql::boolean(&there, "there", 0) == Some(true) {
+        return Ok(());
+    }
+    sql::execute(connection, "migration", &format!("CREATE SCHEMA {schema}")).map(drop)
 }
 
 /// Whether every script is applied, as it is here.

@@ -10,6 +10,7 @@ mod publish;
 pub mod quarantine;
 mod reader;
 pub mod record;
+mod rights;
 mod session;
 mod shuffle;
 mod staging;
@@ -18,6 +19,7 @@ mod table_lock;
 mod tally;
 
 pub use publish::{Changes, Route, analyze, create_stage, drop_stage, publish, route};
+pub use rights::check as check_rights;
 pub use session::{Session, connect, hold, let_go};
 pub use shuffle::{Repeats, Shuffle, Writer, no_rows};
 pub use staging::{Part, Score, Staged, Staging, bound};

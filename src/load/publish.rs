@@ -74,6 +74,12 @@ pub fn route(connection: &mut impl Connection, mode: Mode) -> Result<Route> {
     })
 }
 
+/// Both sides of a comparison lie in the order of the key and have its index, so they are merged as
+/// they are: a hash join of so many rows would write them out. Connections are the parallelism.
+const IN_THE_ORDER_OF_THE_KEY: &str =
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off;
+     SET LOCAL max_parallel_workers_per_gather = 0;";
+
 /// How a part's rows differ from what is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {
@@ -175,6 +181,7 @@ pub fn publish<C: Connection>(
                 .hint("--mode merge updates them and leaves equal ones alone"));
             }
             Route::Append | Route::Merge => {
+                sql::execute(connection, CONTEXT, "SET LOCAL enable_hashjoin = off")?;
                 for part in parts {
                     apply(connection, part)?;
                 }
@@ -250,15 +257,16 @@ pub(super) fn changes(
         connection,
         context,
         &format!(
-            "ALTER TABLE {INTERNAL}.{table} RENAME TO {table}_all;
-             ANALYZE {INTERNAL}.{table}_all (claim_token, line_number);
+            "{IN_THE_ORDER_OF_THE_KEY}
+             ALTER TABLE {INTERNAL}.{table} RENAME TO {table}_all;
              CREATE UNLOGGED TABLE {INTERNAL}.{table} AS
              SELECT s.*, f.claim_token IS NULL AS is_new
              FROM {INTERNAL}.{table}_all s
              LEFT JOIN {PUBLISHED}.{CLAIMS_FACT} f
                  ON f.claim_token = s.claim_token AND f.line_number = s.line_number{within}
              WHERE f.claim_token IS NULL OR ROW({}) IS DISTINCT FROM ROW({});
-             DROP TABLE {INTERNAL}.{table}_all",
+             DROP TABLE {INTERNAL}.{table}_all;
+             ANALYZE {INTERNAL}.{table}",
             columns("f"),
             columns("s")
         ),

@@ -24,12 +24,16 @@ pub struct Session<C> {
     pub identity: ledger::Identity,
 }
 
-/// Opens a connection.
+/// Opens a connection that finds functions and operators where PostgreSQL's own are, and nowhere
+/// else: in a schema that others may write to, somebody could have left one of the same name.
 ///
 /// # Errors
 /// `Warehouse` when the server cannot be reached or refuses.
 pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
-    database.new_connection().map_err(|error| sql::error("connecting to the warehouse", error))
+    let context = "connecting to the warehouse";
+    let mut connection = database.new_connection().map_err(|error| sql::error(context, error))?;
+    sql::execute(&mut connection, context, "SET search_path = pg_catalog, pg_temp")?;
+    Ok(connection)
 }
 
 impl<C: Connection> Session<C> {
@@ -68,6 +72,7 @@ pub fn hold<D: Database>(
 ) -> Result<D::ConnectionType> {
     let mut control = connect(database)?;
     notice_a_dead_client(&mut control);
+    tell_if_clear(&mut control, observer)?;
     for version in migrate::migrate(&mut control)? {
         observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
     }
@@ -95,6 +100,24 @@ fn notice_a_dead_client(connection: &mut impl Connection) {
         "SELECT set_config(name, '1s', false) AS set FROM pg_settings
          WHERE name = 'client_connection_check_interval'",
     );
+}
+
+/// Says so when rows will cross a network that could read them: the address allows it, but whoever
+/// wrote it may not know that the server offers nothing better.
+fn tell_if_clear(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
+    let rows = sql::query(
+        connection,
+        "asking for TLS",
+        "SELECT inet_client_addr() IS NOT NULL AND NOT ssl AS clear
+         FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+    )?;
+    if sql::boolean(&rows, "clear", 0) == Some(true) {
+        observer.observe(&RunEvent::Note(
+            "the connection to the warehouse is not encrypted; sslmode=verify-full would demand it"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Removes staging tables and closes ledger rows of runs that ended without saying so. The lock is

@@ -1,12 +1,14 @@
 //! Which warehouse: the configured one, or the private server.
 //!
-//! A file of its own because every command that touches tables begins here, and because this is
-//! where an address is stripped of its secrets before anyone sees it.
+//! A file of its own because every command that touches tables begins here: this is where address,
+//! password and PostgreSQL's own variables come together.
 
 use adbc_core::options::OptionDatabase;
 use adbc_core::sync::{Driver, Optionable};
 
-use crate::adbc_postgres::{PostgresConnection, PostgresDatabase, PostgresDriver};
+use crate::adbc_postgres::{
+    Address, HOME, PostgresConnection, PostgresDatabase, PostgresDriver, default_option,
+};
 use crate::config::{Secret, Settings};
 use crate::error::{Error, Result};
 use crate::event::Observer;
@@ -32,14 +34,14 @@ impl Warehouse {
     /// private server does not start.
     pub fn open(settings: &Settings, observer: &dyn Observer) -> Result<Self> {
         if let Some(url) = &settings.warehouse.url {
-            let shown = without_secrets(url.expose());
-            let psql = format!("psql \"{shown}\"");
-            return Ok(Self { database: database(url)?, place: shown, psql });
+            let place = address(url)?.to_string();
+            let psql = format!("psql \"{place}\"");
+            return Ok(Self { database: configured(settings, url)?, place, psql });
         }
         let server = LocalPostgres::new(&settings.local_warehouse_dir());
         let running = server.start(observer)?;
         Ok(Self {
-            database: database(&Secret::new(running.url()))?,
+            database: database(running.url(), Vec::new())?,
             place: format!("private server in {}", settings.local_warehouse_dir().display()),
             psql: server.psql()?,
         })
@@ -54,34 +56,42 @@ impl Warehouse {
     }
 }
 
-fn database(url: &Secret) -> Result<PostgresDatabase> {
-    let context = "the warehouse's address";
-    let mut database = PostgresDriver.new_database().map_err(|error| sql::error(context, error))?;
-    database
-        .set_option(OptionDatabase::Uri, url.expose().into())
-        .map_err(|error| Error::config(sql::error(context, error).message()))?;
+/// The database of the configured address, with the password and the parameters that it lacks.
+fn configured(settings: &Settings, url: &Secret) -> Result<PostgresDatabase> {
+    let environment = &settings.warehouse.environment;
+    let mut options = Vec::new();
+    if address(url)?.password().is_none()
+        && let Some(password) = settings.warehouse.password()?
+    {
+        options.push((OptionDatabase::Password, password.expose().to_owned()));
+    }
+    for (parameter, value) in &environment.parameters {
+        options.push((OptionDatabase::Other(default_option(parameter)), value.clone()));
+    }
+    if let Some(home) = environment.home.as_ref().and_then(|home| home.to_str()) {
+        options.push((OptionDatabase::Other(HOME.into()), home.to_owned()));
+    }
+    database(url.expose(), options)
+}
+
+fn database(url: &str, options: Vec<(OptionDatabase, String)>) -> Result<PostgresDatabase> {
+    let refused = |error| refused(&error);
+    let mut database = PostgresDriver.new_database().map_err(refused)?;
+    database.set_option(OptionDatabase::Uri, url.into()).map_err(refused)?;
+    for (option, value) in options {
+        database.set_option(option, value.into()).map_err(refused)?;
+    }
+    database.prepare().map_err(refused)?;
     Ok(database)
 }
 
-/// An address without its password: `postgres://user@host:5432/database`. Parameters are dropped
-/// unless they name a host, because any of them may be a secret.
-fn without_secrets(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return "the configured server".into();
-    };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (user, host) = match authority.rsplit_once('@') {
-        Some((user, host)) => (user.split(':').next().unwrap_or_default(), host),
-        None => ("", authority),
-    };
-    let at = if user.is_empty() { "" } else { "@" };
-    let (name, parameters) = path.split_once('?').unwrap_or((path, ""));
-    let hosts: Vec<&str> = parameters
-        .split('&')
-        .filter(|parameter| parameter.starts_with("host=") || parameter.starts_with("port="))
-        .collect();
-    let mark = if hosts.is_empty() { "" } else { "?" };
-    format!("{scheme}://{user}{at}{host}/{name}{mark}{}", hosts.join("&"))
+fn address(url: &Secret) -> Result<Address> {
+    Address::parse(url.expose()).map_err(|error| refused(&error))
+}
+
+/// What the driver finds wrong before it has asked any server is a mistake in the configuration.
+fn refused(error: &adbc_core::error::Error) -> Error {
+    Error::config(format!("the warehouse's address: {}", error.message))
 }
 
 fn private_server(settings: &Settings) -> Result<LocalPostgres> {
@@ -116,9 +126,26 @@ pub fn stop(settings: &Settings) -> Result<bool> {
 /// `Config` when there is no warehouse yet.
 pub fn url(settings: &Settings) -> Result<String> {
     match &settings.warehouse.url {
-        Some(url) => Ok(without_secrets(url.expose())),
+        Some(url) => address(url).map(|address| address.to_string()),
         None => private_server(settings)?.url(),
     }
+}
+
+/// The address of the warehouse without its password, and that password, as far as another client
+/// would not find it by itself.
+///
+/// # Errors
+/// `Config` when there is no warehouse yet, or the password's file cannot be used.
+pub fn login(settings: &Settings) -> Result<(String, Option<Secret>)> {
+    let Some(url) = &settings.warehouse.url else {
+        return Ok((private_server(settings)?.url()?, None));
+    };
+    let address = address(url)?;
+    let password = match address.password() {
+        Some(password) => Some(Secret::new(password)),
+        None => settings.warehouse.password()?,
+    };
+    Ok((address.to_string(), password))
 }
 
 /// A command that opens psql on the warehouse.
@@ -127,7 +154,7 @@ pub fn url(settings: &Settings) -> Result<String> {
 /// `Config` when there is no warehouse yet.
 pub fn psql(settings: &Settings) -> Result<String> {
     match &settings.warehouse.url {
-        Some(url) => Ok(format!("psql \"{}\"", without_secrets(url.expose()))),
+        Some(url) => Ok(format!("psql \"{}\"", address(url)?)),
         None => private_server(settings)?.psql(),
     }
 }
@@ -158,30 +185,16 @@ pub(super) fn inspect(settings: &Settings) -> Result<String> {
     }
     let warehouse = Warehouse::open(settings, &crate::event::Silent)?;
     let mut connection = warehouse.connect()?;
+    load::check_rights(&mut connection)?;
     let rows = sql::query(
         &mut connection,
         "asking the server",
-        "SELECT current_setting('server_version') AS version, current_user::text AS role",
+        "SELECT current_setting('server_version') AS version, current_user::text AS role,
+             coalesce((SELECT CASE WHEN ssl THEN version WHEN inet_client_addr() IS NULL
+                 THEN 'Unix socket' ELSE 'not encrypted' END
+                 FROM pg_stat_ssl WHERE pid = pg_backend_pid()), 'unknown') AS way",
     )?;
     let text = |name: &str| sql::text(&rows, name, 0).unwrap_or_default();
-    Ok(format!("{}: PostgreSQL {} as {}", warehouse.place, text("version"), text("role")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("postgres://me:secret@db:5432/claims", "postgres://me@db:5432/claims"),
-            ("postgres://db/claims?password=secret&sslmode=require", "postgres://db/claims"),
-            ("postgres://me:se@cret@db/claims", "postgres://me@db/claims"),
-            ("postgresql:///claims?host=/run/pg&user=x", "postgresql:///claims?host=/run/pg"),
-            ("host=db password=secret", "the configured server"),
-        ] {
-            assert_eq!(without_secrets(url), shown);
-            assert!(!without_secrets(url).contains("cret"));
-        }
-    }
+    let (version, role, way) = (text("version"), text("role"), text("way"));
+    Ok(format!("{}: PostgreSQL {version} as {role} ({way})", warehouse.place))
 }

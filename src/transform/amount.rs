@@ -125,6 +125,10 @@ fn magnitude(whole: &[u8], fraction: &[u8]) -> i64 {
 
 /// Whether a readable amount has digits beyond the cent, which rounding dropped.
 pub(super) fn is_rounded(text: &str) -> bool {
+    // Nearly always two decimals at the end.
+    if let [.., b'.', _, _] = text.as_bytes() {
+        return false;
+    }
     text.rsplit_once('.').is_some_and(|(_, fraction)| {
         fraction.bytes().filter(u8::is_ascii_digit).skip(2).any(|digit| digit != b'0')
     })

@@ -170,32 +170,36 @@ pub(super) fn flags(known: &str) -> Expr {
         let [provider, known, procedure, cents, amount] = series else {
             return Err(super::expression::broken("dq_flags takes five columns"));
         };
-        let (cents, amount) = (cents.i64()?, amount.str()?);
-        let (provider, known, procedure) =
-            (provider.is_null(), known.is_null(), procedure.is_null());
-        let rows = cents.len();
-        let of_row = |row: usize| {
-            let is = |mask: &polars::prelude::BooleanChunked| mask.get(row).unwrap_or(false);
-            let mut flags = 0;
-            if is(&provider) {
-                flags |= Flag::ProviderMissing.bit();
-            } else if is(&known) {
-                flags |= Flag::ProviderNotInDirectory.bit();
-            }
-            if is(&procedure) {
-                flags |= Flag::ProcedureMissing.bit();
-            }
-            match cents.get(row) {
-                Some(0) => flags |= Flag::AmountZero.bit(),
-                Some(..0) => flags |= Flag::AmountNegative.bit(),
-                _ => {}
-            }
-            if amount.get(row).is_some_and(is_rounded) {
-                flags |= Flag::AmountRounded.bit();
-            }
-            flags
+        let of_row = |(cents, amount): (Option<i64>, Option<&str>)| {
+            let size = match cents {
+                Some(0) => Flag::AmountZero.bit(),
+                Some(..0) => Flag::AmountNegative.bit(),
+                _ => 0,
+            };
+            let rounded = amount.is_some_and(is_rounded);
+            size | if rounded { Flag::AmountRounded.bit() } else { 0 }
         };
-        let flags: Vec<i32> = (0..rows).map(of_row).collect();
+        let rows = cents.i64()?.iter().zip(amount.str()?.iter());
+        let mut flags: Vec<i32> = rows.map(of_row).collect();
+        let nulls = |series: &Series| (series.null_count() > 0).then(|| series.is_null());
+        if let Some(missing) = nulls(procedure) {
+            for (flags, missing) in flags.iter_mut().zip(missing.iter()) {
+                *flags |= if missing == Some(true) { Flag::ProcedureMissing.bit() } else { 0 };
+            }
+        }
+        // A provider that is missing is not in the directory either.
+        if let Some(unknown) = nulls(known) {
+            let missing = provider.is_null();
+            for (flags, (missing, unknown)) in
+                flags.iter_mut().zip(missing.iter().zip(unknown.iter()))
+            {
+                *flags |= match (missing, unknown) {
+                    (Some(true), _) => Flag::ProviderMissing.bit(),
+                    (_, Some(true)) => Flag::ProviderNotInDirectory.bit(),
+                    _ => 0,
+                };
+            }
+        }
         Ok(Int32Chunked::from_vec("dq_flags".into(), flags).into_series())
     })
     .alias("dq_flags")

@@ -1,8 +1,5 @@
 -- The star schema that dashboards read, and the ledger of the runs that fill it.
 
-CREATE SCHEMA IF NOT EXISTS healthcare_analytics;
-CREATE SCHEMA IF NOT EXISTS claims_etl;
-
 -- The ledger ---------------------------------------------------------------------------------
 
 CREATE TABLE claims_etl.runs (

@@ -85,7 +85,7 @@ impl Shuffle {
 /// # Errors
 /// Never: the columns fit.
 pub fn no_rows() -> Result<DataFrame> {
-    row::frame(&std::iter::empty())
+    row::frame(std::iter::empty())
 }
 
 /// Writes rows of one thread.

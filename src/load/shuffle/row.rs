@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use polars::prelude::{
-    ChunkedArray, Column, DataFrame, DataType, Int32Chunked, Int64Chunked, Int128Chunked,
-    IntoColumn, IntoSeries, NewChunkedArray, PolarsError, PolarsNumericType, StringChunked,
-    StringChunkedBuilder, UInt32Chunked,
+    ChunkedArray, Column, DataFrame, DataType, Int16Chunked, Int32Chunked, Int64Chunked,
+    Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsError, PolarsNumericType,
+    StringChunked, StringChunkedBuilder, UInt32Chunked,
 };
 
 use crate::error::{Error, Result};
@@ -40,11 +40,11 @@ pub(super) struct Rows<'a> {
     origins: &'a [i64],
     patients: &'a [i128],
     cents: &'a [i64],
-    days: ChunkedArray<polars::prelude::Int32Type>,
+    days: Vec<i32>,
     flags: &'a [i32],
-    places: &'a UInt32Chunked,
+    places: Vec<u32>,
     providers: &'a StringChunked,
-    codes: &'a StringChunked,
+    codes: Vec<Option<&'a str>>,
 }
 
 /// A column of accepted rows, in which nothing is null.
@@ -63,11 +63,17 @@ impl<'a> Rows<'a> {
             origins: whole(column(ORIGIN)?.i64().map_err(lacks)?)?,
             patients: whole(column("patient_token")?.i128().map_err(lacks)?)?,
             cents: whole(column(CENTS)?.i64().map_err(lacks)?)?,
-            days: column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?.clone(),
+            days: whole(column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?)?
+                .to_vec(),
             flags: whole(column("dq_flags")?.i32().map_err(lacks)?)?,
-            places: column(PROVIDER_ROW)?.u32().map_err(lacks)?,
+            places: column(PROVIDER_ROW)?
+                .u32()
+                .map_err(lacks)?
+                .iter()
+                .map(|place| place.unwrap_or(NO_PLACE))
+                .collect(),
             providers: column("provider_id")?.str().map_err(lacks)?,
-            codes: column("procedure_code")?.str().map_err(lacks)?,
+            codes: column("procedure_code")?.str().map_err(lacks)?.iter().collect(),
         })
     }
 
@@ -78,10 +84,10 @@ impl<'a> Rows<'a> {
 
     /// Appends a row.
     pub(super) fn write(&self, row: usize, bytes: &mut Vec<u8>) {
-        let place = self.places.get(row).unwrap_or(NO_PLACE);
+        let place = self.places[row];
         // The directory knows the id of a provider that has a place.
         let provider = if place == NO_PLACE { self.providers.get(row) } else { None };
-        let code = self.codes.get(row);
+        let code = self.codes[row];
         let length =
             |text: Option<&str>| text.map_or(NULL, |text| u8::try_from(text.len()).unwrap_or(NULL));
         let mut fixed = [0; FIXED];
@@ -90,7 +96,7 @@ impl<'a> Rows<'a> {
         fixed[ORIGIN_PLACE].copy_from_slice(&self.origins[row].to_le_bytes());
         fixed[PATIENT].copy_from_slice(&self.patients[row].to_ne_bytes());
         fixed[AMOUNT].copy_from_slice(&self.cents[row].to_le_bytes());
-        fixed[DAY].copy_from_slice(&self.days.get(row).unwrap_or(0).to_le_bytes());
+        fixed[DAY].copy_from_slice(&self.days[row].to_le_bytes());
         fixed[FLAGS].copy_from_slice(&self.flags[row].to_le_bytes());
         fixed[PROVIDER].copy_from_slice(&place.to_le_bytes());
         fixed[PROVIDER_LENGTH] = length(provider);
@@ -163,43 +169,48 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The rows as a frame for the second pass, in their order.
-pub(super) fn frame<'a>(
-    rows: &(impl ExactSizeIterator<Item = Row<'a>> + Clone),
-) -> Result<DataFrame> {
+/// The rows as a frame for the second pass, in their order. One loop over all columns: rows come
+/// from all over a bucket, so each of them is fetched into the cache once.
+pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = Row<'a>>) -> Result<DataFrame> {
     let count = rows.len();
+    let mut claims = Vec::with_capacity(count);
+    let mut lines = Vec::with_capacity(count);
+    let mut patients = Vec::with_capacity(count);
+    let mut places = Vec::with_capacity(count);
+    let mut cents = Vec::with_capacity(count);
+    let mut days = Vec::with_capacity(count);
+    let mut flags = Vec::with_capacity(count);
     let mut providers = StringChunkedBuilder::new("provider_id".into(), count);
     let mut codes = StringChunkedBuilder::new("procedure_code".into(), count);
-    for row in rows.clone() {
+    for row in rows {
+        claims.push(i128::from_ne_bytes(array(row.0, TOKEN)));
+        lines.push(row.key().1);
+        patients.push(i128::from_ne_bytes(array(row.0, PATIENT)));
+        places.push(u32::from_le_bytes(array(row.0, PROVIDER)));
+        cents.push(row.cents());
+        days.push(i32::from_le_bytes(array(row.0, DAY)));
+        flags.push(row.flags());
         let (provider, code) = row.texts()?;
         providers.append_option(provider);
         codes.append_option(code);
     }
-    let token = |place: Range<usize>| {
-        rows.clone().map(move |row| i128::from_ne_bytes(array(row.0, place.clone()))).collect()
+    let known = |place: u32| (place != NO_PLACE).then_some(place);
+    let places = if places.contains(&NO_PLACE) {
+        UInt32Chunked::from_iter_options(PROVIDER_ROW.into(), places.into_iter().map(known))
+    } else {
+        UInt32Chunked::from_vec(PROVIDER_ROW.into(), places)
     };
-    let number = |place: Range<usize>| -> Vec<i32> {
-        rows.clone().map(|row| i32::from_le_bytes(array(row.0, place.clone()))).collect()
-    };
-    let places = rows.clone().map(|row| {
-        Some(u32::from_le_bytes(array(row.0, PROVIDER))).filter(|&place| place != NO_PLACE)
-    });
-    let lines = rows.clone().map(|row| row.key().1).collect();
+    let days = Int32Chunked::from_vec("date_of_service".into(), days).into_series();
     let columns: Vec<Column> = vec![
-        Int128Chunked::from_vec("claim_token".into(), token(TOKEN)).into_column(),
-        ChunkedArray::<polars::prelude::Int16Type>::from_vec("line_number".into(), lines)
-            .into_column(),
-        Int128Chunked::from_vec("patient_token".into(), token(PATIENT)).into_column(),
-        UInt32Chunked::from_iter_options(PROVIDER_ROW.into(), places).into_column(),
+        Int128Chunked::from_vec("claim_token".into(), claims).into_column(),
+        Int16Chunked::from_vec("line_number".into(), lines).into_column(),
+        Int128Chunked::from_vec("patient_token".into(), patients).into_column(),
+        places.into_column(),
         providers.finish().into_column(),
         codes.finish().into_column(),
-        Int64Chunked::from_vec(CENTS.into(), rows.clone().map(Row::cents).collect()).into_column(),
-        Int32Chunked::from_vec("date_of_service".into(), number(DAY))
-            .into_series()
-            .cast(&DataType::Date)
-            .map_err(|_| Error::internal("days are no dates"))?
-            .into_column(),
-        Int32Chunked::from_vec("dq_flags".into(), number(FLAGS)).into_column(),
+        Int64Chunked::from_vec(CENTS.into(), cents).into_column(),
+        days.cast(&DataType::Date).map_err(|_| Error::internal("days are no dates"))?.into_column(),
+        Int32Chunked::from_vec("dq_flags".into(), flags).into_column(),
     ];
     DataFrame::new(count, columns).map_err(|_| Error::internal("shuffled columns differ in length"))
 }
@@ -221,11 +232,7 @@ mod tests {
             2,
             vec![
                 Int128Chunked::from_vec("claim_token".into(), vec![i128::MIN, 7]).into_column(),
-                ChunkedArray::<polars::prelude::Int16Type>::from_vec(
-                    "line_number".into(),
-                    vec![1, -3],
-                )
-                .into_column(),
+                Int16Chunked::from_vec("line_number".into(), vec![1, -3]).into_column(),
                 Int128Chunked::from_vec("patient_token".into(), vec![-1, 8]).into_column(),
                 UInt32Chunked::from_iter_options(PROVIDER_ROW.into(), [Some(4), None].into_iter())
                     .into_column(),
@@ -250,7 +257,7 @@ mod tests {
             (i64::MAX, 999_999_999_999, 63)
         );
         assert_eq!(read[1].key(), (u128::from_be_bytes(7_i128.to_ne_bytes()), -3));
-        let back = super::frame(&read.into_iter()).expect("a frame");
+        let back = super::frame(read.into_iter()).expect("a frame");
         for name in back.get_column_names_owned() {
             let (was, is) = (frame.column(&name).expect("was"), back.column(&name).expect("is"));
             for row in 0..2 {

@@ -104,7 +104,7 @@ pub(super) fn next_rows(
     if entries.windows(2).any(|pair| pair[0].same_key(&pair[1])) {
         entries = resolved(entries, &bytes, policy, repeats);
     }
-    row::frame(&entries.iter().map(|entry| Row::at(&bytes, entry.start))).map(Some)
+    row::frame(entries.iter().map(|entry| Row::at(&bytes, entry.start))).map(Some)
 }
 
 /// One row a key, or none.

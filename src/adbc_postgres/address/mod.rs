@@ -1,0 +1,286 @@
+//! The address of a database: libpq's URL or keyword string, without what only this driver knows.
+//!
+//! A file of its own because an address can hold a password: it is read here, and what people are
+//! shown is built anew from its parts, never cut out of its text.
+
+mod passfile;
+mod text;
+
+use std::fmt;
+
+use adbc_core::error::{Error, Result, Status};
+use postgres::Config;
+use postgres::config::Host;
+
+pub(super) use passfile::{Login, password as password_from_file};
+
+/// The parameters of libpq that are taken out of an address before the client's parser, which does
+/// not know them, sees it. Each is nothing where the address is silent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Parameters {
+    /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`.
+    pub(super) sslmode: Option<String>,
+    /// A file of trusted certificates, or `system`.
+    pub(super) sslrootcert: Option<String>,
+    /// A file with the client's certificate.
+    pub(super) sslcert: Option<String>,
+    /// A file with the client's key.
+    pub(super) sslkey: Option<String>,
+    /// A file of passwords, as libpq's `~/.pgpass`.
+    pub(super) passfile: Option<String>,
+}
+
+/// Parameters of libpq that would change the security of a connection and cannot be honoured.
+const REFUSED: [&str; 9] = [
+    "service",
+    "requiressl",
+    "require_auth",
+    "sslpassword",
+    "sslcrl",
+    "sslcrldir",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "gssencmode",
+];
+
+impl Parameters {
+    /// Where the parameter `name` is kept, if it is one of these.
+    pub(super) fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
+        match name {
+            "sslmode" => Some(&mut self.sslmode),
+            "sslrootcert" => Some(&mut self.sslrootcert),
+            "sslcert" => Some(&mut self.sslcert),
+            "sslkey" => Some(&mut self.sslkey),
+            "passfile" => Some(&mut self.passfile),
+            _ => None,
+        }
+    }
+
+    /// These, and `defaults` where they are silent.
+    pub(super) fn or(&self, defaults: &Self) -> Self {
+        let either = |own: &Option<String>, other: &Option<String>| own.clone().or(other.clone());
+        Self {
+            sslmode: either(&self.sslmode, &defaults.sslmode),
+            sslrootcert: either(&self.sslrootcert, &defaults.sslrootcert),
+            sslcert: either(&self.sslcert, &defaults.sslcert),
+            sslkey: either(&self.sslkey, &defaults.sslkey),
+            passfile: either(&self.passfile, &defaults.passfile),
+        }
+    }
+
+    /// All of them by name.
+    fn named(&self) -> [(&'static str, &Option<String>); 5] {
+        [
+            ("sslmode", &self.sslmode),
+            ("sslrootcert", &self.sslrootcert),
+            ("sslcert", &self.sslcert),
+            ("sslkey", &self.sslkey),
+            ("passfile", &self.passfile),
+        ]
+    }
+}
+
+/// Where a database is and as whom to sign in, as an address says it.
+#[derive(Clone)]
+pub struct Address {
+    pub(super) config: Config,
+    pub(super) parameters: Parameters,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+impl Address {
+    /// Reads `postgresql://user@host:5432/name?sslmode=verify-full`, with a directory of Unix
+    /// sockets `postgresql:///name?host=/run/postgresql`, or `host=… dbname=…`.
+    ///
+    /// # Errors
+    /// `InvalidArguments` for a text that is none of these, names no host, or demands what this
+    /// driver cannot do. No message quotes the text: a piece of it may be the password.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (rest, taken) = text::take_out(text).ok_or_else(unreadable)?;
+        let mut parameters = Parameters::default();
+        for (name, value) in taken {
+            match parameters.slot(&name) {
+                // As in libpq, an empty value is no value, and the last of several counts.
+                Some(slot) => *slot = Some(value).filter(|value| !value.is_empty()),
+                None => return Err(not_supported(&name)),
+            }
+        }
+        let config: Config = rest.parse().map_err(|_| unreadable())?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(invalid(
+                "the connection URI names no host; for a Unix socket add ?host=/directory/of/the/socket",
+            ));
+        }
+        Ok(Self { config, parameters })
+    }
+
+    /// The password that stands in the address.
+    #[must_use]
+    pub fn password(&self) -> Option<String> {
+        self.config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Whether the address leads to directories of Unix sockets only.
+    pub(super) fn is_local(&self) -> bool {
+        self.config.get_hostaddrs().is_empty()
+            && self.config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+    }
+
+    /// Every host as libpq looks for it in a file of passwords, with its port.
+    pub(super) fn places(&self) -> Vec<(String, u16)> {
+        let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
+        let ports = self.config.get_ports();
+        (0..hosts.len().max(addresses.len()))
+            .map(|index| {
+                let host = match (hosts.get(index), addresses.get(index)) {
+                    (Some(Host::Tcp(name)), _) => name.clone(),
+                    (Some(Host::Unix(path)), _) => path.display().to_string(),
+                    (None, Some(address)) => address.to_string(),
+                    (None, None) => String::new(),
+                };
+                let port = ports.get(index).or_else(|| ports.first()).copied().unwrap_or(5432);
+                (host, port)
+            })
+            .collect()
+    }
+}
+
+/// The address as people may see it and as psql understands it: without the password, and without
+/// every parameter that is not known to be harmless.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgresql://")?;
+        if let Some(user) = self.config.get_user() {
+            write!(f, "{}@", text::encode(user))?;
+        }
+        let places = self.places();
+        let network = !self.config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
+        let mut parameters: Vec<(&str, String)> = Vec::new();
+        if network {
+            let shown = places.iter().map(|(host, port)| {
+                let host =
+                    if host.contains(':') { format!("[{host}]") } else { text::encode(host) };
+                format!("{host}:{port}")
+            });
+            f.write_str(&shown.collect::<Vec<_>>().join(","))?;
+        } else {
+            let hosts: Vec<&str> = places.iter().map(|(host, _)| host.as_str()).collect();
+            parameters.push(("host", hosts.join(",")));
+            if !self.config.get_ports().is_empty() {
+                let ports: Vec<String> = places.iter().map(|(_, port)| port.to_string()).collect();
+                parameters.push(("port", ports.join(",")));
+            }
+        }
+        write!(f, "/{}", text::encode(self.config.get_dbname().unwrap_or_default()))?;
+        for (name, value) in self.parameters.named() {
+            parameters.extend(value.clone().map(|value| (name, value)));
+        }
+        for (index, (name, value)) in parameters.iter().enumerate() {
+            let mark = if index == 0 { '?' } else { '&' };
+            write!(f, "{mark}{name}={}", text::encode(value))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no address, or one that cannot be followed.
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::with_message_and_status(message, Status::InvalidArguments)
+}
+
+fn unreadable() -> Error {
+    invalid("the connection URI cannot be read; expected postgresql://user@host:port/database")
+}
+
+fn not_supported(name: &str) -> Error {
+    Error::with_message_and_status(
+        format!("the connection URI has the parameter {name}, which this driver cannot honour"),
+        Status::NotImplemented,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).expect(text)
+    }
+
+    #[test]
+    fn what_the_parser_does_not_know_is_taken_out() {
+        for text in [
+            "postgresql://me@db/x?sslmode=verify-full&connect_timeout=7&sslrootcert=%2Fca%20b.crt",
+            "host=db user=me dbname=x sslmode = 'verify-full' connect_timeout=7 sslrootcert='/ca b.crt'",
+        ] {
+            let address = address(text);
+            assert_eq!(address.parameters.sslmode.as_deref(), Some("verify-full"), "{text}");
+            assert_eq!(address.parameters.sslrootcert.as_deref(), Some("/ca b.crt"), "{text}");
+            assert_eq!(address.config.get_dbname(), Some("x"));
+            assert_eq!(address.config.get_connect_timeout().copied(), Some(Duration::from_secs(7)));
+        }
+        assert_eq!(address("host=db sslrootcert=").parameters.sslrootcert, None);
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        for text in ["postgres://u:hunter2@h/x?sslcrl=/r.crl", "host=h password=hunter2 sslcrl=/r"]
+        {
+            let e = Address::parse(text).expect_err("no such thing");
+            assert_eq!(e.status, Status::NotImplemented);
+            assert!(e.message.contains("sslcrl") && !e.message.contains("hunter2"), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_broken_address_does_not_show_its_password() {
+        for text in [
+            "postgresql://u:hunter2@h:port/x",
+            "postgresql://u:hunter2@h/x?hunter2=1",
+            "postgresql://u:hunter2@h/x?hunter2",
+            "host=h password='hunter2",
+            "host=h password=hunter2 hunter2",
+        ] {
+            let e = Address::parse(text).expect_err(text);
+            assert_eq!(e.status, Status::InvalidArguments);
+            assert!(!format!("{e} {e:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (text, shown) in [
+            ("postgres://me:secret@db:5433/claims", "postgresql://me@db:5433/claims"),
+            ("postgres://db/claims?password=secret", "postgresql://db:5432/claims"),
+            ("postgres://me:se/cret@db/claims", "postgresql://me@db:5432/claims"),
+            ("postgres://me:se?cret@db/claims", "postgresql://me@db:5432/claims"),
+            ("postgres://me:secret@a,[::1]:7/x", "postgresql://me@a:5432,[::1]:7/x"),
+            ("postgres:///x?host=/run/pg&user=me", "postgresql://me@/x?host=/run/pg"),
+            ("host=/run/pg port=7 password=secret", "postgresql:///?host=/run/pg&port=7"),
+            (
+                "host=db user='a b' sslmode=require sslrootcert=/ca options='-c secret=1'",
+                "postgresql://a%20b@db:5432/?sslmode=require&sslrootcert=/ca",
+            ),
+        ] {
+            let address = address(text);
+            assert_eq!(address.to_string(), shown);
+            assert!(!format!("{address:?}").contains("cret"));
+            // What is shown leads to the same place.
+            assert_eq!(Address::parse(shown).expect(shown).places(), address.places());
+        }
+    }
+
+    #[test]
+    fn local_means_sockets_only() {
+        assert!(address("postgres:///x?host=/run/pg").is_local());
+        assert!(!address("host=/run/pg,db").is_local());
+        assert!(!address("hostaddr=127.0.0.1").is_local());
+    }
+}

@@ -1,0 +1,214 @@
+//! TLS as libpq means it: which `sslmode` encrypts, which verifies, and with whose certificates.
+//!
+//! A module of its own so that every connection is made through one connector: the session, the
+//! COPY connections and the cancel requests cannot differ in how they are protected.
+//!
+//! Where this differs from libpq it is stricter: a handshake that fails is never followed by a plain
+//! connection, a root certificate file that was named must exist, and a host name is looked up in
+//! the certificate's subjectAltName only, not in its common name.
+
+mod failure;
+mod files;
+mod verifier;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use adbc_core::error::Result;
+use postgres::config::SslMode;
+use postgres::{CancelToken, Client, Config, NoTls};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::address::{Parameters, invalid};
+use verifier::{Trust, Verifier};
+
+pub(super) use failure::{Failure, failure};
+
+/// How every connection to one database is protected.
+#[derive(Clone)]
+pub(super) enum Tls {
+    /// Not at all.
+    Off,
+    /// As the configuration in it says, where the server offers TLS.
+    On(MakeRustlsConnect),
+}
+
+impl Tls {
+    /// Opens a connection.
+    pub(super) fn connect(&self, config: &Config) -> std::result::Result<Client, postgres::Error> {
+        match self {
+            Self::Off => config.connect(NoTls),
+            Self::On(connector) => config.connect(connector.clone()),
+        }
+    }
+
+    /// Asks the server, over a connection of the same kind, to stop what `token` stands for.
+    pub(super) fn cancel(&self, token: &CancelToken) -> std::result::Result<(), postgres::Error> {
+        match self {
+            Self::Off => token.cancel_query(NoTls),
+            Self::On(connector) => token.cancel_query(connector.clone()),
+        }
+    }
+}
+
+/// libpq's modes, but for `allow`, which prefers not to encrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl Mode {
+    fn of(parameters: &Parameters) -> Result<Self> {
+        let system = parameters.sslrootcert.as_deref() == Some(SYSTEM);
+        let mode = match parameters.sslmode.as_deref() {
+            None if system => Self::VerifyFull,
+            None | Some("prefer") => Self::Prefer,
+            Some("disable") => Self::Disable,
+            Some("require") => Self::Require,
+            Some("verify-ca") => Self::VerifyCa,
+            Some("verify-full") => Self::VerifyFull,
+            Some("allow") => {
+                return Err(invalid(
+                    "sslmode=allow is not supported: it encrypts only a server that insists; \
+                     use prefer, require or verify-full",
+                ));
+            }
+            Some(_) => {
+                return Err(invalid(
+                    "sslmode must be disable, prefer, require, verify-ca or verify-full",
+                ));
+            }
+        };
+        if system && !matches!(mode, Self::Disable | Self::VerifyFull) {
+            // Anybody can have a certificate of a public authority, for another name.
+            return Err(invalid("sslrootcert=system needs sslmode=verify-full"));
+        }
+        Ok(mode)
+    }
+}
+
+/// Stands for the certificate authorities that this machine trusts.
+const SYSTEM: &str = "system";
+
+/// What `parameters` mean for a server that is reached over the network. `home` holds libpq's
+/// default files, in `.postgresql`.
+///
+/// # Errors
+/// `InvalidArguments` for values that are none, and for files that are missing, unreadable, no
+/// certificates, or a key that others can read.
+pub(super) fn resolve(parameters: &Parameters, home: Option<&Path>) -> Result<(SslMode, Tls)> {
+    let mode = Mode::of(parameters)?;
+    if mode == Mode::Disable {
+        return Ok((SslMode::Disable, Tls::Off));
+    }
+    let default = |name: &str| {
+        home.map(|home| home.join(".postgresql").join(name)).filter(|path| path.exists())
+    };
+    let trusted = match parameters.sslrootcert.as_deref() {
+        Some(SYSTEM) => Some(files::system()?),
+        Some(path) => Some(files::certificates("root certificate", Path::new(path))?),
+        None => match default("root.crt") {
+            Some(path) => Some(files::certificates("root certificate", &path)?),
+            None => None,
+        },
+    };
+    if trusted.is_none() && matches!(mode, Mode::VerifyCa | Mode::VerifyFull) {
+        return Err(invalid(
+            "sslmode=verify-ca and verify-full need the certificate of an authority: \
+             sslrootcert=FILE, sslrootcert=system, or the file ~/.postgresql/root.crt",
+        ));
+    }
+    let provider = Arc::new(ring::default_provider());
+    // As in libpq, a root certificate that is there is used in every mode.
+    let trust = trusted.map(|certificates| {
+        let is_named = parameters.sslrootcert.as_deref().is_some_and(|path| path != SYSTEM);
+        Trust::new(certificates, is_named)
+    });
+    let verifier = Verifier {
+        trust: trust.transpose()?,
+        names: mode == Mode::VerifyFull,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| invalid("TLS cannot be set up"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let own = parameters.sslcert.as_ref().map(Into::into).or_else(|| default("postgresql.crt"));
+    let mut config = match own {
+        Some(certificate) => {
+            let key = parameters.sslkey.as_ref().map(Into::into);
+            let key = key.or_else(|| default("postgresql.key")).ok_or_else(|| {
+                invalid("there is a client certificate (sslcert) but no key for it (sslkey)")
+            })?;
+            builder
+                .with_client_auth_cert(
+                    files::certificates("client certificate", &certificate)?,
+                    files::key(&key)?,
+                )
+                .map_err(|_| invalid("the client certificate and its key do not fit together"))?
+        }
+        None if parameters.sslkey.is_some() => {
+            return Err(invalid("there is a client key (sslkey) but no certificate (sslcert)"));
+        }
+        None => builder.with_no_client_auth(),
+    };
+    // Servers from version 17 on can be asked without the preceding question in the clear.
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    let encrypted = if mode == Mode::Prefer { SslMode::Prefer } else { SslMode::Require };
+    Ok((encrypted, Tls::On(MakeRustlsConnect::new(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(values: [Option<&str>; 4]) -> Parameters {
+        let [sslmode, sslrootcert, sslcert, sslkey] = values.map(|value| value.map(Into::into));
+        Parameters { sslmode, sslrootcert, sslcert, sslkey, passfile: None }
+    }
+
+    fn refused(values: [Option<&str>; 4]) -> String {
+        resolve(&parameters(values), None).err().expect("must be refused").message
+    }
+
+    #[test]
+    fn modes_are_libpqs() {
+        for (mode, root, meant) in [
+            (None, None, Mode::Prefer),
+            (None, Some("system"), Mode::VerifyFull),
+            (Some("disable"), Some("system"), Mode::Disable),
+            (Some("require"), Some("/ca.crt"), Mode::Require),
+            (Some("verify-ca"), None, Mode::VerifyCa),
+        ] {
+            assert_eq!(Mode::of(&parameters([mode, root, None, None])).expect("a mode"), meant);
+        }
+        assert!(refused([Some("allow"), None, None, None]).contains("prefer"));
+        assert!(refused([Some("hunter2"), None, None, None]).contains("must be"));
+        assert!(!refused([Some("hunter2"), None, None, None]).contains("hunter2"));
+        assert!(refused([Some("require"), Some("system"), None, None]).contains("verify-full"));
+    }
+
+    #[test]
+    fn what_is_missing_is_said_before_connecting() {
+        assert!(refused([Some("verify-full"), None, None, None]).contains("sslrootcert"));
+        let message = refused([None, Some("/nowhere/ca.crt"), None, None]);
+        assert!(message.contains("/nowhere/ca.crt"), "{message}");
+        assert!(refused([None, None, Some("/nowhere/me.crt"), None]).contains("sslkey"));
+        assert!(refused([None, None, None, Some("/nowhere/me.key")]).contains("sslcert"));
+    }
+
+    #[test]
+    fn disabled_reads_no_file() {
+        let parameters = parameters([Some("disable"), Some("/nowhere"), None, None]);
+        let (mode, tls) = resolve(&parameters, None).expect("nothing to read");
+        assert_eq!(mode, SslMode::Disable);
+        assert!(matches!(tls, Tls::Off));
+    }
+}

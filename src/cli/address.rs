@@ -1,0 +1,101 @@
+//! Options that may be addresses of databases.
+//!
+//! A file of its own because a command line is public: every user of the machine sees it in the list
+//! of processes, and the shell keeps it. So an address with a password is refused there, and only
+//! there: the environment and the configuration file are private.
+
+use std::ffi::OsStr;
+
+use clap::builder::{StringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, Command, Error};
+
+use crate::adbc_postgres::Address;
+use crate::config::Secret;
+
+/// Reads a text, and refuses a password that was typed; the text then becomes a `T`.
+#[derive(Clone, Copy)]
+pub(super) struct AddressParser<T>(fn(String) -> T);
+
+impl AddressParser<Secret> {
+    /// For the address of the warehouse.
+    pub(super) fn secret() -> Self {
+        Self(Secret::new)
+    }
+}
+
+impl AddressParser<String> {
+    /// For a source, which may be a path as well.
+    pub(super) fn text() -> Self {
+        Self(std::convert::identity)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for AddressParser<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<T, Error> {
+        StringValueParser::new().parse_ref(command, argument, value).map(self.0)
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<T, Error> {
+        if source == ValueSource::CommandLine && value.to_str().is_some_and(holds_password) {
+            let name = argument.and_then(Arg::get_long).unwrap_or_default();
+            return Err(refusal(command, name));
+        }
+        self.parse_ref(command, argument, value)
+    }
+}
+
+/// Whether a text is an address with a password in it. What is no address leads nowhere.
+fn holds_password(text: &str) -> bool {
+    Address::parse(text).is_ok_and(|address| address.password().is_some())
+}
+
+fn refusal(command: &Command, option: &str) -> Error {
+    let elsewhere = match option {
+        "warehouse" => {
+            "name its file with --password-file, or put it into ~/.pgpass or PGPASSWORD; \
+             or give the whole address in the configuration file, CLAIMS_ETL_WAREHOUSE or \
+             DATABASE_URL"
+        }
+        "claims" => "give the address in the configuration file or CLAIMS_ETL_CLAIMS",
+        _ => "give the address in the configuration file or CLAIMS_ETL_PROVIDERS",
+    };
+    let message = format!(
+        "--{option}: a password on the command line can be seen by every user of this machine\n  \
+         hint: {elsewhere}"
+    );
+    command.clone().error(ErrorKind::ValueValidation, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_seen_in_every_form_of_address() {
+        for text in [
+            "postgres://me:hunter2@db/x",
+            "postgresql://db/x?user=me&password=hunter2",
+            "host=db password='hunter2'",
+        ] {
+            assert!(holds_password(text), "{text}");
+        }
+        for text in ["postgres://me@db/x", "claims/*.csv", "password=x", "s3://a:b@c/d"] {
+            assert!(!holds_password(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The password of the warehouse, where its address holds none.
+//!
+//! A file of its own because the order of the sources is decided here, and because a file with a
+//! password must be as private as a key.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::secret::Secret;
+use super::settings::Warehouse;
+
+impl Warehouse {
+    /// The password for an address that holds none: that of `password_file`, else of `PGPASSWORD`.
+    /// The file is named to this program, the variable is there for every client; libpq's file of
+    /// passwords, which comes after both, is the driver's.
+    ///
+    /// # Errors
+    /// `Config` when the file is missing, empty or open to others.
+    pub fn password(&self) -> Result<Option<Secret>> {
+        match &self.password_file {
+            Some(path) => read(path).map(Some),
+            None => Ok(self.environment.password.clone()),
+        }
+    }
+}
+
+/// The first line of a file that only its owner can read.
+fn read(path: &Path) -> Result<Secret> {
+    let io =
+        |error: std::io::Error| Error::io(ErrorKind::Config, path, &error).context("password file");
+    let mut file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::config(format!(
+            "password file {}: mode {mode:04o} lets others read it",
+            path.display()
+        ))
+        .hint(format!("chmod 600 {}", path.display())));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io)?;
+    match text.lines().next() {
+        Some(password) if !password.is_empty() => Ok(Secret::new(password)),
+        _ => Err(Error::config(format!("password file {}: it is empty", path.display()))
+            .hint("its first line is the password, and nothing else")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn warehouse(path: &Path, text: &str, mode: u32) -> Warehouse {
+        fs::write(path, text).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        let mut warehouse = Warehouse { password_file: Some(path.into()), ..Warehouse::default() };
+        warehouse.environment.password = Some(Secret::new("variable"));
+        warehouse
+    }
+
+    #[test]
+    fn the_file_counts_before_the_variable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        let mut both = warehouse(&path, " with blanks \r\nnot this\n", 0o600);
+        let password = both.password().expect("readable").expect("a password");
+        assert_eq!(password.expose(), " with blanks ");
+        both.password_file = None;
+        let password = both.password().expect("no file").expect("a password");
+        assert_eq!(password.expose(), "variable");
+    }
+
+    #[test]
+    fn a_file_is_private_and_says_something() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        let open = warehouse(&path, "hunter2", 0o640).password().expect_err("others can read it");
+        assert_eq!(open.kind(), ErrorKind::Config);
+        assert!(open.message().contains("mode 0640"), "{open}");
+        assert!(open.way_out().is_some_and(|hint| hint.starts_with("chmod 600")));
+        assert!(!open.to_string().contains("hunter2"));
+        let empty = warehouse(&path, "\nhunter2", 0o600).password().expect_err("empty");
+        assert!(empty.message().contains("empty") && !empty.to_string().contains("hunter2"));
+        fs::remove_file(&path).expect("removed");
+        let missing = Warehouse { password_file: Some(path), ..Warehouse::default() };
+        assert!(missing.password().expect_err("missing").message().contains("no such file"));
+    }
+}

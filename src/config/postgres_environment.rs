@@ -1,0 +1,43 @@
+//! PostgreSQL's own environment variables, as far as they concern the security of a connection.
+//!
+//! A file of its own because these are not settings of this program: they hold for psql and every
+//! other client too, and count only where the warehouse's address and the settings are silent.
+
+use std::path::PathBuf;
+
+use super::secret::Secret;
+
+/// What the environment says to every client of PostgreSQL; nothing where it is silent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PostgresEnvironment {
+    /// `PGPASSWORD`
+    pub password: Option<Secret>,
+    /// Parameters of an address, by their names there: `sslmode`, `sslrootcert`, `sslcert`,
+    /// `sslkey`, `passfile`.
+    pub parameters: Vec<(&'static str, String)>,
+    /// `HOME`, where `.pgpass` and `.postgresql` are.
+    pub home: Option<PathBuf>,
+}
+
+/// Parameters and the variables that give them.
+const PARAMETERS: [(&str, &str); 5] = [
+    ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("passfile", "PGPASSFILE"),
+];
+
+impl PostgresEnvironment {
+    /// What the variables say, as `variable` gives them.
+    pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        Self {
+            password: variable("PGPASSWORD").map(Secret::new),
+            parameters: PARAMETERS
+                .into_iter()
+                .filter_map(|(parameter, name)| Some((parameter, variable(name)?)))
+                .collect(),
+            home: variable("HOME").map(PathBuf::from),
+        }
+    }
+}
