@@ -39,6 +39,11 @@ generate *args: _build
 runs *args: _build
     @{{ quote(program) }} runs "$@"
 
+# Compute a run anew from its sources and compare it with the tables: `just verify RUN`, or last
+[group('look')]
+verify run='last' *args: _build
+    @{{ quote(program) }} verify "$@"
+
 # Show the dashboard of what is loaded
 [group('look')]
 dashboard:

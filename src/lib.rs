@@ -48,6 +48,7 @@ pub mod extract;
 pub mod load;
 pub mod refresh;
 pub mod transform;
+pub mod verify;
 
 // Layer 3: the program.
 pub mod pipeline;

@@ -160,11 +160,7 @@ pub fn fact_columns() -> Vec<Column> {
 /// The Arrow schema of a batch on its way to staging: the fact's columns.
 #[must_use]
 pub fn staged_schema() -> SchemaRef {
-    let fields: Vec<Field> = fact_columns()
-        .into_iter()
-        .map(|column| Field::new(column.name, column.arrow, column.nullable))
-        .collect();
-    Arc::new(Schema::new(fields))
+    schema_of(fact_columns())
 }
 
 /// The columns of `providers_dim` that a directory provides, in COPY order.
@@ -176,4 +172,18 @@ pub fn provider_columns() -> Vec<Column> {
         column("specialty", DataType::Utf8View, "text", true),
         column("location", DataType::Utf8View, "text", true),
     ]
+}
+
+/// The Arrow schema of a directory's members: the columns of `providers_dim` that it provides.
+#[must_use]
+pub fn provider_schema() -> SchemaRef {
+    schema_of(provider_columns())
+}
+
+fn schema_of(columns: Vec<Column>) -> SchemaRef {
+    let fields: Vec<Field> = columns
+        .into_iter()
+        .map(|column| Field::new(column.name, column.arrow, column.nullable))
+        .collect();
+    Arc::new(Schema::new(fields))
 }

@@ -11,7 +11,7 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     // Layer 0: vocabulary.
     ("error", &[]),
     ("event", &["error"]),
@@ -61,6 +61,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
             "adbc_postgres",
         ],
     ),
+    ("verify", &["error", "account", "schema", "sql"]),
     // Layer 3: the program.
     ("pipeline", EVERYTHING_ABOVE),
     // Layer 4: the face.
@@ -89,18 +90,26 @@ const OWNERS: [(&str, &[&str]); 31] = [
     ("polars_arrow", &["interchange"]),
     ("polars_buffer", &["interchange"]),
     ("memchr", &["extract/delimited"]),
-    ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh"]),
+    ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh", "verify"]),
     ("parquet", &["load/quarantine"]),
     ("bytes", &["adbc_postgres"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
     ("tokio_postgres_rustls", &["adbc_postgres/tls"]),
     ("rustls", &["adbc_postgres/tls"]),
     ("rustls_native_certs", &["adbc_postgres/tls"]),
-    ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "pipeline"]),
+    ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "verify", "pipeline"]),
     ("connectorx", &["extract/database"]),
     (
         "blake3",
-        &["key", "config/digest", "extract", "load/migrate", "local_postgres", "pipeline/tasks"],
+        &[
+            "key",
+            "config/digest",
+            "extract",
+            "load/migrate",
+            "local_postgres",
+            "pipeline/tasks",
+            "verify",
+        ],
     ),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),

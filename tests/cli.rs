@@ -5,13 +5,14 @@ use insta::{assert_snapshot, with_settings};
 
 use crate::program::{Call, KEY, Program};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "",
     "run",
     "check",
     "explain",
     "runs",
     "quarantine",
+    "verify",
     "key",
     "key generate",
     "key id",

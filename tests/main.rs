@@ -44,6 +44,8 @@ mod server;
 mod server_crash;
 mod signals;
 mod tls;
+mod verify;
+mod verify_program;
 #[cfg(feature = "failpoints")]
 mod versions;
 mod waiting;

@@ -5,7 +5,7 @@ use std::fs;
 
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, RunId, Silent};
-use claims_etl::pipeline::{self, Resumed, RunOptions, RunReport, Status};
+use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, Status};
 
 use crate::desk::{Desk, succeeded};
 use crate::process;
@@ -32,7 +32,7 @@ fn lift(desk: &Desk) {
 }
 
 fn resume(desk: &Desk, which: &str) -> RunReport {
-    let which = Resumed::parse(which).expect("a run");
+    let which = Chosen::parse(which).expect("a run");
     let options = RunOptions::default();
     pipeline::resume(&desk.settings, &options, which, &Silent, &Cancellation::default())
 }
@@ -165,7 +165,7 @@ fn a_run_that_nobody_knows_is_refused() {
     }
     succeeded(&desk.run());
     assert_eq!(resume(&desk, &nobody).exit_code, 2);
-    let which = Resumed::parse("last").expect("the last");
+    let which = Chosen::parse("last").expect("the last");
     let dry = RunOptions { dry_run: true, ..RunOptions::default() };
     let dry = pipeline::resume(&desk.settings, &dry, which, &Silent, &Cancellation::default());
     assert_eq!(dry.exit_code, 2, "a dry run resumes nothing");

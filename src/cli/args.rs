@@ -9,44 +9,8 @@ use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::help::{EXIT_CODES, GENERATE_EXAMPLES, RUN_EXAMPLES, TOKEN_EXAMPLES, VERIFY_EXAMPLES};
 use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0    done, or the input is loaded already
-  1    an error inside the program
-  2    usage or configuration
-  3    a source is missing or unreadable
-  4    too many rejects, or totals that do not balance; nothing was published
-  5    the warehouse
-  6    a required dashboard refresh failed; the data are loaded
-  75   another run holds the warehouse's lock; try again later, or wait with `run --wait`
-  130  stopped by SIGINT (143: SIGTERM); nothing was published";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  claims-etl run --claims claims.csv --providers providers.csv
-  claims-etl run --claims 'inbox/*.csv.gz' --providers providers.csv --mode replace
-  claims-etl run --config nightly.toml --format json --quiet | tail -n 1
-  claims-etl run --config nightly.toml --wait=3600
-  claims-etl run --resume last
-
-Without --warehouse (or DATABASE_URL) the tables go to a private PostgreSQL server in the data
-directory. The same input with the same settings is loaded once: the next run says so and exits 0.
-A run that has published is resumed under its own id, without its sources; where nothing was
-published, --resume starts a new run with the settings given. A complete run is left as it is.
-`claims-etl --help` lists the exit codes.";
-
-const TOKEN_EXAMPLES: &str = "\
-Example:
-  claims-etl token --domain patient < ids.txt
-
-Identifiers are read from standard input, one a line, and never from the command line, which other
-users of the machine and the shell's history can see. A blank line has no token.";
-
-const GENERATE_EXAMPLES: &str = "\
-Example:
-  claims-etl generate --claims 1000000 --providers 50000 --dirty 0.01 --out data/synthetic";
 
 /// Loads claim and provider files into Postgres as a pseudonymised, risk-scored star schema.
 ///
@@ -200,6 +164,16 @@ pub(super) enum Command {
         run: String,
         #[command(flatten)]
         place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Compute a run anew from its sources and compare it with the tables; change nothing
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify {
+        /// The run's id, or last
+        run: String,
+        #[command(flatten)]
+        settings: SettingsOptions,
         #[command(flatten)]
         result: ResultOptions,
     },

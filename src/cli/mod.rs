@@ -6,6 +6,7 @@
 mod address;
 mod args;
 mod generate;
+mod help;
 mod key;
 mod ledger;
 mod numbers;
@@ -18,6 +19,7 @@ mod signals;
 mod summary;
 mod table;
 mod talk;
+mod verify;
 mod warehouse;
 
 use std::io::{self, Write};
@@ -64,6 +66,9 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
         Command::Runs { run: Some(run), place, .. } => ledger::run_details(&run, place, talk),
         Command::Quarantine { run, place, result } => {
             ledger::quarantine(&run, place, result.format)
+        }
+        Command::Verify { run, settings, result } => {
+            verify::verify(&run, settings, result.format, talk)
         }
         Command::Key(command) => key::key(command),
         Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),

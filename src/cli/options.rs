@@ -189,6 +189,12 @@ enum Policy {
 }
 
 impl SettingsOptions {
+    /// Whether claims and whether providers are named by options or their variables, not in a file
+    /// that was written for every run.
+    pub(super) fn names_sources(&self) -> (bool, bool) {
+        (!self.claims.is_empty(), !self.providers.is_empty())
+    }
+
     /// The settings that these options lead to.
     ///
     /// # Errors

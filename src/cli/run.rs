@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
-use crate::pipeline::{self, ErrorReport, Finding, Resumed, RunReport, Status};
+use crate::pipeline::{self, Chosen, ErrorReport, Finding, RunReport, Status};
 
 use super::args::{Format, RunOptions};
 use super::options::SettingsOptions;
@@ -26,7 +26,7 @@ pub(super) fn run(
     talk: &Talk,
 ) -> Result<Reply> {
     let prepared = settings.load().and_then(|settings| {
-        let resumed = options.resume.as_deref().map(Resumed::parse).transpose()?;
+        let resumed = options.resume.as_deref().map(Chosen::parse).transpose()?;
         Ok((settings, resumed, signals::cancellation()?))
     });
     let (report, began) = match prepared {

@@ -22,6 +22,6 @@ pub use publish::{Changes, Route, create_stage, drop_stage, publish, route};
 pub use rights::check as check_rights;
 pub use session::{Session, connect, hold, let_go};
 pub use shuffle::{Repeats, Shuffle, Writer, no_rows};
-pub use staging::{Part, Score, Staged, Staging};
+pub use staging::{Part, Score, Staged, Staging, bound};
 pub use statistics::{PeerRow, Statistics, WeekendRow, analyze, stage_inferred, stage_providers};
 pub use tally::Tally;

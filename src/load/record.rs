@@ -3,11 +3,14 @@
 //! A file of its own because the ledger is written step by step and read back as a whole, by
 //! whoever goes on where a run has ended.
 
+use std::path::PathBuf;
+
 use adbc_core::sync::Connection;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::account::Account;
+use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::sql;
@@ -19,6 +22,10 @@ const CONTEXT: &str = "run ledger";
 pub struct Record {
     /// The run's id.
     pub run_id: String,
+    /// The number that its rows carry.
+    pub run_no: i64,
+    /// What it did to published rows: `merge`, `append` or `replace`.
+    pub mode: Mode,
     /// `running`, `success`, `already_loaded` or `failed`.
     pub status: String,
     /// The key's id.
@@ -27,14 +34,45 @@ pub struct Record {
     pub config_digest: String,
     /// Digest of all inputs; none where they were not read to the end.
     pub fingerprint: Option<String>,
+    /// The files of both inputs, as far as they were found.
+    pub sources: Option<Sources>,
     /// Rows and money of a run that has published.
     pub account: Option<Account>,
     /// The run that had loaded the input already.
     pub loaded_by: Option<String>,
     /// The last run that has published since.
     pub published_since: Option<String>,
+    /// The first run since whose input became the whole content.
+    pub replaced_by: Option<String>,
     /// The tries of the task that the reader asked for, in their order.
     pub tries: Vec<Try>,
+}
+
+/// What a run has read.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Sources {
+    /// The claims.
+    pub claims: Input,
+    /// The providers.
+    pub providers: Input,
+}
+
+/// The files of one input.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Input {
+    /// In the order in which their rows count.
+    pub files: Vec<InputFile>,
+}
+
+/// One file (or database) of an input.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct InputFile {
+    /// Where it was; for a database its address without credentials.
+    pub path: PathBuf,
+    /// BLAKE3 of its bytes.
+    pub fingerprint: String,
+    /// How its rows are written: `database` where it is none of the file formats.
+    pub format: String,
 }
 
 /// One try of a task.
@@ -62,7 +100,7 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
         connection,
         CONTEXT,
         "SELECT jsonb_build_object(
-             'run_id', r.run_id, 'status', r.status, 'key_id', r.key_id,
+             'run_id', r.run_id, 'run_no', r.run_no, 'mode', r.mode, 'sources', r.sources, 'status', r.status, 'key_id', r.key_id,
              'config_digest', r.config_digest, 'fingerprint', r.fingerprint,
              'loaded_by', (
                  SELECT t.result ->> 'already_loaded_by' FROM claims_etl.task_runs t
@@ -71,6 +109,11 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
                  SELECT later.run_id FROM claims_etl.runs later
                  WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
                  ORDER BY later.run_no DESC LIMIT 1),
+             'replaced_by', (
+                 SELECT later.run_id FROM claims_etl.runs later
+                 WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
+                   AND later.mode = 'replace'
+                 ORDER BY later.run_no LIMIT 1),
              'tries', coalesce((
                  SELECT jsonb_agg(jsonb_build_object('try_number', t.try_number, 'state', t.state,
                                                      'seconds', t.seconds, 'result', t.result)

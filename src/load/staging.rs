@@ -327,7 +327,8 @@ fn ranges(parts: usize) -> Vec<Range<usize>> {
 }
 
 /// The lowest token of a bucket; none at the ends.
-fn bound(bucket: usize) -> Option<Uuid> {
+#[must_use]
+pub fn bound(bucket: usize) -> Option<Uuid> {
     let first = u8::try_from(bucket).ok().filter(|&first| first > 0)?;
     Some(Uuid::from_u128(u128::from(first) << 120))
 }

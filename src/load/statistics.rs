@@ -12,13 +12,12 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchIterator,
     StringArray,
 };
-use arrow::datatypes::{Field, Schema};
 use polars::prelude::DataFrame;
 
 use super::publish::providers_stage;
 use crate::error::{Error, Result};
 use crate::interchange::record_batch;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, provider_columns};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, provider_schema};
 use crate::sql;
 
 /// One peer group: procedure, specialty (empty for all), claims, median and spread of ln(dollars).
@@ -45,11 +44,7 @@ pub fn stage_providers(
     run_no: i64,
     members: &DataFrame,
 ) -> Result<()> {
-    let fields: Vec<Field> = provider_columns()
-        .into_iter()
-        .map(|column| Field::new(column.name, column.arrow, column.nullable))
-        .collect();
-    let batch = record_batch(members, &Arc::new(Schema::new(fields)))?;
+    let batch = record_batch(members, &provider_schema())?;
     write(connection, &providers_stage(run_no), batch)
 }
 

@@ -59,7 +59,7 @@ pub(super) fn load(
 
 /// Cancels what all connections do once somebody asks to stop, again and again as long as `work`
 /// runs: a call between two statements stops nothing, and the next one may wait for a lock.
-fn cancelling<T>(
+pub(super) fn cancelling<T>(
     token: &Cancellation,
     handles: &[Box<dyn CancelHandle>],
     work: impl FnOnce() -> T,
@@ -187,7 +187,7 @@ fn staging<'a>(
 }
 
 /// The score of shuffled rows, and the fact's columns of them.
-fn score(prepared: &Prepared) -> Score {
+pub(super) fn score(prepared: &Prepared) -> Score {
     let (directory, model) = (prepared.directory.clone(), Arc::clone(&prepared.model));
     Arc::new(move |rows: DataFrame| {
         let rows = collect(transform::scored(rows.lazy(), &directory, &model))?;
@@ -244,7 +244,7 @@ fn too_many_rejects(settings: &crate::config::Settings, read: u64, rejected: u64
 }
 
 /// What was read, rejected and dropped; what was loaded is for Postgres to say.
-fn account(tally: &Tally, repeats: &Repeats) -> Account {
+pub(super) fn account(tally: &Tally, repeats: &Repeats) -> Account {
     let mut account = Account::default();
     let conflicts = repeats.rejected.len() as u64;
     account.claims.read = tally.read();

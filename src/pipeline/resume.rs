@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::RunOptions;
+use super::chosen::{self, Chosen};
 use super::log::LedgerLog;
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{ErrorReport, RefreshReport, RunReport, Status, TaskReport};
@@ -20,26 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::load;
 use crate::load::quarantine;
-use crate::load::record::{self, Record};
-
-/// Which run is resumed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resumed {
-    /// The run that was begun last.
-    Last,
-    /// The run with this id.
-    Run(RunId),
-}
-
-impl Resumed {
-    /// Reads `last` or a run's id.
-    ///
-    /// # Errors
-    /// `Config` when the text is neither.
-    pub fn parse(text: &str) -> Result<Self> {
-        if text == "last" { Ok(Self::Last) } else { RunId::parse(text).map(Self::Run) }
-    }
-}
+use crate::load::record::Record;
 
 /// What is left to do for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +45,14 @@ enum Left {
 pub fn resume(
     settings: &Settings,
     options: &RunOptions,
-    which: Resumed,
+    which: Chosen,
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> RunReport {
     let started = Instant::now();
     let mut report = RunReport::new(match which {
-        Resumed::Run(run) => run,
-        Resumed::Last => RunId::now(),
+        Chosen::Run(run) => run,
+        Chosen::Last => RunId::now(),
     });
     match go_on(settings, options, which, observer, cancel, &mut report) {
         Ok(None) => {}
@@ -89,7 +71,7 @@ pub fn resume(
 fn go_on(
     settings: &Settings,
     options: &RunOptions,
-    which: Resumed,
+    which: Chosen,
     observer: &dyn Observer,
     cancel: &Cancellation,
     report: &mut RunReport,
@@ -103,13 +85,8 @@ fn go_on(
     report.places.warehouse.clone_from(&warehouse.place);
     report.places.psql.clone_from(&warehouse.psql);
     let mut connection = warehouse.connect()?;
-    let asked = match which {
-        Resumed::Run(run) => run,
-        Resumed::Last => record::latest(&mut connection)?.ok_or_else(|| {
-            Error::config("the ledger knows no run yet").hint("there is nothing to resume")
-        })?,
-    };
-    let mut record = read(&mut connection, asked)?;
+    let asked = which.id(&mut connection)?;
+    let mut record = chosen::read(&mut connection, asked)?;
     drop(connection);
     if record.account.is_some() {
         remember(report, &record);
@@ -119,7 +96,7 @@ fn go_on(
         // It may be at work just now. With the lock held it is not, and what the ledger says then
         // is the last word.
         let mut control = load::hold(&warehouse.database, settings.run.wait, observer, cancel)?;
-        record = read(&mut control, asked)?;
+        record = chosen::read(&mut control, asked)?;
         held = Some(control);
     }
     let run = RunId::parse(&record.run_id)?;
@@ -155,19 +132,6 @@ fn go_on(
         let _ = load::let_go(control);
     }
     done
-}
-
-/// The record of the run that was asked for, or of the one that had loaded its input already.
-fn read(connection: &mut PostgresConnection, run: RunId) -> Result<Record> {
-    let unknown = || {
-        Error::config(format!("the ledger knows no run {run}"))
-            .hint("`claims-etl runs` lists the ids of all runs")
-    };
-    let record = record::record(connection, run, REFRESH)?.ok_or_else(unknown)?;
-    let Some(loaded_by) = record.loaded_by.as_deref().filter(|_| record.account.is_none()) else {
-        return Ok(record);
-    };
-    Ok(record::record(connection, RunId::parse(loaded_by)?, REFRESH)?.unwrap_or(record))
 }
 
 fn left(record: &Record) -> Left {
@@ -263,7 +227,7 @@ pub(super) fn owed_refresh(
     let Some(run) = report.loaded_by.as_deref().map(RunId::parse).transpose()? else {
         return Ok(());
     };
-    let record = read(connection, run)?;
+    let record = chosen::read(connection, run)?;
     if left(&record) != Left::Refresh {
         return Ok(());
     }
@@ -310,6 +274,7 @@ mod tests {
 
     use super::*;
     use crate::account::Account;
+    use crate::config::Mode;
     use crate::load::record::Try;
 
     fn record(status: &str, published: bool, tries: &[(u32, &str, Value)]) -> Record {
@@ -321,13 +286,17 @@ mod tests {
         });
         Record {
             run_id: RunId::now().to_string(),
+            run_no: 1,
+            mode: Mode::Merge,
             status: status.into(),
             key_id: String::new(),
             config_digest: String::new(),
             fingerprint: None,
+            sources: None,
             account: published.then(Account::default),
             loaded_by: None,
             published_since: None,
+            replaced_by: None,
             tries: tries.collect(),
         }
     }
@@ -358,13 +327,5 @@ mod tests {
         for (record, expected) in cases {
             assert_eq!(left(&record), expected, "{record:?}");
         }
-    }
-
-    #[test]
-    fn a_run_is_named_by_its_id_or_as_the_last() {
-        let run = RunId::now();
-        assert_eq!(Resumed::parse("last"), Ok(Resumed::Last));
-        assert_eq!(Resumed::parse(&run.to_string()), Ok(Resumed::Run(run)));
-        assert_eq!(Resumed::parse("first").expect_err("no id").kind(), ErrorKind::Config);
     }
 }

@@ -3,14 +3,14 @@
 //! A file of its own because each task is one paragraph of the way of the data: what it takes from
 //! the desk, what it does with one stage, what it leaves and what small result it hands on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use polars::prelude::{DataFrame, LazyFrame, PolarsError};
 use serde_json::json;
 
-use super::first_pass::FirstPass;
+use super::preparing::Inputs;
 use super::warehouse::Warehouse;
-use super::work::{Prepared, Work};
+use super::work::Work;
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
@@ -18,12 +18,8 @@ use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
 use crate::failpoint;
 use crate::load::quarantine::Quarantine;
-use crate::load::{Session, Shuffle, Statistics, ledger};
+use crate::load::{Session, ledger};
 use crate::schema::Dataset;
-use crate::transform::{Claims, Directory, RiskModel, provider_rows};
-
-/// Bytes of shuffled rows that stay in memory: a daily load never touches the disk.
-const SHUFFLE_MEMORY: u64 = 64 << 20;
 
 /// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
 pub(super) fn extract(
@@ -67,45 +63,26 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         }
     }
 
-    let settings = work.settings;
-    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?.all()?))
-        .map_err(|error| error.context(files(&providers)))?;
-    let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
-    task.check()?;
-
-    let memory = failpoint::limit("shuffle.memory", SHUFFLE_MEMORY);
-    let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-    let shuffle = Shuffle::new(&settings.spill_dir(), memory);
     let quarantine = Mutex::new(quarantine(work)?);
     let progress = |rows: u64| tell(task, rows);
-    let (tally, peers) = FirstPass {
-        blocks: &extract::scan(&claims, &settings.claims)?,
-        claims: &Claims::new(&directory, &work.formats, work.key),
-        directory: &directory,
-        shuffle: &shuffle,
-        quarantine: &quarantine,
-        cancel: task.cancel,
-        progress: &progress,
+    let prepared = Inputs {
+        claims: &claims,
+        providers: &providers,
+        settings: work.settings,
+        formats: &work.formats,
+        key: work.key,
     }
-    .run()?;
-    failpoint::hit("first_pass.done")?;
-    // What was fingerprinted must be what was read.
-    extract::unchanged(&claims)?;
-    extract::unchanged(&providers)?;
-    let model = Arc::new(RiskModel::fit(&peers, &settings.risk));
-
-    let statistics = statistics(&model, &directory);
+    .prepare(&quarantine, task.cancel, &progress)?;
     let result = json!({
-        "providers": directory.counts(),
-        "peer_groups": statistics.peers.len(),
-        "specialties": statistics.weekends.len(),
-        "shuffled_bytes": shuffle.bytes(),
+        "providers": prepared.directory.counts(),
+        "peer_groups": prepared.statistics.peers.len(),
+        "specialties": prepared.statistics.weekends.len(),
+        "shuffled_bytes": prepared.shuffle.bytes(),
     });
     let quarantine = quarantine.into_inner().unwrap_or_else(PoisonError::into_inner);
     work.rejects.put(quarantine);
-    let shuffle = Arc::new(shuffle);
     failpoint::hit("transform.done")?;
-    work.prepared.put(Prepared { shuffle, tally, directory, model, statistics });
+    work.prepared.put(prepared);
     Ok(Outcome::Done(result))
 }
 
@@ -147,16 +124,8 @@ fn session<'s>(
     }
 }
 
-/// The input's files, for an error that cannot tell which of them it is about.
-fn files(input: &Extracted) -> String {
-    let names: Vec<String> =
-        input.files.iter().take(3).map(|file| file.path.display().to_string()).collect();
-    let more = if input.files.len() > names.len() { ", …" } else { "" };
-    format!("{}: {}{more}", input.dataset, names.join(", "))
-}
-
 /// The whole input's fingerprint.
-fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
+pub(super) fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(claims.fingerprint.as_bytes());
     hasher.update(providers.fingerprint.as_bytes());
@@ -191,18 +160,6 @@ fn quarantine(work: &Work<'_>) -> Result<Quarantine> {
 /// Tells how far a task is.
 pub(super) fn tell(task: &TaskContext<'_>, rows: u64) {
     task.observer.observe(&RunEvent::Progress { task: task.task.to_owned(), rows, total: None });
-}
-
-fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {
-    let peers = model
-        .peer_statistics(directory)
-        .into_iter()
-        .map(|row| (row.procedure_code, row.specialty, row.peers, row.median_ln, row.sigma_ln));
-    let weekends = model
-        .weekend_statistics(directory)
-        .into_iter()
-        .map(|row| (row.specialty, row.claims, row.weekend_claims));
-    Statistics { peers: peers.collect(), weekends: weekends.collect() }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<serde_json::Value> {

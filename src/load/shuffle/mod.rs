@@ -45,6 +45,12 @@ impl Shuffle {
         Self { store: Store::new(folder, memory) }
     }
 
+    /// All buckets, in the order of their keys.
+    #[must_use]
+    pub fn buckets() -> Range<usize> {
+        0..BUCKETS
+    }
+
     /// A writer for one thread.
     #[must_use]
     pub fn writer(&self) -> Writer<'_> {

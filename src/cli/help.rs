@@ -1,0 +1,56 @@
+//! What stands after the options in the help of the commands: examples, and what the exit codes mean.
+//!
+//! A file of its own because these are texts for people, and the options are a contract with
+//! scripts.
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, or the input is loaded already
+  1    an error inside the program
+  2    usage or configuration
+  3    a source is missing or unreadable
+  4    too many rejects, or totals that do not balance, and nothing was published; or something
+       that `verify` has compared differs
+  5    the warehouse
+  6    a required dashboard refresh failed; the data are loaded
+  75   another run holds the warehouse's lock; try again later, or wait with `run --wait`
+  130  stopped by SIGINT (143: SIGTERM); nothing was published";
+
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  claims-etl run --claims claims.csv --providers providers.csv
+  claims-etl run --claims 'inbox/*.csv.gz' --providers providers.csv --mode replace
+  claims-etl run --config nightly.toml --format json --quiet | tail -n 1
+  claims-etl run --config nightly.toml --wait=3600
+  claims-etl run --resume last
+
+Without --warehouse (or DATABASE_URL) the tables go to a private PostgreSQL server in the data
+directory. The same input with the same settings is loaded once: the next run says so and exits 0.
+A run that has published is resumed under its own id, without its sources; where nothing was
+published, --resume starts a new run with the settings given. A complete run is left as it is.
+`claims-etl --help` lists the exit codes.";
+
+pub(super) const VERIFY_EXAMPLES: &str = "\
+Examples:
+  claims-etl verify last
+  claims-etl verify last --config nightly.toml --format json
+  claims-etl verify 019ab0c2-5c1e-7d33-9a5e-3f1d2c4b5a69 --claims archive/claims.csv.gz
+
+Without --claims or --providers the files that the ledger names are read. Settings and key must be
+those of the run. Rows that a later run has written are counted, and are no difference; a score is
+compared where the run itself has given it. Rows are named by token, line and column, never by
+value; providers by the token of their id.
+
+Exit codes: 0 everything is as the run had it, 4 something differs, 2 there is nothing to verify
+(unknown run, nothing published, another key, replaced by a later run), 3 and 5 as for a run.";
+
+pub(super) const TOKEN_EXAMPLES: &str = "\
+Example:
+  claims-etl token --domain patient < ids.txt
+
+Identifiers are read from standard input, one a line, and never from the command line, which other
+users of the machine and the shell's history can see. A blank line has no token.";
+
+pub(super) const GENERATE_EXAMPLES: &str = "\
+Example:
+  claims-etl generate --claims 1000000 --providers 50000 --dirty 0.01 --out data/synthetic";

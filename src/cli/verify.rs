@@ -1,0 +1,110 @@
+//! The command `verify`: what was compared, and what differs, as text.
+//!
+//! A file of its own because it is read by somebody who has to prove that the tables are what the
+//! sources give.
+
+use crate::error::Result;
+use crate::event::Cancellation;
+use crate::pipeline::{self, Chosen, Verdict, Verification, VerifyOptions};
+use crate::verify::{Difference, Example, RowCounts};
+
+use super::args::Format;
+use super::numbers::{count, seconds};
+use super::options::SettingsOptions;
+use super::output::{Reply, json};
+use super::table::Table;
+use super::talk::Talk;
+
+/// `verify`: a run computed anew and compared with the tables.
+///
+/// # Errors
+/// As [`pipeline::verify`].
+pub(super) fn verify(
+    run: &str,
+    settings: SettingsOptions,
+    format: Format,
+    talk: &Talk,
+) -> Result<Reply> {
+    let which = Chosen::parse(run)?;
+    let (claims_named, providers_named) = settings.names_sources();
+    let options = VerifyOptions { claims_named, providers_named };
+    // Nothing is written, so a signal may end the program at once.
+    let cancel = Cancellation::default();
+    let report = pipeline::verify(&settings.load()?, options, which, talk.observer(), &cancel)?;
+    let text = match format {
+        Format::Json => json(&report)?,
+        Format::Text => render(&report),
+    };
+    Ok(Reply::new(text, report.exit_code))
+}
+
+fn render(report: &Verification) -> String {
+    let mut parts = vec![headline(report), compared(report)];
+    parts.extend(rows(report));
+    parts.extend(examples(&report.examples));
+    parts.extend(report.notes.iter().map(|note| format!("note: {note}\n")));
+    parts.join("\n")
+}
+
+fn headline(report: &Verification) -> String {
+    let verdict = if report.equal { "Verified" } else { "Not as the run had it" };
+    let asked = report.asked.as_ref().map_or_else(String::new, |asked| {
+        format!("run {asked} found its input loaded by this run:\n")
+    });
+    format!("{verdict} ({}).\n{asked}run {}\n", seconds(report.seconds), report.run_id)
+}
+
+fn compared(report: &Verification) -> String {
+    let mut lines = Vec::new();
+    for compared in &report.compared {
+        let mark = match compared.verdict {
+            Verdict::Equal => "✓",
+            Verdict::Differs => "✗",
+            Verdict::NotCompared => "- not compared:",
+        };
+        lines.push(format!("{mark} {}: {}\n", compared.what, compared.detail));
+        lines.extend(compared.differences.iter().map(|what| format!("    {what}\n")));
+    }
+    lines.concat()
+}
+
+/// The rows by what became of them, and the checksums.
+fn rows(report: &Verification) -> Option<String> {
+    let mut table = Table::new("lrrrrrr");
+    table.head(["rows", "expected", "equal", "superseded", "differing", "missing", "extra"]);
+    let mut row = |name: &str, rows: RowCounts| {
+        table.row([
+            name.to_owned(),
+            count(rows.expected),
+            count(rows.equal),
+            count(rows.superseded),
+            count(rows.differing),
+            count(rows.missing),
+            count(rows.extra),
+        ]);
+    };
+    row("claims", report.claims?);
+    row("providers", report.providers?);
+    let sums = report.checksums?;
+    Some(format!(
+        "{}checksum of the claims from the sources: {}\nchecksum of the claims in the table:     {}\n",
+        table.render(""),
+        sums.sources,
+        sums.table
+    ))
+}
+
+fn examples(examples: &[Example]) -> Option<String> {
+    let mut table = Table::new("lllrl");
+    for example in examples {
+        let what = match example.difference {
+            Difference::Missing => "missing",
+            Difference::Differing => "differs in",
+            Difference::Extra => "extra",
+        };
+        let line = example.line.map_or_else(String::new, |line| format!("line {line}"));
+        let (name, token) = (example.table.to_owned(), example.token.clone());
+        table.row([what.to_owned(), name, token, line, example.columns.join(", ")]);
+    }
+    (!examples.is_empty()).then(|| format!("rows that differ\n{}", table.render("  ")))
+}

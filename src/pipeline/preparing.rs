@@ -1,0 +1,91 @@
+//! From extracted inputs to shuffled rows and the model they are scored with.
+//!
+//! A file of its own because a run and the verification of a run go this way alike: what is
+//! verified must come from the code that loads.
+
+use std::sync::{Arc, Mutex};
+
+use super::first_pass::FirstPass;
+use super::tasks::collect;
+use super::work::Prepared;
+use crate::config::Settings;
+use crate::error::Result;
+use crate::event::Cancellation;
+use crate::extract::{self, Extracted};
+use crate::failpoint;
+use crate::key::MasterKey;
+use crate::load::quarantine::Quarantine;
+use crate::load::{Shuffle, Statistics};
+use crate::transform::{Claims, DateFormats, Directory, RiskModel, provider_rows};
+
+/// Bytes of shuffled rows that stay in memory: a daily load never touches the disk.
+const SHUFFLE_MEMORY: u64 = 64 << 20;
+
+/// What is read, and how.
+pub(super) struct Inputs<'a> {
+    pub(super) claims: &'a Extracted,
+    pub(super) providers: &'a Extracted,
+    pub(super) settings: &'a Settings,
+    pub(super) formats: &'a Arc<DateFormats>,
+    pub(super) key: &'a MasterKey,
+}
+
+impl Inputs<'_> {
+    /// The directory, the first pass over the claims, and the model.
+    ///
+    /// # Errors
+    /// `Source` when an input is malformed or was changed since it was fingerprinted, and as the
+    /// first pass.
+    pub(super) fn prepare(
+        &self,
+        quarantine: &Mutex<Quarantine>,
+        cancel: &Cancellation,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Prepared> {
+        let Self { claims, providers, settings, formats, key } = *self;
+        let rows = collect(provider_rows(extract::scan(providers, &settings.providers)?.all()?))
+            .map_err(|error| error.context(files(providers)))?;
+        let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
+        cancel.check()?;
+        let memory = failpoint::limit("shuffle.memory", SHUFFLE_MEMORY);
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let shuffle = Shuffle::new(&settings.spill_dir(), memory);
+        let (tally, peers) = FirstPass {
+            blocks: &extract::scan(claims, &settings.claims)?,
+            claims: &Claims::new(&directory, formats, key),
+            directory: &directory,
+            shuffle: &shuffle,
+            quarantine,
+            cancel,
+            progress,
+        }
+        .run()?;
+        failpoint::hit("first_pass.done")?;
+        // What was fingerprinted must be what was read.
+        extract::unchanged(claims)?;
+        extract::unchanged(providers)?;
+        let model = Arc::new(RiskModel::fit(&peers, &settings.risk));
+        let statistics = statistics(&model, &directory);
+        Ok(Prepared { shuffle: Arc::new(shuffle), tally, directory, model, statistics })
+    }
+}
+
+/// The input's files, for an error that cannot tell which of them it is about.
+fn files(input: &Extracted) -> String {
+    let names: Vec<String> =
+        input.files.iter().take(3).map(|file| file.path.display().to_string()).collect();
+    let more = if input.files.len() > names.len() { ", …" } else { "" };
+    format!("{}: {}{more}", input.dataset, names.join(", "))
+}
+
+fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {
+    let peers = model
+        .peer_statistics(directory)
+        .into_iter()
+        .map(|row| (row.procedure_code, row.specialty, row.peers, row.median_ln, row.sigma_ln));
+    let weekends = model
+        .weekend_statistics(directory)
+        .into_iter()
+        .map(|row| (row.specialty, row.claims, row.weekend_claims));
+    Statistics { peers: peers.collect(), weekends: weekends.collect() }
+}
