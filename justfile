@@ -85,7 +85,7 @@ test *args: _build
     # The tests kill and fail runs at named places, which the program that people run has not; one
     # of them looks into a copy of that program.
     released="$(mktemp)"
-    cp {{ quote(program) }} "$released"
+    install -m 700 {{ quote(program) }} "$released"
     export CLAIMS_ETL_TEST_RELEASED="$released"
     build=(--release --locked --features failpoints)
     cargo test "${build[@]}" --no-run

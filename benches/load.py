@@ -250,9 +250,7 @@ def report(options: Namespace, server: dict[str, str], summaries: list[Summary])
 
     print(table(lines, references))
     print(f"\nStaging is {source}.")
-    total = by_name[FIRST].median(lambda run: run.details["process_seconds"])
-    print("The program's seconds are those of the process less the refresh of the dashboard; its")
-    print(f"memory and CPU are with it, and so the first load takes {total:.2f} s.")
+    print("The program's figures are those of the whole process; no dashboard is refreshed.")
     if SCALED in by_name:
         anonymous = [by_name[n].peak(lambda run: run.anonymous_mb) for n in (SCALED, FIRST)]
         print(f"Anonymous memory {SCALE}N : N is {anonymous[0] / anonymous[1]:.2f}.")

@@ -80,6 +80,7 @@ const OWNERS: [(&str, &[&str]); 31] = [
             "extract",
             "transform",
             "interchange",
+            "load/reader",
             "load/shuffle",
             "load/staging",
             "load/statistics",

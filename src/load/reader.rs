@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use polars::prelude::DataFrame;
 
 use super::shuffle::{Repeats, Shuffle};
 use super::staging::Score;
@@ -42,8 +43,8 @@ pub(super) struct Reader {
     pub(super) policy: OnDuplicate,
     pub(super) score: Score,
     pub(super) batch_rows: usize,
-    /// Parts of the last batch, last one first.
-    pub(super) waiting: Vec<RecordBatch>,
+    /// Parts of the last rows that are still to be scored, last one first.
+    pub(super) waiting: Vec<DataFrame>,
     pub(super) rows: Arc<AtomicU64>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) cancel: Cancellation,
@@ -52,8 +53,9 @@ pub(super) struct Reader {
 impl Reader {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(batch) = self.waiting.pop() {
+            if let Some(rows) = self.waiting.pop() {
                 failpoint::hit("copy.batch")?;
+                let batch = (self.score)(rows)?;
                 let rows = batch.num_rows() as u64;
                 open(&self.books).rows += rows;
                 self.rows.fetch_add(rows, Ordering::Relaxed);
@@ -75,16 +77,12 @@ impl Reader {
                 failpoint::hit("copy.end")?;
                 return Ok(None);
             };
-            let batch = (self.score)(rows)?;
-            let mut start = batch.num_rows();
-            while start > 0 {
-                let rows = match start % self.batch_rows {
-                    0 => self.batch_rows,
-                    rest => rest,
-                };
-                start -= rows;
-                self.waiting.push(batch.slice(start, rows));
-            }
+            // A bucket of a large input is scored part by part, so that memory does not grow with it.
+            let starts = (0..rows.height()).step_by(self.batch_rows).rev();
+            let part = |start: usize| {
+                rows.slice(i64::try_from(start).unwrap_or(i64::MAX), self.batch_rows)
+            };
+            self.waiting = starts.map(part).collect();
         }
     }
 
