@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::publish::{Changes, Route, changes, totals};
 use super::reader::{Books, Reader, STOPPED, open};
-use super::shuffle::{BUCKETS, Repeats, Shuffle};
+use super::shuffle::{BUCKET_BITS, BUCKETS, Repeats, Shuffle};
 use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
@@ -35,8 +35,8 @@ use crate::sql;
 const TICK: Duration = Duration::from_millis(200);
 /// Rows sorted, scored and encoded at once: their columns fit in the cache.
 const BATCH_ROWS: usize = 32_768;
-/// Memory for building a key; the server's own setting where that is larger. Rows come in the order
-/// of the key, so more than a range's keys is never used.
+/// Memory that the server may take for building a key, for each connection; its own setting where
+/// that is larger. Keys that fit are sorted without temporary files.
 const KEY_MEMORY: &str = "512MB";
 
 /// Gives rows their score and the fact's columns.
@@ -329,8 +329,8 @@ fn ranges(parts: usize) -> Vec<Range<usize>> {
 /// The lowest token of a bucket; none at the ends.
 #[must_use]
 pub fn bound(bucket: usize) -> Option<Uuid> {
-    let first = u8::try_from(bucket).ok().filter(|&first| first > 0)?;
-    Some(Uuid::from_u128(u128::from(first) << 120))
+    let first = u128::try_from(bucket).ok().filter(|_| (1..BUCKETS).contains(&bucket))?;
+    Some(Uuid::from_u128(first << (u128::BITS - BUCKET_BITS)))
 }
 
 #[cfg(test)]
@@ -351,7 +351,7 @@ mod tests {
     fn a_bound_is_the_lowest_token_of_its_bucket() {
         assert_eq!(bound(0), None);
         assert_eq!(bound(BUCKETS), None);
-        let half = bound(128).map(|bound| bound.to_string());
+        let half = bound(BUCKETS / 2).map(|bound| bound.to_string());
         assert_eq!(half.as_deref(), Some("80000000-0000-0000-0000-000000000000"));
     }
 }

@@ -1,8 +1,7 @@
 //! The provider directory: one row per provider id, whatever the file says.
 //!
 //! A file of its own because a repeated provider would multiply claims at the join: keys are made
-//! unique here, on the small side, where every repeat can be counted, and the join itself stays
-//! unvalidated and streaming.
+//! unique here, on the small side, where every repeat can be counted.
 
 use std::collections::HashMap;
 use std::sync::Arc;

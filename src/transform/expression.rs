@@ -1,7 +1,7 @@
 //! Our own columnar functions as Polars expressions.
 //!
-//! A file of its own because every rule here runs the same way: row by row, morsel by morsel, on
-//! the streaming engine, under a name that `explain` shows. Nothing of a function's inside (a key,
+//! A file of its own because every rule here runs the same way: row by row, block by block, under
+//! a name that `explain` shows. Nothing of a function's inside (a key,
 //! a table of statistics) appears in a plan.
 
 use polars::prelude::{

@@ -6,10 +6,8 @@
 
 use std::io::{self, Read};
 
-use memchr::{memchr, memchr_iter, memrchr};
-
 use super::Malformed;
-use super::record::record_end;
+use super::record::{record_end, whole_records};
 
 /// Bytes of a block, if no record is longer: some 100,000 claims, so that what a plan costs to set
 /// up does not count.
@@ -71,7 +69,7 @@ impl Reader {
             if bytes.is_empty() && self.ended {
                 return Ok(Ok(None));
             }
-            let (end, records) = self.whole_records(&bytes);
+            let (end, records) = whole_records(&bytes, self.separator);
             if self.ended {
                 // The last record may lack its line's end.
                 let tail = u64::from(end < bytes.len());
@@ -110,22 +108,6 @@ impl Reader {
             }
             at = end;
         }
-    }
-
-    /// Where the last whole record ends, and how many there are.
-    fn whole_records(&self, bytes: &[u8]) -> (usize, u64) {
-        if memchr(b'"', bytes).is_none() {
-            let end = memrchr(b'\n', bytes).map_or(0, |last| last + 1);
-            return (end, memchr_iter(b'\n', &bytes[..end]).count() as u64);
-        }
-        let (mut end, mut records) = (0, 0);
-        while end < bytes.len()
-            && let Some(next) = record_end(bytes, end, self.separator)
-        {
-            end = next;
-            records += 1;
-        }
-        (end, records)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memrchr};
 
 /// What ends a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,16 +62,7 @@ fn plain(bytes: &[u8], start: usize, from: usize, separator: u8) -> Field {
 
 fn quoted(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
     let inner = start + 1;
-    let mut from = inner;
-    let mut doubled = false;
-    let close = loop {
-        let quote = from + memchr(b'"', &bytes[from..])?;
-        if bytes.get(quote + 1) != Some(&b'"') {
-            break quote;
-        }
-        doubled = true;
-        from = quote + 2;
-    };
+    let (close, doubled) = closing(bytes, inner)?;
     // Nearly always nothing stands between the closing quote and the separator.
     let rest = plain(bytes, close + 1, close + 1, separator);
     let trailing = !rest.place.is_empty();
@@ -109,6 +100,46 @@ pub(super) fn record_end(bytes: &[u8], start: usize, separator: u8) -> Option<us
             End::LineFeed => return Some(field.next),
             End::Bytes => return None,
         }
+    }
+}
+
+/// Where the last whole record ends, and how many records end until then. Only quotes are looked at
+/// one by one; line feeds between them are counted in bulk.
+pub(super) fn whole_records(bytes: &[u8], separator: u8) -> (usize, u64) {
+    let (mut at, mut end, mut records) = (0, 0, 0);
+    loop {
+        let quote = memchr(b'"', &bytes[at..]).map(|offset| at + offset);
+        let plain = &bytes[at..quote.unwrap_or(bytes.len())];
+        records += memchr_iter(b'\n', plain).count() as u64;
+        end = memrchr(b'\n', plain).map_or(end, |last| at + last + 1);
+        let Some(quote) = quote else { return (end, records) };
+        // A quote opens a field only where one begins.
+        let opens = quote == 0 || bytes[quote - 1] == separator || bytes[quote - 1] == b'\n';
+        if !opens {
+            at = quote + 1;
+            continue;
+        }
+        match closing(bytes, quote + 1) {
+            Some((close, _)) => at = close + 1,
+            None => return (end, records),
+        }
+        // What follows the closing quote belongs to the field, a quote too.
+        let rest = memchr2(separator, b'\n', &bytes[at..]);
+        at = rest.map_or(bytes.len(), |offset| at + offset);
+    }
+}
+
+/// The quote that closes a field whose text begins at `from`, and whether two quotes stand for one
+/// before it; none when it is not there.
+fn closing(bytes: &[u8], mut from: usize) -> Option<(usize, bool)> {
+    let mut doubled = false;
+    loop {
+        let quote = from + memchr(b'"', bytes.get(from..)?)?;
+        if bytes.get(quote + 1) != Some(&b'"') {
+            return Some((quote, doubled));
+        }
+        doubled = true;
+        from = quote + 2;
     }
 }
 
@@ -170,6 +201,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bulk_and_single_steps_find_the_same_ends(text in "[a\",\n]{0,40}") {
+            let bytes = text.as_bytes();
+            let (mut end, mut records) = (0, 0);
+            while let Some(next) = record_end(bytes, end, b',') {
+                end = next;
+                records += 1;
+            }
+            prop_assert_eq!(whole_records(bytes, b','), (end, records));
+        }
+
         /// The `csv` crate is the other reading. It skips blank lines and takes a lone carriage
         /// return for a line's end, so neither is among the characters.
         #[test]

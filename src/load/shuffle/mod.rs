@@ -3,7 +3,7 @@
 //!
 //! A module of its own because a score needs all claims before the first row can leave, and reading
 //! and hashing the input twice would cost more than keeping it. Rows are partitioned by the first
-//! byte of their claim token into 256 buckets; a bucket is small enough to be sorted in memory, and
+//! bits of their claim token into 512 buckets; a bucket is small enough to be sorted in memory, and
 //! the buckets in a row are the input in the order of its key. What follows from that order is
 //! worth more than it costs: repeats of a key lie side by side, an index is built without sorting
 //! and tables are written in its order, and connections share the work by ranges of the key.
@@ -25,13 +25,16 @@ pub use sort::Repeats;
 
 use crate::config::OnDuplicate;
 use crate::error::Result;
+use crate::key::Token;
 use row::Rows;
 use store::Store;
 
-/// Buckets: one for each first byte of a claim token.
-pub(super) const BUCKETS: usize = 256;
+/// First bits of a claim token that tell its bucket.
+pub(super) const BUCKET_BITS: u32 = 9;
+/// Buckets; 30 million claims make 60,000 rows a bucket.
+pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
 /// Bytes that a writer collects for a bucket before the store takes them.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
 
 /// Rows between the passes.
 pub struct Shuffle {
@@ -88,6 +91,11 @@ pub fn no_rows() -> Result<DataFrame> {
     row::frame(std::iter::empty())
 }
 
+/// The bucket of a token.
+fn bucket(token: &Token) -> usize {
+    usize::from(u16::from_be_bytes([token[0], token[1]]) >> (u16::BITS - BUCKET_BITS))
+}
+
 /// Writes rows of one thread.
 pub struct Writer<'a> {
     store: &'a Store,
@@ -103,7 +111,7 @@ impl Writer<'_> {
     pub fn push(&mut self, accepted: &DataFrame) -> Result<()> {
         let rows = Rows::of(accepted)?;
         for row in 0..accepted.height() {
-            let bucket = usize::from(rows.token(row)[0]);
+            let bucket = bucket(&rows.token(row));
             let chunk = &mut self.chunks[bucket];
             rows.write(row, chunk);
             if chunk.len() >= CHUNK_BYTES {
