@@ -1,5 +1,5 @@
 //! What happens during a run, as values: the run's id, its events, who observes them, and the
-//! request to stop.
+//! request to stop; and how to listen for either while work goes on.
 //!
 //! A file of its own so that lower layers can tell what happens without knowing who listens
 //! (progress bars, log lines, the ledger): events go out, nothing comes back but "stop".
@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -129,5 +131,49 @@ impl Cancellation {
                 "stopped by a signal; nothing was published",
             )),
         }
+    }
+}
+
+/// Does `work`, and `again` every so often as long as it lasts; the end of `work`, a panic too, ends
+/// both at once.
+pub fn meanwhile<T>(every: Duration, again: impl Fn() + Send, work: impl FnOnce() -> T) -> T {
+    let (at_work, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                again();
+            }
+        });
+        let done = work();
+        drop(at_work);
+        done
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_meanwhile_ends_with_the_work() {
+        let times = AtomicU32::new(0);
+        let count = || {
+            times.fetch_add(1, Ordering::Relaxed);
+        };
+        let work = || {
+            while times.load(Ordering::Relaxed) < 3 {
+                thread::yield_now();
+            }
+            7
+        };
+        assert_eq!(meanwhile(Duration::from_millis(1), count, work), 7);
+        let began = Instant::now();
+        meanwhile(Duration::from_mins(1), || (), || ());
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody waits for the next time");
+        let panics = || meanwhile(Duration::from_mins(1), || (), || panic!("on purpose"));
+        assert!(std::panic::catch_unwind(panics).is_err());
     }
 }

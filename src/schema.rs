@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// The two inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,37 @@ pub const PROVIDERS_DIM: &str = "providers_dim";
 
 /// The provider id of the member that claims without a provider point at.
 pub const UNKNOWN_PROVIDER: &str = "(unknown)";
+
+/// A range of claim tokens: what one partition of the fact holds. An end that is none is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenRange {
+    /// The lowest token.
+    pub from: Option<Uuid>,
+    /// The first token beyond.
+    pub to: Option<Uuid>,
+}
+
+impl TokenRange {
+    /// What holds of a column within the range, as SQL; true where both ends are open.
+    #[must_use]
+    pub fn condition(&self, column: &str) -> String {
+        let ends = [(">=", self.from), ("<", self.to)];
+        let conditions: Vec<String> = ends
+            .into_iter()
+            .filter_map(|(operator, end)| Some(format!("{column} {operator} '{}'", end?)))
+            .collect();
+        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") }
+    }
+
+    /// The partition's bounds, as SQL.
+    #[must_use]
+    pub fn bounds(&self) -> String {
+        let end = |token: Option<Uuid>, open: &str| {
+            token.map_or_else(|| open.to_owned(), |token| format!("'{token}'"))
+        };
+        format!("FROM ({}) TO ({})", end(self.from, "MINVALUE"), end(self.to, "MAXVALUE"))
+    }
+}
 
 /// Position of a row in its source: file number (from 0) in the upper bits, record number (from 1,
 /// header not counted) in the lower 40. Orders rows as they arrived.
@@ -186,4 +218,27 @@ fn schema_of(columns: Vec<Column>) -> SchemaRef {
         .map(|column| Field::new(column.name, column.arrow, column.nullable))
         .collect();
     Arc::new(Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_a_condition_and_a_partitions_bounds() {
+        let half = Some(Uuid::from_u128(1 << 127));
+        let of = |from, to| {
+            let range = TokenRange { from, to };
+            (range.condition("t"), range.bounds())
+        };
+        let token = "'80000000-0000-0000-0000-000000000000'";
+        assert_eq!(of(None, None), ("true".into(), "FROM (MINVALUE) TO (MAXVALUE)".into()));
+        assert_eq!(
+            of(None, half),
+            (format!("t < {token}"), format!("FROM (MINVALUE) TO ({token})"))
+        );
+        let both =
+            (format!("t >= {token} AND t < {token}"), format!("FROM ({token}) TO ({token})"));
+        assert_eq!(of(half, half), both);
+    }
 }

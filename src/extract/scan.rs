@@ -201,12 +201,12 @@ impl Block<'_> {
         match self.content {
             Content::Rows { frame, columns } => {
                 let offset = u32::try_from(first).map_err(|_| too_many(self.dataset))?;
-                Ok(select(
+                let origin = col(RECORD).cast(DataType::Int64) + lit(self.base);
+                Ok(frame.with_row_index(RECORD, Some(offset)).select(contract(
                     self.dataset,
-                    frame.with_row_index(RECORD, Some(offset)),
                     columns,
-                    self.base,
-                ))
+                    origin,
+                )))
             }
             Content::Delimited(bytes) => {
                 let layout = layout(self.file, self.separator);
@@ -222,37 +222,29 @@ impl Block<'_> {
                 let frame = DataFrame::new(rows, columns)
                     .map_err(|_| Error::internal("two counts of one block's records differ"))?;
                 let names = layout.names.iter().map(|name| (*name, col(*name))).collect();
-                Ok(frame.lazy().select(contract(self.dataset, names)))
+                Ok(frame.lazy().select(contract(self.dataset, names, col(ORIGIN))))
             }
         }
     }
 }
 
 /// The contract's columns and the origin.
-fn contract(dataset: Dataset, mut columns: Columns) -> Vec<Expr> {
+fn contract(dataset: Dataset, mut columns: Columns, origin: Expr) -> Vec<Expr> {
     let mut selected: Vec<Expr> = dataset
         .columns()
         .map(|column| {
             columns.remove(column).unwrap_or_else(|| lit(NULL).cast(DataType::String)).alias(column)
         })
         .collect();
-    selected.push(col(ORIGIN));
+    selected.push(origin.alias(ORIGIN));
     selected
-}
-
-/// Selects the contract's columns of numbered rows.
-fn select(dataset: Dataset, frame: LazyFrame, columns: Columns, base: i64) -> LazyFrame {
-    let mut selected = contract(dataset, columns);
-    selected.pop();
-    selected.push((col(RECORD).cast(DataType::Int64) + lit(base)).alias(ORIGIN));
-    frame.select(selected)
 }
 
 /// A frame of the contract's columns without rows.
 fn empty(dataset: Dataset) -> LazyFrame {
     let origin = Int64Chunked::from_vec(ORIGIN.into(), Vec::new()).into_column();
     let frame = DataFrame::new(0, vec![origin]).unwrap_or_default();
-    frame.lazy().select(contract(dataset, Columns::new()))
+    frame.lazy().select(contract(dataset, Columns::new(), col(ORIGIN)))
 }
 
 /// The origin of a file's record 0.

@@ -6,7 +6,6 @@
 //! statistics and ledger go into the same transaction, and the totals are a condition of it.
 
 use adbc_core::sync::Connection;
-use uuid::Uuid;
 
 use super::session::Session;
 use super::staging::Part;
@@ -17,7 +16,7 @@ use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, fact_columns};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, TokenRange, fact_columns};
 use crate::sql;
 
 const CONTEXT: &str = "publish";
@@ -237,14 +236,9 @@ pub(super) fn totals(connection: &mut impl Connection, table: &str) -> Result<(u
 pub(super) fn changes(
     connection: &mut impl Connection,
     table: &str,
-    (from, to): (Option<Uuid>, Option<Uuid>),
+    range: TokenRange,
 ) -> Result<Changes> {
     let context = "comparing with what is published";
-    let within: String = from
-        .map(|from| format!(" AND f.claim_token >= '{from}'"))
-        .into_iter()
-        .chain(to.map(|to| format!(" AND f.claim_token < '{to}'")))
-        .collect();
     let columns = |alias: &str| CONTENT.map(|column| format!("{alias}.{column}")).join(", ");
     sql::execute(
         connection,
@@ -256,10 +250,11 @@ pub(super) fn changes(
              SELECT s.*, f.claim_token IS NULL AS is_new
              FROM {INTERNAL}.{table}_all s
              LEFT JOIN {PUBLISHED}.{CLAIMS_FACT} f
-                 ON f.claim_token = s.claim_token AND f.line_number = s.line_number{within}
+                 ON f.claim_token = s.claim_token AND f.line_number = s.line_number AND {}
              WHERE f.claim_token IS NULL OR ROW({}) IS DISTINCT FROM ROW({});
              DROP TABLE {INTERNAL}.{table}_all;
              ANALYZE {INTERNAL}.{table}",
+            range.condition("f.claim_token"),
             columns("f"),
             columns("s")
         ),
@@ -372,18 +367,15 @@ fn attach(connection: &mut impl Connection, run_no: i64, parts: &[Part]) -> Resu
     let mut script = Vec::new();
     for (place, part) in parts.iter().enumerate() {
         let (stage, partition) = (&part.table, format!("{CLAIMS_FACT}_{run_no}_{place}"));
-        let bound = |token: Option<Uuid>, end: &str| {
-            token.map_or_else(|| end.to_owned(), |token| format!("'{token}'"))
-        };
-        let (from, to) = (bound(part.from, "MINVALUE"), bound(part.to, "MAXVALUE"));
         script.push(format!(
             "ALTER TABLE {INTERNAL}.{stage} ALTER run_no DROP DEFAULT;
              ALTER TABLE {INTERNAL}.{stage} RENAME CONSTRAINT {stage}_pkey TO {partition}_pkey;
              ALTER TABLE {INTERNAL}.{stage} SET SCHEMA {PUBLISHED};
              ALTER TABLE {PUBLISHED}.{stage} RENAME TO {partition};
              ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} ATTACH PARTITION {PUBLISHED}.{partition}
-                 FOR VALUES FROM ({from}) TO ({to});
-             ALTER TABLE {PUBLISHED}.{partition} DROP CONSTRAINT IF EXISTS {stage}_range"
+                 FOR VALUES {};
+             ALTER TABLE {PUBLISHED}.{partition} DROP CONSTRAINT IF EXISTS {stage}_range",
+            part.range.bounds()
         ));
     }
     script.push(format!("DROP TABLE {INTERNAL}.{}", providers_stage(run_no)));

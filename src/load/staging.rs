@@ -17,18 +17,17 @@ use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
 use arrow::array::RecordBatch;
 use polars::prelude::DataFrame;
-use uuid::Uuid;
 
 use super::publish::{Changes, Route, changes, totals};
 use super::reader::{Books, Reader, STOPPED, open};
-use super::shuffle::{BUCKET_BITS, BUCKETS, Repeats, Shuffle};
+use super::shuffle::{BUCKETS, Repeats, Shuffle, token_range};
 use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
-use crate::event::Cancellation;
+use crate::event::{Cancellation, meanwhile};
 use crate::failpoint;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, staged_schema};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, TokenRange, staged_schema};
 use crate::sql;
 
 /// How often progress is told.
@@ -67,10 +66,8 @@ pub struct Staging<'a> {
 pub struct Part {
     /// The table in the internal schema.
     pub table: String,
-    /// The lowest token; none for the first range.
-    pub from: Option<Uuid>,
-    /// The first token beyond; none for the last range.
-    pub to: Option<Uuid>,
+    /// The tokens that it holds.
+    pub range: TokenRange,
     /// Rows in the table.
     pub rows: u64,
     /// Their money, as Postgres adds it.
@@ -110,7 +107,6 @@ impl Staging<'_> {
     pub fn run<C: Connection + Send>(&self, connections: &mut [C]) -> Result<Staged> {
         let rows = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let finished = AtomicBool::new(false);
         let ranges = ranges(connections.len().max(1));
         let reader = |buckets: &Range<usize>| Reader {
             books: Arc::new(Mutex::new(Books::default())),
@@ -125,55 +121,49 @@ impl Staging<'_> {
             stop: Arc::clone(&stop),
             cancel: self.cancel.clone(),
         };
-        let done: Vec<Result<Done>> = thread::scope(|scope| {
-            let workers: Vec<_> = if connections.is_empty() {
-                // As many threads as there would be connections on this machine.
-                let threads = thread::available_parallelism().map_or(1, usize::from);
-                let readers: Vec<_> = self::ranges(threads).iter().map(reader).collect();
-                readers
-                    .into_iter()
-                    .map(|reader| {
-                        scope.spawn(move || {
-                            let started = Instant::now();
-                            let repeats = reader.drain()?;
-                            let copying = started.elapsed();
-                            Ok(Done { part: None, repeats, copying, finishing: Duration::ZERO })
+        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
+        let panicked = || Err(Error::internal("a thread of the second pass panicked"));
+        let second_pass = || {
+            thread::scope(|scope| {
+                let workers: Vec<_> = if connections.is_empty() {
+                    // As many threads as there would be connections on this machine.
+                    let threads = thread::available_parallelism().map_or(1, usize::from);
+                    let readers: Vec<_> = self::ranges(threads).iter().map(reader).collect();
+                    readers
+                        .into_iter()
+                        .map(|reader| {
+                            scope.spawn(move || {
+                                let started = Instant::now();
+                                let repeats = reader.drain()?;
+                                let copying = started.elapsed();
+                                Ok(Done { part: None, repeats, copying, finishing: Duration::ZERO })
+                            })
                         })
-                    })
-                    .collect()
-            } else {
-                connections
-                    .iter_mut()
-                    .zip(&ranges)
-                    .enumerate()
-                    .map(|(place, (connection, range))| {
-                        let (reader, stop) = (reader(range), Arc::clone(&stop));
-                        let shared = ranges.len() > 1;
-                        scope.spawn(move || {
-                            let staged = self.part(connection, place, range, shared, reader);
-                            if staged.is_err() {
-                                // The others' rows will not be needed.
-                                stop.store(true, Ordering::Relaxed);
-                            }
-                            staged
+                        .collect()
+                } else {
+                    connections
+                        .iter_mut()
+                        .zip(&ranges)
+                        .enumerate()
+                        .map(|(place, (connection, range))| {
+                            let (reader, stop) = (reader(range), Arc::clone(&stop));
+                            let shared = ranges.len() > 1;
+                            scope.spawn(move || {
+                                let staged = self.part(connection, place, range, shared, reader);
+                                if staged.is_err() {
+                                    // The others' rows will not be needed.
+                                    stop.store(true, Ordering::Relaxed);
+                                }
+                                staged
+                            })
                         })
-                    })
-                    .collect()
-            };
-            scope.spawn(|| {
-                while !finished.load(Ordering::Relaxed) {
-                    thread::sleep(TICK);
-                    (self.progress)(rows.load(Ordering::Relaxed));
-                }
-            });
-            let panicked = || Err(Error::internal("a thread of the second pass panicked"));
-            let done = workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|_| panicked()))
-                .collect();
-            finished.store(true, Ordering::Relaxed);
-            done
-        });
+                        .collect()
+                };
+                let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
+                join.map(|done| done.unwrap_or_else(|_| panicked())).collect()
+            })
+        };
+        let done: Vec<Result<Done>> = meanwhile(TICK, tell, second_pass);
         self.cancel.check()?;
         let mut staged = Staged::default();
         // Of several failures the first real one is told, not "the others were stopped".
@@ -202,13 +192,13 @@ impl Staging<'_> {
         shared: bool,
         reader: Reader,
     ) -> Result<Done> {
-        let (from, to) = (bound(buckets.start), bound(buckets.end));
+        let range = token_range(buckets);
         let table = claims_stage(self.run_no, place);
         let books = Arc::clone(&reader.books);
         let started = Instant::now();
         let mut copied = started;
         let staged = sql::in_transaction(connection, "staging", |connection| {
-            self.create(connection, &table, (from, to), shared)?;
+            self.create(connection, &table, range, shared)?;
             failpoint::hit("stage.created")?;
             let sent = sql::ingest(
                 connection,
@@ -231,7 +221,7 @@ impl Staging<'_> {
             }
             failpoint::hit("copy.done")?;
             copied = Instant::now();
-            let part = self.finish(connection, table, (from, to))?;
+            let part = self.finish(connection, table, range)?;
             failpoint::hit("stage.commit").map(|()| part)
         });
         let finished = Instant::now();
@@ -250,20 +240,15 @@ impl Staging<'_> {
         &self,
         connection: &mut impl Connection,
         table: &str,
-        (from, to): (Option<Uuid>, Option<Uuid>),
+        range: TokenRange,
         shared: bool,
     ) -> Result<()> {
         let attached = self.route == Route::Attach;
         let unlogged = if attached { "" } else { "UNLOGGED" };
-        let conditions: Vec<String> = from
-            .map(|from| format!("claim_token >= '{from}'"))
-            .into_iter()
-            .chain(to.map(|to| format!("claim_token < '{to}'")))
-            .collect();
-        let check = if attached && !conditions.is_empty() {
+        let check = if attached {
             format!(
                 "ALTER TABLE {INTERNAL}.{table} ADD CONSTRAINT {table}_range CHECK ({});",
-                conditions.join(" AND ")
+                range.condition("claim_token")
             )
         } else {
             String::new()
@@ -293,7 +278,7 @@ impl Staging<'_> {
         &self,
         connection: &mut impl Connection,
         table: String,
-        (from, to): (Option<Uuid>, Option<Uuid>),
+        range: TokenRange,
     ) -> Result<Part> {
         sql::execute(
             connection,
@@ -306,9 +291,9 @@ impl Staging<'_> {
         let (rows, amount) = totals(connection, &format!("{INTERNAL}.{table}"))?;
         let changes = match self.route {
             Route::Attach => Changes { new: rows, ..Changes::default() },
-            Route::Merge | Route::Append => changes(connection, &table, (from, to))?,
+            Route::Merge | Route::Append => changes(connection, &table, range)?,
         };
-        Ok(Part { table, from, to, rows, amount, changes })
+        Ok(Part { table, range, rows, amount, changes })
     }
 }
 
@@ -326,13 +311,6 @@ fn ranges(parts: usize) -> Vec<Range<usize>> {
     (0..parts).map(|part| part * BUCKETS / parts..(part + 1) * BUCKETS / parts).collect()
 }
 
-/// The lowest token of a bucket; none at the ends.
-#[must_use]
-pub fn bound(bucket: usize) -> Option<Uuid> {
-    let first = u128::try_from(bucket).ok().filter(|_| (1..BUCKETS).contains(&bucket))?;
-    Some(Uuid::from_u128(first << (u128::BITS - BUCKET_BITS)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,13 +323,5 @@ mod tests {
             let all: Vec<usize> = ranges.into_iter().flatten().collect();
             assert_eq!(all, (0..BUCKETS).collect::<Vec<_>>());
         }
-    }
-
-    #[test]
-    fn a_bound_is_the_lowest_token_of_its_bucket() {
-        assert_eq!(bound(0), None);
-        assert_eq!(bound(BUCKETS), None);
-        let half = bound(BUCKETS / 2).map(|bound| bound.to_string());
-        assert_eq!(half.as_deref(), Some("80000000-0000-0000-0000-000000000000"));
     }
 }

@@ -13,7 +13,7 @@ use polars::prelude::{Column, DataFrame, PolarsError};
 
 use crate::account::Cents;
 use crate::error::{Error, Result};
-use crate::event::Cancellation;
+use crate::event::{Cancellation, meanwhile};
 use crate::extract::Blocks;
 use crate::failpoint;
 use crate::load::quarantine::Quarantine;
@@ -53,29 +53,21 @@ impl FirstPass<'_> {
     pub(super) fn run(&self) -> Result<(Tally, PeerCounts)> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let finished = AtomicBool::new(false);
-        let counted: Vec<Result<Counted>> = thread::scope(|scope| {
-            let work = || {
-                let counted = self.work(&rows, &stop);
-                if counted.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                counted
-            };
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            scope.spawn(|| {
-                while !finished.load(Ordering::Relaxed) {
-                    thread::sleep(TICK);
-                    (self.progress)(rows.load(Ordering::Relaxed));
-                }
-            });
-            let panicked = || Err(Error::internal("a thread of the first pass panicked"));
-            let counted = workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|_| panicked()))
-                .collect();
-            finished.store(true, Ordering::Relaxed);
+        let work = || {
+            let counted = self.work(&rows, &stop);
+            if counted.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
             counted
+        };
+        let panicked = || Err(Error::internal("a thread of the first pass panicked"));
+        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
+        let counted: Vec<Result<Counted>> = meanwhile(TICK, tell, || {
+            thread::scope(|scope| {
+                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
+                join.map(|counted| counted.unwrap_or_else(|_| panicked())).collect()
+            })
         });
         self.cancel.check()?;
         let mut all = Counted::default();

@@ -4,7 +4,6 @@
 //! account, and because every failure must leave nothing staged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use crate::account::Account;
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, RunEvent};
+use crate::event::{Cancellation, RunEvent, meanwhile};
 use crate::failpoint;
 use crate::interchange::record_batch;
 use crate::load::{self, Repeats, Route, Score, Session, Staging, Tally};
@@ -59,28 +58,20 @@ pub(super) fn load(
 
 /// Cancels what all connections do once somebody asks to stop, again and again as long as `work`
 /// runs: a call between two statements stops nothing, and the next one may wait for a lock.
-pub(super) fn cancelling<T>(
+fn cancelling<T>(
     token: &Cancellation,
     handles: &[Box<dyn CancelHandle>],
     work: impl FnOnce() -> T,
 ) -> T {
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                if token.is_cancelled() {
-                    for handle in handles {
-                        // The statement may be over by now; the caller looks at the token anyway.
-                        let _ = handle.try_cancel();
-                    }
-                }
-                thread::sleep(Duration::from_millis(50));
+    let cancel = || {
+        if token.is_cancelled() {
+            for handle in handles {
+                // The statement may be over by now; the caller looks at the token anyway.
+                let _ = handle.try_cancel();
             }
-        });
-        let result = work();
-        done.store(true, Ordering::Relaxed);
-        result
-    })
+        }
+    };
+    meanwhile(Duration::from_millis(50), cancel, work)
 }
 
 fn stage_and_publish(

@@ -180,6 +180,13 @@ impl RunReport {
         }
     }
 
+    /// Says that the run has failed, and why.
+    pub fn fail(&mut self, error: &Error) {
+        self.status = Status::Failed;
+        self.exit_code = error.kind().exit_code();
+        self.error = Some(ErrorReport::from(error));
+    }
+
     /// Takes over the accounting.
     pub fn set_account(&mut self, account: Account) {
         self.claims = account.claims;

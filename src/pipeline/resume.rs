@@ -10,7 +10,7 @@ use super::RunOptions;
 use super::chosen::{self, Chosen};
 use super::log::LedgerLog;
 use super::refreshing::{REFRESH, refresh_bi};
-use super::report::{ErrorReport, RefreshReport, RunReport, Status, TaskReport};
+use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::run::run_as;
 use super::warehouse::Warehouse;
 use super::work::Slot;
@@ -57,11 +57,7 @@ pub fn resume(
     match go_on(settings, options, which, observer, cancel, &mut report) {
         Ok(None) => {}
         Ok(Some(failed)) => report = anew(settings, options, &failed, observer, cancel),
-        Err(error) => {
-            report.status = Status::Failed;
-            report.exit_code = error.kind().exit_code();
-            report.error = Some(ErrorReport::from(&error));
-        }
+        Err(error) => report.fail(&error),
     }
     report.seconds = started.elapsed().as_secs_f64();
     report

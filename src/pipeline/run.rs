@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::log::LedgerLog;
 use super::refreshing::{REFRESH, refresh_bi};
-use super::report::{ErrorReport, RefreshReport, RunReport, Status, TaskReport};
+use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
 use super::tasks::{extract, load_warehouse, transform_join};
 use super::warehouse::Warehouse;
@@ -58,9 +58,7 @@ pub(super) fn run_as(
     let started = Instant::now();
     let mut report = RunReport::new(id);
     if let Err(error) = drive(settings, options, observer, cancel, id, &mut report) {
-        report.status = Status::Failed;
-        report.exit_code = error.kind().exit_code();
-        report.error = Some(ErrorReport::from(&error));
+        report.fail(&error);
     }
     report.seconds = started.elapsed().as_secs_f64();
     report

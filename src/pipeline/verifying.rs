@@ -27,7 +27,7 @@ use crate::interchange::record_batch;
 use crate::key::{Domain, MasterKey};
 use crate::load::quarantine::Quarantine;
 use crate::load::record::{Record, Sources};
-use crate::load::{Repeats, Shuffle, bound};
+use crate::load::{Repeats, Shuffle, token_range};
 use crate::schema::{Dataset, provider_schema};
 use crate::transform::DateFormats;
 use crate::verify::{Claims, Providers, Runs, in_snapshot};
@@ -266,7 +266,7 @@ impl Verifying<'_> {
             while !buckets.is_empty() {
                 let start = buckets.start;
                 let rows = next(&mut buckets, &mut Repeats::default())?;
-                let range = (bound(start), bound(buckets.start));
+                let range = token_range(&(start..buckets.start));
                 if !claims.name_extra(connection, rows.as_ref(), range)? {
                     break;
                 }

@@ -15,7 +15,7 @@ use super::lookup::{Found, KEYS};
 use super::snapshot::{Runs, Writer};
 use super::{Checksum, Difference, Example, Examples, RowCounts};
 use crate::error::{Error, Result};
-use crate::schema::{CLAIMS_FACT, PUBLISHED, fact_columns};
+use crate::schema::{CLAIMS_FACT, PUBLISHED, TokenRange, fact_columns};
 use crate::sql;
 
 const CONTEXT: &str = "comparing claims";
@@ -161,24 +161,20 @@ impl Claims {
         &mut self,
         connection: &mut impl Connection,
         rows: Option<&RecordBatch>,
-        (from, to): (Option<Uuid>, Option<Uuid>),
+        range: TokenRange,
     ) -> Result<bool> {
         let (tokens, lines) = match rows {
             Some(rows) => keys(rows)?,
             None => ("{}".to_owned(), "{}".to_owned()),
         };
-        let within: String = from
-            .map(|from| format!(" AND f.claim_token >= '{from}'"))
-            .into_iter()
-            .chain(to.map(|to| format!(" AND f.claim_token < '{to}'")))
-            .collect();
         let query = format!(
             "SELECT f.claim_token, f.line_number FROM {PUBLISHED}.{CLAIMS_FACT} f
-             WHERE f.run_no = {}{within}
+             WHERE f.run_no = {} AND {}
                AND (f.claim_token, f.line_number) NOT IN (
                    SELECT * FROM unnest($1::text::uuid[], $2::text::smallint[]))
              ORDER BY 1, 2 LIMIT {}",
             self.runs.run_no(),
+            range.condition("f.claim_token"),
             self.examples.room()
         );
         let keys = sql::texts(&[Some(&tokens), Some(&lines)]);

@@ -20,17 +20,19 @@ use std::ops::Range;
 use std::path::Path;
 
 use polars::prelude::DataFrame;
+use uuid::Uuid;
 
 pub use sort::Repeats;
 
 use crate::config::OnDuplicate;
 use crate::error::Result;
 use crate::key::Token;
+use crate::schema::TokenRange;
 use row::Rows;
 use store::Store;
 
 /// First bits of a claim token that tell its bucket.
-pub(super) const BUCKET_BITS: u32 = 9;
+const BUCKET_BITS: u32 = 9;
 /// Buckets; 30 million claims make 60,000 rows a bucket.
 pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
 /// Bytes that a writer collects for a bucket before the store takes them.
@@ -91,6 +93,17 @@ pub fn no_rows() -> Result<DataFrame> {
     row::frame(std::iter::empty())
 }
 
+/// The tokens of some buckets in a row.
+#[must_use]
+pub fn token_range(buckets: &Range<usize>) -> TokenRange {
+    // The lowest token of a bucket; the ends are open.
+    let bound = |bucket: usize| {
+        let first = u128::try_from(bucket).ok().filter(|_| (1..BUCKETS).contains(&bucket))?;
+        Some(Uuid::from_u128(first << (u128::BITS - BUCKET_BITS)))
+    };
+    TokenRange { from: bound(buckets.start), to: bound(buckets.end) }
+}
+
 /// The bucket of a token.
 fn bucket(token: &Token) -> usize {
     usize::from(u16::from_be_bytes([token[0], token[1]]) >> (u16::BITS - BUCKET_BITS))
@@ -132,5 +145,19 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_the_lowest_token_of_its_bucket() {
+        assert_eq!(token_range(&(0..BUCKETS)), TokenRange { from: None, to: None });
+        let TokenRange { from, to } = token_range(&(BUCKETS / 2..BUCKETS));
+        let half = from.map(|bound| bound.to_string());
+        assert_eq!(half.as_deref(), Some("80000000-0000-0000-0000-000000000000"));
+        assert_eq!(to, None);
     }
 }
