@@ -96,7 +96,7 @@ pub fn grouped(digits: &str) -> String {
 /// Claim rows. `read = loaded + rejected + duplicates`, `loaded = inserted + updated + unchanged`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClaimCounts {
-    /// Records in the sources.
+    /// Records in the sources, without those that are no claims.
     pub read: u64,
     /// Rows of this input that the fact table holds after the run.
     pub loaded: u64,
@@ -113,6 +113,9 @@ pub struct ClaimCounts {
     /// Repeats that came with other content than the row that counts; part of `duplicates`, or of
     /// `rejected` under the policy `reject`.
     pub conflicts: u64,
+    /// Records that `claims.where` says are no claims; not part of `read`.
+    #[serde(default)]
+    pub filtered: u64,
 }
 
 /// Money of the claim rows, in the same classes.
@@ -131,13 +134,13 @@ pub struct Amounts {
 }
 
 /// Provider rows. `read = loaded + rejected + duplicates`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProviderCounts {
     /// Records in the directory.
     pub read: u64,
     /// Members that the directory gives.
     pub loaded: u64,
-    /// Records without an id, or in conflict under the policy `reject`.
+    /// Records without an id, unusable, or in conflict under the policy `reject`.
     pub rejected: u64,
     /// Identical repeats and conflicting repeats that lost.
     pub duplicates: u64,
@@ -145,6 +148,18 @@ pub struct ProviderCounts {
     pub conflicts: u64,
     /// Members made up for ids that only claims name; not part of `read`.
     pub inferred: u64,
+    /// Rejected records by rule.
+    #[serde(default)]
+    pub reject_reasons: BTreeMap<String, u64>,
+}
+
+/// Where a rejected record is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Example {
+    /// The source file.
+    pub source: String,
+    /// The record's number in it, from 1, header not counted.
+    pub record: u64,
 }
 
 /// The whole accounting of one run.
@@ -158,7 +173,10 @@ pub struct Account {
     pub providers: ProviderCounts,
     /// Rejected claims by reason code.
     pub reject_reasons: BTreeMap<String, u64>,
-    /// Loaded claims by quality flag.
+    /// The first rejected records of each reason code.
+    #[serde(default)]
+    pub reject_examples: BTreeMap<String, Vec<Example>>,
+    /// Loaded claims by rule: those that flag a row and those that only count it.
     pub flags: BTreeMap<String, u64>,
 }
 

@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +36,22 @@ impl RunId {
             Error::config("that is not a run id")
                 .hint("`claims-etl runs` lists the ids of all runs")
         })
+    }
+
+    /// When the run began, to the millisecond; none where the id is no version 7 UUID.
+    #[must_use]
+    pub fn started(self) -> Option<DateTime<Utc>> {
+        if self.0.get_version_num() != 7 {
+            return None;
+        }
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+    }
+
+    /// The day of that time, in days since 1970-01-01.
+    #[must_use]
+    pub fn day(self) -> Option<i32> {
+        i32::try_from(self.started()?.timestamp().div_euclid(86_400)).ok()
     }
 }
 
@@ -156,6 +173,26 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_run_id_tells_when_the_run_began() {
+        let before = Utc::now().timestamp_millis();
+        let began = RunId::now().started().expect("a time").timestamp_millis();
+        assert!((before..=Utc::now().timestamp_millis()).contains(&began));
+        let of = |id: &str| RunId::parse(id).expect("an id").started();
+        let known = of("018d6c3a-5c00-7000-8000-000000000001").expect("a time");
+        assert_eq!(known.to_rfc3339(), "2024-02-02T23:49:40.480+00:00");
+        assert_eq!(of("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), None, "version 1");
+    }
+
+    #[test]
+    fn an_id_knows_its_day() {
+        let day = |id| RunId::parse(id).expect("an id").day();
+        assert_eq!(day("016f5e66-e7ff-7000-8000-000000000000"), Some(18_261));
+        assert_eq!(day("016f5e66-e800-7000-8000-000000000000"), Some(18_262), "2020-01-01");
+        assert_eq!(day("016f5e66-e800-4000-8000-000000000000"), None);
+        assert!(RunId::now().day() > Some(20_000));
+    }
 
     #[test]
     fn what_is_done_meanwhile_ends_with_the_work() {

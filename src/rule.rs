@@ -1,35 +1,292 @@
-//! The data-quality vocabulary: why a row is rejected, and what a loaded row is flagged for.
+//! The rules of the data: what a record, a row or a run must satisfy, and what happens if it does not.
 //!
-//! A file of its own because the plan assigns these codes, the quarantine and the ledger name
-//! them, and the dashboard counts them; the numbers are stored and must never change.
+//! A file of its own because the plan assigns these rules, the quarantine and the ledger name them,
+//! the fact stores their bits, and people configure them. A rule is one line of the table here, and
+//! everything else follows from it. Names and bits are stored: they never change.
 
-/// Why a row was rejected. The number is the code in the plan; the name is the reason code that
-/// people read. Rules of the same row are tried in this order and the first one counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i32)]
-pub enum RejectReason {
-    /// C1: no claim id.
-    ClaimIdMissing = 1,
-    /// P1: no patient id.
-    PatientIdMissing = 2,
+mod severity;
+
+pub use severity::{Severities, Severity};
+
+/// Any severity that a row can have.
+const ANY: &[Severity] = &[Severity::Reject, Severity::Flag, Severity::Count, Severity::Off];
+/// The row is loaded in any case.
+const LOADED: &[Severity] = &[Severity::Flag, Severity::Count, Severity::Off];
+/// The severity is not to be chosen.
+const FIXED: &[Severity] = &[];
+
+/// What is known of a rule.
+struct Spec {
+    id: &'static str,
+    name: &'static str,
+    column: &'static str,
+    severity: Severity,
+    allowed: &'static [Severity],
+    bit: Option<u32>,
+    option: Option<&'static str>,
+    says: &'static str,
+}
+
+/// One line a rule: id, name, column, default severity, severities to choose from, the bit in
+/// `dq_flags`, the setting that has a say. The documentation of a rule is what people read.
+macro_rules! rules {
+    ($(
+        #[doc = $says:literal]
+        $rule:ident: $id:ident $name:ident $column:literal $severity:ident $allowed:ident
+            $(bit $bit:literal)? $(by $option:literal)?;
+    )*) => {
+        /// A rule. Rules of the same row are tried in this order: the first broken one that rejects
+        /// counts.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Rule {
+            $(#[doc = $says] $rule,)*
+        }
+
+        impl Rule {
+            /// All rules, in the order they are tried.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$rule),*];
+            /// How many there are.
+            pub const COUNT: usize = [$(stringify!($rule)),*].len();
+
+            const fn spec(self) -> &'static Spec {
+                const SPECS: [Spec; Rule::COUNT] = [$(Spec {
+                    id: stringify!($id),
+                    name: stringify!($name),
+                    column: $column,
+                    severity: Severity::$severity,
+                    allowed: $allowed,
+                    bit: first(&[$($bit)?]),
+                    option: first(&[$($option)?]),
+                    says: $says.trim_ascii(),
+                }),*];
+                &SPECS[self as usize]
+            }
+        }
+    };
+}
+
+/// The first of none or one.
+const fn first<T: Copy>(values: &[T]) -> Option<T> {
+    match values {
+        [] => None,
+        [value, ..] => Some(*value),
+    }
+}
+
+rules! {
+    /// The header lacks a required column.
+    ColumnsMissing: S1 columns_missing "(header)" Stop FIXED;
+    /// The record is the header again.
+    HeaderRepeated: S1 header_repeated "(record)" Reject FIXED;
+    /// The record has fewer fields than the header.
+    TooFewFields: S2 too_few_fields "(record)" Reject FIXED;
+    /// The record has more fields than the header.
+    TooManyFields: S2 too_many_fields "(record)" Reject FIXED;
+    /// A quoted field does not end.
+    QuoteUnclosed: S2 quote_unclosed "(record)" Reject FIXED;
+    /// Text follows a closing quote.
+    QuoteMalformed: S2 quote_malformed "(record)" Reject FIXED;
+    /// The record's bytes are no text in the source's encoding.
+    EncodingInvalid: S2 encoding_invalid "(record)" Reject FIXED;
+    /// The record holds a NUL character.
+    NulCharacter: S2 nul_character "(record)" Reject FIXED;
+    /// The provider id has control characters or more than 200 bytes.
+    ProviderIdInvalid: S2 provider_id_invalid "provider_id" Reject FIXED;
+    /// The procedure code has control characters or more than 200 bytes.
+    ProcedureCodeInvalid: S2 procedure_code_invalid "procedure_code" Reject FIXED;
+    /// The claim id has control characters: a stray quote has swallowed a line's end.
+    ClaimIdInvalid: S2 claim_id_invalid "claim_id" Reject FIXED;
+    /// The patient id has control characters.
+    PatientIdInvalid: S2 patient_id_invalid "patient_id" Reject FIXED;
+    /// The record has no claim id.
+    ClaimIdMissing: C1 claim_id_missing "claim_id" Reject FIXED;
     /// The line number is no whole number from 0 to 32767.
-    LineNumberInvalid = 3,
-    /// A1: no amount.
-    AmountMissing = 4,
-    /// A1: the amount is no decimal number.
-    AmountUnparseable = 5,
-    /// A4: the amount does not fit numeric(12,2).
-    AmountOutOfRange = 6,
-    /// D1: no date of service.
-    DateMissing = 7,
-    /// D1: the date of service matches none of the configured formats.
-    DateUnparseable = 8,
-    /// S2: the provider id is no code, see [`is_code`].
-    ProviderIdInvalid = 9,
-    /// S2: the procedure code is no code, see [`is_code`].
-    ProcedureCodeInvalid = 10,
-    /// C2: the same claim id and line number came with other content, under the policy `reject`.
-    DuplicateConflict = 11,
+    LineNumberInvalid: C1 line_number_invalid "line_number" Reject FIXED;
+    /// A claim line came again with the same content; the repeat is dropped.
+    DuplicateIdentical: C2 duplicate_identical "claim_id" Count FIXED;
+    /// A claim line came again with other content; the policy says which of them counts.
+    DuplicateConflict: C2 duplicate_conflict "claim_id" Count FIXED by "warehouse.on_duplicate";
+    /// Lines of one claim name two patients.
+    ClaimWithTwoPatients: C3 claim_with_two_patients "patient_id" Reject ANY bit 13;
+    /// The record has no patient id.
+    PatientIdMissing: P1 patient_id_missing "patient_id" Reject FIXED;
+    /// The patient id stands for no patient.
+    PatientIdPlaceholder: P1 patient_id_placeholder "patient_id" Reject ANY bit 12
+        by "rules.patient_placeholders";
+    /// The record has no provider id; the claim points at the unknown member.
+    ProviderMissing: V1 provider_missing "provider_id" Flag ANY bit 0;
+    /// The directory has no such provider; the claim points at an inferred member.
+    ProviderNotInDirectory: V1 provider_not_in_directory "provider_id" Flag ANY bit 1;
+    /// The provider id has ten digits that are no NPI: it begins with 1 or 2 and has a check digit.
+    NpiInvalid: V2 npi_invalid "provider_id" Flag ANY bit 6;
+    /// A record of the directory has no provider id.
+    DirectoryIdMissing: V3 directory_id_missing "provider_id" Reject FIXED;
+    /// A text of the directory has a NUL character, or a specialty more than 200 bytes.
+    DirectoryTextInvalid: V3 directory_text_invalid "(record)" Reject FIXED;
+    /// A record of the directory came again with the same content; the repeat is dropped.
+    DirectoryRepeated: V3 directory_repeated "provider_id" Count FIXED;
+    /// The directory has a provider again with other content; the policy says which counts.
+    DirectoryConflict: V3 directory_conflict "provider_id" Count FIXED
+        by "warehouse.on_provider_conflict";
+    /// The procedure code is no HCPCS or CPT code; only where the code system is `hcpcs`.
+    ProcedureNotHcpcs: K1 procedure_not_hcpcs "procedure_code" Flag ANY bit 7
+        by "rules.code_system";
+    /// Prefix, modifiers or case were taken off the code; only where the code system is `hcpcs`.
+    ProcedureNormalized: K2 procedure_normalized "procedure_code" Flag ANY bit 8
+        by "rules.code_system";
+    /// The procedure code is none of the code system `icd9`, `icd10pcs` or `snomed`.
+    ProcedureNotInSystem: K3 procedure_not_in_system "procedure_code" Count ANY bit 9
+        by "rules.code_system";
+    /// The record has no procedure code.
+    ProcedureMissing: K4 procedure_missing "procedure_code" Flag ANY bit 2;
+    /// The record has no amount.
+    AmountMissing: A1 amount_missing "amount" Reject FIXED;
+    /// The amount is no decimal number.
+    AmountUnparseable: A1 amount_unparseable "amount" Reject FIXED;
+    /// The amount had more than two decimals and was rounded half to even.
+    AmountRounded: A1 amount_rounded "amount" Flag ANY bit 5;
+    /// The amount is negative: a reversal.
+    AmountNegative: A2 amount_negative "amount" Flag ANY bit 3;
+    /// The amount is zero.
+    AmountZero: A3 amount_zero "amount" Count ANY bit 4;
+    /// The amount, without its sign, is above the limit.
+    AmountOverLimit: A4 amount_over_limit "amount" Flag ANY bit 10 by "rules.amount_limit";
+    /// The amount does not fit numeric(12,2).
+    AmountOutOfRange: A4 amount_out_of_range "amount" Reject FIXED;
+    /// A claim of two lines or more has one amount on all of them, and it is not zero.
+    AmountSameOnAllLines: A5 amount_same_on_all_lines "amount" Count LOADED bit 11;
+    /// The record has no date of service.
+    DateMissing: D1 date_missing "date_of_service" Reject FIXED;
+    /// The date matches none of the configured formats.
+    DateUnparseable: D1 date_unparseable "date_of_service" Reject FIXED
+        by "claims.date_formats";
+    /// Two of the configured formats read two different dates.
+    DateAmbiguous: D1 date_ambiguous "date_of_service" Reject FIXED by "claims.date_formats";
+    /// The date is more days after the run date than allowed.
+    DateInFuture: D2 date_in_future "date_of_service" Reject ANY bit 14 by "rules.future_days";
+    /// The date is more years before the run date than allowed.
+    DateTooOld: D3 date_too_old "date_of_service" Flag ANY bit 15 by "rules.max_age_years";
+    /// The date is more days before the run date than the filing window has.
+    DateOutsideFilingWindow: D4 date_outside_filing_window "date_of_service" Count ANY bit 16
+        by "rules.filing_days";
+    /// Another claim has the same patient, provider, procedure, date and amount, which is not zero.
+    ContentRepeated: U1 content_repeated "(record)" Flag LOADED bit 17;
+    /// Another claim line has the same patient, provider, procedure and date, and cancels the amount.
+    ReversalPair: U2 reversal_pair "(record)" Count LOADED bit 18;
+    /// A figure of the run is too far from that of the run before.
+    BatchOutOfLine: R1 batch_out_of_line "(run)" Stop FIXED by "quality";
+    /// Rows or cents read are not those loaded, rejected and dropped.
+    TotalsUnbalanced: R2 totals_unbalanced "(run)" Stop FIXED;
+}
+
+impl Rule {
+    /// The rules with a bit, lowest first: the order of all counts by flag.
+    pub const FLAGS: [Self; 19] = [
+        Self::ProviderMissing,
+        Self::ProviderNotInDirectory,
+        Self::ProcedureMissing,
+        Self::AmountNegative,
+        Self::AmountZero,
+        Self::AmountRounded,
+        Self::NpiInvalid,
+        Self::ProcedureNotHcpcs,
+        Self::ProcedureNormalized,
+        Self::ProcedureNotInSystem,
+        Self::AmountOverLimit,
+        Self::AmountSameOnAllLines,
+        Self::PatientIdPlaceholder,
+        Self::ClaimWithTwoPatients,
+        Self::DateInFuture,
+        Self::DateTooOld,
+        Self::DateOutsideFilingWindow,
+        Self::ContentRepeated,
+        Self::ReversalPair,
+    ];
+
+    /// The code in the plan, from 1; stored nowhere.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        self as i32 + 1
+    }
+
+    /// The rule of a code.
+    #[must_use]
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.code() == code)
+    }
+
+    /// The rule of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
+    /// The id in the documentation; rules of one kind share it.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        self.spec().id
+    }
+
+    /// The name: the reason code of a reject, the name of a flag.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// The contract column that breaks the rule; in parentheses where it is no column.
+    #[must_use]
+    pub const fn column(self) -> &'static str {
+        self.spec().column
+    }
+
+    /// What a broken rule means where nothing else is configured.
+    #[must_use]
+    pub const fn default_severity(self) -> Severity {
+        self.spec().severity
+    }
+
+    /// The severities to choose from; none where there is no choice.
+    #[must_use]
+    pub const fn allowed(self) -> &'static [Severity] {
+        self.spec().allowed
+    }
+
+    /// The value in `dq_flags`, a power of two, of a rule that can flag a row.
+    #[must_use]
+    pub const fn bit(self) -> Option<i32> {
+        match self.spec().bit {
+            Some(bit) => Some(1 << bit),
+            None => None,
+        }
+    }
+
+    /// The value in `dq_flags`; 0 of a rule that cannot flag a row.
+    #[must_use]
+    pub const fn mask(self) -> i32 {
+        match self.bit() {
+            Some(bit) => bit,
+            None => 0,
+        }
+    }
+
+    /// The setting that holds its threshold, list or policy.
+    #[must_use]
+    pub const fn option(self) -> Option<&'static str> {
+        self.spec().option
+    }
+
+    /// What it says of a record that breaks it, in a sentence.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        self.spec().says
+    }
+}
+
+/// Whether a text has no control character: an identifier with a line break in it is a neighbouring
+/// record that a stray quote has swallowed.
+#[must_use]
+pub fn is_one_line(text: &str) -> bool {
+    text.bytes().all(|byte| !byte.is_ascii_control())
 }
 
 /// The longest code, in bytes: codes are keys, and an index entry of Postgres has a limit.
@@ -40,136 +297,56 @@ pub const MAX_CODE_BYTES: usize = 200;
 /// swallowed, identifiers and all.
 #[must_use]
 pub fn is_code(text: &str) -> bool {
-    text.len() <= MAX_CODE_BYTES && !text.chars().any(char::is_control)
-}
-
-impl RejectReason {
-    /// All reasons, in the order they are tried.
-    pub const ALL: [Self; 11] = [
-        Self::ClaimIdMissing,
-        Self::PatientIdMissing,
-        Self::LineNumberInvalid,
-        Self::AmountMissing,
-        Self::AmountUnparseable,
-        Self::AmountOutOfRange,
-        Self::DateMissing,
-        Self::DateUnparseable,
-        Self::ProviderIdInvalid,
-        Self::ProcedureCodeInvalid,
-        Self::DuplicateConflict,
-    ];
-
-    /// The code in the plan.
-    #[must_use]
-    pub fn code(self) -> i32 {
-        self as i32
-    }
-
-    /// The reason of a code.
-    #[must_use]
-    pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.code() == code)
-    }
-
-    /// The reason code that people read.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ClaimIdMissing => "claim_id_missing",
-            Self::PatientIdMissing => "patient_id_missing",
-            Self::LineNumberInvalid => "line_number_invalid",
-            Self::AmountMissing => "amount_missing",
-            Self::AmountUnparseable => "amount_unparseable",
-            Self::AmountOutOfRange => "amount_out_of_range",
-            Self::DateMissing => "date_missing",
-            Self::DateUnparseable => "date_unparseable",
-            Self::ProviderIdInvalid => "provider_id_invalid",
-            Self::ProcedureCodeInvalid => "procedure_code_invalid",
-            Self::DuplicateConflict => "duplicate_conflict",
-        }
-    }
-
-    /// The contract column that broke the rule.
-    #[must_use]
-    pub fn column(self) -> &'static str {
-        match self {
-            Self::ClaimIdMissing | Self::DuplicateConflict => "claim_id",
-            Self::PatientIdMissing => "patient_id",
-            Self::LineNumberInvalid => "line_number",
-            Self::AmountMissing | Self::AmountUnparseable | Self::AmountOutOfRange => "amount",
-            Self::DateMissing | Self::DateUnparseable => "date_of_service",
-            Self::ProviderIdInvalid => "provider_id",
-            Self::ProcedureCodeInvalid => "procedure_code",
-        }
-    }
-}
-
-/// What a loaded row is flagged for: one bit of `dq_flags` each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flag {
-    /// V1: the claim names no provider; it points at the unknown member.
-    ProviderMissing,
-    /// V1: the provider is not in the directory; it points at an inferred member.
-    ProviderNotInDirectory,
-    /// K4: no procedure code.
-    ProcedureMissing,
-    /// A2: the amount is negative (a reversal).
-    AmountNegative,
-    /// A3: the amount is zero.
-    AmountZero,
-    /// A1: the amount had more than two decimals and was rounded half to even.
-    AmountRounded,
-}
-
-impl Flag {
-    /// All flags, lowest bit first.
-    pub const ALL: [Self; 6] = [
-        Self::ProviderMissing,
-        Self::ProviderNotInDirectory,
-        Self::ProcedureMissing,
-        Self::AmountNegative,
-        Self::AmountZero,
-        Self::AmountRounded,
-    ];
-
-    /// The flag's value in `dq_flags`, a power of two.
-    #[must_use]
-    pub fn bit(self) -> i32 {
-        match self {
-            Self::ProviderMissing => 1,
-            Self::ProviderNotInDirectory => 1 << 1,
-            Self::ProcedureMissing => 1 << 2,
-            Self::AmountNegative => 1 << 3,
-            Self::AmountZero => 1 << 4,
-            Self::AmountRounded => 1 << 5,
-        }
-    }
-
-    /// The name in views and on the dashboard.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ProviderMissing => "provider_missing",
-            Self::ProviderNotInDirectory => "provider_not_in_directory",
-            Self::ProcedureMissing => "procedure_missing",
-            Self::AmountNegative => "amount_negative",
-            Self::AmountZero => "amount_zero",
-            Self::AmountRounded => "amount_rounded",
-        }
-    }
+    text.len() <= MAX_CODE_BYTES
+        && (text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            || !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn codes_are_unique_and_read_back() {
-        for (position, reason) in RejectReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason.code(), i32::try_from(position).expect("small") + 1);
-            assert_eq!(RejectReason::from_code(reason.code()), Some(reason));
+    fn codes_and_names_are_unique_and_read_back() {
+        for (position, rule) in Rule::ALL.into_iter().enumerate() {
+            assert_eq!(rule.code(), i32::try_from(position).expect("small") + 1);
+            assert_eq!(Rule::from_code(rule.code()), Some(rule));
+            assert_eq!(Rule::from_name(rule.name()), Some(rule));
         }
-        assert_eq!(RejectReason::from_code(0), None);
+        assert_eq!((Rule::from_code(0), Rule::from_name("")), (None, None));
+        let names: BTreeSet<&str> = Rule::ALL.into_iter().map(Rule::name).collect();
+        assert_eq!(names.len(), Rule::ALL.len());
+    }
+
+    #[test]
+    fn each_rule_says_something_in_one_sentence() {
+        for rule in Rule::ALL {
+            let says = rule.description();
+            assert!(says.ends_with('.') && !says.starts_with(' ') && says.len() > 10, "{says}");
+        }
+    }
+
+    #[test]
+    fn each_flag_has_a_bit_of_its_own_and_nothing_else_has_one() {
+        for (position, rule) in Rule::FLAGS.into_iter().enumerate() {
+            assert_eq!(rule.bit(), Some(1 << position), "{}", rule.name());
+        }
+        let others = Rule::ALL.into_iter().filter(|rule| !Rule::FLAGS.contains(rule));
+        for rule in others {
+            assert_eq!((rule.bit(), rule.mask()), (None, 0), "{}", rule.name());
+        }
+    }
+
+    #[test]
+    fn a_default_is_allowed_and_only_flags_have_a_choice() {
+        for rule in Rule::ALL {
+            let allowed = rule.allowed();
+            assert_eq!(allowed.is_empty(), rule.bit().is_none(), "{}", rule.name());
+            assert!(allowed.is_empty() || allowed.contains(&rule.default_severity()));
+            assert!(!allowed.contains(&Severity::Stop));
+        }
     }
 
     #[test]
@@ -179,13 +356,6 @@ mod tests {
         }
         for bad in ["a\0", "a\nb", "a\u{85}b", &"x".repeat(201)] {
             assert!(!is_code(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn each_flag_has_a_bit_of_its_own() {
-        for (position, flag) in Flag::ALL.into_iter().enumerate() {
-            assert_eq!(flag.bit(), 1 << position);
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The two inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dataset {
     /// One row per claim line.
@@ -128,7 +128,16 @@ pub fn origin_record(origin: i64) -> i64 {
     origin & ((1 << ORIGIN_RECORD_BITS) - 1)
 }
 
-/// The nullable reject code of a row, see [`crate::rule::RejectReason`].
+/// The structural rule that a record breaks, by [`crate::rule::Rule::code`]; null of a record whose
+/// fields could be told apart. A damaged record's fields are null.
+pub const DAMAGE: &str = "damage";
+/// The text of a damaged record, lossy; null of any other. Its fingerprint is made of it, and it
+/// ends in the first pass.
+pub const RAW: &str = "raw_record";
+/// The line, from 1, on which a record begins in its unpacked file; null where there are no lines.
+pub const SOURCE_LINE: &str = "source_line";
+
+/// The nullable reject code of a row, see [`crate::rule::Rule`].
 pub const REJECT: &str = "reject";
 /// The keyed fingerprint of a rejected row's raw fields; null for accepted rows.
 pub const ROW_FINGERPRINT: &str = "row_fingerprint";

@@ -161,6 +161,7 @@ pub fn complete(
         "claims_rejected": account.claims.rejected,
         "claims_duplicates": account.claims.duplicates,
         "claims_conflicts": account.claims.conflicts,
+        "claims_filtered": account.claims.filtered,
         "amount_read": account.amount.read,
         "amount_loaded": account.amount.loaded,
         "amount_rejected": account.amount.rejected,
@@ -172,7 +173,9 @@ pub fn complete(
         "providers_duplicates": account.providers.duplicates,
         "providers_conflicts": account.providers.conflicts,
         "providers_inferred": account.providers.inferred,
+        "provider_reject_reasons": account.providers.reject_reasons,
         "reject_reasons": account.reject_reasons,
+        "reject_examples": account.reject_examples,
         "flags": account.flags,
     });
     let Value::Object(fields) = &row else {

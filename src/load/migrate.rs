@@ -11,8 +11,11 @@ use crate::schema::{INTERNAL, PUBLISHED};
 use crate::sql;
 
 /// Version, name and text of each script, oldest first. A script never changes once released.
-const SCRIPTS: &[(i64, &str, &str)] =
-    &[(1, "warehouse", include_str!("migrations/V001__warehouse.sql"))];
+const SCRIPTS: &[(i64, &str, &str)] = &[
+    (1, "warehouse", include_str!("migrations/V001__warehouse.sql")),
+    (2, "filtered", include_str!("migrations/V002__filtered.sql")),
+    (3, "rules", include_str!("migrations/V003__rules.sql")),
+];
 
 /// Serialises migrations of one database ("clmetlmg").
 const LOCK: i64 = 0x636c_6d65_746c_6d67;

@@ -18,10 +18,10 @@ mod statistics;
 mod table_lock;
 mod tally;
 
-pub use publish::{Changes, Route, create_stage, drop_stage, publish, route};
+pub use publish::{Changes, Route, create_stage, drop_stage, is_filled, publish, route};
 pub use rights::check as check_rights;
 pub use session::{Session, connect, hold, let_go};
-pub use shuffle::{Repeats, Shuffle, Writer, no_rows, token_range};
+pub use shuffle::{Resolved, Shuffle, Writer, no_rows, token_range};
 pub use staging::{Part, Score, Staged, Staging};
 pub use statistics::{PeerRow, Statistics, WeekendRow, analyze, stage_inferred, stage_providers};
-pub use tally::Tally;
+pub use tally::{Tally, add_examples};

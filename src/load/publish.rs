@@ -61,17 +61,25 @@ impl Route {
 /// # Errors
 /// `Warehouse` when the query fails.
 pub fn route(connection: &mut impl Connection, mode: Mode) -> Result<Route> {
+    Ok(match mode {
+        Mode::Replace => Route::Attach,
+        _ if !is_filled(connection)? => Route::Attach,
+        Mode::Merge => Route::Merge,
+        Mode::Append => Route::Append,
+    })
+}
+
+/// Whether any claim is published.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn is_filled(connection: &mut impl Connection) -> Result<bool> {
     let filled = sql::query(
         connection,
         CONTEXT,
         &format!("SELECT EXISTS (SELECT FROM {PUBLISHED}.{CLAIMS_FACT}) AS filled"),
     )?;
-    Ok(match mode {
-        Mode::Replace => Route::Attach,
-        _ if sql::boolean(&filled, "filled", 0) != Some(true) => Route::Attach,
-        Mode::Merge => Route::Merge,
-        Mode::Append => Route::Append,
-    })
+    Ok(sql::boolean(&filled, "filled", 0) == Some(true))
 }
 
 /// Both sides of a comparison lie in the order of the key and have its index, so they are merged as

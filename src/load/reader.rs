@@ -1,7 +1,7 @@
 //! The second pass as a reader of batches: what a connection's COPY pulls.
 //!
 //! A file of its own because here shuffled rows become batches of the fact, one range of keys at a
-//! time, and what was sent and what repeated a key is counted on the way.
+//! time, and what was sent and what was not is counted on the way.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use polars::prelude::DataFrame;
 
-use super::shuffle::{Repeats, Shuffle};
+use super::shuffle::{Resolved, Shuffle};
 use super::staging::Score;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) const STOPPED: &str = "staging was stopped";
 #[derive(Default)]
 pub(super) struct Books {
     pub(super) rows: u64,
-    pub(super) repeats: Repeats,
+    pub(super) resolved: Resolved,
     pub(super) failure: Option<Error>,
 }
 
@@ -65,14 +65,14 @@ impl Reader {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::internal(STOPPED));
             }
-            let mut repeats = Repeats::default();
+            let mut resolved = Resolved::default();
             let rows = self.source.next_rows(
                 &mut self.buckets,
                 self.batch_rows,
                 self.policy,
-                &mut repeats,
+                &mut resolved,
             )?;
-            open(&self.books).repeats.merge(repeats);
+            open(&self.books).resolved.merge(resolved);
             let Some(rows) = rows else {
                 failpoint::hit("copy.end")?;
                 return Ok(None);
@@ -87,9 +87,9 @@ impl Reader {
     }
 
     /// Scores all rows and keeps none.
-    pub(super) fn drain(mut self) -> Result<Repeats> {
+    pub(super) fn drain(mut self) -> Result<Resolved> {
         while self.next_batch()?.is_some() {}
-        Ok(std::mem::take(&mut open(&self.books).repeats))
+        Ok(std::mem::take(&mut open(&self.books).resolved))
     }
 }
 

@@ -124,7 +124,8 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
                      'read', r.claims_read, 'loaded', r.claims_loaded,
                      'inserted', r.claims_inserted, 'updated', r.claims_updated,
                      'unchanged', r.claims_unchanged, 'rejected', r.claims_rejected,
-                     'duplicates', r.claims_duplicates, 'conflicts', r.claims_conflicts),
+                     'duplicates', r.claims_duplicates, 'conflicts', r.claims_conflicts,
+                     'filtered', coalesce(r.claims_filtered, 0)),
                  'amount', jsonb_build_object(
                      'read', r.amount_read::text, 'loaded', r.amount_loaded::text,
                      'rejected', r.amount_rejected::text, 'duplicates', r.amount_duplicates::text,
@@ -132,8 +133,10 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
                  'providers', jsonb_build_object(
                      'read', r.providers_read, 'loaded', r.providers_loaded,
                      'rejected', r.providers_rejected, 'duplicates', r.providers_duplicates,
-                     'conflicts', r.providers_conflicts, 'inferred', r.providers_inferred),
-                 'reject_reasons', r.reject_reasons, 'flags', r.flags) END)::text AS record
+                     'conflicts', r.providers_conflicts, 'inferred', r.providers_inferred,
+                     'reject_reasons', r.provider_reject_reasons),
+                 'reject_reasons', r.reject_reasons, 'reject_examples', r.reject_examples,
+                 'flags', r.flags) END)::text AS record
          FROM claims_etl.runs r WHERE r.run_id = $1::text::uuid",
         sql::texts(&[Some(&run.to_string()), Some(task)]),
     )?;
@@ -144,6 +147,25 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
     serde_json::from_str(&text)
         .map(Some)
         .map_err(|_| Error::internal(format!("the ledger's row of run {run} cannot be read")))
+}
+
+/// The id and the account of the run that has published last; none where nothing is published.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub fn last_published(connection: &mut impl Connection) -> Result<Option<(RunId, Account)>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT run_id::text AS run_id FROM claims_etl.runs
+         WHERE published_at IS NOT NULL ORDER BY run_no DESC LIMIT 1",
+    )?;
+    let Some(run) = sql::text(&rows, "run_id", 0).filter(|_| rows.num_rows() > 0) else {
+        return Ok(None);
+    };
+    let run = RunId::parse(&run)?;
+    let account = record(connection, run, "")?.and_then(|record| record.account);
+    Ok(account.map(|account| (run, account)))
 }
 
 /// The run that was begun last; none where the warehouse has never been loaded.

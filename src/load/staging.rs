@@ -20,7 +20,7 @@ use polars::prelude::DataFrame;
 
 use super::publish::{Changes, Route, changes, totals};
 use super::reader::{Books, Reader, STOPPED, open};
-use super::shuffle::{BUCKETS, Repeats, Shuffle, token_range};
+use super::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
 use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
@@ -81,8 +81,8 @@ pub struct Part {
 pub struct Staged {
     /// The tables, in the order of their ranges.
     pub parts: Vec<Part>,
-    /// Rows of repeated keys.
-    pub repeats: Repeats,
+    /// What became of rows that came with others.
+    pub resolved: Resolved,
     /// The longest COPY of a connection.
     pub copying: Duration,
     /// The longest time from a connection's last row to its commit.
@@ -92,7 +92,7 @@ pub struct Staged {
 /// What one thread has done.
 struct Done {
     part: Option<Part>,
-    repeats: Repeats,
+    resolved: Resolved,
     copying: Duration,
     finishing: Duration,
 }
@@ -134,9 +134,14 @@ impl Staging<'_> {
                         .map(|reader| {
                             scope.spawn(move || {
                                 let started = Instant::now();
-                                let repeats = reader.drain()?;
+                                let resolved = reader.drain()?;
                                 let copying = started.elapsed();
-                                Ok(Done { part: None, repeats, copying, finishing: Duration::ZERO })
+                                Ok(Done {
+                                    part: None,
+                                    resolved,
+                                    copying,
+                                    finishing: Duration::ZERO,
+                                })
                             })
                         })
                         .collect()
@@ -173,13 +178,13 @@ impl Staging<'_> {
         if let Some(failure) = failures.into_iter().next() {
             return Err(failure);
         }
-        for Done { part, repeats, copying, finishing } in done.into_iter().flatten() {
+        for Done { part, resolved, copying, finishing } in done.into_iter().flatten() {
             staged.parts.extend(part);
-            staged.repeats.merge(repeats);
+            staged.resolved.merge(resolved);
             staged.copying = staged.copying.max(copying);
             staged.finishing = staged.finishing.max(finishing);
         }
-        staged.repeats.rejected.sort_unstable();
+        staged.resolved.rejected.sort_unstable();
         Ok(staged)
     }
 
@@ -225,10 +230,10 @@ impl Staging<'_> {
             failpoint::hit("stage.commit").map(|()| part)
         });
         let finished = Instant::now();
-        let repeats = std::mem::take(&mut open(&books).repeats);
+        let resolved = std::mem::take(&mut open(&books).resolved);
         Ok(Done {
             part: Some(staged?),
-            repeats,
+            resolved,
             copying: copied - started,
             finishing: finished - copied,
         })

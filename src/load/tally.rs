@@ -9,24 +9,31 @@ use polars::prelude::{Column, DataFrame, PolarsError};
 
 use crate::account::Cents;
 use crate::error::{Error, Result};
-use crate::rule::{Flag, RejectReason};
-use crate::schema::CENTS;
+use crate::rule::Rule;
+use crate::schema::{CENTS, PROVIDER_ROW};
+
+/// Records that are named of each reason for a reject.
+const EXAMPLES: usize = 5;
 
 /// Rows and money of an input, accepted and rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Rows of the sources that are no claims; in no other count.
+    pub filtered: u64,
     /// Rows accepted.
     pub accepted: u64,
     /// Money of the rows accepted.
     pub accepted_amount: Cents,
     /// Rows rejected, by reason.
-    pub rejected: BTreeMap<RejectReason, u64>,
+    pub rejected: BTreeMap<Rule, u64>,
+    /// Origins of the first rejected rows, by reason.
+    pub examples: BTreeMap<Rule, Vec<i64>>,
     /// Money of the rejected rows whose amount could be read.
     pub rejected_amount: Cents,
     /// Rejected rows whose amount could not be read.
     pub unparsed_rows: u64,
-    /// Accepted rows by flag, in the order of [`Flag::ALL`].
-    pub flags: [u64; Flag::ALL.len()],
+    /// Accepted rows by finding, in the order of [`Rule::FLAGS`].
+    pub flags: [u64; Rule::FLAGS.len()],
     /// Provider ids that only claims name.
     pub orphans: BTreeSet<String>,
 }
@@ -53,17 +60,27 @@ impl Tally {
         let cents = rows.column(CENTS).and_then(Column::i64).map_err(lacks)?;
         let flags = rows.column("dq_flags").and_then(Column::i32).map_err(lacks)?;
         let providers = rows.column("provider_id").and_then(Column::str).map_err(lacks)?;
+        let places = rows.column(PROVIDER_ROW).and_then(Column::u32).map_err(lacks)?;
         self.accepted += rows.height() as u64;
-        self.accepted_amount += Cents(cents.iter().flatten().map(i128::from).sum());
-        for (row, bits) in flags.iter().flatten().enumerate().filter(|&(_, bits)| bits != 0) {
-            for (count, flag) in self.flags.iter_mut().zip(Flag::ALL) {
-                *count += u64::from(bits & flag.bit() != 0);
+        let whole = |_: PolarsError| Error::internal("a null in a column of accepted rows");
+        let (cents, flags) =
+            (cents.cont_slice().map_err(whole)?, flags.cont_slice().map_err(whole)?);
+        self.accepted_amount += Cents(cents.iter().map(|&cents| i128::from(cents)).sum());
+        for &bits in flags {
+            let mut left = bits;
+            while left != 0 {
+                if let Some(count) = self.flags.get_mut(left.trailing_zeros() as usize) {
+                    *count += 1;
+                }
+                left &= left - 1;
             }
-            if bits & Flag::ProviderNotInDirectory.bit() != 0
-                && let Some(id) = providers.get(row)
-                && !self.orphans.contains(id)
-            {
-                self.orphans.insert(id.to_owned());
+        }
+        if places.null_count() > 0 {
+            let unknown = places.iter().zip(providers.iter()).filter(|(place, _)| place.is_none());
+            for id in unknown.filter_map(|(_, id)| id) {
+                if !self.orphans.contains(id) {
+                    self.orphans.insert(id.to_owned());
+                }
             }
         }
         Ok(())
@@ -76,6 +93,9 @@ impl Tally {
         for (reason, rows) in other.rejected {
             *self.rejected.entry(reason).or_default() += rows;
         }
+        for (reason, origins) in other.examples {
+            add_examples(self.examples.entry(reason).or_default(), origins);
+        }
         self.rejected_amount += other.rejected_amount;
         self.unparsed_rows += other.unparsed_rows;
         for (count, more) in self.flags.iter_mut().zip(other.flags) {
@@ -85,11 +105,23 @@ impl Tally {
     }
 
     /// Counts one rejected row; `amount` is null where it could not be read.
-    pub fn reject(&mut self, reason: RejectReason, amount: Option<Cents>) {
+    pub fn reject(&mut self, reason: Rule, origin: i64, amount: Option<Cents>) {
         *self.rejected.entry(reason).or_default() += 1;
+        add_examples(self.examples.entry(reason).or_default(), [origin]);
         match amount {
             Some(cents) => self.rejected_amount += cents,
             None => self.unparsed_rows += 1,
+        }
+    }
+}
+
+/// Adds origins to examples and keeps the first of all, whatever order they come in.
+pub fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>) {
+    for origin in origins {
+        let place = examples.partition_point(|&known| known < origin);
+        if place < EXAMPLES {
+            examples.insert(place, origin);
+            examples.truncate(EXAMPLES);
         }
     }
 }
@@ -101,10 +133,22 @@ mod tests {
     #[test]
     fn every_rejected_row_is_in_a_reason_and_in_a_sum_or_unparsed() {
         let mut tally = Tally::default();
-        tally.reject(RejectReason::DateMissing, Some(Cents(150)));
-        tally.reject(RejectReason::AmountUnparseable, None);
-        tally.reject(RejectReason::DateMissing, Some(Cents(-50)));
+        tally.reject(Rule::DateMissing, 3, Some(Cents(150)));
+        tally.reject(Rule::AmountUnparseable, 2, None);
+        tally.reject(Rule::DateMissing, 1, Some(Cents(-50)));
         assert_eq!((tally.read(), tally.rejected_rows(), tally.unparsed_rows), (3, 3, 1));
         assert_eq!(tally.rejected_amount, Cents(100));
+        assert_eq!(tally.examples[&Rule::DateMissing], [1, 3]);
+    }
+
+    #[test]
+    fn the_first_examples_are_kept_in_whatever_order_they_come() {
+        let (mut upwards, mut downwards) = (Tally::default(), Tally::default());
+        for origin in 1..=9 {
+            upwards.reject(Rule::DateMissing, origin, None);
+            downwards.reject(Rule::DateMissing, 10 - origin, None);
+        }
+        upwards.merge(downwards);
+        assert_eq!(upwards.examples[&Rule::DateMissing], [1, 1, 2, 2, 3]);
     }
 }

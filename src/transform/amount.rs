@@ -5,8 +5,9 @@
 //! `(12.34)` is negative; exponents, NaN and anything else are not. More than two decimals are
 //! rounded half to even.
 
-use polars::prelude::{DataType, Expr, Int64Chunked, IntoSeries, NewChunkedArray, col};
+use polars::prelude::{DataType, Expr, Int64Type, IntoSeries, col};
 
+use super::cells::read;
 use super::expression::of_text;
 
 /// Cents beyond what any amount may have; stands for "a number, but far too large".
@@ -16,8 +17,7 @@ const TOO_LARGE: i64 = i64::MAX;
 /// any range.
 pub(super) fn cents(column: &str) -> Expr {
     of_text("cents", col(column), DataType::Int64, |text| {
-        let cents = text.iter().map(|value| value.and_then(|v| parse(v.as_bytes())));
-        Ok(Int64Chunked::from_iter_options(text.name().clone(), cents).into_series())
+        Ok(read::<Int64Type>(text, |text| parse(text.as_bytes())).into_series())
     })
 }
 

@@ -1,14 +1,16 @@
 //! Dates of service from text, by an ordered list of formats.
 //!
-//! A file of its own because formats are tried in the configured order and never guessed. The two
-//! digit-only formats and ISO dates have a fast reader; every other format is chrono's. Of a
+//! A file of its own because formats are tried in the configured order and never guessed: a text
+//! that two of them read as two dates is none. ISO dates and eight digits are what they are and have
+//! a fast reader; every other format is chrono's. Of a
 //! timestamp the date as written counts: the time and the zone are dropped, nothing is shifted.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
-use polars::prelude::{DataType, Expr, Int32Chunked, IntoSeries, NewChunkedArray, col};
+use polars::prelude::{DataType, Expr, Int32Type, IntoSeries, col};
 
+use super::cells::read;
 use super::expression::of_text;
 use crate::error::{Error, Result};
 
@@ -23,6 +25,15 @@ enum Format {
     Timestamp,
     /// Any other strftime format.
     Strftime(String),
+}
+
+/// Why a text is no date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// No format fits.
+    NoFormat,
+    /// Two formats read two dates.
+    Ambiguous,
 }
 
 /// An ordered list of date formats.
@@ -52,22 +63,47 @@ impl DateFormats {
     }
 
     /// Days since 1970-01-01 of a text, by the first format that fits; years 1 to 9999.
-    fn days(&self, text: &str) -> Option<i32> {
-        self.0.iter().find_map(|format| match format {
-            Format::Iso => iso(text.as_bytes()),
-            Format::Compact => compact(text.as_bytes()),
-            Format::Timestamp => timestamp(text),
-            Format::Strftime(format) => strftime_date(text, format),
+    ///
+    /// # Errors
+    /// Where none fits, or where it is one of chrono's and another one reads another date.
+    pub(super) fn days(&self, text: &str) -> Result<i32, Unread> {
+        for (place, format) in self.0.iter().enumerate() {
+            let read = match format {
+                Format::Iso => iso(text.as_bytes()),
+                Format::Compact => compact(text.as_bytes()),
+                Format::Timestamp => timestamp(text),
+                Format::Strftime(format) => {
+                    let day = strftime_date(text, format);
+                    if day.is_some_and(|day| self.reads_otherwise(text, day, place + 1)) {
+                        return Err(Unread::Ambiguous);
+                    }
+                    day
+                }
+            };
+            if let Some(day) = read {
+                return Ok(day);
+            }
+        }
+        Err(Unread::NoFormat)
+    }
+
+    /// Whether a later one of chrono's formats reads another date.
+    fn reads_otherwise(&self, text: &str, day: i32, later: usize) -> bool {
+        self.0[later..].iter().any(|format| match format {
+            Format::Strftime(format) => {
+                strftime_date(text, format).is_some_and(|other| other != day)
+            }
+            Format::Iso | Format::Compact | Format::Timestamp => false,
         })
     }
 }
 
-/// The column's date of service; null when no format fits.
+/// The column's date of service; null when no format fits, or two that differ.
 pub(super) fn date(column: &str, formats: &Arc<DateFormats>) -> Expr {
     let formats = Arc::clone(formats);
     of_text("date", col(column), DataType::Date, move |text| {
-        let days = text.iter().map(|value| value.and_then(|value| formats.days(value)));
-        Ok(Int32Chunked::from_iter_options(text.name().clone(), days).into_date().into_series())
+        let days = read::<Int32Type>(text, |text| formats.days(text).ok());
+        Ok(days.into_date().into_series())
     })
 }
 
@@ -195,7 +231,7 @@ mod tests {
             ("1968-01-21", "1968-01-21"),
             ("2024-02-29", "2024-02-29"),
         ] {
-            assert_eq!(default.days(text).map(iso_of).as_deref(), Some(date), "{text}");
+            assert_eq!(default.days(text).map(iso_of).as_deref(), Ok(date), "{text}");
         }
         for text in [
             "",
@@ -211,15 +247,37 @@ mod tests {
             "99/99/9999",
             "2023-01-27Tnonsense",
         ] {
-            assert_eq!(default.days(text), None, "{text}");
+            assert_eq!(default.days(text), Err(Unread::NoFormat), "{text}");
         }
     }
 
     #[test]
-    fn the_first_format_that_fits_counts() {
-        let us = formats(&["%m/%d/%Y", "%d/%m/%Y"]).days("03/04/2024").map(iso_of);
-        let eu = formats(&["%d/%m/%Y", "%m/%d/%Y"]).days("03/04/2024").map(iso_of);
-        assert_eq!((us.as_deref(), eu.as_deref()), (Some("2024-03-04"), Some("2024-04-03")));
+    fn a_date_that_two_formats_read_differently_is_none() {
+        let either = formats(&["%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%d"]);
+        let ambiguous = Err(Unread::Ambiguous);
+        for (text, date) in [
+            ("03/04/2024", ambiguous),
+            ("04/04/2024", Ok("2024-04-04")),
+            ("13/04/2024", Ok("2024-04-13")),
+            ("04/13/2024", Ok("2024-04-13")),
+            ("2024-03-04", Ok("2024-03-04")),
+            ("20240304", Ok("2024-03-04")),
+            ("13/13/2024", Err(Unread::NoFormat)),
+        ] {
+            let read = either.days(text).map(iso_of);
+            assert_eq!(read.as_deref().map_err(|unread| *unread), date, "{text}");
+        }
+        let one = formats(&["%d/%m/%Y"]).days("03/04/2024").map(iso_of);
+        assert_eq!(one.as_deref(), Ok("2024-04-03"));
+        // Two digits are a year of this century to the one, of the first to the other.
+        assert_eq!(formats(&["%m/%d/%Y", "%m/%d/%y"]).days("03/04/24"), Err(Unread::Ambiguous));
+    }
+
+    #[test]
+    fn eight_digits_and_iso_are_what_they_are() {
+        let list = formats(&["%Y%m%d", "%d%m%Y", "%Y-%m-%d", "%Y-%d-%m"]);
+        assert_eq!(list.days("20111012").map(iso_of).as_deref(), Ok("2011-10-12"));
+        assert_eq!(list.days("2011-10-12").map(iso_of).as_deref(), Ok("2011-10-12"));
     }
 
     #[test]

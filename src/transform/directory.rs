@@ -12,15 +12,31 @@ use polars::prelude::{
 };
 
 use super::expression::{broken, elementwise};
+use super::npi::is_false_npi;
 use super::text::clean;
 use crate::account::ProviderCounts;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
-use crate::rule::is_code;
-use crate::schema::{Dataset, ORIGIN, PROVIDER_ROW};
+use crate::rule::{Rule, is_code};
+use crate::schema::{DAMAGE, Dataset, ORIGIN, PROVIDER_ROW, SOURCE_LINE};
 
 /// Number of the provider's specialty for peer groups; null only where there is no such provider.
 pub(super) const SPECIALTY_NO: &str = "specialty_no";
+
+/// For the member at each place whether its id has the form of an NPI and is none; nothing where
+/// that is so of no member.
+pub(super) type FalseNpis = Option<Arc<[bool]>>;
+
+/// A record of the directory that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refused {
+    /// Where it came from, as [`ORIGIN`] packs it.
+    pub origin: i64,
+    /// The line on which it begins, where there are lines.
+    pub line: Option<u64>,
+    /// The rule that it breaks.
+    pub rule: Rule,
+}
 
 /// A directory with unique keys.
 #[derive(Debug, Clone)]
@@ -31,12 +47,15 @@ pub struct Directory {
     numbers: Arc<[u32]>,
     /// Spellings of the specialties in canonical case, by number; number 0 is "unknown".
     specialties: Vec<String>,
+    false_npis: FalseNpis,
     counts: ProviderCounts,
+    rejects: Arc<[Refused]>,
 }
 
-/// What is read of a provider source: the contract's columns in canonical form, and the origin.
+/// What is read of a provider source: the contract's columns in canonical form, and where each
+/// record came from.
 pub fn provider_rows(providers: LazyFrame) -> LazyFrame {
-    let mut columns = vec![col(ORIGIN)];
+    let mut columns = [ORIGIN, SOURCE_LINE, DAMAGE].map(col).to_vec();
     columns.extend(Dataset::Providers.columns().map(clean));
     providers.select(columns)
 }
@@ -47,7 +66,8 @@ type Record<'a> = [Option<&'a str>; 4];
 impl Directory {
     /// Makes the collected rows of [`provider_rows`] unique by id. Identical repeats are dropped;
     /// of conflicting ones `policy` picks one, or none. Records without an id are rejected, and
-    /// those whose id or specialty is no code (see [`is_code`]) or that hold a NUL character.
+    /// those whose id or specialty is no code (see [`is_code`]), that hold a NUL character, or whose
+    /// fields could not be told apart.
     ///
     /// # Errors
     /// `Internal` when the frame is not that of [`provider_rows`].
@@ -59,6 +79,14 @@ impl Directory {
         let columns =
             [text("provider_id")?, text("provider_name")?, text("specialty")?, text("location")?];
         let origins = rows.column(ORIGIN).and_then(Column::i64).map_err(lacking)?;
+        let lines = rows.column(SOURCE_LINE).and_then(Column::i64).map_err(lacking)?;
+        let damages = rows.column(DAMAGE).and_then(Column::i32).map_err(lacking)?;
+        let refused = |row: usize, rule: Rule| Refused {
+            origin: origins.get(row).unwrap_or(0),
+            line: lines.get(row).and_then(|line| u64::try_from(line).ok()),
+            rule,
+        };
+        let mut rejects = Vec::new();
         let mut order: Vec<usize> = (0..rows.height()).collect();
         order.sort_by_key(|&row| origins.get(row));
 
@@ -67,30 +95,43 @@ impl Directory {
         let mut kept: Vec<Member<'_>> = Vec::with_capacity(rows.height());
         for row in order {
             let record: Record<'_> = columns.map(|column| column.get(row));
-            let Some(id) = record[0].filter(|_| is_storable(&record)) else {
-                counts.rejected += 1;
-                continue;
+            let damage = damages.get(row).and_then(Rule::from_code);
+            let id = match damage.map_or_else(|| storable(&record), Err) {
+                Ok(id) => id,
+                Err(rule) => {
+                    rejects.push(refused(row, rule));
+                    continue;
+                }
             };
             match place_of.get(id) {
                 None => {
                     place_of.insert(id, kept.len());
-                    kept.push(Member { record, repeats: 0, conflicts: 0 });
+                    kept.push(Member { record, row, repeats: Vec::new(), conflicts: 0 });
                 }
-                Some(&place) => kept[place].repeat(record, policy),
+                Some(&place) => kept[place].repeat(record, row, policy),
             }
         }
         let mut members = Vec::with_capacity(kept.len());
         for member in kept {
             counts.conflicts += member.conflicts;
             if policy == OnDuplicate::Reject && member.conflicts > 0 {
-                counts.rejected += 1 + member.repeats;
+                let records = member.repeats.into_iter().chain([member.row]);
+                rejects.extend(records.map(|row| refused(row, Rule::DirectoryConflict)));
             } else {
-                counts.duplicates += member.repeats;
+                counts.duplicates += member.repeats.len() as u64;
                 counts.loaded += 1;
                 members.push(member.record);
             }
         }
+        rejects.sort_unstable();
+        counts.rejected = rejects.len() as u64;
+        for reject in &rejects {
+            *counts.reject_reasons.entry(reject.rule.name().to_owned()).or_default() += 1;
+        }
         let (specialties, numbers) = number_specialties(&members);
+        let false_npis: Vec<bool> =
+            members.iter().map(|record| record[0].is_some_and(is_false_npi)).collect();
+        let false_npis = false_npis.contains(&true).then(|| false_npis.into());
         let column = |name: &str, field: usize| -> Column {
             let texts = members.iter().map(|record| record[field]);
             StringChunked::from_iter_options(name.into(), texts).into_column()
@@ -105,7 +146,8 @@ impl Directory {
             ],
         )
         .map_err(lacking)?;
-        Ok(Self { frame, numbers: numbers.into(), specialties, counts })
+        let rejects = rejects.into();
+        Ok(Self { frame, numbers: numbers.into(), specialties, false_npis, counts, rejects })
     }
 
     /// The members: `provider_id, provider_name, specialty, location`.
@@ -117,7 +159,18 @@ impl Directory {
     /// The accounting of the directory's records.
     #[must_use]
     pub fn counts(&self) -> ProviderCounts {
-        self.counts
+        self.counts.clone()
+    }
+
+    /// The records that were refused, in their order.
+    #[must_use]
+    pub fn rejects(&self) -> &[Refused] {
+        &self.rejects
+    }
+
+    /// The members whose id is a false NPI.
+    pub(super) fn false_npis(&self) -> FalseNpis {
+        self.false_npis.clone()
     }
 
     /// The canonical spelling of a specialty number; empty for "unknown".
@@ -162,23 +215,31 @@ impl Directory {
     }
 }
 
-/// Whether id and specialty, which are keys, are codes, and the rest holds no NUL character.
-fn is_storable(record: &Record<'_>) -> bool {
-    let [id, name, specialty, location] = record;
-    [id, specialty].into_iter().flatten().all(|key| is_code(key))
-        && [name, location].into_iter().flatten().all(|text| !text.contains('\0'))
+/// The id of a record that can be stored: id and specialty, which are keys, are codes, and the rest
+/// holds no NUL character. Otherwise the rule that it breaks.
+fn storable<'a>(record: &Record<'a>) -> Result<&'a str, Rule> {
+    let [id, name, specialty, location] = *record;
+    let id = id.ok_or(Rule::DirectoryIdMissing)?;
+    if !is_code(id) {
+        return Err(Rule::ProviderIdInvalid);
+    }
+    let texts = [name, location].into_iter().flatten().all(|text| !text.contains('\0'));
+    if texts && specialty.is_none_or(is_code) { Ok(id) } else { Err(Rule::DirectoryTextInvalid) }
 }
 
 /// A member and what became of its repeats.
 struct Member<'a> {
     record: Record<'a>,
-    repeats: u64,
+    /// The first row that has it.
+    row: usize,
+    /// The other rows.
+    repeats: Vec<usize>,
     conflicts: u64,
 }
 
 impl<'a> Member<'a> {
-    fn repeat(&mut self, record: Record<'a>, policy: OnDuplicate) {
-        self.repeats += 1;
+    fn repeat(&mut self, record: Record<'a>, row: usize, policy: OnDuplicate) {
+        self.repeats.push(row);
         if record != self.record {
             self.conflicts += 1;
             if policy == OnDuplicate::Last {
@@ -223,6 +284,8 @@ mod tests {
             rows.len(),
             vec![
                 Int64Chunked::from_vec(ORIGIN.into(), origins).into_column(),
+                Column::full_null(SOURCE_LINE.into(), rows.len(), &DataType::Int64),
+                Column::full_null(DAMAGE.into(), rows.len(), &DataType::Int32),
                 text("provider_id", rows.iter().map(|row| row.0).collect()),
                 text("provider_name", rows.iter().map(|row| Some(row.1)).collect()),
                 text("specialty", rows.iter().map(|_| Some("General  Practice")).collect()),
@@ -258,6 +321,47 @@ mod tests {
             assert_eq!((counts.read, counts.rejected, counts.conflicts), (5, rejected, 1));
             assert_eq!(counts.read, counts.loaded + counts.rejected + counts.duplicates);
         }
+    }
+
+    #[test]
+    fn each_refused_record_has_a_rule_and_a_place() {
+        let long = "x".repeat(201);
+        let rows = [
+            (Some("1"), "a"),
+            (None, "b"),
+            (Some("2\u{7}"), "c"),
+            (Some(long.as_str()), "d"),
+            (Some("3"), "e\0"),
+            (Some("1"), "f"),
+        ];
+        let refused = |policy| {
+            let directory = directory(&rows, policy);
+            let rejects = directory.rejects().iter();
+            rejects.map(|reject| (reject.origin, reject.rule)).collect::<Vec<_>>()
+        };
+        let always = [
+            (2, Rule::DirectoryIdMissing),
+            (3, Rule::ProviderIdInvalid),
+            (4, Rule::ProviderIdInvalid),
+            (5, Rule::DirectoryTextInvalid),
+        ];
+        assert_eq!(refused(OnDuplicate::Last), always);
+        let mut with_conflicts = always.to_vec();
+        with_conflicts.insert(0, (1, Rule::DirectoryConflict));
+        with_conflicts.push((6, Rule::DirectoryConflict));
+        assert_eq!(refused(OnDuplicate::Reject), with_conflicts);
+        let counts = directory(&rows, OnDuplicate::Reject).counts();
+        assert_eq!(counts.rejected, 6);
+        assert_eq!(counts.reject_reasons["provider_id_invalid"], 2);
+    }
+
+    #[test]
+    fn false_npis_are_known_by_place() {
+        let none = directory(&[(Some("V1"), "a"), (Some("1234567893"), "b")], OnDuplicate::Last);
+        assert_eq!(none.false_npis(), None);
+        let one =
+            directory(&[(Some("1234567893"), "a"), (Some("1234567890"), "b")], OnDuplicate::Last);
+        assert_eq!(one.false_npis().as_deref(), Some([false, true].as_slice()));
     }
 
     #[test]

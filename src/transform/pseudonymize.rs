@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use polars::prelude::{DataType, Expr, Int128Chunked, IntoSeries, NewChunkedArray, col};
+use polars::prelude::{DataType, Expr, Int128Chunked, Int128Type, IntoSeries, col};
 
+use super::cells::{each_text, nullable_series};
 use super::expression::of_text;
 use crate::key::Tokenizer;
 
@@ -17,16 +18,19 @@ pub(super) fn token(column: &str, tokenizer: &Arc<Tokenizer>) -> Expr {
     let tokenizer = Arc::clone(tokenizer);
     of_text("token", col(column), DataType::Int128, move |text| {
         let mut tokens = Vec::with_capacity(text.len());
-        let present = text.iter().flatten().map(str::as_bytes);
-        tokenizer.tokens_of(present, &mut tokens);
+        if text.null_count() == 0 {
+            tokenizer.tokens_of(text.no_null_iter().map(str::as_bytes), &mut tokens);
+            let tokens = tokens.into_iter().map(i128::from_ne_bytes).collect();
+            return Ok(Int128Chunked::from_vec(text.name().clone(), tokens).into_series());
+        }
+        tokenizer.tokens_of(text.iter().flatten().map(str::as_bytes), &mut tokens);
         let mut tokens = tokens.into_iter().map(i128::from_ne_bytes);
-        let name = text.name().clone();
-        let tokens = if text.null_count() == 0 {
-            Int128Chunked::from_vec(name, tokens.collect())
-        } else {
-            let of_row = |id: Option<&str>| id.and_then(|_| tokens.next());
-            Int128Chunked::from_iter_options(name, text.iter().map(of_row))
-        };
-        Ok(tokens.into_series())
+        let (mut values, mut valid) = (vec![0; text.len()], vec![false; text.len()]);
+        each_text(text, |row, _| {
+            if let Some(token) = tokens.next() {
+                (values[row], valid[row]) = (token, true);
+            }
+        });
+        Ok(nullable_series::<Int128Type>(text.name(), values, &valid))
     })
 }

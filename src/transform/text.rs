@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBuilder, col};
 
+use super::cells::all_texts;
 use super::expression::of_text;
 use crate::key::canonical;
 
@@ -26,7 +27,7 @@ fn cleaned(text: &StringChunked) -> StringChunked {
             && matches!(canonical(value), Cow::Borrowed(same) if same.len() == value.len())
     };
     let untouched = |value: &str| plain(value) || canonical_already(value);
-    if text.iter().flatten().all(untouched) {
+    if all_texts(text, untouched) {
         return text.clone();
     }
     let mut builder = StringChunkedBuilder::new(text.name().clone(), text.len());

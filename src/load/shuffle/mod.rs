@@ -8,13 +8,21 @@
 //! worth more than it costs: repeats of a key lie side by side, an index is built without sorting
 //! and tables are written in its order, and connections share the work by ranges of the key.
 //!
+//! Rows that lie far apart in that order can still say the same of one patient. For that each row
+//! leaves a hash of its content in a second, smaller store, which is looked through between the
+//! passes.
+//!
 //! Rows hold tokens, never raw patient or claim identifiers. They stay in memory up to a limit;
 //! beyond it they go to an unnamed file, which nobody else can open and which is gone with the
 //! process, however it ends.
 
+mod content;
+mod resolve;
 mod row;
 mod sort;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::path::Path;
@@ -22,32 +30,49 @@ use std::path::Path;
 use polars::prelude::DataFrame;
 use uuid::Uuid;
 
-pub use sort::Repeats;
+pub use resolve::Resolved;
 
 use crate::config::OnDuplicate;
 use crate::error::Result;
+use crate::event::Cancellation;
 use crate::key::Token;
+use crate::rule::{Rule, Severities};
 use crate::schema::TokenRange;
+use content::Repeated;
+use resolve::Masks;
 use row::Rows;
-use store::Store;
+use store::{Chunks, Store};
 
 /// First bits of a claim token that tell its bucket.
 const BUCKET_BITS: u32 = 9;
 /// Buckets; 30 million claims make 60,000 rows a bucket.
 pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
-/// Bytes that a writer collects for a bucket before the store takes them.
-const CHUNK_BYTES: usize = 16 << 10;
+/// The part of the memory that contents get: 16 bytes go with a row of some 70.
+const CONTENT_SHARE: usize = 5;
 
 /// Rows between the passes.
 pub struct Shuffle {
-    store: Store,
+    rows: Store,
+    /// What the first pass leaves of contents; none once they are compared, or if nobody asks.
+    contents: Option<Store>,
+    repeated: Repeated,
+    masks: Masks,
 }
 
 impl Shuffle {
-    /// An empty shuffle that keeps up to `memory` bytes and writes the rest to a file in `folder`.
+    /// An empty shuffle that keeps up to `memory` bytes and writes the rest to files in `folder`.
+    /// `severities` says what it means when rows break a rule together.
     #[must_use]
-    pub fn new(folder: &Path, memory: usize) -> Self {
-        Self { store: Store::new(folder, memory) }
+    pub fn new(folder: &Path, memory: usize, severities: &Severities) -> Self {
+        let masks = Masks::of(severities);
+        let compared = masks.on & (Rule::ContentRepeated.mask() | Rule::ReversalPair.mask()) != 0;
+        let share = if compared { memory / CONTENT_SHARE } else { 0 };
+        Self {
+            rows: Store::new(folder, memory - share, BUCKETS),
+            contents: compared.then(|| Store::new(folder, share, content::BUCKETS)),
+            repeated: Repeated::default(),
+            masks,
+        }
     }
 
     /// All buckets, in the order of their keys.
@@ -59,18 +84,30 @@ impl Shuffle {
     /// A writer for one thread.
     #[must_use]
     pub fn writer(&self) -> Writer<'_> {
-        Writer { store: &self.store, chunks: vec![Vec::new(); BUCKETS] }
+        Writer { rows: self.rows.writer(), contents: self.contents.as_ref().map(Store::writer) }
     }
 
-    /// Bytes held, in memory and in the file.
+    /// Bytes of rows held, in memory and in the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.store.bytes()
+        self.rows.bytes()
+    }
+
+    /// Between the passes, when all writers have finished: compares the contents of all rows.
+    ///
+    /// # Errors
+    /// `Config` when the file cannot be read, `Interrupted` on cancellation.
+    pub fn compared(mut self, cancel: &Cancellation) -> Result<Self> {
+        if let Some(contents) = self.contents.take() {
+            self.repeated = Repeated::find(&contents, cancel)?;
+        }
+        Ok(self)
     }
 
     /// The next rows of `buckets` in the order of their keys, and `buckets` without those that were
-    /// read: at least `rows` as long as there are as many, none at the end. Repeats of a key are
-    /// resolved by `policy` and counted in `repeats`.
+    /// read: at least `rows` as long as there are as many, none at the end. What the rows of a claim
+    /// break together and which of them leave is counted in `resolved`; repeats of a key are
+    /// resolved by `policy`.
     ///
     /// # Errors
     /// `Config` when the file cannot be read.
@@ -79,9 +116,9 @@ impl Shuffle {
         buckets: &mut Range<usize>,
         rows: usize,
         policy: OnDuplicate,
-        repeats: &mut Repeats,
+        resolved: &mut Resolved,
     ) -> Result<Option<DataFrame>> {
-        sort::next_rows(&self.store, buckets, rows, policy, repeats)
+        sort::next_rows(self, buckets, rows, policy, resolved)
     }
 }
 
@@ -111,8 +148,8 @@ fn bucket(token: &Token) -> usize {
 
 /// Writes rows of one thread.
 pub struct Writer<'a> {
-    store: &'a Store,
-    chunks: Vec<Vec<u8>>,
+    rows: Chunks<'a>,
+    contents: Option<Chunks<'a>>,
 }
 
 impl Writer<'_> {
@@ -124,11 +161,12 @@ impl Writer<'_> {
     pub fn push(&mut self, accepted: &DataFrame) -> Result<()> {
         let rows = Rows::of(accepted)?;
         for row in 0..accepted.height() {
-            let bucket = bucket(&rows.token(row));
-            let chunk = &mut self.chunks[bucket];
-            rows.write(row, chunk);
-            if chunk.len() >= CHUNK_BYTES {
-                self.store.take(bucket, chunk)?;
+            let token = rows.token(row);
+            self.rows.append(bucket(&token), |bytes| rows.write(row, bytes))?;
+            if let Some(contents) = &mut self.contents
+                && let Some((bucket, entry)) = rows.said(row).entry(&token)
+            {
+                contents.append(bucket, |bytes| bytes.extend_from_slice(&entry))?;
             }
         }
         Ok(())
@@ -138,26 +176,8 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
-    pub fn finish(mut self) -> Result<()> {
-        for (bucket, chunk) in self.chunks.iter_mut().enumerate() {
-            if !chunk.is_empty() {
-                self.store.take(bucket, chunk)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bound_is_the_lowest_token_of_its_bucket() {
-        assert_eq!(token_range(&(0..BUCKETS)), TokenRange { from: None, to: None });
-        let TokenRange { from, to } = token_range(&(BUCKETS / 2..BUCKETS));
-        let half = from.map(|bound| bound.to_string());
-        assert_eq!(half.as_deref(), Some("80000000-0000-0000-0000-000000000000"));
-        assert_eq!(to, None);
+    pub fn finish(self) -> Result<()> {
+        self.rows.finish()?;
+        self.contents.map_or(Ok(()), Chunks::finish)
     }
 }

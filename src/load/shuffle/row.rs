@@ -12,6 +12,7 @@ use polars::prelude::{
     StringChunked, StringChunkedBuilder, UInt32Chunked,
 };
 
+use super::content::Content;
 use crate::error::{Error, Result};
 use crate::key::Token;
 use crate::schema::{CENTS, ORIGIN, PROVIDER_ROW};
@@ -82,12 +83,26 @@ impl<'a> Rows<'a> {
         self.claims[row].to_ne_bytes()
     }
 
+    /// The provider's id, where the directory lacks it: it knows the id that belongs to a place.
+    fn provider(&self, row: usize) -> Option<&'a str> {
+        if self.places[row] == NO_PLACE { self.providers.get(row) } else { None }
+    }
+
+    /// What the row says.
+    pub(super) fn said(&self, row: usize) -> Content<'a> {
+        Content {
+            patient: self.patients[row].to_ne_bytes(),
+            day: self.days[row],
+            place: self.places[row],
+            provider: self.provider(row).map(str::as_bytes),
+            code: self.codes[row].map(str::as_bytes),
+            cents: self.cents[row],
+        }
+    }
+
     /// Appends a row.
     pub(super) fn write(&self, row: usize, bytes: &mut Vec<u8>) {
-        let place = self.places[row];
-        // The directory knows the id of a provider that has a place.
-        let provider = if place == NO_PLACE { self.providers.get(row) } else { None };
-        let code = self.codes[row];
+        let (provider, code) = (self.provider(row), self.codes[row]);
         let length =
             |text: Option<&str>| text.map_or(NULL, |text| u8::try_from(text.len()).unwrap_or(NULL));
         let mut fixed = [0; FIXED];
@@ -98,7 +113,7 @@ impl<'a> Rows<'a> {
         fixed[AMOUNT].copy_from_slice(&self.cents[row].to_le_bytes());
         fixed[DAY].copy_from_slice(&self.days[row].to_le_bytes());
         fixed[FLAGS].copy_from_slice(&self.flags[row].to_le_bytes());
-        fixed[PROVIDER].copy_from_slice(&place.to_le_bytes());
+        fixed[PROVIDER].copy_from_slice(&self.places[row].to_le_bytes());
         fixed[PROVIDER_LENGTH] = length(provider);
         fixed[CODE_LENGTH] = length(code);
         bytes.extend_from_slice(&fixed);
@@ -147,31 +162,48 @@ impl<'a> Row<'a> {
         i32::from_le_bytes(array(self.0, FLAGS))
     }
 
+    pub(super) fn patient(self) -> &'a [u8] {
+        &self.0[PATIENT]
+    }
+
     /// All but the key and the origin.
     pub(super) fn content(self) -> &'a [u8] {
         &self.0[PATIENT.start..]
     }
 
+    /// What the row says.
+    pub(super) fn said(self) -> Content<'a> {
+        let (provider, code) = self.texts();
+        Content {
+            patient: array(self.0, PATIENT),
+            day: i32::from_le_bytes(array(self.0, DAY)),
+            place: u32::from_le_bytes(array(self.0, PROVIDER)),
+            provider,
+            code,
+            cents: self.cents(),
+        }
+    }
+
     /// The provider's id, where the directory lacks it, and the procedure code.
-    fn texts(self) -> Result<(Option<&'a str>, Option<&'a str>)> {
-        let text = |bytes: &'a [u8]| {
-            std::str::from_utf8(bytes).map_err(|_| Error::internal("a shuffled text is broken"))
-        };
+    fn texts(self) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
         let split = FIXED
             + if self.0[PROVIDER_LENGTH] == NULL {
                 0
             } else {
                 usize::from(self.0[PROVIDER_LENGTH])
             };
-        let provider = (self.0[PROVIDER_LENGTH] != NULL).then(|| text(&self.0[FIXED..split]));
-        let code = (self.0[CODE_LENGTH] != NULL).then(|| text(&self.0[split..]));
-        Ok((provider.transpose()?, code.transpose()?))
+        let provider = (self.0[PROVIDER_LENGTH] != NULL).then(|| &self.0[FIXED..split]);
+        (provider, (self.0[CODE_LENGTH] != NULL).then(|| &self.0[split..]))
     }
 }
 
-/// The rows as a frame for the second pass, in their order. One loop over all columns: rows come
-/// from all over a bucket, so each of them is fetched into the cache once.
-pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = Row<'a>>) -> Result<DataFrame> {
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Error::internal("a shuffled text is broken"))
+}
+
+/// The rows, each with all that it breaks, as a frame for the second pass, in their order. One loop over all
+/// columns: rows come from all over a bucket, so each of them is fetched into the cache once.
+pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = (Row<'a>, i32)>) -> Result<DataFrame> {
     let count = rows.len();
     let mut claims = Vec::with_capacity(count);
     let mut lines = Vec::with_capacity(count);
@@ -182,17 +214,17 @@ pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = Row<'a>>) -> Result<
     let mut flags = Vec::with_capacity(count);
     let mut providers = StringChunkedBuilder::new("provider_id".into(), count);
     let mut codes = StringChunkedBuilder::new("procedure_code".into(), count);
-    for row in rows {
+    for (row, bits) in rows {
         claims.push(i128::from_ne_bytes(array(row.0, TOKEN)));
         lines.push(row.key().1);
         patients.push(i128::from_ne_bytes(array(row.0, PATIENT)));
         places.push(u32::from_le_bytes(array(row.0, PROVIDER)));
         cents.push(row.cents());
         days.push(i32::from_le_bytes(array(row.0, DAY)));
-        flags.push(row.flags());
-        let (provider, code) = row.texts()?;
-        providers.append_option(provider);
-        codes.append_option(code);
+        flags.push(bits);
+        let (provider, code) = row.texts();
+        providers.append_option(provider.map(text).transpose()?);
+        codes.append_option(code.map(text).transpose()?);
     }
     let known = |place: u32| (place != NO_PLACE).then_some(place);
     let places = if places.contains(&NO_PLACE) {
@@ -257,7 +289,7 @@ mod tests {
             (i64::MAX, 999_999_999_999, 63)
         );
         assert_eq!(read[1].key(), (u128::from_be_bytes(7_i128.to_ne_bytes()), -3));
-        let back = super::frame(read.into_iter()).expect("a frame");
+        let back = super::frame(read.into_iter().map(|row| (row, row.flags()))).expect("a frame");
         for name in back.get_column_names_owned() {
             let (was, is) = (frame.column(&name).expect("was"), back.column(&name).expect("is"));
             for row in 0..2 {

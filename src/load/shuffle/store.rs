@@ -1,7 +1,7 @@
-//! Where the buckets lie: in memory up to a limit, then in an unnamed file.
+//! Where buckets lie: in memory up to a limit, then in an unnamed file.
 //!
 //! A file of its own because it knows bytes and places only: it is the one that keeps memory flat,
-//! whatever the rows are.
+//! whatever the records are.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::BUCKETS;
 use crate::error::{Error, Result};
 use crate::failpoint;
+
+/// Bytes that a writer collects for a bucket before the store takes them.
+const CHUNK_BYTES: usize = 16 << 10;
 
 /// A piece of a bucket.
 enum Piece {
@@ -31,7 +33,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(folder: &Path, limit: usize) -> Self {
+    /// An empty store of so many buckets, which keeps up to `limit` bytes in memory.
+    pub(super) fn new(folder: &Path, limit: usize, buckets: usize) -> Self {
         Self {
             folder: folder.to_owned(),
             limit,
@@ -39,7 +42,7 @@ impl Store {
             written: AtomicU64::new(0),
             file: OnceLock::new(),
             opening: Mutex::new(()),
-            buckets: (0..BUCKETS).map(|_| Mutex::default()).collect(),
+            buckets: (0..buckets).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -48,8 +51,13 @@ impl Store {
         self.held.load(Ordering::Relaxed) as u64 + self.written.load(Ordering::Relaxed)
     }
 
+    /// A writer for one thread.
+    pub(super) fn writer(&self) -> Chunks<'_> {
+        Chunks { store: self, chunks: vec![Vec::new(); self.buckets.len()] }
+    }
+
     /// Takes a piece of a bucket and leaves `chunk` empty.
-    pub(super) fn take(&self, bucket: usize, chunk: &mut Vec<u8>) -> Result<()> {
+    fn take(&self, bucket: usize, chunk: &mut Vec<u8>) -> Result<()> {
         let length = chunk.len();
         let held = self.held.fetch_add(length, Ordering::Relaxed);
         let piece = if held + length <= self.limit {
@@ -118,6 +126,34 @@ impl Store {
     }
 }
 
+/// What one thread has collected for each bucket.
+pub(super) struct Chunks<'a> {
+    store: &'a Store,
+    chunks: Vec<Vec<u8>>,
+}
+
+impl Chunks<'_> {
+    /// Appends a record to a bucket: what `write` appends to the bytes that it is given.
+    pub(super) fn append(&mut self, bucket: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let chunk = &mut self.chunks[bucket];
+        write(chunk);
+        if chunk.len() >= CHUNK_BYTES {
+            self.store.take(bucket, chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what is left.
+    pub(super) fn finish(mut self) -> Result<()> {
+        for (bucket, chunk) in self.chunks.iter_mut().enumerate() {
+            if !chunk.is_empty() {
+                self.store.take(bucket, chunk)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +162,7 @@ mod tests {
     fn pieces_read_back_from_memory_and_file_and_leave_no_name() {
         let folder = tempfile::tempdir().expect("a folder");
         for limit in [0, 5, 100] {
-            let store = Store::new(folder.path(), limit);
+            let store = Store::new(folder.path(), limit, 8);
             for (bucket, text) in [(3, "abc"), (7, "defg"), (3, "hi")] {
                 let mut chunk = text.as_bytes().to_vec();
                 store.take(bucket, &mut chunk).expect("taken");
@@ -144,7 +180,7 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_used_is_told() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let store = Store::new(file.path(), 0);
+        let store = Store::new(file.path(), 0, 1);
         let error = store.take(0, &mut vec![1]).expect_err("no folder");
         assert!(error.way_out().is_some_and(|hint| hint.contains("spill_dir")));
     }

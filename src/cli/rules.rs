@@ -1,0 +1,200 @@
+//! The command `rules`: what every record is asked, and what happens if the answer is wrong.
+//!
+//! A file of its own because it is the documentation of the rules too: `docs/rules.md` is what it
+//! prints.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::config::{OnDuplicate, Settings};
+use crate::error::Result;
+use crate::rule::{Rule, Severity};
+
+use super::options::SettingsOptions;
+use super::output::{Reply, json};
+use super::table::Table;
+
+/// A form of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum ListFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For documentation
+    Markdown,
+}
+
+/// One rule as it is configured.
+#[derive(Debug, Serialize)]
+struct Line {
+    id: &'static str,
+    name: &'static str,
+    column: &'static str,
+    severity: Severity,
+    default_severity: Severity,
+    allowed: &'static [Severity],
+    bit: Option<i32>,
+    setting: Option<&'static str>,
+    value: Option<String>,
+    description: &'static str,
+}
+
+/// `rules`: a line a rule.
+///
+/// # Errors
+/// `Config` when the settings are refused.
+pub(super) fn rules(options: SettingsOptions, format: ListFormat) -> Result<Reply> {
+    let settings = options.load()?;
+    let severities = settings.severities()?;
+    let lines = Rule::ALL.into_iter().map(|rule| Line {
+        id: rule.id(),
+        name: rule.name(),
+        column: rule.column(),
+        severity: severities.of(rule),
+        default_severity: rule.default_severity(),
+        allowed: rule.allowed(),
+        bit: rule.bit(),
+        setting: rule.option(),
+        value: rule.option().and_then(|option| value(option, &settings)),
+        description: rule.description(),
+    });
+    let lines: Vec<Line> = lines.collect();
+    Ok(Reply::done(match format {
+        ListFormat::Text => text(&lines),
+        ListFormat::Json => json(&lines)?,
+        ListFormat::Markdown => markdown(&lines, &settings),
+    }))
+}
+
+/// What a setting holds, in short.
+fn value(setting: &str, settings: &Settings) -> Option<String> {
+    let rules = &settings.rules;
+    let policy = |policy: OnDuplicate| match policy {
+        OnDuplicate::Last => "last",
+        OnDuplicate::First => "first",
+        OnDuplicate::Reject => "reject",
+    };
+    Some(match setting {
+        "rules.patient_placeholders" => format!("{} texts", rules.patient_placeholders.len()),
+        "rules.code_system" => serde_json::to_value(rules.code_system).ok()?.as_str()?.to_owned(),
+        "rules.amount_limit" => rules.amount_limit.clone(),
+        "rules.future_days" => rules.future_days.to_string(),
+        "rules.max_age_years" => rules.max_age_years.to_string(),
+        "rules.filing_days" => rules.filing_days.to_string(),
+        "claims.date_formats" => settings.claims.date_formats.join(", "),
+        "warehouse.on_duplicate" => policy(settings.warehouse.on_duplicate).to_owned(),
+        "warehouse.on_provider_conflict" => {
+            policy(settings.warehouse.on_provider_conflict).to_owned()
+        }
+        _ => return None,
+    })
+}
+
+impl Line {
+    /// The severity, and the default where it is another one.
+    fn severity(&self) -> String {
+        if self.severity == self.default_severity {
+            self.severity.to_string()
+        } else {
+            format!("{} (default: {})", self.severity, self.default_severity)
+        }
+    }
+
+    fn setting(&self) -> String {
+        match (self.setting, &self.value) {
+            (Some(setting), Some(value)) => format!("{setting} = {value}"),
+            (Some(setting), None) => setting.to_owned(),
+            (None, _) => String::new(),
+        }
+    }
+}
+
+fn text(lines: &[Line]) -> String {
+    let mut table = Table::new("llllll");
+    table.head([
+        "id",
+        "rule",
+        "column",
+        "severity",
+        "what it says of a record that breaks it",
+        "setting",
+    ]);
+    for line in lines {
+        table.row([
+            line.id.to_owned(),
+            line.name.to_owned(),
+            line.column.to_owned(),
+            line.severity(),
+            line.description.replace('`', ""),
+            line.setting(),
+        ]);
+    }
+    table.render("")
+}
+
+/// What stands before the table in the documentation.
+const INTRODUCTION: &str = "\
+# The rules
+
+What every record is asked, in this order. `claims-etl rules` prints this list as it is configured.
+
+A rule's severity says what becomes of a record that breaks it:
+
+- `stop`: the run ends and publishes nothing.
+- `reject`: the record goes to the quarantine; the first broken rule of this severity is its reason.
+- `flag`: the row is loaded with the rule's bit in `dq_flags`, and counted.
+- `count`: the row is loaded and counted; nothing is stored with it.
+- `off`: nobody looks.
+
+Where there is a choice, the configuration makes it:
+
+```toml
+[rules]
+code_system = \"hcpcs\"          # any, hcpcs, icd9, icd10pcs or snomed
+run_date = \"2024-12-31\"        # what dates are compared with; else the day of the run, in UTC
+amount_limit = \"50000.00\"
+
+[rules.severity]
+npi_invalid = \"off\"
+amount_zero = \"flag\"
+```
+
+In the warehouse `healthcare_analytics.dq_rules` lists the bits, `dq_flag_names(dq_flags)` gives the
+names of those that are set, and `v_claim_flags` has a row a flag.
+
+";
+
+fn markdown(lines: &[Line], settings: &Settings) -> String {
+    let mut text = INTRODUCTION.to_owned();
+    text += "| id | rule | column | severity | may be | bit | setting | what it says of a record that breaks it |\n";
+    text += "|---|---|---|---|---|---|---|---|\n";
+    for line in lines {
+        let names: Vec<&str> = line.allowed.iter().map(|severity| severity.name()).collect();
+        let bit = line.bit.map_or_else(String::new, |bit| bit.to_string());
+        let setting = line.setting();
+        let setting = if setting.is_empty() { setting } else { format!("`{setting}`") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {} | {} | {} | {bit} | {setting} | {} |",
+            line.id,
+            line.name,
+            line.column,
+            line.severity(),
+            names.join(", "),
+            line.description,
+        );
+    }
+    let placeholders = settings.rules.patient_placeholders.iter();
+    let placeholders: Vec<String> = placeholders.map(|text| format!("`{text}`")).collect();
+    let _ = writeln!(
+        text,
+        "\nPatient ids that stand for no patient, in any case (`rules.patient_placeholders`): {}.",
+        placeholders.join(", ")
+    );
+    text
+}

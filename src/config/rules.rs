@@ -1,0 +1,298 @@
+//! The table `[rules]`: which rules hold, how strictly, and their thresholds.
+//!
+//! A file of its own because it decides what becomes of a row, so all of it counts for the digest of
+//! the settings; what is written here by hand is checked here, names and all.
+
+use std::collections::BTreeMap;
+
+use chrono::{NaiveDate, TimeDelta};
+use serde::{Deserialize, Serialize};
+
+use super::settings::{OnDuplicate, Settings};
+use crate::account::Cents;
+use crate::error::{Error, Result};
+use crate::rule::{Rule, Severities, Severity};
+use crate::schema::AMOUNT_MAX_CENTS;
+
+/// What a patient id is that names no patient. Compared without regard to case.
+const PLACEHOLDERS: [&str; 28] = [
+    "-",
+    "0",
+    "00",
+    "000",
+    "0000",
+    "00000",
+    "000000",
+    "0000000",
+    "00000000",
+    "000000000",
+    "0000000000",
+    "99999",
+    "999999",
+    "9999999",
+    "99999999",
+    "999999999",
+    "9999999999",
+    "?",
+    "N/A",
+    "NA",
+    "NIL",
+    "NONE",
+    "NOT AVAILABLE",
+    "NULL",
+    "TBD",
+    "TEST",
+    "UNK",
+    "UNKNOWN",
+];
+
+/// What the procedure codes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeSystem {
+    /// Anything: codes are not looked into.
+    #[default]
+    Any,
+    /// CPT and HCPCS Level II, US.
+    Hcpcs,
+    /// ICD-9-CM procedures.
+    Icd9,
+    /// ICD-10-PCS procedures.
+    Icd10pcs,
+    /// SNOMED CT concepts.
+    Snomed,
+}
+
+/// What a row must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rules {
+    /// What the procedure codes are.
+    pub code_system: CodeSystem,
+    /// The day (`2024-12-31`) that dates of service are compared with; by default the day, in UTC,
+    /// on which the run started.
+    pub run_date: Option<String>,
+    /// Days after the run date that a date of service may lie.
+    pub future_days: u32,
+    /// Years before the run date beyond which a date of service is too old.
+    pub max_age_years: u32,
+    /// Days before the run date within which claims have to be filed.
+    pub filing_days: u32,
+    /// Dollars above which an amount, without its sign, is remarkable.
+    pub amount_limit: String,
+    /// What a patient id is that names no patient, without regard to case.
+    pub patient_placeholders: Vec<String>,
+    /// Rule name → `reject`, `flag`, `count` or `off`, where it is not the rule's default.
+    pub severity: BTreeMap<String, String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            code_system: CodeSystem::Any,
+            run_date: None,
+            future_days: 0,
+            max_age_years: 10,
+            filing_days: 365,
+            amount_limit: "1000000.00".into(),
+            patient_placeholders: PLACEHOLDERS.map(Into::into).to_vec(),
+            severity: BTreeMap::new(),
+        }
+    }
+}
+
+impl Rules {
+    /// The severity of every rule that rows can break.
+    ///
+    /// # Errors
+    /// `Config` for a rule that is none or whose severity is fixed, or a severity it cannot have.
+    pub fn severities(&self) -> Result<Severities> {
+        let mut severities = Severities::default();
+        for (name, wanted) in &self.severity {
+            let rule = Rule::from_name(name).filter(|rule| !rule.allowed().is_empty());
+            let rule = rule.ok_or_else(|| no_such_rule(name))?;
+            let allowed = rule.allowed().iter().copied();
+            let severity = allowed.clone().find(|severity| severity.name() == wanted);
+            let severity = severity.ok_or_else(|| {
+                let names: Vec<&str> = allowed.map(Severity::name).collect();
+                Error::config(format!("rules.severity.{name} must be one of {}", names.join(", ")))
+                    .hint("`claims-etl rules` lists the rules and what each of them says")
+            })?;
+            severities.set(rule, severity);
+        }
+        Ok(severities)
+    }
+
+    /// The run date in days since 1970-01-01: as configured, or `started`, the day of the run.
+    ///
+    /// # Errors
+    /// `Config` when the configured one is no date.
+    pub fn run_day(&self, started: i32) -> Result<i32> {
+        let Some(text) = &self.run_date else { return Ok(started) };
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(days).ok_or_else(|| {
+            Error::config("rules.run_date must be a date")
+                .hint("write it as 2024-12-31; without it the day of the run counts")
+        })
+    }
+
+    /// The amount beyond which one is remarkable.
+    ///
+    /// # Errors
+    /// `Config` when it is no amount.
+    pub fn amount_limit(&self) -> Result<Cents> {
+        let limit = Cents::parse(&self.amount_limit);
+        limit.filter(|limit| (0..=i128::from(AMOUNT_MAX_CENTS)).contains(&limit.0)).ok_or_else(
+            || {
+                Error::config("rules.amount_limit must be an amount from 0.00 to 9999999999.99")
+                    .hint("write it in quotes and without commas: amount_limit = \"1000000.00\"")
+            },
+        )
+    }
+
+    /// The first day that is not too old for a run of a day.
+    ///
+    /// # Errors
+    /// `Config` when the years lead out of the calendar.
+    pub fn too_old_before(&self, run_day: i32) -> Result<i32> {
+        let run = NaiveDate::default() + TimeDelta::days(run_day.into());
+        let months = self.max_age_years.checked_mul(12).map(chrono::Months::new);
+        months.and_then(|months| run.checked_sub_months(months)).and_then(days).ok_or_else(|| {
+            Error::config("rules.max_age_years must be at most the years of the calendar")
+        })
+    }
+}
+
+fn no_such_rule(name: &str) -> Error {
+    let names = Rule::ALL.into_iter().filter(|rule| !rule.allowed().is_empty()).map(Rule::name);
+    let what = if Rule::from_name(name).is_some() {
+        format!("rules.severity.{name}: the severity of this rule is not to be chosen")
+    } else {
+        format!("rules.severity.{name}: there is no such rule")
+    };
+    Error::config(what).hint(format!("these can be set: {}", names.collect::<Vec<_>>().join(", ")))
+}
+
+/// Days since 1970-01-01 of a date with a year from 1 to 9999.
+fn days(date: NaiveDate) -> Option<i32> {
+    use chrono::Datelike;
+    (1..=9999).contains(&date.year()).then(|| date.num_days_from_ce() - 719_163)
+}
+
+impl Settings {
+    /// The severity of every rule, the policies' included: what a run with these settings does.
+    ///
+    /// # Errors
+    /// `Config` as [`Rules::severities`].
+    pub fn severities(&self) -> Result<Severities> {
+        let mut severities = self.rules.severities()?;
+        let policies = [
+            (Rule::DuplicateConflict, self.warehouse.on_duplicate),
+            (Rule::DirectoryConflict, self.warehouse.on_provider_conflict),
+        ];
+        for (rule, _) in policies.into_iter().filter(|(_, policy)| *policy == OnDuplicate::Reject) {
+            severities.set(rule, Severity::Reject);
+        }
+        Ok(severities)
+    }
+}
+
+/// Checks all of the table.
+///
+/// # Errors
+/// `Config`, naming the first setting that is wrong.
+pub(super) fn validate(rules: &Rules) -> Result<()> {
+    rules.severities()?;
+    rules.amount_limit()?;
+    let day = rules.run_day(0)?;
+    for (name, days) in [("future_days", rules.future_days), ("filing_days", rules.filing_days)] {
+        if days > 36_525 {
+            return Err(Error::config(format!("rules.{name} must be at most 36525, a century")));
+        }
+    }
+    if rules.max_age_years > 200 {
+        return Err(Error::config("rules.max_age_years must be at most 200"));
+    }
+    rules.too_old_before(day)?;
+    if rules.patient_placeholders.iter().any(|text| text.trim().is_empty()) {
+        return Err(Error::config("rules.patient_placeholders: one of them is blank")
+            .hint("a blank patient id is missing and always rejected"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(toml: &str) -> Error {
+        let rules: Rules = toml::from_str(toml).expect("TOML");
+        validate(&rules).expect_err(toml)
+    }
+
+    #[test]
+    fn severities_are_the_defaults_but_for_what_is_said() {
+        let rules: Rules =
+            toml::from_str("[severity]\nnpi_invalid = \"off\"\namount_zero = \"reject\"")
+                .expect("TOML");
+        let severities = rules.severities().expect("allowed");
+        assert_eq!(severities.of(Rule::NpiInvalid), Severity::Off);
+        assert_eq!(severities.of(Rule::AmountZero), Severity::Reject);
+        assert_eq!(severities.of(Rule::AmountNegative), Severity::Flag);
+    }
+
+    #[test]
+    fn a_wrong_rule_or_severity_is_told_with_what_is_allowed() {
+        let error = refusal("[severity]\nnpi_invald = \"off\"");
+        assert_eq!(error.message(), "rules.severity.npi_invald: there is no such rule");
+        let hint = error.way_out().expect("a hint");
+        assert!(hint.contains("npi_invalid") && !hint.contains("amount_missing"), "{hint}");
+        let error = refusal("[severity]\namount_missing = \"flag\"");
+        assert!(error.message().ends_with("is not to be chosen"), "{}", error.message());
+        let error = refusal("[severity]\ncontent_repeated = \"reject\"");
+        let expected = "rules.severity.content_repeated must be one of flag, count, off";
+        assert_eq!(error.message(), expected);
+        let error = refusal("[severity]\nnpi_invalid = \"hunter2\"");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        refusal("[severity]\nnpi_invalid = \"stop\"");
+    }
+
+    #[test]
+    fn thresholds_are_checked() {
+        for wrong in [
+            "run_date = \"31.12.2024\"",
+            "run_date = \"0000-01-01\"",
+            "amount_limit = \"1e6\"",
+            "amount_limit = \"-1.00\"",
+            "amount_limit = \"10000000000.00\"",
+            "patient_placeholders = [\" \"]",
+            "future_days = 36526",
+            "max_age_years = 201",
+        ] {
+            let error = refusal(wrong);
+            let (name, _) = wrong.split_once(' ').expect("a name");
+            assert!(error.message().starts_with(&format!("rules.{name}")), "{}", error.message());
+        }
+        assert!(toml::from_str::<Rules>("amount_limit = 1000000.0").is_err(), "never a float");
+        assert_eq!(validate(&Rules::default()), Ok(()));
+    }
+
+    #[test]
+    fn the_run_date_is_the_days_own_or_the_configured_one() {
+        let mut rules = Rules::default();
+        assert_eq!(rules.run_day(7), Ok(7));
+        rules.run_date = Some("2024-02-29".into());
+        let day = rules.run_day(7).expect("a date");
+        assert_eq!(day, 19_782);
+        rules.max_age_years = 1;
+        let oldest = rules.too_old_before(day).expect("a date");
+        assert_eq!(oldest, 19_782 - 366, "2023-02-28");
+    }
+
+    #[test]
+    fn placeholders_are_sorted_and_unlike() {
+        let mut sorted = PLACEHOLDERS.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted, PLACEHOLDERS);
+    }
+}

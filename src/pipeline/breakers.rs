@@ -1,0 +1,179 @@
+//! The circuit breakers: figures of a run that are too far from those of the run before.
+//!
+//! A file of its own because a file can be whole, and every row of it good, and still be half of
+//! what it should be: only the run before tells.
+
+use adbc_core::sync::Connection;
+
+use super::work::Work;
+use crate::account::{Account, Cents, grouped};
+use crate::config::{Mode, Quality};
+use crate::error::{Error, Result};
+use crate::load::{self, record};
+use crate::rule::{Rule, Severity};
+
+/// A share of one, in millionths: money is never compared as a float.
+const ONE: i128 = 1_000_000;
+
+/// Refuses what is staged where a figure is out of line with the previous published run; `--force`
+/// publishes it all the same. `loaded` rows are staged.
+///
+/// # Errors
+/// `Quality` with both figures, the run before and the limit; `Warehouse` when a query fails.
+pub(super) fn check(
+    connection: &mut impl Connection,
+    work: &Work<'_>,
+    account: &Account,
+    loaded: u64,
+) -> Result<()> {
+    let settings = work.settings;
+    if work.options.force {
+        return Ok(());
+    }
+    if settings.warehouse.mode == Mode::Replace && loaded == 0 && load::is_filled(connection)? {
+        return Err(Error::quality(
+            "no claim of the input was accepted, but claims are published; nothing was replaced",
+        )
+        .hint("is this the right input? --force replaces the published claims by nothing"));
+    }
+    let Quality { max_row_change, max_amount_change, max_orphan_change, max_null_change, .. } =
+        settings.quality;
+    if [max_row_change, max_amount_change, max_orphan_change, max_null_change] == [None; 4] {
+        return Ok(());
+    }
+    let Some((run, then)) = record::last_published(connection)? else { return Ok(()) };
+    let mut found = Vec::new();
+    if let Some(limit) = max_row_change {
+        let rows = |account: &Account| i128::from(account.claims.read);
+        let figure = Figure { name: "claims read", setting: "max_row_change", limit };
+        let shown = |rows: i128| grouped(&rows.to_string());
+        found.extend(figure.change(rows(account), rows(&then), shown));
+    }
+    if let Some(limit) = max_amount_change {
+        let figure = Figure { name: "amount read", setting: "max_amount_change", limit };
+        let shown = |cents: i128| Cents(cents).to_string();
+        found.extend(figure.change(account.amount.read.0, then.amount.read.0, shown));
+    }
+    let severities = work.checks.severities();
+    for (limit, setting, rule, name) in [
+        (
+            max_orphan_change,
+            "max_orphan_change",
+            Rule::ProviderNotInDirectory,
+            "share of claims whose provider is not in the directory",
+        ),
+        (
+            max_null_change,
+            "max_null_change",
+            Rule::ProviderMissing,
+            "share of claims without a provider",
+        ),
+        (
+            max_null_change,
+            "max_null_change",
+            Rule::ProcedureMissing,
+            "share of claims without a procedure",
+        ),
+    ] {
+        // Where nobody looks, nobody has counted.
+        let Some(limit) = limit.filter(|_| severities.of(rule) != Severity::Off) else { continue };
+        let share = |account: &Account, loaded: u64| {
+            let rows = account.flags.get(rule.name()).copied().unwrap_or(0);
+            (loaded > 0).then(|| i128::from(rows) * ONE / i128::from(loaded))
+        };
+        let shares = share(account, loaded).zip(share(&then, then.claims.loaded));
+        let figure = Figure { name, setting, limit };
+        found.extend(shares.and_then(|(now, then)| figure.difference(now, then)));
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::quality(format!(
+        "out of line with run {run}: {}; nothing was published",
+        found.join("; ")
+    ))
+    .hint(
+        "is the input complete? --force publishes it all the same; a wider limit in [quality] does so for good",
+    ))
+}
+
+/// A figure that is watched.
+struct Figure {
+    name: &'static str,
+    setting: &'static str,
+    limit: f64,
+}
+
+impl Figure {
+    /// How far a total is from what it was, where that is too far; from nothing, nothing is.
+    fn change(&self, now: i128, then: i128, shown: impl Fn(i128) -> String) -> Option<String> {
+        let (size, change) = (then.abs(), (now - then).abs());
+        let too_far = size > 0 && change * ONE > millionths(self.limit) * size;
+        too_far.then(|| {
+            format!(
+                "{} {} now, {} then, a change of {}, but quality.{} is {}",
+                self.name,
+                shown(now),
+                shown(then),
+                percent(change.saturating_mul(ONE) / size),
+                self.setting,
+                self.limit
+            )
+        })
+    }
+
+    /// How far a share is from what it was, where that is too far.
+    fn difference(&self, now: i128, then: i128) -> Option<String> {
+        ((now - then).abs() > millionths(self.limit)).then(|| {
+            format!(
+                "{} {} now, {} then, but quality.{} is {}",
+                self.name,
+                percent(now),
+                percent(then),
+                self.setting,
+                self.limit
+            )
+        })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "limits are checked to be small")]
+fn millionths(share: f64) -> i128 {
+    (share * 1e6).round() as i128
+}
+
+/// Millionths as per cent with one decimal.
+fn percent(millionths: i128) -> String {
+    let tenths = (millionths + 500) / 1000;
+    format!("{}.{} %", grouped(&(tenths / 10).to_string()), tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_holds_at_its_end() {
+        let figure = Figure { name: "claims read", setting: "max_row_change", limit: 0.5 };
+        let change = |now, then| figure.change(now, then, |n| n.to_string());
+        assert_eq!(change(50, 100), None);
+        assert_eq!(change(150, 100), None);
+        assert_eq!(change(-50, -100), None);
+        let expected =
+            "claims read 49 now, 100 then, a change of 51.0 %, but quality.max_row_change is 0.5";
+        assert_eq!(change(49, 100).as_deref(), Some(expected));
+        assert!(change(151, 100).is_some() && change(50, -100).is_some());
+        assert_eq!(change(7, 0), None, "nothing to compare with");
+        assert_eq!(figure.difference(0, 500_000), None);
+        assert!(figure.difference(0, 500_001).is_some());
+    }
+
+    #[test]
+    fn one_cent_too_much_of_a_large_sum_is_seen() {
+        let figure = Figure { name: "amount read", setting: "max_amount_change", limit: 0.1 };
+        let then = 999_999_999_999_999_990;
+        let change = |now| figure.change(now, then, |cents| Cents(cents).to_string());
+        assert_eq!(change(then / 10 * 11), None);
+        assert!(change(then / 10 * 11 + 1).is_some());
+    }
+}
