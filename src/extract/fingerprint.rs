@@ -3,7 +3,6 @@
 //! A file of its own because "the same input again" is decided by these digests alone: they depend
 //! on content and order, never on names or times.
 
-use std::fs::File;
 use std::io::Read;
 
 use super::{Extracted, SourceFile};
@@ -18,7 +17,7 @@ const READ_BYTES: usize = 4 << 20;
 pub(super) fn take(dataset: Dataset, file: &mut SourceFile, cancel: &Cancellation) -> Result<()> {
     let at_path =
         |error: &std::io::Error| Error::io(ErrorKind::Source, &file.path, error).context(dataset);
-    let mut opened = File::open(&file.path).map_err(|error| at_path(&error))?;
+    let mut opened = file.open().map_err(|error| at_path(&error))?;
     let metadata = opened.metadata().map_err(|error| at_path(&error))?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; READ_BYTES];
@@ -71,7 +70,8 @@ pub fn unchanged(extracted: &Extracted) -> Result<()> {
     Ok(())
 }
 
-fn changed(dataset: Dataset, file: &SourceFile) -> Error {
+/// The refusal of a file that is not what was fingerprinted.
+pub(super) fn changed(dataset: Dataset, file: &SourceFile) -> Error {
     Error::source(format!("{dataset}: {} was changed while it was read", file.path.display())).hint(
         "let the export finish, then run again; write to another name and rename when complete",
     )

@@ -1,14 +1,15 @@
-//! Format and compression of a file, told by its first bytes.
+//! Format and compression of a file, told by its first bytes, and the bytes of one that is opened.
 //!
-//! A file of its own because names lie: exports come as `claims.txt`, and gzip as `claims.csv`.
+//! A file of its own because names lie: exports come as `claims.txt`, and gzip as `claims.csv`; and
+//! because what is read must be what was fingerprinted, so the bytes are hashed on their way.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::SourceFile;
+use super::{SourceFile, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
@@ -36,41 +37,63 @@ pub enum Compression {
     Zstd,
 }
 
-/// Opens a file's unpacked bytes.
-pub(super) fn open(
-    dataset: Dataset,
-    path: &Path,
-    compression: Compression,
-) -> Result<Box<dyn Read + Send>> {
-    let io = |error: &io::Error| Error::io(ErrorKind::Source, path, error).context(dataset);
-    let file = File::open(path).map_err(|error| io(&error))?;
+/// The bytes of a file, hashed while they are read.
+#[derive(Clone)]
+pub(super) struct Raw(Arc<Mutex<(File, blake3::Hasher)>>);
+
+impl Raw {
+    /// An opened file, from its start.
+    pub(super) fn new(file: File) -> Self {
+        Self(Arc::new(Mutex::new((file, blake3::Hasher::new()))))
+    }
+
+    /// The digest of all of the file's bytes, those that were not read yet too.
+    pub(super) fn finish(&mut self) -> io::Result<String> {
+        io::copy(self, &mut io::sink())?;
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(inner.1.finalize().to_hex().to_string())
+    }
+}
+
+impl Read for Raw {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, hasher) = &mut *inner;
+        let count = file.read(buffer)?;
+        hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// The unpacked bytes of `raw`.
+pub(super) fn unpack(raw: Raw, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
     Ok(match compression {
-        Compression::None => Box::new(file),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),
-        Compression::Zstd => {
-            Box::new(zstd::stream::read::Decoder::new(file).map_err(|error| io(&error))?)
-        }
+        Compression::None => Box::new(raw),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(raw))),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(raw)?),
     })
+}
+
+/// Checks that what was read of a file is what was fingerprinted.
+pub(super) fn check_unchanged(dataset: Dataset, file: &SourceFile, raw: &mut Raw) -> Result<()> {
+    let digest = raw.finish().map_err(|error| unreadable(dataset, file, &error))?;
+    if digest == file.fingerprint { Ok(()) } else { Err(fingerprint::changed(dataset, file)) }
 }
 
 /// The failure to read an opened file.
 pub(super) fn unreadable(dataset: Dataset, file: &SourceFile, error: &io::Error) -> Error {
     match file.compression {
         Compression::None => Error::io(ErrorKind::Source, &file.path, error).context(dataset),
-        _ => cannot_be_unpacked(dataset, &file.path),
+        _ => Error::source(format!("{dataset}: {} cannot be unpacked", file.path.display()))
+            .hint("the file is damaged or its transfer was cut short; fetch it again"),
     }
 }
 
-/// The failure to unpack a compressed file.
-pub(super) fn cannot_be_unpacked(dataset: Dataset, path: &Path) -> Error {
-    Error::source(format!("{dataset}: {} cannot be unpacked", path.display()))
-        .hint("the file is damaged or its transfer was cut short; fetch it again")
-}
-
 /// Tells the format and the compression of a file.
-pub(super) fn detect(dataset: Dataset, path: &Path) -> Result<(Format, Compression)> {
+pub(super) fn detect(dataset: Dataset, file: &SourceFile) -> Result<(Format, Compression)> {
+    let path = &file.path;
     let mut start = Vec::with_capacity(4);
-    File::open(path)
+    file.open()
         .and_then(|file| file.take(4).read_to_end(&mut start))
         .map_err(|error| Error::io(ErrorKind::Source, path, &error).context(dataset))?;
     match start.as_slice() {

@@ -6,63 +6,72 @@
 //! not one frame over everything, because several threads then work without a single point where
 //! rows are handed over, and because memory is that of the blocks at work, not of the input.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use polars::prelude::{
-    DataFrame, DataType, Expr, Int64Chunked, IntoColumn, IntoLazy, LazyFrame, NULL, UnionArgs, col,
-    concat, lit,
+    Column, DataFrame, DataType, Int32Chunked, Int64Chunked, IntoColumn, IntoLazy, LazyFrame,
+    NewChunkedArray, StringChunked, UnionArgs, concat,
 };
 
-use super::delimited::{self, Cut, Layout, Malformed, Reader};
-use super::{Extracted, Format, SourceFile, format, header, parquet_file};
-use crate::config::Source;
+use super::delimited::{self, Damage, Damaged, Dialect, Layout, Reader, Table};
+use super::format::{self, Raw};
+use super::{Delimited, Extracted, Format, SourceFile, parquet_file, shape};
 use crate::error::{Error, Result};
-use crate::schema::{Dataset, ORIGIN, ORIGIN_RECORD_BITS};
+use crate::rule::Rule;
+use crate::schema::{DAMAGE, Dataset, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
-/// The row number within one file, from 1, before it becomes part of the origin.
-const RECORD: &str = "__record";
 /// Rows of a block of a format that is no text.
 const BLOCK_ROWS: u64 = 131_072;
 
 /// The blocks of an input, for several threads.
 pub struct Blocks<'a> {
     extracted: &'a Extracted,
-    separator: u8,
     state: Mutex<State>,
+    /// Rows of the blocks so far that were no claims.
+    filtered: AtomicU64,
 }
 
 struct State {
     /// The file that is read, from 0; all before it are done.
     file: usize,
     open: Option<Open>,
-    /// Records of the open file that were handed out.
-    handed_out: u64,
-    /// Records of all files that were handed out.
-    records: u64,
+    /// What was handed out of each file so far.
+    census: Vec<Census>,
+}
+
+/// What a file is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Records, those that cannot be read too; the header is none.
+    pub records: u64,
+    /// Blank lines, which are no records.
+    pub blank_lines: u64,
+    /// Comments, which are no records.
+    pub comments: u64,
+    /// Lines that end with a carriage return and a line feed.
+    pub carriage_returns: u64,
 }
 
 /// A file that is being read.
 enum Open {
-    Delimited(Box<Reader>),
-    /// Rows that Polars can slice.
+    Delimited {
+        reader: Box<Reader>,
+        raw: Raw,
+    },
+    /// Rows that Polars can slice: the fields that are read, as text.
     Rows {
         frame: Box<LazyFrame>,
-        columns: Columns,
         rows: u64,
     },
 }
 
-type Columns = BTreeMap<&'static str, Expr>;
-
 /// All of an input, to be read block by block.
-///
-/// # Errors
-/// `Config` when the delimiter is not one ASCII character.
-pub fn scan<'a>(extracted: &'a Extracted, source: &Source) -> Result<Blocks<'a>> {
-    let separator = header::separator(extracted.dataset, source)?;
-    let state = State { file: 0, open: None, handed_out: 0, records: 0 };
-    Ok(Blocks { extracted, separator, state: Mutex::new(state) })
+#[must_use]
+pub fn scan(extracted: &Extracted) -> Blocks<'_> {
+    let census = vec![Census::default(); extracted.files.len()];
+    let state = Mutex::new(State { file: 0, open: None, census });
+    Blocks { extracted, state, filtered: AtomicU64::new(0) }
 }
 
 impl Blocks<'_> {
@@ -70,42 +79,58 @@ impl Blocks<'_> {
     /// is the block's own.
     ///
     /// # Errors
-    /// `Source` when a file cannot be read.
+    /// `Source` when a file cannot be read, or is not what was fingerprinted.
     pub fn next_block(&self) -> Result<Option<Block<'_>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let Some(file) = self.extracted.files.get(state.file) else { return Ok(None) };
-            let mut open = if let Some(open) = state.open.take() {
-                open
-            } else {
-                state.handed_out = 0;
-                self.open(file)?
+            let number = state.file;
+            let Some(file) = self.extracted.files.get(number) else { return Ok(None) };
+            let mut open = match state.open.take() {
+                Some(open) => open,
+                None => self.open(file)?,
             };
-            let content = self.cut(file, &mut open, state.handed_out)?;
-            let Some((content, records)) = content else {
+            let before = state.census[number].records;
+            let Some((content, cut)) = self.cut(file, &mut open, before)? else {
                 state.file += 1;
                 continue;
             };
-            let block = Block {
+            let census = &mut state.census[number];
+            census.records += cut.records;
+            census.blank_lines += cut.blank_lines;
+            census.comments += cut.comments;
+            census.carriage_returns += cut.carriage_returns;
+            state.open = Some(open);
+            if cut.records == 0 {
+                continue;
+            }
+            return Ok(Some(Block {
                 dataset: self.extracted.dataset,
                 file,
-                separator: self.separator,
-                base: base(self.extracted.dataset, state.file)?,
-                before: state.handed_out,
-                records,
+                base: base(self.extracted.dataset, number)?,
+                before,
+                records: cut.records,
                 content,
-            };
-            state.open = Some(open);
-            state.handed_out += records;
-            state.records += records;
-            return Ok(Some(block));
+                filtered: &self.filtered,
+            }));
         }
     }
 
     /// Records handed out so far, counted apart from the parsing of their fields.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).records
+        self.census().iter().map(|census| census.records).sum()
+    }
+
+    /// Rows that were no claims, of the blocks whose frames were made.
+    #[must_use]
+    pub fn filtered(&self) -> u64 {
+        self.filtered.load(Ordering::Relaxed)
+    }
+
+    /// What was handed out of each file so far.
+    #[must_use]
+    pub fn census(&self) -> Vec<Census> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).census.clone()
     }
 
     /// All remaining blocks as one frame: for inputs that fit in memory, as a provider directory
@@ -119,7 +144,7 @@ impl Blocks<'_> {
             frames.push(block.frame()?);
         }
         if frames.is_empty() {
-            return Ok(empty(self.extracted.dataset));
+            return empty(self.extracted.dataset);
         }
         concat(frames, UnionArgs::default()).map_err(|_| {
             Error::internal(format!("{}: the blocks do not fit together", self.extracted.dataset))
@@ -130,13 +155,13 @@ impl Blocks<'_> {
         let dataset = self.extracted.dataset;
         Ok(match file.format {
             Format::Csv => {
-                let source = format::open(dataset, &file.path, file.compression)?;
-                Open::Delimited(Box::new(Reader::new(source, self.separator)))
+                let (reader, raw) = open_delimited(dataset, file)?;
+                Open::Delimited { reader: Box::new(reader), raw }
             }
             Format::Parquet => {
-                let (frame, columns) = parquet_file::rows(dataset, file)?;
+                let frame = parquet_file::rows(dataset, file)?;
                 let rows = parquet_file::count(dataset, file)?;
-                Open::Rows { frame: Box::new(frame), columns, rows }
+                Open::Rows { frame: Box::new(frame), rows }
             }
             Format::Database => fetched(self.extracted)?,
         })
@@ -146,105 +171,188 @@ impl Blocks<'_> {
         &self,
         file: &SourceFile,
         open: &mut Open,
-        handed_out: u64,
-    ) -> Result<Option<(Content, u64)>> {
+        before: u64,
+    ) -> Result<Option<(Content, Census)>> {
+        let dataset = self.extracted.dataset;
         match open {
-            Open::Delimited(reader) => {
-                let cut = reader
-                    .next()
-                    .map_err(|error| format::unreadable(self.extracted.dataset, file, &error))?
-                    .map_err(|what| malformed(self.extracted.dataset, file, handed_out, what))?;
-                Ok(cut.map(|Cut { bytes, records }| (Content::Delimited(bytes), records)))
+            Open::Delimited { reader, raw } => {
+                let Some(delimited::Block { bytes, cut, lines_before }) =
+                    next_delimited(dataset, file, reader, before)?
+                else {
+                    // What was fingerprinted must be what was read.
+                    format::check_unchanged(dataset, file, raw)?;
+                    return Ok(None);
+                };
+                let census = Census {
+                    records: cut.records,
+                    blank_lines: cut.blank_lines,
+                    comments: cut.comments,
+                    carriage_returns: cut.carriage_returns,
+                };
+                Ok(Some((Content::Delimited { bytes, lines_before }, census)))
             }
-            Open::Rows { frame, columns, rows } => {
-                let records = BLOCK_ROWS.min(*rows - handed_out);
-                let offset = i64::try_from(handed_out).unwrap_or(i64::MAX);
+            Open::Rows { frame, rows } => {
+                let records = BLOCK_ROWS.min(*rows - before);
+                let offset = i64::try_from(before).unwrap_or(i64::MAX);
                 let slice =
                     (**frame).clone().slice(offset, u32::try_from(records).unwrap_or(u32::MAX));
-                let content = Content::Rows { frame: Box::new(slice), columns: columns.clone() };
-                Ok((records > 0).then_some((content, records)))
+                let content = Content::Rows(Box::new(slice));
+                let census = Census { records, ..Census::default() };
+                Ok((records > 0).then_some((content, census)))
             }
         }
     }
+}
+
+/// A delimited file from its first record on, and its bytes as they are hashed.
+pub(super) fn open_delimited(dataset: Dataset, file: &SourceFile) -> Result<(Reader, Raw)> {
+    let unreadable = |error| format::unreadable(dataset, file, &error);
+    let how = delimited(file)?;
+    let raw = Raw::new(file.open().map_err(unreadable)?);
+    let unpacked = format::unpack(raw.clone(), file.compression).map_err(unreadable)?;
+    Ok((Reader::new(how.text.decode(unpacked), dialect(file)?, how.header_end), raw))
+}
+
+/// The next block of an open delimited file.
+pub(super) fn next_delimited(
+    dataset: Dataset,
+    file: &SourceFile,
+    reader: &mut Reader,
+    before: u64,
+) -> Result<Option<delimited::Block>> {
+    reader.next().map_err(|error| format::unreadable(dataset, file, &error))?.map_err(|_| {
+        Error::source(format!(
+            "{dataset}: {}: record {} does not end within {} MiB",
+            file.path.display(),
+            before + 1,
+            delimited::RECORD_BYTES >> 20
+        ))
+        .hint("is this a text file, and its encoding the configured one?")
+    })
+}
+
+fn delimited(file: &SourceFile) -> Result<&Delimited> {
+    file.delimited.as_ref().ok_or_else(|| Error::internal("a delimited file without a header"))
+}
+
+/// How the file's records are cut.
+pub(super) fn dialect(file: &SourceFile) -> Result<Dialect> {
+    let Delimited { separator, comment, .. } = *delimited(file)?;
+    Ok(Dialect { separator, comment, fields: file.header.len() })
 }
 
 /// Some 100,000 records in a row.
 pub struct Block<'a> {
     dataset: Dataset,
     file: &'a SourceFile,
-    separator: u8,
     /// The origin of the file's record 0.
     base: i64,
     /// Records of the file before this block.
     before: u64,
     records: u64,
     content: Content,
+    filtered: &'a AtomicU64,
 }
 
 enum Content {
-    Delimited(Vec<u8>),
-    Rows { frame: Box<LazyFrame>, columns: Columns },
+    Delimited { bytes: Vec<u8>, lines_before: u64 },
+    Rows(Box<LazyFrame>),
 }
 
 impl Block<'_> {
-    /// The block's rows: the contract's columns in the contract's order as text (an optional column
-    /// that the file lacks is null), then [`ORIGIN`]. An empty field is null, a quoted empty field
-    /// is an empty text; a blank line is a row of nulls.
+    /// Records in it, those that cannot be read too.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The block's rows that are claims: the contract's columns in the contract's order as text (an optional column
+    /// that the file lacks is null), then [`ORIGIN`], [`DAMAGE`], [`RAW`] and [`SOURCE_LINE`]. An
+    /// empty field is null, a quoted empty field is an empty text; of a damaged record all is null.
     ///
     /// Executing the plan can fail with errors of Polars that quote the data; whoever executes it
     /// must not pass them on.
     ///
     /// # Errors
-    /// `Source` when the text is malformed.
+    /// `Source` when a file has too many records.
     pub fn frame(self) -> Result<LazyFrame> {
-        let first = self.before + 1;
-        match self.content {
-            Content::Rows { frame, columns } => {
-                let offset = u32::try_from(first).map_err(|_| too_many(self.dataset))?;
-                let origin = col(RECORD).cast(DataType::Int64) + lit(self.base);
-                Ok(frame.with_row_index(RECORD, Some(offset)).select(contract(
-                    self.dataset,
-                    columns,
-                    origin,
-                )))
+        let (dataset, file) = (self.dataset, self.file);
+        let overflow = || too_many(dataset);
+        let (mut columns, damaged, lines) = match self.content {
+            Content::Rows(frame) => {
+                let unreadable = |_| parquet_file::unreadable(dataset, file);
+                let columns = frame.collect().map_err(unreadable)?.columns().to_vec();
+                (columns, Vec::new(), None)
             }
-            Content::Delimited(bytes) => {
-                let layout = layout(self.file, self.separator);
-                let rows = usize::try_from(self.records).map_err(|_| too_many(self.dataset))?;
-                let mut columns =
-                    delimited::columns(bytes, rows, &layout).map_err(|(row, what)| {
-                        malformed(self.dataset, self.file, self.before + row as u64, what)
-                    })?;
-                let first = i64::try_from(first).map_err(|_| too_many(self.dataset))? + self.base;
-                let last = first + i64::try_from(rows).map_err(|_| too_many(self.dataset))?;
-                let origins: Vec<i64> = (first..last).collect();
-                columns.push(Int64Chunked::from_vec(ORIGIN.into(), origins).into_column());
-                let frame = DataFrame::new(rows, columns)
-                    .map_err(|_| Error::internal("two counts of one block's records differ"))?;
-                let names = layout.names.iter().map(|name| (*name, col(*name))).collect();
-                Ok(frame.lazy().select(contract(self.dataset, names, col(ORIGIN))))
+            Content::Delimited { bytes, lines_before } => {
+                let layout = layout(file)?;
+                let records = usize::try_from(self.records).map_err(|_| overflow())?;
+                let Table { columns, damaged, lines } =
+                    delimited::read(bytes, records, &layout).ok_or_else(overflow)?;
+                let lines_before = i64::try_from(lines_before).map_err(|_| overflow())?;
+                let lines = lines.into_iter().map(|line| lines_before + line + 1).collect();
+                (columns, damaged, Some(integers(SOURCE_LINE, lines)))
             }
-        }
+        };
+        let rows = columns.first().map_or(0, Column::len);
+        let first = i64::try_from(self.before + 1).map_err(|_| overflow())? + self.base;
+        let last = first + i64::try_from(rows).map_err(|_| overflow())?;
+        columns.push(integers(ORIGIN, (first..last).collect()));
+        columns.extend(damage(rows, &damaged));
+        let no_lines = || Column::full_null(SOURCE_LINE.into(), rows, &DataType::Int64);
+        columns.push(lines.unwrap_or_else(no_lines));
+        let frame = DataFrame::new(rows, columns)
+            .map_err(|_| Error::internal("a block's columns differ in length"))?;
+        let (frame, filtered) = shape::apply(dataset, file, frame)?;
+        self.filtered.fetch_add(filtered, Ordering::Relaxed);
+        Ok(frame.lazy())
     }
 }
 
-/// The contract's columns and the origin.
-fn contract(dataset: Dataset, mut columns: Columns, origin: Expr) -> Vec<Expr> {
-    let mut selected: Vec<Expr> = dataset
-        .columns()
-        .map(|column| {
-            columns.remove(column).unwrap_or_else(|| lit(NULL).cast(DataType::String)).alias(column)
-        })
-        .collect();
-    selected.push(origin.alias(ORIGIN));
-    selected
+fn integers(name: &str, values: Vec<i64>) -> Column {
+    Int64Chunked::from_vec(name.into(), values).into_column()
 }
 
-/// A frame of the contract's columns without rows.
-fn empty(dataset: Dataset) -> LazyFrame {
-    let origin = Int64Chunked::from_vec(ORIGIN.into(), Vec::new()).into_column();
-    let frame = DataFrame::new(0, vec![origin]).unwrap_or_default();
-    frame.lazy().select(contract(dataset, Columns::new(), col(ORIGIN)))
+/// The columns [`DAMAGE`] and [`RAW`].
+fn damage(rows: usize, damaged: &[Damaged]) -> [Column; 2] {
+    let full_null = |name: &str, of: &DataType| Column::full_null(name.into(), rows, of);
+    if damaged.is_empty() {
+        return [full_null(DAMAGE, &DataType::Int32), full_null(RAW, &DataType::String)];
+    }
+    let mut codes = vec![None; rows];
+    let mut texts = vec![None; rows];
+    for found in damaged {
+        codes[found.row] = Some(rule(found.damage).code());
+        texts[found.row] = Some(found.raw.as_str());
+    }
+    [
+        Int32Chunked::from_iter_options(DAMAGE.into(), codes.into_iter()).into_column(),
+        StringChunked::from_iter_options(RAW.into(), texts.into_iter()).into_column(),
+    ]
+}
+
+fn rule(damage: Damage) -> Rule {
+    match damage {
+        Damage::TooFewFields => Rule::TooFewFields,
+        Damage::TooManyFields => Rule::TooManyFields,
+        Damage::QuoteUnclosed => Rule::QuoteUnclosed,
+        Damage::QuoteMalformed => Rule::QuoteMalformed,
+        Damage::HeaderRepeated => Rule::HeaderRepeated,
+        Damage::EncodingInvalid => Rule::EncodingInvalid,
+        Damage::NulCharacter => Rule::NulCharacter,
+    }
+}
+
+/// A frame like a block's without rows.
+fn empty(dataset: Dataset) -> Result<LazyFrame> {
+    let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
+    let mut columns: Vec<Column> =
+        dataset.columns().map(|column| none(column, &DataType::String)).collect();
+    columns.push(integers(ORIGIN, Vec::new()));
+    columns.extend(damage(0, &[]));
+    columns.push(integers(SOURCE_LINE, Vec::new()));
+    let frame = DataFrame::new(0, columns);
+    frame.map(IntoLazy::lazy).map_err(|_| Error::internal("a frame without rows"))
 }
 
 /// The origin of a file's record 0.
@@ -256,22 +364,14 @@ fn base(dataset: Dataset, number: usize) -> Result<i64> {
 }
 
 /// Which fields of the file become which columns.
-fn layout(file: &SourceFile, separator: u8) -> Layout {
-    let mut fields = vec![None; file.header.len()];
-    let mut names = Vec::with_capacity(file.columns.len());
-    for (column, name) in &file.columns {
-        if let Some(field) = file.header.iter().position(|found| found == name) {
-            fields[field] = Some(names.len());
-            names.push(*column);
-        }
-    }
-    Layout { fields, names, separator }
-}
-
-fn malformed(dataset: Dataset, file: &SourceFile, before: u64, what: Malformed) -> Error {
-    let (path, record) = (file.path.display(), before + 1);
-    Error::source(format!("{dataset}: {path}: record {record} {}", what.what()))
-        .hint("mend the record or take it out, then run again")
+fn layout(file: &SourceFile) -> Result<Layout> {
+    let how = delimited(file)?;
+    let used = shape::fields(file);
+    let place = |name: &String| used.iter().position(|used| used == name);
+    let fields = file.header.iter().map(place).collect();
+    let names = (0..used.len()).map(shape::name).collect();
+    let (separator, comment, header) = (how.separator, how.comment, how.record.clone());
+    Ok(Layout { fields, names, separator, comment, header })
 }
 
 fn too_many(dataset: Dataset) -> Error {
@@ -285,13 +385,7 @@ fn fetched(extracted: &Extracted) -> Result<Open> {
         .fetched
         .as_ref()
         .ok_or_else(|| Error::internal("a database source without its rows"))?;
-    let columns =
-        extracted.files.iter().flat_map(|file| file.columns.keys()).map(|c| (*c, col(*c)));
-    Ok(Open::Rows {
-        frame: Box::new(fetched.lazy()),
-        columns: columns.collect(),
-        rows: fetched.rows(),
-    })
+    Ok(Open::Rows { frame: Box::new(fetched.lazy()), rows: fetched.rows() })
 }
 
 #[cfg(not(feature = "database"))]

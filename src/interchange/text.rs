@@ -19,11 +19,16 @@ pub struct TextBlock {
 }
 
 impl TextBlock {
-    /// Takes bytes that must be UTF-8 and less than 4 GiB; otherwise none.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Option<Self> {
-        let fits = u32::try_from(bytes.len()).is_ok() && std::str::from_utf8(&bytes).is_ok();
-        fits.then(|| Self { bytes: Buffer::from(bytes) })
+    /// Takes bytes that must be UTF-8 and less than 4 GiB.
+    ///
+    /// # Errors
+    /// The bytes, when they are something else.
+    pub fn new(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
+        if u32::try_from(bytes.len()).is_ok() && std::str::from_utf8(&bytes).is_ok() {
+            Ok(Self { bytes: Buffer::from(bytes) })
+        } else {
+            Err(bytes)
+        }
     }
 
     /// The block's bytes.
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn only_utf8_is_a_block() {
-        assert!(TextBlock::new(vec![b'a', 0xff]).is_none());
+        assert!(TextBlock::new(vec![b'a', 0xff]).is_err());
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! A block's records as columns of text.
 //!
 //! A file of its own because it is the one loop over all bytes of the input: as long as there is no
-//! quote, fields are what lies between two marks, and nothing else is looked at.
+//! quote, fields are what lies between two marks, and nothing else is looked at. A record that cannot
+//! be read keeps its place as a row of nulls; what is wrong with it is told beside the columns.
 
-use memchr::{memchr, memchr2_iter};
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memchr2_iter};
 use polars::prelude::Column;
 
-use super::Malformed;
-use super::record::{End, Field, field, text};
+use super::record::{Damage, Dialect, End, field, is_skipped, judge, text, without_end};
 use crate::interchange::{TextBlock, TextColumn};
+
+/// A byte-order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Which fields of a record become columns.
 #[derive(Debug, Clone)]
@@ -16,214 +21,307 @@ pub(in crate::extract) struct Layout {
     /// For each field of the header the column that it fills, if any.
     pub(in crate::extract) fields: Vec<Option<usize>>,
     /// Names of the columns.
-    pub(in crate::extract) names: Vec<&'static str>,
+    pub(in crate::extract) names: Vec<String>,
     pub(in crate::extract) separator: u8,
+    pub(in crate::extract) comment: Option<u8>,
+    /// The header record as it stands, without its line's end.
+    pub(in crate::extract) header: Vec<u8>,
 }
 
-/// The columns of a block of `records` records. An empty field is null, a quoted empty one is an
-/// empty text; fields that a record lacks are null.
+/// A record that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::extract) struct Damaged {
+    /// The record's place in the block, from 0.
+    pub(in crate::extract) row: usize,
+    pub(in crate::extract) damage: Damage,
+    /// The record as it stands; bytes that are no text are characters of the same number.
+    pub(in crate::extract) raw: String,
+}
+
+/// A block that was read.
+pub(in crate::extract) struct Table {
+    pub(in crate::extract) columns: Vec<Column>,
+    /// In the order of the records.
+    pub(in crate::extract) damaged: Vec<Damaged>,
+    /// For each record the lines of the block before it.
+    pub(in crate::extract) lines: Vec<i64>,
+}
+
+/// The columns of a block of about `records` records. An empty field is null, a quoted empty one is
+/// an empty text; a damaged record is a row of nulls.
 ///
-/// # Errors
-/// What is wrong, and in which record of the block, from 0.
-pub(in crate::extract) fn columns(
-    bytes: Vec<u8>,
-    records: usize,
-    layout: &Layout,
-) -> Result<Vec<Column>, (usize, Malformed)> {
-    let invalid = std::str::from_utf8(&bytes).err().map(|error| error.valid_up_to());
-    if let Some(place) = invalid {
-        return Err((records_before(&bytes, place, layout.separator), Malformed::NotUtf8));
-    }
-    let block = TextBlock::new(bytes).ok_or((0, Malformed::EndlessRecord))?;
+/// None when the block is too long for one, which blocks are not.
+pub(in crate::extract) fn read(bytes: Vec<u8>, records: usize, layout: &Layout) -> Option<Table> {
+    let (block, invalid) = match TextBlock::new(bytes) {
+        Ok(block) => (block, Vec::new()),
+        Err(bytes) => {
+            let (bytes, invalid) = only_text(bytes);
+            (TextBlock::new(bytes).ok()?, invalid)
+        }
+    };
+    let bytes = block.bytes();
     let mut rows = Rows {
         layout,
+        dialect: Dialect {
+            separator: layout.separator,
+            comment: layout.comment,
+            fields: layout.fields.len(),
+        },
+        bytes,
         columns: layout.names.iter().map(|_| TextColumn::new(&block, records)).collect(),
-        filled: vec![false; layout.names.len()],
+        record: vec![Slot::Null; layout.names.len()],
+        own: Vec::new(),
         field: 0,
-        record: 0,
+        start: 0,
+        malformed: false,
+        line: 0,
+        lines: Vec::with_capacity(records),
+        damaged: Vec::new(),
+        invalid: &invalid,
+        nul: memchr(0, bytes).is_some(),
     };
-    rows.read(block.bytes())?;
-    Ok(rows
-        .columns
-        .into_iter()
-        .zip(&layout.names)
-        .map(|(column, name)| column.finish(name))
-        .collect())
+    rows.read();
+    let Rows { columns, damaged, lines, .. } = rows;
+    let finished = columns.into_iter().zip(&layout.names);
+    Some(Table {
+        columns: finished.map(|(column, name)| column.finish(name)).collect(),
+        damaged,
+        lines,
+    })
 }
 
-/// How many records end before `place`.
-fn records_before(bytes: &[u8], place: usize, separator: u8) -> usize {
-    let mut at = 0;
-    std::iter::from_fn(|| {
-        at = super::record::record_end(bytes, at, separator)?;
-        (at <= place).then_some(())
-    })
-    .count()
+/// The bytes with each one that is no text replaced, and where those were and what.
+fn only_text(mut bytes: Vec<u8>) -> (Vec<u8>, Vec<(usize, u8)>) {
+    let mut invalid = Vec::new();
+    let mut from = 0;
+    while let Err(error) = std::str::from_utf8(&bytes[from..]) {
+        let start = from + error.valid_up_to();
+        let end = error.error_len().map_or(bytes.len(), |length| start + length);
+        invalid.extend((start..end).map(|place| (place, bytes[place])));
+        bytes[start..end].fill(b'?');
+        from = end;
+    }
+    (bytes, invalid)
+}
+
+/// A field of the current record.
+#[derive(Debug, Clone)]
+enum Slot {
+    Null,
+    /// The block's text at this place.
+    Part(Range<usize>),
+    /// A text that is not in the block as it is: its place among the record's own.
+    Own(usize),
 }
 
 struct Rows<'a> {
     layout: &'a Layout,
+    dialect: Dialect,
+    bytes: &'a [u8],
     columns: Vec<TextColumn<'a>>,
-    /// Whether a column has its text for this record.
-    filled: Vec<bool>,
+    /// The fields of this record that become columns.
+    record: Vec<Slot>,
+    own: Vec<String>,
+    /// Fields of this record so far.
     field: usize,
-    record: usize,
+    /// Where it begins.
+    start: usize,
+    /// Text followed a closing quote of it.
+    malformed: bool,
+    line: i64,
+    lines: Vec<i64>,
+    damaged: Vec<Damaged>,
+    /// Bytes that are no text, from this record on.
+    invalid: &'a [(usize, u8)],
+    /// Whether the block has a NUL anywhere.
+    nul: bool,
 }
 
 impl Rows<'_> {
-    /// Reads all records: what lies between two marks as it is, up to the next quote; the field
-    /// that the quote is in by the grammar.
-    fn read(&mut self, bytes: &[u8]) -> Result<(), (usize, Malformed)> {
-        let mut start = 0;
+    /// Reads all records: what lies between two marks as it is, up to the next quote; the field that
+    /// the quote is in by the grammar.
+    fn read(&mut self) {
+        let bytes = self.bytes;
+        let mut at = 0;
         loop {
-            let quote = memchr(b'"', &bytes[start..]).map(|offset| start + offset);
-            start = self.unquoted(bytes, start, quote.unwrap_or(bytes.len()))?;
-            if quote.is_none() {
-                break;
-            }
-            let found = field(bytes, start, self.layout.separator)
-                .ok_or((self.record, Malformed::UnclosedQuote))?;
-            start = found.next;
-            let last = found.end != End::Separator;
-            self.found(bytes, found)?;
-            if last {
-                self.end_record();
+            let quote = memchr(b'"', &bytes[at..]).map(|offset| at + offset);
+            at = self.unquoted(at, quote.unwrap_or(bytes.len()));
+            let Some(quote) = quote else { break };
+            at = if self.field == 0 && is_skipped(&bytes[at..=quote], self.dialect.comment) {
+                let end = memchr(b'\n', &bytes[quote..]).map(|offset| quote + offset + 1);
+                self.skip(end.unwrap_or(bytes.len()))
+            } else {
+                self.by_grammar(at)
+            };
+        }
+        // The file's last record may lack its line feed.
+        if at < bytes.len() || self.field > 0 {
+            let line = &bytes[self.start..];
+            if self.field > 0 || !is_skipped(line, self.dialect.comment) {
+                let carriage = bytes.len() > at && bytes[bytes.len() - 1] == b'\r';
+                self.plain(at, bytes.len() - usize::from(carriage));
+                self.end_record(bytes.len());
             }
         }
-        // The file's last record may lack its line's end.
-        if start < bytes.len() || self.field > 0 {
-            let carriage = bytes.len() > start && bytes[bytes.len() - 1] == b'\r';
-            self.plain(start, bytes.len() - usize::from(carriage))?;
-            self.end_record();
-        }
-        Ok(())
     }
 
     /// Reads the fields that end before `limit`; returns where the next one begins.
-    fn unquoted(
-        &mut self,
-        bytes: &[u8],
-        mut start: usize,
-        limit: usize,
-    ) -> Result<usize, (usize, Malformed)> {
-        let from = start;
-        for offset in memchr2_iter(self.layout.separator, b'\n', &bytes[from..limit]) {
+    fn unquoted(&mut self, from: usize, limit: usize) -> usize {
+        let bytes = self.bytes;
+        let mut start = from;
+        let mut marks = memchr2_iter(self.dialect.separator, b'\n', &bytes[from..limit]);
+        while let Some(offset) = marks.next() {
             let end = from + offset;
-            if bytes[end] == b'\n' {
-                let carriage = end > start && bytes[end - 1] == b'\r';
-                self.plain(start, end - usize::from(carriage))?;
-                self.end_record();
+            if bytes[end] != b'\n' {
+                if self.field == 0 && self.dialect.comment == Some(bytes[start]) {
+                    // A comment: its marks mean nothing.
+                    let feed = marks.find(|offset| bytes[from + offset] == b'\n');
+                    let Some(feed) = feed else { return start };
+                    start = self.skip(from + feed + 1);
+                    continue;
+                }
+                self.plain(start, end);
+            } else if self.field == 0 && is_skipped(&bytes[start..end], self.dialect.comment) {
+                self.skip(end + 1);
             } else {
-                self.plain(start, end)?;
+                let carriage = end > start && bytes[end - 1] == b'\r';
+                self.plain(start, end - usize::from(carriage));
+                self.end_record(end + 1);
             }
             start = end + 1;
         }
-        Ok(start)
+        start
+    }
+
+    /// Reads one field that has a quote in it; returns where the next one begins.
+    fn by_grammar(&mut self, at: usize) -> usize {
+        let bytes = self.bytes;
+        let found = field(bytes, at, self.dialect.separator);
+        let one_line = found.as_ref().is_some_and(|found| {
+            !found.quoted || memchr(b'\n', &bytes[found.place.clone()]).is_none()
+        });
+        if !one_line
+            && let Some(judged) = judge(bytes, self.start, &self.dialect, true)
+            && let Some(damage) = judged.damage
+        {
+            self.damage(judged.end, damage);
+            return self.next(judged.end);
+        }
+        // A field that is not closed has been judged as damage.
+        let Some(found) = found else { return bytes.len() };
+        self.malformed |= found.malformed;
+        self.put(|own| match (found.quoted, found.doubled) {
+            (false, _) if found.place.is_empty() => Slot::Null,
+            (true, true) => {
+                // A field begins and ends at ASCII marks.
+                own.push(text(&String::from_utf8_lossy(&bytes[found.place.clone()])));
+                Slot::Own(own.len() - 1)
+            }
+            _ => Slot::Part(found.place.clone()),
+        });
+        if found.end != End::Separator {
+            self.end_record(found.next);
+        }
+        found.next
     }
 
     #[inline]
-    fn plain(&mut self, start: usize, end: usize) -> Result<(), (usize, Malformed)> {
-        let Some(&column) = self.layout.fields.get(self.field) else {
-            return Err((self.record, Malformed::TooManyFields));
-        };
-        self.field += 1;
-        if let Some(column) = column {
-            if start == end {
-                self.columns[column].push_null();
-            } else {
-                self.columns[column].push(start..end);
-            }
-            self.filled[column] = true;
-        }
-        Ok(())
-    }
-
-    fn found(&mut self, bytes: &[u8], found: Field) -> Result<(), (usize, Malformed)> {
-        if !found.quoted {
-            return self.plain(found.place.start, found.place.end);
-        }
-        let Some(&column) = self.layout.fields.get(self.field) else {
-            return Err((self.record, Malformed::TooManyFields));
-        };
-        self.field += 1;
-        if let Some(column) = column {
-            if found.altered {
-                // The block is UTF-8, and a field begins and ends at ASCII marks.
-                let part = std::str::from_utf8(&bytes[found.place])
-                    .map_err(|_| (self.record, Malformed::NotUtf8))?;
-                self.columns[column].push_own(&text(part));
-            } else {
-                self.columns[column].push(found.place);
-            }
-            self.filled[column] = true;
-        }
-        Ok(())
+    fn plain(&mut self, start: usize, end: usize) {
+        self.put(|_| if start == end { Slot::Null } else { Slot::Part(start..end) });
     }
 
     #[inline]
-    fn end_record(&mut self) {
-        for (column, filled) in self.columns.iter_mut().zip(&mut self.filled) {
-            if !std::mem::take(filled) {
-                column.push_null();
+    fn put(&mut self, slot: impl FnOnce(&mut Vec<String>) -> Slot) {
+        if let Some(&Some(column)) = self.layout.fields.get(self.field) {
+            self.record[column] = slot(&mut self.own);
+        }
+        self.field += 1;
+    }
+
+    /// Passes over a line that is no record; returns where the next one begins.
+    fn skip(&mut self, end: usize) -> usize {
+        self.line += 1;
+        self.start = end;
+        end
+    }
+
+    #[inline]
+    fn end_record(&mut self, end: usize) {
+        if let Some(damage) = self.wrong(end) {
+            self.damage(end, damage);
+        } else {
+            for (column, slot) in self.columns.iter_mut().zip(&mut self.record) {
+                match std::mem::replace(slot, Slot::Null) {
+                    Slot::Null => column.push_null(),
+                    Slot::Part(place) => column.push(place),
+                    Slot::Own(text) => column.push_own(&self.own[text]),
+                }
             }
+            self.lines.push(self.line);
+        }
+        self.next(end);
+    }
+
+    /// What is wrong with the record that ends at `end`.
+    #[inline]
+    fn wrong(&self, end: usize) -> Option<Damage> {
+        if self.malformed {
+            return Some(Damage::QuoteMalformed);
+        }
+        if self.field != self.dialect.fields {
+            let few = self.field < self.dialect.fields;
+            return Some(if few { Damage::TooFewFields } else { Damage::TooManyFields });
+        }
+        if self.invalid.first().is_some_and(|&(place, _)| place < end) {
+            return Some(Damage::EncodingInvalid);
+        }
+        if self.nul && memchr(0, &self.bytes[self.start..end]).is_some() {
+            return Some(Damage::NulCharacter);
+        }
+        let (record, header) = (&self.bytes[self.start..end], &self.layout.header);
+        // Nearly all records are shorter than their header, or longer.
+        let may_be = (header.len()..=header.len() + MARK.len() + 2).contains(&record.len());
+        let is_header = || {
+            let record = without_end(record);
+            // A file that was appended to another brings its mark along.
+            record.strip_prefix(MARK).unwrap_or(record) == header
+        };
+        (may_be && is_header()).then_some(Damage::HeaderRepeated)
+    }
+
+    /// The record from `start` to `end` as a damaged row.
+    fn damage(&mut self, end: usize, damage: Damage) {
+        let row = self.lines.len();
+        let mut raw =
+            String::from_utf8_lossy(without_end(&self.bytes[self.start..end])).into_owned();
+        let invalid = self.invalid.iter().take_while(|&&(place, _)| place < end);
+        raw.extend(invalid.map(|&(_, byte)| char::from(byte)));
+        self.damaged.push(Damaged { row, damage, raw });
+        for column in &mut self.columns {
+            column.push_null();
+        }
+        self.record.fill(Slot::Null);
+        self.lines.push(self.line);
+    }
+
+    /// Goes on to the record that begins at `end`; returns it.
+    #[inline]
+    fn next(&mut self, end: usize) -> usize {
+        let feeds = memchr_iter(b'\n', &self.bytes[self.start..end]).count();
+        self.line += i64::try_from(feeds).unwrap_or(0);
+        while let [(place, _), rest @ ..] = self.invalid
+            && *place < end
+        {
+            self.invalid = rest;
         }
         self.field = 0;
-        self.record += 1;
+        self.malformed = false;
+        self.own.clear();
+        self.start = end;
+        end
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Columns `b` and `a` of a file with the header `a,x,b`.
-    fn read(text: &str, records: usize) -> Result<Vec<Vec<Option<String>>>, (usize, Malformed)> {
-        let layout =
-            Layout { fields: vec![Some(1), None, Some(0)], names: vec!["b", "a"], separator: b',' };
-        let columns = columns(text.into(), records, &layout)?;
-        let text = |column: &Column| -> Vec<Option<String>> {
-            column.str().expect("text").iter().map(|text| text.map(ToOwned::to_owned)).collect()
-        };
-        Ok(columns.iter().map(text).collect())
-    }
-
-    fn some(texts: &[&str]) -> Vec<Option<String>> {
-        texts.iter().map(|text| (*text != "∅").then(|| (*text).to_owned())).collect()
-    }
-
-    #[test]
-    fn a_quote_changes_nothing_else() {
-        let plain = "1,x,2\r\n\n3\n4,,\nlonger than twelve,x,5";
-        let expected = vec![
-            some(&["2", "∅", "∅", "∅", "5"]),
-            some(&["1", "∅", "3", "4", "longer than twelve"]),
-        ];
-        assert_eq!(read(plain, 5).expect("read"), expected);
-        let quoted = plain.replacen(",x,", ",\"x\",", 1);
-        assert_eq!(read(&quoted, 5).expect("read"), expected);
-    }
-
-    #[test]
-    fn quoted_fields_keep_what_is_in_them() {
-        let columns = read("\"a,\n\"\"b\"\"\",\"\",\"\"\n\"c\",\"d", 1);
-        assert_eq!(columns.expect_err("unclosed"), (1, Malformed::UnclosedQuote));
-        let columns = read("\"a,\n\"\"b\"\"\",\"\",\"\"\n\"c\",\"d\",\n", 2).expect("read");
-        assert_eq!(columns, [some(&["", "∅"]), some(&["a,\n\"b\"", "c"])]);
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_where() {
-        assert_eq!(read("1,2,3\n1,2,3,\n", 2), Err((1, Malformed::TooManyFields)));
-        assert_eq!(read("\"1\",2,3\n1,2,3,4\n", 2), Err((1, Malformed::TooManyFields)));
-        let layout = Layout { fields: vec![Some(0)], names: vec!["a"], separator: b',' };
-        let bytes = b"a\n\"b\n\"\nc\xff\n".to_vec();
-        let failure = columns(bytes, 3, &layout).expect_err("not UTF-8");
-        assert_eq!(failure, (2, Malformed::NotUtf8));
-    }
-
-    #[test]
-    fn a_trailing_separator_at_the_end_is_a_field() {
-        assert_eq!(read("1,2,", 1).expect("read"), [some(&["∅"]), some(&["1"])]);
-        assert_eq!(read("\"1\",2,", 1).expect("read"), [some(&["∅"]), some(&["1"])]);
-    }
-}
+#[path = "columns_tests.rs"]
+mod tests;

@@ -1,42 +1,83 @@
 //! Delimited text: cut into blocks of whole records, blocks into columns of text.
 //!
 //! A module of its own because structure has to be known exactly: every record is counted, none is
-//! shortened, filled up or shifted, and a block's records are cut and read by the same rules.
-//! Those of RFC 4180 and of the `csv` crate: a field that begins with a quote ends at the next
-//! single one, two quotes inside stand for one, and a quote anywhere else is a character like any
-//! other. Records end with a line feed; a carriage return before it belongs to the line's end.
-//! Fields are not copied: a column's texts point into the block.
+//! shortened, filled up or shifted, and a block's records are cut and read by the same rules, those
+//! of [`record`]. Fields are not copied: a column's texts point into the block.
 
 mod columns;
 mod reader;
+#[expect(unreachable_pub, reason = "it is fuzzed as a file of its own")]
 mod record;
 
-pub(super) use columns::{Layout, columns};
-pub(super) use reader::{Cut, Reader};
+pub(super) use columns::{Damaged, Layout, Table, read};
+pub(super) use reader::{Block, RECORD_BYTES, Reader};
+pub(super) use record::{Damage, Dialect, next_record, without_end};
 
-/// What makes text unreadable as records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Malformed {
-    /// A record has more fields than the header.
-    TooManyFields,
-    /// A quote is not closed.
-    UnclosedQuote,
-    /// A record is longer than any record may be.
-    EndlessRecord,
-    /// Bytes that are not UTF-8.
-    NotUtf8,
+use memchr::memchr;
+use record::{End, field, is_skipped, text};
+
+/// The first record of some text, which names the columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Its fields, trimmed.
+    pub(super) names: Vec<String>,
+    /// The record as it stands, without its line's end.
+    pub(super) record: Vec<u8>,
+    /// Where it ends, its line feed included.
+    pub(super) end: usize,
 }
 
-impl Malformed {
-    /// What is wrong with a record, to follow its number.
-    pub(super) fn what(self) -> &'static str {
-        match self {
-            Self::TooManyFields => "has more fields than the header",
-            Self::UnclosedQuote => "has a quote that is not closed",
-            Self::EndlessRecord => {
-                "does not end within 64 MiB: look for a quote that is not closed"
-            }
-            Self::NotUtf8 => "has bytes that are not UTF-8",
+/// Finds the header in the first bytes of a text, after blank lines and comments. None when there
+/// is no record, or none that ends within the bytes.
+pub(super) fn header(
+    bytes: &[u8],
+    separator: u8,
+    comment: Option<u8>,
+    ended: bool,
+) -> Option<Header> {
+    let mut start = 0;
+    loop {
+        let line = memchr(b'\n', &bytes[start..]).map(|offset| start + offset);
+        if start == bytes.len() || (line.is_none() && !ended) {
+            return None;
         }
+        let end = line.unwrap_or(bytes.len());
+        if !is_skipped(&bytes[start..end], comment) {
+            break;
+        }
+        start = (end + 1).min(bytes.len());
+    }
+    let mut names = Vec::new();
+    let mut at = start;
+    loop {
+        let field = field(bytes, at, separator)?;
+        let name = String::from_utf8_lossy(&bytes[field.place]).into_owned();
+        let name = if field.doubled { text(&name) } else { name };
+        names.push(name.trim().to_owned());
+        at = field.next;
+        match field.end {
+            End::Separator => {}
+            End::Bytes if !ended => return None,
+            _ => break,
+        }
+    }
+    Some(Header { names, record: without_end(&bytes[start..at]).to_vec(), end: at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_the_first_record() {
+        let text = b"\r\n# made by x\n\"a \",\"b\nb\", c\r\n1,2,3\n";
+        let found = header(text, b',', Some(b'#'), false).expect("a header");
+        assert_eq!(found.names, ["a", "b\nb", "c"]);
+        assert_eq!(found.record, b"\"a \",\"b\nb\", c");
+        assert_eq!(&text[found.end..], b"1,2,3\n");
+        for (text, ended) in [("", true), ("\n\n", true), ("a,b", false), ("a,\"b\n", true)] {
+            assert_eq!(header(text.as_bytes(), b',', None, ended), None, "{text:?}");
+        }
+        assert_eq!(header(b"a,b", b',', None, true).expect("a header").names, ["a", "b"]);
     }
 }

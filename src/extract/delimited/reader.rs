@@ -6,86 +6,96 @@
 
 use std::io::{self, Read};
 
-use super::Malformed;
-use super::record::{record_end, whole_records};
+use memchr::{memchr, memchr_iter};
+
+use super::record::{Cut, Dialect, cut};
 
 /// Bytes of a block, if no record is longer: some 100,000 claims, so that what a plan costs to set
 /// up does not count.
 const BLOCK_BYTES: usize = 8 << 20;
-/// A longer record is none: its quote was never closed.
-const RECORD_BYTES: usize = 64 << 20;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// A quoted field that does not end within so many bytes was never closed; a longer line is none.
+pub(in crate::extract) const RECORD_BYTES: usize = 32 << 20;
 
 /// A block of whole records.
-pub(in crate::extract) struct Cut {
+pub(in crate::extract) struct Block {
     pub(in crate::extract) bytes: Vec<u8>,
-    /// Records in it; a blank line is one.
-    pub(in crate::extract) records: u64,
+    /// What is in it.
+    pub(in crate::extract) cut: Cut,
+    /// Lines of the file before it.
+    pub(in crate::extract) lines_before: u64,
 }
 
 /// Reads one file.
 pub(in crate::extract) struct Reader {
     source: Box<dyn Read + Send>,
-    separator: u8,
+    dialect: Dialect,
+    /// Bytes of the file's start that hold the header and are no records.
+    header: usize,
     block_bytes: usize,
+    record_bytes: usize,
     rest: Vec<u8>,
-    started: bool,
+    lines: u64,
     ended: bool,
 }
 
+/// A line that is longer than any record may be: this is no text, or its line ends are others.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::extract) struct EndlessLine;
+
 impl Reader {
-    /// A reader of unpacked bytes that begin with a header.
-    pub(in crate::extract) fn new(source: Box<dyn Read + Send>, separator: u8) -> Self {
+    /// A reader of text whose first `header` bytes are passed over.
+    pub(in crate::extract) fn new(
+        source: Box<dyn Read + Send>,
+        dialect: Dialect,
+        header: usize,
+    ) -> Self {
         Self {
             source,
-            separator,
+            dialect,
+            header,
             block_bytes: BLOCK_BYTES,
+            record_bytes: RECORD_BYTES,
             rest: Vec::new(),
-            started: false,
+            lines: 0,
             ended: false,
         }
     }
 
-    /// The next block without the header; none at the end of the file.
-    pub(in crate::extract) fn next(&mut self) -> io::Result<Result<Option<Cut>, Malformed>> {
+    /// The next block; none at the end of the file.
+    pub(in crate::extract) fn next(&mut self) -> io::Result<Result<Option<Block>, EndlessLine>> {
         let mut bytes = std::mem::take(&mut self.rest);
         loop {
             self.fill(&mut bytes)?;
-            if !self.started {
-                let Some(header) = self.header(&bytes) else {
-                    if self.ended {
-                        // A header without a line's end: no records.
-                        return Ok(Ok(None));
-                    }
-                    if bytes.len() >= RECORD_BYTES {
-                        return Ok(Err(Malformed::EndlessRecord));
-                    }
+            if self.header > 0 {
+                if bytes.len() < self.header && !self.ended {
                     continue;
-                };
-                bytes.drain(..header);
-                self.started = true;
+                }
+                let header = bytes.drain(..self.header.min(bytes.len()));
+                self.lines += count_lines(header.as_slice());
+                drop(header);
+                self.header = 0;
                 continue;
             }
-            if bytes.is_empty() && self.ended {
-                return Ok(Ok(None));
+            let mut cut = cut(&bytes, &self.dialect, self.block_bytes, self.ended);
+            if cut.end == 0 {
+                if self.ended {
+                    return Ok(Ok(None));
+                }
+                if bytes.len() < self.record_bytes {
+                    continue;
+                }
+                // A quote that is never closed; its line alone is the record.
+                let Some(feed) = memchr(b'\n', &bytes) else { return Ok(Err(EndlessLine)) };
+                cut = super::record::cut(&bytes[..=feed], &self.dialect, usize::MAX, true);
             }
-            let (end, records) = whole_records(&bytes, self.separator);
-            if self.ended {
-                // The last record may lack its line's end.
-                let tail = u64::from(end < bytes.len());
-                return Ok(Ok(Some(Cut { bytes, records: records + tail })));
-            }
-            if end > 0 {
-                self.rest = bytes.split_off(end);
-                return Ok(Ok(Some(Cut { bytes, records })));
-            }
-            if bytes.len() >= RECORD_BYTES {
-                return Ok(Err(Malformed::EndlessRecord));
-            }
+            self.rest = bytes.split_off(cut.end);
+            let lines_before = self.lines;
+            self.lines += count_lines(&bytes);
+            return Ok(Ok(Some(Block { bytes, cut, lines_before })));
         }
     }
 
-    /// Reads on, one block more than there is.
+    /// Reads on: up to a block, or half a block more than there is.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         if self.ended {
             return Ok(());
@@ -97,50 +107,67 @@ impl Reader {
         self.ended = read < wanted;
         Ok(())
     }
+}
 
-    /// Where the header record ends; blank lines may come before it.
-    fn header(&self, bytes: &[u8]) -> Option<usize> {
-        let mut at = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        loop {
-            let end = record_end(bytes, at, self.separator)?;
-            if !matches!(&bytes[at..end], b"\n" | b"\r\n") {
-                return Some(end);
-            }
-            at = end;
-        }
-    }
+fn count_lines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn blocks(text: &str, block_bytes: usize) -> Vec<(String, u64)> {
+    fn blocks(text: &str, block_bytes: usize, record_bytes: usize) -> Vec<(String, u64, u64)> {
         let source: Box<dyn Read + Send> = Box::new(io::Cursor::new(text.to_owned().into_bytes()));
-        let mut reader = Reader::new(source, b',');
-        reader.block_bytes = block_bytes;
+        let dialect = Dialect { separator: b',', comment: None, fields: 2 };
+        let header = text.find("1,").unwrap_or(text.len());
+        let mut reader = Reader::new(source, dialect, header);
+        (reader.block_bytes, reader.record_bytes) = (block_bytes, record_bytes);
         let mut blocks = Vec::new();
-        while let Some(cut) = reader.next().expect("read").expect("records") {
-            blocks.push((String::from_utf8(cut.bytes).expect("text"), cut.records));
+        while let Some(block) = reader.next().expect("read").expect("records") {
+            let text = String::from_utf8(block.bytes).expect("text");
+            blocks.push((text, block.cut.records, block.lines_before));
         }
         blocks
     }
 
     #[test]
     fn blocks_are_whole_records_whatever_their_size() {
-        let body = "1,a\n2,\"b\nb\"\r\n\n3,\"\"\"\"\n4,c";
-        for block_bytes in 1..40 {
-            let blocks = blocks(&format!("\u{feff}id,\"na\nme\"\n{body}"), block_bytes);
+        let body = "1,a\n2,\"b\nb\"\r\n\n3,\"\"\"\"\n4,\"c\n5,d\n6,e";
+        for block_bytes in 1..60 {
+            let blocks = blocks(&format!("id,\"na\nme\"\n{body}"), block_bytes, 1000);
             let text: String = blocks.iter().map(|block| block.0.as_str()).collect();
             assert_eq!(text, body, "{block_bytes}");
-            assert_eq!(blocks.iter().map(|block| block.1).sum::<u64>(), 5, "{block_bytes}");
+            assert_eq!(blocks.iter().map(|block| block.1).sum::<u64>(), 6, "{block_bytes}");
+            let mut lines = 2;
+            for (text, _, before) in &blocks {
+                assert_eq!(*before, lines, "{block_bytes}");
+                lines += count_lines(text.as_bytes());
+            }
         }
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_costs_one_line() {
+        let rest = "2,b\n".repeat(50);
+        let blocks = blocks(&format!("id,name\n1,\"a\n{rest}"), 16, 64);
+        assert_eq!(blocks[0].0, "1,\"a\n");
+        assert_eq!(blocks.iter().map(|block| block.1).sum::<u64>(), 51);
+    }
+
+    #[test]
+    fn a_line_without_end_is_no_record() {
+        let source: Box<dyn Read + Send> = Box::new(io::repeat(b'x'));
+        let dialect = Dialect { separator: b',', comment: None, fields: 2 };
+        let mut reader = Reader::new(source, dialect, 0);
+        (reader.block_bytes, reader.record_bytes) = (16, 64);
+        assert_eq!(reader.next().expect("read").err(), Some(EndlessLine));
     }
 
     #[test]
     fn a_header_alone_has_no_records() {
         for text in ["", "id", "id\n", "\"id"] {
-            assert!(blocks(text, 4).is_empty(), "{text}");
+            assert!(blocks(text, 4, 64).is_empty(), "{text}");
         }
     }
 }

@@ -1,15 +1,53 @@
-//! One record: where its fields begin and end.
+//! Records: where each one begins and ends, and whether it can be read.
 //!
-//! A file of its own because it is the grammar: whoever cuts a file into blocks and whoever reads
-//! the fields must agree on it to the byte.
+//! A file of its own because it is the grammar: whoever cuts a file into blocks, reads the fields or
+//! goes back to a single record must agree on it to the byte. It knows bytes only, so that it can be
+//! fuzzed alone.
+//!
+//! Fields are those of RFC 4180 and of the `csv` crate: one that begins with a quote ends at the
+//! next single one, two quotes inside stand for one, and a quote anywhere else is a character. A
+//! record ends with a line feed outside quotes; a carriage return before it belongs to the line's
+//! end. Blank lines are no records, nor are comments. A record that spans several lines must be
+//! flawless, because one stray quote makes the following records part of a field: if it is not, its
+//! first line alone is the record, a damaged one, and reading goes on with the next line.
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memchr2, memrchr};
+use memchr::{memchr, memchr_iter, memchr2};
+
+/// How a file's text is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    /// What separates fields.
+    pub separator: u8,
+    /// Lines that begin with it are comments.
+    pub comment: Option<u8>,
+    /// Fields that every record must have: those of the header.
+    pub fields: usize,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// It has fewer fields than the header.
+    TooFewFields,
+    /// It has more fields than the header.
+    TooManyFields,
+    /// A quoted field does not end in a way that the lines it spans are one record.
+    QuoteUnclosed,
+    /// Text follows a closing quote.
+    QuoteMalformed,
+    /// It is the header again.
+    HeaderRepeated,
+    /// It has bytes that are no text in the file's encoding.
+    EncodingInvalid,
+    /// It has a NUL character.
+    NulCharacter,
+}
 
 /// What ends a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// A separator: the record goes on.
     Separator,
     /// A line feed.
@@ -20,30 +58,37 @@ pub(super) enum End {
 
 /// A field and what follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Field {
+pub struct Field {
     /// Its bytes, without the quotes around it.
-    pub(super) place: Range<usize>,
+    pub place: Range<usize>,
     /// Whether it began with a quote: empty text then, not null.
-    pub(super) quoted: bool,
-    /// Its text is not the bytes as they are: see [`text`].
-    pub(super) altered: bool,
+    pub quoted: bool,
+    /// Two quotes in it stand for one: see [`text`].
+    pub doubled: bool,
+    /// Text follows its closing quote.
+    pub malformed: bool,
     /// What ends it.
-    pub(super) end: End,
+    pub end: End,
     /// Where the next field or record begins.
-    pub(super) next: usize,
+    pub next: usize,
 }
 
 /// The field that begins at `start`; none when its quote is not closed within `bytes`.
-pub(super) fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
-    if bytes.get(start) == Some(&b'"') {
-        return quoted(bytes, start, separator);
+pub fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
+    if bytes.get(start) != Some(&b'"') {
+        return Some(plain(bytes, start, separator));
     }
-    Some(plain(bytes, start, start, separator))
+    let inner = start + 1;
+    let (close, doubled) = closing(bytes, inner)?;
+    // Nearly always nothing stands between the closing quote and the separator.
+    let rest = plain(bytes, close + 1, separator);
+    let malformed = !bytes[rest.place.clone()].iter().all(|byte| matches!(byte, b' ' | b'\t'));
+    Some(Field { place: inner..close, quoted: true, doubled, malformed, ..rest })
 }
 
-/// A field that goes on to the next separator or line feed after `from`.
-fn plain(bytes: &[u8], start: usize, from: usize, separator: u8) -> Field {
-    let end = memchr2(separator, b'\n', &bytes[from..]).map(|offset| from + offset);
+/// A field that goes on to the next separator or line feed.
+fn plain(bytes: &[u8], start: usize, separator: u8) -> Field {
+    let end = memchr2(separator, b'\n', &bytes[start..]).map(|offset| start + offset);
     let mark = match end.map(|end| bytes[end]) {
         None => End::Bytes,
         Some(b'\n') => End::LineFeed,
@@ -54,79 +99,17 @@ fn plain(bytes: &[u8], start: usize, from: usize, separator: u8) -> Field {
     Field {
         place: start..end - usize::from(carriage),
         quoted: false,
-        altered: false,
+        doubled: false,
+        malformed: false,
         end: mark,
         next: end + usize::from(mark != End::Bytes),
     }
 }
 
-fn quoted(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
-    let inner = start + 1;
-    let (close, doubled) = closing(bytes, inner)?;
-    // Nearly always nothing stands between the closing quote and the separator.
-    let rest = plain(bytes, close + 1, close + 1, separator);
-    let trailing = !rest.place.is_empty();
-    let place = if trailing { inner..rest.place.end } else { inner..close };
-    Some(Field { place, quoted: true, altered: doubled || trailing, ..rest })
-}
-
-/// The text of an altered field: two quotes become one, the closing quote goes, and what follows it
-/// is taken as it is.
-pub(super) fn text(field: &str) -> String {
-    let mut text = String::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((before, after)) = rest.split_once('"') {
-        text.push_str(before);
-        if let Some(after) = after.strip_prefix('"') {
-            text.push('"');
-            rest = after;
-        } else {
-            text.push_str(after);
-            return text;
-        }
-    }
-    text.push_str(rest);
-    text
-}
-
-/// Where the record that begins at `start` ends, its line feed included; none when it is not
-/// complete within `bytes`.
-pub(super) fn record_end(bytes: &[u8], start: usize, separator: u8) -> Option<usize> {
-    let mut at = start;
-    loop {
-        let field = field(bytes, at, separator)?;
-        match field.end {
-            End::Separator => at = field.next,
-            End::LineFeed => return Some(field.next),
-            End::Bytes => return None,
-        }
-    }
-}
-
-/// Where the last whole record ends, and how many records end until then. Only quotes are looked at
-/// one by one; line feeds between them are counted in bulk.
-pub(super) fn whole_records(bytes: &[u8], separator: u8) -> (usize, u64) {
-    let (mut at, mut end, mut records) = (0, 0, 0);
-    loop {
-        let quote = memchr(b'"', &bytes[at..]).map(|offset| at + offset);
-        let plain = &bytes[at..quote.unwrap_or(bytes.len())];
-        records += memchr_iter(b'\n', plain).count() as u64;
-        end = memrchr(b'\n', plain).map_or(end, |last| at + last + 1);
-        let Some(quote) = quote else { return (end, records) };
-        // A quote opens a field only where one begins.
-        let opens = quote == 0 || bytes[quote - 1] == separator || bytes[quote - 1] == b'\n';
-        if !opens {
-            at = quote + 1;
-            continue;
-        }
-        match closing(bytes, quote + 1) {
-            Some((close, _)) => at = close + 1,
-            None => return (end, records),
-        }
-        // What follows the closing quote belongs to the field, a quote too.
-        let rest = memchr2(separator, b'\n', &bytes[at..]);
-        at = rest.map_or(bytes.len(), |offset| at + offset);
-    }
+/// The text of a field with doubled quotes: each pair is one.
+#[must_use]
+pub fn text(field: &str) -> String {
+    field.replace("\"\"", "\"")
 }
 
 /// The quote that closes a field whose text begins at `from`, and whether two quotes stand for one
@@ -143,89 +126,173 @@ fn closing(bytes: &[u8], mut from: usize) -> Option<(usize, bool)> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// Where a record ends, its line feed included, and what is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// The first byte beyond.
+    pub end: usize,
+    /// None where its fields can be read.
+    pub damage: Option<Damage>,
+}
 
-    use super::*;
-
-    /// The fields of all records, as texts; none for an unclosed quote.
-    fn read(text: &str) -> Option<Vec<Vec<String>>> {
-        let bytes = text.as_bytes();
-        let mut records = vec![Vec::new()];
-        let mut at = 0;
-        while at < bytes.len() || records.last().is_some_and(|record| !record.is_empty()) {
-            let field = field(bytes, at, b',')?;
-            let part = &text[field.place.clone()];
-            let part = if field.altered { super::text(part) } else { part.to_owned() };
-            records.last_mut().expect("one").push(part);
-            at = field.next;
-            if field.end != End::Separator {
-                if at >= bytes.len() {
-                    break;
-                }
-                records.push(Vec::new());
-            }
+/// Judges the record that begins at `start`; none when it is not complete within `bytes` and they
+/// are not the file's last.
+#[must_use]
+pub fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) -> Option<Judged> {
+    let line = match memchr(b'\n', &bytes[start..]) {
+        Some(offset) => start + offset + 1,
+        None if ended => bytes.len(),
+        None => return None,
+    };
+    let unclosed = Judged { end: line, damage: Some(Damage::QuoteUnclosed) };
+    let (mut at, mut fields, mut malformed) = (start, 0, false);
+    let end = loop {
+        let Some(field) = field(bytes, at, dialect.separator) else {
+            return ended.then_some(unclosed);
+        };
+        fields += 1;
+        malformed |= field.malformed;
+        at = field.next;
+        match field.end {
+            End::Separator => {}
+            End::LineFeed => break at,
+            End::Bytes if ended => break at,
+            End::Bytes => return None,
         }
-        Some(records)
-    }
+    };
+    let damage = if malformed {
+        Some(Damage::QuoteMalformed)
+    } else if fields < dialect.fields {
+        Some(Damage::TooFewFields)
+    } else {
+        (fields > dialect.fields).then_some(Damage::TooManyFields)
+    };
+    Some(if end > line && damage.is_some() { unclosed } else { Judged { end, damage } })
+}
 
-    #[test]
-    fn quotes_count_at_the_start_of_a_field_only() {
-        let cases: [(&str, &[&str]); 8] = [
-            ("a,b\r\n", &["a", "b"]),
-            ("\"a,\nb\",c", &["a,\nb", "c"]),
-            ("\"a \"\"b\"\"\",\"\"\r\n", &["a \"b\"", ""]),
-            ("5\" bandage,x\n", &["5\" bandage", "x"]),
-            ("\"a\"b\"c,d\n", &["ab\"c", "d"]),
-            ("a\"\"b,\n", &["a\"\"b", ""]),
-            ("\"\"\"\"\n", &["\""]),
-            ("\"x\"\r", &["x"]),
-        ];
-        for (text, fields) in cases {
-            assert_eq!(
-                read(text),
-                Some(vec![fields.iter().map(ToString::to_string).collect()]),
-                "{text}"
-            );
+/// A record without its line's end.
+#[must_use]
+pub fn without_end(record: &[u8]) -> &[u8] {
+    let record = record.strip_suffix(b"\n").unwrap_or(record);
+    record.strip_suffix(b"\r").unwrap_or(record)
+}
+
+/// Whether a line, given without its line feed, is no record: blank or a comment.
+#[must_use]
+#[inline]
+pub fn is_skipped(line: &[u8], comment: Option<u8>) -> bool {
+    match line {
+        [] | [b'\r'] => true,
+        [first, ..] => comment == Some(*first),
+    }
+}
+
+/// The next record from `start` on, blank lines and comments passed over: where it begins, and its
+/// judgement. None at the end, or when more bytes are needed.
+#[must_use]
+pub fn next_record(
+    bytes: &[u8],
+    mut start: usize,
+    dialect: &Dialect,
+    ended: bool,
+) -> Option<(usize, Judged)> {
+    while start < bytes.len() {
+        let line = memchr(b'\n', &bytes[start..]).map(|offset| start + offset);
+        if line.is_none() && !ended {
+            return None;
         }
-        assert_eq!(read("a,\"b\n"), None);
-    }
-
-    #[test]
-    fn a_record_ends_at_a_line_feed_outside_quotes() {
-        assert_eq!(record_end(b"a,\"b\nc\"\nd", 0, b','), Some(8));
-        assert_eq!(record_end(b"a,\"b\nc\"\nd", 8, b','), None);
-        assert_eq!(record_end(b"a,\"b\n", 0, b','), None);
-        assert_eq!(record_end(b"\n\n", 0, b','), Some(1));
-    }
-
-    proptest! {
-        #[test]
-        fn bulk_and_single_steps_find_the_same_ends(text in "[a\",\n]{0,40}") {
-            let bytes = text.as_bytes();
-            let (mut end, mut records) = (0, 0);
-            while let Some(next) = record_end(bytes, end, b',') {
-                end = next;
-                records += 1;
-            }
-            prop_assert_eq!(whole_records(bytes, b','), (end, records));
+        let end = line.unwrap_or(bytes.len());
+        if !is_skipped(&bytes[start..end], dialect.comment) {
+            return Some((start, judge(bytes, start, dialect, ended)?));
         }
+        start = end + 1;
+    }
+    None
+}
 
-        /// The `csv` crate is the other reading. It skips blank lines and takes a lone carriage
-        /// return for a line's end, so neither is among the characters.
-        #[test]
-        fn the_csv_crate_reads_the_same(text in "(x[a\",\n]{0,12}\n){1,4}") {
-            let ours = read(&text);
-            prop_assume!(ours.is_some() && !text.contains("\n\n"));
-            let theirs: Vec<Vec<String>> = csv::ReaderBuilder::new()
-                .has_headers(false)
-                .flexible(true)
-                .from_reader(text.as_bytes())
-                .records()
-                .map(|record| record.expect("a record").iter().map(ToOwned::to_owned).collect())
-                .collect();
-            prop_assert_eq!(ours.expect("read"), theirs);
+/// Whole records at the start of some bytes, and what they are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// The first byte beyond.
+    pub end: usize,
+    /// Records, damaged ones too.
+    pub records: u64,
+    /// Blank lines, which are no records.
+    pub blank_lines: u64,
+    /// Comments, which are no records.
+    pub comments: u64,
+    /// Lines that end with a carriage return and a line feed, outside quotes.
+    pub carriage_returns: u64,
+}
+
+impl Cut {
+    /// Takes a line, given without its line feed.
+    fn take(&mut self, line: &[u8], next: usize, comment: Option<u8>) {
+        self.end = next;
+        self.carriage_returns += u64::from(line.last() == Some(&b'\r'));
+        if !is_skipped(line, comment) {
+            self.records += 1;
+        } else if matches!(line, [] | [b'\r']) {
+            self.blank_lines += 1;
+        } else {
+            self.comments += 1;
         }
     }
 }
+
+/// Cuts whole records until they are `enough` bytes or the bytes end. Between quotes only line feeds
+/// are looked at.
+#[must_use]
+pub fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -> Cut {
+    let mut cut = Cut::default();
+    // Where to go on looking, within the record that begins at `cut.end`.
+    let mut at = 0;
+    while cut.end < enough {
+        let quote = memchr(b'"', &bytes[at..]).map(|offset| at + offset);
+        for offset in memchr_iter(b'\n', &bytes[at..quote.unwrap_or(bytes.len())]) {
+            let feed = at + offset;
+            cut.take(&bytes[cut.end..feed], feed + 1, dialect.comment);
+            if cut.end >= enough {
+                return cut;
+            }
+        }
+        let Some(quote) = quote else { break };
+        let start = cut.end;
+        if is_skipped(&bytes[start..=quote], dialect.comment) {
+            // The quote is part of a comment.
+            let Some(offset) = memchr(b'\n', &bytes[quote..]) else { break };
+            at = quote + offset + 1;
+            cut.take(&bytes[start..at - 1], at, dialect.comment);
+            continue;
+        }
+        // A quote opens a field only where one begins.
+        if quote > start && bytes[quote - 1] != dialect.separator {
+            at = quote + 1;
+            continue;
+        }
+        let close = closing(bytes, quote + 1).map(|(close, _)| close);
+        if let Some(close) = close
+            && memchr(b'\n', &bytes[quote..close]).is_none()
+        {
+            // What follows the closing quote belongs to the field, a quote too.
+            let rest = memchr2(dialect.separator, b'\n', &bytes[close + 1..]);
+            at = rest.map_or(bytes.len(), |offset| close + 1 + offset);
+            continue;
+        }
+        // Either more than one line, or not closed.
+        let Some(judged) = judge(bytes, start, dialect, ended) else { return cut };
+        at = judged.end;
+        let line = &bytes[start..at];
+        cut.take(line.strip_suffix(b"\n").unwrap_or(line), at, None);
+    }
+    // The file's last record may lack its line feed.
+    if ended && cut.end < enough.min(bytes.len()) {
+        let line = &bytes[cut.end..];
+        cut.take(line, bytes.len(), dialect.comment);
+    }
+    cut
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;
