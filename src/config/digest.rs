@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::mapping::{Mapping, Values};
+use super::rules::Rules;
 use super::settings::{Mode, OnDuplicate, Risk, Settings, Source};
 
 /// The settings that count, in a fixed order.
@@ -18,14 +20,17 @@ struct Relevant<'a> {
     on_duplicate: OnDuplicate,
     on_provider_conflict: OnDuplicate,
     risk: &'a Risk,
+    rules: &'a Rules,
 }
 
 /// How one input is read.
 #[derive(Serialize)]
 struct Reading<'a> {
     query: Option<&'a str>,
+    table: Option<&'a str>,
     delimiter: &'a str,
-    columns: &'a BTreeMap<String, String>,
+    columns: &'a BTreeMap<String, Mapping>,
+    filter: &'a BTreeMap<String, Values>,
     date_formats: &'a [String],
 }
 
@@ -33,15 +38,18 @@ impl<'a> Reading<'a> {
     fn of(source: &'a Source) -> Self {
         Self {
             query: source.query.as_deref(),
+            table: source.table.as_deref(),
             delimiter: &source.delimiter,
             columns: &source.columns,
+            filter: &source.filter,
             date_formats: &source.date_formats,
         }
     }
 }
 
 /// BLAKE3 of the settings that change what is loaded, 64 hex digits. Paths, addresses, the key
-/// (it has an id of its own), reject limits, connections, batches, retries and refresh targets are
+/// (it has an id of its own), the data interval, partitions of a table, limits on a whole run, a run
+/// date that is not configured, connections, batches, retries and refresh targets are
 /// left out.
 ///
 /// # Panics
@@ -55,6 +63,7 @@ pub fn digest(settings: &Settings) -> String {
         on_duplicate: settings.warehouse.on_duplicate,
         on_provider_conflict: settings.warehouse.on_provider_conflict,
         risk: &settings.risk,
+        rules: &settings.rules,
     };
     let text = serde_json::to_vec(&relevant).expect("maps with text keys and finite numbers");
     blake3::hash(&text).to_hex().to_string()
@@ -63,7 +72,7 @@ pub fn digest(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{CodeSystem, Secret};
 
     #[test]
     fn only_settings_that_change_the_result_count() {
@@ -75,8 +84,13 @@ mod tests {
         other.warehouse.connections = Some(8);
         other.warehouse.batch_rows = Some(10);
         other.quality.max_reject_ratio = 0.5;
+        other.quality.max_row_change = Some(0.5);
         other.privacy.key_file = Some("k".into());
         other.run.data_dir = "elsewhere".into();
+        other.run.interval_start = "2024-01-31".parse().ok();
+        other.claims.partition_on = Some("n".into());
+        other.claims.partitions = Some(2);
+        other.preset = Some("by its settings only".into());
         other.run.retries = 0;
         other.run.wait = crate::config::Wait::Forever;
         other.refresh.dashboard.enabled = false;
@@ -85,7 +99,14 @@ mod tests {
 
     #[test]
     fn each_setting_that_changes_the_result_counts() {
-        let changes: [fn(&mut Settings); 8] = [
+        let changes: [fn(&mut Settings); 19] = [
+            |s| s.claims.table = Some("t".into()),
+            |s| drop(s.claims.filter.insert("TYPE".into(), Values(vec!["CHARGE".into()]))),
+            |s| {
+                drop(
+                    s.claims.columns.insert("claim_id".into(), Mapping::Constant("CLM_ID".into())),
+                );
+            },
             |s| s.claims.delimiter = ";".into(),
             |s| s.claims.date_formats.reverse(),
             |s| drop(s.claims.columns.insert("claim_id".into(), "CLM_ID".into())),
@@ -94,6 +115,14 @@ mod tests {
             |s| s.warehouse.on_duplicate = OnDuplicate::First,
             |s| s.warehouse.on_provider_conflict = OnDuplicate::Reject,
             |s| s.risk.min_peers = 31,
+            |s| s.rules.code_system = CodeSystem::Hcpcs,
+            |s| s.rules.run_date = Some("2024-12-31".into()),
+            |s| s.rules.future_days = 1,
+            |s| s.rules.max_age_years = 11,
+            |s| s.rules.filing_days = 364,
+            |s| s.rules.amount_limit = "1.00".into(),
+            |s| drop(s.rules.patient_placeholders.pop()),
+            |s| drop(s.rules.severity.insert("npi_invalid".into(), "off".into())),
         ];
         let mut digests = vec![digest(&Settings::default())];
         for change in changes {

@@ -1,18 +1,20 @@
-//! Merging the settings: defaults, the TOML file, the environment, the command line.
+//! Merging the settings: defaults, a preset, the TOML file, the environment, the command line.
 //!
 //! A file of its own because it is the only place that reads the configuration file and the
 //! environment. Options and their variables arrive merged, as [`Overrides`]; variables without an
 //! option are read here: `DATABASE_URL`, `CLAIMS_ETL_KEY`, which must never be typed on a command
-//! line, and those of PostgreSQL itself. Relative paths, in the file too, count from the current directory.
+//! line, the run date, the limits against the previous run, and those of PostgreSQL itself. Relative paths, in the file too, count from the current directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
+use super::interval::Moment;
 use super::postgres_environment::PostgresEnvironment;
+use super::preset::preset;
 use super::secret::Secret;
-use super::settings::{Mode, OnDuplicate, Settings};
+use super::settings::{Mode, OnDuplicate, Quality, Settings};
 use super::validate::validate;
 use super::wait::Wait;
 
@@ -22,6 +24,8 @@ pub const DEFAULT_FILE: &str = "claims-etl.toml";
 /// What the command line and the variables of its options say; nothing where they are silent.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
+    /// `preset`
+    pub preset: Option<String>,
     /// `claims.sources`; empty: silent.
     pub claims: Vec<String>,
     /// `providers.sources`; empty: silent.
@@ -46,6 +50,10 @@ pub struct Overrides {
     pub max_reject_rows: Option<u64>,
     /// `run.data_dir`
     pub data_dir: Option<PathBuf>,
+    /// `run.interval_start`
+    pub interval_start: Option<Moment>,
+    /// `run.interval_end`
+    pub interval_end: Option<Moment>,
     /// `run.retries`
     pub retries: Option<u32>,
     /// `run.retry_delay_secs`
@@ -75,18 +83,35 @@ fn resolve(
     let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
     let default_file = Path::new(DEFAULT_FILE);
     let file = file.or_else(|| default_file.exists().then_some(default_file));
-    let mut settings = match file {
-        Some(path) => parse(path)?,
-        None => Settings::default(),
-    };
+    let mut settings = layered(file, overrides.preset.as_deref())?;
     overrides.apply(&mut settings);
     if settings.warehouse.url.is_none() {
         settings.warehouse.url = variable("DATABASE_URL").map(Secret::new);
     }
+    set_some(&mut settings.rules.run_date, variable("CLAIMS_ETL_RUN_DATE"));
+    limits(&mut settings.quality, &variable)?;
     settings.privacy.key = variable("CLAIMS_ETL_KEY").map(Secret::new);
     settings.warehouse.environment = PostgresEnvironment::read(variable);
     validate(&settings)?;
     Ok(settings)
+}
+
+/// The limits against the previous run, from the environment.
+fn limits(quality: &mut Quality, variable: &impl Fn(&str) -> Option<String>) -> Result<()> {
+    for (name, limit) in [
+        ("CLAIMS_ETL_MAX_ROW_CHANGE", &mut quality.max_row_change),
+        ("CLAIMS_ETL_MAX_AMOUNT_CHANGE", &mut quality.max_amount_change),
+        ("CLAIMS_ETL_MAX_ORPHAN_CHANGE", &mut quality.max_orphan_change),
+        ("CLAIMS_ETL_MAX_NULL_CHANGE", &mut quality.max_null_change),
+    ] {
+        if let Some(text) = variable(name) {
+            let number = text.trim().parse();
+            *limit = Some(number.map_err(|_| {
+                Error::config(format!("{name} is no number")).hint("a share is meant: 0.5 is 50 %")
+            })?);
+        }
+    }
+    Ok(())
 }
 
 impl Overrides {
@@ -109,6 +134,8 @@ impl Overrides {
         set_some(&mut settings.quality.max_reject_rows, self.max_reject_rows);
         let run = &mut settings.run;
         set(&mut run.data_dir, self.data_dir);
+        set_some(&mut run.interval_start, self.interval_start);
+        set_some(&mut run.interval_end, self.interval_end);
         set(&mut run.retries, self.retries);
         set(&mut run.retry_delay_secs, self.retry_delay_secs);
         set(&mut run.wait, self.wait);
@@ -128,11 +155,22 @@ fn set_some<T>(setting: &mut Option<T>, value: Option<T>) {
     }
 }
 
-fn parse(path: &Path) -> Result<Settings> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        Error::io(ErrorKind::Config, path, &error).context("configuration file")
-    })?;
-    toml::from_str(&text).map_err(|error| refusal(path, &text, &error))
+/// The configuration file over the preset, which is named by an option or in the file.
+fn layered(file: Option<&Path>, named: Option<&str>) -> Result<Settings> {
+    let text = match file {
+        Some(path) => fs::read_to_string(path).map_err(|error| {
+            Error::io(ErrorKind::Config, path, &error).context("configuration file")
+        })?,
+        None => String::new(),
+    };
+    let refusal = |error| refusal(file.unwrap_or(Path::new(DEFAULT_FILE)), &text, &error);
+    // By itself first: an error of the file then has its line.
+    let alone: Settings = toml::from_str(&text).map_err(refusal)?;
+    let Some(name) = named.map(ToOwned::to_owned).or_else(|| alone.preset.clone()) else {
+        return Ok(alone);
+    };
+    let settings = preset(&name)?.beneath(&text).map_err(refusal)?;
+    Ok(Settings { preset: Some(name), ..settings })
 }
 
 /// The parser's reason without the line it quotes, which may hold a password.
@@ -206,6 +244,22 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_lies_beneath_the_file_and_an_option_names_another() {
+        let toml = "preset = \"synthea\"\n[claims.columns]\namount = \"PAYMENTS\"";
+        let settings = resolve_with(toml, Overrides::default(), &[]).expect("valid");
+        assert_eq!(settings.preset.as_deref(), Some("synthea"));
+        assert_eq!(settings.claims.columns["amount"], "PAYMENTS".into());
+        assert_eq!(settings.claims.columns["patient_id"], "PATIENTID".into());
+        let other = Overrides { preset: Some("desynpuf".into()), ..Overrides::default() };
+        let settings = resolve_with(toml, other, &[]).expect("valid");
+        assert_eq!(settings.preset.as_deref(), Some("desynpuf"));
+        assert_eq!(settings.claims.columns["patient_id"], "DESYNPUF_ID".into());
+        assert_eq!(settings.claims.columns["amount"], "PAYMENTS".into());
+        let message = refused("preset = \"hunter2\"");
+        assert!(message.contains("no preset") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
     fn database_url_counts_only_when_nothing_else_names_a_warehouse() {
         let variables = [("DATABASE_URL", "postgres://variable/db")];
         let silent = || Overrides::default();
@@ -274,6 +328,19 @@ mod tests {
         let missing = resolve(Some(Path::new("/nowhere/x.toml")), Overrides::default(), |_| None);
         let message = missing.expect_err("no such file").to_string();
         assert_eq!(message, "configuration file: /nowhere/x.toml: no such file or directory");
+    }
+
+    #[test]
+    fn run_date_and_limits_come_from_the_environment_too() {
+        let variables =
+            [("CLAIMS_ETL_RUN_DATE", "2024-12-31"), ("CLAIMS_ETL_MAX_ROW_CHANGE", "0.5")];
+        let toml = "[rules]\nrun_date = \"2020-01-01\"";
+        let settings = resolve_with(toml, Overrides::default(), &variables).expect("valid");
+        assert_eq!(settings.rules.run_date.as_deref(), Some("2024-12-31"));
+        assert_eq!(settings.quality.max_row_change, Some(0.5));
+        let wrong = [("CLAIMS_ETL_MAX_NULL_CHANGE", "hunter2")];
+        let error = resolve_with("", Overrides::default(), &wrong).expect_err("no number");
+        assert_eq!(error.message(), "CLAIMS_ETL_MAX_NULL_CHANGE is no number");
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::interval::{Interval, Moment};
+use super::mapping::{Mapping, Values};
 use super::postgres_environment::PostgresEnvironment;
+use super::rules::Rules;
 use super::secret::Secret;
 use super::wait::Wait;
 
@@ -16,6 +19,8 @@ use super::wait::Wait;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// A known layout whose settings lie beneath these: one of `claims-etl presets`.
+    pub preset: Option<String>,
     /// Where the claims come from.
     pub claims: Source,
     /// Where the providers come from.
@@ -26,6 +31,8 @@ pub struct Settings {
     pub privacy: Privacy,
     /// When a run is refused.
     pub quality: Quality,
+    /// What a row must be.
+    pub rules: Rules,
     /// The risk score.
     pub risk: Risk,
     /// How tasks are run.
@@ -34,18 +41,40 @@ pub struct Settings {
     pub refresh: Refresh,
 }
 
+/// The delimiter that is to be found out.
+pub const AUTO: &str = "auto";
+
 /// One input: files and how their columns are named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
-    /// Paths or globs of CSV (plain, gzip, zstd) or Parquet files, or one `postgres://` address.
+    /// Files, folders and globs of CSV (plain, gzip, zstd) or Parquet; `-` for standard input;
+    /// `s3://`, `gs://`, `az://`, `https://` and `http://` addresses; or one `postgres://` address.
+    /// `{interval_start:%Y-%m-%d}` and `{interval_end:%Y-%m-%d}` stand for the data interval.
     pub sources: Vec<String>,
-    /// The query to read from a `postgres://` source; the whole table is named by `SELECT *`.
+    /// The query to read from a `postgres://` source.
     pub query: Option<String>,
-    /// The field separator of delimited files: one ASCII character, `\t` for a tab.
+    /// The table or view to read from it instead, as `schema.table`.
+    pub table: Option<String>,
+    /// A numeric column by whose ranges a `postgres://` source is read over several connections.
+    pub partition_on: Option<String>,
+    /// How many ranges, 1 to 64; 4 where only `partition_on` is given.
+    pub partitions: Option<u16>,
+    /// The field separator of delimited files: one ASCII character, `\t` for a tab, or `auto` for
+    /// that of comma, semicolon, bar and tab with which the header fits best.
     pub delimiter: String,
-    /// Contract column → header name, where they differ. Matched without regard to case.
-    pub columns: BTreeMap<String, String>,
+    /// The encoding of delimited files, as the WHATWG Encoding Standard labels it, for example
+    /// `windows-1252` or `utf-16le`. `auto`: UTF-8, or UTF-16 where the file shows it.
+    pub encoding: String,
+    /// Lines of delimited files that begin with this ASCII character are comments; none by default.
+    pub comment: Option<char>,
+    /// Contract column → header name, where they differ, matched without regard to case. Also a
+    /// template of names (`"{A}-{B}"`), a list of names of which the first that is there counts,
+    /// `{ constant = "text" }`, or `""` for a column that the source does not have.
+    pub columns: BTreeMap<String, Mapping>,
+    /// Header name → text, or several texts, that a row must have there to be a claim.
+    #[serde(rename = "where")]
+    pub filter: BTreeMap<String, Values>,
     /// Date formats (chrono's strftime, or `rfc3339`), tried in this order. Claims only.
     pub date_formats: Vec<String>,
 }
@@ -55,8 +84,14 @@ impl Default for Source {
         Self {
             sources: Vec::new(),
             query: None,
-            delimiter: ",".into(),
+            table: None,
+            partition_on: None,
+            partitions: None,
+            delimiter: AUTO.into(),
+            encoding: AUTO.into(),
+            comment: None,
             columns: BTreeMap::new(),
+            filter: BTreeMap::new(),
             date_formats: ["%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "rfc3339"].map(Into::into).to_vec(),
         }
     }
@@ -131,11 +166,26 @@ pub struct Quality {
     pub max_reject_ratio: f64,
     /// Rejected rows above which the run fails.
     pub max_reject_rows: Option<u64>,
+    /// Share by which the rows read may differ from those of the previous published run.
+    pub max_row_change: Option<f64>,
+    /// Share by which the sum of the amounts read may differ.
+    pub max_amount_change: Option<f64>,
+    /// Difference, 0 to 1, of the share of loaded claims whose provider is not in the directory.
+    pub max_orphan_change: Option<f64>,
+    /// Difference, 0 to 1, of the shares of loaded claims without provider and without procedure.
+    pub max_null_change: Option<f64>,
 }
 
 impl Default for Quality {
     fn default() -> Self {
-        Self { max_reject_ratio: 0.2, max_reject_rows: None }
+        Self {
+            max_reject_ratio: 0.2,
+            max_reject_rows: None,
+            max_row_change: None,
+            max_amount_change: None,
+            max_orphan_change: None,
+            max_null_change: None,
+        }
     }
 }
 
@@ -166,6 +216,10 @@ pub struct Run {
     /// Where rows lie between the two passes, as far as memory does not hold them: an unnamed file
     /// of about the claims' size; `spill` in the data directory by default.
     pub spill_dir: Option<PathBuf>,
+    /// The first moment of the data interval: a date, or a time as in RFC 3339.
+    pub interval_start: Option<Moment>,
+    /// The first moment beyond the data interval.
+    pub interval_end: Option<Moment>,
     /// Tries after the first, for errors that can pass by themselves.
     pub retries: u32,
     /// Seconds between tries.
@@ -181,6 +235,8 @@ impl Default for Run {
         Self {
             data_dir: "data".into(),
             spill_dir: None,
+            interval_start: None,
+            interval_end: None,
             retries: 2,
             retry_delay_secs: 300,
             wait: Wait::No,
@@ -238,7 +294,15 @@ impl Settings {
         self.run.data_dir.join("quarantine")
     }
 
-    /// Where rows lie between the two passes, as far as memory does not hold them.
+    /// The stretch of time whose data are to be loaded.
+    #[must_use]
+    pub fn interval(&self) -> Interval {
+        let Run { interval_start, interval_end, .. } = &self.run;
+        Interval { start: interval_start.clone(), end: interval_end.clone() }
+    }
+
+    /// Where rows lie between the two passes, as far as memory does not hold them, and what comes
+    /// from standard input or over a network.
     #[must_use]
     pub fn spill_dir(&self) -> PathBuf {
         self.run.spill_dir.clone().unwrap_or_else(|| self.run.data_dir.join("spill"))

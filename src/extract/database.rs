@@ -7,20 +7,25 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::thread;
 
 use connectorx::errors::ConnectorXOutError;
 use connectorx::prelude::{
-    ArrowDestination, ArrowTypeSystem, CXQuery, Destination, PostgresArrowTransportError,
-    SourceConn, get_arrow,
+    ArrowDestination, CXQuery, PostgresArrowTransportError, SourceConn, get_arrow,
 };
 use connectorx::sources::postgres::PostgresSourceError;
 use polars::prelude::{Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, StringChunkedBuilder};
 
-use super::{Compression, Format, SourceFile, header};
+use super::mapping::{self, Mapped};
+use super::partition::{self, Partition};
+use super::{Format, SourceFile, shape};
 use crate::config::Source;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
+
+/// Ranges in which a table is read, where it is to be read in ranges.
+const PARTITIONS: u16 = 4;
 
 /// The rows of a database source, as text.
 #[derive(Clone)]
@@ -42,6 +47,16 @@ impl fmt::Debug for Fetched {
     }
 }
 
+/// A database that is asked.
+struct Asked<'a> {
+    dataset: Dataset,
+    /// Its address without credentials.
+    place: String,
+    connection: SourceConn,
+    query: String,
+    cancel: &'a Cancellation,
+}
+
 /// Checks the query's columns against the contract, then fetches its rows.
 pub(super) fn fetch(
     dataset: Dataset,
@@ -49,11 +64,7 @@ pub(super) fn fetch(
     address: &str,
     cancel: &Cancellation,
 ) -> Result<(SourceFile, Fetched)> {
-    let Some(query) = source.query.as_deref().map(|query| query.trim().trim_end_matches(';'))
-    else {
-        return Err(Error::config(format!("{dataset}: a postgres:// source needs a query"))
-            .hint(format!("for example:\n  [{dataset}]\n  query = \"SELECT * FROM {dataset}\"")));
-    };
+    let query = query(dataset, source)?;
     let connection = SourceConn::try_from(address).map_err(|_| {
         Error::config(format!("{dataset}: the postgres:// address cannot be understood"))
             .hint("postgres://user:password@host:5432/database")
@@ -61,54 +72,153 @@ pub(super) fn fetch(
     let url = &connection.conn;
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     let place = format!("postgres://{}{port}{}", url.host_str().unwrap_or_default(), url.path());
+    let asked = Asked { dataset, place, connection, query, cancel };
 
-    let run = |query: String| {
+    let named = format!("{dataset}: {}", asked.place);
+    let header = asked.header()?;
+    let mut file = SourceFile::new(PathBuf::from(&asked.place), None);
+    let Mapped { columns, filter } = mapping::resolve(dataset, source, &named, &header)?;
+    (file.format, file.header) = (Format::Database, header);
+    (file.columns, file.filter) = (columns, filter);
+    let partition = asked.check_types(&file, source)?;
+    let frame = asked.rows(&file, partition.as_ref())?;
+    (file.fingerprint, file.bytes) =
+        digest(&file, &frame).ok_or_else(|| Error::internal("a fetched column is not text"))?;
+    Ok((file, Fetched(frame)))
+}
+
+/// The configured query, or that for the configured table.
+fn query(dataset: Dataset, source: &Source) -> Result<String> {
+    let error = match (&source.query, &source.table) {
+        (Some(query), None) => return Ok(query.trim().trim_end_matches(';').to_owned()),
+        (None, Some(table)) => match partition::table_query(table) {
+            Some(query) => return Ok(query),
+            None => Error::config(format!("{dataset}: table is not the name of one")),
+        },
+        _ => Error::config(format!("{dataset}: a postgres:// source needs a query or a table")),
+    };
+    Err(error.hint(format!(
+        "for example:\n  [{dataset}]\n  table = \"public.{dataset}\"   # or query = \"SELECT * FROM {dataset}\""
+    )))
+}
+
+impl Asked<'_> {
+    /// The answer to a query whose columns are texts.
+    fn texts(&self, query: String, columns: &[String]) -> Result<DataFrame> {
+        self.cancel.check()?;
         // Dates in one form, and rows in the order of the table, so that the same table gives the
         // same fingerprint.
         let settings = ["SET datestyle TO ISO, YMD", "SET synchronize_seqscans TO off"];
         let settings = settings.map(ToOwned::to_owned);
-        get_arrow(&connection, None, &[CXQuery::Naked(query)], Some(&settings))
-            .map_err(|error| reduced(dataset, &place, &error))
-    };
-    let probe = run(format!("SELECT * FROM ({query}\n) AS q LIMIT 0"))?;
-    let names = probe.names().to_vec();
-    let columns = header::match_contract(dataset, source, &format!("{dataset}: {place}"), &names)?;
-    for (column, name) in &columns {
-        let kind = names.iter().position(|found| found == name).map(|i| probe.schema()[i]);
-        if let Some(ArrowTypeSystem::Float32(_) | ArrowTypeSystem::Float64(_)) = kind {
-            return Err(Error::config(format!(
-                "{dataset}: {place}: column \"{name}\" ({column}) is a floating-point number"
-            ))
-            .hint("money and identifiers must be exact: make it numeric or text in the query"));
-        }
+        let answer = get_arrow(&self.connection, None, &[CXQuery::Naked(query)], Some(&settings));
+        let answer = answer.map_err(|error| reduced(self.dataset, &self.place, &error))?;
+        frame(answer, columns).ok_or_else(|| {
+            Error::source(format!("{}: {} did not answer with text", self.dataset, self.place))
+        })
     }
-    cancel.check()?;
-    let selected: Vec<String> = columns
-        .iter()
-        .map(|(column, name)| format!("q.\"{}\"::text AS {column}", name.replace('"', "\"\"")))
-        .collect();
-    let rows = run(format!("SELECT {} FROM ({query}\n) AS q", selected.join(", ")))?;
-    let contract: Vec<&'static str> = columns.keys().copied().collect();
-    let frame = frame(rows, &contract)
-        .ok_or_else(|| Error::source(format!("{dataset}: {place} did not answer with text")))?;
-    let (fingerprint, bytes) =
-        digest(&frame).ok_or_else(|| Error::internal("a fetched column is not text"))?;
-    let file = SourceFile {
-        path: PathBuf::from(place),
-        bytes,
-        modified: None,
-        fingerprint,
-        format: Format::Database,
-        compression: Compression::None,
-        header: names,
-        columns,
-    };
-    Ok((file, Fetched(frame)))
+
+    /// The names of the query's columns.
+    fn header(&self) -> Result<Vec<String>> {
+        let names = self.texts(partition::names_of(&self.query), &["name".to_owned()])?;
+        Ok(cells(&names, 0).into_iter().flatten().collect())
+    }
+
+    /// Refuses numbers that are not exact, and tells the column by whose ranges the rows are read.
+    fn check_types(&self, file: &SourceFile, source: &Source) -> Result<Option<Partition>> {
+        let (dataset, place) = (self.dataset, &self.place);
+        let mut names = shape::fields(file);
+        let used = names.len();
+        if let Some(wanted) = &source.partition_on {
+            let name = file.header.iter().find(|name| mapping::same(name, wanted));
+            names.push(name.ok_or_else(|| {
+                Error::config(format!(
+                    "{dataset}: {place}: there is no column \"{wanted}\" to partition on"
+                ))
+            })?);
+        }
+        let columns: Vec<String> = (0..names.len()).map(shape::name).collect();
+        let types = self.texts(partition::types_of(&self.query, &names), &columns)?;
+        let kind = |place| cells(&types, place).into_iter().flatten().next().unwrap_or_default();
+        for (field, name) in names.iter().enumerate().take(used) {
+            if matches!(kind(field).as_str(), "real" | "double precision") {
+                let mut takes = file.columns.iter();
+                let column = takes.find(|(_, take)| take.names().any(|used| used == *name));
+                let column = column.map_or("where", |(column, _)| *column);
+                return Err(Error::config(format!(
+                    "{dataset}: {place}: column \"{name}\" ({column}) is a floating-point number"
+                ))
+                .hint(
+                    "money and identifiers must be exact: make it numeric or text in the query",
+                ));
+            }
+        }
+        let Some(wanted) = &source.partition_on else { return Ok(None) };
+        let count = source.partitions.unwrap_or(PARTITIONS);
+        let partition = Partition::new(names[used], &kind(used), count).ok_or_else(|| {
+            Error::config(format!(
+                "{dataset}: {place}: column \"{wanted}\" is no number to partition on"
+            ))
+            .hint("name a column of whole numbers, numeric at least")
+        })?;
+        Ok(Some(partition))
+    }
+
+    /// The fields that are read, of all rows.
+    fn rows(&self, file: &SourceFile, partition: Option<&Partition>) -> Result<DataFrame> {
+        let fields = shape::fields(file);
+        let texts: Vec<String> =
+            fields.iter().map(|name| format!("q.{}::text", partition::quoted(name))).collect();
+        let names: Vec<String> = (0..fields.len()).map(shape::name).collect();
+        let selected = format!("SELECT {} FROM ({}\n) AS q", texts.join(", "), self.query);
+        let Some(partition) = partition else { return self.texts(selected, &names) };
+
+        let columns = ["bound", "n"].map(ToOwned::to_owned);
+        let bounds = self.texts(partition.bounds_of(&self.query), &columns)?;
+        let total = cells(&bounds, 1).into_iter().flatten().next();
+        let total: Option<usize> = total.and_then(|total| total.parse().ok());
+        let order = partition.order(&texts);
+        let conditions = partition.conditions(&cells(&bounds, 0));
+        let parts: Vec<Result<DataFrame>> = thread::scope(|scope| {
+            let (this, names) = (self, &names);
+            let fetch = conditions.iter().map(|condition| {
+                let query = format!("{selected} WHERE {condition}{order}");
+                scope.spawn(move || this.texts(query, names))
+            });
+            let panicked = || Err(Error::internal("a thread that reads a database panicked"));
+            let threads: Vec<_> = fetch.collect();
+            threads.into_iter().map(|part| part.join().unwrap_or_else(|_| panicked())).collect()
+        });
+        let mut rows: Option<DataFrame> = None;
+        for part in parts {
+            let part = part?;
+            rows = Some(match rows {
+                None => part,
+                Some(rows) => rows
+                    .vstack(&part)
+                    .map_err(|_| Error::internal("the ranges of a table do not fit together"))?,
+            });
+        }
+        rows.filter(|rows| Some(rows.height()) == total).ok_or_else(|| {
+            Error::source(format!(
+                "{}: {} was changed while it was read: the ranges do not hold the rows that were counted",
+                self.dataset, self.place
+            ))
+            .hint("run again when nobody writes to it, or without partition_on")
+        })
+    }
+}
+
+/// The texts of a column.
+fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
+    let texts = frame.columns().get(column).and_then(|column| column.str().ok());
+    texts.map_or_else(Vec::new, |texts| {
+        texts.iter().map(|text| text.map(ToOwned::to_owned)).collect()
+    })
 }
 
 /// Copies connectorx's Arrow text columns into Polars. Its Arrow is of another major version whose
 /// types have no name here, so offsets and bytes are read as the format defines them for Utf8.
-fn frame(rows: ArrowDestination, names: &[&str]) -> Option<DataFrame> {
+fn frame(rows: ArrowDestination, names: &[String]) -> Option<DataFrame> {
     let batches = rows.arrow().ok()?;
     let mut height = 0;
     for batch in &batches {
@@ -116,7 +226,7 @@ fn frame(rows: ArrowDestination, names: &[&str]) -> Option<DataFrame> {
     }
     let mut columns: Vec<Column> = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
-        let mut builder = StringChunkedBuilder::new((*name).into(), height);
+        let mut builder = StringChunkedBuilder::new(name.as_str().into(), height);
         for batch in &batches {
             let data = batch.column(index).to_data();
             if data.data_type().to_string() != "Utf8" {
@@ -141,11 +251,11 @@ fn frame(rows: ArrowDestination, names: &[&str]) -> Option<DataFrame> {
 }
 
 /// BLAKE3 over all values, each preceded by its length so that no two tables look alike.
-fn digest(frame: &DataFrame) -> Option<(String, u64)> {
+fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
-    for column in frame.columns() {
-        hasher.update(column.name().as_bytes());
+    for (name, column) in shape::fields(file).iter().zip(frame.columns()) {
+        hasher.update(name.as_bytes());
         for value in column.str().ok()?.iter() {
             let length = value.map_or(u64::MAX, |text| text.len() as u64);
             hasher.update(&length.to_le_bytes());

@@ -2,35 +2,61 @@
 //! scans them lazily.
 //!
 //! Never reads more of the data than headers and bytes to hash: parsing happens once, when the
-//! blocks of a scan are executed. A database is the exception; its rows have no second reading, so they are
-//! fetched here.
+//! blocks of a scan are executed. What has no second reading is kept: the rows of a database in
+//! memory, standard input and what lies elsewhere in the spool.
 
+mod address;
+#[cfg(feature = "cloud")]
+mod cloud;
 #[cfg(feature = "database")]
 mod database;
 mod delimited;
 mod fingerprint;
+mod folder;
 mod format;
 mod header;
+mod look;
+mod mapping;
 mod origin;
 mod parquet_file;
+mod parquet_records;
+#[cfg(feature = "database")]
+mod partition;
+mod proposal;
+mod records;
 mod scan;
+mod shape;
+mod spool;
+mod synonyms;
+mod template;
+mod text;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 pub use fingerprint::unchanged;
 pub use format::{Compression, Format};
-pub use scan::{Block, Blocks, scan};
+pub use look::{Look, look};
+pub use mapping::Take;
+pub use parquet_records::parquet_records;
+pub use proposal::{Proposal, fitting_preset, propose};
+pub use records::{Original, records};
+pub use scan::{Block, Blocks, Census, scan};
+pub use text::TextFormat;
 
-use crate::config::Source;
+use crate::config::{Settings, Source, Values};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-use origin::Origin;
+use mapping::Mapped;
+use origin::{Origin, Place};
+use spool::Spool;
 
 /// One input, found, checked and fingerprinted: the result that an extract task hands on.
 #[derive(Debug, Clone, Serialize)]
@@ -52,11 +78,12 @@ pub struct Extracted {
 /// One file (or database) of an input.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceFile {
-    /// Where it is; for a database its address without credentials.
+    /// Where it is; for what lies elsewhere its address without credentials, for standard input
+    /// [`STANDARD_INPUT`].
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// When it was last written; unknown for a database.
+    /// When it was last written; unknown for what is no file of this machine.
     #[serde(skip)]
     pub modified: Option<SystemTime>,
     /// BLAKE3 of its bytes.
@@ -67,8 +94,73 @@ pub struct SourceFile {
     pub compression: Compression,
     /// The column names as the file spells them.
     pub header: Vec<String>,
-    /// Contract column → name in `header`.
-    pub columns: BTreeMap<&'static str, String>,
+    /// Contract column → where it comes from.
+    pub columns: BTreeMap<&'static str, Take>,
+    /// Name in `header` → texts, of which a row must have one there to be a claim.
+    #[serde(rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter: BTreeMap<String, Values>,
+    /// How a delimited file is cut; none for other formats.
+    #[serde(skip)]
+    pub delimited: Option<Delimited>,
+    /// The bytes of what can be read only once.
+    #[serde(skip)]
+    spool: Option<Spool>,
+}
+
+/// How standard input is named where files are.
+pub const STANDARD_INPUT: &str = "standard input";
+
+/// How a delimited file's text is cut.
+#[derive(Debug, Clone)]
+pub struct Delimited {
+    /// Encoding, byte-order mark, line ends.
+    pub text: TextFormat,
+    /// What separates fields.
+    pub separator: u8,
+    /// Lines that begin with it are comments.
+    pub comment: Option<u8>,
+    /// The header record as it stands, without its line's end.
+    record: Vec<u8>,
+    /// Where the header ends in the text.
+    header_end: usize,
+}
+
+impl SourceFile {
+    /// Something to read, of which nothing else is known yet.
+    fn new(path: PathBuf, spool: Option<Spool>) -> Self {
+        Self {
+            path,
+            bytes: 0,
+            modified: None,
+            fingerprint: String::new(),
+            format: Format::Csv,
+            compression: Compression::None,
+            header: Vec::new(),
+            columns: BTreeMap::new(),
+            filter: BTreeMap::new(),
+            delimited: None,
+            spool,
+        }
+    }
+
+    /// The file from its start.
+    fn open(&self) -> io::Result<File> {
+        match &self.spool {
+            Some(spool) => spool.open(),
+            None => File::open(&self.path),
+        }
+    }
+
+    /// A path by which this process can open it.
+    fn local_path(&self) -> PathBuf {
+        self.spool.as_ref().map_or_else(|| self.path.clone(), Spool::path)
+    }
+
+    /// Whether it is no file that somebody else could look at.
+    #[must_use]
+    pub fn is_spooled(&self) -> bool {
+        self.spool.is_some()
+    }
 }
 
 /// Finds, checks and fingerprints the sources of `dataset`.
@@ -76,16 +168,24 @@ pub struct SourceFile {
 /// # Errors
 /// `Config` when there is no source, a column is missing or named twice, or the mapping is wrong;
 /// `Source` when a file is missing or cannot be read; `Interrupted` when asked to stop.
-pub fn extract(dataset: Dataset, source: &Source, cancel: &Cancellation) -> Result<Extracted> {
-    match origin::resolve(dataset, source)? {
-        Origin::Files(paths) => {
-            let mut files = Vec::with_capacity(paths.len());
-            for path in paths {
-                files.push(inspect(dataset, source, path)?);
+pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
+    let source = match dataset {
+        Dataset::Claims => &settings.claims,
+        Dataset::Providers => &settings.providers,
+    };
+    match origin::resolve(dataset, source, &settings.interval(), cancel)? {
+        Origin::Places(places) => {
+            let mut files = Vec::with_capacity(places.len());
+            for place in places {
+                let file = brought(dataset, place, &settings.spill_dir(), cancel)?;
+                files.push(inspect(dataset, source, file)?);
             }
             // All headers first: a wrong one is told before gigabytes are hashed.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
+                if file.is_spooled() {
+                    file.modified = None;
+                }
             }
             Ok(Extracted {
                 dataset,
@@ -116,31 +216,75 @@ pub fn extract(dataset: Dataset, source: &Source, cancel: &Cancellation) -> Resu
     }
 }
 
+/// What a place holds, in the spool where it can be read only once.
+fn brought(
+    dataset: Dataset,
+    place: Place,
+    folder: &Path,
+    cancel: &Cancellation,
+) -> Result<SourceFile> {
+    match place {
+        Place::File(path) => Ok(SourceFile::new(path, None)),
+        Place::StandardInput => {
+            let spool = Spool::fill(STANDARD_INPUT, io::stdin(), folder, cancel);
+            let spool = spool.map_err(|error| error.context(dataset))?;
+            Ok(SourceFile::new(STANDARD_INPUT.into(), Some(spool)))
+        }
+        #[cfg(feature = "cloud")]
+        Place::Remote(address) => {
+            let spool = cloud::fetch(dataset, &address, folder, cancel)?;
+            Ok(SourceFile::new(address.to_string().into(), Some(spool)))
+        }
+    }
+}
+
 /// Reads a file's format and header, and matches the header against the contract.
-fn inspect(dataset: Dataset, source: &Source, path: PathBuf) -> Result<SourceFile> {
-    let (format, compression) = format::detect(dataset, &path)?;
-    let header = match format {
-        Format::Csv => header::read_delimited(dataset, source, &path, compression)?,
+fn inspect(dataset: Dataset, source: &Source, mut file: SourceFile) -> Result<SourceFile> {
+    (file.format, file.compression) = format::detect(dataset, &file)?;
+    match file.format {
+        Format::Csv => {
+            let start = text_start(dataset, source, &file)?;
+            let (names, delimited) = header::read(dataset, source, &file, start)?;
+            (file.header, file.delimited) = (names, Some(delimited));
+        }
         Format::Parquet => {
-            parquet_file::schema(dataset, &path)?.iter_names().map(ToString::to_string).collect()
+            let schema = parquet_file::schema(dataset, &file)?;
+            file.header = schema.iter_names().map(ToString::to_string).collect();
         }
         Format::Database => return Err(Error::internal("a file is no database")),
-    };
-    let place = format!("{dataset}: {}", path.display());
-    let columns = header::match_contract(dataset, source, &place, &header)?;
-    if format == Format::Parquet {
-        parquet_file::check_types(dataset, &path, &columns)?;
     }
-    Ok(SourceFile {
-        path,
-        bytes: 0,
-        modified: None,
-        fingerprint: String::new(),
-        format,
-        compression,
-        header,
-        columns,
-    })
+    let place = format!("{dataset}: {}", file.path.display());
+    let Mapped { columns, filter } = mapping::resolve(dataset, source, &place, &file.header)?;
+    (file.columns, file.filter) = (columns, filter);
+    if file.format == Format::Parquet {
+        parquet_file::check_types(dataset, &file)?;
+    }
+    Ok(file)
+}
+
+/// The first text of a delimited file.
+struct TextStart {
+    format: TextFormat,
+    text: Vec<u8>,
+    /// Whether this is all of it.
+    ended: bool,
+}
+
+/// A header does not end beyond so many bytes.
+const HEADER_BYTES: usize = 1 << 20;
+
+fn text_start(dataset: Dataset, source: &Source, file: &SourceFile) -> Result<TextStart> {
+    let unreadable = |error: io::Error| format::unreadable(dataset, file, &error);
+    let raw = format::Raw::new(file.open().map_err(unreadable)?);
+    let unpacked = format::unpack(raw, file.compression).map_err(unreadable)?;
+    let mut start = Vec::new();
+    let limit = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
+    unpacked.take(limit).read_to_end(&mut start).map_err(unreadable)?;
+    let ended = start.len() < HEADER_BYTES;
+    let format = TextFormat::detect(dataset, source, &start)?;
+    let mut text = Vec::new();
+    format.decode(Box::new(io::Cursor::new(start))).read_to_end(&mut text).map_err(unreadable)?;
+    Ok(TextStart { format, text, ended })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tests of the extract stage as a whole: files in, plans out.
 
 mod messages;
+mod shape;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +14,8 @@ use polars::prelude::{
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::schema::{ORIGIN, ORIGIN_RECORD_BITS};
+use crate::rule::Rule;
+use crate::schema::{DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 
@@ -23,7 +25,8 @@ fn source(sources: &[&Path]) -> Source {
 }
 
 fn claims(source: &Source) -> Result<Extracted> {
-    extract(Dataset::Claims, source, &Cancellation::default())
+    let settings = Settings { claims: source.clone(), ..Settings::default() };
+    extract(Dataset::Claims, &settings, &Cancellation::default())
 }
 
 fn refused(source: &Source) -> Error {
@@ -33,19 +36,20 @@ fn refused(source: &Source) -> Error {
 /// All rows, as the load would read them.
 fn rows(source: &Source) -> Vec<Vec<String>> {
     let extracted = claims(source).expect("extracted");
-    let blocks = scan(&extracted, source).expect("scanned");
+    let blocks = scan(&extracted);
     let frame = blocks.all().expect("read").collect().expect("collected");
     assert_eq!(blocks.records(), frame.height() as u64, "two counts of the records");
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
-    let contract: Vec<&str> = Dataset::Claims.columns().chain([ORIGIN]).collect();
-    assert_eq!(names, contract);
-    for column in &frame.columns()[..frame.width() - 1] {
+    let contract: Vec<&str> = Dataset::Claims.columns().collect();
+    let beside = [ORIGIN, DAMAGE, RAW, SOURCE_LINE];
+    assert_eq!(names, [&contract[..], &beside].concat());
+    let columns = &frame.columns()[..=contract.len()];
+    for column in &columns[..contract.len()] {
         assert_eq!(column.dtype(), &DataType::String);
     }
     (0..frame.height())
         .map(|row| {
-            frame
-                .columns()
+            columns
                 .iter()
                 .map(|column| match column.get(row).expect("a value") {
                     AnyValue::Null => "∅".to_owned(),
@@ -147,7 +151,7 @@ fn packed_files_are_told_by_content_and_numbered_alike() {
         let extracted = claims(&configured).expect("extracted");
         assert_eq!(extracted.files.len(), files);
         assert_eq!(extracted.files[0].compression, compression);
-        let blocks = scan(&extracted, &configured).expect("scanned");
+        let blocks = scan(&extracted);
         let frame = blocks.all().expect("read").select([col("claim_id"), col(ORIGIN)]);
         let frame = frame.collect().expect("collected");
         assert_eq!(frame.height(), 300_000 * files);
@@ -175,9 +179,9 @@ fn globs_are_sorted_and_no_file_counts_twice() {
     let none = refused(&source(&[&directory.path().join("*.txt")]));
     assert_eq!(none.kind(), ErrorKind::Source);
     assert!(none.message().contains("no file matches"), "{none}");
-    let directory = refused(&source(&[directory.path()]));
-    assert!(directory.message().ends_with("is a directory"), "{directory}");
-    assert!(directory.way_out().is_some_and(|hint| hint.contains("*.csv")), "{directory}");
+    let below: Vec<String> =
+        rows(&source(&[directory.path()])).into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(below, ["a.csv", "b.csv", "c.csv"]);
 }
 
 #[test]
@@ -217,50 +221,130 @@ fn a_header_alone_gives_no_rows() {
     }
 }
 
+/// The damaged records: number, line and rule.
+fn damages(source: &Source) -> Vec<(i64, i64, &'static str)> {
+    let extracted = claims(source).expect("extracted");
+    let frame = scan(&extracted).all().expect("read").collect().expect("collected");
+    let whole = |name: &str| -> Vec<Option<i64>> {
+        let column = frame.column(name).and_then(|column| column.cast(&DataType::Int64));
+        column.expect("a column").i64().expect("numbers").iter().collect()
+    };
+    let (origins, lines) = (whole(ORIGIN), whole(SOURCE_LINE));
+    let rule = |code: i64| Rule::from_code(i32::try_from(code).expect("small")).expect("a rule");
+    whole(DAMAGE)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(row, code)| Some((origins[row]?, lines[row]?, rule(code?).name())))
+        .collect()
+}
+
 #[test]
 fn records_are_numbered_as_they_are_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = write(
         &directory,
         "claims.csv",
-        format!("\n{HEADER}\na,\"p\nq\",1,c,1,d\n\nb,\"p\"\"\",1,c,1,d\nc,p\n"),
+        format!("\n{HEADER}\na,\"p\nq\",1,c,1,d\n\nb,\"p\"\"\",1,c,1,d\nc,p\n{HEADER}\n"),
     );
     let empty = "∅";
     assert_eq!(
         rows(&source(&[&path])),
         [
             vec!["a", "p\nq", "1", "c", "1", "d", empty, &origin(0, 1)],
-            // A blank line is a record without values.
-            vec![empty, empty, empty, empty, empty, empty, empty, &origin(0, 2)],
-            vec!["b", "p\"", "1", "c", "1", "d", empty, &origin(0, 3)],
-            vec!["c", "p", empty, empty, empty, empty, empty, &origin(0, 4)],
+            vec!["b", "p\"", "1", "c", "1", "d", empty, &origin(0, 2)],
+            vec![empty, empty, empty, empty, empty, empty, empty, &origin(0, 3)],
+            vec![empty, empty, empty, empty, empty, empty, empty, &origin(0, 4)],
+        ]
+    );
+    assert_eq!(damages(&source(&[&path])), [(3, 7, "too_few_fields"), (4, 8, "header_repeated")]);
+}
+
+#[test]
+fn a_damaged_record_costs_no_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut content = format!("{HEADER}\na,p,1,c,1,d,e\nb,p,1,c,1,d\nc,\"p,1,c,1,d\n").into_bytes();
+    content.extend_from_slice(b"d,\xff,1,c,1,d\ne,\"p\"x,1,c,1,d\nf,\0,1,c,1,d\ng,p,1,c,1,d\n");
+    let path = write(&directory, "claims.csv", content);
+    let configured = source(&[&path]);
+    let read: Vec<String> = rows(&configured).into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(read, ["∅", "b", "∅", "∅", "∅", "∅", "g"]);
+    assert_eq!(
+        damages(&configured),
+        [
+            (1, 2, "too_many_fields"),
+            (3, 4, "quote_unclosed"),
+            (4, 5, "encoding_invalid"),
+            (5, 6, "quote_malformed"),
+            (6, 7, "nul_character"),
         ]
     );
 }
 
 #[test]
-fn too_many_fields_are_not_cut_in_silence() {
+fn encodings_line_ends_and_comments() {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = write(&directory, "claims.csv", format!("{HEADER}\na,p,1,c,1,d,e\n"));
-    let configured = source(&[&path]);
-    let extracted = claims(&configured).expect("extracted");
-    let error = scan(&extracted, &configured).expect("scanned").all().err().expect("refused");
-    assert_eq!(error.kind(), ErrorKind::Source);
-    assert!(error.message().ends_with("record 1 has more fields than the header"), "{error}");
+    let text = format!("{HEADER}\nV\u{ed}ctor,p,1,c,1,d\n");
+    let utf16: Vec<u8> =
+        format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).expect("Latin-1")).collect();
+    for (name, content, encoding, comment) in [
+        ("utf16.csv", utf16, "auto", None),
+        ("latin.csv", latin, "windows-1252", None),
+        ("old.csv", text.replace('\n', "\r").into_bytes(), "auto", None),
+        ("crlf.csv", text.replace('\n', "\r\n").into_bytes(), "auto", None),
+        ("notes.csv", format!("# a,b\n{text}# \"c\n").into_bytes(), "auto", Some('#')),
+    ] {
+        let path = write(&directory, name, content);
+        let configured = Source { encoding: encoding.into(), comment, ..source(&[&path]) };
+        assert_eq!(rows(&configured)[0][..2], ["V\u{ed}ctor", "p"], "{name}");
+    }
+    let path = directory.path().join("old.csv");
+    for wrong in [
+        Source { encoding: "ebcdic".into(), ..source(&[&path]) },
+        Source { comment: Some('a'), ..source(&[&path]) },
+    ] {
+        assert_eq!(refused(&wrong).kind(), ErrorKind::Config);
+    }
 }
 
 #[test]
-fn other_delimiters() {
+fn what_is_read_must_be_what_was_fingerprinted() {
     let directory = tempfile::tempdir().expect("a directory");
-    for (delimiter, byte) in [("|", "|"), ("\\t", "\t"), ("\t", "\t"), (";", ";")] {
-        let content = format!("{HEADER}\na,p,1,c,1,d\n").replace(',', byte);
-        let path = write(&directory, "claims.txt", content);
-        let configured = Source { delimiter: delimiter.into(), ..source(&[&path]) };
-        assert_eq!(rows(&configured)[0][..2], ["a", "p"]);
-    }
-    let wrong =
-        Source { delimiter: "||".into(), ..source(&[&directory.path().join("claims.txt")]) };
-    assert_eq!(refused(&wrong).kind(), ErrorKind::Config);
+    let path = write(&directory, "claims.csv", format!("{HEADER}\na,p,1,c,1,d\n"));
+    let extracted = claims(&source(&[&path])).expect("extracted");
+    // As long as before, and as old.
+    let modified = fs::metadata(&path).and_then(|found| found.modified()).expect("a time");
+    fs::write(&path, format!("{HEADER}\nb,p,1,c,1,d\n")).expect("written");
+    let file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
+    file.set_modified(modified).expect("set");
+    unchanged(&extracted).expect("size and time say nothing");
+    let error = scan(&extracted).all().err().expect("refused");
+    assert_eq!(error.kind(), ErrorKind::Source);
+    assert!(error.message().ends_with("was changed while it was read"), "{error}");
+}
+
+#[test]
+fn single_records_are_found_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = write(
+        &directory,
+        "claims.csv",
+        gzip(&format!("{HEADER}\r\na,\"p\nq\",1,c,1,d\r\n\nb,\"x\nc,p,1,c,1,d")),
+    );
+    let extracted = claims(&source(&[&path])).expect("extracted");
+    let mut found = Vec::new();
+    records(Dataset::Claims, &extracted.files[0], &[0, 1, 2, 3].into(), &mut |original| {
+        found.push((original.record, original.line, original.bytes.to_vec()));
+        Ok(())
+    })
+    .expect("read");
+    let expected: [(u64, u64, &[u8]); 4] = [
+        (0, 0, HEADER.as_bytes()),
+        (1, 2, b"a,\"p\nq\",1,c,1,d"),
+        (2, 5, b"b,\"x"),
+        (3, 6, b"c,p,1,c,1,d"),
+    ];
+    assert_eq!(found, expected.map(|(record, line, bytes)| (record, line, bytes.to_vec())));
 }
 
 fn parquet(directory: &tempfile::TempDir, name: &str, amount: Column) -> PathBuf {

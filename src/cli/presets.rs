@@ -1,0 +1,43 @@
+//! The command `presets`.
+//!
+//! A file of its own because a preset is printed as it stands: comments, source and all, to be
+//! understood, or to be the beginning of a configuration of one's own.
+
+use serde_json::json;
+
+use crate::config;
+use crate::error::Result;
+
+use super::args::Format;
+use super::output::{self, Reply};
+use super::table::Table;
+
+/// `presets`: a line a preset.
+///
+/// # Errors
+/// `Internal` when the list cannot be written as JSON.
+pub(super) fn list(format: Format) -> Result<Reply> {
+    let presets = config::presets().iter();
+    Ok(Reply::done(match format {
+        Format::Json => {
+            let described = presets
+                .map(|preset| json!({ "name": preset.name, "description": preset.description() }));
+            output::json(&described.collect::<Vec<_>>())?
+        }
+        Format::Text => {
+            let mut table = Table::new("ll");
+            for preset in presets {
+                table.row([preset.name.to_owned(), preset.description().to_owned()]);
+            }
+            table.render("")
+        }
+    }))
+}
+
+/// `presets NAME`: its settings, as TOML.
+///
+/// # Errors
+/// `Config` when there is no such preset.
+pub(super) fn print(name: &str) -> Result<Reply> {
+    config::preset(name).map(|preset| Reply::done(preset.text))
+}

@@ -1,0 +1,117 @@
+//! Presets: the settings for known layouts, as data.
+//!
+//! A file of its own because a preset is a layer of the settings, beneath the configuration file and
+//! in the very same form: whoever needs something else prints it and writes their own.
+
+use std::sync::LazyLock;
+
+use toml::{Table, Value};
+
+use super::settings::Settings;
+use crate::error::{Error, Result};
+
+/// A known layout.
+#[derive(Debug)]
+pub struct Preset {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its settings as they would stand in a configuration file.
+    pub text: &'static str,
+    /// The same, read.
+    pub settings: Settings,
+}
+
+const TEXTS: [(&str, &str); 3] = [
+    ("synthea", include_str!("presets/synthea.toml")),
+    ("desynpuf", include_str!("presets/desynpuf.toml")),
+    ("cms_lines", include_str!("presets/cms_lines.toml")),
+];
+
+/// All presets.
+///
+/// # Panics
+/// Never: they are parts of the program, and a test reads them.
+#[must_use]
+pub fn presets() -> &'static [Preset] {
+    static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
+        let read = |text| toml::from_str(text).expect("a preset is a configuration");
+        TEXTS.map(|(name, text)| Preset { name, text, settings: read(text) }).into()
+    });
+    &PRESETS
+}
+
+/// The preset with this name.
+///
+/// # Errors
+/// `Config` when there is none.
+pub fn preset(name: &str) -> Result<&'static Preset> {
+    presets().iter().find(|preset| preset.name == name.trim()).ok_or_else(|| {
+        let known: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+        Error::config("there is no preset with this name").hint(format!(
+            "the presets are: {}; `claims-etl presets` describes them",
+            known.join(", ")
+        ))
+    })
+}
+
+impl Preset {
+    /// What it is for, in one line.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
+    }
+
+    /// The preset with a configuration file's text over it, table by table and key by key.
+    ///
+    /// # Errors
+    /// What the TOML parser says; the text alone must be a configuration.
+    pub(super) fn beneath(&self, text: &str) -> Result<Settings, toml::de::Error> {
+        let mut layers: Table = self.text.parse()?;
+        overlay(&mut layers, text.parse()?);
+        layers.try_into()
+    }
+}
+
+fn overlay(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => drop(below.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Mapping;
+
+    #[test]
+    fn every_preset_is_a_configuration_that_says_where_its_layout_is_written_down() {
+        for preset in presets() {
+            assert!(preset.description().len() > 20, "{}", preset.name);
+            assert!(preset.text.contains("# Layout: "), "{}", preset.name);
+            assert!(preset.text.contains("https://"), "{}", preset.name);
+            assert!(preset.settings.preset.is_none(), "a preset has no preset");
+            assert!(preset.settings.claims.sources.is_empty(), "{}", preset.name);
+            let columns = &preset.settings.claims.columns;
+            for column in ["claim_id", "patient_id", "provider_id", "amount", "date_of_service"] {
+                assert!(columns.contains_key(column), "{}: {column}", preset.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_lies_over_a_preset_column_by_column() {
+        let desynpuf = preset("desynpuf").expect("known");
+        let over = "[claims]\ndelimiter = \"|\"\n[claims.columns]\namount = \"PAID\"\n\
+                    [providers.columns]\nspecialty = \"\"";
+        let settings = desynpuf.beneath(over).expect("a configuration");
+        assert_eq!(settings.claims.delimiter, "|");
+        assert_eq!(settings.claims.date_formats, ["%Y%m%d"]);
+        assert_eq!(settings.claims.columns["amount"], Mapping::from("PAID"));
+        assert_eq!(settings.claims.columns["claim_id"], Mapping::from("CLM_ID"));
+        assert_eq!(settings.providers.columns["specialty"], Mapping::Absent);
+        assert!(preset("synpuf").is_err());
+    }
+}

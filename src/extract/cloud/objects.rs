@@ -1,0 +1,236 @@
+//! Objects of S3, Google Cloud Storage and Azure Blob Storage.
+//!
+//! A file of its own because buckets have no folders: globs and prefixes are listed here, by the
+//! rules of folders. Credentials come from the environment variables that each provider's own tools
+//! read, and never from an address.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use glob::{MatchOptions, Pattern};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::path::Path;
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+
+use super::super::address::Address;
+use super::super::folder;
+use super::super::spool::Writing;
+use super::{CONNECT, SILENCE, broken_off, unless_cancelled, unreachable};
+use crate::config::Interval;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::schema::Dataset;
+
+/// Characters of a glob.
+const WILD: [char; 3] = ['*', '?', '['];
+
+/// The objects that an address means, sorted by their keys.
+pub(super) async fn expand(
+    dataset: Dataset,
+    address: Address,
+    interval: &Interval,
+    cancel: &Cancellation,
+) -> Result<Vec<Address>> {
+    let (bucket, key) = address.parts();
+    let wild = key.find(WILD);
+    if wild.is_none() && !key.is_empty() && !key.ends_with('/') {
+        return Ok(vec![address]);
+    }
+    let store = store(dataset, &address)?;
+    let literal = &key[..wild.unwrap_or(key.len())];
+    let folder = literal.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let pattern = match wild {
+        None => None,
+        Some(_) => Some(Pattern::new(key).map_err(|error| {
+            Error::config(format!("{dataset}: {address} is not a valid glob: {}", error.msg))
+        })?),
+    };
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+    let prefix = (!folder.is_empty()).then(|| path(dataset, &address, folder)).transpose()?;
+    let mut listed = store.list(prefix.as_ref());
+    let (mut keys, mut left_out) = (Vec::new(), false);
+    while let Some(object) = unless_cancelled(cancel, listed.next()).await? {
+        let object = object.map_err(|error| failure(dataset, &address, &error))?;
+        let key = object.location.as_ref();
+        let below = key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/');
+        let meant = match &pattern {
+            Some(pattern) => pattern.matches_with(key, options),
+            None => !below.is_empty() && !below.split('/').any(folder::is_hidden),
+        };
+        if !meant {
+            continue;
+        }
+        let folders = below.rsplit_once('/').map_or("", |(folders, _)| folders);
+        if folders.split('/').any(|name| folder::is_outside(name, interval)) {
+            left_out = true;
+        } else {
+            keys.push(key.to_owned());
+        }
+    }
+    if keys.is_empty() && pattern.is_some() && !left_out {
+        return Err(Error::source(format!("{dataset}: no object matches {address}"))
+            .hint("a * does not reach over a /; ** does"));
+    }
+    if keys.is_empty() {
+        return Err(folder::nothing(dataset, &address.to_string(), left_out, interval));
+    }
+    keys.sort_unstable();
+    let scheme = address.scheme();
+    Ok(keys.iter().map(|key| Address::new(format!("{scheme}://{bucket}/{key}"))).collect())
+}
+
+/// Reads an object into the spool.
+pub(super) async fn fetch(
+    dataset: Dataset,
+    address: &Address,
+    writing: &mut Writing,
+    cancel: &Cancellation,
+) -> Result<()> {
+    let store = store(dataset, address)?;
+    let location = path(dataset, address, address.parts().1)?;
+    let found = unless_cancelled(cancel, store.get(&location)).await?;
+    let found = found.map_err(|error| failure(dataset, address, &error))?;
+    let size = found.meta.size;
+    let mut pieces = found.into_stream();
+    while let Some(piece) = unless_cancelled(cancel, pieces.next()).await? {
+        cancel.check()?;
+        let piece = piece.map_err(|_| broken_off(dataset, address, writing.bytes()))?;
+        writing.append(&piece)?;
+    }
+    if writing.bytes() != size {
+        return Err(broken_off(dataset, address, writing.bytes()));
+    }
+    Ok(())
+}
+
+/// The bucket of an address.
+fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
+    let (bucket, _) = address.parts();
+    if bucket.is_empty() || bucket.contains(['@', ':']) {
+        return Err(Error::config(format!(
+            "{dataset}: an address of {}:// must name a bucket and a key, and no credentials",
+            address.scheme()
+        ))
+        .hint(format!(
+            "{}://bucket/folder/claims.csv; {}",
+            address.scheme(),
+            credentials(address)
+        )));
+    }
+    let retry = RetryConfig {
+        max_retries: 3,
+        retry_timeout: Duration::from_mins(1),
+        ..RetryConfig::default()
+    };
+    // A large object takes its time, but something must come.
+    let limits = [
+        (ClientConfigKey::Timeout, "7 days".to_owned()),
+        (ClientConfigKey::ConnectTimeout, format!("{} s", CONNECT.as_secs())),
+        (ClientConfigKey::ReadTimeout, format!("{} s", SILENCE.as_secs())),
+    ];
+    let built: object_store::Result<Arc<dyn ObjectStore>> = match address.scheme() {
+        "s3" => {
+            let mut builder =
+                AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
+            for (key, value) in limits {
+                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+            }
+            builder.build().map(|store| Arc::new(store) as _)
+        }
+        "gs" => {
+            let builder = GoogleCloudStorageBuilder::from_env();
+            let mut builder = builder.with_bucket_name(bucket).with_retry(retry);
+            for (key, value) in limits {
+                builder = builder.with_config(GoogleConfigKey::Client(key), value);
+            }
+            builder.build().map(|store| Arc::new(store) as _)
+        }
+        _ => {
+            let builder = MicrosoftAzureBuilder::from_env();
+            let mut builder = builder.with_container_name(bucket).with_retry(retry);
+            for (key, value) in limits {
+                builder = builder.with_config(AzureConfigKey::Client(key), value);
+            }
+            builder.build().map(|store| Arc::new(store) as _)
+        }
+    };
+    // The reason can hold what the environment does.
+    built.map_err(|_| {
+        Error::config(format!("{dataset}: the environment does not say how to reach {address}"))
+            .hint(credentials(address))
+    })
+}
+
+/// Where credentials come from.
+fn credentials(address: &Address) -> &'static str {
+    match address.scheme() {
+        "s3" => {
+            "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region from \
+             AWS_REGION, another server from AWS_ENDPOINT_URL (http:// with AWS_ALLOW_HTTP=true)"
+        }
+        "gs" => "credentials come from GOOGLE_SERVICE_ACCOUNT or GOOGLE_APPLICATION_CREDENTIALS",
+        _ => "credentials come from AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    }
+}
+
+fn path(dataset: Dataset, address: &Address, key: &str) -> Result<Path> {
+    Path::parse(key).map_err(|_| {
+        Error::config(format!("{dataset}: {address} is no key of an object"))
+            .hint("parts of a key must not be empty, `.` or `..`")
+    })
+}
+
+/// A store's failure without its words, which repeat requests.
+fn failure(dataset: Dataset, address: &Address, error: &object_store::Error) -> Error {
+    use object_store::Error as Failure;
+    let gone = matches!(error, Failure::NotFound { .. }) || answered(error, &[404]);
+    let refused = matches!(error, Failure::PermissionDenied { .. })
+        || matches!(error, Failure::Unauthenticated { .. })
+        || answered(error, &[401, 403]);
+    let failed = |what: &str| Error::source(format!("{dataset}: {address} {what}"));
+    let credentials = credentials(address);
+    if gone {
+        failed("is not there").hint("check bucket and key")
+    } else if refused {
+        failed("may not be read").hint(credentials)
+    } else if is_unreachable(error) {
+        unreachable(dataset, address)
+    } else {
+        let hint = format!("check the network, the endpoint and the region; {credentials}");
+        failed("cannot be read").hint(hint)
+    }
+}
+
+/// What an error comes of, itself first.
+fn causes<'a>(error: &'a object_store::Error) -> Vec<&'a (dyn StdError + 'static)> {
+    let mut causes: Vec<&'a (dyn StdError + 'static)> = Vec::new();
+    let mut next: Option<&'a (dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        causes.push(cause);
+        next = cause.source();
+    }
+    causes
+}
+
+/// Whether the store has answered with one of these statuses: of a list, its text alone says so.
+fn answered(error: &object_store::Error, statuses: &[u16]) -> bool {
+    let told = |status: &u16| format!("status code: {status}");
+    let statuses: Vec<String> = statuses.iter().map(told).collect();
+    causes(error).iter().any(|cause| {
+        let text = cause.to_string();
+        statuses.iter().any(|status| text.contains(status))
+    })
+}
+
+/// Whether nobody has answered.
+fn is_unreachable(error: &object_store::Error) -> bool {
+    causes(error)
+        .iter()
+        .filter_map(|cause| cause.downcast_ref::<HttpError>())
+        .any(|error| matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout))
+}

@@ -1,0 +1,278 @@
+//! From the configured mapping to a file's own columns.
+//!
+//! A file of its own because most failed first runs end here, and its messages are what people then
+//! read: what is missing, what it may be called, which preset fits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::header::{describe, looks_like_names};
+use super::proposal;
+use crate::config::{Mapping, Part, Pattern, Source, Values};
+use crate::error::{Error, Result};
+use crate::schema::Dataset;
+
+/// Where a contract column comes from in one file: names are spelled as the file does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Take {
+    /// From one field, or from several put together.
+    Fields(Pattern),
+    /// The same text in every row.
+    Constant(String),
+}
+
+/// How one file's columns become the contract's.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Mapped {
+    pub(super) columns: BTreeMap<&'static str, Take>,
+    /// Header name → texts, of which a claim has one there.
+    pub(super) filter: BTreeMap<String, Values>,
+}
+
+impl Take {
+    /// The header names that it needs.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let pattern = match self {
+            Self::Fields(pattern) => Some(pattern),
+            Self::Constant(_) => None,
+        };
+        pattern.into_iter().flat_map(Pattern::names)
+    }
+}
+
+impl fmt::Display for Take {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fields(pattern) => pattern.fmt(f),
+            Self::Constant(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+impl Serialize for Take {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Finds every contract column in a header, and the columns that tell which rows are claims.
+///
+/// # Errors
+/// `Config`, saying what to write, when a column is missing or named twice, or the mapping is wrong.
+pub(super) fn resolve(
+    dataset: Dataset,
+    source: &Source,
+    place: &str,
+    header: &[String],
+) -> Result<Mapped> {
+    check(dataset, source)?;
+    let header = Header { dataset, place, names: header };
+    let mut mapped = Mapped::default();
+    let mut missing = Vec::new();
+    for column in dataset.columns() {
+        match (header.take(source, column)?, source.columns.get(column)) {
+            (Some(take), _) => drop(mapped.columns.insert(column, take)),
+            (None, mapping) if may_be_null(dataset, column, mapping) => {}
+            (None, Some(mapping)) => return Err(header.not_there(column, mapping)),
+            (None, None) => missing.push(column),
+        }
+    }
+    if !missing.is_empty() {
+        let what = format!("no column for {}", missing.join(", "));
+        let error = Error::config(format!("{place}: {}", describe(header.names, &what)));
+        return Err(header.with_way_out(error, &missing, &mapped));
+    }
+    for (wanted, values) in &source.filter {
+        let name = header.one(wanted, "the rows that are claims")?.ok_or_else(|| {
+            let what = describe(header.names, "there is no such column");
+            Error::config(format!("{place}: [{dataset}.where] names \"{wanted}\", but {what}"))
+                .hint("correct the name in the configuration, or remove the line")
+        })?;
+        mapped.filter.insert(name.to_owned(), values.clone());
+    }
+    Ok(mapped)
+}
+
+/// Whether nothing may be found for a column.
+fn may_be_null(dataset: Dataset, column: &str, mapping: Option<&Mapping>) -> bool {
+    match mapping {
+        None => !dataset.required().contains(&column),
+        Some(Mapping::Absent) => true,
+        Some(mapping) => matches!(mapping, Mapping::FirstOf { or_absent: true, .. }),
+    }
+}
+
+/// How many contract columns a header has, the mapping included: by this separators are compared.
+pub(super) fn matches(dataset: Dataset, source: &Source, header: &[String]) -> usize {
+    let header = Header { dataset, place: "", names: header };
+    let there = |column: &&str| !matches!(header.take(source, column), Ok(None));
+    let fixed = |column: &&str| {
+        matches!(source.columns.get(*column), Some(Mapping::Constant(_) | Mapping::Absent))
+    };
+    dataset.columns().filter(|column| there(column) && !fixed(column)).count()
+}
+
+/// How many names of a header a mapping reads; none where one is missing or named twice.
+pub(super) fn fit(dataset: Dataset, source: &Source, header: &[String]) -> Option<usize> {
+    let header = Header { dataset, place: "", names: header };
+    let mut names = BTreeSet::new();
+    for column in dataset.columns() {
+        match header.take(source, column).ok()? {
+            Some(take) => names.extend(take.names().map(ToOwned::to_owned)),
+            None if may_be_null(dataset, column, source.columns.get(column)) => {}
+            None => return None,
+        }
+    }
+    for wanted in source.filter.keys() {
+        names.insert(header.one(wanted, "").ok()??.to_owned());
+    }
+    Some(names.len())
+}
+
+/// Whether two names are the same: without regard to case and surrounding blanks.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+/// Checks what no header can mend.
+fn check(dataset: Dataset, source: &Source) -> Result<()> {
+    let known: Vec<&str> = dataset.columns().collect();
+    if let Some(key) = source.columns.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Error::config(format!(
+            "[{dataset}.columns] maps \"{key}\", which is not a column of {dataset}"
+        ))
+        .hint(format!("the columns are: {}", known.join(", "))));
+    }
+    let key = match dataset {
+        Dataset::Claims => "claim_id",
+        Dataset::Providers => "provider_id",
+    };
+    let needed = |column: &str| match dataset {
+        Dataset::Claims => dataset.required().contains(&column),
+        Dataset::Providers => column == key,
+    };
+    for (column, mapping) in &source.columns {
+        let absent = matches!(mapping, Mapping::Absent | Mapping::FirstOf { or_absent: true, .. });
+        if absent && needed(column) {
+            return Err(Error::config(format!(
+                "[{dataset}.columns] says that there is no {column}, but it is needed"
+            )));
+        }
+        if column == key && matches!(mapping, Mapping::Constant(_)) {
+            return Err(Error::config(format!(
+                "[{dataset}.columns] gives every row the same {column}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The names of a file.
+struct Header<'a> {
+    dataset: Dataset,
+    place: &'a str,
+    names: &'a [String],
+}
+
+impl Header<'_> {
+    /// Where a column comes from, if it is there.
+    fn take(&self, source: &Source, column: &str) -> Result<Option<Take>> {
+        let found = match source.columns.get(column) {
+            None => self.pattern(column, &Pattern::Name(column.to_owned()))?,
+            Some(Mapping::Is(pattern)) => self.pattern(column, pattern)?,
+            Some(Mapping::FirstOf { patterns, .. }) => {
+                let mut found = None;
+                for pattern in patterns {
+                    if found.is_none() {
+                        found = self.pattern(column, pattern)?;
+                    }
+                }
+                found
+            }
+            Some(Mapping::Constant(text)) => return Ok(Some(Take::Constant(text.clone()))),
+            Some(Mapping::Absent) => None,
+        };
+        Ok(found.map(Take::Fields))
+    }
+
+    /// The file's spelling of a name, for `column`.
+    fn one(&self, wanted: &str, column: &str) -> Result<Option<&str>> {
+        let hits: Vec<&String> = self.names.iter().filter(|name| same(name, wanted)).collect();
+        match hits.as_slice() {
+            [] => Ok(None),
+            [name] => Ok(Some(name)),
+            several => Err(Error::config(format!(
+                "{}: {} columns are named \"{wanted}\", so {column} is ambiguous",
+                self.place,
+                several.len()
+            ))
+            .hint(format!(
+                "give them different names, or map {column} to another in [{}.columns]",
+                self.dataset
+            ))),
+        }
+    }
+
+    /// The pattern in the file's spelling; none where the file lacks one of its names.
+    fn pattern(&self, column: &str, wanted: &Pattern) -> Result<Option<Pattern>> {
+        let parts = match wanted {
+            Pattern::Name(name) => {
+                return Ok(self.one(name, column)?.map(|name| Pattern::Name(name.to_owned())));
+            }
+            Pattern::Template(parts) => parts,
+        };
+        let mut spelled = Vec::with_capacity(parts.len());
+        for part in parts {
+            spelled.push(match part {
+                Part::Text(text) => Part::Text(text.clone()),
+                Part::Field(name) => match self.one(name, column)? {
+                    Some(name) => Part::Field(name.to_owned()),
+                    None => return Ok(None),
+                },
+            });
+        }
+        Ok(Some(Pattern::Template(spelled)))
+    }
+
+    /// The refusal of a mapping whose names the file does not have.
+    fn not_there(&self, column: &'static str, mapping: &Mapping) -> Error {
+        let names = match mapping {
+            Mapping::FirstOf { patterns, .. } => {
+                let names: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                format!("the first of {}", names.join(", "))
+            }
+            Mapping::Is(pattern) => format!("\"{pattern}\""),
+            Mapping::Constant(_) | Mapping::Absent => String::new(),
+        };
+        let what = describe(self.names, "there is no such column");
+        let (dataset, place) = (self.dataset, self.place);
+        let error = Error::config(format!(
+            "{place}: [{dataset}.columns] maps {column} to {names}, but {what}"
+        ));
+        let preset = proposal::preset_line(dataset, self.names);
+        let line = proposal::lines(&[column], self.names).filter(|_| looks_like_names(self.names));
+        let way_out = "correct the name in the configuration, or remove the line";
+        let line = line.map(|line| format!(", or say:\n  [{dataset}.columns]{line}"));
+        error.hint(format!("{way_out}{}{}", line.unwrap_or_default(), preset.unwrap_or_default()))
+    }
+
+    /// Adds what to write where columns are missing.
+    fn with_way_out(&self, error: Error, missing: &[&'static str], mapped: &Mapped) -> Error {
+        let preset = proposal::preset_line(self.dataset, self.names).unwrap_or_default();
+        if !looks_like_names(self.names) {
+            let first = "the first line must name the columns; check the delimiter too";
+            return error.hint(format!("{first}{preset}"));
+        }
+        let taken = |name: &&String| {
+            mapped.columns.values().flat_map(Take::names).any(|taken| taken == *name)
+        };
+        let free: Vec<String> = self.names.iter().filter(|name| !taken(name)).cloned().collect();
+        error.hint(format!(
+            "say in the configuration how they are named:\n  [{}.columns]{}{preset}",
+            self.dataset,
+            proposal::lines(missing, &free).unwrap_or_default()
+        ))
+    }
+}

@@ -1,0 +1,191 @@
+//! The SQL of a database source: the table's name, the questions about its columns, the ranges in
+//! which it is read.
+//!
+//! A file of its own because it is text only, and must be right by itself: together the ranges hold
+//! every row once, those without a value too, and in one order, however many ranges there are.
+
+/// The types that have ranges, as Postgres names them.
+const NUMERIC: [&str; 6] = ["smallint", "integer", "bigint", "numeric", "real", "double precision"];
+
+/// A query for all rows of `schema.table`, whose parts are read as Postgres reads them: lower case
+/// unless they are in quotes. None where the text is no name.
+pub(super) fn table_query(text: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let name;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let (inside, after) = until_quote(quoted)?;
+            name = inside;
+            rest = after;
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            let plain = |c: char| c.is_alphanumeric() || "_$".contains(c);
+            name = Some(&rest[..end]).filter(|name| name.chars().all(plain))?.to_lowercase();
+            rest = &rest[end..];
+        }
+        parts.push(Some(name).filter(|name| !name.is_empty() && !name.contains('\0'))?);
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => break,
+            None => return None,
+        }
+    }
+    let quoted: Vec<String> = parts.iter().map(|name| quoted(name)).collect();
+    (parts.len() <= 2).then(|| format!("SELECT * FROM {}", quoted.join(".")))
+}
+
+/// A quoted name, whose opening quote is read, and what follows it.
+fn until_quote(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+/// An identifier in quotes.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// One row for each column of the query, in order, with its name; the query itself is not run. A
+/// driver's own description would refuse types that it does not know.
+pub(super) fn names_of(query: &str) -> String {
+    format!(
+        "SELECT json_object_keys(row_to_json(r)) AS name FROM \
+         (SELECT q.* FROM (VALUES (1)) AS one LEFT JOIN ({query}\n) AS q ON false) AS r"
+    )
+}
+
+/// One row with the types of these columns, those of domains by what is underneath.
+pub(super) fn types_of(query: &str, names: &[&str]) -> String {
+    let types = names.iter().enumerate().map(|(place, name)| {
+        format!("pg_typeof(coalesce(q.{}, NULL))::text AS t{place}", quoted(name))
+    });
+    format!(
+        "SELECT {} FROM (VALUES (1)) AS one LEFT JOIN ({query}\n) AS q ON false",
+        types.collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// A column by whose ranges a query is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Partition {
+    /// The column, in quotes.
+    column: String,
+    /// Whether its values are whole numbers.
+    whole: bool,
+    count: u16,
+}
+
+impl Partition {
+    /// Ranges of a column of this type; none where the type has no ranges.
+    pub(super) fn new(name: &str, kind: &str, count: u16) -> Option<Self> {
+        let whole = matches!(kind, "smallint" | "integer" | "bigint");
+        NUMERIC.contains(&kind).then(|| Self { column: quoted(name), whole, count })
+    }
+
+    /// One row for each range: where it ends, and how many rows there are in all.
+    pub(super) fn bounds_of(&self, query: &str) -> String {
+        let Self { column, whole, count } = self;
+        let bound = format!("s.low + (s.high - s.low) * i / {count}");
+        let bound = if *whole { format!("ceil({bound})") } else { format!("({bound})") };
+        format!(
+            "SELECT {bound}::text AS bound, s.n::text AS n FROM \
+             (SELECT min(q.{column})::numeric AS low, max(q.{column})::numeric AS high, \
+             count(*) AS n FROM ({query}\n) AS q) AS s \
+             CROSS JOIN generate_series(1, {count}) AS i ORDER BY i"
+        )
+    }
+
+    /// The conditions of the ranges, in their order. The last one holds what has no value.
+    pub(super) fn conditions(&self, bounds: &[Option<String>]) -> Vec<String> {
+        let column = &self.column;
+        let inner: Vec<String> = bounds
+            .iter()
+            .take(usize::from(self.count) - 1)
+            .flatten()
+            .map(|bound| self.literal(bound))
+            .collect();
+        if inner.is_empty() || inner.len() + 1 < usize::from(self.count) {
+            return vec!["true".into()];
+        }
+        let mut conditions = vec![format!("q.{column} < {}", inner[0])];
+        for ends in inner.windows(2) {
+            conditions.push(format!("q.{column} >= {} AND q.{column} < {}", ends[0], ends[1]));
+        }
+        let last = &inner[inner.len() - 1];
+        conditions.push(format!("(q.{column} >= {last} OR q.{column} IS NULL)"));
+        conditions
+    }
+
+    /// Whole numbers as they are, so that an index serves.
+    fn literal(&self, bound: &str) -> String {
+        let digits = bound.strip_prefix('-').unwrap_or(bound);
+        let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if self.whole && plain { format!("({bound})") } else { format!("'{bound}'::numeric") }
+    }
+
+    /// The order of all rows. Rows with the same number are in that of their texts, so that it does
+    /// not depend on where they lie, nor on how many ranges there are.
+    pub(super) fn order(&self, texts: &[String]) -> String {
+        let texts = texts.iter().map(|text| format!("{text} COLLATE \"C\""));
+        let order = std::iter::once(format!("q.{} NULLS LAST", self.column)).chain(texts);
+        format!(" ORDER BY {}", order.collect::<Vec<_>>().join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_postgres_reads_them() {
+        for (text, query) in [
+            ("claims", Some("\"claims\"")),
+            (" Raw.Claims ", Some("\"raw\".\"claims\"")),
+            ("\"Raw\".\"a.b\"", Some("\"Raw\".\"a.b\"")),
+            ("\"a\"\"; DROP TABLE x; --\"", Some("\"a\"\"; DROP TABLE x; --\"")),
+            ("a; DROP TABLE x", None),
+            ("a b", None),
+            ("a.b.c", None),
+            ("\"a", None),
+            ("\"a\"b", None),
+            ("a.", None),
+            ("", None),
+        ] {
+            let expected = query.map(|name| format!("SELECT * FROM {name}"));
+            assert_eq!(table_query(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_every_row_once() {
+        let partition = |count| Partition::new("n", "bigint", count).expect("numeric");
+        let bounds = |texts: &[&str]| -> Vec<Option<String>> {
+            texts.iter().map(|text| Some((*text).to_owned())).collect()
+        };
+        assert_eq!(partition(1).conditions(&bounds(&["9"])), ["true"]);
+        assert_eq!(
+            partition(3).conditions(&bounds(&["-4", "3", "9"])),
+            [
+                "q.\"n\" < (-4)",
+                "q.\"n\" >= (-4) AND q.\"n\" < (3)",
+                "(q.\"n\" >= (3) OR q.\"n\" IS NULL)"
+            ]
+        );
+        assert_eq!(partition(3).conditions(&[None, None, None]), ["true"], "only nulls");
+        let odd = Partition::new("n", "numeric", 2).expect("numeric");
+        assert_eq!(odd.conditions(&bounds(&["NaN", "NaN"]))[0], "q.\"n\" < 'NaN'::numeric");
+        assert_eq!(Partition::new("n", "text", 2), None);
+    }
+}

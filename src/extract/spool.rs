@@ -1,0 +1,192 @@
+//! The spool: bytes that can be read only once, kept in an unnamed file.
+//!
+//! A file of its own because the rest of the stage reads every source at least twice, once to
+//! fingerprint it and once to load it. Nobody else can open the file, and it is gone with the
+//! process, however that ends.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Cancellation;
+
+/// Bytes that are handed on at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Pieces that wait to be written.
+const PIECES: usize = 4;
+/// How often a request to stop is looked for while nothing comes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The file of a source that can be read only once.
+#[derive(Debug, Clone)]
+pub(super) struct Spool(Arc<File>);
+
+/// A spool that is being written.
+pub(super) struct Writing {
+    file: File,
+    folder: PathBuf,
+}
+
+impl Writing {
+    /// An empty spool in `folder`, which is made where it is not there.
+    ///
+    /// # Errors
+    /// `Config` when the folder cannot be written to.
+    pub(super) fn new(folder: &Path) -> Result<Self> {
+        let made = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+        let file = made.map_err(|error| unusable(folder, &error))?;
+        Ok(Self { file, folder: folder.to_owned() })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// `Config` when the folder's disk is full.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|error| unusable(&self.folder, &error))
+    }
+
+    /// Bytes so far.
+    #[cfg(feature = "cloud")]
+    pub(super) fn bytes(&mut self) -> u64 {
+        self.file.stream_position().unwrap_or(0)
+    }
+
+    /// The complete spool.
+    pub(super) fn finish(self) -> Spool {
+        Spool(Arc::new(self.file))
+    }
+}
+
+impl Spool {
+    /// All of `source`. It is read by a thread of its own, so that a request to stop is heard while
+    /// a pipe says nothing; the thread ends with the process or the pipe.
+    ///
+    /// # Errors
+    /// `Source` when it cannot be read, `Config` when the folder cannot be written to,
+    /// `Interrupted` when asked to stop.
+    pub(super) fn fill(
+        name: &str,
+        mut source: impl Read + Send + 'static,
+        folder: &Path,
+        cancel: &Cancellation,
+    ) -> Result<Self> {
+        let mut writing = Writing::new(folder)?;
+        let (give, take) = mpsc::sync_channel::<io::Result<Vec<u8>>>(PIECES);
+        thread::spawn(move || {
+            loop {
+                let mut piece = vec![0; PIECE_BYTES];
+                let read = source.read(&mut piece).map(|count| {
+                    piece.truncate(count);
+                    piece
+                });
+                let again = matches!(&read, Err(e) if e.kind() == io::ErrorKind::Interrupted);
+                let last = !matches!(&read, Ok(piece) if !piece.is_empty());
+                if !again && (give.send(read).is_err() || last) {
+                    return;
+                }
+            }
+        });
+        loop {
+            cancel.check()?;
+            match take.recv_timeout(TICK) {
+                Ok(Ok(piece)) if piece.is_empty() => return Ok(writing.finish()),
+                Ok(Ok(piece)) => writing.append(&piece)?,
+                Ok(Err(error)) => return Err(Error::io(ErrorKind::Source, name.as_ref(), &error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::internal("the thread that reads a source has ended"));
+                }
+            }
+        }
+    }
+
+    /// A path by which this process, and no other, can open the file.
+    pub(super) fn path(&self) -> PathBuf {
+        let folder = ["/proc/self/fd", "/dev/fd"].into_iter().find(|path| Path::new(path).exists());
+        Path::new(folder.unwrap_or("/dev/fd")).join(self.0.as_raw_fd().to_string())
+    }
+
+    /// The file from its start.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let mut file = File::open(self.path())?;
+        // Where /dev/fd gives the same description again, it stands where that was left.
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
+fn unusable(folder: &Path, error: &io::Error) -> Error {
+    Error::io(ErrorKind::Config, folder, error)
+        .hint("standard input and remote files are kept here while they are read; run.spill_dir names another folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_spool_is_read_again_and_again_and_has_no_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text: Vec<u8> = (0_u32..700_000).flat_map(u32::to_le_bytes).collect();
+        let source = io::Cursor::new(text.clone());
+        let spool = Spool::fill("it", source, folder.path(), &Cancellation::default());
+        let spool = spool.expect("filled");
+        let (mut first, mut second) = (spool.open().expect("open"), spool.open().expect("open"));
+        let mut start = [0; 1000];
+        first.read_exact(&mut start).expect("read");
+        let mut read = Vec::new();
+        second.read_to_end(&mut read).expect("read");
+        assert!(read == text, "each handle has its own place");
+        assert_eq!(first.stream_position().expect("a place"), 1000);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "no name");
+    }
+
+    #[test]
+    fn a_silent_pipe_does_not_keep_anybody_from_stopping() {
+        struct Silent;
+        impl Read for Silent {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                thread::sleep(Duration::from_mins(5));
+                Ok(0)
+            }
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let cancel = Cancellation::default();
+        let stopper = cancel.clone();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            stopper.cancel(15);
+        });
+        let began = Instant::now();
+        let refusal = Spool::fill("it", Silent, folder.path(), &cancel).expect_err("stopped");
+        assert_eq!(refusal.kind(), ErrorKind::Interrupted(15));
+        assert!(began.elapsed() < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn a_broken_pipe_is_the_sources_fault_and_a_missing_folder_is_not() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let cancel = Cancellation::default();
+        let error = Spool::fill("it", Broken, folder.path(), &cancel).expect_err("broken");
+        assert_eq!(error.kind(), ErrorKind::Source);
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        let error = Spool::fill("it", io::empty(), &file, &cancel).expect_err("no folder");
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}

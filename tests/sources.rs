@@ -1,0 +1,210 @@
+//! Where files come from: folders, days, templates, standard input.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use claims_etl::pipeline::{self, Chosen, VerifyOptions};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, succeeded};
+use crate::program::{Call, Program};
+use crate::server;
+
+const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
+
+fn day(program: &Program, place: &str, id: &str) {
+    let path = program.path().join(place);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, format!("{HEADER}\n{id},P1,V1,99213,1.00,2024-01-01\n")).expect("written");
+}
+
+fn loaded(call: &Call) -> Value {
+    assert_eq!(call.code, Some(0), "{}", call.stderr);
+    call.json()["claims"]["loaded"].clone()
+}
+
+#[test]
+fn folders_are_loaded_by_days() {
+    let program = Program::with_claims();
+    day(&program, "in/date=2024-01-30/a.csv", "C1");
+    day(&program, "in/date=2024-01-31/a.csv", "C2");
+    day(&program, "in/date=2024-01-31/b/c.csv", "C3");
+    day(&program, "in/date=2024-02-01/a.csv", "C4");
+    std::fs::write(program.path().join("in/_SUCCESS"), "").expect("written");
+    let load =
+        |claims: &str| program.call(&format!("run --dry-run --format json --claims {claims}"));
+    assert_eq!(loaded(&load("in")), 4);
+    let month = "--interval-start 2024-01-01 --interval-end 2024-02-01";
+    assert_eq!(loaded(&load(&format!("in {month}"))), 3);
+    assert_eq!(loaded(&load("in/ --interval-start 2024-01-31")), 3);
+    assert_eq!(loaded(&load("in/*/*.csv --interval-end 2024-01-31")), 1);
+    let template = "in/date={interval_start:%Y-%m-%d}/*.csv";
+    assert_eq!(loaded(&load(&format!("{template} --interval-start 2024-01-31"))), 1);
+
+    let later = load("in --interval-start 2024-03-01 --interval-end 2024-03-02");
+    assert_eq!(later.code, Some(3), "{}", later.stderr);
+    assert_eq!(
+        later.json()["error"]["message"],
+        "extract.extract_claims: claims: no file below in is of [2024-03-01, 2024-03-02)"
+    );
+    let without = load(template);
+    assert_eq!(without.code, Some(2), "{}", without.stderr);
+    assert_eq!(
+        without.json()["error"]["hint"],
+        "pass --interval-start YYYY-MM-DD, or set run.interval_start"
+    );
+    let empty = load("in --interval-start 2024-01-31 --interval-end 2024-01-31");
+    assert_eq!(empty.code, Some(2), "{}", empty.stderr);
+    let wrong = load("in --interval-start 31.01.2024");
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+
+    // The variable and the file say the same.
+    let mut command = program.command("run --dry-run --format json --claims in");
+    command.env("CLAIMS_ETL_INTERVAL_END", "2024-01-31");
+    assert_eq!(loaded(&Call::of(&mut command)), 1);
+}
+
+#[test]
+fn standard_input_is_read_like_a_file() {
+    let program = Program::with_claims();
+    let csv = std::fs::read(program.path().join("claims.csv")).expect("read");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&csv).expect("packed");
+    let packed = packed.finish().expect("packed");
+    let piped = |bytes: &[u8], arguments: &str| {
+        let mut command = program.command(&format!("run --dry-run --format json {arguments}"));
+        command.write_stdin(bytes);
+        Call::of(&mut command)
+    };
+    let expected = piped(&[], "").json();
+    for bytes in [&csv, &packed, &parquet(&program)] {
+        let call = piped(bytes, "--claims -");
+        assert_eq!(loaded(&call), 2);
+        assert_eq!(call.json()["amount"], expected["amount"]);
+    }
+    let spill = program.path().join("data/spill");
+    assert_eq!(std::fs::read_dir(spill).expect("the folder").count(), 0, "nothing has a name");
+
+    let nothing = piped(&[], "--claims -");
+    assert_eq!(nothing.code, Some(3), "{}", nothing.stderr);
+    let message = "extract.extract_claims: claims: standard input is empty";
+    assert_eq!(nothing.json()["error"]["message"], message);
+    let twice = piped(&csv, "--claims - --providers -");
+    assert_eq!(twice.code, Some(2), "{}", twice.stderr);
+}
+
+/// The two claims as Parquet.
+fn parquet(program: &Program) -> Vec<u8> {
+    use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, ParquetWriter, Series};
+    let column = |name: &str, values: [&str; 2]| -> Column {
+        Series::new(name.into(), values).into_column()
+    };
+    let columns = vec![
+        column("claim_id", ["C1", "C2"]),
+        column("patient_id", ["P1", "P2"]),
+        column("provider_id", ["V1", "V1"]),
+        column("procedure_code", ["99213", "99214"]),
+        column("amount", ["10.00", "20.00"]),
+        column("date_of_service", ["2024-01-01", "2024-01-02"]),
+    ];
+    let mut frame = DataFrame::new(2, columns).expect("a frame");
+    let path = program.path().join("claims.parquet");
+    ParquetWriter::new(std::fs::File::create(&path).expect("created"))
+        .finish(&mut frame)
+        .expect("written");
+    std::fs::read(path).expect("read")
+}
+
+#[test]
+fn a_run_that_waits_for_standard_input_can_be_stopped() {
+    let program = Program::with_claims();
+    let mut child = program
+        .process("run --dry-run --format json --claims -")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let spill = program.path().join("data/spill");
+    let began = Instant::now();
+    while !spill.exists() {
+        assert!(began.elapsed() < Duration::from_mins(1), "it never began to read");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Waiting would close it.
+    let open = child.stdin.take();
+    let id = i32::try_from(child.id()).expect("a process id");
+    kill(Pid::from_raw(id), Signal::SIGTERM).expect("alive");
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
+    drop(open);
+}
+
+#[test]
+fn what_came_from_standard_input_is_verified_with_the_same_bytes() {
+    let (program, database) = (Program::with_claims(), server::database());
+    let csv = std::fs::read(program.path().join("claims.csv")).expect("read");
+    let call = |arguments: &str, bytes: &[u8]| {
+        let mut command = program.command(arguments);
+        command.env("DATABASE_URL", database.url()).write_stdin(bytes);
+        Call::of(&mut command)
+    };
+    assert_eq!(loaded(&call("run --format json --claims -", &csv)), 2);
+    let without = call("verify last", &[]);
+    assert_eq!(without.code, Some(2), "{}", without.stdout);
+    assert!(without.stderr.contains("the run has read standard input"), "{}", without.stderr);
+    for claims in ["claims.csv", "-"] {
+        let verified = call(&format!("verify last --claims {claims}"), &csv);
+        assert_eq!(verified.code, Some(0), "{} {}", verified.stdout, verified.stderr);
+    }
+}
+
+#[test]
+fn rows_that_are_no_claims_are_counted_apart() {
+    let mut desk = Desk::new().providers(&["V1,Ann,Cardiology,Boston"]);
+    let header = "CLAIM,LINE,KIND,patient_id,PROV,procedure_code,amount,date_of_service";
+    let rows = [
+        "1,0,CHARGE,P1,V1,99213,1.00,2024-01-01",
+        "1,1,PAYMENT,P1,V1,99213,1.00,2024-01-01",
+        "1,2, CHARGE ,P1,,99213,2.00,2024-01-01",
+        "2,,CHARGE,P1,V1,99213,4.00,2024-01-01",
+        "2,0,,P1,V1,99213,8.00,2024-01-01",
+        "2,1,charge,P1,V1,99213,8.00,2024-01-01",
+    ];
+    let path = desk.write("transactions.csv", header, &rows);
+    let toml = format!(
+        "[claims]\nsources = [{path:?}]\n[claims.where]\nKIND = \"CHARGE\"\n[claims.columns]\n\
+         claim_id = \"{{CLAIM}}-{{LINE}}\"\nprovider_id = [\"NPI\", \"prov\"]\n\
+         line_number = {{ constant = \"7\" }}\n"
+    );
+    let file = desk.path("claims-etl.toml");
+    std::fs::write(&file, toml).expect("written");
+    let overrides = claims_etl::config::Overrides::default();
+    desk.settings.claims =
+        claims_etl::config::load(Some(&file), overrides).expect("settings").claims;
+
+    let report = desk.run();
+    succeeded(&report);
+    let counts = serde_json::to_value(report.claims).expect("JSON");
+    assert_eq!(counts["filtered"], json!(3));
+    assert_eq!((report.claims.read, report.claims.loaded), (3, 2));
+    assert_eq!(report.reject_reasons.get("claim_id_missing"), Some(&1), "a part was missing");
+    assert_eq!(report.amount.read.to_string(), "7.00");
+    let lines = "SELECT string_agg(line_number || provider_id, ' ' ORDER BY provider_id)
+        FROM healthcare_analytics.claims_fact";
+    assert_eq!(desk.rows(lines), ["7(unknown) 7V1"]);
+    assert_eq!(desk.rows("SELECT claims_filtered FROM claims_etl.runs"), ["3"]);
+
+    let which = Chosen::parse(&report.run_id).expect("an id");
+    let verification = pipeline::verify(
+        &desk.settings,
+        VerifyOptions::default(),
+        which,
+        &claims_etl::event::Silent,
+        &claims_etl::event::Cancellation::default(),
+    );
+    let verification = verification.expect("verified");
+    assert!(verification.equal, "{verification:?}");
+}
