@@ -19,7 +19,7 @@ default:
 run *args: _build
     @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} run "$@"
 
-# Check configuration, headers, key and warehouse; load nothing
+# Examine files of any kind: `just check FILE…`; alone: configuration, headers, key and warehouse
 [group('load')]
 check *args: _build
     @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} check "$@"
@@ -115,6 +115,11 @@ test *args: _build
         END { printf "\n%d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
     exit "$status"
 
+# Fuzz the reading of delimited files for some seconds; needs a nightly compiler and cargo-fuzz
+[group('check')]
+fuzz seconds='60': (_tool 'cargo-fuzz')
+    cargo +nightly fuzz run --sanitizer none records -- -max_total_time={{ quote(seconds) }} -max_len=300
+
 # Everything that must pass before a merge
 [group('check')]
 ci: fmt-check lint doc test
@@ -209,6 +214,9 @@ _with_inputs from command *args:
         shift
     done
     [ "${1:-}" = -- ] && shift
+    if [ "$command" = check ] && [ ${#files[@]} -gt 0 ]; then
+        exec {{ quote(program) }} check "${files[@]}" "$@"
+    fi
     if [ ${#files[@]} -eq 0 ] && [ -z "${CLAIMS_ETL_CLAIMS:-}${CLAIMS_ETL_CONFIG:-}" ] && [ ! -f claims-etl.toml ] \
         && [[ " $* " != *" --claims"* && " $* " != *" --config"* ]]; then
         files=(data/sample/claims.csv data/sample/providers.csv)

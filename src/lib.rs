@@ -6,7 +6,7 @@
 //! The stages exchange lazy frames, so each of them can be used alone:
 //!
 //! ```
-//! use claims_etl::config::Source;
+//! use claims_etl::config::Settings;
 //! use claims_etl::event::{Cancellation, Silent};
 //! use claims_etl::schema::Dataset;
 //! use claims_etl::{extract, synth};
@@ -16,10 +16,10 @@
 //! let spec = synth::Spec { claims: 100, providers: 5, seed: 1, dirty: 0.0 };
 //! let made = synth::generate(&spec, folder.path(), &Silent, &Cancellation::default())?;
 //!
-//! let sources = vec![made.claims_path.display().to_string()];
-//! let source = Source { sources, ..Source::default() };
-//! let found = extract::extract(Dataset::Claims, &source, &Cancellation::default())?;
-//! let claims = extract::scan(&found, &source)?.all()?.collect()?;
+//! let mut settings = Settings::default();
+//! settings.claims.sources = vec![made.claims_path.display().to_string()];
+//! let found = extract::extract(Dataset::Claims, &settings, &Cancellation::default())?;
+//! let claims = extract::scan(&found).all()?.collect()?;
 //! assert_eq!(claims.height(), 100);
 //! # Ok(())
 //! # }

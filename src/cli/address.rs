@@ -61,6 +61,10 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for AddressParser<T> {
 
 /// Whether a text is an address with a password in it. What is no address leads nowhere.
 fn holds_password(text: &str) -> bool {
+    if let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return host.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'));
+    }
     Address::parse(text).is_ok_and(|address| address.password().is_some())
 }
 
@@ -91,10 +95,13 @@ mod tests {
             "postgres://me:hunter2@db/x",
             "postgresql://db/x?user=me&password=hunter2",
             "host=db password='hunter2'",
+            "https://me:hunter2@host/claims.csv",
         ] {
             assert!(holds_password(text), "{text}");
         }
-        for text in ["postgres://me@db/x", "claims/*.csv", "password=x", "s3://a:b@c/d"] {
+        for text in
+            ["postgres://me@db/x", "claims/*.csv", "password=x", "s3://a:b@c/d", "https://h/a:b@c"]
+        {
             assert!(!holds_password(text), "{text}");
         }
     }

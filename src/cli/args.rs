@@ -9,8 +9,14 @@ use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::help::{EXIT_CODES, GENERATE_EXAMPLES, RUN_EXAMPLES, TOKEN_EXAMPLES, VERIFY_EXAMPLES};
+use super::address::AddressParser;
+use super::help::{
+    CHECK_EXAMPLES, EXIT_CODES, GENERATE_EXAMPLES, QUARANTINE_EXAMPLES, RUN_EXAMPLES,
+    TOKEN_EXAMPLES, VERIFY_EXAMPLES,
+};
 use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
+use super::quarantine::QuarantineOptions;
+use super::rules::ListFormat;
 
 /// Loads claim and provider files into Postgres as a pseudonymised, risk-scored star schema.
 ///
@@ -137,8 +143,18 @@ pub(super) enum Command {
         #[command(flatten)]
         result: ResultOptions,
     },
-    /// Check configuration, headers, key and warehouse; load nothing
+    /// Check configuration, headers, key and warehouse, or examine files; load nothing
+    ///
+    /// Without FILE: what a run with these settings would find. With FILE: what each of them is,
+    /// how its columns map, what they are like and which rules its rows break, without a value of
+    /// any column but the sum of the amounts and the range of the dates. It needs neither
+    /// warehouse nor key.
+    #[command(after_help = CHECK_EXAMPLES)]
     Check {
+        /// Files, good or damaged: claims or providers, which is told by their headers. Providers
+        /// among them, or --providers, are the directory of the claims
+        #[arg(value_name = "FILE", value_parser = AddressParser::text())]
+        files: Vec<String>,
         #[command(flatten)]
         settings: SettingsOptions,
         #[command(flatten)]
@@ -158,15 +174,12 @@ pub(super) enum Command {
         #[command(flatten)]
         result: ResultOptions,
     },
-    /// List a run's rejected records: source, record, column and reason, never their values
-    Quarantine {
-        /// The run's id
-        run: String,
-        #[command(flatten)]
-        place: PlaceOptions,
-        #[command(flatten)]
-        result: ResultOptions,
-    },
+    /// A run's rejected records: where each one is and why, never what it holds
+    ///
+    /// Without --source nothing of a record is shown. With it the original files are read again,
+    /// once their fingerprints are verified.
+    #[command(after_help = QUARANTINE_EXAMPLES)]
+    Quarantine(QuarantineOptions),
     /// Compute a run anew from its sources and compare it with the tables; change nothing
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify {
@@ -176,6 +189,21 @@ pub(super) enum Command {
         settings: SettingsOptions,
         #[command(flatten)]
         result: ResultOptions,
+    },
+    /// List the rules that every record is asked, with severity and meaning
+    Rules {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        /// Form of the list on stdout
+        #[arg(
+            long,
+            value_enum,
+            value_name = "FORMAT",
+            default_value_t,
+            env = "CLAIMS_ETL_FORMAT",
+            help_heading = "Output"
+        )]
+        format: ListFormat,
     },
     /// The key that tokens are made with
     #[command(subcommand)]
@@ -208,6 +236,14 @@ pub(super) enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List the presets for known layouts, or print the settings of one
+    Presets {
+        /// The preset to print, as TOML for a configuration file
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -30,6 +30,14 @@ A run that has published is resumed under its own id, without its sources; where
 published, --resume starts a new run with the settings given. A complete run is left as it is.
 `claims-etl --help` lists the exit codes.";
 
+pub(super) const CHECK_EXAMPLES: &str = "\
+Examples:
+  claims-etl check --config nightly.toml
+  claims-etl check claims.csv
+  claims-etl check claims.csv.gz providers.csv --preset synthea
+
+Exit code 0 when a run could go on, else that of the run.";
+
 pub(super) const VERIFY_EXAMPLES: &str = "\
 Examples:
   claims-etl verify last
@@ -43,6 +51,17 @@ value; providers by the token of their id.
 
 Exit codes: 0 everything is as the run had it, 4 something differs, 2 there is nothing to verify
 (unknown run, nothing published, another key, replaced by a later run), 3 and 5 as for a run.";
+
+pub(super) const QUARANTINE_EXAMPLES: &str = "\
+Examples:
+  claims-etl quarantine last
+  claims-etl quarantine 019ab0c2-5c1e-7d33-9a5e-3f1d2c4b5a69 --format csv --output rejects.csv
+  claims-etl quarantine last --source
+  claims-etl quarantine last --source --format csv --output mend.csv
+  claims-etl quarantine prune --older-than 90d
+
+The last but one writes header and rejected records as they stand in their files: mend them, then
+load them with `claims-etl run --claims mend.csv`. Such a file holds identifiers.";
 
 pub(super) const TOKEN_EXAMPLES: &str = "\
 Example:

@@ -1,6 +1,6 @@
-//! The commands `runs` and `quarantine`: what the ledger and the quarantine hold, as tables.
+//! The command `runs`: what the ledger holds, as a table.
 //!
-//! A file of its own because both look back at runs that have ended.
+//! A file of its own because it looks back at runs that have ended.
 
 use crate::error::{Error, Result};
 use crate::event::RunId;
@@ -70,30 +70,4 @@ pub(super) fn run_details(run: &str, place: PlaceOptions, talk: &Talk) -> Result
     let text = serde_json::to_string_pretty(&details)
         .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
     Ok(Reply::line(text))
-}
-
-/// `quarantine RUN`: a line a rejected record.
-///
-/// # Errors
-/// `Config` when there is no such run, `Source` when its quarantine cannot be read.
-pub(super) fn quarantine(run: &str, place: PlaceOptions, format: Format) -> Result<Reply> {
-    let rejects = pipeline::quarantine(&place.load()?, RunId::parse(run)?)?;
-    if format == Format::Json {
-        return json(&rejects).map(Reply::done);
-    }
-    if rejects.is_empty() {
-        return Ok(Reply::line("no rejected records"));
-    }
-    let mut table = Table::new("lrlll");
-    table.head(["source", "record", "column", "reason", "fingerprint"]);
-    for reject in &rejects {
-        table.row([
-            reject.source.clone(),
-            reject.record.to_string(),
-            reject.column.clone(),
-            reject.reason.clone(),
-            reject.fingerprint.clone().unwrap_or_default(),
-        ]);
-    }
-    Ok(Reply::done(table.render("")))
 }

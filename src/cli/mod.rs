@@ -5,6 +5,7 @@
 
 mod address;
 mod args;
+mod check;
 mod generate;
 mod help;
 mod key;
@@ -12,7 +13,10 @@ mod ledger;
 mod numbers;
 mod options;
 mod output;
+mod presets;
 mod progress;
+mod quarantine;
+mod rules;
 mod run;
 mod settings;
 mod signals;
@@ -60,16 +64,17 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
     match command {
         Command::Run { settings, run, result } => run::run(settings, &run, result.format, talk),
-        Command::Check { settings, result } => run::check(settings, result.format),
+        Command::Check { files, settings, result } => {
+            check::check(&files, settings, result.format, talk)
+        }
         Command::Explain { settings } => run::explain(settings),
         Command::Runs { run: None, place, result } => ledger::runs(place, result.format, talk),
         Command::Runs { run: Some(run), place, .. } => ledger::run_details(&run, place, talk),
-        Command::Quarantine { run, place, result } => {
-            ledger::quarantine(&run, place, result.format)
-        }
+        Command::Quarantine(options) => quarantine::quarantine(options, talk),
         Command::Verify { run, settings, result } => {
             verify::verify(&run, settings, result.format, talk)
         }
+        Command::Rules { settings, format } => rules::rules(settings, format),
         Command::Key(command) => key::key(command),
         Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
         Command::Generate(options) => generate::generate(&options, talk),
@@ -80,6 +85,8 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
         Command::Config(args::ConfigCommand::Show { settings, result }) => {
             settings::show(settings, result.format)
         }
+        Command::Presets { name: None, result } => presets::list(result.format),
+        Command::Presets { name: Some(name), .. } => presets::print(&name),
         Command::Completions { shell } => Ok(completions(shell)),
     }
 }

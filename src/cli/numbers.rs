@@ -21,6 +21,36 @@ pub(super) fn money_text(amount: &str) -> String {
     format!("{sign}{}.{fraction}", grouped(whole))
 }
 
+/// A share as `12.5 %`, so that something never looks like nothing, nor less than all like all.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    if part == 0 || part >= whole {
+        return format!("{} %", if part == 0 { 0 } else { 100 });
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share to show, not a count to keep")]
+    let share = part as f64 * 100.0 / whole as f64;
+    match share {
+        ..0.05 => "<0.1 %".into(),
+        ..99.95 => format!("{share:.1} %"),
+        _ => ">99.9 %".into(),
+    }
+}
+
+/// `512 B`, `12.3 kB`, `575.0 MB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a size to show")]
+    let mut size = bytes as f64;
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    for unit in ["kB", "MB", "GB"] {
+        size /= 1_000.0;
+        if size < 999.95 {
+            return format!("{size:.1} {unit}");
+        }
+    }
+    format!("{:.1} TB", size / 1_000.0)
+}
+
 /// `0.8 s`, `12.3 s`, `2 min 05 s`.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 59.95 {
@@ -48,6 +78,19 @@ mod tests {
         assert_eq!(money(Cents(-123_456_789)), "-1,234,567.89");
         assert_eq!(money(Cents(5)), "0.05");
         assert_eq!(money_text("1000"), "1,000.00");
+    }
+
+    #[test]
+    fn a_share_is_never_rounded_to_nothing_or_all() {
+        let shown = [(0, 9), (1, 100_000), (1, 8), (99_999, 100_000), (9, 9)];
+        let shown = shown.map(|(part, whole)| percent(part, whole));
+        assert_eq!(shown, ["0 %", "<0.1 %", "12.5 %", ">99.9 %", "100 %"]);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let shown = [999, 1_000, 999_949, 999_950, 2_500_000_000, 7_000_000_000_000].map(bytes);
+        assert_eq!(shown, ["999 B", "1.0 kB", "999.9 kB", "1.0 MB", "2.5 GB", "7.0 TB"]);
     }
 
     #[test]

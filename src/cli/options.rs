@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{self, Mode, OnDuplicate, Overrides, Secret, Settings, Wait};
+use crate::config::{self, Mode, Moment, OnDuplicate, Overrides, Secret, Settings, Wait};
 use crate::error::Result;
 
 use super::address::AddressParser;
@@ -70,7 +70,9 @@ pub(super) struct KeyPlaceOptions {
 /// All options of a run.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SettingsOptions {
-    /// Claims: CSV (plain, gzip, zstd) or Parquet files, globs, or one postgres:// address
+    /// Claims: CSV (plain, gzip, zstd) or Parquet files, folders, globs, - for standard input, s3://,
+    /// gs://, az:// or https:// addresses, or one postgres:// address. {interval_start:%Y-%m-%d} and
+    /// {interval_end:%Y-%m-%d} stand for the data interval
     #[arg(
         long,
         value_name = "SRC",
@@ -80,7 +82,7 @@ pub(super) struct SettingsOptions {
         help_heading = "Input"
     )]
     claims: Vec<String>,
-    /// Providers: files, globs, or one postgres:// address
+    /// Providers: the same
     #[arg(
         long,
         value_name = "SRC",
@@ -90,6 +92,16 @@ pub(super) struct SettingsOptions {
         help_heading = "Input"
     )]
     providers: Vec<String>,
+    /// The known layout of the files, as `claims-etl presets` lists them
+    #[arg(long, value_name = "NAME", env = "CLAIMS_ETL_PRESET", help_heading = "Input")]
+    preset: Option<String>,
+    /// The first day of the data interval, or a time as in RFC 3339: folders of earlier days
+    /// (date=2024-01-30) are left out
+    #[arg(long, value_name = "DATE", env = "CLAIMS_ETL_INTERVAL_START", help_heading = "Input")]
+    interval_start: Option<Moment>,
+    /// The first day after the data interval, or a time
+    #[arg(long, value_name = "DATE", env = "CLAIMS_ETL_INTERVAL_END", help_heading = "Input")]
+    interval_end: Option<Moment>,
     /// Which of several rows with one claim id and line number, but other content, counts
     /// [default: last]
     #[arg(
@@ -201,6 +213,7 @@ impl SettingsOptions {
     /// As [`config::load`].
     pub(super) fn load(self) -> Result<Settings> {
         self.config.load_with(Overrides {
+            preset: self.preset,
             claims: self.claims,
             providers: self.providers,
             warehouse: self.warehouse.warehouse,
@@ -213,6 +226,8 @@ impl SettingsOptions {
             max_reject_ratio: self.max_reject_ratio,
             max_reject_rows: self.max_reject_rows,
             data_dir: None,
+            interval_start: self.interval_start,
+            interval_end: self.interval_end,
             retries: self.retries,
             retry_delay_secs: self.retry_delay_secs,
             wait: self.wait,

@@ -1,13 +1,16 @@
-//! Results on stdout.
+//! Results on stdout, or in a file that was asked for.
 //!
 //! A file of its own because a reader may close the pipe early (`| head`), which is no failure,
-//! while a full disk is one.
+//! while a full disk is one; and because a file with a result is never half of one.
 
-use std::io::{self, ErrorKind as IoErrorKind, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind as IoErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A command's result and the process' exit code.
 #[derive(Debug)]
@@ -41,6 +44,67 @@ pub(super) fn json(value: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(value)
         .map_err(|_| Error::internal("the result cannot be written as JSON"))?;
     Ok(text + "\n")
+}
+
+/// Why a long result was not written to its end.
+pub(super) enum Stopped {
+    /// Nobody takes it any more.
+    Unwritable(io::Error),
+    /// There is no more of it.
+    Failed(Error),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritable(error)
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Writes a long result piece by piece: to stdout, or to a new file that only its owner may read
+/// and that is gone if it cannot be completed.
+///
+/// # Errors
+/// `Config` when the file is there already or cannot be written, and whatever `write` says.
+pub(super) fn stream(
+    file: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Stopped>,
+) -> Result<()> {
+    let Some(path) = file else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        return match write(&mut out).and_then(|()| Ok(out.flush()?)) {
+            Err(Stopped::Unwritable(error)) if error.kind() != IoErrorKind::BrokenPipe => {
+                Err(cannot_write(&error))
+            }
+            Err(Stopped::Failed(error)) => Err(error),
+            _ => Ok(()),
+        };
+    };
+    let failed = |error: &io::Error| Error::io(ErrorKind::Config, path, error);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
+        |error| match error.kind() {
+            IoErrorKind::AlreadyExists => {
+                failed(&error).hint("nothing is overwritten: name another file, or remove this one")
+            }
+            _ => failed(&error),
+        },
+    )?;
+    let mut out = BufWriter::new(file);
+    let written =
+        write(&mut out).and_then(|()| Ok(out.flush()?)).map_err(|stopped| match stopped {
+            Stopped::Unwritable(error) => failed(&error),
+            Stopped::Failed(error) => error,
+        });
+    if written.is_err() {
+        // Best effort: half a file would look like a whole one.
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 /// Writes a result. A closed pipe is a reader that has seen enough.

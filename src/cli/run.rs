@@ -1,11 +1,11 @@
-//! The commands `run`, `check` and `explain`.
+//! The commands `run` and `explain`.
 //!
-//! A file of its own because they share all options: what `check` finds and `explain` prints is
-//! what `run` with the same command line would meet.
+//! A file of its own because they share all options: what `explain` prints is what `run` with the
+//! same command line would do.
 
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
-use crate::pipeline::{self, Chosen, ErrorReport, Finding, RunReport, Status};
+use crate::pipeline::{self, Chosen, ErrorReport, RunReport, Status};
 
 use super::args::{Format, RunOptions};
 use super::options::SettingsOptions;
@@ -27,10 +27,11 @@ pub(super) fn run(
 ) -> Result<Reply> {
     let prepared = settings.load().and_then(|settings| {
         let resumed = options.resume.as_deref().map(Chosen::parse).transpose()?;
-        Ok((settings, resumed, signals::cancellation()?))
+        let severities = settings.severities()?;
+        Ok((settings, resumed, severities, signals::cancellation()?))
     });
-    let (report, began) = match prepared {
-        Ok((settings, resumed, cancel)) => {
+    let (report, severities) = match prepared {
+        Ok((settings, resumed, severities, cancel)) => {
             let options = pipeline::RunOptions { force: options.force, dry_run: options.dry_run };
             let report = match resumed {
                 None => pipeline::run(&settings, &options, talk.observer(), &cancel),
@@ -38,18 +39,18 @@ pub(super) fn run(
                     pipeline::resume(&settings, &options, which, talk.observer(), &cancel)
                 }
             };
-            (report, true)
+            (report, Some(severities))
         }
-        Err(error) => (not_begun(&error), false),
+        Err(error) => (not_begun(&error), None),
     };
     talk.finish();
     if let Some(ErrorReport { kind, message, hint }) = &report.error {
         talk.failure(kind, message, hint.as_deref());
     }
-    let text = match format {
-        Format::Json => json(&report)?,
-        Format::Text if began => summary::render(&report, options.dry_run),
-        Format::Text => String::new(),
+    let text = match (format, severities) {
+        (Format::Json, _) => json(&report)?,
+        (Format::Text, Some(severities)) => summary::render(&report, options.dry_run, &severities),
+        (Format::Text, None) => String::new(),
     };
     Ok(Reply::new(text, report.exit_code))
 }
@@ -62,26 +63,6 @@ fn not_begun(error: &Error) -> RunReport {
         exit_code: error.kind().exit_code(),
         ..RunReport::new(RunId::now())
     }
-}
-
-/// `check`: a line a finding.
-///
-/// # Errors
-/// `Config` when the settings are refused.
-pub(super) fn check(settings: SettingsOptions, format: Format) -> Result<Reply> {
-    // Nothing is written, so a signal may end the program at once.
-    let report = pipeline::check(&settings.load()?, &Cancellation::default());
-    let text = match format {
-        Format::Json => json(&report.findings)?,
-        Format::Text => report.findings.iter().map(finding).collect(),
-    };
-    Ok(Reply::new(text, report.exit_code))
-}
-
-fn finding(finding: &Finding) -> String {
-    let mark = if finding.ok { "✓" } else { "✗" };
-    let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!("    hint: {hint}\n"));
-    format!("{mark} {}: {}\n{hint}", finding.what, finding.detail)
 }
 
 /// `explain`: the query plan.

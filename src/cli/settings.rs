@@ -56,6 +56,12 @@ fn collect_unset(value: &Value, name: &str, unset: &mut Vec<String>) {
 /// `postgres://user:password@host/db?password=…` without the passwords.
 fn without_password(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    // The query of a web address can be a key.
+    let is_web = matches!(scheme, "http" | "https");
+    if let Some((place, _)) = rest.split_once(['?', '#']).filter(|_| is_web) {
+        let place = without_password(&format!("{scheme}://{place}"));
+        return format!("{place}?[REDACTED]");
+    }
     // The last @ first: a password may hold any sign, even one that ought to be escaped.
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => (hidden(login), place),
@@ -93,6 +99,9 @@ mod tests {
             ("postgres://me@db/claims", "postgres://me@db/claims"),
             ("postgres://me:a@b?c@db/claims", "postgres://me:[REDACTED]@db/claims"),
             ("postgres://db/claims?password=p@w", "postgres://[REDACTED]@w"),
+            ("https://h/a?sig=secret&x=1", "https://h/a?[REDACTED]"),
+            ("https://me:pw@h/a#secret", "https://me:[REDACTED]@h/a?[REDACTED]"),
+            ("s3://bucket/a?.csv", "s3://bucket/a?.csv"),
             ("postgres://me:pw@db:5432/claims", "postgres://me:[REDACTED]@db:5432/claims"),
             (
                 "postgres://db/claims?user=me&password=pw&sslmode=require",

@@ -7,17 +7,31 @@ use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::pipeline::{RunReport, Status};
+use crate::rule::{Rule, Severities, Severity};
 
 use super::numbers::{count, money, rate, seconds};
 use super::table::Table;
 
-/// The text of a report. `dry_run`: nothing was meant to be published.
-pub(super) fn render(report: &RunReport, dry_run: bool) -> String {
+/// Records that are named of each reason.
+const EXAMPLES: usize = 3;
+
+/// The text of a report. `dry_run`: nothing was meant to be published; `severities`: what broken
+/// rules meant.
+pub(super) fn render(report: &RunReport, dry_run: bool, severities: &Severities) -> String {
     let mut parts = vec![headline(report, dry_run)];
     if report.status != Status::AlreadyLoaded && report.claims.read > 0 {
         parts.push(accounting(report, dry_run));
-        parts.extend(listed("rejected rows by reason", &report.reject_reasons));
-        parts.extend(listed("flags on loaded rows", &report.flags));
+        parts.extend(rejects(report));
+        let refused = &report.providers.reject_reasons;
+        parts.extend(listed("rejected records of the directory", refused.iter()));
+        for (title, severity) in
+            [("loaded with a flag", Severity::Flag), ("counted only", Severity::Count)]
+        {
+            let is_so = |name: &str| {
+                Rule::from_name(name).map_or(Severity::Flag, |rule| severities.of(rule)) == severity
+            };
+            parts.extend(listed(title, report.flags.iter().filter(|(name, _)| is_so(name))));
+        }
     }
     parts.extend(tasks(report));
     parts.extend(refreshed(report));
@@ -83,6 +97,10 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
         let rows = count(amount.unparsed_rows);
         lines.push(format!("  rejected rows whose amount is unreadable, and in no sum: {rows}"));
     }
+    if claims.filtered > 0 {
+        let rows = count(claims.filtered);
+        lines.push(format!("records that are no claims (claims.where), and in no count: {rows}"));
+    }
     if claims.inserted + claims.updated + claims.unchanged > 0 {
         let [new, changed, same] = [claims.inserted, claims.updated, claims.unchanged].map(count);
         lines.push(format!("loaded: {new} new, {changed} changed, {same} unchanged"));
@@ -110,8 +128,9 @@ fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
     let mut account = Account {
         claims: report.claims,
         amount: report.amount,
-        providers: report.providers,
+        providers: report.providers.clone(),
         reject_reasons: report.reject_reasons.clone(),
+        reject_examples: BTreeMap::new(),
         flags: report.flags.clone(),
     };
     let published = report.status == Status::Success && !dry_run;
@@ -131,9 +150,30 @@ fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
     imbalances.iter().map(|what| format!("✗ {what}")).collect()
 }
 
+/// Rejected rows by reason, largest first: what each means, and where the first are.
+fn rejects(report: &RunReport) -> Option<String> {
+    let mut counts: Vec<_> = report.reject_reasons.iter().filter(|(_, rows)| **rows > 0).collect();
+    counts.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
+    let examples = &report.reject_examples;
+    let several = {
+        let mut sources = examples.values().flatten().map(|example| &example.source);
+        let first = sources.next();
+        sources.any(|source| Some(source) != first)
+    };
+    let mut table = Table::new("lrl");
+    for (name, rows) in &counts {
+        let says = Rule::from_name(name).map_or("", Rule::description).trim_end_matches('.');
+        let first = examples.get(*name).map_or(&[][..], Vec::as_slice);
+        let first = super::quarantine::examples(&first[..first.len().min(EXAMPLES)], several);
+        let says = if first.is_empty() { says.to_owned() } else { format!("{says}: {first}") };
+        table.row([(*name).clone(), count(**rows), says]);
+    }
+    (!counts.is_empty()).then(|| format!("rejected rows by reason\n{}", table.render("  ")))
+}
+
 /// Counts by name, largest first.
-fn listed(title: &str, counts: &BTreeMap<String, u64>) -> Option<String> {
-    let mut counts: Vec<_> = counts.iter().filter(|(_, rows)| **rows > 0).collect();
+fn listed<'a>(title: &str, counts: impl Iterator<Item = (&'a String, &'a u64)>) -> Option<String> {
+    let mut counts: Vec<_> = counts.filter(|(_, rows)| **rows > 0).collect();
     counts.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
     let mut table = Table::new("lr");
     for (name, rows) in &counts {

@@ -59,6 +59,16 @@ impl Table {
     }
 }
 
+/// A name of at most so many signs: its end tells more than its beginning.
+pub(super) fn shortened(name: &str, most: usize) -> String {
+    let signs = width(name);
+    if signs <= most {
+        return name.to_owned();
+    }
+    let end: String = name.chars().skip(signs + 1 - most).collect();
+    format!("…{end}")
+}
+
 fn width(cell: &str) -> usize {
     cell.chars().count()
 }
@@ -66,6 +76,12 @@ fn width(cell: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(shortened("claims.csv", 10), "claims.csv");
+        assert_eq!(shortened("inbox/claims.csv", 10), "…laims.csv");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -16,14 +16,30 @@ use crate::error::{Error, Result};
 use crate::event::{Cancellation, meanwhile};
 use crate::extract::Blocks;
 use crate::failpoint;
-use crate::load::quarantine::Quarantine;
+use crate::load::quarantine::{Quarantine, Rejected};
 use crate::load::{Shuffle, Tally, Writer};
-use crate::rule::RejectReason;
-use crate::schema::{AMOUNT_MAX_CENTS, CENTS, ORIGIN, REJECT, ROW_FINGERPRINT};
+use crate::rule::Rule;
+use crate::schema::{
+    AMOUNT_MAX_CENTS, CENTS, ORIGIN, PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE,
+};
 use crate::transform::{Claims, Directory, PeerCounts};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
+
+/// The columns of accepted rows: what is counted and shuffled.
+const SHUFFLED: [&str; 10] = [
+    "claim_token",
+    "line_number",
+    "patient_token",
+    PROVIDER_ROW,
+    "provider_id",
+    "procedure_code",
+    CENTS,
+    "date_of_service",
+    "dq_flags",
+    ORIGIN,
+];
 
 /// What the pass needs.
 pub(super) struct FirstPass<'a> {
@@ -77,10 +93,12 @@ impl FirstPass<'_> {
             all.peers.merge(counted.peers);
         }
         // The reader has counted records by their ends, apart from their fields.
+        all.tally.filtered = self.blocks.filtered();
         let (records, read) = (self.blocks.records(), all.tally.read());
-        if records != read {
+        if records != read + all.tally.filtered {
             return Err(Error::quality(format!(
-                "{records} records are in the sources, but {read} rows came of them; nothing was published"
+                "{records} records are in the sources, but {read} claims and {} other rows came of them; nothing was published",
+                all.tally.filtered
             )));
         }
         (self.progress)(read);
@@ -111,39 +129,36 @@ impl FirstPass<'_> {
         writer: &mut Writer<'_>,
     ) -> Result<()> {
         let reject = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
-        let clean = reject.null_count() == frame.height();
-        let sorted_out = if clean {
-            None
-        } else {
-            let accepted = reject.is_null();
-            let rejected = frame.filter(&!&accepted).map_err(lacks)?;
-            self.quarantine(&rejected, &mut counted.tally)?;
-            Some(frame.filter(&accepted).map_err(lacks)?)
-        };
-        let mut accepted = sorted_out.unwrap_or_else(|| frame.clone());
+        let mut accepted = frame.select(SHUFFLED).map_err(lacks)?;
+        if reject.null_count() < frame.height() {
+            self.quarantine(frame, &mut counted.tally)?;
+            accepted = accepted.filter(&reject.is_null()).map_err(lacks)?;
+        }
         accepted.rechunk_mut();
         counted.tally.accept(&accepted)?;
         counted.peers.observe(&accepted, self.directory)?;
         writer.push(&accepted)
     }
 
-    /// Counts and writes rejected rows.
-    fn quarantine(&self, rejected: &DataFrame, tally: &mut Tally) -> Result<()> {
-        let reasons = rejected.column(REJECT).and_then(Column::i32).map_err(lacks)?;
-        let origins = rejected.column(ORIGIN).and_then(Column::i64).map_err(lacks)?;
-        let prints = rejected.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(lacks)?;
-        let cents = rejected.column(CENTS).and_then(Column::i64).map_err(lacks)?;
+    /// Counts and writes the rejected rows of a block.
+    fn quarantine(&self, frame: &DataFrame, tally: &mut Tally) -> Result<()> {
+        let reasons = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
+        let origins = frame.column(ORIGIN).and_then(Column::i64).map_err(lacks)?;
+        let lines = frame.column(SOURCE_LINE).and_then(Column::i64).map_err(lacks)?;
+        let prints = frame.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(lacks)?;
+        let cents = frame.column(CENTS).and_then(Column::i64).map_err(lacks)?;
         let fits = |cents: &i64| cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs();
-        let mut rows = Vec::with_capacity(rejected.height());
-        for row in 0..rejected.height() {
-            let reason = reasons
-                .get(row)
-                .and_then(RejectReason::from_code)
+        let mut rows = Vec::with_capacity(frame.height() - reasons.null_count());
+        for (row, code) in reasons.iter().enumerate() {
+            let Some(code) = code else { continue };
+            let rule = Rule::from_code(code)
                 .ok_or_else(|| Error::internal("a reject without a known reason"))?;
             let amount = cents.get(row).filter(fits).map(|cents| Cents(cents.into()));
-            tally.reject(reason, amount);
-            let print = prints.get(row).map(i128::to_ne_bytes);
-            rows.push((origins.get(row).unwrap_or(0), reason, print));
+            let origin = origins.get(row).unwrap_or(0);
+            tally.reject(rule, origin, amount);
+            let fingerprint = prints.get(row).map(i128::to_ne_bytes);
+            let line = lines.get(row).and_then(|line| u64::try_from(line).ok());
+            rows.push(Rejected { origin, line, rule, fingerprint });
         }
         self.quarantine.lock().unwrap_or_else(PoisonError::into_inner).append(&rows)
     }

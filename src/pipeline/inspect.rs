@@ -1,5 +1,5 @@
-//! Everything that looks without loading: check, explain, the ledger, the quarantine; and the
-//! refresh on its own.
+//! Everything that looks without loading: check, explain, the ledger; and the refresh on
+//! its own.
 //!
 //! A file of its own because these are the questions people ask between runs.
 
@@ -9,15 +9,15 @@ use polars::prelude::{IntoLazy, LazyFrame};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::preparing::checks;
 use super::report::RefreshReport;
 use super::tasks::collect;
 use super::warehouse::{self, Warehouse};
-use crate::config::{Settings, Source};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunId};
 use crate::extract;
 use crate::key::MasterKey;
-use crate::load::quarantine::{self, Reject};
 use crate::load::{
     self,
     ledger::{self, RunRow},
@@ -73,8 +73,8 @@ impl CheckReport {
 #[must_use]
 pub fn check(settings: &Settings, cancel: &Cancellation) -> CheckReport {
     let mut report = CheckReport { findings: Vec::new(), exit_code: 0 };
-    report.add("claims", input(Dataset::Claims, &settings.claims, cancel));
-    report.add("providers", input(Dataset::Providers, &settings.providers, cancel));
+    report.add("claims", input(Dataset::Claims, settings, cancel));
+    report.add("providers", input(Dataset::Providers, settings, cancel));
     report.add(
         "date formats",
         DateFormats::new(&settings.claims.date_formats)
@@ -90,12 +90,12 @@ pub fn check(settings: &Settings, cancel: &Cancellation) -> CheckReport {
     report
 }
 
-fn input(dataset: Dataset, source: &Source, cancel: &Cancellation) -> Result<String> {
-    let extracted = extract::extract(dataset, source, cancel)?;
+fn input(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<String> {
+    let extracted = extract::extract(dataset, settings, cancel)?;
     let bytes: u64 = extracted.files.iter().map(|file| file.bytes).sum();
     let files = extracted.files.len();
     let mapped: Vec<String> = extracted.files.first().map_or_else(Vec::new, |file| {
-        file.columns.iter().map(|(column, name)| format!("{column} = {name}")).collect()
+        file.columns.iter().map(|(column, take)| format!("{column} = {take}")).collect()
     });
     let ignored = if extracted.ignored_columns.is_empty() {
         String::new()
@@ -123,20 +123,22 @@ fn key(settings: &Settings) -> Result<String> {
 /// # Errors
 /// `Source` or `Config` when the sources cannot be opened.
 pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
-    let claims = extract::extract(Dataset::Claims, &settings.claims, cancel)?;
-    let providers = extract::extract(Dataset::Providers, &settings.providers, cancel)?;
+    let claims = extract::extract(Dataset::Claims, settings, cancel)?;
+    let providers = extract::extract(Dataset::Providers, settings, cancel)?;
     let key = MasterKey::ephemeral()?;
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
-    let rows = collect(provider_rows(extract::scan(&providers, &settings.providers)?.all()?))?;
+    let rows = collect(provider_rows(extract::scan(&providers).all()?))?;
     let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
-    let blocks = extract::scan(&claims, &settings.claims)?;
+    let blocks = extract::scan(&claims);
     let block = match blocks.next_block()? {
         Some(block) => block.frame()?,
         None => blocks.all()?,
     };
-    let first = Claims::new(&directory, &formats, &key).rows(block);
+    let checks = Arc::new(checks(settings, RunId::now())?);
+    let first = Claims::new(&directory, &formats, &checks, &key).rows(block);
     let model = Arc::new(RiskModel::unfitted(&settings.risk));
-    let second = transform::scored(load::no_rows()?.lazy(), &directory, &model);
+    let second =
+        transform::scored(load::no_rows()?.lazy(), &directory, &model, checks.severities());
     let explained = |plan: &LazyFrame| {
         plan.explain(true).map_err(|_| Error::internal("the query plan cannot be shown"))
     };
@@ -162,14 +164,6 @@ pub fn runs(settings: &Settings, observer: &dyn Observer) -> Result<Vec<RunRow>>
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
 pub fn run_details(settings: &Settings, run: RunId, observer: &dyn Observer) -> Result<Value> {
     ledger::run_details(&mut Warehouse::open(settings, observer)?.connect()?, run)
-}
-
-/// The rejects of a run.
-///
-/// # Errors
-/// `Config` when the run has no quarantine.
-pub fn quarantine(settings: &Settings, run: RunId) -> Result<Vec<Reject>> {
-    quarantine::read(&settings.quarantine_dir(), run)
 }
 
 /// Refreshes the named targets, or all.

@@ -3,6 +3,7 @@
 //! A file of its own because here the tally of the first pass and the counts of Postgres become one
 //! account, and because every failure must leave nothing staged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,19 +12,22 @@ use adbc_core::sync::{CancelHandle, Connection};
 use polars::prelude::{DataFrame, IntoLazy};
 use serde_json::json;
 
+use super::breakers;
+use super::lines::find_lines;
 use super::tasks::{collect, tell};
 use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
-use crate::account::Account;
+use crate::account::{Account, Example};
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunEvent, meanwhile};
 use crate::failpoint;
 use crate::interchange::record_batch;
-use crate::load::{self, Repeats, Route, Score, Session, Staging, Tally};
-use crate::rule::{Flag, RejectReason};
-use crate::schema::staged_schema;
+use crate::load::quarantine::Rejected;
+use crate::load::{self, Resolved, Route, Score, Session, Staging, Tally};
+use crate::rule::Rule;
+use crate::schema::{origin_file, origin_record, staged_schema};
 use crate::transform;
 
 /// Stages and publishes; drops what was staged when it fails.
@@ -104,12 +108,15 @@ fn stage_and_publish(
     providers.map_err(|_| Error::internal("staging the providers panicked"))??;
 
     failpoint::hit("stage.done")?;
-    let mut account = account(tally, &staged.repeats);
+    let mut account = account(tally, &staged.resolved);
+    account.reject_examples = examples(work, tally, &staged.resolved)?;
     account.providers = directory.counts();
-    complete_quarantine(work, &staged.repeats.rejected)?;
+    complete_quarantine(work, &staged.resolved.rejected)?;
     work.account.put(account.clone());
-    // Once more, with the conflicts that only the second pass finds.
-    judge(work, tally, staged.repeats.rejected.len() as u64)?;
+    // Once more, with the rejects that only the second pass finds.
+    judge(work, tally, staged.resolved.rejected.len() as u64)?;
+    let loaded = staged.parts.iter().map(|part| part.rows).sum();
+    breakers::check(&mut session.control, work, &account, loaded)?;
     work.cancel.check()?;
 
     failpoint::hit("publish.before")?;
@@ -146,15 +153,16 @@ pub(super) fn count_only(
     let none: &mut [PostgresConnection] = &mut [];
     let staged = staging(work, prepared, &score, &progress, Route::Attach).run(none)?;
     let tally = &prepared.tally;
-    let mut account = account(tally, &staged.repeats);
-    let repeats = &staged.repeats;
-    let repeated = repeats.duplicates + repeats.rejected.len() as u64;
-    account.claims.loaded = tally.accepted - repeated;
+    let mut account = account(tally, &staged.resolved);
+    let resolved = &staged.resolved;
+    account.reject_examples = examples(work, tally, resolved)?;
+    let removed = resolved.duplicates + resolved.rejected.len() as u64;
+    account.claims.loaded = tally.accepted - removed;
     account.amount.loaded =
         account.amount.read - account.amount.rejected - account.amount.duplicates;
     account.providers = prepared.directory.counts();
     work.account.put(account.clone());
-    judge(work, tally, repeats.rejected.len() as u64)?;
+    judge(work, tally, resolved.rejected.len() as u64)?;
     Ok(Outcome::Done(json!({ "account": account, "route": "none" })))
 }
 
@@ -180,33 +188,39 @@ fn staging<'a>(
 /// The score of shuffled rows, and the fact's columns of them.
 pub(super) fn score(prepared: &Prepared) -> Score {
     let (directory, model) = (prepared.directory.clone(), Arc::clone(&prepared.model));
+    let severities = *prepared.checks.severities();
     Arc::new(move |rows: DataFrame| {
-        let rows = collect(transform::scored(rows.lazy(), &directory, &model))?;
+        let rows = collect(transform::scored(rows.lazy(), &directory, &model, &severities))?;
         record_batch(&rows, &staged_schema())
     })
 }
 
 /// Adds rejects that only the second pass finds, and completes the file; once a run.
-fn complete_quarantine(work: &Work<'_>, conflicts: &[i64]) -> Result<()> {
+fn complete_quarantine(work: &Work<'_>, rejected: &[(i64, Rule)]) -> Result<()> {
     let Some(mut quarantine) = work.rejects.lock().take() else { return Ok(()) };
-    let conflicts: Vec<_> =
-        conflicts.iter().map(|&origin| (origin, RejectReason::DuplicateConflict, None)).collect();
-    quarantine.append(&conflicts)?;
+    let mut rejected: Vec<_> =
+        rejected.iter().map(|&(origin, rule)| Rejected::of(rule, origin)).collect();
+    if quarantine.keeps() {
+        find_lines(&work.claims.get()?, &mut rejected)?;
+    }
+    quarantine.append(&rejected)?;
     if let Some(path) = quarantine.finish()? {
         work.quarantine.put(path);
     }
     Ok(())
 }
 
-/// Refuses a run with too many rejects: those of the first pass and `conflicts`.
-fn judge(work: &Work<'_>, tally: &Tally, conflicts: u64) -> Result<()> {
-    let rejected = tally.rejected_rows() + conflicts;
+/// Refuses a run with too many rejects: those of the first pass and `more`.
+fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
+    let rejected = tally.rejected_rows() + more;
     let Some(error) = too_many_rejects(work.settings, tally.read(), rejected) else {
         return Ok(());
     };
-    if conflicts == 0 {
+    if more == 0 {
         complete_quarantine(work, &[])?;
-        let mut account = account(tally, &Repeats::default());
+        let none = Resolved::default();
+        let mut account = account(tally, &none);
+        account.reject_examples = examples(work, tally, &none)?;
         account.providers = work.prepared.get()?.directory.counts();
         work.account.put(account);
     }
@@ -217,7 +231,11 @@ fn judge(work: &Work<'_>, tally: &Tally, conflicts: u64) -> Result<()> {
 }
 
 /// The refusal of a run with too many rejects.
-fn too_many_rejects(settings: &crate::config::Settings, read: u64, rejected: u64) -> Option<Error> {
+pub(super) fn too_many_rejects(
+    settings: &crate::config::Settings,
+    read: u64,
+    rejected: u64,
+) -> Option<Error> {
     let quality = &settings.quality;
     #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 53 bits")]
     let ratio = if read == 0 { 0.0 } else { rejected as f64 / read as f64 };
@@ -234,28 +252,52 @@ fn too_many_rejects(settings: &crate::config::Settings, read: u64, rejected: u64
     )))
 }
 
-/// What was read, rejected and dropped; what was loaded is for Postgres to say.
-pub(super) fn account(tally: &Tally, repeats: &Repeats) -> Account {
-    let mut account = Account::default();
-    let conflicts = repeats.rejected.len() as u64;
-    account.claims.read = tally.read();
-    account.claims.rejected = tally.rejected_rows() + conflicts;
-    account.claims.duplicates = repeats.duplicates;
-    account.claims.conflicts = repeats.conflicts;
-    account.amount.read = tally.accepted_amount + tally.rejected_amount;
-    account.amount.rejected = tally.rejected_amount + repeats.rejected_amount;
-    account.amount.duplicates = repeats.duplicates_amount;
-    account.amount.unparsed_rows = tally.unparsed_rows;
-    account.reject_reasons =
-        tally.rejected.iter().map(|(reason, &rows)| (reason.name().to_owned(), rows)).collect();
-    if conflicts > 0 {
-        account.reject_reasons.insert(RejectReason::DuplicateConflict.name().to_owned(), conflicts);
+/// The first rejected records of each rule, for people who look for the cause.
+fn examples(
+    work: &Work<'_>,
+    tally: &Tally,
+    resolved: &Resolved,
+) -> Result<BTreeMap<String, Vec<Example>>> {
+    let files = work.claims.get()?.files;
+    let example = |origin: i64| {
+        let file = usize::try_from(origin_file(origin)).ok().and_then(|file| files.get(file));
+        let source = file.map_or_else(String::new, |file| file.path.display().to_string());
+        Example { source, record: u64::try_from(origin_record(origin)).unwrap_or(0) }
+    };
+    let mut found = tally.examples.clone();
+    for &(origin, rule) in &resolved.rejected {
+        load::add_examples(found.entry(rule).or_default(), [origin]);
     }
-    account.flags = Flag::ALL
+    let named = found.into_iter().map(|(rule, origins)| {
+        (rule.name().to_owned(), origins.into_iter().map(example).collect())
+    });
+    Ok(named.collect())
+}
+
+/// What was read, rejected and dropped; what was loaded is for Postgres to say.
+pub(super) fn account(tally: &Tally, resolved: &Resolved) -> Account {
+    let mut account = Account::default();
+    account.claims.read = tally.read();
+    account.claims.filtered = tally.filtered;
+    account.claims.rejected = tally.rejected_rows() + resolved.rejected.len() as u64;
+    account.claims.duplicates = resolved.duplicates;
+    account.claims.conflicts = resolved.conflicts;
+    account.amount.read = tally.accepted_amount + tally.rejected_amount;
+    account.amount.rejected = tally.rejected_amount + resolved.rejected_amount;
+    account.amount.duplicates = resolved.duplicates_amount;
+    account.amount.unparsed_rows = tally.unparsed_rows;
+    let mut reasons = tally.rejected.clone();
+    for &(_, rule) in &resolved.rejected {
+        *reasons.entry(rule).or_default() += 1;
+    }
+    account.reject_reasons =
+        reasons.into_iter().map(|(rule, rows)| (rule.name().to_owned(), rows)).collect();
+    let removed = tally.flags.iter().zip(resolved.removed);
+    account.flags = Rule::FLAGS
         .iter()
-        .zip(tally.flags.iter().zip(repeats.flags))
-        .map(|(flag, (&accepted, removed))| {
-            (flag.name().to_owned(), accepted.saturating_sub(removed))
+        .zip(removed.zip(resolved.found))
+        .map(|(rule, ((&accepted, removed), found))| {
+            (rule.name().to_owned(), accepted.saturating_sub(removed) + found)
         })
         .filter(|(_, rows)| *rows > 0)
         .collect();

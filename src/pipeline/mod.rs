@@ -8,17 +8,26 @@
 //!     → load.refresh_bi
 //! ```
 
+mod breakers;
 mod chosen;
+mod code_systems;
+mod column_profile;
+mod examination;
+mod examine;
 mod first_pass;
 mod inspect;
+mod lines;
 mod loading;
 mod log;
 mod original;
 mod preparing;
+mod quarantine;
 mod refreshing;
+mod rejected;
 mod report;
 mod resume;
 mod run;
+mod survey;
 mod tasks;
 mod verification;
 mod verifying;
@@ -26,8 +35,16 @@ pub mod warehouse;
 mod work;
 
 pub use chosen::Chosen;
-pub use inspect::{CheckReport, Finding, check, explain, quarantine, refresh, run_details, runs};
+pub use code_systems::SystemCount;
+pub use column_profile::KindCount;
+pub use examination::{ColumnReport, Examination, ProfileReport, RuleCount, Shape};
+pub use examine::examine;
+pub use inspect::{CheckReport, Finding, check, explain, refresh, run_details, runs};
 pub use original::VerifyOptions;
+pub use quarantine::{
+    ReasonCount, by_reason, kept_quarantines, latest_quarantine, prune, quarantine,
+};
+pub use rejected::{Found, Originals};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
 pub use resume::resume;
 pub use run::{RunOptions, run};
@@ -35,4 +52,4 @@ pub use verification::{Checksums, Compared, Verdict, Verification};
 pub use verifying::verify;
 
 pub use crate::load::ledger::RunRow;
-pub use crate::load::quarantine::Reject as QuarantineRow;
+pub use crate::load::quarantine::{Kept as KeptQuarantine, NamedSource, Reject, Rejects};

@@ -3,16 +3,18 @@
 //! A file of its own because it decides which input a verification looks at, and says of each file
 //! whether it is still what the run has read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Settings, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::Extracted;
+use crate::extract::{Extracted, STANDARD_INPUT};
 use crate::load::record::{Input, Sources};
 use crate::schema::Dataset;
 
 /// How the ledger names what was fetched from a database.
 const DATABASE: &str = "database";
+/// How the address of a file ends whose query is not told.
+const HIDDEN_QUERY: &str = "?…";
 
 /// Whether sources were named for this very call.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,8 +54,21 @@ fn input(dataset: Dataset, source: &mut Source, then: &Input) -> Result<Vec<Stri
         return Err(Error::config(format!("{dataset}: the run has read a database"))
             .hint(format!("name its address with --{dataset}: the ledger has no credentials")));
     }
-    source.sources = then.files.iter().map(|file| file.path.display().to_string()).collect();
-    let missing = then.files.iter().filter(|file| !file.path.exists());
+    let paths: Vec<String> =
+        then.files.iter().map(|file| file.path.display().to_string()).collect();
+    if paths.iter().any(|path| path == STANDARD_INPUT) {
+        return Err(Error::config(format!("{dataset}: the run has read standard input"))
+            .hint(format!("give the same bytes again: name a file with --{dataset}, or pipe them to --{dataset} -")));
+    }
+    if paths.iter().any(|path| path.ends_with(HIDDEN_QUERY)) {
+        return Err(Error::config(format!(
+            "{dataset}: the run has read a web address with a query"
+        ))
+        .hint(format!("name it with --{dataset}: the ledger does not keep queries")));
+    }
+    source.sources = paths;
+    let is_local = |path: &Path| !path.to_string_lossy().contains("://");
+    let missing = then.files.iter().filter(|file| is_local(&file.path) && !file.path.exists());
     Ok(missing.map(|file| format!("{dataset}: {} is missing", file.path.display())).collect())
 }
 

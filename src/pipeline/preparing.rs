@@ -3,20 +3,20 @@
 //! A file of its own because a run and the verification of a run go this way alike: what is
 //! verified must come from the code that loads.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::first_pass::FirstPass;
 use super::tasks::collect;
 use super::work::Prepared;
 use crate::config::Settings;
-use crate::error::Result;
-use crate::event::Cancellation;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, RunId};
 use crate::extract::{self, Extracted};
 use crate::failpoint;
 use crate::key::MasterKey;
-use crate::load::quarantine::Quarantine;
+use crate::load::quarantine::{Quarantine, Rejected};
 use crate::load::{Shuffle, Statistics};
-use crate::transform::{Claims, DateFormats, Directory, RiskModel, provider_rows};
+use crate::transform::{Checks, Claims, DateFormats, Directory, Refused, RiskModel, provider_rows};
 
 /// Bytes of shuffled rows that stay in memory: a daily load never touches the disk.
 const SHUFFLE_MEMORY: u64 = 64 << 20;
@@ -27,6 +27,7 @@ pub(super) struct Inputs<'a> {
     pub(super) providers: &'a Extracted,
     pub(super) settings: &'a Settings,
     pub(super) formats: &'a Arc<DateFormats>,
+    pub(super) checks: &'a Arc<Checks>,
     pub(super) key: &'a MasterKey,
 }
 
@@ -42,17 +43,19 @@ impl Inputs<'_> {
         cancel: &Cancellation,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Prepared> {
-        let Self { claims, providers, settings, formats, key } = *self;
-        let rows = collect(provider_rows(extract::scan(providers, &settings.providers)?.all()?))
+        let Self { claims, providers, settings, formats, checks, key } = *self;
+        let rows = collect(provider_rows(extract::scan(providers).all()?))
             .map_err(|error| error.context(files(providers)))?;
         let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
+        let refused: Vec<Rejected> = directory.rejects().iter().map(rejected).collect();
+        quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
         cancel.check()?;
         let memory = failpoint::limit("shuffle.memory", SHUFFLE_MEMORY);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let shuffle = Shuffle::new(&settings.spill_dir(), memory);
+        let shuffle = Shuffle::new(&settings.spill_dir(), memory, checks.severities());
         let (tally, peers) = FirstPass {
-            blocks: &extract::scan(claims, &settings.claims)?,
-            claims: &Claims::new(&directory, formats, key),
+            blocks: &extract::scan(claims),
+            claims: &Claims::new(&directory, formats, checks, key),
             directory: &directory,
             shuffle: &shuffle,
             quarantine,
@@ -60,14 +63,30 @@ impl Inputs<'_> {
             progress,
         }
         .run()?;
+        let shuffle = shuffle.compared(cancel)?;
         failpoint::hit("first_pass.done")?;
         // What was fingerprinted must be what was read.
         extract::unchanged(claims)?;
         extract::unchanged(providers)?;
         let model = Arc::new(RiskModel::fit(&peers, &settings.risk));
         let statistics = statistics(&model, &directory);
-        Ok(Prepared { shuffle: Arc::new(shuffle), tally, directory, model, statistics })
+        let checks = Arc::clone(checks);
+        Ok(Prepared { shuffle: Arc::new(shuffle), tally, directory, checks, model, statistics })
     }
+}
+
+/// The rules for a run, and again for its verification: where no run date is configured, that of its
+/// id counts.
+///
+/// # Errors
+/// `Config` where a severity or a threshold is none.
+pub(super) fn checks(settings: &Settings, run: RunId) -> Result<Checks> {
+    let day = run.day().ok_or_else(|| Error::internal("a run's id without a time"))?;
+    Checks::new(&settings.rules, day)
+}
+
+fn rejected(refused: &Refused) -> Rejected {
+    Rejected { line: refused.line, ..Rejected::of(refused.rule, refused.origin) }
 }
 
 /// The input's files, for an error that cannot tell which of them it is about.

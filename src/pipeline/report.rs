@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::account::{Account, Amounts, ClaimCounts, ProviderCounts};
+use crate::account::{Account, Amounts, ClaimCounts, Example, ProviderCounts};
 use crate::dag::TaskRun;
 use crate::error::Error;
 use crate::event::RunId;
@@ -119,7 +119,9 @@ pub struct RunReport {
     pub providers: ProviderCounts,
     /// Rejected claims by reason code.
     pub reject_reasons: BTreeMap<String, u64>,
-    /// Loaded claims by quality flag.
+    /// The first rejected records of each reason code.
+    pub reject_examples: BTreeMap<String, Vec<Example>>,
+    /// Loaded claims by rule: those that flag a row and those that only count it.
     pub flags: BTreeMap<String, u64>,
     /// The tasks, in the order of the data.
     pub tasks: Vec<TaskReport>,
@@ -169,6 +171,7 @@ impl RunReport {
             amount: Amounts::default(),
             providers: ProviderCounts::default(),
             reject_reasons: BTreeMap::new(),
+            reject_examples: BTreeMap::new(),
             flags: BTreeMap::new(),
             tasks: Vec::new(),
             phases: None,
@@ -193,6 +196,7 @@ impl RunReport {
         self.amount = account.amount;
         self.providers = account.providers;
         self.reject_reasons = account.reject_reasons;
+        self.reject_examples = account.reject_examples;
         self.flags = account.flags;
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::log::LedgerLog;
+use super::preparing::checks;
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
@@ -73,6 +74,7 @@ fn drive(
     report: &mut RunReport,
 ) -> Result<()> {
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
+    let checks = Arc::new(checks(settings, id)?);
     let key = key(settings, observer)?;
     report.key_id = Some(key.id());
     let warehouse = if options.dry_run { None } else { Some(Warehouse::open(settings, observer)?) };
@@ -91,6 +93,7 @@ fn drive(
         identity,
         key: &key,
         formats,
+        checks,
         warehouse: warehouse.as_ref(),
         session: Slot::default(),
         claims: Slot::default(),

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
 use crate::failpoint;
-use crate::load::quarantine::Quarantine;
+use crate::load::quarantine::{NamedSource, Quarantine};
 use crate::load::{Session, ledger};
 use crate::schema::Dataset;
 
@@ -27,11 +27,11 @@ pub(super) fn extract(
     dataset: Dataset,
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
-    let (source, slot) = match dataset {
-        Dataset::Claims => (&work.settings.claims, &work.claims),
-        Dataset::Providers => (&work.settings.providers, &work.providers),
+    let slot = match dataset {
+        Dataset::Claims => &work.claims,
+        Dataset::Providers => &work.providers,
     };
-    let extracted = extract::extract(dataset, source, task.cancel)?;
+    let extracted = extract::extract(dataset, work.settings, task.cancel)?;
     if !extracted.ignored_columns.is_empty() {
         task.observer.observe(&RunEvent::Note(format!(
             "{dataset}: columns that are not loaded: {}",
@@ -70,6 +70,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         providers: &providers,
         settings: work.settings,
         formats: &work.formats,
+        checks: &work.checks,
         key: work.key,
     }
     .prepare(&quarantine, task.cancel, &progress)?;
@@ -152,8 +153,15 @@ fn quarantine(work: &Work<'_>) -> Result<Quarantine> {
     if work.warehouse.is_none() {
         return Ok(Quarantine::nowhere());
     }
-    let sources =
-        work.claims.get()?.files.iter().map(|file| file.path.display().to_string()).collect();
+    let named = |input: &Extracted| -> Vec<NamedSource> {
+        let named = input.files.iter().map(|file| NamedSource {
+            dataset: input.dataset,
+            path: file.path.display().to_string(),
+            fingerprint: file.fingerprint.clone(),
+        });
+        named.collect()
+    };
+    let sources = [named(&work.claims.get()?), named(&work.providers.get()?)].concat();
     Quarantine::new(&work.settings.quarantine_dir(), work.identity.run, sources)
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::chosen::{self, Chosen};
 use super::loading::{account, score};
 use super::original::{self, VerifyOptions, is_of_the_input};
-use super::preparing::Inputs;
+use super::preparing::{Inputs, checks};
 use super::tasks::fingerprint;
 use super::verification::{Checksums, Verification};
 use super::warehouse::Warehouse;
@@ -27,9 +27,9 @@ use crate::interchange::record_batch;
 use crate::key::{Domain, MasterKey};
 use crate::load::quarantine::Quarantine;
 use crate::load::record::{Record, Sources};
-use crate::load::{Repeats, Shuffle, token_range};
+use crate::load::{Resolved, Shuffle, token_range};
 use crate::schema::{Dataset, provider_schema};
-use crate::transform::DateFormats;
+use crate::transform::{Checks, DateFormats};
 use crate::verify::{Claims, Providers, Runs, in_snapshot};
 
 /// Rows that are sorted and scored at once.
@@ -58,6 +58,8 @@ pub fn verify(
     // What follows takes its time, in which the connection would lie idle.
     drop(connection);
     let key = key(settings, &record)?;
+    // The day of the run, not today.
+    let checks = Arc::new(checks(settings, RunId::parse(&record.run_id)?)?);
     let mut settings = settings.clone();
     // Rows do not depend on the mode, and nobody should have to repeat it.
     settings.warehouse.mode = record.mode;
@@ -65,15 +67,21 @@ pub fn verify(
     report.asked = Some(asked.to_string()).filter(|asked| *asked != record.run_id);
     if digest(&settings) != record.config_digest {
         report.notes.push(
-            "these are not the settings of the run: columns, formats, policies or scoring differ"
+            "these are not the settings of the run: columns, formats, rules, policies or scoring differ"
                 .into(),
         );
     }
 
     let missing = original::settle(&mut settings, options, &sources)?;
     if missing.is_empty() {
-        let work =
-            Verifying { settings: &settings, formats: &formats, key: &key, observer, cancel };
+        let work = Verifying {
+            settings: &settings,
+            formats: &formats,
+            checks: &checks,
+            key: &key,
+            observer,
+            cancel,
+        };
         work.verify(&record, &sources, &warehouse, &mut report)?;
     } else {
         report.add("input", "sources of the run are missing".into(), missing);
@@ -130,6 +138,7 @@ fn not_computed(report: &mut Verification, why: &str) {
 struct Verifying<'a> {
     settings: &'a Settings,
     formats: &'a Arc<DateFormats>,
+    checks: &'a Arc<Checks>,
     key: &'a MasterKey,
     observer: &'a dyn Observer,
     cancel: &'a Cancellation,
@@ -144,9 +153,8 @@ impl Verifying<'_> {
         report: &mut Verification,
     ) -> Result<()> {
         let (claims, providers) = self.step("verify.extract", |_| {
-            let claims = extract::extract(Dataset::Claims, &self.settings.claims, self.cancel)?;
-            let providers = &self.settings.providers;
-            Ok((claims, extract::extract(Dataset::Providers, providers, self.cancel)?))
+            let claims = extract::extract(Dataset::Claims, self.settings, self.cancel)?;
+            Ok((claims, extract::extract(Dataset::Providers, self.settings, self.cancel)?))
         })?;
         let mut unlike = original::unlike(&sources.claims, &claims);
         unlike.extend(original::unlike(&sources.providers, &providers));
@@ -168,6 +176,7 @@ impl Verifying<'_> {
                 providers: &providers,
                 settings: self.settings,
                 formats: self.formats,
+                checks: self.checks,
                 key: self.key,
             };
             inputs.prepare(&Mutex::new(Quarantine::nowhere()), self.cancel, progress)
@@ -201,7 +210,7 @@ impl Verifying<'_> {
         let keeps_earlier = record.mode != Mode::Replace && then.claims.unchanged > 0;
         let runs = Runs::read(connection, record.run_no, keeps_earlier)?;
         let mut claims = Claims::new(runs.clone());
-        let repeats = self.claims(connection, prepared, &mut claims, progress)?;
+        let resolved = self.claims(connection, prepared, &mut claims, progress)?;
 
         let token = self.key.tokenizer(Domain::Provider);
         let token = |id: &str| {
@@ -213,7 +222,7 @@ impl Verifying<'_> {
         let inferred = prepared.tally.orphans.iter().map(String::as_str);
         providers.compare(connection, &members, inferred)?;
 
-        let mut now = account(&prepared.tally, &repeats);
+        let mut now = account(&prepared.tally, &resolved);
         now.providers = prepared.directory.counts();
         now.claims.loaded = claims.counts().expected;
         now.amount.loaded = now.amount.read - now.amount.rejected - now.amount.duplicates;
@@ -248,31 +257,31 @@ impl Verifying<'_> {
         prepared: &Prepared,
         claims: &mut Claims,
         progress: &dyn Fn(u64),
-    ) -> Result<Repeats> {
+    ) -> Result<Resolved> {
         let (score, policy) = (score(prepared), self.settings.warehouse.on_duplicate);
-        let next = |buckets: &mut _, repeats: &mut _| {
+        let next = |buckets: &mut _, resolved: &mut _| {
             self.cancel.check()?;
-            let rows = prepared.shuffle.next_rows(buckets, BATCH_ROWS, policy, repeats)?;
+            let rows = prepared.shuffle.next_rows(buckets, BATCH_ROWS, policy, resolved)?;
             rows.map(|rows| score(rows)).transpose()
         };
-        let (mut buckets, mut repeats) = (Shuffle::buckets(), Repeats::default());
-        while let Some(rows) = next(&mut buckets, &mut repeats)? {
+        let (mut buckets, mut resolved) = (Shuffle::buckets(), Resolved::default());
+        while let Some(rows) = next(&mut buckets, &mut resolved)? {
             claims.compare(connection, &rows)?;
             progress(claims.counts().expected);
         }
-        repeats.rejected.sort_unstable();
+        resolved.rejected.sort_unstable();
         if claims.count_extra(connection)? {
             let mut buckets = Shuffle::buckets();
             while !buckets.is_empty() {
                 let start = buckets.start;
-                let rows = next(&mut buckets, &mut Repeats::default())?;
+                let rows = next(&mut buckets, &mut Resolved::default())?;
                 let range = token_range(&(start..buckets.start));
                 if !claims.name_extra(connection, rows.as_ref(), range)? {
                     break;
                 }
             }
         }
-        Ok(repeats)
+        Ok(resolved)
     }
 
     /// One step, told like a task.

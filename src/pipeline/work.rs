@@ -17,7 +17,7 @@ use crate::load::ledger::Identity;
 use crate::load::quarantine::Quarantine;
 use crate::load::{Session, Shuffle, Statistics, Tally};
 use crate::refresh::TargetResult;
-use crate::transform::{DateFormats, Directory, RiskModel};
+use crate::transform::{Checks, DateFormats, Directory, RiskModel};
 
 use super::RunOptions;
 use super::warehouse::Warehouse;
@@ -62,6 +62,7 @@ pub(super) struct Prepared {
     pub(super) shuffle: Arc<Shuffle>,
     pub(super) tally: Tally,
     pub(super) directory: Directory,
+    pub(super) checks: Arc<Checks>,
     pub(super) model: Arc<RiskModel>,
     pub(super) statistics: Statistics,
 }
@@ -75,6 +76,7 @@ pub(super) struct Work<'a> {
     pub(super) identity: Identity,
     pub(super) key: &'a MasterKey,
     pub(super) formats: Arc<DateFormats>,
+    pub(super) checks: Arc<Checks>,
     /// None for a dry run.
     pub(super) warehouse: Option<&'a Warehouse>,
     pub(super) session: Slot<Session<PostgresConnection>>,

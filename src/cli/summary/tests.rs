@@ -3,8 +3,13 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::account::{Amounts, Cents, ClaimCounts, ProviderCounts};
+use crate::account::{Amounts, Cents, ClaimCounts, Example, ProviderCounts};
 use crate::pipeline::{ErrorReport, Places, RefreshReport, TaskReport};
+
+/// The text of a report where nothing is configured.
+fn render(report: &RunReport, dry_run: bool) -> String {
+    super::render(report, dry_run, &Severities::default())
+}
 
 const RUN: &str = "0192f3a0-0000-7000-8000-000000000001";
 
@@ -27,6 +32,7 @@ fn report() -> RunReport {
             rejected: 9_000,
             duplicates: 1_000,
             conflicts: 40,
+            filtered: 0,
         },
         amount: Amounts {
             read: Cents(12_345_678_901),
@@ -42,11 +48,18 @@ fn report() -> RunReport {
             duplicates: 6,
             conflicts: 2,
             inferred: 12,
+            ..ProviderCounts::default()
         },
         reject_reasons: [("date_missing", 2_000), ("amount_unparseable", 7_000), ("nul", 0)]
             .map(|(name, rows)| (name.to_owned(), rows))
             .into(),
-        flags: [("amount_negative".to_owned(), 31)].into(),
+        reject_examples: [("date_missing", [3, 70_000])]
+            .map(|(name, records)| {
+                let example = |record| Example { source: "a/claims.csv".into(), record };
+                (name.to_owned(), records.map(example).into())
+            })
+            .into(),
+        flags: [("amount_negative".to_owned(), 31), ("amount_zero".to_owned(), 7)].into(),
         tasks: vec![
             task("extract.extract_claims", "success", 1, 0.84),
             task("extract.extract_providers", "success", 1, 0.02),
@@ -110,11 +123,14 @@ providers: 50,000 read = 49,990 loaded + 4 rejected + 6 duplicates; 12 inferred 
 repeats of a provider with other content: 2
 
 rejected rows by reason
-  amount_unparseable  7,000
-  date_missing        2,000
+  amount_unparseable  7,000  The amount is no decimal number
+  date_missing        2,000  The record has no date of service: 3, 70000
 
-flags on loaded rows
+loaded with a flag
   amount_negative  31
+
+counted only
+  amount_zero  7
 
 tasks
   extract.extract_claims     success  0.8 s
@@ -182,4 +198,13 @@ run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
     let text = render(&failed("refresh"), false);
     assert!(text.contains("but a required refresh failed"), "{text}");
     assert!(!text.contains("nothing was published"), "{text}");
+}
+
+#[test]
+fn records_that_are_no_claims_are_told_apart() {
+    let mut report = report();
+    let line = "records that are no claims (claims.where), and in no count: 2,500,000\n";
+    assert!(!render(&report, false).contains("claims.where"));
+    report.claims.filtered = 2_500_000;
+    assert!(render(&report, false).contains(line));
 }

@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
+use serde::de::DeserializeOwned;
 
 use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts};
 use crate::error::{Error, Result};
 use crate::refresh::Warehouse;
+use crate::rule::Severities;
 use crate::sql;
 
 /// Everything on the page.
@@ -47,6 +49,8 @@ pub(super) struct Snapshot {
     pub directory: i64,
     /// Members that only claims name.
     pub inferred: i64,
+    /// What a broken rule means.
+    pub severities: Severities,
 }
 
 /// Bands of the score: zero, then ten of ten points each.
@@ -145,7 +149,7 @@ SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_mod
        amount_unparsed_rows,
        providers_read, providers_loaded, providers_rejected, providers_duplicates,
        providers_conflicts, providers_inferred,
-       reject_reasons::text, flags::text,
+       reject_reasons::text, provider_reject_reasons::text, reject_examples::text, flags::text,
        failed.id AS failed_id, failed.started_at AS failed_at, failed.error_kind AS failed_kind,
        failed.error AS failed_error, ledger.runs, ledger.published
 FROM (SELECT count(*) AS runs, count(published_at) AS published,
@@ -303,6 +307,8 @@ fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
             rejected: rows("claims_rejected"),
             duplicates: rows("claims_duplicates"),
             conflicts: rows("claims_conflicts"),
+            // In no class of the account.
+            filtered: 0,
         },
         amount: Amounts {
             read: cents(batch, "amount_read", 0)?,
@@ -318,9 +324,11 @@ fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
             duplicates: rows("providers_duplicates"),
             conflicts: rows("providers_conflicts"),
             inferred: rows("providers_inferred"),
+            reject_reasons: by_rule(batch, "provider_reject_reasons")?,
         },
-        reject_reasons: counts(batch, "reject_reasons")?,
-        flags: counts(batch, "flags")?,
+        reject_reasons: by_rule(batch, "reject_reasons")?,
+        reject_examples: by_rule(batch, "reject_examples")?,
+        flags: by_rule(batch, "flags")?,
     };
     snapshot.run = Some(Run {
         id,
@@ -377,11 +385,11 @@ fn cents(batch: &RecordBatch, column: &str, row: usize) -> Result<Cents> {
     }
 }
 
-fn counts(batch: &RecordBatch, column: &str) -> Result<BTreeMap<String, u64>> {
+fn by_rule<T: DeserializeOwned>(batch: &RecordBatch, column: &str) -> Result<BTreeMap<String, T>> {
     match sql::text(batch, column, 0) {
         None => Ok(BTreeMap::new()),
         Some(json) => serde_json::from_str(&json).map_err(|_| {
-            Error::warehouse(format!("claims_etl.runs.{column} is not an object of counts"))
+            Error::warehouse(format!("claims_etl.runs.{column} is not an object of rules"))
         }),
     }
 }

@@ -20,12 +20,14 @@ use super::{Target, Warehouse};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
+use crate::rule::Severities;
 
 /// The page as a target.
 pub struct Dashboard {
     path: PathBuf,
     enabled: bool,
     required: bool,
+    severities: Severities,
 }
 
 impl Dashboard {
@@ -37,6 +39,8 @@ impl Dashboard {
             path: settings.dashboard_path(),
             enabled: dashboard.enabled,
             required: dashboard.required,
+            // What is wrong with the settings is said where they are read.
+            severities: settings.severities().unwrap_or_default(),
         }
     }
 }
@@ -55,7 +59,9 @@ impl Target for Dashboard {
     }
 
     fn refresh(&self, warehouse: &mut Warehouse<'_>) -> Result<String> {
-        let html = page::render(&data::gather(warehouse)?);
+        let mut snapshot = data::gather(warehouse)?;
+        snapshot.severities = self.severities;
+        let html = page::render(&snapshot);
         write(&self.path, &html)?;
         Ok(self.path.display().to_string())
     }

@@ -26,6 +26,7 @@ fn run() -> Run {
                 rejected: 60,
                 duplicates: 6,
                 conflicts: 2,
+                filtered: 0,
             },
             amount: Amounts {
                 read: Cents(123_456_789),
@@ -35,6 +36,7 @@ fn run() -> Run {
                 unparsed_rows: 3,
             },
             providers: ProviderCounts { read: 40, loaded: 40, inferred: 2, ..Default::default() },
+            reject_examples: [].into(),
             reject_reasons: [("date_unparseable".to_owned(), 60)].into(),
             flags: [("amount_zero".to_owned(), 12)].into(),
         },

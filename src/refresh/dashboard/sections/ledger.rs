@@ -2,15 +2,15 @@
 //!
 //! A file of its own because these sections show the last load, the others the whole warehouse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::super::data::{Run, Snapshot};
 use super::super::table::{Cell, numbers, table, words};
 use super::super::text::{self, count, escape, money, share};
 use super::{NOT_STATED, section};
-use crate::account::Cents;
-use crate::rule::RejectReason;
+use crate::account::{Account, Cents, Example};
+use crate::rule::{Rule, Severity};
 
 /// The last load as a balanced account: what came in is what is loaded, rejected or repeated.
 pub(in super::super) fn accounting(run: &Run) -> String {
@@ -98,39 +98,105 @@ fn remark(rows: u64, what: &str) -> String {
     }
 }
 
-/// Rejects, flags and the state of the directory.
+/// Rejects, flags, counts and the state of the directory.
 pub(in super::super) fn quality(snapshot: &Snapshot, run: &Run) -> String {
     let account = &run.account;
-    let body = format!(
-        "<div class=\"pair\"><div><h3>Rejected, by reason</h3>{}</div>\
-         <div><h3>Loaded with a flag</h3>{}</div></div>\
-         <p class=\"note\">Duplicates dropped: {}. Providers that only claims name, in the whole \
-         warehouse: {} of {}.</p>",
-        tally(
-            "Rejected claim lines by reason",
-            &account.reject_reasons,
-            account.claims.read,
-            "Nothing was rejected."
-        ),
-        tally(
-            "Loaded claim lines by flag",
-            &account.flags,
-            account.claims.loaded,
-            "No flag was raised."
-        ),
+    let of = |severity: Severity| -> BTreeMap<String, u64> {
+        let is_so = |name: &str| {
+            Rule::from_name(name).map_or(Severity::Flag, |rule| snapshot.severities.of(rule))
+                == severity
+        };
+        let counts = account.flags.iter().filter(|(name, _)| is_so(name));
+        counts.map(|(name, rows)| (name.clone(), *rows)).collect()
+    };
+    let list = |title: &str, counts: &BTreeMap<String, u64>, none: &str| {
+        tally(title, counts, account.claims.loaded, none)
+    };
+    let mut body = format!(
+        "<h3>Rejected, by reason</h3>{}\
+         <div class=\"pair\"><div><h3>Loaded with a flag</h3>{}</div>\
+         <div><h3>Counted only</h3>{}</div></div>",
+        rejects(account),
+        list("Loaded claim lines by flag", &of(Severity::Flag), "No flag was raised."),
+        list("Loaded claim lines by rule", &of(Severity::Count), "Nothing else was counted."),
+    );
+    let refused: u64 = account.providers.reject_reasons.values().sum();
+    if refused > 0 {
+        let _ = write!(
+            body,
+            "<h3>Rejected records of the directory</h3>{}",
+            tally(
+                "Rejected providers by reason",
+                &account.providers.reject_reasons,
+                account.providers.read,
+                ""
+            )
+        );
+    }
+    let _ = write!(
+        body,
+        "<p class=\"note\">Duplicates dropped: {}. Providers that only claims name, in the whole \
+         warehouse: {} of {}. Where each rejected record is: \
+         <code>claims-etl quarantine {}</code>.</p>",
         count(account.claims.duplicates),
         count(snapshot.inferred),
         count(snapshot.directory),
+        escape(&run.id),
     );
     section(
         "quality",
         "Data quality of the last load",
-        "What was kept out of the tables, and what was let in with a mark.",
+        "What was kept out of the tables, what was let in with a mark, and what was counted.",
         &body,
     )
 }
 
-/// Counts by code, highest first; codes of the vocabulary name their column.
+/// The reasons for rejects, with what they mean and the first records of each.
+fn rejects(account: &Account) -> String {
+    let mut found: Vec<(&String, u64)> =
+        account.reject_reasons.iter().map(|(name, rows)| (name, *rows)).collect();
+    found.retain(|(_, rows)| *rows > 0);
+    if found.is_empty() {
+        return "<p class=\"note\">Nothing was rejected.</p>".into();
+    }
+    found.sort_by_key(|&(name, rows)| (std::cmp::Reverse(rows), name));
+    let sources: BTreeSet<&str> =
+        account.reject_examples.values().flatten().map(|at| at.source.as_str()).collect();
+    let place = |example: &Example| {
+        let name = example.source.rsplit('/').next().unwrap_or_default();
+        let name = if sources.len() > 1 { format!("{name} ") } else { String::new() };
+        format!("{name}{}", example.record)
+    };
+    let rows: Vec<Vec<Cell>> = found
+        .into_iter()
+        .map(|(name, rows)| {
+            let examples = account.reject_examples.get(name).map_or(&[][..], Vec::as_slice);
+            let examples: Vec<String> = examples.iter().take(3).map(place).collect();
+            vec![
+                explained(name),
+                Cell::Text(examples.join(", ")),
+                Cell::Number(count(rows)),
+                Cell::Number(share(rows.into(), account.claims.read.into())),
+            ]
+        })
+        .collect();
+    table(
+        "Rejected claim lines by reason",
+        &[words("Rule"), words("First records"), numbers("Claim lines"), numbers("Share")],
+        &rows,
+    )
+}
+
+/// A rule's name and what it says.
+fn explained(name: &str) -> Cell {
+    let first = text::words(name);
+    match Rule::from_name(name) {
+        Some(rule) => Cell::Lines { first, second: rule.description().to_owned() },
+        None => Cell::Name(first),
+    }
+}
+
+/// Counts by rule, highest first.
 fn tally(title: &str, counts: &BTreeMap<String, u64>, whole: u64, none: &str) -> String {
     let mut found: Vec<(&str, u64)> =
         counts.iter().filter(|(_, n)| **n > 0).map(|(code, n)| (code.as_str(), *n)).collect();
@@ -141,15 +207,8 @@ fn tally(title: &str, counts: &BTreeMap<String, u64>, whole: u64, none: &str) ->
     let rows: Vec<Vec<Cell>> = found
         .into_iter()
         .map(|(code, n)| {
-            let reason = RejectReason::ALL.into_iter().find(|reason| reason.name() == code);
-            let first = text::words(code);
-            let name = match reason {
-                Some(reason) => {
-                    Cell::Lines { first, second: format!("column {}", reason.column()) }
-                }
-                None => Cell::Name(first),
-            };
-            vec![name, Cell::Number(count(n)), Cell::Number(share(n.into(), whole.into()))]
+            let share = share(n.into(), whole.into());
+            vec![explained(code), Cell::Number(count(n)), Cell::Number(share)]
         })
         .collect();
     table(title, &[words("Rule"), numbers("Claim lines"), numbers("Share")], &rows)

@@ -1,0 +1,188 @@
+//! The command `quarantine`: rejects as a list, in their original form, and their retention.
+//!
+//! A module of its own because rejects leave the program in several forms, one of which holds
+//! identifiers: it is told apart from the others here.
+
+mod age;
+mod args;
+mod list;
+mod records;
+
+pub(super) use args::QuarantineOptions;
+pub(super) use list::examples;
+
+use chrono::Utc;
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, RunEvent, RunId};
+use crate::pipeline::{self, KeptQuarantine, Originals, Rejects};
+use crate::schema::Dataset;
+
+use super::args::Format;
+use super::numbers::{bytes, count};
+use super::options::PlaceOptions;
+use super::output::{Reply, json, stream};
+use super::table::Table;
+use super::talk::Talk;
+use args::{Input, ListFormat, QuarantineCommand, ShownOptions};
+
+/// `quarantine RUN`, `quarantine list`, `quarantine prune`.
+///
+/// # Errors
+/// `Config` when the settings are refused or there is no such quarantine, `Source` when a record
+/// cannot be read again.
+pub(super) fn quarantine(options: QuarantineOptions, talk: &Talk) -> Result<Reply> {
+    match options.command {
+        Some(QuarantineCommand::List { place, result }) => {
+            kept(&pipeline::kept_quarantines(&place.load()?)?, result.format, "no rejects are kept")
+        }
+        Some(QuarantineCommand::Prune { older_than, dry_run, place, result }) => {
+            let before = older_than.before(Utc::now());
+            let gone = pipeline::prune(&place.load()?, before, dry_run)?;
+            let what = if dry_run { "would be removed" } else { "removed" };
+            if result.format == Format::Json {
+                return json(&gone).map(Reply::done);
+            }
+            let freed = bytes(gone.iter().map(|kept| kept.bytes).sum());
+            let day = before.format("%Y-%m-%d %H:%M UTC");
+            let runs = count(gone.len() as u64);
+            let mut reply = kept(&gone, Format::Text, "")?;
+            reply.text = format!(
+                "{what}: the rejects of {runs} runs that began before {day}, {freed}\n{}",
+                reply.text
+            );
+            Ok(reply)
+        }
+        None => {
+            let run = options.run.unwrap_or_default();
+            shown(&run, &options.shown, options.place, talk)
+        }
+    }
+}
+
+/// A line a run.
+fn kept(kept: &[KeptQuarantine], format: Format, none: &str) -> Result<Reply> {
+    if format == Format::Json {
+        return json(&kept).map(Reply::done);
+    }
+    if kept.is_empty() {
+        let none = if none.is_empty() { String::new() } else { format!("{none}\n") };
+        return Ok(Reply::done(none));
+    }
+    let now = Utc::now();
+    let mut table = Table::new("llrrr");
+    table.head(["run", "started", "records", "size", "age"]);
+    for kept in kept {
+        table.row([
+            kept.run_id.to_string(),
+            kept.started_at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            kept.rejects.map_or_else(|| "unreadable".into(), count),
+            bytes(kept.bytes),
+            since(now.signed_duration_since(kept.started_at)),
+        ]);
+    }
+    Ok(Reply::done(table.render("")))
+}
+
+fn since(age: chrono::TimeDelta) -> String {
+    match age.num_hours() {
+        ..1 => format!("{} min", age.num_minutes().max(0)),
+        hours @ 1..48 => format!("{hours} h"),
+        _ => format!("{} d", age.num_days()),
+    }
+}
+
+/// The rejects of one run.
+fn shown(run: &str, options: &ShownOptions, place: PlaceOptions, talk: &Talk) -> Result<Reply> {
+    let settings = place.load()?;
+    let run = match run {
+        "last" => pipeline::latest_quarantine(&settings)?,
+        id => RunId::parse(id)?,
+    };
+    let rejects = chosen(pipeline::quarantine(&settings, run)?, options)?;
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let file = options.output.as_deref();
+    if options.source {
+        return originals(&settings, rejects, options, talk);
+    }
+    match options.format {
+        ListFormat::Text => stream(file, |out| {
+            Ok(out.write_all(list::text(run, &rejects, options.limit).as_bytes())?)
+        }),
+        ListFormat::Json => stream(file, |out| list::json(&rejects, limit, out)),
+        ListFormat::Csv => stream(file, |out| list::csv(&rejects, limit, out)),
+    }?;
+    Ok(Reply::done(""))
+}
+
+/// The rejects of the chosen input and source.
+fn chosen(rejects: Rejects, options: &ShownOptions) -> Result<Rejects> {
+    let dataset = options.dataset.map(|input| match input {
+        Input::Claims => Dataset::Claims,
+        Input::Providers => Dataset::Providers,
+    });
+    let only = options.only.as_deref();
+    let names: Vec<String> = rejects.sources().iter().map(|source| source.path.clone()).collect();
+    let chosen = rejects.only(|source| {
+        dataset.is_none_or(|dataset| source.dataset == dataset)
+            && only.is_none_or(|only| source.path == only)
+    });
+    if chosen.is_empty() {
+        return Err(Error::config("no reject of this run is of that source")
+            .hint(format!("its rejects are of: {}", names.join(", "))));
+    }
+    Ok(chosen)
+}
+
+/// `--source`: the records themselves.
+fn originals(
+    settings: &Settings,
+    mut rejects: Rejects,
+    options: &ShownOptions,
+    talk: &Talk,
+) -> Result<Reply> {
+    let warn = |text: String| talk.observer().observe(&RunEvent::Warning(text));
+    if options.format == ListFormat::Csv && options.dataset.is_none() {
+        // A file that is to be loaded again is of one input.
+        let all = rejects.len();
+        let claims = |rejects: Rejects| rejects.only(|source| source.dataset == Dataset::Claims);
+        if rejects.sources().iter().any(|source| source.dataset == Dataset::Claims) {
+            rejects = claims(rejects);
+        }
+        if all > rejects.len() {
+            let left_out = count((all - rejects.len()) as u64);
+            warn(format!("{left_out} rejected providers are left out: --dataset providers"));
+        }
+    }
+    let mut named = Vec::new();
+    for (dataset, sources) in
+        [(Dataset::Claims, &options.claims), (Dataset::Providers, &options.providers)]
+    {
+        let wanted = rejects.sources().iter().any(|source| source.dataset == dataset);
+        if wanted && !sources.is_empty() {
+            named.push((dataset, sources.clone()));
+        }
+    }
+    // Nothing is changed, so a signal may end the program at once.
+    let found = Originals::find(settings, &rejects, &named, &Cancellation::default())?;
+    let place = match options.output.as_deref() {
+        Some(path) => path.display().to_string(),
+        None => "what follows".into(),
+    };
+    warn(format!("{place} holds identifiers of patients: keep it where the sources are kept"));
+    talk.finish();
+    let file = options.output.as_deref();
+    let limit = options.limit.unwrap_or(usize::MAX);
+    match options.format {
+        ListFormat::Text => {
+            let limit = options.limit.unwrap_or(records::SCREEN);
+            stream(file, |out| records::text(&found, &rejects, limit, out))
+        }
+        ListFormat::Json => stream(file, |out| records::json(&found, &rejects, limit, out)),
+        ListFormat::Csv => {
+            stream(file, |out| records::csv(&found, &rejects, limit, options.with_reasons, out))
+        }
+    }?;
+    Ok(Reply::done(""))
+}

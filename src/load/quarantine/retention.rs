@@ -1,0 +1,81 @@
+//! Which runs have rejects kept, and throwing old ones away.
+//!
+//! A file of its own because it deletes: only what is surely a run's finished file is ever touched.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde::{Serialize, Serializer};
+
+use super::path;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RunId;
+
+/// The kept rejects of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// The run.
+    #[serde(serialize_with = "as_text")]
+    pub run_id: RunId,
+    /// When the run began: its id tells.
+    pub started_at: DateTime<Utc>,
+    /// Rejected records; none where the file cannot be read.
+    pub rejects: Option<u64>,
+    /// The file's size.
+    pub bytes: u64,
+}
+
+fn as_text<S: Serializer>(run: &RunId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(run)
+}
+
+/// The runs with rejects, latest first.
+///
+/// # Errors
+/// `Config` when the folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<Kept>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(ErrorKind::Config, folder, &error)),
+    };
+    let mut kept: Vec<Kept> =
+        entries.flatten().filter_map(|entry| of_file(folder, &entry)).collect();
+    kept.sort_by_key(|kept| std::cmp::Reverse((kept.started_at, kept.run_id.to_string())));
+    Ok(kept)
+}
+
+/// What a file holds, where it has the name that a run gives its rejects.
+fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<Kept> {
+    let name = entry.file_name();
+    let run_id = RunId::parse(name.to_str()?.strip_suffix(".parquet")?).ok()?;
+    let started_at = run_id.started()?;
+    // Links are not followed.
+    let metadata = entry.metadata().ok()?;
+    let own = metadata.is_file() && path(folder, run_id).file_name() == Some(&name);
+    own.then(|| Kept { run_id, started_at, rejects: count(&entry.path()), bytes: metadata.len() })
+}
+
+fn count(path: &Path) -> Option<u64> {
+    let reader = SerializedFileReader::new(File::open(path).ok()?).ok()?;
+    u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
+}
+
+/// Removes the rejects of runs that began before a time, and says which they were. `dry_run`: says
+/// only.
+///
+/// # Errors
+/// `Config` when the folder cannot be read or a file not be removed.
+pub fn prune(folder: &Path, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
+    let mut old = list(folder)?;
+    old.retain(|kept| kept.started_at < before);
+    if !dry_run {
+        for kept in &old {
+            let path = path(folder, kept.run_id);
+            fs::remove_file(&path).map_err(|error| Error::io(ErrorKind::Config, &path, &error))?;
+        }
+    }
+    Ok(old)
+}

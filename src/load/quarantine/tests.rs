@@ -1,0 +1,118 @@
+//! Rejects written, read back, listed and thrown away.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use chrono::{TimeDelta, Utc};
+
+use super::*;
+use crate::schema::ORIGIN_RECORD_BITS;
+
+fn sources() -> Vec<NamedSource> {
+    let named = |dataset, path: &str| NamedSource {
+        dataset,
+        path: path.into(),
+        fingerprint: format!("print of {path}"),
+    };
+    vec![
+        named(Dataset::Claims, "b.csv"),
+        named(Dataset::Claims, "a.csv"),
+        named(Dataset::Providers, "A.csv"),
+    ]
+}
+
+fn quarantine(folder: &Path) -> (RunId, Quarantine) {
+    let run = RunId::now();
+    (run, Quarantine::new(folder, run, sources()).expect("a quarantine"))
+}
+
+#[test]
+fn rejects_read_back_in_the_order_of_the_sources() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (run, mut quarantine) = quarantine(folder.path());
+    let second = 1 << ORIGIN_RECORD_BITS;
+    let known = Rejected {
+        fingerprint: Some([0xab; 16]),
+        line: Some(9),
+        ..Rejected::of(Rule::DateMissing, 7)
+    };
+    quarantine
+        .append_providers(&[Rejected::of(Rule::DirectoryIdMissing, 1)])
+        .and_then(|()| quarantine.append(&[known]))
+        .and_then(|()| quarantine.append(&[Rejected::of(Rule::DuplicateConflict, second | 3)]))
+        .expect("appended");
+    let path = quarantine.finish().expect("finished").expect("a file");
+    let mode = path.metadata().expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let rejects = read(folder.path(), run).expect("reads");
+    let seen: Vec<_> = rejects
+        .iter()
+        .map(|r| (r.dataset.name(), r.source, r.record, r.line, r.why.reason.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("claims", "a.csv", 3, None, "duplicate_conflict"),
+            ("claims", "b.csv", 7, Some(9), "date_missing"),
+            ("providers", "A.csv", 1, None, "directory_id_missing"),
+        ]
+    );
+    let dated = rejects.iter().nth(1).expect("three");
+    assert_eq!(dated.fingerprint.map(uuid::Uuid::into_bytes), Some([0xab; 16]));
+    assert_eq!(dated.source_fingerprint, "print of b.csv");
+    assert_eq!((dated.why.rule.as_str(), dated.why.column.as_str()), ("D1", "date_of_service"));
+    assert_eq!(dated.why.description, Rule::DateMissing.description());
+
+    let only = rejects.only(|source| source.path == "b.csv");
+    let left: Vec<_> = only.iter().map(|r| (r.source, r.record)).collect();
+    assert_eq!((left, only.sources().len()), (vec![("b.csv", 7)], 1));
+}
+
+#[test]
+fn without_rejects_there_is_no_file_and_leftovers_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let leftover = folder.path().join("dead.parquet.partial");
+    fs::write(&leftover, "x").expect("a leftover");
+    let (_, mut quarantine) = quarantine(folder.path());
+    assert_eq!(quarantine.finish().expect("finished"), None);
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn only_old_files_of_runs_are_thrown_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(list(&folder.path().join("none")).expect("lists"), []);
+    let (run, mut quarantine) = quarantine(folder.path());
+    quarantine.append(&[Rejected::of(Rule::DateMissing, 7)]).expect("appended");
+    quarantine.finish().expect("finished");
+    // 2024-02-02, and whatever else people keep there.
+    let old = "018d6c3a-5c00-7000-8000-000000000001";
+    let others = [
+        format!("{}.parquet", old.to_uppercase()),
+        format!("{old}.csv"),
+        "6ba7b810-9dad-41d1-80b4-00c04fd430c8.parquet".into(),
+        "notes.parquet".into(),
+    ];
+    for name in others.iter().chain([&format!("{old}.parquet")]) {
+        fs::write(folder.path().join(name), "not Parquet").expect("written");
+    }
+    let linked = "018d6c3a-5c00-7000-8000-000000000002";
+    std::os::unix::fs::symlink("notes.parquet", folder.path().join(format!("{linked}.parquet")))
+        .expect("linked");
+
+    let listed = list(folder.path()).expect("lists");
+    let seen: Vec<_> = listed.iter().map(|k| (k.run_id.to_string(), k.rejects)).collect();
+    assert_eq!(seen, [(run.to_string(), Some(1)), (old.to_owned(), None)]);
+
+    let before = Utc::now() - TimeDelta::days(30);
+    for dry_run in [true, false] {
+        let gone = prune(folder.path(), before, dry_run).expect("pruned");
+        assert_eq!(gone, listed[1..], "dry run: {dry_run}");
+        assert_eq!(path(folder.path(), RunId::parse(old).expect("an id")).exists(), dry_run);
+    }
+    assert!(path(folder.path(), run).exists());
+    for name in others.iter().chain([&format!("{linked}.parquet")]) {
+        assert!(folder.path().join(name).symlink_metadata().is_ok(), "{name}");
+    }
+    assert_eq!(prune(folder.path(), before, false).expect("pruned"), []);
+}

@@ -1,0 +1,204 @@
+//! One reading of a source that loads nothing: what its columns are like, and which rules its rows
+//! break.
+//!
+//! A file of its own because it goes the first pass's way, block by block on all cores with the plan
+//! that a run has, but keeps counts alone; and because what was read before a failure still counts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use polars::prelude::{Column, DataFrame, IntoLazy, PolarsError};
+
+use super::code_systems::CodeSystems;
+use super::column_profile::ColumnProfile;
+use super::tasks::{collect, plan_error};
+use crate::account::Cents;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, meanwhile};
+use crate::extract::Blocks;
+use crate::rule::Rule;
+use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, ORIGIN, REJECT};
+use crate::transform::Claims;
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(200);
+/// Records named of each rule.
+pub(super) const EXAMPLES: usize = 3;
+
+/// What was counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    pub(super) columns: BTreeMap<&'static str, ColumnProfile>,
+    pub(super) codes: CodeSystems,
+    pub(super) rows: u64,
+    /// Rejected rows by rule, and the origins of the first.
+    pub(super) rejects: BTreeMap<Rule, (u64, Vec<i64>)>,
+    /// Accepted rows by finding.
+    pub(super) flags: BTreeMap<Rule, u64>,
+    pub(super) amount: Cents,
+    /// The first and the last date of service, in days since 1970-01-01.
+    pub(super) days: Option<(i32, i32)>,
+}
+
+impl Counts {
+    fn merge(&mut self, other: Self) {
+        for (column, profile) in other.columns {
+            self.columns.entry(column).or_default().merge(profile);
+        }
+        self.codes.merge(other.codes);
+        self.rows += other.rows;
+        for (rule, (rows, origins)) in other.rejects {
+            let (count, first) = self.rejects.entry(rule).or_default();
+            *count += rows;
+            add_examples(first, origins);
+        }
+        for (rule, rows) in other.flags {
+            *self.flags.entry(rule).or_default() += rows;
+        }
+        self.amount += other.amount;
+        self.days = match (self.days, other.days) {
+            (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
+            (one, two) => one.or(two),
+        };
+    }
+
+    /// Counts the texts of a block; those of damaged records are none.
+    fn texts(&mut self, dataset: Dataset, texts: &DataFrame) -> Result<()> {
+        let damage = texts.column(DAMAGE).map_err(lacks)?;
+        let sound = if damage.null_count() == texts.height() {
+            None
+        } else {
+            Some(texts.filter(&damage.is_null()).map_err(lacks)?)
+        };
+        let sound = sound.as_ref().unwrap_or(texts);
+        for column in dataset.columns() {
+            let column_texts = sound.column(column).and_then(Column::str).map_err(lacks)?;
+            let dated = column == "date_of_service";
+            self.columns.entry(column).or_default().observe(column_texts, dated);
+            if column == "procedure_code" {
+                self.codes.observe(column_texts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the claims of a block as the plan judges them.
+    fn claims(&mut self, rows: &DataFrame) -> Result<()> {
+        let of = |name: &str| rows.column(name).map_err(lacks);
+        let reject = of(REJECT)?.i32().map_err(lacks)?;
+        let origins = of(ORIGIN)?.i64().map_err(lacks)?;
+        let cents = of(CENTS)?.i64().map_err(lacks)?;
+        let flags = of("dq_flags")?.i32().map_err(lacks)?;
+        let days = of("date_of_service")?.to_physical_repr();
+        let days = days.i32().map_err(lacks)?;
+        let fits = |cents: &i64| cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs();
+        self.amount += Cents(cents.iter().flatten().filter(fits).map(i128::from).sum());
+        for day in days.iter().flatten() {
+            let (first, last) = self.days.unwrap_or((day, day));
+            self.days = Some((first.min(day), last.max(day)));
+        }
+        for (row, (code, bits)) in reject.iter().zip(flags.iter()).enumerate() {
+            match code.map(Rule::from_code) {
+                Some(Some(rule)) => {
+                    let (count, first) = self.rejects.entry(rule).or_default();
+                    *count += 1;
+                    add_examples(first, origins.get(row));
+                }
+                Some(None) => return Err(Error::internal("a reject without a known reason")),
+                None => {
+                    let bits = bits.unwrap_or(0);
+                    for rule in Rule::FLAGS.into_iter().filter(|rule| bits & rule.mask() != 0) {
+                        *self.flags.entry(rule).or_default() += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the first origins of all, whatever order they come in.
+fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>) {
+    for origin in origins {
+        let place = examples.partition_point(|&known| known < origin);
+        if place < EXAMPLES {
+            examples.insert(place, origin);
+            examples.truncate(EXAMPLES);
+        }
+    }
+}
+
+/// What is surveyed.
+pub(super) struct Survey<'a> {
+    pub(super) dataset: Dataset,
+    pub(super) blocks: &'a Blocks<'a>,
+    /// The plan; of claims only.
+    pub(super) claims: Option<&'a Claims>,
+    pub(super) cancel: &'a Cancellation,
+    /// Told the rows handled so far.
+    pub(super) progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Survey<'_> {
+    /// Reads all blocks, or as many as can be read.
+    pub(super) fn run(&self) -> (Counts, Result<()>) {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let work = || {
+            let (counts, end) = self.work(&rows, &stop);
+            if end.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            (counts, end)
+        };
+        let panicked =
+            |_| (Counts::default(), Err(Error::internal("a thread of the survey panicked")));
+        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
+        let counted: Vec<(Counts, Result<()>)> = meanwhile(TICK, tell, || {
+            thread::scope(|scope| {
+                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
+                join.map(|counted| counted.unwrap_or_else(panicked)).collect()
+            })
+        });
+        let (mut all, mut end) = (Counts::default(), self.cancel.check());
+        for (counts, result) in counted {
+            all.merge(counts);
+            end = end.and(result);
+        }
+        (self.progress)(all.rows);
+        (all, end)
+    }
+
+    fn work(&self, rows: &AtomicU64, stop: &AtomicBool) -> (Counts, Result<()>) {
+        let mut counts = Counts::default();
+        while !stop.load(Ordering::Relaxed) && !self.cancel.is_cancelled() {
+            match self.next(&mut counts) {
+                Ok(Some(height)) => drop(rows.fetch_add(height, Ordering::Relaxed)),
+                Ok(None) => break,
+                Err(error) => return (counts, Err(error)),
+            }
+        }
+        (counts, Ok(()))
+    }
+
+    /// One block; none at the end.
+    fn next(&self, counts: &mut Counts) -> Result<Option<u64>> {
+        let Some(block) = self.blocks.next_block()? else { return Ok(None) };
+        let texts = collect(block.frame()?)?;
+        counts.texts(self.dataset, &texts)?;
+        let height = texts.height() as u64;
+        counts.rows += height;
+        if let Some(claims) = self.claims {
+            let rows = claims.rows(texts.lazy()).collect();
+            counts.claims(&rows.map_err(|error| plan_error(&error))?)?;
+        }
+        Ok(Some(height))
+    }
+}
+
+fn lacks(_: PolarsError) -> Error {
+    Error::internal("a block lacks a column")
+}
