@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use claims_etl::config::{OnDuplicate, Risk, Source};
+use claims_etl::config::{OnDuplicate, Risk, Rules, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
+use claims_etl::rule::Severities;
 use claims_etl::schema::Dataset;
 use claims_etl::synth::{self, Spec};
 use claims_etl::transform::{
-    Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows, scored,
+    Checks, Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows, scored,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use polars::prelude::{DataFrame, IntoLazy, LazyFrame};
@@ -26,7 +27,6 @@ const PROVIDERS: u32 = 50_000;
 /// The stage's inputs for one size.
 struct Input {
     extracted: Extracted,
-    source: Source,
     directory: Directory,
     claims: Claims,
 }
@@ -34,23 +34,23 @@ struct Input {
 fn input(folder: &Path, rows: u64) -> Input {
     let spec = Spec { claims: rows, providers: PROVIDERS, seed: 7, dirty: 0.01 };
     let made = synth::generate(&spec, folder, &Silent, &Cancellation::default()).expect("written");
-    let source =
-        |path: &Path| Source { sources: vec![path.display().to_string()], ..Source::default() };
-    let found = |dataset, source: &Source| {
-        extract::extract(dataset, source, &Cancellation::default()).expect("found")
-    };
-    let providers = source(&made.providers_path);
-    let directory = found(Dataset::Providers, &providers);
-    let directory = extract::scan(&directory, &providers).and_then(|blocks| blocks.all());
+    let mut settings = Settings::default();
+    settings.claims.sources = vec![made.claims_path.display().to_string()];
+    settings.providers.sources = vec![made.providers_path.display().to_string()];
+    let found =
+        |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
+    let directory = found(Dataset::Providers);
+    let directory = extract::scan(&directory).all();
     let directory = provider_rows(directory.expect("scans")).collect().expect("runs");
     let directory = Directory::new(&directory, OnDuplicate::Last).expect("a directory");
-    let formats = Arc::new(DateFormats::new(&Source::default().date_formats).expect("formats"));
+    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats).expect("formats"));
+    // A day of the synthetic claims' last year.
+    let rules = Rules { run_date: Some("2024-12-31".into()), ..Rules::default() };
+    let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));
     let key = MasterKey::ephemeral().expect("a key");
-    let source = source(&made.claims_path);
     Input {
-        extracted: found(Dataset::Claims, &source),
-        source,
-        claims: Claims::new(&directory, &formats, &key),
+        extracted: found(Dataset::Claims),
+        claims: Claims::new(&directory, &formats, &checks, &key),
         directory,
     }
 }
@@ -62,7 +62,7 @@ impl Input {
     }
 
     fn each(&self, work: impl Fn(LazyFrame) -> u64 + Sync) -> u64 {
-        let blocks = extract::scan(&self.extracted, &self.source).expect("scans");
+        let blocks = extract::scan(&self.extracted);
         let rows = AtomicU64::new(0);
         let threads = thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
@@ -88,7 +88,7 @@ impl Input {
 
     /// The rows of the first pass, all at once.
     fn first_pass(&self) -> DataFrame {
-        let blocks = extract::scan(&self.extracted, &self.source).expect("scans");
+        let blocks = extract::scan(&self.extracted);
         self.claims.rows(blocks.all().expect("reads")).collect().expect("runs")
     }
 }
@@ -113,11 +113,12 @@ fn join(criterion: &mut Criterion) {
             b.iter(|| assert_eq!(input.drain(|block| input.claims.rows(block)), total));
         });
         let model = input.model();
+        let severities = Severities::default();
         group.bench_function(id("scan+validate+join+hash+score"), |b| {
             b.iter(|| {
                 let rows = input.each(|block| {
                     let rows = input.claims.rows(block).collect().expect("runs");
-                    let plan = scored(rows.lazy(), &input.directory, &model);
+                    let plan = scored(rows.lazy(), &input.directory, &model, &severities);
                     black_box(plan.collect().expect("runs")).height() as u64
                 });
                 assert_eq!(rows, total);

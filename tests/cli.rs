@@ -5,14 +5,17 @@ use insta::{assert_snapshot, with_settings};
 
 use crate::program::{Call, KEY, Program};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 25] = [
     "",
     "run",
     "check",
     "explain",
     "runs",
     "quarantine",
+    "quarantine list",
+    "quarantine prune",
     "verify",
+    "rules",
     "key",
     "key generate",
     "key id",
@@ -26,6 +29,7 @@ const COMMANDS: [&str; 21] = [
     "warehouse migrate",
     "refresh",
     "config show",
+    "presets",
     "completions",
 ];
 
@@ -72,7 +76,8 @@ fn config_show_prints_the_defaults() {
     assert_snapshot!(Program::new().call("config show").done(), @r#"
 [claims]
 sources = []
-delimiter = ","
+delimiter = "auto"
+encoding = "auto"
 date_formats = [
     "%Y-%m-%d",
     "%Y%m%d",
@@ -82,9 +87,12 @@ date_formats = [
 
 [claims.columns]
 
+[claims.where]
+
 [providers]
 sources = []
-delimiter = ","
+delimiter = "auto"
+encoding = "auto"
 date_formats = [
     "%Y-%m-%d",
     "%Y%m%d",
@@ -93,6 +101,8 @@ date_formats = [
 ]
 
 [providers.columns]
+
+[providers.where]
 
 [warehouse]
 mode = "merge"
@@ -103,6 +113,45 @@ on_provider_conflict = "last"
 
 [quality]
 max_reject_ratio = 0.2
+
+[rules]
+code_system = "any"
+future_days = 0
+max_age_years = 10
+filing_days = 365
+amount_limit = "1000000.00"
+patient_placeholders = [
+    "-",
+    "0",
+    "00",
+    "000",
+    "0000",
+    "00000",
+    "000000",
+    "0000000",
+    "00000000",
+    "000000000",
+    "0000000000",
+    "99999",
+    "999999",
+    "9999999",
+    "99999999",
+    "999999999",
+    "9999999999",
+    "?",
+    "N/A",
+    "NA",
+    "NIL",
+    "NONE",
+    "NOT AVAILABLE",
+    "NULL",
+    "TBD",
+    "TEST",
+    "UNK",
+    "UNKNOWN",
+]
+
+[rules.severity]
 
 [risk]
 min_peers = 30
@@ -120,7 +169,7 @@ already_loaded_exit_code = 0
 enabled = true
 required = false
 
-# not set: claims.query, privacy.key_file, providers.query, quality.max_reject_rows, refresh.dashboard.path, run.spill_dir, warehouse.batch_rows, warehouse.connections, warehouse.password_file, warehouse.url
+# not set: claims.comment, claims.partition_on, claims.partitions, claims.query, claims.table, preset, privacy.key_file, providers.comment, providers.partition_on, providers.partitions, providers.query, providers.table, quality.max_amount_change, quality.max_null_change, quality.max_orphan_change, quality.max_reject_rows, quality.max_row_change, refresh.dashboard.path, rules.run_date, run.interval_end, run.interval_start, run.spill_dir, warehouse.batch_rows, warehouse.connections, warehouse.password_file, warehouse.url
 "#);
 }
 

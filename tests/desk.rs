@@ -3,15 +3,21 @@
 //! A file of its own because nearly every integration test begins with one.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use claims_etl::config::{Secret, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::MasterKey;
 use claims_etl::pipeline::{self, RunOptions, RunReport, Status};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use postgres::Client;
 
 use crate::server::{self, Database};
+
+/// The day of all runs: tests must not depend on the calendar.
+pub(crate) const RUN_DATE: &str = "2024-12-31";
 
 /// A run's surroundings: a folder, a database, settings.
 pub(crate) struct Desk {
@@ -34,6 +40,7 @@ impl Desk {
         settings.warehouse.url = Some(Secret::new(database.url()));
         MasterKey::generate(&settings.key_path()).expect("a key");
         settings.quality.max_reject_ratio = 1.0;
+        settings.rules.run_date = Some(RUN_DATE.into());
         let desk = Self { folder, database, settings };
         desk.claims(&[]).providers(&[])
     }
@@ -94,4 +101,15 @@ pub(crate) fn succeeded(report: &RunReport) {
     let (claims, amount) = (&report.claims, &report.amount);
     assert_eq!(claims.read, claims.loaded + claims.rejected + claims.duplicates);
     assert_eq!(amount.read, amount.loaded + amount.rejected + amount.duplicates);
+}
+
+/// Claims whose packed file lacks its end, far behind the header.
+pub(crate) fn cut_short() -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service\n";
+    let rows = "C1,P1,V1,1,1.00,2024-01-01\n".repeat(500_000);
+    packed.write_all((header.to_owned() + &rows).as_bytes()).expect("packed");
+    let mut packed = packed.finish().expect("packed");
+    packed.truncate(packed.len() - 100);
+    packed
 }

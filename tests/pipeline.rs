@@ -66,9 +66,9 @@ fn every_row_and_cent_is_accounted_for() {
         desk.rows(FACT),
         [
             "V9|99213|-300.00|2024-10-16|10",
-            "(unknown)|0.00|2023-01-27|21",
+            "(unknown)|0.00|2023-01-27|5",
             "V1|99213|1234.57|2024-10-16|Cardiology|Boston, MA 02115|0",
-            "V1|0010|26000.00|2009-04-12|Cardiology|Boston, MA 02115|0",
+            "V1|0010|26000.00|2009-04-12|Cardiology|Boston, MA 02115|32768",
         ]
     );
     let members = "SELECT concat_ws('|', provider_id, provider_name, is_inferred)
@@ -94,13 +94,14 @@ fn rejects_lead_back_to_the_source() {
         report.run_id.parse().ok().and_then(|id: String| claims_etl::event::RunId::parse(&id).ok());
     let rejects = pipeline::quarantine(&desk.settings, run.expect("an id")).expect("readable");
     assert_eq!(rejects.len(), 1);
-    let reject = &rejects[0];
+    let reject = rejects.iter().next().expect("one");
     assert_eq!(
-        (reject.record, reject.column.as_str(), reject.reason.as_str()),
+        (reject.record, reject.why.column.as_str(), reject.why.reason.as_str()),
         (2, "amount", "amount_unparseable")
     );
     assert!(reject.source.ends_with("claims.csv"));
-    assert_eq!(reject.fingerprint.as_ref().map(String::len), Some(32));
+    assert!(reject.fingerprint.is_some());
+    assert_eq!(reject.source_fingerprint.len(), 64);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, RUN_DATE};
 
 /// The key of every process that the tests start.
 pub(crate) const KEY: &str = "5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5";
@@ -31,6 +31,7 @@ pub(crate) fn command(desk: &Desk) -> Command {
         .env("CLAIMS_ETL_WAREHOUSE", desk.database.url())
         .env("CLAIMS_ETL_DATA_DIR", &desk.settings.run.data_dir)
         .env("CLAIMS_ETL_MAX_REJECT_RATIO", ratio)
+        .env("CLAIMS_ETL_RUN_DATE", RUN_DATE)
         .env("CLAIMS_ETL_RETRY_DELAY_SECS", "0");
     command
 }

@@ -18,7 +18,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::desk::{Desk, succeeded};
+use crate::desk::{Desk, RUN_DATE, succeeded};
 use crate::process::KEY;
 
 /// What an amount's text stands for.
@@ -42,8 +42,9 @@ struct Row {
     date: (String, Option<String>),
 }
 
-/// A loaded row apart from its key: patient, provider, procedure, cents, date, rounded.
-type Content = (String, Option<String>, Option<String>, i128, String, bool);
+/// A loaded row apart from its key: patient, provider, procedure, cents, date, rounded, and whether
+/// another claim says the same.
+type Content = (String, Option<String>, Option<String>, i128, String, bool, bool);
 type Loaded = BTreeMap<(String, i16), Content>;
 
 /// What must become of a file.
@@ -165,7 +166,7 @@ fn line() -> impl Strategy<Value = (String, Option<i16>)> {
 fn row() -> impl Strategy<Value = Row> {
     let ids = (
         id(&["A", " A", "B", "C", "00", "0", "Vi\u{301}ctor", "V\u{ed}ctor"]),
-        id(&["P", "Q", " Q "]),
+        id(&["P", "Q", " Q ", "unk", " N/A"]),
         id(&["V1", "V9", "V1 "]),
         id(&["99213", "0010", "J1100"]),
     );
@@ -185,19 +186,44 @@ fn is_no_code(text: &str) -> bool {
     canonical(text).is_some_and(|code| code.len() > 200 || code.chars().any(char::is_control))
 }
 
+/// Whether an identifier, once canonical, has a control character.
+fn is_torn(id: &str) -> bool {
+    canonical(id).is_some_and(|id| id.chars().any(|c| c.is_ascii_control()))
+}
+
+/// Whether any field has what Postgres cannot hold.
+fn has_nul(row: &Row) -> bool {
+    let Row { claim, patient, provider, procedure, line, amount, date } = row;
+    let fields = [claim, patient, provider, procedure, &line.0, &amount.0, &date.0];
+    fields.iter().any(|field| field.contains('\0'))
+}
+
+/// Whether a patient's id stands for nobody.
+fn is_placeholder(id: &str) -> bool {
+    let placeholders = Settings::default().rules.patient_placeholders;
+    placeholders.iter().any(|placeholder| placeholder.eq_ignore_ascii_case(id))
+}
+
 /// The first rule that a record breaks.
 fn reason(row: &Row) -> Option<&'static str> {
     match (&row.amount.1, &row.date.1) {
+        _ if has_nul(row) => Some("nul_character"),
+        _ if is_no_code(&row.provider) => Some("provider_id_invalid"),
+        _ if is_no_code(&row.procedure) => Some("procedure_code_invalid"),
+        _ if is_torn(&row.claim) => Some("claim_id_invalid"),
+        _ if is_torn(&row.patient) => Some("patient_id_invalid"),
         _ if canonical(&row.claim).is_none() => Some("claim_id_missing"),
-        _ if canonical(&row.patient).is_none() => Some("patient_id_missing"),
         _ if row.line.1.is_none() => Some("line_number_invalid"),
+        _ if canonical(&row.patient).is_none() => Some("patient_id_missing"),
+        _ if canonical(&row.patient).is_some_and(|id| is_placeholder(&id)) => {
+            Some("patient_id_placeholder")
+        }
         (Money::Missing, _) => Some("amount_missing"),
         (Money::Unparseable, _) => Some("amount_unparseable"),
         (Money::OutOfRange, _) => Some("amount_out_of_range"),
         (_, None) if row.date.0.trim().is_empty() => Some("date_missing"),
         (_, None) => Some("date_unparseable"),
-        _ if is_no_code(&row.provider) => Some("provider_id_invalid"),
-        _ if is_no_code(&row.procedure) => Some("procedure_code_invalid"),
+        (_, Some(date)) if date.as_str() > RUN_DATE => Some("date_in_future"),
         _ => None,
     }
 }
@@ -207,10 +233,10 @@ fn books(rows: &[Row], policy: OnDuplicate) -> Books {
     let mut books = Books::default();
     let mut by_key: BTreeMap<(String, i16), Vec<Content>> = BTreeMap::new();
     for row in rows {
-        let money = if let Money::Cents { cents, rounded } = row.amount.1 {
-            Some((cents, rounded))
-        } else {
-            None
+        let money = match row.amount.1 {
+            // The fields of a damaged record are not read.
+            Money::Cents { cents, rounded } if !has_nul(row) => Some((cents, rounded)),
+            _ => None,
         };
         if let Some(reason) = reason(row) {
             *books.reasons.entry(reason.to_owned()).or_default() += 1;
@@ -224,10 +250,17 @@ fn books(rows: &[Row], policy: OnDuplicate) -> Books {
             unreachable!("a row without a reason has all of them")
         };
         let (provider, procedure) = (canonical(&row.provider), canonical(&row.procedure));
-        let content = (patient, provider, procedure, cents, date.clone(), rounded);
+        let content = (patient, provider, procedure, cents, date.clone(), rounded, false);
         by_key.entry((claim, line)).or_default().push(content);
     }
+    let (claims, patients) = said(&by_key);
     for (key, mut rows) in by_key {
+        if patients[&key.0].len() > 1 {
+            *books.reasons.entry("claim_with_two_patients".into()).or_default() +=
+                rows.len() as u64;
+            books.rejected += rows.iter().map(|row| row.3).sum::<i128>();
+            continue;
+        }
         if policy == OnDuplicate::Last {
             rows.reverse();
         }
@@ -240,9 +273,32 @@ fn books(rows: &[Row], policy: OnDuplicate) -> Books {
         }
         books.duplicates.0 += rows.len() as u64 - 1;
         books.duplicates.1 += rows[1..].iter().map(|row| row.3).sum::<i128>();
-        books.loaded.insert(key, rows.swap_remove(0));
+        let mut row = rows.swap_remove(0);
+        row.6 = row.3 != 0 && claims[&what(&row)].len() > 1;
+        books.loaded.insert(key, row);
     }
     books
+}
+
+/// What is done and billed.
+type What = (String, Option<String>, Option<String>, i128, String);
+
+fn what(row: &Content) -> What {
+    (row.0.clone(), row.1.clone(), row.2.clone(), row.3, row.4.clone())
+}
+
+type By<K> = BTreeMap<K, BTreeSet<String>>;
+
+/// The claims that say the same, and the patients of each claim.
+fn said(by_key: &BTreeMap<(String, i16), Vec<Content>>) -> (By<What>, By<String>) {
+    let (mut claims, mut patients): (By<What>, By<String>) = Default::default();
+    for ((claim, _), rows) in by_key {
+        for row in rows {
+            claims.entry(what(row)).or_default().insert(claim.clone());
+            patients.entry(claim.clone()).or_default().insert(row.0.clone());
+        }
+    }
+    (claims, patients)
 }
 
 /// The fact table as it must be, a line a row.
@@ -256,14 +312,19 @@ fn lines(loaded: &Loaded, known: &BTreeSet<String>) -> Vec<String> {
     };
     let mut lines: Vec<String> = loaded
         .iter()
-        .map(|((claim, line), (patient, provider, procedure, cents, date, rounded))| {
+        .map(|((claim, line), content)| {
+            let (patient, provider, procedure, cents, date, rounded, repeated) = content;
             let flags = [
                 (1, provider.is_none()),
                 (2, provider.as_ref().is_some_and(|id| !known.contains(id))),
                 (4, procedure.is_none()),
                 (8, *cents < 0),
-                (16, *cents == 0),
                 (32, *rounded),
+                (1 << 17, *repeated),
+                (1024, cents.abs() > 100_000_000),
+                // Ten years before the run date.
+                (32768, date.as_str() < "2014-12-31"),
+                (1 << 17, *repeated),
             ];
             let flags: i32 = flags.iter().filter(|flag| flag.1).map(|flag| flag.0).sum();
             let (claim, patient) = (token(&claims, claim), token(&patients, patient));

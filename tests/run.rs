@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::desk::RUN_DATE;
 use crate::program::{Call, KEY, Program};
 use crate::server;
 
@@ -56,6 +57,7 @@ impl Site {
     fn command(&self, arguments: &str) -> assert_cmd::Command {
         let mut command = self.program.command(arguments);
         command.env("CLAIMS_ETL_KEY", KEY).env("DATABASE_URL", self.database.url());
+        command.env("CLAIMS_ETL_RUN_DATE", RUN_DATE);
         command
     }
 
@@ -82,6 +84,7 @@ impl Site {
             .process(LOAD_BIG)
             .env("CLAIMS_ETL_KEY", KEY)
             .env("DATABASE_URL", self.database.url())
+            .env("CLAIMS_ETL_RUN_DATE", RUN_DATE)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
