@@ -5,6 +5,8 @@ mod adversarial;
 mod adversarial_files;
 mod architecture;
 mod breakers;
+#[cfg(feature = "failpoints")]
+mod changed_source;
 mod check_report;
 mod cli;
 #[cfg(feature = "cloud")]

@@ -6,6 +6,9 @@
 use polars::prelude::StringChunked;
 use serde::Serialize;
 
+use crate::config::CodeSystem;
+use crate::transform::belongs;
+
 /// How many codes look like those of one system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SystemCount {
@@ -15,11 +18,12 @@ pub struct SystemCount {
     pub rows: u64,
 }
 
-/// Whether a code looks like one of a system.
-type Fits = fn(&[u8]) -> bool;
-
-const SYSTEMS: [(&str, Fits); 4] =
-    [("hcpcs", hcpcs), ("icd9", icd9), ("icd10pcs", icd10pcs), ("snomed", snomed)];
+const SYSTEMS: [(&str, CodeSystem); 4] = [
+    ("hcpcs", CodeSystem::Hcpcs),
+    ("icd9", CodeSystem::Icd9),
+    ("icd10pcs", CodeSystem::Icd10pcs),
+    ("snomed", CodeSystem::Snomed),
+];
 
 /// Codes counted by the systems that they look like; a code can look like several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,8 +37,8 @@ impl CodeSystems {
     pub(super) fn observe(&mut self, codes: &StringChunked) {
         for code in codes.iter().flatten().map(str::trim).filter(|code| !code.is_empty()) {
             self.codes += 1;
-            for (count, (_, fits)) in self.of.iter_mut().zip(SYSTEMS) {
-                *count += u64::from(fits(code.as_bytes()));
+            for (count, (_, system)) in self.of.iter_mut().zip(SYSTEMS) {
+                *count += u64::from(belongs(code, system));
             }
         }
     }
@@ -62,45 +66,6 @@ impl CodeSystems {
         counts.sort_by_key(|count| std::cmp::Reverse(count.rows));
         counts
     }
-}
-
-fn digits(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_digit)
-}
-
-/// `99213`, `0001F`, `J1100`
-fn hcpcs(code: &[u8]) -> bool {
-    let [first, middle @ .., last] = code else { return false };
-    middle.len() == 3
-        && digits(middle)
-        && match first {
-            b'0'..=b'9' => matches!(last, b'0'..=b'9' | b'F' | b'M' | b'T' | b'U'),
-            b'A'..=b'V' => last.is_ascii_digit(),
-            _ => false,
-        }
-}
-
-/// `4513`, `45.13`
-fn icd9(code: &[u8]) -> bool {
-    let Some((chapter, rest)) = code.split_first_chunk::<2>() else { return false };
-    let detail = rest.strip_prefix(b".").unwrap_or(rest);
-    digits(chapter)
-        && digits(detail)
-        && detail.len() <= 2
-        && detail.len() >= usize::from(rest != detail)
-}
-
-/// `0DTJ4ZZ`
-fn icd10pcs(code: &[u8]) -> bool {
-    let fits = |byte: &u8| {
-        byte.is_ascii_digit() || (byte.is_ascii_uppercase() && !matches!(byte, b'I' | b'O'))
-    };
-    code.len() == 7 && code.iter().all(fits)
-}
-
-/// `185345009`
-fn snomed(code: &[u8]) -> bool {
-    (6..=18).contains(&code.len()) && digits(code)
 }
 
 #[cfg(test)]

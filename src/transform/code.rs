@@ -67,7 +67,8 @@ fn is_snomed(code: &str) -> bool {
 }
 
 /// Whether a code looks like one of its system.
-pub(super) fn belongs(code: &str, system: CodeSystem) -> bool {
+#[must_use]
+pub fn belongs(code: &str, system: CodeSystem) -> bool {
     match system {
         CodeSystem::Any => true,
         CodeSystem::Hcpcs => is_hcpcs(code),

@@ -31,6 +31,7 @@ use polars::prelude::{
 };
 
 pub use checks::Checks;
+pub use code::belongs;
 pub use date::DateFormats;
 pub use directory::{Directory, Refused, provider_rows};
 pub use risk::{PeerCounts, RiskModel};
