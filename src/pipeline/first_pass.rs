@@ -1,20 +1,17 @@
 //! The first pass over the claims: blocks in, counted and shuffled rows out.
 //!
-//! A file of its own because it is the one full reading of the input. Threads take blocks as they
-//! come; each validates, joins and hashes its own, counts what scores are compared with, and writes
-//! its rows to the shuffle. Nothing depends on which thread took which block.
+//! A file of its own because it is the one full reading of the input. Each thread validates, joins
+//! and hashes its blocks, counts what scores are compared with, and writes its rows to the shuffle.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use polars::prelude::{Column, DataFrame, PolarsError};
 
+use super::all_blocks::AllBlocks;
 use crate::account::Cents;
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, meanwhile};
-use crate::extract::Blocks;
+use crate::event::Cancellation;
+use crate::extract::{Block, Blocks};
 use crate::failpoint;
 use crate::load::quarantine::{Quarantine, Rejected};
 use crate::load::{Shuffle, Tally, Writer};
@@ -23,9 +20,6 @@ use crate::schema::{
     AMOUNT_MAX_CENTS, CENTS, ORIGIN, PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE,
 };
 use crate::transform::{Claims, Directory, PeerCounts};
-
-/// How often progress is told.
-const TICK: Duration = Duration::from_millis(200);
 
 /// The columns of accepted rows: what is counted and shuffled.
 const SHUFFLED: [&str; 10] = [
@@ -67,58 +61,43 @@ impl FirstPass<'_> {
     /// `Source` when a file cannot be read or is malformed, `Config` when the shuffle or the
     /// quarantine cannot be written, `Interrupted` on cancellation, `Quality` when rows are missing.
     pub(super) fn run(&self) -> Result<(Tally, PeerCounts)> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let work = || {
-            let counted = self.work(&rows, &stop);
-            if counted.is_err() {
-                stop.store(true, Ordering::Relaxed);
-            }
-            counted
-        };
-        let panicked = || Err(Error::internal("a thread of the first pass panicked"));
-        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
-        let counted: Vec<Result<Counted>> = meanwhile(TICK, tell, || {
-            thread::scope(|scope| {
-                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-                let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
-                join.map(|counted| counted.unwrap_or_else(|_| panicked())).collect()
-            })
-        });
-        self.cancel.check()?;
+        let Self { blocks, cancel, progress, .. } = *self;
+        let start = || (Counted::default(), self.shuffle.writer());
+        let threads = AllBlocks { blocks, cancel, progress }
+            .each(start, |block, (counted, writer)| self.block(block, counted, writer));
+        cancel.check()?;
         let mut all = Counted::default();
-        for counted in counted {
-            let counted = counted?;
+        for ((counted, writer), end) in threads {
+            end?;
+            writer.finish()?;
             all.tally.merge(counted.tally);
             all.peers.merge(counted.peers);
         }
         // The reader has counted records by their ends, apart from their fields.
-        all.tally.filtered = self.blocks.filtered();
-        let (records, read) = (self.blocks.records(), all.tally.read());
+        all.tally.filtered = blocks.filtered();
+        let (records, read) = (blocks.records(), all.tally.read());
         if records != read + all.tally.filtered {
             return Err(Error::quality(format!(
                 "{records} records are in the sources, but {read} claims and {} other rows came of them; nothing was published",
                 all.tally.filtered
             )));
         }
-        (self.progress)(read);
+        progress(read);
         Ok((all.tally, all.peers))
     }
 
-    /// One thread's share.
-    fn work(&self, rows: &AtomicU64, stop: &AtomicBool) -> Result<Counted> {
-        let mut counted = Counted::default();
-        let mut writer = self.shuffle.writer();
-        while !stop.load(Ordering::Relaxed) && !self.cancel.is_cancelled() {
-            let Some(block) = self.blocks.next_block()? else { break };
-            failpoint::hit("first_pass.block")?;
-            let frame = self.claims.rows(block.frame()?).collect();
-            let frame = frame.map_err(|error| super::tasks::plan_error(&error))?;
-            self.sort_out(&frame, &mut counted, &mut writer)?;
-            rows.fetch_add(frame.height() as u64, Ordering::Relaxed);
-        }
-        writer.finish()?;
-        Ok(counted)
+    /// One block; its rows.
+    fn block(
+        &self,
+        block: Block<'_>,
+        counted: &mut Counted,
+        writer: &mut Writer<'_>,
+    ) -> Result<u64> {
+        failpoint::hit("first_pass.block")?;
+        let frame = self.claims.rows(block.frame()?).collect();
+        let frame = frame.map_err(|error| super::tasks::plan_error(&error))?;
+        self.sort_out(&frame, counted, writer)?;
+        Ok(frame.height() as u64)
     }
 
     /// Accepted rows to the shuffle, rejected ones to the quarantine; all of them counted.

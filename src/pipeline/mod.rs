@@ -8,6 +8,7 @@
 //!     → load.refresh_bi
 //! ```
 
+mod all_blocks;
 mod breakers;
 mod chosen;
 mod code_systems;

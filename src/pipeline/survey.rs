@@ -5,25 +5,21 @@
 //! that a run has, but keeps counts alone; and because what was read before a failure still counts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use polars::prelude::{Column, DataFrame, IntoLazy, PolarsError};
 
+use super::all_blocks::AllBlocks;
 use super::code_systems::CodeSystems;
 use super::column_profile::ColumnProfile;
 use super::tasks::{collect, plan_error};
 use crate::account::Cents;
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, meanwhile};
-use crate::extract::Blocks;
+use crate::event::Cancellation;
+use crate::extract::{Block, Blocks};
 use crate::rule::Rule;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, ORIGIN, REJECT};
 use crate::transform::Claims;
 
-/// How often progress is told.
-const TICK: Duration = Duration::from_millis(200);
 /// Records named of each rule.
 pub(super) const EXAMPLES: usize = 3;
 
@@ -144,49 +140,20 @@ pub(super) struct Survey<'a> {
 impl Survey<'_> {
     /// Reads all blocks, or as many as can be read.
     pub(super) fn run(&self) -> (Counts, Result<()>) {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let work = || {
-            let (counts, end) = self.work(&rows, &stop);
-            if end.is_err() {
-                stop.store(true, Ordering::Relaxed);
-            }
-            (counts, end)
-        };
-        let panicked =
-            |_| (Counts::default(), Err(Error::internal("a thread of the survey panicked")));
-        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
-        let counted: Vec<(Counts, Result<()>)> = meanwhile(TICK, tell, || {
-            thread::scope(|scope| {
-                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-                let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
-                join.map(|counted| counted.unwrap_or_else(panicked)).collect()
-            })
-        });
-        let (mut all, mut end) = (Counts::default(), self.cancel.check());
+        let Self { blocks, cancel, progress, .. } = *self;
+        let all = AllBlocks { blocks, cancel, progress };
+        let counted = all.each(Counts::default, |block, counts| self.block(block, counts));
+        let (mut all, mut end) = (Counts::default(), cancel.check());
         for (counts, result) in counted {
             all.merge(counts);
             end = end.and(result);
         }
-        (self.progress)(all.rows);
+        progress(all.rows);
         (all, end)
     }
 
-    fn work(&self, rows: &AtomicU64, stop: &AtomicBool) -> (Counts, Result<()>) {
-        let mut counts = Counts::default();
-        while !stop.load(Ordering::Relaxed) && !self.cancel.is_cancelled() {
-            match self.next(&mut counts) {
-                Ok(Some(height)) => drop(rows.fetch_add(height, Ordering::Relaxed)),
-                Ok(None) => break,
-                Err(error) => return (counts, Err(error)),
-            }
-        }
-        (counts, Ok(()))
-    }
-
-    /// One block; none at the end.
-    fn next(&self, counts: &mut Counts) -> Result<Option<u64>> {
-        let Some(block) = self.blocks.next_block()? else { return Ok(None) };
+    /// Counts one block; its rows.
+    fn block(&self, block: Block<'_>, counts: &mut Counts) -> Result<u64> {
         let texts = collect(block.frame()?)?;
         counts.texts(self.dataset, &texts)?;
         let height = texts.height() as u64;
@@ -195,7 +162,7 @@ impl Survey<'_> {
             let rows = claims.rows(texts.lazy()).collect();
             counts.claims(&rows.map_err(|error| plan_error(&error))?)?;
         }
-        Ok(Some(height))
+        Ok(height)
     }
 }
 

@@ -1,0 +1,67 @@
+//! All blocks of an input, each handled by one of as many threads as the machine has.
+//!
+//! A file of its own because a run and an examination read alike: threads take blocks as they come,
+//! the first failure stops all of them, and nothing depends on who took which block.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, meanwhile};
+use crate::extract::{Block, Blocks};
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(200);
+
+/// An input that is to be read.
+pub(super) struct AllBlocks<'a> {
+    pub(super) blocks: &'a Blocks<'a>,
+    pub(super) cancel: &'a Cancellation,
+    /// Told the rows handled so far.
+    pub(super) progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl AllBlocks<'_> {
+    /// Handles the blocks; `handle` returns how many rows it had. Each thread begins with a state
+    /// of its own; what became of it is there also where the thread has failed or was stopped.
+    pub(super) fn each<S: Send>(
+        &self,
+        start: impl Fn() -> S + Sync,
+        handle: impl Fn(Block<'_>, &mut S) -> Result<u64> + Sync,
+    ) -> Vec<(S, Result<()>)> {
+        let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let next = |state: &mut S| -> Result<bool> {
+            let Some(block) = self.blocks.next_block()? else { return Ok(false) };
+            rows.fetch_add(handle(block, state)?, Ordering::Relaxed);
+            Ok(true)
+        };
+        let work = || {
+            let mut state = start();
+            while !stop.load(Ordering::Relaxed) && !self.cancel.is_cancelled() {
+                match next(&mut state) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        return (state, Err(error));
+                    }
+                }
+            }
+            (state, Ok(()))
+        };
+        let panicked = || (start(), Err(Error::internal("a thread that reads blocks panicked")));
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        meanwhile(
+            TICK,
+            || (self.progress)(rows.load(Ordering::Relaxed)),
+            || {
+                thread::scope(|scope| {
+                    let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                    let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
+                    join.map(|done| done.unwrap_or_else(|_| panicked())).collect()
+                })
+            },
+        )
+    }
+}
