@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +37,12 @@ impl RunId {
             Error::config("that is not a run id")
                 .hint("`claims-etl runs` lists the ids of all runs")
         })
+    }
+
+    /// The id as a UUID.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
     }
 
     /// When the run began, to the millisecond; none where the id is no version 7 UUID.
@@ -64,6 +71,20 @@ impl fmt::Display for RunId {
 /// Something that happened. Holds names, counts and times, never a cell's value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
+    /// A run began; what follows is of this run.
+    RunStarted {
+        /// Its id.
+        run: RunId,
+    },
+    /// The run ended.
+    RunFinished {
+        /// Its id.
+        run: RunId,
+        /// How, as its report says it (`success`, `already_loaded`, `failed`).
+        status: &'static str,
+        /// Wall time.
+        elapsed: Duration,
+    },
     /// A task began its `attempt`-th try (from 1).
     TaskStarted {
         /// The task's id.
@@ -99,6 +120,10 @@ pub enum RunEvent {
         state: &'static str,
         /// Time over all tries.
         elapsed: Duration,
+        /// What it handed on to the tasks after it; none where it handed on nothing.
+        result: Option<Value>,
+        /// What ended it.
+        error: Option<Error>,
     },
     /// Something worth a line: a new key, ignored columns, a removed leftover.
     Note(String),
@@ -134,6 +159,12 @@ impl Cancellation {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// The signal by which somebody asked to stop.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
     /// Fails when somebody asked to stop.

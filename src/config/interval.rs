@@ -28,6 +28,13 @@ pub struct Interval {
 }
 
 impl Moment {
+    /// Its day where it was written, in days since 1970-01-01.
+    #[must_use]
+    pub fn day(&self) -> Option<i32> {
+        let since = self.at.date_naive().signed_duration_since(NaiveDate::default());
+        i32::try_from(since.num_days()).ok()
+    }
+
     /// The moment in a strftime format; none where the format is not one.
     #[must_use]
     pub fn format(&self, format: &str) -> Option<String> {
@@ -131,6 +138,8 @@ mod tests {
         assert_eq!(moment.format("%Y/%m/%d-%H").as_deref(), Some("2024/01/31-00"));
         let time: Moment = "2024-01-31T23:30:00-05:00".parse().expect("a time");
         assert_eq!(time.format("%Y%m%d").as_deref(), Some("20240131"), "as it is written");
+        assert_eq!(moment.day(), Some(19_753));
+        assert_eq!(time.day(), Some(19_753), "as it is written");
         assert_eq!(moment.format("%Q"), None);
         assert_eq!(moment.format("%Y-%"), None);
         for wrong in ["", "2024-13-01", "31.01.2024", "2024-01-31 06:00", "yesterday"] {

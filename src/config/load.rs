@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use super::interval::Moment;
 use super::postgres_environment::PostgresEnvironment;
 use super::preset::preset;
+use super::schedule::ScheduleOverrides;
 use super::secret::Secret;
 use super::settings::{Mode, OnDuplicate, Quality, Settings};
 use super::validate::validate;
@@ -62,6 +63,8 @@ pub struct Overrides {
     pub wait: Option<Wait>,
     /// `run.already_loaded_exit_code`
     pub already_loaded_exit_code: Option<u8>,
+    /// `schedule`
+    pub schedule: ScheduleOverrides,
 }
 
 /// The settings of this invocation: `file`, or [`DEFAULT_FILE`] where that exists, under what the
@@ -90,7 +93,15 @@ fn resolve(
     }
     set_some(&mut settings.rules.run_date, variable("CLAIMS_ETL_RUN_DATE"));
     limits(&mut settings.quality, &variable)?;
+    // Airflow's name for it.
+    settings.run.orchestrator_try =
+        variable("AIRFLOW_CTX_TRY_NUMBER").and_then(|text| text.trim().parse().ok());
     settings.privacy.key = variable("CLAIMS_ETL_KEY").map(Secret::new);
+    settings.metrics.fill(&variable);
+    settings.lineage.fill(&variable);
+    for secret in settings.secrets_mut() {
+        secret.resolve(&variable);
+    }
     settings.warehouse.environment = PostgresEnvironment::read(variable);
     validate(&settings)?;
     Ok(settings)
@@ -140,6 +151,7 @@ impl Overrides {
         set(&mut run.retry_delay_secs, self.retry_delay_secs);
         set(&mut run.wait, self.wait);
         set(&mut run.already_loaded_exit_code, self.already_loaded_exit_code);
+        self.schedule.apply(&mut settings.schedule);
     }
 }
 

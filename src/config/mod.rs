@@ -5,26 +5,41 @@
 mod digest;
 mod interval;
 mod load;
+mod mail;
 mod mapping;
 mod password;
 mod postgres_environment;
 mod preset;
+mod private;
+mod refresh;
 mod rules;
+mod schedule;
 mod secret;
+mod secret_source;
 mod settings;
+mod telemetry;
 mod validate;
 mod wait;
 
 pub use digest::digest;
 pub use interval::{Interval, Moment};
 pub use load::{DEFAULT_FILE, Overrides, load};
+pub use mail::{Mail, MailEncryption};
 pub use mapping::{Mapping, Part, Pattern, Values};
 pub use postgres_environment::PostgresEnvironment;
 pub use preset::{Preset, preset, presets};
-pub use rules::{CodeSystem, Rules};
-pub use secret::Secret;
-pub use settings::{
-    AUTO, Dashboard, Mode, OnDuplicate, Privacy, Quality, Refresh, Risk, Run, Settings, Source,
-    Warehouse,
+pub use private::is_private;
+pub use refresh::{
+    Dashboard, Metabase, MetabaseTarget, OnConflict, PowerBi, PowerBiCommit, PowerBiMode,
+    PowerBiObject, PowerBiTarget, PowerBiType, Refresh, SqlViews, Superset, SupersetTarget,
+    Tableau, TableauTarget, Webhook, WebhookStyle,
 };
+pub use rules::{CodeSystem, Rules};
+pub use schedule::{Schedule, ScheduleOverrides};
+pub use secret::Secret;
+pub use secret_source::SecretSource;
+pub use settings::{
+    AUTO, Mode, OnDuplicate, Privacy, Quality, Risk, Run, Settings, Source, Warehouse,
+};
+pub use telemetry::{Lineage, LineageCaller, Metrics};
 pub use wait::Wait;

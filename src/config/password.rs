@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
+use super::private::is_private;
 use super::secret::Secret;
 use super::settings::Warehouse;
 
@@ -28,13 +29,14 @@ impl Warehouse {
     }
 }
 
-/// The first line of a file that only its owner can read.
+/// The first line of a file that is private.
 fn read(path: &Path) -> Result<Secret> {
     let io =
         |error: std::io::Error| Error::io(ErrorKind::Config, path, &error).context("password file");
     let mut file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(io)?;
+    if !is_private(&metadata) {
+        let mode = metadata.permissions().mode() & 0o777;
         return Err(Error::config(format!(
             "password file {}: mode {mode:04o} lets others read it",
             path.display()

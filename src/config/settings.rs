@@ -9,10 +9,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, Moment};
+use super::mail::Mail;
 use super::mapping::{Mapping, Values};
 use super::postgres_environment::PostgresEnvironment;
+use super::refresh::Refresh;
 use super::rules::Rules;
+use super::schedule::Schedule;
 use super::secret::Secret;
+use super::secret_source::SecretSource;
+use super::telemetry::{Lineage, Metrics};
 use super::wait::Wait;
 
 /// Everything that a run can be told.
@@ -39,6 +44,14 @@ pub struct Settings {
     pub run: Run,
     /// What is refreshed after the load.
     pub refresh: Refresh,
+    /// When runs happen by themselves.
+    pub schedule: Schedule,
+    /// Who is told of failures.
+    pub mail: Mail,
+    /// What Prometheus reads.
+    pub metrics: Metrics,
+    /// What OpenLineage is told.
+    pub lineage: Lineage,
 }
 
 /// The delimiter that is to be found out.
@@ -228,6 +241,9 @@ pub struct Run {
     pub wait: Wait,
     /// Exit code when the input is loaded already (0, or for example 99 for Airflow's skip).
     pub already_loaded_exit_code: u8,
+    /// Which of an orchestrator's tries this is; only ever from the environment.
+    #[serde(skip)]
+    pub orchestrator_try: Option<u32>,
 }
 
 impl Default for Run {
@@ -241,37 +257,20 @@ impl Default for Run {
             retry_delay_secs: 300,
             wait: Wait::No,
             already_loaded_exit_code: 0,
+            orchestrator_try: None,
         }
     }
 }
 
-/// The targets that are refreshed after the load has committed.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Refresh {
-    /// The static page.
-    pub dashboard: Dashboard,
-}
-
-/// The static HTML page made from the warehouse.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Dashboard {
-    /// Whether the page is written.
-    pub enabled: bool,
-    /// Where; by default `dashboard.html` in the data directory.
-    pub path: Option<PathBuf>,
-    /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
-}
-
-impl Default for Dashboard {
-    fn default() -> Self {
-        Self { enabled: true, path: None, required: false }
-    }
-}
-
 impl Settings {
+    /// Every secret that is named by its place.
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
+        let mut secrets = self.refresh.secrets_mut();
+        secrets.extend(self.mail.secrets_mut());
+        secrets.extend(self.lineage.secrets_mut());
+        secrets
+    }
+
     /// Where the key is, unless it comes from the environment.
     #[must_use]
     pub fn key_path(&self) -> PathBuf {

@@ -47,6 +47,11 @@ pub(super) fn validate(settings: &Settings) -> Result<()> {
     share("quality.max_orphan_change", quality.max_orphan_change.unwrap_or(0.0))?;
     share("quality.max_null_change", quality.max_null_change.unwrap_or(0.0))?;
     rules::validate(&settings.rules)?;
+    settings.refresh.validate()?;
+    settings.schedule.validate()?;
+    settings.mail.validate()?;
+    settings.metrics.validate()?;
+    settings.lineage.validate()?;
     share("risk.weight_amount", settings.risk.weight_amount)?;
     share("risk.weight_weekend", settings.risk.weight_weekend)?;
     if settings.warehouse.connections.is_some_and(|count| !(1..=64).contains(&count)) {

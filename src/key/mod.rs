@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretBox};
 
 pub use tokenizer::{TOKEN_BYTES, Token, Tokenizer, canonical};
 
-use crate::config::Settings;
+use crate::config::{Settings, is_private};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an identifier names. The same text in two domains gives two unrelated tokens.
@@ -71,8 +71,8 @@ impl MasterKey {
                 "`claims-etl key generate` makes one; keep it: tokens of another key do not match",
             )
         })?;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if !is_private(&metadata) {
+            let mode = metadata.permissions().mode() & 0o777;
             return Err(Error::config(format!(
                 "key file {}: mode {mode:04o} lets others read it",
                 path.display()

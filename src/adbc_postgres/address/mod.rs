@@ -125,6 +125,16 @@ impl Address {
         self.config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// Where the database is: the first host or directory of Unix sockets, its port, and the
+    /// database's name; never a user or a password.
+    #[must_use]
+    pub fn location(&self) -> Option<(String, u16, String)> {
+        let (host, port) = self.places().into_iter().next()?;
+        // As in libpq, a database without a name is called like the user.
+        let name = self.config.get_dbname().or(self.config.get_user())?;
+        Some((host, port, name.to_owned()))
+    }
+
     /// Whether the address leads to directories of Unix sockets only.
     pub(super) fn is_local(&self) -> bool {
         self.config.get_hostaddrs().is_empty()

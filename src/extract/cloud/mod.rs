@@ -12,7 +12,6 @@ mod web;
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Once;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -23,6 +22,7 @@ use super::spool::{Spool, Writing};
 use crate::config::Interval;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::http;
 use crate::schema::Dataset;
 
 /// How often a request to stop is looked for.
@@ -46,7 +46,7 @@ pub(super) fn expand(
     if address.is_web() {
         return Ok(vec![address]);
     }
-    prepare();
+    http::prepare();
     runtime()?.block_on(objects::expand(dataset, address, interval, cancel))
 }
 
@@ -60,7 +60,7 @@ pub(super) fn fetch(
     folder: &Path,
     cancel: &Cancellation,
 ) -> Result<Spool> {
-    prepare();
+    http::prepare();
     let mut writing = Writing::new(folder)?;
     runtime()?.block_on(async {
         if address.is_web() {
@@ -70,14 +70,6 @@ pub(super) fn fetch(
         }
     })?;
     Ok(writing.finish())
-}
-
-/// Names the cryptography that TLS is to use: ring, as for the warehouse. Whoever was first stays.
-fn prepare() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 fn runtime() -> Result<Runtime> {

@@ -1,0 +1,45 @@
+//! Which files are private enough to hold a secret.
+//!
+//! A file of its own because the key and the warehouse's password follow one rule, which is libpq's
+//! for private keys: nobody but the owner may read it; where root is the owner and somebody else
+//! runs the program, his group may. That is how Kubernetes mounts a secret for a user who is not
+//! root (`fsGroup` and mode 0440).
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use nix::unistd::geteuid;
+
+/// Whether a file with this owner and mode may hold a secret.
+#[must_use]
+pub fn is_private(file: &Metadata) -> bool {
+    let handed_over = file.uid() == 0 && !geteuid().is_root();
+    fits(file.permissions().mode(), handed_over)
+}
+
+fn fits(mode: u32, handed_over: bool) -> bool {
+    let forbidden = if handed_over { 0o037 } else { 0o077 };
+    mode & forbidden == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_may_read_what_root_has_handed_over() {
+        for (mode, own, root) in [
+            (0o600, true, true),
+            (0o400, true, true),
+            (0o440, false, true),
+            (0o640, false, true),
+            (0o660, false, false),
+            (0o650, false, false),
+            (0o644, false, false),
+            (0o604, false, false),
+            (0o777, false, false),
+        ] {
+            assert_eq!((fits(mode, false), fits(mode, true)), (own, root), "{mode:o}");
+        }
+    }
+}

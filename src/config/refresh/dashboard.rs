@@ -1,0 +1,27 @@
+//! Settings of the static page.
+//!
+//! A file of its own as every target's settings are.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The static HTML page made from the warehouse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dashboard {
+    /// Whether the page is written.
+    pub enabled: bool,
+    /// Where; by default `dashboard.html` in the data directory.
+    pub path: Option<PathBuf>,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Seconds that it has; `refresh.deadline_secs` by default.
+    pub deadline_secs: Option<u64>,
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        Self { enabled: true, path: None, required: false, deadline_secs: None }
+    }
+}

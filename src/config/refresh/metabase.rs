@@ -1,0 +1,115 @@
+//! Settings of Metabase: one API key, and what is refreshed with it.
+//!
+//! A file of its own as every provider's settings are.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{check_deadline, check_name, check_url};
+use crate::config::secret_source::SecretSource;
+use crate::error::{Error, Result};
+
+/// How Metabase is reached, and what is refreshed there.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metabase {
+    /// Its address.
+    pub url: String,
+    /// The API key.
+    pub api_key: SecretSource,
+    /// Questions that are run at the same time; `refresh.parallel` by default.
+    pub parallel: Option<u16>,
+    /// What is refreshed, by name.
+    pub targets: BTreeMap<String, MetabaseTarget>,
+}
+
+/// One dashboard, question or database: exactly one id is set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetabaseTarget {
+    /// Whether it is refreshed.
+    pub enabled: bool,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Seconds that it has; `refresh.deadline_secs` by default.
+    pub deadline_secs: Option<u64>,
+    /// A dashboard, all of whose questions are run.
+    pub dashboard: Option<u64>,
+    /// A question.
+    pub card: Option<u64>,
+    /// A database whose schema is read anew.
+    pub database: Option<u64>,
+}
+
+impl Default for MetabaseTarget {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            required: false,
+            deadline_secs: None,
+            dashboard: None,
+            card: None,
+            database: None,
+        }
+    }
+}
+
+impl Metabase {
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
+        vec![&mut self.api_key]
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        check_url("refresh.metabase.url", &self.url)?;
+        if !self.api_key.is_named() {
+            return Err(Error::config("refresh.metabase.api_key is missing")
+                .hint("{ env = \"NAME\" } or { file = \"path\" } says where it is"));
+        }
+        if self.parallel.is_some_and(|parallel| !(1..=64).contains(&parallel)) {
+            return Err(Error::config("refresh.metabase.parallel must be from 1 to 64"));
+        }
+        for (name, target) in &self.targets {
+            check_name("refresh.metabase.targets", name)?;
+            let setting = format!("refresh.metabase.targets.{name}");
+            check_deadline(&setting, target.deadline_secs)?;
+            let ids = [target.dashboard, target.card, target.database];
+            if ids.iter().filter(|id| id.is_some()).count() != 1 {
+                return Err(Error::config(format!(
+                    "{setting} needs one of dashboard, card and database"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validated(change: &str) -> Result<()> {
+        let text = format!("url = \"https://metabase.example\"\n{change}");
+        toml::from_str::<Metabase>(&text).expect("TOML").validate()
+    }
+
+    #[test]
+    fn what_could_not_work_is_refused() {
+        let key = "api_key = { env = \"K\" }\n";
+        assert!(validated(&format!("{key}targets.a.card = 1")).is_ok());
+        assert!(validated("").is_ok(), "without a target nothing is needed");
+        for (change, told) in [
+            ("targets.a.card = 1".to_owned(), "api_key is missing"),
+            (format!("{key}parallel = 65\ntargets.a.card = 1"), "1 to 64"),
+            (format!("{key}targets.a.required = true"), "one of dashboard, card and database"),
+            (format!("{key}targets.a = {{ card = 1, database = 2 }}"), "one of dashboard"),
+            (format!("{key}targets.a = {{ card = 1, deadline_secs = 0 }}"), "deadline_secs"),
+        ] {
+            let error = validated(&change).expect_err(told).to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}

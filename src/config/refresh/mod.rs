@@ -1,0 +1,153 @@
+//! What is refreshed after the load, and how each target is reached.
+//!
+//! A folder of its own because every provider has credentials, addresses and targets of its own
+//! kind; each has a file here, and this one holds what they share.
+
+mod dashboard;
+mod metabase;
+mod power_bi;
+mod sql;
+mod superset;
+mod tableau;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use dashboard::Dashboard;
+pub use metabase::{Metabase, MetabaseTarget};
+pub use power_bi::{
+    PowerBi, PowerBiCommit, PowerBiMode, PowerBiObject, PowerBiTarget, PowerBiType,
+};
+pub use sql::SqlViews;
+pub use superset::{Superset, SupersetTarget};
+pub use tableau::{Tableau, TableauTarget};
+pub use webhook::{Webhook, WebhookStyle};
+
+use super::secret_source::SecretSource;
+use crate::error::{Error, Result};
+
+/// The targets that are refreshed after the load has committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Refresh {
+    /// Seconds that a target has, from its start to its end, where it names no others.
+    pub deadline_secs: u64,
+    /// Targets of one provider that are refreshed at the same time, 1 to 64.
+    pub parallel: u16,
+    /// The static page.
+    pub dashboard: Dashboard,
+    /// Semantic models of Power BI.
+    pub power_bi: PowerBi,
+    /// Data sources, workbooks and tasks of Tableau.
+    pub tableau: Tableau,
+    /// Dashboards of Apache Superset.
+    pub superset: Superset,
+    /// Dashboards, questions and databases of Metabase.
+    pub metabase: Metabase,
+    /// Addresses that are told, by name.
+    pub webhook: BTreeMap<String, Webhook>,
+    /// Materialized views, by name.
+    pub sql: BTreeMap<String, SqlViews>,
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self {
+            deadline_secs: 3600,
+            parallel: 4,
+            dashboard: Dashboard::default(),
+            power_bi: PowerBi::default(),
+            tableau: Tableau::default(),
+            superset: Superset::default(),
+            metabase: Metabase::default(),
+            webhook: BTreeMap::new(),
+            sql: BTreeMap::new(),
+        }
+    }
+}
+
+/// What to do where a target is being refreshed already, by somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// Wait for the end of that refresh, then start one: it may have read older data.
+    #[default]
+    Wait,
+    /// Leave it; the target stays due.
+    Skip,
+    /// Fail.
+    Fail,
+}
+
+impl Refresh {
+    /// How long a target has, whose own seconds are `own`.
+    #[must_use]
+    pub fn deadline(&self, own: Option<u64>) -> Duration {
+        Duration::from_secs(own.unwrap_or(self.deadline_secs))
+    }
+
+    /// How many targets of a provider are refreshed at once, whose own limit is `own`.
+    #[must_use]
+    pub fn parallel(&self, own: Option<u16>) -> usize {
+        usize::from(own.unwrap_or(self.parallel))
+    }
+
+    /// Every secret that these settings name.
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
+        let mut secrets = self.power_bi.secrets_mut();
+        secrets.extend(self.tableau.secrets_mut());
+        secrets.extend(self.superset.secrets_mut());
+        secrets.extend(self.metabase.secrets_mut());
+        secrets.extend(self.webhook.values_mut().flat_map(Webhook::secrets_mut));
+        secrets
+    }
+
+    /// Checks what the types do not hold by themselves.
+    ///
+    /// # Errors
+    /// `Config`, naming the first setting that is wrong.
+    pub(super) fn validate(&self) -> Result<()> {
+        if !(1..=86_400).contains(&self.deadline_secs) {
+            return Err(Error::config("refresh.deadline_secs must be from 1 to 86,400"));
+        }
+        if !(1..=64).contains(&self.parallel) {
+            return Err(Error::config("refresh.parallel must be from 1 to 64"));
+        }
+        self.power_bi.validate()?;
+        self.tableau.validate()?;
+        self.superset.validate()?;
+        self.metabase.validate()?;
+        self.webhook.iter().try_for_each(|(name, webhook)| webhook.validate(name))?;
+        self.sql.iter().try_for_each(|(name, views)| views.validate(name))
+    }
+}
+
+/// Checks a target's name: it is part of a report, a lock and a metric's label.
+pub(super) fn check_name(table: &str, name: &str) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.len() <= 64 && name.chars().all(fine) {
+        return Ok(());
+    }
+    Err(Error::config(format!("{table}: a target's name is of letters, digits, _ and -")))
+}
+
+/// Checks a base address: `https://…`, or `http://…` within a network that is trusted.
+pub(super) fn check_url(setting: &str, url: &str) -> Result<()> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) => Ok(()),
+        _ => Err(Error::config(format!("{setting} must be a web address"))
+            .hint("for example https://host/path, without user, password or query")),
+    }
+}
+
+/// Checks a target's own deadline.
+pub(super) fn check_deadline(target: &str, seconds: Option<u64>) -> Result<()> {
+    if seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+        return Err(Error::config(format!("{target}.deadline_secs must be from 1 to 86,400")));
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Settings of one group of materialized views.
+//!
+//! A file of its own as every target's settings are.
+
+use serde::{Deserialize, Serialize};
+
+use super::{check_deadline, check_name};
+use crate::error::{Error, Result};
+
+/// Materialized views of the warehouse, refreshed one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SqlViews {
+    /// Whether they are refreshed.
+    pub enabled: bool,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Seconds that they have; `refresh.deadline_secs` by default.
+    pub deadline_secs: Option<u64>,
+    /// The views, as `schema.view` without quotes, in the order in which they need one another.
+    pub views: Vec<String>,
+    /// Whether readers go on meanwhile; needs a unique index on each view.
+    pub concurrently: bool,
+}
+
+impl Default for SqlViews {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            required: false,
+            deadline_secs: None,
+            views: Vec::new(),
+            concurrently: true,
+        }
+    }
+}
+
+impl SqlViews {
+    pub(super) fn validate(&self, name: &str) -> Result<()> {
+        check_name("refresh.sql", name)?;
+        check_deadline(&format!("refresh.sql.{name}"), self.deadline_secs)?;
+        if self.views.is_empty() {
+            return Err(Error::config(format!("refresh.sql.{name} names no view")));
+        }
+        let is_named = |view: &String| {
+            let parts: Vec<&str> = view.split('.').collect();
+            parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && part.len() <= 63)
+        };
+        if !self.views.iter().all(is_named) {
+            return Err(Error::config(format!("refresh.sql.{name}.views: a view is schema.view"))
+                .hint(
+                    "as the server lists it, without quotes: healthcare_analytics.daily_amounts",
+                ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Settings of one webhook.
+//!
+//! A file of its own as every target's settings are.
+
+use serde::{Deserialize, Serialize};
+
+use super::{check_deadline, check_name, check_url};
+use crate::config::secret_source::SecretSource;
+use crate::error::{Error, Result};
+
+/// The longest list of waits: what lasts longer is the work of a queue, not of a batch job.
+const MOST_RETRIES: usize = 10;
+
+/// An address that is told how the run and the other targets have ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    /// Whether it is told.
+    pub enabled: bool,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Seconds that it has; `refresh.deadline_secs` by default.
+    pub deadline_secs: Option<u64>,
+    /// The address; redirects are not followed.
+    pub url: String,
+    /// How the message is signed: `standard` (Standard Webhooks 1.0.0), `github`, `stripe` or
+    /// `slack`.
+    pub style: WebhookStyle,
+    /// The secrets that sign; two while one replaces the other. `standard`: `whsec_` and the base64
+    /// of 24 to 64 random bytes; the others: a text of 16 characters or more, for `github` and
+    /// `slack` only one.
+    pub secrets: Vec<SecretSource>,
+    /// Seconds before the second try, the third, and so on; as many tries as there are numbers, and
+    /// the first one.
+    pub retry_delays_secs: Vec<u64>,
+    /// Seconds that the receiver has for each answer, 1 to 120.
+    pub timeout_secs: u64,
+}
+
+/// Whose receivers understand the signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookStyle {
+    /// Standard Webhooks 1.0.0: `webhook-signature: v1,…`.
+    #[default]
+    Standard,
+    /// As GitHub signs: `X-Hub-Signature-256: sha256=…`.
+    Github,
+    /// As Stripe signs: `Stripe-Signature: t=…,v1=…`.
+    Stripe,
+    /// As Slack signs: `X-Slack-Signature: v0=…`.
+    Slack,
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            required: false,
+            deadline_secs: None,
+            url: String::new(),
+            style: WebhookStyle::default(),
+            secrets: Vec::new(),
+            retry_delays_secs: vec![5, 30],
+            timeout_secs: 20,
+        }
+    }
+}
+
+impl Webhook {
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
+        self.secrets.iter_mut().collect()
+    }
+
+    pub(super) fn validate(&self, name: &str) -> Result<()> {
+        check_name("refresh.webhook", name)?;
+        let setting = format!("refresh.webhook.{name}");
+        check_deadline(&setting, self.deadline_secs)?;
+        check_url(&format!("{setting}.url"), &self.url)?;
+        if !(1..=120).contains(&self.timeout_secs) {
+            return Err(Error::config(format!("{setting}.timeout_secs must be from 1 to 120")));
+        }
+        let too_long = self.retry_delays_secs.iter().any(|&seconds| seconds > 3600);
+        if too_long || self.retry_delays_secs.len() > MOST_RETRIES {
+            return Err(Error::config(format!(
+                "{setting}.retry_delays_secs: at most {MOST_RETRIES} waits of at most 3,600 seconds"
+            )));
+        }
+        match (self.style, self.secrets.len()) {
+            (_, 0) => Err(Error::config(format!("{setting} needs a secret to sign with"))
+                .hint("secrets = [{ env = \"NAME\" }] or [{ file = \"path\" }]")),
+            (WebhookStyle::Github | WebhookStyle::Slack, 2..) => Err(Error::config(format!(
+                "{setting}.secrets: this style has room for one signature"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> Option<String> {
+        let hook: Webhook = toml::from_str(text).expect("the keys are known");
+        hook.validate("ops").err().map(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn ranges_hold() {
+        let fine = "url = \"https://h/hook\"\nsecrets = [{ env = \"A\" }, { env = \"B\" }]\n";
+        assert_eq!(refusal(fine), None);
+        assert_eq!(refusal(&format!("{fine}style = \"stripe\"\nretry_delays_secs = []")), None);
+        for (more, wanted) in [
+            ("style = \"github\"", "refresh.webhook.ops.secrets: this style"),
+            ("style = \"slack\"", "refresh.webhook.ops.secrets: this style"),
+            ("timeout_secs = 0", "refresh.webhook.ops.timeout_secs"),
+            ("retry_delays_secs = [3601]", "refresh.webhook.ops.retry_delays_secs"),
+            ("retry_delays_secs = [1,1,1,1,1,1,1,1,1,1,1]", "refresh.webhook.ops.retry_delays"),
+            ("deadline_secs = 0", "refresh.webhook.ops.deadline_secs"),
+        ] {
+            let message = refusal(&format!("{fine}{more}")).expect(more);
+            assert!(message.starts_with(wanted), "{message}");
+        }
+        assert!(refusal("url = \"https://h/hook\"").expect("no secret").contains("a secret"));
+        assert!(refusal("url = \"https://u:p@h/\"").expect("a password").contains("web address"));
+    }
+}

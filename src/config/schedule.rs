@@ -1,0 +1,215 @@
+//! Settings of the schedule: when, from when on, and what is made up for.
+//!
+//! A file of its own because only a scheduler and a backfill read them, and because cron
+//! expressions and time zones are texts that must be understood before anything waits for them.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The names that stand for an expression, as Airflow knows them.
+const PRESETS: [(&str, &str); 6] = [
+    ("@hourly", "0 * * * *"),
+    ("@daily", "0 0 * * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@monthly", "0 0 1 * *"),
+    ("@quarterly", "0 0 1 */3 *"),
+    ("@yearly", "0 0 1 1 *"),
+];
+
+/// When runs happen, as the DAG that this program replaces had it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Schedule {
+    /// The schedule's name in the ledger. Intervals are remembered by it: another expression or
+    /// time zone deserves another name.
+    pub name: String,
+    /// A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`,
+    /// `@quarterly`, `@yearly`.
+    pub cron: String,
+    /// The time zone of the expression, as IANA names it.
+    pub timezone: String,
+    /// The first day that has data, `YYYY-MM-DD` in that time zone.
+    pub start_date: String,
+    /// Whether every interval since the start is run, or only the latest complete one.
+    pub catchup: bool,
+    /// Whether an interval waits for the success of the one before it.
+    pub depends_on_past: bool,
+    /// Seconds, 1 to 3600, for which a scheduler is the only one without saying so again; how long
+    /// another one waits after the first has died.
+    pub lease_secs: u32,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            name: "healthcare_claims_etl".into(),
+            cron: "@daily".into(),
+            timezone: "UTC".into(),
+            start_date: "2024-01-01".into(),
+            catchup: false,
+            depends_on_past: false,
+            lease_secs: 60,
+        }
+    }
+}
+
+/// What the command line and the variables of its options say of the schedule; nothing where they
+/// are silent.
+#[derive(Debug, Clone, Default)]
+pub struct ScheduleOverrides {
+    /// `schedule.name`
+    pub name: Option<String>,
+    /// `schedule.cron`
+    pub cron: Option<String>,
+    /// `schedule.timezone`
+    pub timezone: Option<String>,
+    /// `schedule.start_date`
+    pub start_date: Option<String>,
+    /// `schedule.catchup`
+    pub catchup: Option<bool>,
+    /// `schedule.depends_on_past`
+    pub depends_on_past: Option<bool>,
+    /// `schedule.lease_secs`
+    pub lease_secs: Option<u32>,
+}
+
+impl ScheduleOverrides {
+    pub(super) fn apply(self, schedule: &mut Schedule) {
+        fn set<T>(setting: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *setting = value;
+            }
+        }
+        set(&mut schedule.name, self.name);
+        set(&mut schedule.cron, self.cron);
+        set(&mut schedule.timezone, self.timezone);
+        set(&mut schedule.start_date, self.start_date);
+        set(&mut schedule.catchup, self.catchup);
+        set(&mut schedule.depends_on_past, self.depends_on_past);
+        set(&mut schedule.lease_secs, self.lease_secs);
+    }
+}
+
+impl Schedule {
+    /// The expression, with a preset's name spelt out.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        let text = self.cron.trim();
+        PRESETS.iter().find(|(name, _)| *name == text).map_or(text, |(_, expression)| expression)
+    }
+
+    /// The expression, understood.
+    ///
+    /// # Errors
+    /// `Config` when it is none, or no moment of time would ever match it.
+    pub fn rule(&self) -> Result<Cron> {
+        let expression = self.expression();
+        if expression.starts_with('@') {
+            let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+            return Err(Error::config("schedule.cron: there is no such preset")
+                .hint(format!("the presets are {}", names.join(", "))));
+        }
+        let parser =
+            CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let refused = || {
+            Error::config("schedule.cron is no cron expression").hint(
+                "five fields are meant: minute, hour, day of the month, month, day of the week",
+            )
+        };
+        if expression.split_whitespace().count() != 5 {
+            return Err(refused());
+        }
+        let cron = parser.parse(expression).map_err(|_| refused())?;
+        // The thirtieth of February is an expression, too.
+        match cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, false) {
+            Ok(_) => Ok(cron),
+            Err(_) => Err(Error::config("schedule.cron: no moment matches this expression")),
+        }
+    }
+
+    /// The time zone, understood.
+    ///
+    /// # Errors
+    /// `Config` when IANA knows no such zone.
+    pub fn zone(&self) -> Result<Tz> {
+        Tz::from_str(self.timezone.trim()).map_err(|_| {
+            Error::config("schedule.timezone is no time zone")
+                .hint("zones are named as IANA names them, for example Europe/Berlin or UTC")
+        })
+    }
+
+    /// The first day, understood.
+    ///
+    /// # Errors
+    /// `Config` when it is no day.
+    pub fn first_day(&self) -> Result<NaiveDate> {
+        let text = self.start_date.trim();
+        Some(text)
+            .filter(|text| text.len() == 10)
+            .and_then(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
+            .ok_or_else(|| Error::config("schedule.start_date is no day").hint("write 2024-01-31"))
+    }
+
+    /// Checks what the types do not hold by themselves.
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.name.trim().is_empty() || self.name.len() > 200 {
+            return Err(Error::config("schedule.name must have 1 to 200 characters"));
+        }
+        if !(1..=3600).contains(&self.lease_secs) {
+            return Err(Error::config("schedule.lease_secs must be from 1 to 3600"));
+        }
+        self.rule()?;
+        self.zone()?;
+        self.first_day().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Schedule)) -> Option<String> {
+        let mut schedule = Schedule::default();
+        change(&mut schedule);
+        schedule.validate().err().map(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn presets_are_expressions() {
+        for (name, expression) in PRESETS {
+            let schedule = Schedule { cron: format!(" {name} "), ..Schedule::default() };
+            assert_eq!(schedule.expression(), expression);
+            assert!(schedule.validate().is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_waited_for_is_refused() {
+        assert_eq!(refusal(|_| ()), None);
+        assert_eq!(refusal(|s| s.cron = "15,45 6-18/2 * * MON-FRI".into()), None);
+        assert_eq!(refusal(|s| s.timezone = "America/New_York".into()), None);
+        for cron in ["", "@once", "@continuous", "@never", "0 0 * *", "0 0 * * * *", "61 * * * *"] {
+            let said = refusal(|s| s.cron = cron.into()).expect(cron);
+            assert!(said.starts_with("schedule.cron"), "{cron}: {said}");
+        }
+        let said = refusal(|s| s.cron = "0 0 30 2 *".into()).expect("no such day");
+        assert_eq!(said, "schedule.cron: no moment matches this expression");
+        for zone in ["", "Berlin", "CEST", "+01:00"] {
+            let said = refusal(|s| s.timezone = zone.into()).expect(zone);
+            assert_eq!(said, "schedule.timezone is no time zone", "{zone}");
+        }
+        for day in ["", "2024-13-01", "01.02.2024", "2024-1-1", "2024-01-01T00:00:00Z"] {
+            assert!(refusal(|s| s.start_date = day.into()).is_some(), "{day}");
+        }
+        assert!(refusal(|s| s.lease_secs = 0).is_some());
+        assert!(refusal(|s| s.lease_secs = 3601).is_some());
+        assert!(refusal(|s| s.name = " ".into()).is_some());
+    }
+}

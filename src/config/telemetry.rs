@@ -1,0 +1,232 @@
+//! Settings of what is told to machines: metrics for Prometheus, lineage for OpenLineage.
+//!
+//! A file of its own because both are off by default and never slow or fail a load: a variable of
+//! the surroundings that cannot be used is passed over with a warning, not refused.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::refresh::check_url;
+use super::secret_source::SecretSource;
+use crate::error::{Error, Result};
+
+/// Metrics.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// A file for node_exporter's textfile collector, written at the end of each run; its name must
+    /// end in `.prom`.
+    pub textfile: Option<PathBuf>,
+    /// Where `schedule` answers `/metrics` and `/healthz`, for example `127.0.0.1:9464`; nowhere by
+    /// default.
+    pub listen: Option<String>,
+}
+
+/// Lineage events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lineage {
+    /// Whether nothing is told at all; `OPENLINEAGE_DISABLED=true` says so too.
+    pub disabled: bool,
+    /// Events are appended to this file, one JSON object a line.
+    pub file: Option<PathBuf>,
+    /// Events are posted to this server; `OPENLINEAGE_URL` where this is silent.
+    pub url: Option<String>,
+    /// The path below it; `OPENLINEAGE_ENDPOINT`, else `api/v1/lineage`.
+    pub endpoint: Option<String>,
+    /// The server's API key; `OPENLINEAGE_API_KEY` where this is silent.
+    pub api_key: SecretSource,
+    /// The jobs' namespace; `OPENLINEAGE_NAMESPACE`, else `claims-etl`.
+    pub namespace: Option<String>,
+    /// Who owns the jobs.
+    pub owners: Vec<String>,
+    /// Seconds that the end of a run waits for events that are still on their way, 0 to 60.
+    pub flush_secs: u64,
+    /// Who has started this program, as far as it says so; only ever from the environment.
+    #[serde(skip)]
+    pub caller: LineageCaller,
+    /// Variables that cannot be used.
+    #[serde(skip)]
+    pub passed_over: Vec<&'static str>,
+}
+
+/// The orchestrator's run that this program is part of, as it wrote it down.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LineageCaller {
+    /// `OPENLINEAGE_CONTEXT`: JSON with the parent and the root.
+    pub context: Option<String>,
+    /// `OPENLINEAGE_PARENT_ID`: namespace/job/run.
+    pub parent: Option<String>,
+    /// `OPENLINEAGE_ROOT_PARENT_ID`: the same of the outermost run.
+    pub root: Option<String>,
+}
+
+impl Default for Lineage {
+    fn default() -> Self {
+        Self {
+            disabled: false,
+            file: None,
+            url: None,
+            endpoint: None,
+            api_key: SecretSource::default(),
+            namespace: None,
+            owners: vec!["healthcare_analytics".into()],
+            flush_secs: 5,
+            caller: LineageCaller::default(),
+            passed_over: Vec::new(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Takes over what the environment says.
+    pub(super) fn fill(&mut self, variable: &impl Fn(&str) -> Option<String>) {
+        if let Some(path) = variable("CLAIMS_ETL_METRICS_TEXTFILE") {
+            self.textfile = Some(path.into());
+        }
+        if let Some(address) = variable("CLAIMS_ETL_METRICS_LISTEN") {
+            self.listen = Some(address);
+        }
+    }
+
+    /// Where to listen; none by default.
+    ///
+    /// # Errors
+    /// `Config` when it is no address with a port.
+    pub fn address(&self) -> Result<Option<SocketAddr>> {
+        let Some(text) = &self.listen else { return Ok(None) };
+        text.trim().parse().map(Some).map_err(|_| {
+            Error::config("metrics.listen is no address with a port")
+                .hint("for example 127.0.0.1:9464, or 0.0.0.0:9464 in a container")
+        })
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let named = |path: &PathBuf| path.extension().is_some_and(|name| name == "prom");
+        if self.textfile.as_ref().is_some_and(|path| !named(path)) {
+            return Err(Error::config("metrics.textfile must end in .prom")
+                .hint("node_exporter reads no other files"));
+        }
+        self.address().map(|_| ())
+    }
+}
+
+impl Lineage {
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
+        vec![&mut self.api_key]
+    }
+
+    /// Takes from OpenLineage's own variables what the configuration leaves open.
+    pub(super) fn fill(&mut self, variable: &impl Fn(&str) -> Option<String>) {
+        const URL: &str = "OPENLINEAGE_URL";
+        const ENDPOINT: &str = "OPENLINEAGE_ENDPOINT";
+        const KEY: &str = "OPENLINEAGE_API_KEY";
+        self.disabled |= variable("OPENLINEAGE_DISABLED")
+            .is_some_and(|text| matches!(text.trim().to_lowercase().as_str(), "true" | "1"));
+        if self.url.is_none() {
+            self.url = variable(URL);
+            if self.url.as_ref().is_some_and(|url| check_url("", url).is_err()) {
+                self.url = None;
+                self.passed_over.push(URL);
+            }
+        }
+        if self.endpoint.is_none() {
+            self.endpoint = variable(ENDPOINT);
+            if self.endpoint.as_ref().is_some_and(|path| !is_path(path)) {
+                self.endpoint = None;
+                self.passed_over.push(ENDPOINT);
+            }
+        }
+        if !self.api_key.is_named() && variable(KEY).is_some() {
+            self.api_key.env = Some(KEY.into());
+        }
+        if self.namespace.is_none() {
+            self.namespace = variable("OPENLINEAGE_NAMESPACE");
+        }
+        self.caller = LineageCaller {
+            context: variable("OPENLINEAGE_CONTEXT"),
+            parent: variable("OPENLINEAGE_PARENT_ID"),
+            root: variable("OPENLINEAGE_ROOT_PARENT_ID"),
+        };
+    }
+
+    /// Checks what the types do not hold by themselves.
+    pub(super) fn validate(&self) -> Result<()> {
+        if let Some(url) = &self.url {
+            check_url("lineage.url", url)?;
+        }
+        if self.endpoint.as_ref().is_some_and(|path| !is_path(path)) {
+            return Err(Error::config("lineage.endpoint must be a path, like api/v1/lineage"));
+        }
+        if self.flush_secs > 60 {
+            return Err(Error::config("lineage.flush_secs must be from 0 to 60"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text can be appended to an address.
+fn is_path(text: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    !text.is_empty() && text.bytes().all(fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(mut lineage: Lineage, variables: &[(&str, &str)]) -> Lineage {
+        lineage.fill(&|name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        lineage
+    }
+
+    #[test]
+    fn variables_lie_beneath_the_configuration() {
+        let variables = [
+            ("OPENLINEAGE_URL", "http://elsewhere:5000"),
+            ("OPENLINEAGE_NAMESPACE", "elsewhere"),
+            ("OPENLINEAGE_API_KEY", "hunter2"),
+        ];
+        let alone = filled(Lineage::default(), &variables);
+        assert_eq!(alone.url.as_deref(), Some("http://elsewhere:5000"));
+        assert_eq!(alone.api_key.env.as_deref(), Some("OPENLINEAGE_API_KEY"));
+        let mut told = Lineage { url: Some("http://here".into()), ..Lineage::default() };
+        told.namespace = Some("here".into());
+        let told = filled(told, &variables);
+        assert_eq!(
+            (told.url.as_deref(), told.namespace.as_deref()),
+            (Some("http://here"), Some("here"))
+        );
+        let off = filled(Lineage::default(), &[("OPENLINEAGE_DISABLED", "True")]);
+        assert!(off.disabled && !alone.disabled);
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_refuses_nothing() {
+        let variables =
+            [("OPENLINEAGE_URL", "http://me:hunter2@h"), ("OPENLINEAGE_ENDPOINT", "a?key=hunter2")];
+        let lineage = filled(Lineage::default(), &variables);
+        lineage.validate().expect("passed over");
+        assert_eq!((&lineage.url, &lineage.endpoint), (&None, &None));
+        assert_eq!(lineage.passed_over, ["OPENLINEAGE_URL", "OPENLINEAGE_ENDPOINT"]);
+    }
+
+    #[test]
+    fn what_the_configuration_says_must_be_usable() {
+        let lineage = |url: &str| Lineage { url: Some(url.into()), ..Lineage::default() };
+        assert!(lineage("https://lineage.example.org/base").validate().is_ok());
+        assert!(lineage("ftp://h").validate().is_err());
+        let metrics = |file: &str, listen: &str| Metrics {
+            textfile: Some(file.into()),
+            listen: Some(listen.into()),
+        };
+        assert!(metrics("/m/claims.prom", "127.0.0.1:9464").validate().is_ok());
+        assert!(metrics("/m/claims.prom", "localhost").validate().is_err());
+        assert!(metrics("/m/claims.txt", "127.0.0.1:9464").validate().is_err());
+    }
+}
