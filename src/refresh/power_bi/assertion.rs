@@ -1,0 +1,68 @@
+//! The proof of a certificate: a token that its private key has signed.
+//!
+//! A file of its own because it is the only cryptography here: PS256 and the certificate's SHA-256
+//! thumbprint, as the Microsoft identity platform wants them ("Microsoft identity platform
+//! application authentication certificate credentials").
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::config::Secret;
+use crate::error::{Error, Result};
+
+/// How long it is good for, in seconds.
+const GOOD_FOR: i64 = 600;
+
+/// Signs that `client` holds the key of `certificate`, for `audience`, at `now` (Unix seconds).
+pub(super) fn assertion(
+    certificate: &str,
+    key: &Secret,
+    audience: &str,
+    client: &str,
+    now: i64,
+) -> Result<Secret> {
+    let certificate = block(certificate, "CERTIFICATE").ok_or_else(|| {
+        Error::config("refresh.power_bi.certificate: there is no PEM certificate in it")
+    })?;
+    let key = block(key.expose(), "PRIVATE KEY").ok_or_else(|| {
+        Error::config("refresh.power_bi.private_key: there is no PKCS #8 PEM key in it")
+            .hint("openssl pkcs8 -topk8 -nodes -in key.pem -out key8.pem makes one")
+    })?;
+    let key = RsaKeyPair::from_pkcs8(&key).map_err(|_| {
+        Error::config("refresh.power_bi.private_key: it is no RSA key of 2048 to 4096 bits")
+    })?;
+    let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, &certificate));
+    let head = json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint });
+    let claims = json!({
+        "aud": audience,
+        "iss": client,
+        "sub": client,
+        "jti": Uuid::now_v7().to_string(),
+        "iat": now,
+        "nbf": now,
+        "exp": now + GOOD_FOR,
+    });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", part(&head), part(&claims));
+    let mut signature = vec![0; key.public().modulus_len()];
+    key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
+        .map_err(|_| Error::internal("the certificate's key could not sign"))?;
+    Ok(Secret::new(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))))
+}
+
+/// The first block of this label in a PEM text.
+fn block(pem: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
+    let body: String = body.split_ascii_whitespace().collect();
+    STANDARD.decode(body).ok().filter(|bytes| !bytes.is_empty())
+}
+
+#[cfg(test)]
+#[path = "assertion_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! One semantic model on the wire: requests with a good token, reads that are tried again.
+//!
+//! A file of its own because what may be sent twice is decided here: whatever only reads, as often
+//! as it takes; whatever starts something, only where the service has refused its token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::errors::{Kind, Refusal, is_page};
+use super::report::Report;
+use super::token::{Haste, Session, send};
+use crate::config::{PowerBi, PowerBiTarget};
+use crate::http::{Answer, Backoff, Lost, Request, escape};
+use crate::refresh::{Failure, Job};
+
+/// How long one request may take.
+const LIMIT: Duration = Duration::from_mins(1);
+/// How often a service that fails is asked, where nothing has been started yet.
+pub(super) const TRIES: u32 = 8;
+/// How often a page may come where there should be JSON.
+const PAGES: u32 = 4;
+/// The wait after "too many requests" that says no time.
+pub(super) const USUAL_WAIT: Duration = Duration::from_secs(30);
+
+/// A model and how it is reached.
+pub(super) struct Model {
+    session: Arc<Session>,
+    address: String,
+}
+
+impl Model {
+    pub(super) fn new(settings: &PowerBi, target: &PowerBiTarget, session: Arc<Session>) -> Self {
+        let address = format!(
+            "{}/v1.0/myorg/groups/{}/datasets/{}",
+            settings.api_url.trim_end_matches('/'),
+            escape(&target.workspace),
+            escape(&target.dataset)
+        );
+        Self { session, address }
+    }
+
+    /// The model's address, or that of something below it.
+    pub(super) fn at(&self, below: &str) -> String {
+        format!("{}{below}", self.address)
+    }
+
+    /// The address of one refresh.
+    pub(super) fn refresh(&self, id: &str) -> String {
+        self.at(&format!("/refreshes/{}", escape(id)))
+    }
+
+    /// Sends a request that starts a refresh; each time it is sent is an attempt.
+    pub(super) fn start(
+        &self,
+        job: &mut Job<'_>,
+        request: &Request,
+    ) -> Result<Result<Answer, Lost>, Failure> {
+        self.exchange(job, request, Haste::Usual, true)
+    }
+
+    /// Sends a request that undoes something.
+    pub(super) fn undo(&self, job: &mut Job<'_>, request: &Request) -> Option<Answer> {
+        self.exchange(job, request, Haste::Undoing, false).ok()?.ok()
+    }
+
+    /// Sends a request that changes nothing, until there is an answer that stays: JSON, a 202, or
+    /// a refusal. Gives up after `tries`.
+    pub(super) fn read(
+        &self,
+        job: &mut Job<'_>,
+        request: &Request,
+        what: &str,
+        tries: u32,
+    ) -> Result<Answer, Failure> {
+        let (mut backoff, mut pages) = (Backoff::default(), 0);
+        for attempt in 1..=tries {
+            let mut wait = backoff.wait();
+            let failure = match self.exchange(job, request, Haste::Usual, false)? {
+                Ok(answer) if answer.is_success() => {
+                    if answer.status() == 202 || answer.json().is_some() {
+                        return Ok(answer);
+                    }
+                    pages += 1;
+                    no_json(&answer, what)
+                }
+                Ok(answer) => {
+                    let refusal = Refusal::of(&answer);
+                    if !matches!(refusal.kind, Kind::Passing | Kind::RateLimited) {
+                        return Ok(answer);
+                    }
+                    if refusal.kind == Kind::RateLimited {
+                        wait = wait.max(refusal.wait.unwrap_or(USUAL_WAIT));
+                        if wait > job.left() {
+                            return Err(refusal.failure(what));
+                        }
+                    }
+                    wait = wait.max(refusal.wait.unwrap_or_default());
+                    refusal.failure(what)
+                }
+                Err(lost) => {
+                    job.check()?;
+                    Failure::failed(format!(
+                        "{what}: {lost}; is refresh.power_bi.api_url right, is the network up?"
+                    ))
+                }
+            };
+            if attempt == tries || pages == PAGES {
+                return Err(failure);
+            }
+            job.pause(wait)?;
+        }
+        Err(Failure::failed(format!("{what}: no answer")))
+    }
+
+    /// The JSON of a request that changes nothing; every refusal is a failure.
+    pub(super) fn json(
+        &self,
+        job: &mut Job<'_>,
+        request: &Request,
+        what: &str,
+        tries: u32,
+    ) -> Result<Value, Failure> {
+        let answer = self.read(job, request, what, tries)?;
+        if !answer.is_success() {
+            return Err(Refusal::of(&answer).failure(what));
+        }
+        answer.json().ok_or_else(|| no_json(&answer, what))
+    }
+
+    /// The latest refreshes, newest first.
+    pub(super) fn history(&self, job: &mut Job<'_>, tries: u32) -> Result<Vec<Report>, Failure> {
+        let request = self.history_request();
+        self.json(job, &request, "the model's refresh history", tries).map(|list| reports(&list))
+    }
+
+    /// The same after the deadline or a signal; empty where there is no answer.
+    pub(super) fn last_history(&self, job: &mut Job<'_>) -> Vec<Report> {
+        let request = self.history_request();
+        let answer = self.undo(job, &request).filter(Answer::is_success);
+        answer.and_then(|answer| answer.json()).map(|list| reports(&list)).unwrap_or_default()
+    }
+
+    fn history_request(&self) -> Request {
+        Request::get(self.at("/refreshes?$top=10"))
+    }
+
+    /// Sends a request with the token; with a new one, once, where the old one is not accepted.
+    fn exchange(
+        &self,
+        job: &mut Job<'_>,
+        request: &Request,
+        haste: Haste,
+        starts: bool,
+    ) -> Result<Result<Answer, Lost>, Failure> {
+        let request = request.clone().header("Accept", "application/json");
+        let mut renewed = false;
+        loop {
+            let token = self.session.token(job, haste)?;
+            if starts {
+                job.count_attempt();
+            }
+            let answer = send(job, haste, &request.clone().bearer(token.expose()), LIMIT);
+            match &answer {
+                Ok(said) if !renewed && !said.is_success() => {
+                    if Refusal::of(said).kind != Kind::TokenExpired {
+                        return Ok(answer);
+                    }
+                }
+                _ => return Ok(answer),
+            }
+            self.session.forget(&token);
+            renewed = true;
+        }
+    }
+}
+
+fn reports(list: &Value) -> Vec<Report> {
+    list["value"].as_array().map(|list| list.iter().map(Report::of).collect()).unwrap_or_default()
+}
+
+fn no_json(answer: &Answer, what: &str) -> Failure {
+    let came = if is_page(answer) { "a page" } else { "something else" };
+    Failure::failed(format!(
+        "{what}: {came} came where there should be JSON; is refresh.power_bi.api_url right, is \
+         there a proxy in between?"
+    ))
+}

@@ -1,0 +1,191 @@
+//! What the service says of one refresh, and what that means.
+//!
+//! A file of its own because the same things are said in two places (the refresh itself and the
+//! model's history), in two spellings and with two clocks, and because the table that decides how
+//! a refresh has ended must be read, and tested, as a table.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde_json::Value;
+
+use super::errors::{clean, hint};
+use crate::refresh::{Failure, Outcome};
+
+/// The model was thrown out of memory for another one: worth a second try.
+const EVICTED: &str = "0xC11C0020";
+/// Codes that a message holds at most.
+const CODES: usize = 3;
+
+/// One refresh.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Report {
+    /// The id in the history.
+    pub(super) id: Option<String>,
+    /// How it was asked for: `ViaApi`, `ViaEnhancedApi`, `Scheduled` …
+    pub(super) kind: String,
+    status: String,
+    extended: String,
+    started: Option<DateTime<Utc>>,
+    ended: Option<DateTime<Utc>>,
+    has_end: bool,
+    objects: Option<(usize, usize)>,
+    codes: Vec<String>,
+    evicted: bool,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// At work; with a note where the service says something that is not known.
+    Running(Option<String>),
+    /// At its end.
+    Ended(Outcome),
+}
+
+/// What a status says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Going,
+    Ended(Outcome),
+    New,
+}
+
+impl Report {
+    /// Reads a refresh's details or an item of the history.
+    pub(super) fn of(value: &Value) -> Self {
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let time = |name: &str| value[name].as_str().and_then(moment);
+        let list = |name: &str| value[name].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut codes = Vec::new();
+        let mut evicted = false;
+        for message in list("messages") {
+            let of_error = message["type"].as_str().is_none_or(|kind| kind != "Warning");
+            if let Some(code) = message["code"].as_str().filter(|_| of_error) {
+                evicted |= code.eq_ignore_ascii_case(EVICTED);
+                codes.extend(clean(code));
+            }
+        }
+        for place in std::iter::once(value).chain(list("refreshAttempts")) {
+            // JSON within JSON.
+            let Some(inner) = place["serviceExceptionJson"].as_str() else { continue };
+            evicted |= inner.to_ascii_lowercase().contains(&EVICTED.to_ascii_lowercase());
+            let inner: Value = serde_json::from_str(inner).unwrap_or_default();
+            codes.extend(inner["errorCode"].as_str().and_then(clean));
+        }
+        let mut known = std::collections::BTreeSet::new();
+        codes.retain(|code| known.insert(code.clone()));
+        codes.truncate(CODES);
+        let objects = value["objects"].as_array().map(|objects| {
+            let done = |one: &&Value| word(one["status"].as_str().unwrap_or_default()) == COMPLETED;
+            (objects.iter().filter(done).count(), objects.len())
+        });
+        Self {
+            id: value["requestId"].as_str().and_then(clean),
+            kind: text("refreshType"),
+            status: text("status"),
+            extended: text("extendedStatus"),
+            started: time("startTime"),
+            ended: time("endTime"),
+            has_end: value["endTime"].as_str().is_some_and(|end| !end.is_empty()),
+            objects,
+            codes,
+            evicted,
+        }
+    }
+
+    /// How far it is, where it was told with this HTTP status.
+    pub(super) fn state(&self, http: u16) -> State {
+        let words = [word(&self.extended), word(&self.status)];
+        let new = [&self.extended, &self.status]
+            .into_iter()
+            .find(|text| word(text) == Word::New)
+            .map(|text| clean(text).unwrap_or_else(|| "without a name".into()));
+        let note = new.map(|name| format!("the service calls it {name}, which is not known here"));
+        if http == 202 {
+            return State::Running(note);
+        }
+        let ends = words.into_iter().filter_map(|word| match word {
+            Word::Ended(outcome) => Some(outcome),
+            Word::Going | Word::New => None,
+        });
+        // A failure in one of the two places is one.
+        let end =
+            ends.clone().find(|end| *end != Outcome::Succeeded).or_else(|| ends.clone().next());
+        match end {
+            Some(end) => State::Ended(end),
+            None if self.has_end => State::Ended(Outcome::Failed),
+            None => State::Running(note),
+        }
+    }
+
+    /// Whether the model was thrown out of memory.
+    pub(super) fn was_evicted(&self) -> bool {
+        self.evicted
+    }
+
+    /// "completed in 12 s, 2 of 2 objects"
+    pub(super) fn success(&self) -> String {
+        let mut said = "completed".to_owned();
+        if let (Some(started), Some(ended)) = (self.started, self.ended) {
+            let _ = write!(said, " in {} s", (ended - started).num_seconds().max(0));
+        }
+        if let Some((done, all)) = self.objects {
+            let _ = write!(said, ", {done} of {all} objects");
+        }
+        said
+    }
+
+    /// The failure that an end is.
+    pub(super) fn failure(&self, id: &str, outcome: Outcome) -> Failure {
+        let said = match outcome {
+            Outcome::TimedOut => "its time limit at the service was over",
+            Outcome::Disabled => {
+                "Power BI has switched refreshes of this model off; see its settings there"
+            }
+            Outcome::Cancelled => "somebody cancelled it in Power BI",
+            _ if word(&self.status) == Word::Going || word(&self.status) == Word::New => {
+                "it ended, and the service does not say how"
+            }
+            _ => "failed",
+        };
+        let mut message = format!("refresh {id}: {said}");
+        if !self.codes.is_empty() {
+            let _ = write!(message, " ({})", self.codes.join(", "));
+        }
+        match self.codes.iter().find_map(|code| hint(code)) {
+            Some(hint) => message.extend([": ", hint]),
+            None if outcome == Outcome::Failed => {
+                message += ": the model's refresh history in Power BI has the reason";
+            }
+            None => {}
+        }
+        Failure::new(outcome, message)
+    }
+}
+
+const COMPLETED: Word = Word::Ended(Outcome::Succeeded);
+
+/// What a status says; in any case, and in the spellings of the older services too.
+fn word(status: &str) -> Word {
+    match status.to_ascii_lowercase().as_str() {
+        "completed" | "succeeded" => COMPLETED,
+        "failed" => Word::Ended(Outcome::Failed),
+        "timedout" => Word::Ended(Outcome::TimedOut),
+        "disabled" => Word::Ended(Outcome::Disabled),
+        "cancelled" | "canceled" => Word::Ended(Outcome::Cancelled),
+        "" | "unknown" | "notstarted" | "inprogress" => Word::Going,
+        _ => Word::New,
+    }
+}
+
+/// A time with its zone, as the history has it, or without, as the details do: then it is in UTC.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let with_zone = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    let without = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f");
+    with_zone.or_else(|_| without().map(|time| time.and_utc())).ok()
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

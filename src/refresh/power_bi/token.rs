@@ -1,0 +1,274 @@
+//! The token of the service principal: fetched once, shared by all models, renewed in time.
+//!
+//! A file of its own because all models sign in as one: a wrong secret must not be tried once a
+//! model, and nothing of the form that is posted may get into a message. See "Microsoft identity
+//! platform and the OAuth 2.0 client credentials flow".
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde_json::Value;
+
+use super::assertion::assertion;
+use super::errors::{clean, is_page};
+use crate::config::{PowerBi, Secret, SecretSource};
+use crate::error::{Error, ErrorKind};
+use crate::http::{Answer, Backoff, Request, escape};
+use crate::refresh::{Failure, Job, Outcome};
+
+/// How long one request may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long one request may take that is sent after the end.
+const LAST: Duration = Duration::from_secs(10);
+/// How often a server that is not there is asked.
+const TRIES: u32 = 8;
+/// A token is not used any more when it has less than this left.
+const MARGIN: Duration = Duration::from_mins(5);
+/// A refusal holds for all models that ask within this time.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// How often a wait for another model's request looks again.
+const STEP: Duration = Duration::from_millis(20);
+
+/// The service principal, signed in or not.
+pub(super) struct Session {
+    url: String,
+    scope: String,
+    client: String,
+    proof: Proof,
+    state: Mutex<State>,
+}
+
+/// How it proves who it is.
+enum Proof {
+    Secret(SecretSource),
+    Certificate { certificate: PathBuf, key: SecretSource },
+    Federated(SecretSource),
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<(Secret, Instant)>,
+    refused: Option<(Failure, Instant)>,
+}
+
+/// Whether the deadline and signals count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// They do.
+    Usual,
+    /// They have come: something is to be undone, quickly.
+    Undoing,
+}
+
+impl Session {
+    pub(super) fn new(settings: &PowerBi) -> Self {
+        let login = settings.login_url.trim_end_matches('/');
+        let proof = match &settings.certificate {
+            Some(certificate) => Proof::Certificate {
+                certificate: certificate.clone(),
+                key: settings.private_key.clone(),
+            },
+            None if settings.federated_token.is_named() => {
+                Proof::Federated(settings.federated_token.clone())
+            }
+            None => Proof::Secret(settings.client_secret.clone()),
+        };
+        Self {
+            url: format!("{login}/{}/oauth2/v2.0/token", escape(&settings.tenant)),
+            scope: settings.scope.clone(),
+            client: settings.client_id.clone(),
+            proof,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The token; fetched where there is none that is good for a while.
+    pub(super) fn token(&self, job: &Job<'_>, haste: Haste) -> Result<Secret, Failure> {
+        let mut state = self.lock(job, haste)?;
+        if let Some((token, until)) = &state.token
+            && Instant::now() < *until
+        {
+            return Ok(token.clone());
+        }
+        if let Some((failure, until)) = &state.refused
+            && Instant::now() < *until
+        {
+            return Err(failure.clone());
+        }
+        let answer = self.fetch(job, haste)?;
+        if !answer.is_success() {
+            let failure = refusal(&answer);
+            state.refused = Some((failure.clone(), Instant::now() + REFUSED_FOR));
+            return Err(failure);
+        }
+        let (token, good_for) = read(&answer).ok_or_else(|| {
+            let what = if is_page(&answer) { "a page" } else { "something" };
+            Failure::failed(format!(
+                "the token endpoint answered with {what} that holds no token; is \
+                 refresh.power_bi.login_url right, is there a proxy in between?"
+            ))
+        })?;
+        let until = Instant::now() + good_for.saturating_sub(MARGIN);
+        *state = State { token: Some((token.clone(), until)), refused: None };
+        Ok(token)
+    }
+
+    /// Forgets a token that the service does not accept; not the one that came after it.
+    pub(super) fn forget(&self, token: &Secret) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.token.as_ref().is_some_and(|(held, _)| held == token) {
+            state.token = None;
+        }
+    }
+
+    /// One model asks, the others wait for its answer; not beyond their own deadlines.
+    fn lock(&self, job: &Job<'_>, haste: Haste) -> Result<MutexGuard<'_, State>, Failure> {
+        let began = Instant::now();
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Ok(state),
+                Err(TryLockError::Poisoned(error)) => return Ok(error.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            match haste {
+                Haste::Usual => job.pause(STEP)?,
+                Haste::Undoing if began.elapsed() < LAST => std::thread::sleep(STEP),
+                Haste::Undoing => return Err(Failure::failed("there was no time for a token")),
+            }
+        }
+    }
+
+    /// Asks until there is an answer that stays; a refusal is one.
+    fn fetch(&self, job: &Job<'_>, haste: Haste) -> Result<Answer, Failure> {
+        let mut backoff = Backoff::default();
+        for attempt in 1.. {
+            // Made anew each time: the assertion has an end, and its file may have been renewed.
+            let request = self.request()?;
+            let why = match send(job, haste, &request, LIMIT) {
+                Ok(answer) if !matches!(answer.status(), 408 | 500..) => return Ok(answer),
+                Ok(answer) => format!("it answered {}", answer.status()),
+                Err(lost) => lost.to_string(),
+            };
+            if haste == Haste::Undoing || attempt == TRIES {
+                return Err(Failure::failed(format!(
+                    "the token endpoint cannot be reached: {why}; is refresh.power_bi.login_url \
+                     right, is the network up?"
+                )));
+            }
+            job.pause(backoff.wait())?;
+        }
+        Err(Failure::failed("the token endpoint cannot be reached"))
+    }
+
+    fn request(&self) -> Result<Request, Error> {
+        let proof = match &self.proof {
+            Proof::Secret(secret) => secret.read("refresh.power_bi.client_secret")?,
+            Proof::Federated(token) => token.read("refresh.power_bi.federated_token")?,
+            Proof::Certificate { certificate, key } => {
+                let key = key.read("refresh.power_bi.private_key")?;
+                let text = fs::read_to_string(certificate)
+                    .map_err(|error| Error::io(ErrorKind::Config, certificate, &error))?;
+                assertion(&text, &key, &self.url, &self.client, Utc::now().timestamp())?
+            }
+        };
+        let mut form = vec![
+            ("client_id", self.client.as_str()),
+            ("scope", self.scope.as_str()),
+            ("grant_type", "client_credentials"),
+        ];
+        match self.proof {
+            Proof::Secret(_) => form.push(("client_secret", proof.expose())),
+            Proof::Certificate { .. } | Proof::Federated(_) => {
+                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+                form.push(("client_assertion_type", kind));
+                form.push(("client_assertion", proof.expose()));
+            }
+        }
+        Ok(Request::post(&self.url).header("Accept", "application/json").form(&form))
+    }
+}
+
+/// Sends a request once.
+pub(super) fn send(
+    job: &Job<'_>,
+    haste: Haste,
+    request: &Request,
+    limit: Duration,
+) -> Result<Answer, crate::http::Lost> {
+    match haste {
+        Haste::Usual => job.send_within(request, limit),
+        Haste::Undoing => job.send_anyway(request, limit.min(LAST)),
+    }
+}
+
+/// The token and how long it is good for.
+fn read(answer: &Answer) -> Option<(Secret, Duration)> {
+    let body = answer.json()?;
+    let token = body["access_token"].as_str().filter(|token| !token.is_empty())?;
+    let seconds = &body["expires_in"];
+    let seconds = seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok()).unwrap_or(0);
+    Some((Secret::new(token), Duration::from_secs(seconds)))
+}
+
+/// What the token endpoint says; never sent again, because that could lock the principal out.
+fn refusal(answer: &Answer) -> Failure {
+    let body = answer.json().unwrap_or_default();
+    let number = body["error_codes"][0].as_u64().or_else(|| number_in(&body));
+    let mut names: Vec<String> = body["error"].as_str().and_then(clean).into_iter().collect();
+    names.extend(number.map(|number| format!("AADSTS{number}")));
+    let mut said = format!("the token endpoint answered {}", answer.status());
+    if !names.is_empty() {
+        let _ = write!(said, " ({})", names.join(", "));
+    }
+    if let Some(hint) = hint(number, answer.status()) {
+        said.extend([": ", hint]);
+    }
+    if let Some(trace) = body["trace_id"].as_str().and_then(clean) {
+        said.extend(["; trace id ", &trace]);
+    }
+    match (answer.status(), answer.retry_after()) {
+        (429, Some(wait)) => Failure::rate_limited(said, wait),
+        (429, None) => Failure::new(Outcome::RateLimited, said),
+        _ => Failure::failed(said),
+    }
+}
+
+/// The number in "AADSTS7000215: …".
+fn number_in(body: &Value) -> Option<u64> {
+    let rest = body["error_description"].as_str()?.strip_prefix("AADSTS")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn hint(number: Option<u64>, status: u16) -> Option<&'static str> {
+    Some(match number {
+        Some(7_000_215) => {
+            "the client secret is wrong; it is the secret's value that is needed, not its id"
+        }
+        Some(7_000_222) => "the client secret has expired; make a new one in Entra",
+        Some(700_016) => {
+            "the tenant has no such application; look at refresh.power_bi.client_id and tenant"
+        }
+        Some(90_002 | 900_023 | 90_013) => {
+            "there is no such tenant; look at refresh.power_bi.tenant"
+        }
+        Some(70_011 | 1_002_012 | 500_011) => "look at refresh.power_bi.scope",
+        Some(700_027) => {
+            "the certificate is not the application's; upload it in Entra, and see that the \
+             private key belongs to it"
+        }
+        Some(700_024) => "the assertion's time is not now; is this machine's clock right?",
+        Some(70_021 | 700_211..=700_213) => {
+            "the application has no federated credential for this token; compare issuer, subject \
+             and audience in Entra"
+        }
+        Some(53_003) => "a conditional access policy keeps the service principal out",
+        _ if (300..400).contains(&status) => {
+            "a redirect, which is not followed; is refresh.power_bi.login_url right?"
+        }
+        _ => return None,
+    })
+}

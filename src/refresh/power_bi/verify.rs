@@ -1,0 +1,74 @@
+//! Asks the refreshed model how many claims it shows.
+//!
+//! A file of its own because a refresh can succeed and show old data, when the model reads
+//! somewhere else: that is only seen by asking both. See "Datasets - Execute Queries In Group".
+
+use serde_json::{Value, json};
+
+use super::model::{Model, TRIES};
+use crate::http::Request;
+use crate::refresh::{Failure, Job};
+use crate::sql;
+
+const CLAIMS: &str = "SELECT count(*) AS claims FROM healthcare_analytics.claims_fact";
+const WHAT: &str = "the query of verify_query";
+
+/// Compares the number that `query` gives with the warehouse's claims; tells it.
+pub(super) fn verify(job: &mut Job<'_>, model: &Model, query: &str) -> Result<String, Failure> {
+    let question = json!({
+        "queries": [{ "query": query }],
+        "serializerSettings": { "includeNulls": true },
+    });
+    // It only reads: it may be sent again.
+    let request = Request::post(model.at("/executeQueries")).json(&question);
+    let shown = number(&model.json(job, &request, WHAT, TRIES)?).ok_or_else(|| {
+        Failure::failed(format!(
+            "{WHAT} must give one row with one whole number, for example EVALUATE ROW(\"n\", \
+             COUNTROWS(claims_fact))"
+        ))
+    })?;
+    let batch = job.query("claims in the warehouse", CLAIMS)?;
+    let claims = sql::int(&batch, "claims", 0).unwrap_or(0);
+    if shown == claims {
+        return Ok(format!("shows {shown} rows, as the warehouse has"));
+    }
+    Err(Failure::failed(format!(
+        "refreshed, but shows {shown} rows, the warehouse has {claims}; does the model read this \
+         warehouse, and all of claims_fact?"
+    )))
+}
+
+/// The only value of the only row, where it is a whole number.
+fn number(answer: &Value) -> Option<i64> {
+    let [result] = answer["results"].as_array()?.as_slice() else { return None };
+    let [table] = result["tables"].as_array()?.as_slice() else { return None };
+    let [row] = table["rows"].as_array()?.as_slice() else { return None };
+    let row = row.as_object()?;
+    let value = row.values().next().filter(|_| row.len() == 1)?;
+    // 3000 and 3000.0 are the same number; both come.
+    value.as_i64().or_else(|| value.to_string().strip_suffix(".0")?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_row_with_one_whole_number() {
+        let answer = |rows: Value| json!({ "results": [{ "tables": [{ "rows": rows }] }] });
+        assert_eq!(number(&answer(json!([{ "[n]": 3000 }]))), Some(3000));
+        assert_eq!(number(&answer(json!([{ "[n]": 3000.0 }]))), Some(3000));
+        for wrong in [
+            json!([]),
+            json!([{}]),
+            json!([{ "[n]": null }]),
+            json!([{ "[n]": 1.5 }]),
+            json!([{ "[n]": "3000" }]),
+            json!([{ "[n]": 1, "[m]": 2 }]),
+            json!([{ "[n]": 1 }, { "[n]": 2 }]),
+        ] {
+            assert_eq!(number(&answer(wrong.clone())), None, "{wrong}");
+        }
+        assert_eq!(number(&json!({ "error": { "code": "DatasetExecuteQueriesError" } })), None);
+    }
+}
