@@ -1,0 +1,85 @@
+//! Refreshes the extracts of Tableau: data sources, workbooks, tasks.
+//!
+//! A folder of its own because every answer has to be looked at twice here: a token has one session,
+//! the start of a refresh is not to be repeated, and its end is told by a job that has to be asked.
+//! The interface is described in Tableau's REST API reference; where that is silent, its own client
+//! (tableauserverclient) was the model.
+
+mod answer;
+mod background_job;
+mod call;
+mod object;
+mod run;
+mod search;
+mod session;
+mod sign_in;
+mod version;
+mod xml;
+
+use std::sync::Arc;
+
+use super::about::{About, off};
+use super::{Done, Failure, Job, Target};
+use crate::config::{Settings, TableauTarget};
+
+use call::TRIES;
+use object::Object;
+use run::Run;
+use session::Session;
+
+/// A data source, a workbook or a task.
+struct Extract {
+    about: About,
+    settings: TableauTarget,
+    object: Object,
+    session: Arc<Session>,
+}
+
+/// The targets that the settings name.
+pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
+    let (refresh, tableau) = (&settings.refresh, &settings.refresh.tableau);
+    let session = Arc::new(Session::new(tableau.clone()));
+    let target = |(name, target): (&String, &TableauTarget)| {
+        Box::new(Extract {
+            about: About {
+                name: format!("tableau.{name}"),
+                provider: "tableau",
+                parallel: refresh.parallel(tableau.parallel),
+                required: target.required,
+                deadline: refresh.deadline(target.deadline_secs),
+                skipped: off(target.enabled, &format!("refresh.tableau.targets.{name}")),
+            },
+            settings: target.clone(),
+            object: Object::of(target),
+            session: Arc::clone(&session),
+        }) as Box<dyn Target>
+    };
+    tableau.targets.iter().map(target).collect()
+}
+
+impl Target for Extract {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
+        let job = &*job;
+        self.session.visit(job, || {
+            let version = self.session.open(job)?.version;
+            self.object.start_body(self.settings.incremental, version)?;
+            let reply = self.session.get(job, &self.object.path(), TRIES)?;
+            self.object.found(&reply)?;
+            Ok(format!("{} is there; API {version}", self.object.noun()))
+        })
+    }
+
+    fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
+        let (incremental, on_conflict) = (self.settings.incremental, self.settings.on_conflict);
+        let (session, object) = (&*self.session, &self.object);
+        Run { session, object, incremental, on_conflict, job }.refresh()
+    }
+
+    fn finish(&self, job: &mut Job<'_>) {
+        self.session.close(job);
+    }
+}

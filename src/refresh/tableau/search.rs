@@ -1,0 +1,94 @@
+//! Looks for a job in the site's list of jobs.
+//!
+//! A file of its own because the list does not say what a job refreshes: each job that could be the
+//! one is asked for by itself, and no job twice.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
+
+use super::answer::Reply;
+use super::background_job::{BackgroundJob, Finish, listed};
+use crate::refresh::Failure;
+
+/// Jobs that are asked for in one look.
+const MOST: usize = 50;
+
+/// Reads a path of the site.
+pub(super) type Read<'a> = dyn FnMut(&str) -> Result<Reply, Failure> + 'a;
+
+/// A search for the job of one object.
+pub(super) struct Search {
+    object: String,
+    others: BTreeSet<String>,
+}
+
+impl Search {
+    /// A search for jobs of the data source or workbook of this id.
+    pub(super) fn new(object: &str) -> Self {
+        Self { object: object.to_owned(), others: BTreeSet::new() }
+    }
+
+    /// The job that was created at this second or later, by the server's clock.
+    ///
+    /// # Errors
+    /// Where the list cannot be read.
+    pub(super) fn since(
+        &mut self,
+        read: &mut Read<'_>,
+        since: DateTime<Utc>,
+    ) -> Result<Option<BackgroundJob>, Failure> {
+        let since = since.with_nanosecond(0).unwrap_or(since);
+        let before = (since - TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
+        let filter = format!("createdAt:gt:{before}");
+        self.look(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
+    }
+
+    /// The job that is at work or waits for its turn.
+    ///
+    /// # Errors
+    /// Where the list cannot be read.
+    pub(super) fn at_work(
+        &mut self,
+        read: &mut Read<'_>,
+    ) -> Result<Option<BackgroundJob>, Failure> {
+        for status in ["InProgress", "Pending"] {
+            let found = self.look(read, &format!("status:eq:{status}"), true, &|job| {
+                job.finish == Finish::Pending
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn look(
+        &mut self,
+        read: &mut Read<'_>,
+        filter: &str,
+        at_work: bool,
+        fits: &dyn Fn(&BackgroundJob) -> bool,
+    ) -> Result<Option<BackgroundJob>, Failure> {
+        let reply = read(&format!("jobs?filter={filter}&pageSize=1000"))?;
+        let Some(jobs) = reply.document().and_then(listed) else {
+            return Err(reply.failure("the list of jobs"));
+        };
+        let jobs = jobs.into_iter().filter(|job| job.refreshes && !(at_work && job.ended));
+        let new: Vec<_> = jobs.filter(|job| !self.others.contains(&job.id)).take(MOST).collect();
+        for listed in new {
+            let reply = read(&format!("jobs/{}", listed.id))?;
+            match reply.document().and_then(BackgroundJob::read) {
+                Some(job) if job.object.as_deref() == Some(&self.object) && fits(&job) => {
+                    return Ok(Some(job));
+                }
+                Some(_) => {
+                    self.others.insert(listed.id);
+                }
+                // Not to be shown now; perhaps later.
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+}
