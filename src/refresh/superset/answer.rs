@@ -1,0 +1,121 @@
+//! What Superset's answers mean.
+//!
+//! A file of its own because the status alone says little: a chart whose query fails is a 200, a
+//! request without a session is a 302 to a page, and a refused token is a 422. What Superset says in
+//! words is never repeated: it quotes queries and rows.
+
+use serde_json::Value;
+
+use crate::config::Secret;
+use crate::http::Answer;
+use crate::refresh::outcome::Failure;
+use crate::refresh::patient;
+
+/// Why a request was not even looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The token has ended or is not known.
+    Token,
+    /// The cookie or the token against forged requests is not good, or this is a page for people.
+    Session,
+}
+
+impl Refused {
+    /// Whether `answer` asks for another sign-in.
+    pub(super) fn of(answer: &Answer) -> Option<Self> {
+        let json = answer.json();
+        match answer.status() {
+            401 => Some(Self::Token),
+            // Superset's own refusals have a `message`, those of its tokens a `msg`.
+            422 if json.as_ref().is_some_and(|body| body.get("msg").is_some()) => Some(Self::Token),
+            300..=399 => Some(Self::Session),
+            200..=299 if json.is_none() => Some(Self::Session),
+            400 if answer.text().contains("CSRF") => Some(Self::Session),
+            _ => None,
+        }
+    }
+}
+
+/// A text of a successful answer's object that is not to be shown.
+pub(super) fn text(answer: &Answer, field: &str) -> Option<Secret> {
+    let body = answer.json().filter(|_| answer.is_success())?;
+    let text = body.get(field)?.as_str().filter(|text| !text.is_empty())?;
+    // It becomes part of a header.
+    text.bytes().all(|byte| (0x21..0x7f).contains(&byte)).then(|| Secret::new(text))
+}
+
+/// The `result` of a successful answer.
+pub(super) fn result(answer: &Answer) -> Option<Value> {
+    answer.json().filter(|_| answer.is_success())?.get_mut("result").map(Value::take)
+}
+
+/// Whether a warmed chart shows the new data; `subject` names it in the failure.
+pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), Failure> {
+    match answer.status() {
+        200..=299 => {}
+        404 => {
+            return Err(Failure::failed(format!("{subject}: Superset has no such chart any more")));
+        }
+        403 => {
+            return Err(Failure::failed(format!(
+                "{subject}: the account lacks the right `can warm up cache on Chart`"
+            )));
+        }
+        _ => return Err(unexpected(subject, answer)),
+    }
+    let items = result(answer);
+    let item = items.as_ref().and_then(Value::as_array).and_then(|items| {
+        items.iter().find(|item| item.get("chart_id").and_then(Value::as_u64) == Some(chart))
+    });
+    let Some(error) = item.and_then(|item| item.get("viz_error")) else {
+        return Err(Failure::failed(format!("{subject}: Superset does not say how it went")));
+    };
+    let status = item.and_then(|item| item.get("viz_status")).unwrap_or(&Value::Null);
+    // Charts of several layers have neither.
+    let went_well = status.is_null() || status.as_str() == Some("success");
+    match error {
+        Value::Null if went_well => Ok(()),
+        // Of the words only what this is: one of Superset's own sentences.
+        Value::String(text) if text.contains("query context does not exist") => {
+            Err(Failure::failed(format!(
+                "{subject} has no saved query: open it in Superset and save it once"
+            )))
+        }
+        _ => Err(Failure::failed(format!(
+            "{subject}: its query fails; open it in Superset to see why"
+        ))),
+    }
+}
+
+/// Whether a dataset's columns were read anew.
+pub(super) fn reread(subject: &str, answer: &Answer) -> Result<(), Failure> {
+    let told = match answer.status() {
+        200..=299 => return Ok(()),
+        403 => "its columns are read anew only for its owners: make the account one of them",
+        404 => "Superset has no such dataset, or the account may not see it",
+        422 => "its columns cannot be read: is its table gone, or its database not reachable?",
+        _ => return Err(unexpected(subject, answer)),
+    };
+    Err(Failure::failed(format!("{subject}: {told}")))
+}
+
+/// The body of an object that has been asked for.
+pub(super) fn found(subject: &str, right: &str, answer: &Answer) -> Result<Value, Failure> {
+    match answer.status() {
+        403 => Err(Failure::failed(format!(
+            "{subject}: the account may not see it (`can read on {right}`, and the dashboard's \
+             roles or datasets)"
+        ))),
+        404 => Err(Failure::failed(format!(
+            "{subject}: Superset has none, or the account may not see it (a draft is shown to its \
+             owners only)"
+        ))),
+        _ => result(answer).ok_or_else(|| unexpected(subject, answer)),
+    }
+}
+
+/// An answer that nobody expects; its words are left out.
+pub(super) fn unexpected(subject: &str, answer: &Answer) -> Failure {
+    let failure = patient::status("Superset", answer);
+    Failure { message: format!("{subject}: {}", failure.message), ..failure }
+}
