@@ -1,136 +1,172 @@
 //! What is refreshed after the load has committed: every target on a thread of its own, each with
-//! its own outcome.
+//! its own deadline and outcome.
 //!
 //! A module of its own because a refresh reads what the load has published and never takes part
-//! in it: a target that fails, or panics, stops neither the others nor the run.
+//! in it: a target that fails, or panics, stops neither the others nor the run. One file or folder a
+//! provider; the providers never name one another.
 
+mod about;
+mod checking;
+mod connections;
 mod dashboard;
+mod gate;
+mod job;
+mod metabase;
+mod outcome;
+mod patient;
+mod power_bi;
+mod sql_views;
+mod superset;
+mod tableau;
+mod together;
+mod waiter;
+mod webhook;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use adbc_core::Connection;
-use arrow::record_batch::RecordBatch;
+use chrono::Utc;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::{failpoint, sql};
+use crate::event::Cancellation;
 
+use connections::Connections;
+use gate::Gates;
+
+pub use about::About;
+pub use checking::{Checked, check_all};
 pub use dashboard::Dashboard;
+pub use job::{Ask, Job, Occasion};
+pub use outcome::{Done, Failure, Outcome, TargetResult};
+pub use waiter::Waiter;
 
 /// Something that shows the warehouse and has to be told that it has changed.
 pub trait Target: Send + Sync {
-    /// The name in the report and in the configuration.
-    fn name(&self) -> &str;
+    /// Its name and limits, as the settings have them.
+    fn about(&self) -> &About;
 
-    /// Whether a failure ends the run with exit code 6.
-    fn required(&self) -> bool;
-
-    /// Why this target is left out, where it is.
-    fn skipped(&self) -> Option<String> {
-        None
+    /// Its name in the report.
+    fn name(&self) -> &str {
+        &self.about().name
     }
+
+    /// Whether it is told when all others have ended, because it tells how.
+    fn is_last(&self) -> bool {
+        false
+    }
+
+    /// Proves that the credentials are good and that the target is there; starts nothing.
+    ///
+    /// # Errors
+    /// Whatever would keep a refresh from working.
+    fn check(&self, job: &mut Job<'_>) -> Result<String, Failure>;
 
     /// Refreshes the target and tells where the result is.
     ///
     /// # Errors
     /// Whatever keeps the target from showing the new data; the message holds no cell's value.
-    fn refresh(&self, warehouse: &mut Warehouse<'_>) -> Result<String>;
-}
+    fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure>;
 
-/// The published tables, as a target sees them: one connection, opened by the first query.
-///
-/// It hides the connection's type, so that targets are objects and tests need no server.
-pub struct Warehouse<'a> {
-    ask: &'a mut dyn FnMut(&str, &str) -> Result<RecordBatch>,
-}
-
-impl<'a> Warehouse<'a> {
-    /// A warehouse whose queries `ask(context, sql)` answers.
-    pub fn new(ask: &'a mut dyn FnMut(&str, &str) -> Result<RecordBatch>) -> Self {
-        Self { ask }
-    }
-
-    /// The whole result of `sql`; `context` names it in errors.
-    ///
-    /// # Errors
-    /// `Warehouse` when there is no connection to be had or the query is refused.
-    pub fn query(&mut self, context: &str, sql: &str) -> Result<RecordBatch> {
-        (self.ask)(context, sql)
-    }
-}
-
-/// How a target's refresh ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The target shows the published data.
-    Succeeded,
-    /// The target may show older data.
-    Failed,
-    /// The target is switched off.
-    Skipped,
-}
-
-impl Outcome {
-    /// The name in the report.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// One target's end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetResult {
-    /// The target's name.
-    pub target: String,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Where the result is, or why there is none; free of cell values.
-    pub detail: String,
-    /// The time it took.
-    pub elapsed: Duration,
-    /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
+    /// Ends what the targets of this provider share, a session for example; called when all have
+    /// ended, also after failures. Must not fail.
+    fn finish(&self, _job: &mut Job<'_>) {}
 }
 
 /// The targets that the settings name, switched off ones included.
 #[must_use]
 pub fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
-    vec![Box::new(Dashboard::new(settings))]
+    let mut targets: Vec<Box<dyn Target>> = vec![Box::new(Dashboard::new(settings))];
+    targets.extend(power_bi::targets(settings));
+    targets.extend(tableau::targets(settings));
+    targets.extend(superset::targets(settings));
+    targets.extend(metabase::targets(settings));
+    targets.extend(sql_views::targets(settings));
+    targets.extend(webhook::targets(settings));
+    targets
 }
 
-/// Refreshes all targets at the same time; the results come in the order of `targets`.
+/// How long a provider's session may take to end.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Refreshes all targets at the same time, as far as the providers' limits let it; the results come
+/// in the order of `targets`.
 #[must_use]
 pub fn refresh_all<C: Connection>(
-    targets: &[Box<dyn Target>],
+    targets: &[Box<dyn Target + '_>],
+    occasion: &Occasion,
     connect: &(dyn Fn() -> Result<C> + Sync),
+    cancel: &Cancellation,
+) -> Vec<TargetResult> {
+    let gates =
+        Gates::new(targets.iter().map(|target| (target.about().provider, target.about().parallel)));
+    let around = Around { occasion, connect, cancel, gates: &gates };
+    let mut results: Vec<Option<TargetResult>> = targets.iter().map(|_| None).collect();
+    for last in [false, true] {
+        let earlier: Vec<TargetResult> = results.iter().flatten().cloned().collect();
+        let places: Vec<usize> =
+            (0..targets.len()).filter(|&place| targets[place].is_last() == last).collect();
+        let ended = wave(&places, targets, &earlier, around);
+        for (place, result) in places.into_iter().zip(ended) {
+            results[place] = Some(result);
+        }
+    }
+    finish(targets, around);
+    results.into_iter().flatten().collect()
+}
+
+/// Ends what the targets of each provider share.
+fn finish<C: Connection>(targets: &[Box<dyn Target + '_>], around: Around<'_, C>) {
+    for target in targets {
+        let until = Instant::now() + FINISH;
+        let mut connections = Connections::new(around.connect, around.cancel, until);
+        let mut job = Job::new(around.occasion, &[], &mut connections, until, around.cancel);
+        // A session that cannot be ended ends by itself.
+        let _ = catch_unwind(AssertUnwindSafe(|| target.finish(&mut job)));
+    }
+}
+
+/// What all targets share.
+struct Around<'a, C> {
+    occasion: &'a Occasion,
+    connect: &'a (dyn Fn() -> Result<C> + Sync),
+    cancel: &'a Cancellation,
+    gates: &'a Gates,
+}
+
+impl<C> Clone for Around<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Around<'_, C> {}
+
+fn wave<C: Connection>(
+    places: &[usize],
+    targets: &[Box<dyn Target + '_>],
+    earlier: &[TargetResult],
+    around: Around<'_, C>,
 ) -> Vec<TargetResult> {
     std::thread::scope(|scope| {
-        let running: Vec<_> = targets
+        let running: Vec<_> = places
             .iter()
-            .map(|target| {
+            .map(|&place| {
+                let target = targets[place].as_ref();
                 std::thread::Builder::new()
                     .name(format!("refresh-{}", target.name()))
-                    .spawn_scoped(scope, move || refresh_one(target.as_ref(), connect))
+                    .spawn_scoped(scope, move || refresh_one(target, earlier, around))
             })
             .collect();
-        targets
+        places
             .iter()
             .zip(running)
-            .map(|(target, thread)| match thread.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(result)) => result,
+            .map(|(&place, thread)| {
+                let ended = thread.ok().and_then(|thread| thread.join().ok());
                 // Both are out of reach of a target: `refresh_one` catches its panics.
-                Ok(Err(_)) | Err(_) => result_of(
-                    target.as_ref(),
-                    Outcome::Failed,
-                    "no thread could be started for it".into(),
-                    Duration::ZERO,
-                ),
+                let none = || Err(Failure::failed("no thread could be started for it"));
+                ended.unwrap_or_else(|| at_once(targets[place].as_ref(), none()))
             })
             .collect()
     })
@@ -138,130 +174,46 @@ pub fn refresh_all<C: Connection>(
 
 fn refresh_one<C: Connection>(
     target: &dyn Target,
-    connect: &(dyn Fn() -> Result<C> + Sync),
+    earlier: &[TargetResult],
+    around: Around<'_, C>,
 ) -> TargetResult {
-    if let Some(reason) = target.skipped() {
-        return result_of(target, Outcome::Skipped, reason, Duration::ZERO);
+    if let Some(reason) = target.about().skipped.clone() {
+        return at_once(target, Ok(Done { outcome: Outcome::Skipped, detail: reason }));
     }
-    let started = Instant::now();
-    let mut connection: Option<C> = None;
-    let mut ask = |context: &str, sql: &str| {
-        let open = match &mut connection {
-            Some(open) => open,
-            none => none.insert(one_snapshot(connect()?)?),
-        };
-        failpoint::hit("refresh.query")?;
-        sql::query(open, context, sql)
+    let Some(_turn) = around.gates.enter(target.about().provider, around.cancel) else {
+        let failure = Failure::new(Outcome::Cancelled, "stopped by a signal before its turn came");
+        return at_once(target, Err(failure));
     };
+    let (started, clock) = (Utc::now(), Instant::now());
+    let (until, cancel) = (clock + target.about().deadline, around.cancel);
+    let mut connections = Connections::new(around.connect, cancel, until);
+    let mut job = Job::new(around.occasion, earlier, &mut connections, until, cancel);
     // The panic's message is dropped on purpose: it could quote a row.
-    let refreshed =
-        catch_unwind(AssertUnwindSafe(|| target.refresh(&mut Warehouse::new(&mut ask))))
-            .unwrap_or_else(|_| Err(Error::internal("the refresh panicked")));
-    let (outcome, detail) = match refreshed {
-        Ok(detail) => (Outcome::Succeeded, detail),
-        Err(error) => (Outcome::Failed, error.to_string()),
+    let end = catch_unwind(AssertUnwindSafe(|| target.refresh(&mut job)))
+        .unwrap_or_else(|_| Err(Error::internal("the refresh panicked").into()))
+        .map_err(|failure| job.reason(failure));
+    let (remote_id, attempts) = job.noted();
+    let elapsed = clock.elapsed();
+    TargetResult { elapsed, remote_id, attempts, started, ..at_once(target, end) }
+}
+
+/// The result of a target whose refresh ended at once, or was never begun.
+pub fn at_once(target: &dyn Target, end: Result<Done, Failure>) -> TargetResult {
+    let (outcome, detail) = match end {
+        Ok(done) => (done.outcome, done.detail),
+        Err(failure) => (failure.outcome, failure.to_string()),
     };
-    result_of(target, outcome, detail, started.elapsed())
-}
-
-/// All queries of a target see the tables as the same run left them.
-fn one_snapshot<C: Connection>(mut connection: C) -> Result<C> {
-    sql::begin(&mut connection)?;
-    let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-    sql::execute(&mut connection, "refresh", isolation)?;
-    Ok(connection)
-}
-
-fn result_of(
-    target: &dyn Target,
-    outcome: Outcome,
-    detail: String,
-    elapsed: Duration,
-) -> TargetResult {
-    let (target, required) = (target.name().to_owned(), target.required());
-    TargetResult { target, outcome, detail, elapsed, required }
+    TargetResult {
+        target: target.name().to_owned(),
+        outcome,
+        detail,
+        elapsed: Duration::ZERO,
+        required: target.about().required,
+        remote_id: None,
+        attempts: 0,
+        started: Utc::now(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-
-    use super::*;
-    use crate::adbc_postgres::PostgresConnection;
-
-    struct Fake<F>(&'static str, F);
-
-    impl<F: Fn(&mut Warehouse<'_>) -> Result<String> + Send + Sync> Target for Fake<F> {
-        fn name(&self) -> &str {
-            self.0
-        }
-
-        fn required(&self) -> bool {
-            self.0 == "required"
-        }
-
-        fn skipped(&self) -> Option<String> {
-            (self.0 == "off").then(|| "switched off".to_owned())
-        }
-
-        fn refresh(&self, warehouse: &mut Warehouse<'_>) -> Result<String> {
-            (self.1)(warehouse)
-        }
-    }
-
-    fn no_server() -> Result<PostgresConnection> {
-        Err(Error::warehouse("no server here"))
-    }
-
-    fn outcomes(results: &[TargetResult]) -> Vec<(&str, &str)> {
-        results.iter().map(|r| (r.target.as_str(), r.outcome.as_str())).collect()
-    }
-
-    #[test]
-    fn neither_an_error_nor_a_panic_stops_the_others() {
-        let targets: Vec<Box<dyn Target>> = vec![
-            Box::new(Fake("panics", |_: &mut Warehouse<'_>| panic!("patient 123-45-6789"))),
-            Box::new(Fake("required", |w: &mut Warehouse<'_>| {
-                w.query("numbers", "SELECT 1").map(|_| String::new())
-            })),
-            Box::new(Fake("off", |_: &mut Warehouse<'_>| Ok("must not run".into()))),
-            Box::new(Fake("fine", |_: &mut Warehouse<'_>| Ok("page.html".into()))),
-        ];
-        let results = refresh_all(&targets, &no_server);
-        assert_eq!(
-            outcomes(&results),
-            [
-                ("panics", "failed"),
-                ("required", "failed"),
-                ("off", "skipped"),
-                ("fine", "succeeded")
-            ]
-        );
-        assert_eq!(results[0].detail, "the refresh panicked");
-        assert_eq!(results[1].detail, "no server here");
-        assert!(results[1].required && !results[0].required);
-        assert_eq!(results[3].detail, "page.html");
-    }
-
-    #[test]
-    fn targets_run_at_the_same_time() {
-        // Each waits for the other: one after the other they would never end.
-        static BOTH: Barrier = Barrier::new(2);
-        let wait = |_: &mut Warehouse<'_>| {
-            BOTH.wait();
-            Ok(String::new())
-        };
-        let targets: Vec<Box<dyn Target>> =
-            vec![Box::new(Fake("one", wait)), Box::new(Fake("two", wait))];
-        let results = refresh_all(&targets, &no_server);
-        assert_eq!(outcomes(&results), [("one", "succeeded"), ("two", "succeeded")]);
-    }
-
-    #[test]
-    fn a_switched_off_dashboard_is_reported_as_skipped() {
-        let mut settings = Settings::default();
-        settings.refresh.dashboard.enabled = false;
-        let results = refresh_all(&targets(&settings), &no_server);
-        assert_eq!(outcomes(&results), [("dashboard", "skipped")]);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts};
 use crate::error::{Error, Result};
-use crate::refresh::Warehouse;
+use crate::refresh::Job;
 use crate::rule::Severities;
 use crate::sql;
 
@@ -233,15 +233,15 @@ ORDER BY risk_score DESC, highest.amount DESC, claim_token, line_number"
 }
 
 /// Reads everything that the page shows.
-pub(super) fn gather(warehouse: &mut Warehouse<'_>) -> Result<Snapshot> {
+pub(super) fn gather(job: &mut Job<'_>) -> Result<Snapshot> {
     let mut snapshot = Snapshot { mean_score: "0.0".into(), ..Snapshot::default() };
-    ledger(&warehouse.query("dashboard: run ledger", LEDGER)?, &mut snapshot)?;
+    ledger(&job.query("dashboard: run ledger", LEDGER)?, &mut snapshot)?;
 
-    let batch = warehouse.query("dashboard: provider directory", DIRECTORY)?;
+    let batch = job.query("dashboard: provider directory", DIRECTORY)?;
     snapshot.directory = number(&batch, "members", 0);
     snapshot.inferred = number(&batch, "inferred", 0);
 
-    let batch = warehouse.query("dashboard: months", MONTHS)?;
+    let batch = job.query("dashboard: months", MONTHS)?;
     for row in 0..batch.num_rows() {
         let month = Month {
             number: number(&batch, "month", row),
@@ -256,7 +256,7 @@ pub(super) fn gather(warehouse: &mut Warehouse<'_>) -> Result<Snapshot> {
         snapshot.dates = Some((text(&batch, "first_day", 0), text(&batch, "last_day", last)));
     }
 
-    let batch = warehouse.query("dashboard: risk score", BANDS_OF_SCORE)?;
+    let batch = job.query("dashboard: risk score", BANDS_OF_SCORE)?;
     for row in 0..batch.num_rows() {
         let band = usize::try_from(number(&batch, "band", row)).ok();
         let slot = band.and_then(|band| snapshot.bands.get_mut(band));
@@ -265,12 +265,9 @@ pub(super) fn gather(warehouse: &mut Warehouse<'_>) -> Result<Snapshot> {
         snapshot.mean_score = text(&batch, "mean", row);
     }
 
-    groups(
-        &warehouse.query("dashboard: specialties and providers", &risk_by_group())?,
-        &mut snapshot,
-    )?;
+    groups(&job.query("dashboard: specialties and providers", &risk_by_group())?, &mut snapshot)?;
 
-    let batch = warehouse.query("dashboard: highest-scoring claims", &highest_claims())?;
+    let batch = job.query("dashboard: highest-scoring claims", &highest_claims())?;
     for row in 0..batch.num_rows() {
         snapshot.top_claims.push(Claim {
             token: text(&batch, "token", row),

@@ -16,7 +16,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Target, Warehouse};
+use super::about::{About, off};
+use super::{Done, Failure, Job, Target};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
@@ -25,8 +26,7 @@ use crate::rule::Severities;
 /// The page as a target.
 pub struct Dashboard {
     path: PathBuf,
-    enabled: bool,
-    required: bool,
+    about: About,
     severities: Severities,
 }
 
@@ -37,8 +37,14 @@ impl Dashboard {
         let dashboard = &settings.refresh.dashboard;
         Self {
             path: settings.dashboard_path(),
-            enabled: dashboard.enabled,
-            required: dashboard.required,
+            about: About {
+                name: "dashboard".into(),
+                provider: "dashboard",
+                parallel: 1,
+                required: dashboard.required,
+                deadline: settings.refresh.deadline(dashboard.deadline_secs),
+                skipped: off(dashboard.enabled, "refresh.dashboard"),
+            },
             // What is wrong with the settings is said where they are read.
             severities: settings.severities().unwrap_or_default(),
         }
@@ -46,24 +52,20 @@ impl Dashboard {
 }
 
 impl Target for Dashboard {
-    fn name(&self) -> &'static str {
-        "dashboard"
+    fn about(&self) -> &About {
+        &self.about
     }
 
-    fn required(&self) -> bool {
-        self.required
+    fn check(&self, _job: &mut Job<'_>) -> Result<String, Failure> {
+        Ok(format!("a page, {}", self.path.display()))
     }
 
-    fn skipped(&self) -> Option<String> {
-        (!self.enabled).then(|| "refresh.dashboard.enabled is false".to_owned())
-    }
-
-    fn refresh(&self, warehouse: &mut Warehouse<'_>) -> Result<String> {
-        let mut snapshot = data::gather(warehouse)?;
+    fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
+        let mut snapshot = data::gather(job)?;
         snapshot.severities = self.severities;
         let html = page::render(&snapshot);
         write(&self.path, &html)?;
-        Ok(self.path.display().to_string())
+        Ok(Done::succeeded(self.path.display().to_string()))
     }
 }
 

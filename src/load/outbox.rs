@@ -1,0 +1,279 @@
+//! The outbox of refreshes: what each target is to show, and what it shows.
+//!
+//! A file of its own because it is written twice: by the transaction that publishes, so that no
+//! crash between the commit and the refreshes can lose one; and by whoever refreshes, so that two
+//! processes never refresh one target at the same time.
+
+use adbc_core::sync::Connection;
+use serde::Deserialize;
+
+use super::migrate;
+use super::record::{self, Record};
+use crate::error::{Error, Result};
+use crate::event::RunId;
+use crate::sql;
+
+const CONTEXT: &str = "refresh outbox";
+
+/// The first half of the advisory locks' key ("cref"); the second one is the target's.
+const LOCKS: i32 = 0x6372_6566;
+
+/// The run that changed last what is published. By time, not by number: a run whose tasks are
+/// called one by one may publish after one that was begun later.
+const LAST_CHANGE: &str = "(SELECT run_no FROM claims_etl.runs
+     WHERE changed AND published_at IS NOT NULL ORDER BY published_at DESC, run_no DESC LIMIT 1)";
+
+/// What the outbox holds of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Entry {
+    /// The target's name.
+    pub target: String,
+    /// The number of the run that it shows.
+    pub shown_run_no: Option<i64>,
+    /// Its id.
+    pub shown_run_id: Option<String>,
+    /// Whether it shows another one than it is to.
+    pub is_due: bool,
+    /// When the last refresh began, RFC 3339 in UTC.
+    pub started_at: Option<String>,
+    /// When it ended; none where it is at work, or was killed.
+    pub finished_at: Option<String>,
+    /// Refreshes begun since one has succeeded, that one included.
+    pub attempts: u32,
+    /// How the last one ended.
+    pub outcome: Option<String>,
+    /// Where its result is, or why there is none.
+    pub detail: Option<String>,
+    /// What the provider calls it.
+    pub remote_id: Option<String>,
+}
+
+/// What a target is to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Whether it shows something else.
+    pub is_due: bool,
+    /// The run's number.
+    pub run_no: i64,
+    /// What the ledger holds about the run.
+    pub run: Record,
+    /// Whether the published schema has changed since the target was shown last.
+    pub schema_changed: bool,
+}
+
+/// How a refresh ended.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// The outcome's name.
+    pub outcome: &'a str,
+    /// Where the result is, or why there is none; free of cell values.
+    pub detail: &'a str,
+    /// What the provider calls it.
+    pub remote_id: Option<&'a str>,
+    /// The run that the target shows now.
+    pub shown: Option<i64>,
+}
+
+/// Notes, within the publishing transaction, that the run has changed what is published, and what
+/// is due for it.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub fn note_change(connection: &mut impl Connection, run: RunId, targets: &[String]) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.runs SET changed = true WHERE run_id = $1::text::uuid",
+        sql::texts(&[Some(&run.to_string())]),
+    )?;
+    want(connection, targets)
+}
+
+/// Lets these targets want what is published. The publishing transaction does it for those that it
+/// knows; whoever looks does it for those that were configured since.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn want(connection: &mut impl Connection, targets: &[String]) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        // In one order, so that two who do it never wait for each other.
+        &format!(
+            "INSERT INTO claims_etl.refresh_outbox AS o (target, wanted_run_no)
+             SELECT name, {LAST_CHANGE} FROM jsonb_array_elements_text($1::text::jsonb) AS names(name)
+             WHERE {LAST_CHANGE} IS NOT NULL ORDER BY name
+             ON CONFLICT (target) DO UPDATE
+             SET wanted_run_no = excluded.wanted_run_no, wanted_at = excluded.wanted_at
+             WHERE o.wanted_run_no <> excluded.wanted_run_no"
+        ),
+        sql::texts(&[Some(&names(targets))]),
+    )
+    .map(drop)
+}
+
+fn names(targets: &[String]) -> String {
+    serde_json::Value::from(targets).to_string()
+}
+
+/// Whether there is an outbox: an earlier version's warehouse, or an empty one, has none.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn is_there(connection: &mut impl Connection) -> Result<bool> {
+    let table = "SELECT to_regclass('claims_etl.refresh_outbox') IS NOT NULL AS there";
+    Ok(sql::boolean(&sql::query(connection, CONTEXT, table)?, "there", 0) == Some(true))
+}
+
+/// What the outbox holds, also of targets that are no longer configured.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn entries(connection: &mut impl Connection) -> Result<Vec<Entry>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT coalesce(jsonb_agg(jsonb_build_object(
+             'target', target, 'shown_run_no', shown_run_no, 'shown_run_id', r.run_id,
+             'is_due', wanted_run_no IS DISTINCT FROM shown_run_no,
+             'started_at', to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+             'finished_at', to_char(o.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+             'attempts', attempts, 'outcome', outcome, 'detail', detail, 'remote_id', remote_id)
+             ORDER BY target), '[]')::text AS entries
+         FROM claims_etl.refresh_outbox o LEFT JOIN claims_etl.runs r ON r.run_no = o.shown_run_no",
+    )?;
+    let text = sql::text(&rows, "entries", 0).unwrap_or_default();
+    serde_json::from_str(&text).map_err(|_| Error::internal("the refresh outbox cannot be read"))
+}
+
+/// Those of these targets that do not show what they are to.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub fn due(connection: &mut impl Connection, targets: &[String]) -> Result<Vec<String>> {
+    want(connection, targets)?;
+    let entries = entries(connection)?.into_iter().filter(|entry| entry.is_due);
+    Ok(entries.map(|entry| entry.target).filter(|name| targets.contains(name)).collect())
+}
+
+/// The number of the run that changed last what is published; none where nothing is.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn last_change(connection: &mut impl Connection) -> Result<Option<i64>> {
+    let rows = sql::query(connection, CONTEXT, &format!("SELECT {LAST_CHANGE} AS run_no"))?;
+    Ok(sql::int(&rows, "run_no", 0))
+}
+
+/// The id of that run.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn last_changing_run(connection: &mut impl Connection) -> Result<Option<RunId>> {
+    let query =
+        format!("SELECT run_id::text AS run_id FROM claims_etl.runs WHERE run_no = {LAST_CHANGE}");
+    let rows = sql::query(connection, CONTEXT, &query)?;
+    sql::text(&rows, "run_id", 0).map(|run| RunId::parse(&run)).transpose()
+}
+
+/// What a target is to show; none where nothing is published.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<Wanted>> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT r.run_id::text AS run_id, o.wanted_run_no, o.shown_schema_version,
+                o.wanted_run_no IS DISTINCT FROM o.shown_run_no AS is_due
+         FROM claims_etl.refresh_outbox o JOIN claims_etl.runs r ON r.run_no = o.wanted_run_no
+         WHERE o.target = $1",
+        sql::texts(&[Some(target)]),
+    )?;
+    let Some((run, run_no)) =
+        sql::text(&rows, "run_id", 0).zip(sql::int(&rows, "wanted_run_no", 0))
+    else {
+        return Ok(None);
+    };
+    let shown_version = sql::int(&rows, "shown_schema_version", 0);
+    let run = record::record(connection, RunId::parse(&run)?, "")?
+        .ok_or_else(|| Error::internal("the ledger has lost a run that is published"))?;
+    Ok(Some(Wanted {
+        is_due: sql::boolean(&rows, "is_due", 0) == Some(true),
+        run_no,
+        run,
+        schema_changed: shown_version != Some(migrate::published_version()),
+    }))
+}
+
+/// Takes the lock of a target, if nobody holds it; it is held as long as the connection lives, or
+/// until [`unlock`].
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn try_lock(connection: &mut impl Connection, target: &str) -> Result<bool> {
+    Ok(call(connection, "pg_try_advisory_lock", target)? == Some(true))
+}
+
+/// Lets go of the lock of a target.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn unlock(connection: &mut impl Connection, target: &str) -> Result<()> {
+    call(connection, "pg_advisory_unlock", target).map(drop)
+}
+
+fn call(connection: &mut impl Connection, function: &str, target: &str) -> Result<Option<bool>> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        &format!("SELECT {function}({LOCKS}, ('x' || left(md5($1), 8))::bit(32)::integer) AS done"),
+        sql::texts(&[Some(target)]),
+    )?;
+    Ok(sql::boolean(&rows, "done", 0))
+}
+
+/// Notes that a target's refresh begins; its lock is held.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn note_start(connection: &mut impl Connection, target: &str) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.refresh_outbox
+         SET started_run_no = wanted_run_no, started_at = clock_timestamp(), finished_at = NULL,
+             attempts = CASE WHEN outcome IN ('succeeded', 'skipped') THEN 1 ELSE attempts + 1 END,
+             outcome = NULL, detail = NULL, remote_id = NULL
+         WHERE target = $1",
+        sql::texts(&[Some(target)]),
+    )
+    .map(drop)
+}
+
+/// Notes how it ended.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn note_end(connection: &mut impl Connection, target: &str, end: End<'_>) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.refresh_outbox
+         SET started_run_no = NULL, finished_at = clock_timestamp(), outcome = $2, detail = $3,
+             remote_id = $4, shown_run_no = coalesce($5::text::integer, shown_run_no),
+             shown_at = CASE WHEN $5 IS NULL THEN shown_at ELSE clock_timestamp() END,
+             shown_schema_version = CASE WHEN $5 IS NULL THEN shown_schema_version
+                                    ELSE $6::text::bigint END
+         WHERE target = $1",
+        sql::texts(&[
+            Some(target),
+            Some(end.outcome),
+            Some(end.detail),
+            end.remote_id,
+            end.shown.map(|run_no| run_no.to_string()).as_deref(),
+            Some(&migrate::published_version().to_string()),
+        ]),
+    )
+    .map(drop)
+}

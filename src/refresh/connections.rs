@@ -1,0 +1,104 @@
+//! A target's connections to the warehouse, made when they are first needed.
+//!
+//! A file of its own because no statement may outlast the target's deadline or a signal: the driver
+//! waits for the server's answer, so somebody else has to ask the server to stop.
+
+use std::time::{Duration, Instant};
+
+use adbc_core::Connection;
+use arrow::record_batch::RecordBatch;
+
+use super::job::Ask;
+use crate::error::Result;
+use crate::event::{Cancellation, meanwhile};
+use crate::{failpoint, sql};
+
+/// How often a running statement looks whether it has to end.
+const STEP: Duration = Duration::from_millis(50);
+
+/// How much later than the deadline the server itself ends a statement: where it has not been asked
+/// to, because the program is gone.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// One connection for queries in one snapshot, one for statements that change something.
+pub(super) struct Connections<'a, C> {
+    connect: &'a (dyn Fn() -> Result<C> + Sync),
+    cancel: &'a Cancellation,
+    until: Instant,
+    snapshot: Option<C>,
+    plain: Option<C>,
+}
+
+impl<'a, C: Connection> Connections<'a, C> {
+    /// Connections whose statements end at `until` at the latest.
+    pub(super) fn new(
+        connect: &'a (dyn Fn() -> Result<C> + Sync),
+        cancel: &'a Cancellation,
+        until: Instant,
+    ) -> Self {
+        Self { connect, cancel, until, snapshot: None, plain: None }
+    }
+}
+
+impl<C: Connection> Ask for Connections<'_, C> {
+    fn query(&mut self, context: &str, sql: &str) -> Result<RecordBatch> {
+        let open = match &mut self.snapshot {
+            Some(open) => open,
+            none => none.insert(one_snapshot((self.connect)()?)?),
+        };
+        failpoint::hit("refresh.query")?;
+        stoppable(open, self.cancel, self.until, |open| sql::query(open, context, sql))
+    }
+
+    fn execute(&mut self, context: &str, sql: &str, until: Instant) -> Result<u64> {
+        let open = match &mut self.plain {
+            Some(open) => open,
+            none => none.insert(attended((self.connect)()?)),
+        };
+        let until = until.min(self.until);
+        let left = (until.saturating_duration_since(Instant::now()) + GRACE).as_millis();
+        sql::execute(open, context, &format!("SET statement_timeout = {left}"))?;
+        stoppable(open, self.cancel, until, |open| sql::execute(open, context, sql))
+    }
+}
+
+/// Runs a statement, and cancels it on the server once somebody asks to stop or its time is over;
+/// again and again, because a call that comes too early stops nothing.
+fn stoppable<C: Connection, T>(
+    open: &mut C,
+    cancel: &Cancellation,
+    until: Instant,
+    statement: impl FnOnce(&mut C) -> Result<T>,
+) -> Result<T> {
+    cancel.check()?;
+    let handle = open.get_cancel_handle();
+    let stop = || {
+        if cancel.is_cancelled() || Instant::now() >= until {
+            // The statement may be over by now.
+            let _ = handle.try_cancel();
+        }
+    };
+    let done = meanwhile(STEP, stop, || statement(open));
+    // A cancelled statement fails as one of the warehouse; the reason is the signal.
+    done.or_else(|error| cancel.check().and(Err(error)))
+}
+
+/// All queries of a target see the tables as the same run left them.
+fn one_snapshot<C: Connection>(mut connection: C) -> Result<C> {
+    sql::begin(&mut connection)?;
+    let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+    sql::execute(&mut connection, "refresh", isolation)?;
+    Ok(connection)
+}
+
+/// A long statement of a program that was killed ends too. Best effort: servers before version 14
+/// and some systems cannot do it.
+fn attended<C: Connection>(mut connection: C) -> C {
+    let _ = sql::query(
+        &mut connection,
+        "refresh",
+        "SELECT set_config(name, '1s', false) AS set FROM pg_settings
+         WHERE name = 'client_connection_check_interval'",
+    );
+    connection
+}
