@@ -1,0 +1,267 @@
+//! The command `schedule`.
+//!
+//! A file of its own because it is the one command that does not end by itself: what each interval
+//! came to is written when it has ended, not at the end of the command.
+
+use std::io;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use crate::config::{ScheduleOverrides, Settings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RunEvent;
+use crate::metrics::Endpoint;
+use crate::schedule::{self, Ended, MODEL, Options, Preview, Pulse, Scheduler};
+
+use super::args::{Format, ResultOptions};
+use super::numbers::{count, money, seconds};
+use super::options::SettingsOptions;
+use super::output::{self, Reply, json};
+use super::signals;
+use super::table::Table;
+use super::talk::Talk;
+
+/// When runs happen.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TimetableOptions {
+    /// The schedule's name in the ledger; another expression or zone deserves another one
+    /// [default: healthcare_claims_etl]
+    #[arg(long, value_name = "NAME", env = "CLAIMS_ETL_SCHEDULE_NAME", help_heading = "Schedule")]
+    name: Option<String>,
+    /// Five fields as for cron, or @hourly, @daily, @weekly, @monthly, @quarterly, @yearly
+    /// [default: @daily]
+    #[arg(long, value_name = "EXPR", env = "CLAIMS_ETL_SCHEDULE_CRON", help_heading = "Schedule")]
+    cron: Option<String>,
+    /// Whose wall time the expression means, as IANA names it [default: UTC]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "CLAIMS_ETL_SCHEDULE_TIMEZONE",
+        help_heading = "Schedule"
+    )]
+    timezone: Option<String>,
+    /// The first day that has data [default: 2024-01-01]
+    #[arg(
+        long,
+        value_name = "DATE",
+        env = "CLAIMS_ETL_SCHEDULE_START_DATE",
+        help_heading = "Schedule"
+    )]
+    start_date: Option<String>,
+    /// Run every interval since the start, not only the latest complete one [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new(),
+        env = "CLAIMS_ETL_SCHEDULE_CATCHUP",
+        overrides_with = "no_catchup",
+        help_heading = "Schedule"
+    )]
+    catchup: Option<bool>,
+    /// Run only the latest complete interval
+    #[arg(
+        long,
+        value_parser = BoolishValueParser::new(),
+        env = "CLAIMS_ETL_SCHEDULE_NO_CATCHUP",
+        overrides_with = "catchup",
+        help_heading = "Schedule"
+    )]
+    no_catchup: bool,
+    /// Let an interval wait for the success of the one before it [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new(),
+        env = "CLAIMS_ETL_SCHEDULE_DEPENDS_ON_PAST",
+        help_heading = "Schedule"
+    )]
+    depends_on_past: Option<bool>,
+    /// Seconds for which a scheduler is the only one without saying so again, 1 to 3600
+    /// [default: 60]
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "CLAIMS_ETL_SCHEDULE_LEASE_SECS",
+        help_heading = "Schedule"
+    )]
+    lease_secs: Option<u32>,
+}
+
+impl TimetableOptions {
+    /// What these options say.
+    pub(super) fn overrides(self) -> ScheduleOverrides {
+        ScheduleOverrides {
+            name: self.name,
+            cron: self.cron,
+            timezone: self.timezone,
+            start_date: self.start_date,
+            catchup: if self.no_catchup { Some(false) } else { self.catchup },
+            depends_on_past: self.depends_on_past,
+            lease_secs: self.lease_secs,
+        }
+    }
+}
+
+/// What a scheduler does.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ScheduleOptions {
+    #[command(flatten)]
+    timetable: TimetableOptions,
+    /// Do what is due now, then end
+    #[arg(
+        long,
+        value_parser = BoolishValueParser::new(),
+        env = "CLAIMS_ETL_SCHEDULE_ONCE",
+        help_heading = "Schedule"
+    )]
+    once: bool,
+    /// Run failed intervals again, too
+    #[arg(
+        long,
+        value_parser = BoolishValueParser::new(),
+        env = "CLAIMS_ETL_SCHEDULE_RETRY_FAILED",
+        help_heading = "Schedule"
+    )]
+    retry_failed: bool,
+    /// Print the next N intervals and when they would run; run nothing
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CLAIMS_ETL_SCHEDULE_NEXT",
+        conflicts_with_all = ["once", "health", "retry_failed"],
+        help_heading = "Schedule"
+    )]
+    next: Option<usize>,
+    /// Exit with 0 if a scheduler is at work, else with 1; run nothing
+    #[arg(
+        long,
+        value_parser = BoolishValueParser::new(),
+        env = "CLAIMS_ETL_SCHEDULE_HEALTH",
+        conflicts_with_all = ["once", "retry_failed"],
+        help_heading = "Schedule"
+    )]
+    health: bool,
+    #[command(flatten)]
+    settings: SettingsOptions,
+    #[command(flatten)]
+    result: ResultOptions,
+}
+
+/// `schedule`: a line an interval, as they end.
+///
+/// # Errors
+/// As loading the settings and [`Scheduler::run`].
+pub(super) fn schedule(options: ScheduleOptions, talk: &Talk) -> Result<Reply> {
+    let ScheduleOptions { timetable, once, retry_failed, next, health, settings, result } = options;
+    let settings = settings.load_scheduled(timetable.overrides())?;
+    if health {
+        return Ok(match schedule::health(&settings) {
+            Ok(line) => Reply::line(line),
+            Err(error) => Reply::new(format!("{}\n", error.message()), 1),
+        });
+    }
+    let clock = schedule::clock()?;
+    if let Some(next) = next {
+        return upcoming(&schedule::preview(&settings, clock.as_ref(), next)?, result.format);
+    }
+    let cancel = signals::cancellation()?;
+    let pulse = Pulse::new(&settings.schedule.name);
+    let _endpoint = endpoint(&settings, &pulse, talk)?;
+    let scheduler = Scheduler::new(&settings, clock.as_ref(), talk.observer(), &cancel, pulse)?;
+    talk.observer().observe(&RunEvent::Note(introduction(&settings)));
+    let mut tell = |ended: &Ended| -> Result<()> {
+        let text = match result.format {
+            Format::Json => json(ended)?,
+            Format::Text => line(ended),
+        };
+        if let Some(error) = &ended.run.error {
+            talk.failure(error.kind, &error.message, error.hint.as_deref());
+        }
+        output::write(&text, &mut io::stdout().lock())
+    };
+    match scheduler.run(Options { once, retry_failed }, &mut tell) {
+        Ok(code) => Ok(Reply::new("", code)),
+        Err(error) => stopped(&error, talk),
+    }
+}
+
+/// `/metrics` and `/healthz`, where the settings want them, for as long as it is held.
+fn endpoint(settings: &Settings, pulse: &Pulse, talk: &Talk) -> Result<Option<Endpoint>> {
+    let Some(address) = settings.metrics.address()? else { return Ok(None) };
+    let pulse = pulse.clone();
+    let endpoint = Endpoint::start(address, Arc::new(move || pulse.health()))?;
+    let text = format!("metrics and health on http://{}", endpoint.address());
+    talk.observer().observe(&RunEvent::Note(text));
+    Ok(Some(endpoint))
+}
+
+/// The end of a scheduler. A request to stop is no failure of it: what is not done stays to be done.
+fn stopped(error: &Error, talk: &Talk) -> Result<Reply> {
+    let ErrorKind::Interrupted(_) = error.kind() else { return Err(error.clone()) };
+    let text = "the schedule has stopped; what is not done stays to be done";
+    talk.observer().observe(&RunEvent::Note(text.into()));
+    Ok(Reply::new("", error.kind().exit_code()))
+}
+
+fn introduction(settings: &Settings) -> String {
+    let schedule = &settings.schedule;
+    let catchup = if schedule.catchup { "all since" } else { "the latest since" };
+    format!(
+        "schedule {}: {} in {}, {catchup} {}; {MODEL}",
+        schedule.name,
+        schedule.expression(),
+        schedule.timezone,
+        schedule.start_date
+    )
+}
+
+fn line(ended: &Ended) -> String {
+    let run = &ended.run;
+    format!(
+        "[{}, {})  {}  run {}  {} claims  {}  {}\n",
+        ended.interval_start,
+        ended.interval_end,
+        ended.state.name(),
+        run.run_id,
+        count(run.claims.loaded),
+        money(run.amount.loaded),
+        seconds(run.seconds),
+    )
+}
+
+fn upcoming(preview: &Preview, format: Format) -> Result<Reply> {
+    if format == Format::Json {
+        return json(preview).map(Reply::done);
+    }
+    let Preview { schedule, cron, timezone, .. } = preview;
+    let mut text = format!("{schedule}: {cron} in {timezone}\n{MODEL}\n");
+    if !preview.ledger {
+        text += "there is no ledger that could be asked: nothing counts as done\n";
+    }
+    let mut table = Table::new("llll");
+    table.head(["interval start", "interval end", "runs at", ""]);
+    for one in &preview.next {
+        let state = one.state.map(|state| format!("{}, ", state.name())).unwrap_or_default();
+        let waits = one.waits_for.as_ref().filter(|_| one.due);
+        let when = match (one.due, waits) {
+            (true, None) => format!("{state}due now"),
+            (true, Some(by)) => format!("{state}due, but waits for {by}"),
+            (false, _) => state.trim_end_matches(", ").to_owned(),
+        };
+        let (start, end) = (one.interval_start.clone(), one.interval_end.clone());
+        table.row([start, end, one.run_at.clone(), when]);
+    }
+    if preview.next.is_empty() {
+        text += "nothing will ever run\n";
+        return Ok(Reply::done(text));
+    }
+    Ok(Reply::done(text + "\n" + &table.render("")))
+}

@@ -1,0 +1,318 @@
+//! What the ledger remembers of a schedule: a row an interval.
+//!
+//! A file of its own because the promise that an interval is run once is kept by these statements:
+//! a row is taken in a transaction that first looks whether the lease still stands, and what became
+//! of a dead process' run is read from the run itself.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::timetable::DataInterval;
+use crate::adbc_postgres::PostgresConnection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RunId;
+use crate::sql;
+
+const CONTEXT: &str = "schedule";
+
+/// How far an interval has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Wanted again.
+    Queued,
+    /// Its run is at work.
+    Running,
+    /// Its data are published.
+    Success,
+    /// Its run has failed; left so until somebody runs it again.
+    Failed,
+    /// Its run was stopped; the next look begins another.
+    UpForRetry,
+    /// Somebody has said that it need not be run.
+    Skipped,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Success, Self::Failed, Self::UpForRetry, Self::Skipped];
+
+    /// The state's name in the ledger.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::UpForRetry => "up_for_retry",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The state of that name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether a scheduler is to run it, though it was begun or is done.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::UpForRetry)
+    }
+
+    /// Whether what depends on it may go on.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Success | Self::Skipped)
+    }
+}
+
+/// An interval that the ledger knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The interval.
+    pub interval: DataInterval,
+    /// How far it has come.
+    pub state: State,
+    /// Its last run.
+    pub run_id: Option<String>,
+    /// How often it was begun.
+    pub tries: i64,
+    /// What its last run ended with, where that was an error: kind and message.
+    pub error: Option<(String, String)>,
+    /// Claims that its last run has loaded, once it has published.
+    pub claims_loaded: Option<i64>,
+    /// Their money, exact.
+    pub amount_loaded: Option<String>,
+    /// How long the last run has taken.
+    pub seconds: Option<f64>,
+}
+
+/// What became of an interval whose process has not said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The interval's start.
+    pub start: DateTime<Utc>,
+    /// Its state.
+    pub state: State,
+    /// Its run.
+    pub run: RunId,
+}
+
+/// What proves that a process is the one that may run a schedule's intervals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The schedule's name.
+    pub schedule: String,
+    /// The holder's id, a UUID.
+    pub holder: String,
+    /// The number of this lease among all of the schedule.
+    pub fencing: i64,
+}
+
+impl Ticket {
+    /// Looks whether the lease stands, and keeps others from taking it before the transaction ends.
+    fn check(&self, connection: &mut PostgresConnection) -> Result<()> {
+        let rows = sql::query_with(
+            connection,
+            CONTEXT,
+            "SELECT fencing FROM claims_etl.schedule_lease
+             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing = $3::text::bigint
+               AND expires_at > clock_timestamp() FOR UPDATE",
+            sql::texts(&[
+                Some(&self.schedule),
+                Some(&self.holder),
+                Some(&self.fencing.to_string()),
+            ]),
+        )?;
+        if rows.num_rows() == 1 { Ok(()) } else { Err(lost(&self.schedule)) }
+    }
+}
+
+/// The lease went to somebody else, or ran out.
+#[must_use]
+pub fn lost(schedule: &str) -> Error {
+    Error::new(ErrorKind::Locked, format!("the lease of the schedule {schedule} was lost"))
+        .hint("another process runs it now; nothing is run twice")
+}
+
+/// Whether this ledger can hold a schedule.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn is_there(connection: &mut PostgresConnection) -> Result<bool> {
+    let table = "SELECT to_regclass('claims_etl.schedule_intervals') IS NOT NULL AS there";
+    Ok(sql::boolean(&sql::query(connection, CONTEXT, table)?, "there", 0) == Some(true))
+}
+
+/// All intervals that the ledger knows of a schedule, by their start.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn entries(connection: &mut PostgresConnection, schedule: &str) -> Result<Vec<Entry>> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT extract(epoch FROM i.interval_start)::bigint AS starts,
+                extract(epoch FROM i.interval_end)::bigint AS ends,
+                i.state, i.run_id::text AS run_id, i.tries::bigint AS tries, i.error_kind, i.error,
+                CASE WHEN r.published_at IS NOT NULL THEN r.claims_loaded END AS claims_loaded,
+                CASE WHEN r.published_at IS NOT NULL THEN r.amount_loaded::text END AS amount_loaded,
+                extract(epoch FROM i.finished_at - i.started_at)::double precision AS seconds
+         FROM claims_etl.schedule_intervals i LEFT JOIN claims_etl.runs r USING (run_id)
+         WHERE i.schedule = $1 ORDER BY i.interval_start",
+        sql::texts(&[Some(schedule)]),
+    )?;
+    let moment = |name: &str, row| DateTime::from_timestamp(sql::int(&rows, name, row)?, 0);
+    let entry = |row| -> Option<Entry> {
+        let text = |name: &str| sql::text(&rows, name, row);
+        Some(Entry {
+            interval: DataInterval { start: moment("starts", row)?, end: moment("ends", row)? },
+            state: State::named(&text("state")?)?,
+            run_id: text("run_id"),
+            tries: sql::int(&rows, "tries", row)?,
+            error: text("error_kind").zip(text("error")),
+            claims_loaded: sql::int(&rows, "claims_loaded", row),
+            amount_loaded: text("amount_loaded"),
+            seconds: sql::float(&rows, "seconds", row),
+        })
+    };
+    (0..rows.num_rows())
+        .map(|row| entry(row).ok_or_else(|| Error::internal("an interval that cannot be read")))
+        .collect()
+}
+
+/// Takes an interval for a run: false where it is in none of the states `from` any more. A new one
+/// can always be taken.
+///
+/// # Errors
+/// `Locked` when the lease does not stand, `Warehouse` when a statement fails.
+pub fn claim(
+    connection: &mut PostgresConnection,
+    ticket: &Ticket,
+    interval: DataInterval,
+    run: RunId,
+    from: &[State],
+) -> Result<bool> {
+    let from: Vec<&str> = from.iter().map(|state| state.name()).collect();
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        ticket.check(connection)?;
+        let rows = sql::query_with(
+            connection,
+            CONTEXT,
+            "INSERT INTO claims_etl.schedule_intervals AS i
+                 (schedule, interval_start, interval_end, state, run_id, tries, fencing, started_at)
+             VALUES ($1, to_timestamp($2::text::bigint), to_timestamp($3::text::bigint), 'running',
+                     $4::text::uuid, 1, $5::text::bigint, clock_timestamp())
+             ON CONFLICT (schedule, interval_start) DO UPDATE
+             SET state = 'running', run_id = excluded.run_id, tries = i.tries + 1,
+                 fencing = excluded.fencing, started_at = excluded.started_at,
+                 finished_at = NULL, error_kind = NULL, error = NULL
+             WHERE i.interval_end = excluded.interval_end
+               AND i.state = ANY (string_to_array($6, ' '))
+             RETURNING i.tries",
+            sql::texts(&[
+                Some(&ticket.schedule),
+                Some(&seconds(interval.start)),
+                Some(&seconds(interval.end)),
+                Some(&run.to_string()),
+                Some(&ticket.fencing.to_string()),
+                Some(&from.join(" ")),
+            ]),
+        )?;
+        Ok(rows.num_rows() == 1)
+    })
+}
+
+/// Notes how the run of an interval ended, unless another run has it by now. What is published
+/// is a success, whatever came after. Returns the state.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn record(
+    connection: &mut PostgresConnection,
+    schedule: &str,
+    run: RunId,
+    state: State,
+    error: Option<(&str, &str)>,
+) -> Result<State> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.schedule_intervals AS i
+         SET state = CASE WHEN EXISTS (SELECT FROM claims_etl.runs r
+                     WHERE r.run_id = i.run_id AND r.published_at IS NOT NULL)
+                 THEN 'success' ELSE $3 END,
+             finished_at = clock_timestamp(), error_kind = $4, error = $5
+         WHERE schedule = $1 AND run_id = $2::text::uuid AND state = 'running' RETURNING state",
+        sql::texts(&[
+            Some(schedule),
+            Some(&run.to_string()),
+            Some(state.name()),
+            error.map(|(kind, _)| kind),
+            error.map(|(_, message)| message),
+        ]),
+    )?;
+    Ok(sql::text(&rows, "state", 0).and_then(|name| State::named(&name)).unwrap_or(state))
+}
+
+/// Finds out what became of the runs whose process has not said so: published, or loaded already,
+/// is a success; failed is failed; all others are to be run again. The holder of the lease calls
+/// it while no run of its own is at work.
+///
+/// # Errors
+/// `Locked` when the lease does not stand, `Warehouse` when a statement fails.
+pub fn settle(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<Vec<Settled>> {
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        ticket.check(connection)?;
+        let rows = sql::query_with(
+            connection,
+            CONTEXT,
+            "WITH left_over AS (
+                 SELECT i.interval_start, r.error_kind, r.error, CASE
+                     WHEN r.published_at IS NOT NULL OR r.status = 'already_loaded' THEN 'success'
+                     WHEN r.status = 'failed' AND r.error_kind <> 'interrupted' THEN 'failed'
+                     ELSE 'up_for_retry' END AS state
+                 FROM claims_etl.schedule_intervals i LEFT JOIN claims_etl.runs r USING (run_id)
+                 WHERE i.schedule = $1 AND i.state = 'running')
+             UPDATE claims_etl.schedule_intervals AS i
+             SET state = o.state, error_kind = o.error_kind, error = o.error,
+                 finished_at = clock_timestamp()
+             FROM left_over o WHERE i.schedule = $1 AND i.interval_start = o.interval_start
+             RETURNING extract(epoch FROM i.interval_start)::bigint AS starts, i.state,
+                 i.run_id::text AS run_id",
+            sql::texts(&[Some(&ticket.schedule)]),
+        )?;
+        let settled = |row| {
+            Some(Settled {
+                start: DateTime::from_timestamp(sql::int(&rows, "starts", row)?, 0)?,
+                state: State::named(&sql::text(&rows, "state", row)?)?,
+                run: RunId::parse(&sql::text(&rows, "run_id", row)?).ok()?,
+            })
+        };
+        Ok((0..rows.num_rows()).filter_map(settled).collect())
+    })
+}
+
+/// Wants all failed intervals again; returns how many.
+///
+/// # Errors
+/// `Locked` when the lease does not stand, `Warehouse` when a statement fails.
+pub fn retry_failed(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<u64> {
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        ticket.check(connection)?;
+        sql::execute_with(
+            connection,
+            CONTEXT,
+            "UPDATE claims_etl.schedule_intervals SET state = 'queued'
+             WHERE schedule = $1 AND state = 'failed'",
+            sql::texts(&[Some(&ticket.schedule)]),
+        )
+    })
+}
+
+fn seconds(moment: DateTime<Utc>) -> String {
+    moment.timestamp().to_string()
+}
