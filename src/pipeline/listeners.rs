@@ -1,0 +1,355 @@
+//! Everybody who is told of a run beside the caller: lineage, metrics and mail.
+//!
+//! A file of its own because they hear the same events as the caller's observer, and because here
+//! it is seen to that none of them can slow or fail what it listens to: what goes wrong with them is
+//! a warning.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::report::{ErrorReport, RunReport, Status};
+use super::warehouse;
+use crate::account::Account;
+use crate::adbc_postgres::Address;
+use crate::config::Settings;
+use crate::event::{Observer, RunEvent, RunId};
+use crate::lineage::{End, Lineage, Place, Scope};
+use crate::load::apart::Progress;
+use crate::mail::Mailer;
+use crate::metrics::{LastRun, TargetFigures, TaskFigures, write_textfile};
+use crate::schema::Dataset;
+
+/// How long the end of a run waits for its last mail, and how long where it was asked to stop.
+const LAST_MAIL: Duration = Duration::from_secs(15);
+const LAST_MAIL_STOPPED: Duration = Duration::from_secs(3);
+
+/// The kind of the error of a run that was asked to stop.
+const STOPPED: &str = "interrupted";
+
+/// The listeners of one run; an observer like any other.
+pub(super) struct Listeners<'a> {
+    settings: &'a Settings,
+    observer: &'a dyn Observer,
+    run: RunId,
+    scope: Scope,
+    /// Nothing is told of a dry run: nothing came of it.
+    dry: bool,
+    /// Begun with the run; where only the rest of a run is done, with its first task.
+    lineage: OnceLock<Option<Lineage<'a>>>,
+    bytes: Mutex<BTreeMap<&'static str, u64>>,
+    mailer: Option<Mailer>,
+}
+
+impl<'a> Listeners<'a> {
+    /// The listeners of a whole run, which begins now.
+    pub(super) fn of_run(
+        settings: &'a Settings,
+        observer: &'a dyn Observer,
+        run: RunId,
+        dry: bool,
+    ) -> Self {
+        let listeners = Self::new(settings, observer, run, Scope::Run, dry);
+        observer.observe(&RunEvent::RunStarted { run });
+        listeners.lineage();
+        listeners
+    }
+
+    /// The listeners of what is left of an earlier run, if anything is.
+    pub(super) fn of_rest(
+        settings: &'a Settings,
+        observer: &'a dyn Observer,
+        run: RunId,
+        dry: bool,
+    ) -> Self {
+        Self::new(settings, observer, run, Scope::Rest, dry)
+    }
+
+    /// The listeners of one task that an orchestrator has called, and what the tasks before it have
+    /// handed on.
+    pub(super) fn of_task(
+        settings: &'a Settings,
+        observer: &'a dyn Observer,
+        run: RunId,
+        before: Option<&Progress>,
+    ) -> Self {
+        observer.observe(&RunEvent::RunStarted { run });
+        let listeners = Self::new(settings, observer, run, Scope::Task, false);
+        if let (Some(before), Some(lineage)) = (before, listeners.lineage()) {
+            for task in before.tasks.keys() {
+                if let Some(result) = before.result(task) {
+                    lineage.recall(task, result);
+                }
+            }
+        }
+        listeners
+    }
+
+    fn new(
+        settings: &'a Settings,
+        observer: &'a dyn Observer,
+        run: RunId,
+        scope: Scope,
+        dry: bool,
+    ) -> Self {
+        let (lineage, bytes) = (OnceLock::new(), Mutex::default());
+        let mailer = Mailer::new(settings).filter(|_| !dry);
+        Self { settings, observer, run, scope, dry, lineage, bytes, mailer }
+    }
+
+    fn lineage(&self) -> Option<&Lineage<'a>> {
+        let begin = || {
+            if self.dry {
+                return None;
+            }
+            let (lineage, warnings) = Lineage::start(self.settings, self.run, self.scope);
+            self.warn_all(warnings);
+            lineage
+        };
+        self.lineage.get_or_init(begin).as_ref()
+    }
+
+    /// Tells all of them how the run ended.
+    pub(super) fn finish(mut self, report: &mut RunReport) {
+        report.bytes =
+            std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner));
+        let account = Account {
+            claims: report.claims,
+            amount: report.amount,
+            providers: report.providers.clone(),
+            reject_reasons: report.reject_reasons.clone(),
+            reject_examples: report.reject_examples.clone(),
+            flags: report.flags.clone(),
+        };
+        let error = report.error.as_ref();
+        let error = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
+        self.end_lineage(&End { error, account });
+        self.end_mail(report.error.as_ref());
+        if let Some(path) = self.settings.metrics.textfile.as_ref().filter(|_| !self.dry)
+            && let Err(error) = write_textfile(path, report.last_run(Utc::now()))
+        {
+            self.warn(format!("no metrics were written: {}", error.message()));
+        }
+        self.observer.observe(&RunEvent::RunFinished {
+            run: self.run,
+            status: report.status.name(),
+            elapsed: Duration::from_secs_f64(report.seconds.max(0.0)),
+        });
+    }
+
+    /// Tells them how a task that was called alone ended.
+    pub(super) fn finish_task(mut self, error: Option<&ErrorReport>) {
+        let told = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
+        self.end_lineage(&End { error: told, account: Account::default() });
+        self.end_mail(error);
+    }
+
+    /// Writes that the run has failed, where it has, and waits until all mail is sent.
+    fn end_mail(&mut self, error: Option<&ErrorReport>) {
+        let Some(mailer) = self.mailer.take() else { return };
+        if let Some(ErrorReport { kind, message, hint }) = error {
+            mailer.failure(&self.run.to_string(), kind, message, hint.as_deref());
+        }
+        let stopped = error.is_some_and(|error| error.kind == STOPPED);
+        self.warn_all(mailer.finish(if stopped { LAST_MAIL_STOPPED } else { LAST_MAIL }));
+    }
+
+    fn end_lineage(&mut self, end: &End<'_>) {
+        let lineage = self.lineage.take().flatten();
+        let warnings = lineage.map(|lineage| lineage.finish(end)).unwrap_or_default();
+        self.warn_all(warnings);
+    }
+
+    fn warn_all(&self, warnings: Vec<String>) {
+        for warning in warnings {
+            self.warn(warning);
+        }
+    }
+
+    fn warn(&self, warning: String) {
+        self.observer.observe(&RunEvent::Warning(warning));
+    }
+
+    /// Keeps the size of what an extract task has found.
+    fn weigh(&self, event: &RunEvent) {
+        let RunEvent::TaskFinished { task, result: Some(result), .. } = event else { return };
+        let dataset = match task.as_str() {
+            "extract.extract_claims" => Dataset::Claims,
+            "extract.extract_providers" => Dataset::Providers,
+            _ => return,
+        };
+        let files = result["files"].as_array();
+        let bytes = files.into_iter().flatten().filter_map(|file| file["bytes"].as_u64()).sum();
+        let mut held = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(dataset.name(), bytes);
+    }
+}
+
+impl Observer for Listeners<'_> {
+    fn observe(&self, event: &RunEvent) {
+        self.observer.observe(event);
+        self.weigh(event);
+        if let (Some(mailer), RunEvent::TaskRetry { task, attempt, error, delay }) =
+            (&self.mailer, event)
+        {
+            mailer.retry(&self.run.to_string(), task, *attempt, error, *delay);
+        }
+        let begins = matches!(event, RunEvent::TaskStarted { .. });
+        if (begins || self.lineage.get().is_some())
+            && let Some(lineage) = self.lineage()
+        {
+            lineage.observe(event, &|| place(self.settings));
+        }
+    }
+}
+
+/// Where the warehouse is, without user and password.
+fn place(settings: &Settings) -> Option<Place> {
+    let address = Address::parse(&warehouse::url(settings).ok()?).ok()?;
+    let (host, port, database) = address.location()?;
+    Some(Place { host, port, database })
+}
+
+impl Status {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::AlreadyLoaded => "already_loaded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl RunReport {
+    /// The run as metrics have it, when it ended at `ended`.
+    #[must_use]
+    pub fn last_run(&self, ended: DateTime<Utc>) -> LastRun {
+        let took = Duration::from_secs_f64(self.seconds.max(0.0));
+        let tasks = self.tasks.iter().map(|task| TaskFigures {
+            task: task.id.clone(),
+            success: matches!(task.state, "success" | "skipped"),
+            tries: task.tries,
+            seconds: task.seconds,
+        });
+        let targets = self.refresh.iter().map(|target| TargetFigures {
+            target: target.target.clone(),
+            outcome: target.outcome.to_owned(),
+            seconds: target.seconds,
+        });
+        LastRun {
+            started: ended - TimeDelta::from_std(took).unwrap_or_default(),
+            ended,
+            status: self.status.name(),
+            exit_code: self.exit_code,
+            account: Account {
+                claims: self.claims,
+                amount: self.amount,
+                providers: self.providers.clone(),
+                reject_reasons: self.reject_reasons.clone(),
+                reject_examples: BTreeMap::new(),
+                flags: self.flags.clone(),
+            },
+            bytes: self.bytes.clone(),
+            tasks: tasks.collect(),
+            targets: targets.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::error::Error;
+    use crate::event::Silent;
+    use crate::load::apart::Tried;
+
+    fn lines(settings: &Settings) -> Vec<Value> {
+        let path = settings.lineage.file.as_ref().expect("a file");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn settings(folder: &std::path::Path) -> Settings {
+        let mut settings = Settings::default();
+        settings.lineage.file = Some(folder.join("events.ndjson"));
+        settings.metrics.textfile = Some(folder.join("claims.prom"));
+        settings
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_dry_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        let listeners = Listeners::of_run(&settings, &Silent, RunId::now(), true);
+        listeners.observe(&RunEvent::TaskStarted { task: "t".into(), attempt: 1 });
+        listeners.finish(&mut RunReport::new(RunId::now()));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_rest_of_which_nothing_is_left_has_no_lineage() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        let listeners = Listeners::of_rest(&settings, &Silent, RunId::now(), false);
+        listeners.observe(&RunEvent::Note("nothing to do".into()));
+        listeners.finish(&mut RunReport::new(RunId::now()));
+        assert!(lines(&settings).is_empty() && folder.path().join("claims.prom").exists());
+    }
+
+    #[test]
+    fn a_task_alone_knows_what_was_read_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings(folder.path());
+        let result = json!({ "files": [
+            { "path": "/in/c.csv", "bytes": 7, "format": "csv", "header": [], "columns": {} },
+        ] });
+        let tried = Tried { try_number: 1, state: "success".into(), result: Some(result) };
+        let before = Progress {
+            status: "open".into(),
+            published: false,
+            key_id: String::new(),
+            config_digest: String::new(),
+            fingerprint: None,
+            run_date: None,
+            last_task: None,
+            tasks: [("extract.extract_claims".to_owned(), tried)].into(),
+        };
+        let listeners = Listeners::of_task(&settings, &Silent, RunId::now(), Some(&before));
+        let task = "transform_join".to_owned();
+        listeners.observe(&RunEvent::TaskStarted { task: task.clone(), attempt: 1 });
+        listeners.finish_task(Some(&ErrorReport::from(&Error::source("gone"))));
+        let events = lines(&settings);
+        let told: Vec<_> =
+            events.iter().map(|e| (&e["eventType"], &e["inputs"][0]["name"])).collect();
+        assert_eq!(told[0], (&json!("START"), &json!("/in/c.csv")));
+        assert_eq!((events.len(), &events[1]["eventType"]), (2, &json!("FAIL")));
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_a_warning() {
+        #[derive(Default)]
+        struct Warnings(Mutex<Vec<String>>);
+        impl Observer for Warnings {
+            fn observe(&self, event: &RunEvent) {
+                if let RunEvent::Warning(text) = event {
+                    self.0.lock().expect("no panic").push(text.clone());
+                }
+            }
+        }
+        let settings = settings(std::path::Path::new("/nowhere/at/all"));
+        let warnings = Warnings::default();
+        let mut report = RunReport::new(RunId::now());
+        Listeners::of_run(&settings, &warnings, RunId::now(), false).finish(&mut report);
+        assert_eq!((report.status, report.exit_code), (Status::Success, 0));
+        let said = warnings.0.into_inner().expect("no panic");
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("2 of 2 lineage events did not get to /nowhere"), "{said:?}");
+        assert!(said[1].starts_with("no metrics were written: /nowhere"), "{said:?}");
+    }
+}
