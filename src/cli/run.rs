@@ -3,16 +3,70 @@
 //! A file of its own because they share all options: what `explain` prints is what `run` with the
 //! same command line would do.
 
+use clap::Args;
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
+
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
-use crate::pipeline::{self, Chosen, ErrorReport, RunReport, Status};
+use crate::pipeline::{self, Chosen, ErrorReport, RunName, RunReport, Status, Task};
 
-use super::args::{Format, RunOptions};
+use super::args::Format;
+use super::only;
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::signals;
 use super::summary;
 use super::talk::Talk;
+use super::xcom::XcomOptions;
+
+/// What is special about this run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunOptions {
+    /// Load even if the same input is loaded already
+    #[arg(
+        long,
+        env = "CLAIMS_ETL_FORCE",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Run"
+    )]
+    pub(super) force: bool,
+    /// Read, validate and count everything, publish nothing
+    #[arg(
+        long,
+        env = "CLAIMS_ETL_DRY_RUN",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Run"
+    )]
+    pub(super) dry_run: bool,
+    /// Finish an earlier run, named by its id or as last: refresh what it has published, or load
+    /// anew where it has published nothing
+    #[arg(long, value_name = "RUN", env = "CLAIMS_ETL_RESUME", help_heading = "Run")]
+    pub(super) resume: Option<String>,
+    /// Do one task alone, for an orchestrator that knows the order; what must come before has to be
+    /// done already, under the same --run-id
+    #[arg(
+        long,
+        value_name = "TASK",
+        env = "CLAIMS_ETL_ONLY",
+        value_parser = PossibleValuesParser::new(Task::IDS),
+        requires = "run_id",
+        conflicts_with_all = ["resume", "dry_run"],
+        help_heading = "Run"
+    )]
+    pub(super) only: Option<String>,
+    /// The run's id: a UUID, or what an orchestrator calls the run, from which one is made. A run
+    /// of that id goes on where it is
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "CLAIMS_ETL_RUN_ID",
+        conflicts_with = "resume",
+        help_heading = "Run"
+    )]
+    pub(super) run_id: Option<String>,
+    #[command(flatten)]
+    pub(super) xcom: XcomOptions,
+}
 
 /// `run`: always a report, even when the settings are refused, because a program that asked for
 /// JSON reads the last line of stdout whatever happened.
@@ -25,19 +79,26 @@ pub(super) fn run(
     format: Format,
     talk: &Talk,
 ) -> Result<Reply> {
+    options.xcom.check()?;
+    if let Some((task, name)) = options.only.as_deref().zip(options.run_id.as_deref()) {
+        return only::only(settings, options, (task, name), format, talk);
+    }
     let prepared = settings.load().and_then(|settings| {
         let resumed = options.resume.as_deref().map(Chosen::parse).transpose()?;
+        let named = options.run_id.as_deref().map(RunName::parse).transpose()?;
         let severities = settings.severities()?;
-        Ok((settings, resumed, severities, signals::cancellation()?))
+        Ok((settings, resumed, named, severities, signals::cancellation()?))
     });
     let (report, severities) = match prepared {
-        Ok((settings, resumed, severities, cancel)) => {
+        Ok((settings, resumed, named, severities, cancel)) => {
             let options = pipeline::RunOptions { force: options.force, dry_run: options.dry_run };
-            let report = match resumed {
-                None => pipeline::run(&settings, &options, talk.observer(), &cancel),
-                Some(which) => {
-                    pipeline::resume(&settings, &options, which, talk.observer(), &cancel)
+            let observer = talk.observer();
+            let report = match (resumed, named) {
+                (Some(which), _) => pipeline::resume(&settings, &options, which, observer, &cancel),
+                (None, Some(name)) => {
+                    pipeline::run_named(&settings, &options, &name, observer, &cancel)
                 }
+                (None, None) => pipeline::run(&settings, &options, observer, &cancel),
             };
             (report, Some(severities))
         }
@@ -52,6 +113,7 @@ pub(super) fn run(
         (Format::Text, Some(severities)) => summary::render(&report, options.dry_run, &severities),
         (Format::Text, None) => String::new(),
     };
+    let text = text + &options.xcom.of_run(&report)?;
     Ok(Reply::new(text, report.exit_code))
 }
 

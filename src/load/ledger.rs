@@ -32,6 +32,13 @@ pub struct Identity {
     pub mode: Mode,
     /// Name and version of the score.
     pub risk_model: &'static str,
+    /// What an orchestrator calls the run, where its id was made from that.
+    pub named: Option<String>,
+    /// The day with which dates are compared, in days since 1970-01-01; none where the run's id
+    /// tells it.
+    pub run_date: Option<i32>,
+    /// The task that is called alone: the run is `open` then, as long as it has not published.
+    pub only: Option<&'static str>,
 }
 
 /// The mode's name in the ledger.
@@ -44,8 +51,8 @@ pub fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// Enters a run as `running`; a later try finds its row again. Returns its number and whether it
-/// has published already.
+/// Enters a run as `running`, or `open` where a task is called alone; a later try finds its row
+/// again. Returns its number and whether it has published already.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
@@ -53,12 +60,26 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
     let rows = sql::query_with(
         connection,
         CONTEXT,
-        "INSERT INTO claims_etl.runs (run_id, status, tool_version, mode, key_id, config_digest, risk_model)
-         VALUES ($1::text::uuid, 'running', $2, $3, $4, $5, $6)
+        "INSERT INTO claims_etl.runs AS runs (run_id, status, tool_version, mode, key_id, config_digest,
+             risk_model, orchestrator_run_id, run_date, last_task, last_task_at)
+         VALUES ($1::text::uuid, CASE WHEN $9::text IS NULL THEN 'running' ELSE 'open' END,
+                 $2, $3, $4, $5, $6, $7, DATE '1970-01-01' + $8::text::integer, $9,
+                 CASE WHEN $9::text IS NOT NULL THEN clock_timestamp() END)
          ON CONFLICT (run_id) DO UPDATE
-         SET status = CASE WHEN runs.published_at IS NULL THEN 'running' ELSE runs.status END,
+         SET status = CASE WHEN runs.published_at IS NOT NULL THEN runs.status
+                 -- An extract holds no lock, so the whole run may be at work.
+                 WHEN runs.status = 'running' AND excluded.last_task LIKE 'extract.%' THEN 'running'
+                 ELSE excluded.status END,
              finished_at = CASE WHEN runs.published_at IS NULL THEN NULL ELSE runs.finished_at END,
-             error_kind = NULL, error = NULL
+             error_kind = NULL, error = NULL,
+             mode = CASE WHEN runs.published_at IS NULL THEN excluded.mode ELSE runs.mode END,
+             key_id = CASE WHEN runs.published_at IS NULL THEN excluded.key_id ELSE runs.key_id END,
+             config_digest = CASE WHEN runs.published_at IS NULL THEN excluded.config_digest
+                 ELSE runs.config_digest END,
+             orchestrator_run_id = coalesce(runs.orchestrator_run_id, excluded.orchestrator_run_id),
+             run_date = coalesce(runs.run_date, excluded.run_date),
+             last_task = coalesce(excluded.last_task, runs.last_task),
+             last_task_at = coalesce(excluded.last_task_at, runs.last_task_at)
          RETURNING run_no, published_at IS NOT NULL AS published",
         sql::texts(&[
             Some(&identity.run.to_string()),
@@ -67,6 +88,9 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
             Some(&identity.key_id),
             Some(&identity.config_digest),
             Some(identity.risk_model),
+            identity.named.as_deref(),
+            identity.run_date.map(|day| day.to_string()).as_deref(),
+            identity.only,
         ]),
     )?;
     sql::int(&rows, "run_no", 0)
@@ -277,8 +301,17 @@ pub fn record_task(
 pub struct RunRow {
     /// The run's id.
     pub run_id: String,
-    /// `running`, `success`, `already_loaded` or `failed`.
+    /// `running`, `open`, `success`, `already_loaded` or `failed`.
     pub status: String,
+    /// What an orchestrator calls it, where its id was made from that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator_run_id: Option<String>,
+    /// The task that was called last, where tasks were called one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_task: Option<String>,
+    /// When that was, RFC 3339 in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_task_at: Option<String>,
     /// The load mode.
     pub mode: String,
     /// When it began, RFC 3339 in UTC.
@@ -313,7 +346,11 @@ pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
                 to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS started_at,
                 extract(epoch FROM finished_at - started_at)::double precision AS seconds,
                 claims_read, claims_loaded, claims_rejected, claims_duplicates,
-                amount_loaded::text AS amount_loaded
+                amount_loaded::text AS amount_loaded,
+                to_jsonb(runs) ->> 'orchestrator_run_id' AS named,
+                to_jsonb(runs) ->> 'last_task' AS last_task,
+                to_char((to_jsonb(runs) ->> 'last_task_at')::timestamptz AT TIME ZONE 'UTC',
+                        'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS last_task_at
          FROM claims_etl.runs ORDER BY run_no DESC",
     )?;
     let text = |name: &str, row| sql::text(&rows, name, row);
@@ -321,6 +358,9 @@ pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
         .map(|row| RunRow {
             run_id: text("run_id", row).unwrap_or_default(),
             status: text("status", row).unwrap_or_default(),
+            orchestrator_run_id: text("named", row),
+            last_task: text("last_task", row),
+            last_task_at: text("last_task_at", row),
             mode: text("mode", row).unwrap_or_default(),
             started_at: text("started_at", row).unwrap_or_default(),
             seconds: sql::float(&rows, "seconds", row),

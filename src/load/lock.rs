@@ -99,7 +99,9 @@ fn holder(connection: &mut impl Connection) -> String {
          FROM (SELECT run_id, started_at AS since FROM claims_etl.runs WHERE status = 'running'
                UNION ALL
                SELECT run_id, started_at FROM claims_etl.task_runs
-               WHERE state IN ('running', 'up_for_retry')) AS work
+               WHERE state IN ('running', 'up_for_retry')
+                 -- These need no lock; in a whole run the run itself stands above.
+                 AND task_id NOT LIKE 'extract.%') AS work
          ORDER BY work.since DESC LIMIT 1",
     ) else {
         return nobody();

@@ -3,9 +3,11 @@
 //! A module of its own because everything that changes the warehouse is here, and all of it talks
 //! to the warehouse through ADBC's traits: another driver would fit.
 
+pub mod apart;
 pub mod ledger;
 mod lock;
 pub mod migrate;
+pub mod outbox;
 mod publish;
 pub mod quarantine;
 mod reader;

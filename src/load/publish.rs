@@ -10,7 +10,7 @@ use adbc_core::sync::Connection;
 use super::session::Session;
 use super::staging::Part;
 use super::statistics::{Statistics, write_statistics};
-use super::{ledger, table_lock};
+use super::{ledger, outbox, table_lock};
 use crate::account::{Account, Cents};
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -156,8 +156,9 @@ pub(super) fn staging_tables(
     Ok((0..tables.num_rows()).filter_map(|row| sql::text(&tables, "name", row)).collect())
 }
 
-/// Publishes the staged rows in one transaction and completes the ledger's row. `account` comes
-/// with what was read, rejected and dropped; it leaves with what was loaded, as Postgres counts.
+/// Publishes the staged rows in one transaction, completes the ledger's row and, where anything has
+/// changed, lets `targets` be refreshed. `account` comes with what was read, rejected and dropped; it
+/// leaves with what was loaded, as Postgres counts.
 ///
 /// # Errors
 /// `Quality` when the totals do not balance or an appended claim is there already, `Warehouse`
@@ -168,13 +169,15 @@ pub fn publish<C: Connection>(
     parts: &[Part],
     statistics: &Statistics,
     account: &mut Account,
+    targets: &[String],
     cancel: &Cancellation,
 ) -> Result<()> {
     let (run, run_no) = (session.identity.run, session.run_no);
     sql::in_transaction(&mut session.control, CONTEXT, |connection| {
         let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
         sql::execute(connection, CONTEXT, &timeout)?;
-        account.providers.inferred = publish_providers(connection, run_no)?;
+        let members = publish_providers(connection, run_no)?;
+        account.providers.inferred = members.new;
         failpoint::hit("publish.providers")?;
         write_statistics(connection, run_no, statistics)?;
         failpoint::hit("publish.statistics")?;
@@ -219,6 +222,10 @@ pub fn publish<C: Connection>(
             attach(connection, run_no, parts)?;
         } else {
             drop_stage(connection, run_no)?;
+        }
+        if route == Route::Attach || new + changed + members.new + members.changed > 0 {
+            // After the wait for readers: a refresh that reads wants to note its end.
+            outbox::note_change(connection, run, targets)?;
         }
         failpoint::hit("publish.commit")
     })
@@ -320,10 +327,11 @@ fn apply(connection: &mut impl Connection, part: &Part) -> Result<()> {
     Ok(())
 }
 
-/// Inserts and updates members; completes inferred ones. Returns how many were inferred.
-fn publish_providers(connection: &mut impl Connection, run_no: i64) -> Result<u64> {
+/// Inserts and updates members; completes inferred ones. Returns how many are inferred and new, and
+/// how many of the directory's are new or changed.
+fn publish_providers(connection: &mut impl Connection, run_no: i64) -> Result<Changes> {
     let stage = providers_stage(run_no);
-    sql::execute(
+    let changed = sql::execute(
         connection,
         "publishing providers",
         &format!(
@@ -339,7 +347,7 @@ fn publish_providers(connection: &mut impl Connection, run_no: i64) -> Result<u6
              WHERE d.row_hash IS DISTINCT FROM excluded.row_hash"
         ),
     )?;
-    sql::execute(
+    let new = sql::execute(
         connection,
         "publishing inferred providers",
         &format!(
@@ -348,7 +356,8 @@ fn publish_providers(connection: &mut impl Connection, run_no: i64) -> Result<u6
              FROM {INTERNAL}.{stage} WHERE is_inferred ORDER BY provider_id
              ON CONFLICT (provider_id) DO NOTHING"
         ),
-    )
+    )?;
+    Ok(Changes { new, changed })
 }
 
 /// Makes the staged tables the only partitions of the fact.

@@ -139,8 +139,14 @@ fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()
         "UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
              error_kind = 'interrupted', error = 'the run ended without saying so'
          WHERE status = 'running';
-         UPDATE claims_etl.task_runs SET state = 'failed', error = 'the run ended without saying so'
-         WHERE state = 'running'",
+         UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
+             error_kind = 'interrupted', error = 'nobody went on with the run for 7 days'
+         WHERE status = 'open'
+           AND coalesce(last_task_at, started_at) < clock_timestamp() - interval '7 days';
+         -- A task that only looks at a source may be at work without the lock.
+         UPDATE claims_etl.task_runs t SET state = 'failed', error = 'the run ended without saying so'
+         WHERE state = 'running' AND NOT (task_id LIKE 'extract.%' AND EXISTS (
+             SELECT FROM claims_etl.runs r WHERE r.run_id = t.run_id AND r.status = 'open'))",
     )
     .map(drop)
 }

@@ -16,7 +16,7 @@ use crate::rule::{Rule, Severity};
 const ONE: i128 = 1_000_000;
 
 /// Refuses what is staged where a figure is out of line with the previous published run; `--force`
-/// publishes it all the same. `loaded` rows are staged.
+/// publishes it all the same. `loaded` rows are staged; none where they are not counted yet.
 ///
 /// # Errors
 /// `Quality` with both figures, the run before and the limit; `Warehouse` when a query fails.
@@ -24,13 +24,14 @@ pub(super) fn check(
     connection: &mut impl Connection,
     work: &Work<'_>,
     account: &Account,
-    loaded: u64,
+    loaded: Option<u64>,
 ) -> Result<()> {
     let settings = work.settings;
     if work.options.force {
         return Ok(());
     }
-    if settings.warehouse.mode == Mode::Replace && loaded == 0 && load::is_filled(connection)? {
+    if settings.warehouse.mode == Mode::Replace && loaded == Some(0) && load::is_filled(connection)?
+    {
         return Err(Error::quality(
             "no claim of the input was accepted, but claims are published; nothing was replaced",
         )
@@ -81,7 +82,8 @@ pub(super) fn check(
             let rows = account.flags.get(rule.name()).copied().unwrap_or(0);
             (loaded > 0).then(|| i128::from(rows) * ONE / i128::from(loaded))
         };
-        let shares = share(account, loaded).zip(share(&then, then.claims.loaded));
+        let now = loaded.and_then(|loaded| share(account, loaded));
+        let shares = now.zip(share(&then, then.claims.loaded));
         let figure = Figure { name, setting, limit };
         found.extend(shares.and_then(|(now, then)| figure.difference(now, then)));
     }

@@ -157,7 +157,13 @@ impl Examiner<'_> {
         self.cancel.check()?;
         let state = if report.error.is_none() { "success" } else { "failed" };
         let elapsed = started.elapsed();
-        self.observer.observe(&RunEvent::TaskFinished { task, state, elapsed });
+        self.observer.observe(&RunEvent::TaskFinished {
+            task,
+            state,
+            elapsed,
+            result: None,
+            error: None,
+        });
         Ok(report)
     }
 

@@ -1,5 +1,4 @@
-//! Everything that looks without loading: check, explain, the ledger; and the refresh on
-//! its own.
+//! Everything that looks without loading: check, explain, the ledger, the refresh targets.
 //!
 //! A file of its own because these are the questions people ask between runs.
 
@@ -10,19 +9,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::preparing::checks;
-use super::report::RefreshReport;
 use super::tasks::collect;
 use super::warehouse::{self, Warehouse};
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunId};
 use crate::extract;
 use crate::key::MasterKey;
-use crate::load::{
-    self,
-    ledger::{self, RunRow},
-};
-use crate::refresh;
+use crate::load;
+use crate::load::ledger::{self, RunRow};
+use crate::load::outbox;
+use crate::mail;
+use crate::refresh::{self, Checked};
 use crate::schema::Dataset;
 use crate::transform::{self, Claims, DateFormats, Directory, RiskModel, provider_rows};
 
@@ -50,6 +48,23 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
+    /// A target that fails, but need not succeed, keeps no run from ending well.
+    fn add_target(&mut self, checked: Checked) {
+        let Checked { target, required, skipped, found } = checked;
+        let kind = if required { "required" } else { "optional" };
+        let (ok, detail) = match (skipped, found) {
+            (Some(reason), _) => (true, format!("switched off: {reason}")),
+            (None, Ok(detail)) if detail.is_empty() => (true, kind.to_owned()),
+            (None, Ok(detail)) => (true, format!("{kind}; {detail}")),
+            (None, Err(failure)) => (false, format!("{kind}; {failure}")),
+        };
+        if !ok && required && self.exit_code == 0 {
+            self.exit_code = ErrorKind::Refresh.exit_code();
+        }
+        let hint = (!ok && !required).then(|| "a run goes on without it".to_owned());
+        self.findings.push(Finding { what: target, ok, detail, hint });
+    }
+
     fn add(&mut self, what: &str, found: Result<String>) {
         let finding = match found {
             Ok(detail) => Finding { what: what.to_owned(), ok: true, detail, hint: None },
@@ -82,10 +97,15 @@ pub fn check(settings: &Settings, cancel: &Cancellation) -> CheckReport {
     );
     report.add("key", key(settings));
     report.add("warehouse", warehouse::inspect(settings));
-    for target in refresh::targets(settings) {
-        let required = if target.required() { "required" } else { "optional" };
-        let detail = target.skipped().unwrap_or_else(|| required.to_owned());
-        report.add(target.name(), Ok(detail));
+    let connect = || Warehouse::running(settings)?.connect();
+    for checked in refresh::check_all(&refresh::targets(settings), &connect, cancel) {
+        report.add_target(checked);
+    }
+    if let Some(found) = mail::check(settings) {
+        // No run fails for a mail.
+        let exit_code = report.exit_code;
+        report.add("mail", found);
+        report.exit_code = exit_code;
     }
     report
 }
@@ -166,28 +186,63 @@ pub fn run_details(settings: &Settings, run: RunId, observer: &dyn Observer) -> 
     ledger::run_details(&mut Warehouse::open(settings, observer)?.connect()?, run)
 }
 
-/// Refreshes the named targets, or all.
+/// A refresh target: how it is configured, and what it shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetState {
+    /// The target's name.
+    pub target: String,
+    /// Whether it is refreshed.
+    pub enabled: bool,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Whether it shows something else than what is published.
+    pub due: bool,
+    /// The id of the run that it shows.
+    pub shown_run_id: Option<String>,
+    /// How its last refresh ended.
+    pub outcome: Option<String>,
+    /// Where the result is, or why there is none; free of cell values.
+    pub detail: Option<String>,
+    /// What the provider calls that refresh.
+    pub remote_id: Option<String>,
+    /// Refreshes begun since one has succeeded, that one included.
+    pub attempts: u32,
+    /// When the last one began, RFC 3339 in UTC.
+    pub started_at: Option<String>,
+    /// When it ended; null while it is at work, and where it was cut off.
+    pub finished_at: Option<String>,
+}
+
+/// Every target, also those that are switched off; starts nothing.
 ///
 /// # Errors
-/// `Config` for an unknown name, `Warehouse` when it cannot be opened. A target that fails is a
-/// report, not an error.
-pub fn refresh(
-    settings: &Settings,
-    names: &[String],
-    observer: &dyn Observer,
-) -> Result<Vec<RefreshReport>> {
-    let mut targets = refresh::targets(settings);
-    for name in names {
-        if !targets.iter().any(|target| target.name() == name) {
-            let known: Vec<&str> = targets.iter().map(|target| target.name()).collect();
-            return Err(Error::config(format!("there is no refresh target {name:?}"))
-                .hint(format!("the targets are: {}", known.join(", "))));
+/// `Warehouse` when it cannot be read.
+pub fn refresh_list(settings: &Settings, observer: &dyn Observer) -> Result<Vec<TargetState>> {
+    let mut connection = Warehouse::open(settings, observer)?.connect()?;
+    let (mut entries, mut published) = (Vec::new(), None);
+    if outbox::is_there(&mut connection)? {
+        entries = outbox::entries(&mut connection)?;
+        published = outbox::last_change(&mut connection)?;
+    }
+    let targets = refresh::targets(settings);
+    let states = targets.iter().map(|target| {
+        let entry = entries.iter().find(|entry| entry.target == target.name()).cloned();
+        let shown = entry.as_ref().and_then(|entry| entry.shown_run_no);
+        let enabled = target.about().skipped.is_none();
+        let entry = entry.unwrap_or_default();
+        TargetState {
+            target: target.name().to_owned(),
+            enabled,
+            required: target.about().required,
+            due: enabled && published.is_some() && published != shown,
+            shown_run_id: entry.shown_run_id,
+            outcome: entry.outcome,
+            detail: entry.detail,
+            remote_id: entry.remote_id,
+            attempts: entry.attempts,
+            started_at: entry.started_at,
+            finished_at: entry.finished_at,
         }
-    }
-    if !names.is_empty() {
-        targets.retain(|target| names.iter().any(|name| name == target.name()));
-    }
-    let warehouse = Warehouse::open(settings, observer)?;
-    let results = refresh::refresh_all(&targets, &|| warehouse.connect());
-    Ok(results.into_iter().map(RefreshReport::from).collect())
+    });
+    Ok(states.collect())
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::breakers;
 use super::lines::find_lines;
+use super::refreshing::enabled;
 use super::tasks::{collect, tell};
 use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
@@ -116,13 +117,21 @@ fn stage_and_publish(
     // Once more, with the rejects that only the second pass finds.
     judge(work, tally, staged.resolved.rejected.len() as u64)?;
     let loaded = staged.parts.iter().map(|part| part.rows).sum();
-    breakers::check(&mut session.control, work, &account, loaded)?;
+    breakers::check(&mut session.control, work, &account, Some(loaded))?;
     work.cancel.check()?;
 
     failpoint::hit("publish.before")?;
     let publishing = Instant::now();
-    let published =
-        load::publish(session, route, &staged.parts, statistics, &mut account, work.cancel);
+    let targets = enabled(settings);
+    let published = load::publish(
+        session,
+        route,
+        &staged.parts,
+        statistics,
+        &mut account,
+        &targets,
+        work.cancel,
+    );
     work.account.put(account.clone());
     published?;
     work.published.put(());
@@ -211,7 +220,7 @@ fn complete_quarantine(work: &Work<'_>, rejected: &[(i64, Rule)]) -> Result<()> 
 }
 
 /// Refuses a run with too many rejects: those of the first pass and `more`.
-fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
+pub(super) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
     let rejected = tally.rejected_rows() + more;
     let Some(error) = too_many_rejects(work.settings, tally.read(), rejected) else {
         return Ok(());

@@ -3,6 +3,7 @@
 //! A file of its own because a run and its resumption write the same log, the second one going on
 //! where the first one ended; and because a log must never fail what it writes about.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::warehouse::Warehouse;
@@ -21,6 +22,8 @@ pub(super) struct LedgerLog<'a> {
     run: RunId,
     /// Tries that the ledger holds already, of an earlier call for the same run.
     tries_before: u32,
+    /// The same, of tasks that were not tried equally often.
+    tries: BTreeMap<String, u32>,
 }
 
 impl<'a> LedgerLog<'a> {
@@ -30,25 +33,32 @@ impl<'a> LedgerLog<'a> {
         observer: &'a dyn Observer,
         run: RunId,
     ) -> Self {
-        Self { connection: Mutex::new(None), warehouse, observer, run, tries_before: 0 }
+        let tries = BTreeMap::new();
+        Self { connection: Mutex::new(None), warehouse, observer, run, tries_before: 0, tries }
     }
 
     /// The same, where the run's remaining tasks have been tried so often.
     pub(super) fn after(self, tries_before: u32) -> Self {
         Self { tries_before, ..self }
     }
+
+    /// The same, where each task has been tried so often.
+    pub(super) fn after_each(self, tries: BTreeMap<String, u32>) -> Self {
+        Self { tries, ..self }
+    }
 }
 
 impl TaskLog for LedgerLog<'_> {
     fn record(&self, entry: &LogEntry<'_>) {
         let Some(warehouse) = self.warehouse else { return };
-        if entry.try_number == 0 && self.tries_before > 0 {
+        let before = self.tries.get(entry.task).copied().unwrap_or(self.tries_before);
+        if entry.try_number == 0 && before > 0 {
             // It was not tried again: the last try's row stands.
             return;
         }
         let entry = TaskEntry {
             task: entry.task,
-            attempt: self.tries_before + entry.try_number,
+            attempt: before + entry.try_number,
             state: entry.state.name(),
             started: entry.started_at,
             elapsed: entry.elapsed,

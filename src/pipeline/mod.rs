@@ -9,6 +9,7 @@
 //! ```
 
 mod all_blocks;
+mod alone;
 mod breakers;
 mod chosen;
 mod code_systems;
@@ -16,10 +17,14 @@ mod column_profile;
 mod examination;
 mod examine;
 mod first_pass;
+mod guarded;
 mod inspect;
 mod lines;
+mod listeners;
 mod loading;
 mod log;
+mod named;
+mod only;
 mod original;
 mod preparing;
 mod quarantine;
@@ -28,11 +33,14 @@ mod rejected;
 mod report;
 mod resume;
 mod run;
+mod run_name;
 mod survey;
+mod task_id;
 mod tasks;
 mod verification;
 mod verifying;
 pub mod warehouse;
+mod way;
 mod work;
 
 pub use chosen::Chosen;
@@ -40,15 +48,22 @@ pub use code_systems::SystemCount;
 pub use column_profile::KindCount;
 pub use examination::{ColumnReport, Examination, ProfileReport, RuleCount, Shape};
 pub use examine::examine;
-pub use inspect::{CheckReport, Finding, check, explain, refresh, run_details, runs};
+pub use inspect::{
+    CheckReport, Finding, TargetState, check, explain, refresh_list, run_details, runs,
+};
+pub use named::run_named;
+pub use only::{TaskEnd, run_only};
 pub use original::VerifyOptions;
 pub use quarantine::{
     ReasonCount, by_reason, kept_quarantines, latest_quarantine, prune, quarantine,
 };
+pub use refreshing::{Which, refresh, refresh_due};
 pub use rejected::{Found, Originals};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
 pub use resume::resume;
-pub use run::{RunOptions, run};
+pub use run::{RunOptions, run, run_as};
+pub use run_name::RunName;
+pub use task_id::Task;
 pub use verification::{Checksums, Compared, Verdict, Verification};
 pub use verifying::verify;
 

@@ -81,8 +81,20 @@ impl Inputs<'_> {
 /// # Errors
 /// `Config` where a severity or a threshold is none.
 pub(super) fn checks(settings: &Settings, run: RunId) -> Result<Checks> {
-    let day = run.day().ok_or_else(|| Error::internal("a run's id without a time"))?;
+    checks_on(settings, day_of(settings, run)?)
+}
+
+/// The same, where the day is known.
+pub(super) fn checks_on(settings: &Settings, day: i32) -> Result<Checks> {
     Checks::new(&settings.rules, day)
+}
+
+/// The day of a run: its id tells it. Where that was made from a name, the interval's end is the
+/// day on which the run was due; without an interval it is today.
+pub(super) fn day_of(settings: &Settings, run: RunId) -> Result<i32> {
+    let due = || settings.run.interval_end.as_ref()?.day();
+    let day = run.day().or_else(due).or_else(|| RunId::now().day());
+    day.ok_or_else(|| Error::internal("a run without a day"))
 }
 
 fn rejected(refused: &Refused) -> Rejected {

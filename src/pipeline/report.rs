@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::account::{Account, Amounts, ClaimCounts, Example, ProviderCounts};
@@ -53,12 +54,29 @@ impl From<&TaskRun> for TaskReport {
 pub struct RefreshReport {
     /// The target's name.
     pub target: String,
-    /// `succeeded`, `failed` or `skipped`.
+    /// `succeeded`, `skipped`, `already_running`, or a failure: `failed`, `cancelled`, `timed_out`,
+    /// `rate_limited`, `disabled`.
     pub outcome: &'static str,
     /// Where the result is, or why it failed; free of cell values.
     pub detail: String,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
     /// Seconds it took.
     pub seconds: f64,
+    /// Requests that start a refresh.
+    pub attempts: u32,
+    /// What the provider calls the refresh.
+    pub remote_id: Option<String>,
+}
+
+impl RefreshReport {
+    /// Whether the target may show older data.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        !["succeeded", "skipped", "already_running"].contains(&self.outcome)
+    }
 }
 
 impl From<TargetResult> for RefreshReport {
@@ -67,7 +85,11 @@ impl From<TargetResult> for RefreshReport {
             target: result.target,
             outcome: result.outcome.as_str(),
             detail: result.detail,
+            required: result.required,
+            started_at: result.started.to_rfc3339_opts(SecondsFormat::Secs, true),
             seconds: result.elapsed.as_secs_f64(),
+            attempts: result.attempts,
+            remote_id: result.remote_id,
         }
     }
 }
@@ -135,6 +157,9 @@ pub struct RunReport {
     /// What ended the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
+    /// Bytes of each input that was read.
+    #[serde(skip)]
+    pub bytes: BTreeMap<&'static str, u64>,
     /// Where things are, for people.
     #[serde(skip)]
     pub places: Places,
@@ -178,6 +203,7 @@ impl RunReport {
             refresh: Vec::new(),
             seconds: 0.0,
             error: None,
+            bytes: BTreeMap::new(),
             places: Places::default(),
             exit_code: 0,
         }

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::RunOptions;
 use super::chosen::{self, Chosen};
+use super::listeners::Listeners;
 use super::log::LedgerLog;
-use super::refreshing::{REFRESH, refresh_bi};
+use super::named::go_on_under_its_id;
+use super::refreshing::{REFRESH, enabled, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::run::run_as;
 use super::warehouse::Warehouse;
@@ -19,13 +21,12 @@ use crate::config::{Settings, digest};
 use crate::dag::{Graph, RetryPolicy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
-use crate::load;
-use crate::load::quarantine;
 use crate::load::record::Record;
+use crate::load::{self, migrate, outbox, quarantine};
 
 /// What is left to do for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
+pub(super) enum Left {
     /// All is loaded and shown.
     Nothing,
     /// The data are published, a dashboard may be stale.
@@ -54,12 +55,21 @@ pub fn resume(
         Chosen::Run(run) => run,
         Chosen::Last => RunId::now(),
     });
-    match go_on(settings, options, which, observer, cancel, &mut report) {
+    let run = RunId::parse(&report.run_id).unwrap_or_else(|_| RunId::now());
+    let listeners = Listeners::of_rest(settings, observer, run, options.dry_run);
+    match go_on(settings, options, which, &listeners, cancel, &mut report) {
         Ok(None) => {}
-        Ok(Some(failed)) => report = anew(settings, options, &failed, observer, cancel),
+        Ok(Some(failed)) => {
+            // It has listeners of its own.
+            report = go_on_under_its_id(settings, options, &failed, observer, cancel)
+                .unwrap_or_else(|| anew(settings, options, &failed, observer, cancel));
+            report.seconds = started.elapsed().as_secs_f64();
+            return report;
+        }
         Err(error) => report.fail(&error),
     }
     report.seconds = started.elapsed().as_secs_f64();
+    listeners.finish(&mut report);
     report
 }
 
@@ -83,23 +93,25 @@ fn go_on(
     let mut connection = warehouse.connect()?;
     let asked = which.id(&mut connection)?;
     let mut record = chosen::read(&mut connection, asked)?;
+    let mut left = left(&mut connection, settings, &record)?;
     drop(connection);
     if record.account.is_some() {
         remember(report, &record);
     }
     let mut held = None;
-    if matches!(left(&record), Left::Refresh | Left::Unknown) {
+    if matches!(left, Left::Refresh | Left::Unknown) {
         // It may be at work just now. With the lock held it is not, and what the ledger says then
         // is the last word.
         let mut control = load::hold(&warehouse.database, settings.run.wait, observer, cancel)?;
         record = chosen::read(&mut control, asked)?;
+        left = self::left(&mut control, settings, &record)?;
         held = Some(control);
     }
     let run = RunId::parse(&record.run_id)?;
+    observer.observe(&RunEvent::RunStarted { run });
     if run != asked {
         note(observer, format!("run {asked} found its input loaded by run {run}: resuming that"));
     }
-    let left = left(&record);
     if matches!(left, Left::Nothing | Left::Refresh) {
         remember(report, &record);
         places(settings, run, report);
@@ -130,27 +142,28 @@ fn go_on(
     done
 }
 
-fn left(record: &Record) -> Left {
-    match (&record.account, record.status.as_str()) {
-        (Some(_), _) if is_refreshed(record) => Left::Nothing,
-        (Some(_), _) => Left::Refresh,
-        (None, "already_loaded") => Left::Nothing,
-        (None, "running") => Left::Unknown,
-        (None, _) => Left::All,
+/// What is left, by the ledger and the outbox. A run that has published is shown when everything
+/// that is published is, by whichever run.
+pub(super) fn left(
+    connection: &mut PostgresConnection,
+    settings: &Settings,
+    record: &Record,
+) -> Result<Left> {
+    if record.account.is_none() {
+        return Ok(match record.status.as_str() {
+            "already_loaded" => Left::Nothing,
+            "running" => Left::Unknown,
+            _ => Left::All,
+        });
     }
-}
-
-/// Whether the last try has refreshed every target, those included whose failure a run survives.
-fn is_refreshed(record: &Record) -> bool {
-    record.tries.last().is_some_and(|last| {
-        let targets = last.result.as_ref().and_then(|result| result.as_array());
-        let failed = targets.is_some_and(|all| all.iter().any(|one| one["outcome"] == "failed"));
-        last.state == "success" && !failed
-    })
+    // An earlier version's warehouse has no outbox yet.
+    migrate::migrate(connection)?;
+    let due = outbox::due(connection, &enabled(settings))?;
+    Ok(if due.is_empty() { Left::Nothing } else { Left::Refresh })
 }
 
 /// Takes over what the run has told when it loaded.
-fn remember(report: &mut RunReport, record: &Record) {
+pub(super) fn remember(report: &mut RunReport, record: &Record) {
     report.run_id.clone_from(&record.run_id);
     report.resumed = Some(record.run_id.clone());
     report.key_id = Some(record.key_id.clone());
@@ -167,7 +180,7 @@ fn places(settings: &Settings, run: RunId, report: &mut RunReport) {
 }
 
 /// The task that is left of a run that has published.
-fn refresh(
+pub(super) fn refresh(
     settings: &Settings,
     warehouse: &Warehouse,
     record: &Record,
@@ -210,8 +223,8 @@ fn refresh(
     Ok(())
 }
 
-/// The refresh that the run which has loaded the input still owes: it was ended between its commit
-/// and its refresh, and the same input would never again be loaded.
+/// The refresh that is still owed where the input is loaded already: a run was ended between its
+/// commit and its refresh, or a target failed, and the same input would never again be loaded.
 pub(super) fn owed_refresh(
     settings: &Settings,
     warehouse: &Warehouse,
@@ -220,14 +233,16 @@ pub(super) fn owed_refresh(
     cancel: &Cancellation,
     report: &mut RunReport,
 ) -> Result<()> {
-    let Some(run) = report.loaded_by.as_deref().map(RunId::parse).transpose()? else {
+    let due = outbox::due(connection, &enabled(settings))?;
+    let Some(run) = outbox::last_changing_run(connection)?.filter(|_| !due.is_empty()) else {
         return Ok(());
     };
     let record = chosen::read(connection, run)?;
-    if left(&record) != Left::Refresh {
-        return Ok(());
-    }
-    note(observer, format!("run {run} has loaded it, but refreshed nothing: that is made up for"));
+    let what = due.join(", ");
+    note(
+        observer,
+        format!("run {run} has published, but not refreshed {what}: that is made up for"),
+    );
     report.tasks.retain(|task| task.id != REFRESH);
     refresh(settings, warehouse, &record, observer, cancel, report)?;
     places(settings, run, report);
@@ -262,66 +277,4 @@ fn anew(
 
 fn note(observer: &dyn Observer, text: String) {
     observer.observe(&RunEvent::Note(text));
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::account::Account;
-    use crate::config::Mode;
-    use crate::load::record::Try;
-
-    fn record(status: &str, published: bool, tries: &[(u32, &str, Value)]) -> Record {
-        let tries = tries.iter().map(|(try_number, state, result)| Try {
-            try_number: *try_number,
-            state: (*state).to_owned(),
-            seconds: Some(0.5),
-            result: Some(result.clone()),
-        });
-        Record {
-            run_id: RunId::now().to_string(),
-            run_no: 1,
-            mode: Mode::Merge,
-            status: status.into(),
-            key_id: String::new(),
-            config_digest: String::new(),
-            fingerprint: None,
-            sources: None,
-            account: published.then(Account::default),
-            loaded_by: None,
-            published_since: None,
-            replaced_by: None,
-            tries: tries.collect(),
-        }
-    }
-
-    #[test]
-    fn what_is_left_follows_from_the_ledger() {
-        let page = |outcome: &str| json!([{ "target": "dashboard", "outcome": outcome }]);
-        let cases = [
-            (record("success", true, &[(1, "success", page("succeeded"))]), Left::Nothing),
-            (record("success", true, &[(1, "success", page("skipped"))]), Left::Nothing),
-            // An optional target: the run succeeded, its page did not.
-            (record("success", true, &[(1, "success", page("failed"))]), Left::Refresh),
-            (record("success", true, &[(1, "failed", Value::Null)]), Left::Refresh),
-            (record("success", true, &[(1, "running", Value::Null)]), Left::Refresh),
-            (record("success", true, &[]), Left::Refresh),
-            (
-                record(
-                    "success",
-                    true,
-                    &[(1, "failed", Value::Null), (2, "success", page("succeeded"))],
-                ),
-                Left::Nothing,
-            ),
-            (record("failed", false, &[(0, "upstream_failed", Value::Null)]), Left::All),
-            (record("running", false, &[]), Left::Unknown),
-            (record("already_loaded", false, &[(0, "skipped", Value::Null)]), Left::Nothing),
-        ];
-        for (record, expected) in cases {
-            assert_eq!(left(&record), expected, "{record:?}");
-        }
-    }
 }

@@ -4,17 +4,21 @@
 //! ledger, report; and because it never fails: a failure is a report too.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::listeners::Listeners;
 use super::log::LedgerLog;
-use super::preparing::checks;
+use super::preparing::checks_on;
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
+use super::task_id::Task;
 use super::tasks::{extract, load_warehouse, transform_join};
 use super::warehouse::Warehouse;
+use super::way::Way;
 use super::work::{Slot, Work};
 use crate::account::Account;
 use crate::config::{Settings, digest};
@@ -48,20 +52,40 @@ pub fn run(
     run_as(RunId::now(), settings, options, observer, cancel)
 }
 
-/// The same under an id that was given to it.
-pub(super) fn run_as(
+/// The same under an id that was given to it, so that somebody can note it before the run begins.
+#[must_use]
+pub fn run_as(
     id: RunId,
     settings: &Settings,
     options: &RunOptions,
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> RunReport {
+    run_this_way(&Way::whole(id), settings, options, observer, cancel)
+}
+
+/// The same for a run that has begun already, or of which one task is to be done.
+pub(super) fn run_this_way(
+    way: &Way,
+    settings: &Settings,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> RunReport {
     let started = Instant::now();
-    let mut report = RunReport::new(id);
-    if let Err(error) = drive(settings, options, observer, cancel, id, &mut report) {
+    let mut report = RunReport::new(way.id);
+    let listeners = match &way.only {
+        Some(alone) => Listeners::of_task(settings, observer, way.id, alone.before()),
+        None => Listeners::of_run(settings, observer, way.id, options.dry_run),
+    };
+    if let Err(error) = drive(settings, options, &listeners, cancel, way, &mut report) {
         report.fail(&error);
     }
     report.seconds = started.elapsed().as_secs_f64();
+    match &way.only {
+        Some(_) => listeners.finish_task(report.error.as_ref()),
+        None => listeners.finish(&mut report),
+    }
     report
 }
 
@@ -70,11 +94,12 @@ fn drive(
     options: &RunOptions,
     observer: &dyn Observer,
     cancel: &Cancellation,
-    id: RunId,
+    way: &Way,
     report: &mut RunReport,
 ) -> Result<()> {
+    let id = way.id;
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
-    let checks = Arc::new(checks(settings, id)?);
+    let checks = Arc::new(checks_on(settings, way.day(settings)?)?);
     let key = key(settings, observer)?;
     report.key_id = Some(key.id());
     let warehouse = if options.dry_run { None } else { Some(Warehouse::open(settings, observer)?) };
@@ -84,6 +109,9 @@ fn drive(
         config_digest: digest(settings),
         mode: settings.warehouse.mode,
         risk_model: RISK_MODEL,
+        named: way.named.clone(),
+        run_date: way.date_to_keep(),
+        only: way.task().map(Task::id),
     };
     let work = Work {
         settings,
@@ -111,21 +139,34 @@ fn drive(
     if let Some(warehouse) = &warehouse {
         report.places.warehouse.clone_from(&warehouse.place);
         report.places.psql.clone_from(&warehouse.psql);
-        work.session.put(Session::open(
-            &warehouse.database,
-            work.identity.clone(),
-            settings.run.wait,
-            observer,
-            cancel,
-        )?);
+        if way.task().is_some_and(Task::is_extract) {
+            // Nothing of the warehouse is touched: no lock is needed to look at a source.
+            way.enter(&mut warehouse.connect()?, &work.identity)?;
+        } else {
+            let (identity, wait) = (work.identity.clone(), settings.run.wait);
+            let mut session = Session::open(&warehouse.database, identity, wait, observer, cancel)?;
+            if session.published {
+                // Another process of the same run was faster.
+                report.status = Status::AlreadyLoaded;
+                report.loaded_by = Some(id.to_string());
+                report.exit_code = settings.run.already_loaded_exit_code;
+                return Ok(());
+            }
+            way.close_tries(&mut session.control)?;
+            work.session.put(session);
+        }
     }
     let policy = RetryPolicy {
         retries: settings.run.retries,
         delay: Duration::from_secs(settings.run.retry_delay_secs),
     };
     let tasks = {
-        let log = LedgerLog::new(work.warehouse, observer, id);
-        graph(&work)?.run(policy, observer, &log, cancel)
+        let log = LedgerLog::new(work.warehouse, observer, id).after_each(way.tries.clone());
+        let plan = match &way.only {
+            Some(only) => only.plan(&work)?,
+            None => graph(&work)?,
+        };
+        plan.run(policy, observer, &log, cancel)
     };
     conclude(work, &tasks, report)
 }
@@ -221,12 +262,27 @@ fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     if configured || path.exists() {
         return MasterKey::resolve(settings);
     }
-    let key = MasterKey::generate(&path)?;
+    let key = match MasterKey::generate(&path) {
+        // Another process of the same run has just made it; it writes it in a moment.
+        Err(_) if path.exists() => return key_of_another(settings),
+        made => made?,
+    };
     observer.observe(&RunEvent::Note(format!(
         "made a key: {} (keep it: without it no later file gets the same tokens)",
         path.display()
     )));
     Ok(key)
+}
+
+/// The key that another process is making at this moment.
+fn key_of_another(settings: &Settings) -> Result<MasterKey> {
+    for _ in 0..50 {
+        if let Ok(key) = MasterKey::resolve(settings) {
+            return Ok(key);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    MasterKey::resolve(settings)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::chosen::{self, Chosen};
 use super::loading::{account, score};
 use super::original::{self, VerifyOptions, is_of_the_input};
-use super::preparing::{Inputs, checks};
+use super::preparing::{Inputs, checks, checks_on};
 use super::tasks::fingerprint;
 use super::verification::{Checksums, Verification};
 use super::warehouse::Warehouse;
@@ -25,6 +25,7 @@ use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract;
 use crate::interchange::record_batch;
 use crate::key::{Domain, MasterKey};
+use crate::load::apart;
 use crate::load::quarantine::Quarantine;
 use crate::load::record::{Record, Sources};
 use crate::load::{Resolved, Shuffle, token_range};
@@ -55,11 +56,14 @@ pub fn verify(
     let mut connection = warehouse.connect()?;
     let asked = which.id(&mut connection)?;
     let (record, sources) = verifiable(chosen::read(&mut connection, asked)?)?;
+    let run = RunId::parse(&record.run_id)?;
+    let day = apart::progress(&mut connection, run)?.and_then(|progress| progress.run_date);
     // What follows takes its time, in which the connection would lie idle.
     drop(connection);
     let key = key(settings, &record)?;
     // The day of the run, not today.
-    let checks = Arc::new(checks(settings, RunId::parse(&record.run_id)?)?);
+    let checks =
+        Arc::new(day.map_or_else(|| checks(settings, run), |day| checks_on(settings, day))?);
     let mut settings = settings.clone();
     // Rows do not depend on the mode, and nobody should have to repeat it.
     settings.warehouse.mode = record.mode;
@@ -297,7 +301,13 @@ impl Verifying<'_> {
         });
         let state = if done.is_ok() { "success" } else { "failed" };
         let elapsed = started.elapsed();
-        self.observer.observe(&RunEvent::TaskFinished { task, state, elapsed });
+        self.observer.observe(&RunEvent::TaskFinished {
+            task,
+            state,
+            elapsed,
+            result: None,
+            error: None,
+        });
         done
     }
 }

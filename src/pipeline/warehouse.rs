@@ -47,6 +47,21 @@ impl Warehouse {
         })
     }
 
+    /// The configured warehouse, or the private server where it runs: nothing is started.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `Warehouse` when the private server does not run.
+    pub(super) fn running(settings: &Settings) -> Result<Self> {
+        if settings.warehouse.url.is_none() {
+            let status = LocalPostgres::new(&settings.local_warehouse_dir()).status()?;
+            if !matches!(status, Status::Running { .. }) {
+                return Err(Error::warehouse("the private server does not run")
+                    .hint("a run starts it, and so does `claims-etl warehouse start`"));
+            }
+        }
+        Self::open(settings, &crate::event::Silent)
+    }
+
     /// A new connection.
     ///
     /// # Errors
@@ -54,6 +69,22 @@ impl Warehouse {
     pub fn connect(&self) -> Result<PostgresConnection> {
         load::connect(&self.database)
     }
+}
+
+/// The configured warehouse, or the private server if that is running; none where one would have to
+/// be started.
+///
+/// # Errors
+/// `Config` when the address is no address.
+pub fn running(settings: &Settings) -> Result<Option<Warehouse>> {
+    let is_running = || {
+        let server = LocalPostgres::new(&settings.local_warehouse_dir());
+        server.status().is_ok_and(|status| matches!(status, Status::Running { .. }))
+    };
+    if settings.warehouse.url.is_none() && !is_running() {
+        return Ok(None);
+    }
+    Warehouse::open(settings, &crate::event::Silent).map(Some)
 }
 
 /// The database of the configured address, with the password and the parameters that it lacks.

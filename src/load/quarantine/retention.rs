@@ -19,7 +19,7 @@ pub struct Kept {
     /// The run.
     #[serde(serialize_with = "as_text")]
     pub run_id: RunId,
-    /// When the run began: its id tells.
+    /// When the run began: its id tells, or else when the file was written.
     pub started_at: DateTime<Utc>,
     /// Rejected records; none where the file cannot be read.
     pub rejects: Option<u64>,
@@ -51,9 +51,10 @@ pub fn list(folder: &Path) -> Result<Vec<Kept>> {
 fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<Kept> {
     let name = entry.file_name();
     let run_id = RunId::parse(name.to_str()?.strip_suffix(".parquet")?).ok()?;
-    let started_at = run_id.started()?;
     // Links are not followed.
     let metadata = entry.metadata().ok()?;
+    let written = || metadata.modified().ok().map(DateTime::<Utc>::from);
+    let started_at = run_id.started().or_else(written)?;
     let own = metadata.is_file() && path(folder, run_id).file_name() == Some(&name);
     own.then(|| Kept { run_id, started_at, rejects: count(&entry.path()), bytes: metadata.len() })
 }

@@ -1,0 +1,136 @@
+//! A DAG file for Apache Airflow 3 in which every task calls this program.
+//!
+//! A module of its own because the file is a text for another program: it is made from the settings
+//! alone, and nothing else here knows Airflow.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+
+/// The file, with names in place of what the settings say.
+const TEMPLATE: &str = include_str!("dag.py.txt");
+
+/// The owner that Airflow shows.
+const OWNER: &str = "healthcare_analytics";
+
+/// How the DAG calls the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The DAG's id.
+    pub dag_id: String,
+    /// The program, a path or a name.
+    pub program: String,
+    /// The configuration file, absolute.
+    pub config: Option<PathBuf>,
+    /// The data directory, absolute.
+    pub data_dir: Option<PathBuf>,
+    /// Where the program is called.
+    pub cwd: PathBuf,
+}
+
+/// The DAG file.
+///
+/// # Errors
+/// `Config` when the DAG's id, the start date or a path cannot be written into it.
+pub fn dag(settings: &Settings, caller: &Caller) -> Result<String> {
+    let schedule = &settings.schedule;
+    let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if caller.dag_id.is_empty() || caller.dag_id.len() > 250 || !caller.dag_id.chars().all(is_id) {
+        return Err(Error::config("a DAG's id has letters, digits, dots, dashes and underscores"));
+    }
+    let path = |path: &Option<PathBuf>| path.as_deref().map_or(Ok("None".into()), literal_of);
+    let values = [
+        ("DAG_ID", literal(&caller.dag_id)?),
+        ("PROGRAM", literal(&caller.program)?),
+        ("CONFIG", path(&caller.config)?),
+        ("DATA_DIR", path(&caller.data_dir)?),
+        ("CWD", literal_of(&caller.cwd)?),
+        ("CRON", literal(&schedule.cron)?),
+        ("TIMEZONE", literal(&schedule.timezone)?),
+        ("START_DATE", literal(&schedule.start_date)?),
+        ("CATCHUP", boolean(schedule.catchup)),
+        ("OWNER", literal(OWNER)?),
+        ("DEPENDS_ON_PAST", boolean(schedule.depends_on_past)),
+        ("RETRIES", settings.run.retries.to_string()),
+        ("RETRY_DELAY", settings.run.retry_delay_secs.to_string()),
+        ("VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    fill_in(&values)
+}
+
+/// The template with its values, which are not looked into.
+fn fill_in(values: &[(&str, String)]) -> Result<String> {
+    let mut pieces = TEMPLATE.split("<<");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let value = piece.split_once(">>").and_then(|(name, rest)| {
+            values.iter().find(|(known, _)| *known == name).map(|(_, value)| (value, rest))
+        });
+        let (value, rest) = value.ok_or_else(|| Error::internal("a name without a value"))?;
+        text.push_str(value);
+        text.push_str(rest);
+    }
+    Ok(text)
+}
+
+fn literal_of(path: &Path) -> Result<String> {
+    path.to_str()
+        .ok_or_else(|| Error::config("a path that is no UTF-8 cannot stand in a DAG"))
+        .and_then(literal)
+}
+
+/// A text as Python writes it. JSON's escapes are Python's too.
+fn literal(text: &str) -> Result<String> {
+    if text.contains("{{") || text.contains("{%") || text.contains("{#") {
+        return Err(Error::config("pairs of braces mean something else in a DAG")
+            .hint("name the program and its files otherwise"));
+    }
+    Ok(json!(text).to_string())
+}
+
+fn boolean(value: bool) -> String {
+    if value { "True" } else { "False" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(dag_id: &str) -> Caller {
+        Caller {
+            dag_id: dag_id.into(),
+            program: "claims-etl".into(),
+            config: None,
+            data_dir: None,
+            cwd: "/srv/claims".into(),
+        }
+    }
+
+    #[test]
+    fn every_name_of_the_template_has_a_value() {
+        let text = dag(&Settings::default(), &caller("a")).expect("a DAG");
+        assert!(!text.contains("<<"), "{text}");
+        let mut twice = caller("a");
+        twice.cwd = "/srv/<<CRON>>@home".into();
+        let text = dag(&Settings::default(), &twice).expect("a DAG");
+        assert!(text.contains("CWD = \"/srv/<<CRON>>@home\""), "values are not looked into");
+    }
+
+    #[test]
+    fn what_means_something_else_there_is_refused() {
+        for id in ["", "a b", "a\"b", "{{ a }}"] {
+            assert!(dag(&Settings::default(), &caller(id)).is_err(), "{id}");
+        }
+        let mut strange = caller("a");
+        strange.cwd = "/srv/{{ x }}".into();
+        assert!(dag(&Settings::default(), &strange).is_err());
+    }
+
+    #[test]
+    fn texts_are_quoted() {
+        assert_eq!(literal("a\"b\\c\nd"), Ok(r#""a\"b\\c\nd""#.into()));
+    }
+}

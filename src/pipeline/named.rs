@@ -1,0 +1,94 @@
+//! A run under an id that was given to it.
+//!
+//! A file of its own because such a run may have been begun before, as a whole or task by task: it
+//! goes on where it is, and what is complete is left as it is.
+
+use super::RunOptions;
+use super::chosen::Chosen;
+use super::report::RunReport;
+use super::resume::resume;
+use super::run::run_this_way;
+use super::run_name::RunName;
+use super::warehouse::Warehouse;
+use super::way::Way;
+use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
+use crate::error::Result;
+use crate::event::{Cancellation, Observer, RunEvent, RunId};
+use crate::load::apart::{self, Progress};
+use crate::load::migrate;
+use crate::load::record::Record;
+
+/// Does the whole job under the id of a name, and reports how it ended. The same name again after
+/// the data were published finishes what is left, if anything.
+#[must_use]
+pub fn run_named(
+    settings: &Settings,
+    options: &RunOptions,
+    name: &RunName,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> RunReport {
+    let way = if options.dry_run {
+        Way::named(name, settings, None).map(Some)
+    } else {
+        way(settings, name, observer)
+    };
+    match way {
+        Ok(Some(way)) => run_this_way(&way, settings, options, observer, cancel),
+        Ok(None) => resume(settings, options, Chosen::Run(name.id()), observer, cancel),
+        Err(error) => {
+            let mut report = RunReport::new(name.id());
+            report.fail(&error);
+            report
+        }
+    }
+}
+
+/// The rest of a run whose tasks were called one by one, under its own id; none for any other run.
+pub(super) fn go_on_under_its_id(
+    settings: &Settings,
+    options: &RunOptions,
+    record: &Record,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Option<RunReport> {
+    let id = RunId::parse(&record.run_id).ok()?;
+    let mut connection = Warehouse::open(settings, observer).ok()?.connect().ok()?;
+    let before = apart::progress(&mut connection, id).ok()??;
+    before.last_task.as_ref().filter(|_| !before.published)?;
+    let note = format!("the tasks of run {id} were called one by one: all of them are done now");
+    observer.observe(&RunEvent::Note(note));
+    let way = Way::named(&RunName::of(id), settings, Some(&before)).ok()?;
+    drop(connection);
+    let report = run_this_way(&way, settings, options, observer, cancel);
+    if let Some((now, then)) = report.fingerprint.as_ref().zip(before.fingerprint.as_ref())
+        && now != then
+    {
+        let warning = format!("this is not the input that run {id} has read before");
+        observer.observe(&RunEvent::Warning(warning));
+    }
+    Some(report)
+}
+
+/// How a named run begins; none where it has published.
+fn way(settings: &Settings, name: &RunName, observer: &dyn Observer) -> Result<Option<Way>> {
+    let mut connection = Warehouse::open(settings, observer)?.connect()?;
+    let before = progress(&mut connection, name, observer)?;
+    if before.as_ref().is_some_and(|before| before.published || before.status == "already_loaded") {
+        return Ok(None);
+    }
+    Way::named(name, settings, before.as_ref()).map(Some)
+}
+
+/// How far a named run has come, in a warehouse that is brought up to date first.
+pub(super) fn progress(
+    connection: &mut PostgresConnection,
+    name: &RunName,
+    observer: &dyn Observer,
+) -> Result<Option<Progress>> {
+    for version in migrate::migrate(connection)? {
+        observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
+    }
+    apart::progress(connection, name.id())
+}

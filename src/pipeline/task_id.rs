@@ -1,0 +1,112 @@
+//! The ids of the five tasks, and which of them come before which.
+//!
+//! A file of its own because a task that is called alone is called by its id, and is told by it
+//! what must have been done before.
+
+use crate::error::{Error, Result};
+
+/// One of the five tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// `extract.extract_claims`
+    ExtractClaims,
+    /// `extract.extract_providers`
+    ExtractProviders,
+    /// `transform_join`
+    TransformJoin,
+    /// `load.load_warehouse`
+    LoadWarehouse,
+    /// `load.refresh_bi`
+    RefreshBi,
+}
+
+use Task::{ExtractClaims, ExtractProviders, LoadWarehouse, RefreshBi, TransformJoin};
+
+impl Task {
+    /// All tasks, in the order of the data.
+    pub const ALL: [Self; 5] =
+        [ExtractClaims, ExtractProviders, TransformJoin, LoadWarehouse, RefreshBi];
+
+    /// The ids of all tasks.
+    pub const IDS: [&'static str; 5] = [
+        ExtractClaims.id(),
+        ExtractProviders.id(),
+        TransformJoin.id(),
+        LoadWarehouse.id(),
+        RefreshBi.id(),
+    ];
+
+    /// The id, its group before the dot.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            ExtractClaims => "extract.extract_claims",
+            ExtractProviders => "extract.extract_providers",
+            TransformJoin => "transform_join",
+            LoadWarehouse => "load.load_warehouse",
+            RefreshBi => "load.refresh_bi",
+        }
+    }
+
+    /// The task with an id.
+    ///
+    /// # Errors
+    /// `Config` when no task has it.
+    pub fn parse(id: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|task| task.id() == id).ok_or_else(|| {
+            Error::config("there is no task of that name")
+                .hint(format!("the tasks are: {}", Self::IDS.join(", ")))
+        })
+    }
+
+    /// What must have been done before.
+    #[must_use]
+    pub fn upstream(self) -> &'static [Self] {
+        match self {
+            ExtractClaims | ExtractProviders => &[],
+            TransformJoin => &[ExtractClaims, ExtractProviders],
+            LoadWarehouse => &[ExtractClaims, ExtractProviders, TransformJoin],
+            RefreshBi => &[LoadWarehouse],
+        }
+    }
+
+    /// The tasks that come after, however far.
+    #[must_use]
+    pub fn downstream(self) -> &'static [&'static str] {
+        match self {
+            ExtractClaims | ExtractProviders => Self::IDS.split_at(2).1,
+            TransformJoin => Self::IDS.split_at(3).1,
+            LoadWarehouse => Self::IDS.split_at(4).1,
+            RefreshBi => &[],
+        }
+    }
+
+    /// Whether it only looks at a source, which any number of processes may do at once.
+    #[must_use]
+    pub fn is_extract(self) -> bool {
+        matches!(self, ExtractClaims | ExtractProviders)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_found_by_their_ids() {
+        for task in Task::ALL {
+            assert_eq!(Task::parse(task.id()), Ok(task));
+        }
+        assert!(Task::parse("load").is_err());
+    }
+
+    #[test]
+    fn what_comes_before_does_not_come_after() {
+        for task in Task::ALL {
+            for before in task.upstream() {
+                assert!(before.downstream().contains(&task.id()), "{before:?} {task:?}");
+                assert!(!task.downstream().contains(&before.id()));
+            }
+        }
+    }
+}
