@@ -61,6 +61,47 @@ dashboard:
 psql *args: _build
     @{{ quote(program) }} warehouse psql -- "$@"
 
+# Load the sample, refresh mock Power BI and Tableau servers after it, and show when each was asked
+[group('look')]
+demo-refresh: _build
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --locked --quiet --example bi_servers
+    folder="$(mktemp -d)"
+    servers=''
+    unset DATABASE_URL "${!CLAIMS_ETL_@}"
+    export CLAIMS_ETL_DATA_DIR="$folder/data" CLAIMS_ETL_CONFIG="$folder/claims-etl.toml"
+    # Nobody but this shell may hold the servers' input open: they end with it.
+    etl() { {{ quote(program) }} "$@" 3>&-; }
+    tidy() {
+        exec 3>&-
+        [ -z "$servers" ] || wait "$servers" || true
+        etl warehouse stop > /dev/null 2>&1 || true
+        # Where the server's account may not enter the folder, the cluster is elsewhere.
+        [ ! -f "$folder/data/warehouse/location" ] || rm -rf "$(cat "$folder/data/warehouse/location")"
+        rm -rf "$folder"
+    }
+    trap tidy EXIT
+    mkfifo "$folder/input"
+    {{ quote(CARGO_TARGET_DIR / 'release/examples/bi_servers') }} "$folder" < "$folder/input" > "$folder/told" &
+    servers=$!
+    exec 3> "$folder/input"
+    until grep -q '^ready$' "$folder/told"; do
+        kill -0 "$servers"
+        sleep 0.05
+    done
+    status=0
+    etl run --claims data/sample/claims.csv --providers data/sample/providers.csv || status=$?
+    run="$(etl runs --format json | grep -o '"run_id": *"[^"]*"' | head -n 1 | cut -d '"' -f 4)"
+    etl runs "$run" > "$folder/run.json"
+    exec 3>&-
+    wait "$servers"
+    servers=''
+    echo
+    echo 'What the servers have heard:'
+    grep -v '^ready$' "$folder/told"
+    exit "$status"
+
 # Stop the private warehouse server; the next run starts it again
 [group('warehouse')]
 stop: _build
@@ -154,6 +195,16 @@ advisories: (_tool 'cargo-deny')
 [group('check')]
 unused: (_tool 'cargo-machete')
     cargo machete
+
+# Prove the refresh of Superset against a real Superset 6.1 from PyPI (about 800 MB, once)
+[group('check')]
+test-superset: _build
+    @python3 -B tests/superset/run.py --program {{ quote(program) }}
+
+# Run the generated DAG in a real Airflow, which is installed from PyPI the first time
+[group('check')]
+test-airflow: _build
+    tests/airflow/run.sh {{ quote(program) }}
 
 # Run all benchmarks; arguments go to criterion
 [group('bench')]
