@@ -55,6 +55,22 @@ pub fn limit(name: &'static str, usual: u64) -> u64 {
     armed::limit(name).unwrap_or(usual)
 }
 
+/// What a test's clock is to show, `START/END`; none where the system's is to be asked.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+#[must_use]
+pub fn clock() -> Option<String> {
+    None
+}
+
+/// What a test's clock is to show, `START/END` in `CLAIMS_ETL_CLOCK`; none where the system's is to
+/// be asked.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn clock() -> Option<String> {
+    armed::setting("CLAIMS_ETL_CLOCK")
+}
+
 #[cfg(feature = "failpoints")]
 mod armed {
     use std::path::PathBuf;
@@ -130,7 +146,7 @@ mod armed {
     }
 
     #[expect(clippy::disallowed_methods, reason = "no setting of the program: the tests' own")]
-    fn setting(name: &str) -> Option<String> {
+    pub(super) fn setting(name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 }

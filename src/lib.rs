@@ -37,6 +37,7 @@ pub mod schema;
 pub mod adbc_postgres;
 pub mod config;
 pub mod dag;
+pub mod http;
 pub mod interchange;
 pub mod key;
 pub mod local_postgres;
@@ -45,13 +46,21 @@ pub mod synth;
 
 // Layer 2: the stages; they never import one another.
 pub mod extract;
+pub mod lineage;
 pub mod load;
+pub mod metrics;
 pub mod refresh;
 pub mod transform;
 pub mod verify;
 
+// Layer 2 too: who is told how it goes.
+pub mod mail;
+// Layer 2 too: a text for another program.
+pub mod airflow;
+
 // Layer 3: the program.
 pub mod pipeline;
+pub mod schedule;
 
 // Layer 4: the face.
 pub mod cli;

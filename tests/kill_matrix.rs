@@ -80,9 +80,12 @@ const POINTS: &[(&str, Loads, Then)] = &[
     // The entries of three tasks and of the load before; this one says that the load is done.
     ("ledger.task:8", All, After),
     ("refresh.begin", All, After),
+    ("refresh.started", All, After),
     ("refresh.query", All, After),
     ("refresh.query:2", All, After),
     ("refresh.written", All, After),
+    // The target shows it, but nobody has noted that.
+    ("refresh.ended", All, After),
 ];
 
 /// A way to load: what is published before, and the mode.
@@ -282,6 +285,8 @@ fn every_place_in_the_code_is_in_the_table() {
     let names: BTreeSet<&str> =
         POINTS.iter().map(|(point, ..)| point.split(':').next().unwrap_or(point)).collect();
     let places = released::failpoints();
-    let missing: Vec<_> = places.iter().filter(|place| !names.contains(place.as_str())).collect();
+    // A load does not come by the places of the schedule: they have a table of their own.
+    let of_a_load = places.iter().filter(|place| !place.starts_with("schedule."));
+    let missing: Vec<_> = of_a_load.filter(|place| !names.contains(place.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -70,6 +70,13 @@ fn desk(claims: &str) -> Desk {
     let path = desk.path("claims.csv");
     fs::write(&path, claims).expect("written");
     desk.settings.claims.sources = vec![path.display().to_string()];
+    // Whatever machines are told is in the data directory too, and searched with it.
+    let data = &desk.settings.run.data_dir;
+    let told = format!(
+        "[lineage]\nfile = '{0}/events.ndjson'\n[metrics]\ntextfile = '{0}/claims.prom'\n",
+        data.display()
+    );
+    fs::write(desk.path("claims-etl.toml"), told).expect("written");
     desk
 }
 
@@ -182,6 +189,9 @@ fn leaks(desk: &Desk, outputs: &[Output]) -> Vec<String> {
     for output in outputs {
         found.extend(found_in("stdout", &output.stdout));
         found.extend(found_in("stderr", &output.stderr));
+    }
+    for told in ["events.ndjson", "claims.prom"] {
+        assert!(desk.settings.run.data_dir.join(told).exists(), "{told}");
     }
     for path in files(&desk.settings.run.data_dir) {
         found.extend(found_in(&path.display().to_string(), &fs::read(&path).expect("readable")));

@@ -3,7 +3,10 @@
 mod adbc_driver;
 mod adversarial;
 mod adversarial_files;
+mod airflow_dag;
 mod architecture;
+#[cfg(feature = "failpoints")]
+mod backfill;
 mod breakers;
 #[cfg(feature = "failpoints")]
 mod changed_source;
@@ -11,6 +14,7 @@ mod check_report;
 mod cli;
 #[cfg(feature = "cloud")]
 mod cloud;
+mod container;
 mod copy_roundtrip;
 #[cfg(feature = "failpoints")]
 mod correction;
@@ -18,22 +22,32 @@ mod correction;
 mod database_source;
 mod desk;
 mod failed_load;
+mod fixtures;
 mod fuzz_smoke;
 mod group_rules;
 mod invariance;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
 mod leak;
+mod lineage;
 #[cfg(feature = "failpoints")]
 mod lock_wait;
+mod logs;
+mod mail;
+mod metrics;
+mod mock_http;
 #[cfg(feature = "failpoints")]
 mod network;
+mod openlineage;
+#[cfg(feature = "failpoints")]
+mod outbox;
 #[cfg(feature = "failpoints")]
 mod own_server;
 mod passwords;
 #[cfg(feature = "failpoints")]
 mod paused;
 mod pipeline;
+mod power_bi_server;
 mod presets;
 mod process;
 mod program;
@@ -45,6 +59,13 @@ mod quarantine;
 #[cfg(feature = "failpoints")]
 mod readers;
 mod real_data;
+mod refresh_alone;
+mod refresh_metabase;
+mod refresh_power_bi;
+mod refresh_sql;
+mod refresh_superset;
+mod refresh_tableau;
+mod refresh_webhook;
 mod released;
 mod resume;
 mod retry;
@@ -56,18 +77,29 @@ mod run_date;
 mod s3_server;
 mod sandbox;
 mod scanner;
+#[cfg(feature = "failpoints")]
+mod schedule;
+mod sealed;
 mod secure_server;
 mod server;
 #[cfg(feature = "failpoints")]
 mod server_crash;
 mod signals;
+mod smtp_server;
 mod sources;
 mod structure;
+mod superset_server;
+mod tableau_server;
+mod tasks_apart;
 mod tls;
+#[cfg(feature = "failpoints")]
+mod told;
 mod verify;
 mod verify_program;
 #[cfg(feature = "failpoints")]
 mod versions;
+#[cfg(feature = "failpoints")]
+mod viewed;
 mod waiting;
 #[cfg(feature = "failpoints")]
 mod warehouse_faults;

@@ -28,6 +28,14 @@ impl Paused {
         Self { running, file }
     }
 
+    /// Does something to the process while it waits, then lets it go on.
+    pub(crate) fn go_on_after(self, work: impl FnOnce(&Running)) -> Running {
+        work(&self.running);
+        // A signal is delivered before the process looks for the file again, or soon after.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        self.go_on()
+    }
+
     /// Lets it go on.
     pub(crate) fn go_on(self) -> Running {
         fs::remove_file(&self.file).expect("the run waits");

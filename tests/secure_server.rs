@@ -237,7 +237,8 @@ fn certificates(folder: &Path) {
     }
 }
 
-fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
+/// An authority, and its certificate in PEM.
+pub(crate) fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
     let key = KeyPair::generate().expect("a key");
     let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

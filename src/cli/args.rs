@@ -3,20 +3,26 @@
 //! A file of its own because it is a contract with every script that calls the program; turning
 //! options into settings is done in `options`.
 
-use std::path::PathBuf;
-
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::address::AddressParser;
+use super::airflow::AirflowCommand;
+use super::backfill::BackfillOptions;
+use super::generate::GenerateOptions;
 use super::help::{
-    CHECK_EXAMPLES, EXIT_CODES, GENERATE_EXAMPLES, QUARANTINE_EXAMPLES, RUN_EXAMPLES,
-    TOKEN_EXAMPLES, VERIFY_EXAMPLES,
+    BACKFILL_EXAMPLES, CHECK_EXAMPLES, EXIT_CODES, GENERATE_EXAMPLES, QUARANTINE_EXAMPLES,
+    RUN_EXAMPLES, SCHEDULE_EXAMPLES, TOKEN_EXAMPLES, VERIFY_EXAMPLES,
 };
+use super::key::{KeyCommand, TokenDomain};
 use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
 use super::quarantine::QuarantineOptions;
+use super::refresh::RefreshOptions;
 use super::rules::ListFormat;
+use super::run::RunOptions;
+use super::schedule::ScheduleOptions;
+use super::warehouse::WarehouseCommand;
 
 /// Loads claim and provider files into Postgres as a pseudonymised, risk-scored star schema.
 ///
@@ -145,7 +151,8 @@ pub(super) enum Command {
     },
     /// Check configuration, headers, key and warehouse, or examine files; load nothing
     ///
-    /// Without FILE: what a run with these settings would find. With FILE: what each of them is,
+    /// Without FILE: what a run with these settings would find; every refresh target is asked
+    /// whether it is there and lets us in, and none is refreshed. With FILE: what each of them is,
     /// how its columns map, what they are like and which rules its rows break, without a value of
     /// any column but the sum of the amounts and the range of the dates. It needs neither
     /// warehouse nor key.
@@ -224,15 +231,16 @@ pub(super) enum Command {
     #[command(subcommand)]
     Warehouse(WarehouseCommand),
     /// Refresh dashboards from what is loaded
-    Refresh {
-        /// The targets to refresh; all that are enabled when none is named
-        #[arg(value_name = "TARGET")]
-        targets: Vec<String>,
-        #[command(flatten)]
-        place: PlaceOptions,
-        #[command(flatten)]
-        result: ResultOptions,
-    },
+    Refresh(RefreshOptions),
+    /// Load each data interval when it has ended, for ever: what cron and a DAG would do
+    #[command(after_help = SCHEDULE_EXAMPLES)]
+    Schedule(Box<ScheduleOptions>),
+    /// Load all data intervals of a stretch of time, oldest first
+    #[command(after_help = BACKFILL_EXAMPLES)]
+    Backfill(Box<BackfillOptions>),
+    /// Run in Apache Airflow
+    #[command(subcommand)]
+    Airflow(AirflowCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -248,110 +256,6 @@ pub(super) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
-    },
-}
-
-/// What is special about this run.
-#[derive(Debug, Clone, Args)]
-pub(super) struct RunOptions {
-    /// Load even if the same input is loaded already
-    #[arg(
-        long,
-        env = "CLAIMS_ETL_FORCE",
-        value_parser = BoolishValueParser::new(),
-        help_heading = "Run"
-    )]
-    pub(super) force: bool,
-    /// Read, validate and count everything, publish nothing
-    #[arg(
-        long,
-        env = "CLAIMS_ETL_DRY_RUN",
-        value_parser = BoolishValueParser::new(),
-        help_heading = "Run"
-    )]
-    pub(super) dry_run: bool,
-    /// Finish an earlier run, named by its id or as last: refresh what it has published, or load
-    /// anew where it has published nothing
-    #[arg(long, value_name = "RUN", env = "CLAIMS_ETL_RESUME", help_heading = "Run")]
-    pub(super) resume: Option<String>,
-}
-
-/// Work on the key.
-#[derive(Debug, Subcommand)]
-pub(super) enum KeyCommand {
-    /// Write a new random key to the key file (mode 0600) and print its id
-    Generate {
-        #[command(flatten)]
-        place: KeyPlaceOptions,
-    },
-    /// Print the key's id, which is stored with every run
-    Id {
-        #[command(flatten)]
-        place: KeyPlaceOptions,
-    },
-}
-
-/// What an identifier names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum TokenDomain {
-    /// Claim ids
-    Claim,
-    /// Patient ids
-    Patient,
-    /// Provider ids
-    Provider,
-}
-
-/// How much synthetic data, and how dirty.
-#[derive(Debug, Clone, Args)]
-pub(super) struct GenerateOptions {
-    /// Claim rows
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub(super) claims: u64,
-    /// Provider rows
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub(super) providers: u32,
-    /// The same seed gives the same files
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) seed: u64,
-    /// Share of rows that break a rule, 0 to 1
-    #[arg(long, value_name = "RATIO", default_value_t = 0.01)]
-    pub(super) dirty: f64,
-    /// The folder to write to
-    #[arg(long, value_name = "DIR", default_value = "data/synthetic")]
-    pub(super) out: PathBuf,
-}
-
-/// Work on the warehouse.
-#[derive(Debug, Subcommand)]
-pub(super) enum WarehouseCommand {
-    /// Start the private server, if it does not run
-    Start {
-        #[command(flatten)]
-        place: PlaceOptions,
-    },
-    /// Stop the private server
-    Stop {
-        #[command(flatten)]
-        place: PlaceOptions,
-    },
-    /// Print the warehouse's address
-    Url {
-        #[command(flatten)]
-        place: PlaceOptions,
-    },
-    /// Open psql on the warehouse
-    Psql {
-        #[command(flatten)]
-        place: PlaceOptions,
-        /// Passed on to psql, after `--`
-        #[arg(last = true, value_name = "ARGS")]
-        arguments: Vec<std::ffi::OsString>,
-    },
-    /// Create the tables, or bring them up to date
-    Migrate {
-        #[command(flatten)]
-        place: PlaceOptions,
     },
 }
 

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 
 use crate::error::Result;
-use crate::event::Cancellation;
 use crate::extract::{Compression, Format as RowFormat};
 use crate::pipeline::{self, ColumnReport, Examination, Finding, Shape};
 use crate::schema::Dataset;
@@ -39,8 +38,8 @@ pub(super) fn check(
 ) -> Result<Reply> {
     let settings = settings.load()?;
     if files.is_empty() {
-        // Nothing is written, so a signal may end the program at once.
-        let report = pipeline::check(&settings, &Cancellation::default());
+        // Sessions with providers are ended also after a signal.
+        let report = pipeline::check(&settings, &signals::cancellation()?);
         let text = match format {
             Format::Json => json(&report.findings)?,
             Format::Text => report.findings.iter().map(finding).collect(),

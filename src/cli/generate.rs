@@ -2,13 +2,36 @@
 //!
 //! A file of its own because it makes data out of nothing: no settings, no warehouse, no key.
 
+use std::path::PathBuf;
+
+use clap::Args;
+
 use crate::error::{Error, Result};
 use crate::synth;
 
-use super::args::GenerateOptions;
 use super::output::Reply;
 use super::signals;
 use super::talk::Talk;
+
+/// How much synthetic data, and how dirty.
+#[derive(Debug, Clone, Args)]
+pub(super) struct GenerateOptions {
+    /// Claim rows
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(super) claims: u64,
+    /// Provider rows
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(super) providers: u32,
+    /// The same seed gives the same files
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Share of rows that break a rule, 0 to 1
+    #[arg(long, value_name = "RATIO", default_value_t = 0.01)]
+    pub(super) dirty: f64,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", default_value = "data/synthetic")]
+    pub(super) out: PathBuf,
+}
 
 /// Writes synthetic files and says how to load them.
 ///

@@ -12,9 +12,10 @@ Exit codes:
   4    too many rejects, or totals that do not balance, and nothing was published; or something
        that `verify` has compared differs
   5    the warehouse
-  6    a required dashboard refresh failed; the data are loaded
+  6    a required dashboard refresh failed, or any that `refresh` was told; the data are loaded
   75   another run holds the warehouse's lock; try again later, or wait with `run --wait`
-  130  stopped by SIGINT (143: SIGTERM); nothing was published";
+  130  stopped by SIGINT (143: SIGTERM); nothing was published, or what was is still
+       to be shown";
 
 pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
@@ -23,11 +24,13 @@ Examples:
   claims-etl run --config nightly.toml --format json --quiet | tail -n 1
   claims-etl run --config nightly.toml --wait=3600
   claims-etl run --resume last
+  claims-etl run --only transform_join --run-id scheduled__2024-01-01T00:00:00+00:00 --xcom
 
 Without --warehouse (or DATABASE_URL) the tables go to a private PostgreSQL server in the data
 directory. The same input with the same settings is loaded once: the next run says so and exits 0.
 A run that has published is resumed under its own id, without its sources; where nothing was
 published, --resume starts a new run with the settings given. A complete run is left as it is.
+Tasks that are called one by one with --only find what those before them have left in the ledger.
 `claims-etl --help` lists the exit codes.";
 
 pub(super) const CHECK_EXAMPLES: &str = "\
@@ -73,3 +76,26 @@ users of the machine and the shell's history can see. A blank line has no token.
 pub(super) const GENERATE_EXAMPLES: &str = "\
 Example:
   claims-etl generate --claims 1000000 --providers 50000 --dirty 0.01 --out data/synthetic";
+
+pub(super) const SCHEDULE_EXAMPLES: &str = "\
+Examples:
+  claims-etl schedule --config nightly.toml
+  claims-etl schedule --cron '30 5 * * MON-FRI' --timezone Europe/Berlin --config nightly.toml
+  claims-etl schedule --next 5 --config nightly.toml
+  claims-etl schedule --once --config nightly.toml
+  claims-etl schedule --health --config nightly.toml
+
+A run loads the data interval that has just ended: 'in/claims-{interval_start:%Y-%m-%d}.csv'.
+Which intervals were run is in the warehouse, so a scheduler can be stopped, killed and begun again.
+Of several schedulers on several machines one works, the others stand by.
+
+Exit codes of --once: that of the first run that failed, else 0; 75 when another process is at it.";
+
+pub(super) const BACKFILL_EXAMPLES: &str = "\
+Examples:
+  claims-etl backfill --from 2024-01-01 --to 2024-02-01 --config nightly.toml
+  claims-etl backfill --from 2024-01-01 --to 2024-02-01 --dry-list --config nightly.toml
+
+--to is the first day that is not filled. Intervals that have succeeded are skipped: the same
+command again goes on where one was stopped. Exit code: that of the first run that failed, else 0;
+75 when a scheduler or another backfill is at work.";

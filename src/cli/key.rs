@@ -5,14 +5,40 @@
 
 use std::io::BufRead;
 
+use clap::{Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::key::{Domain, MasterKey};
 
-use super::args::{KeyCommand, TokenDomain};
 use super::options::KeyPlaceOptions;
 use super::output::Reply;
+
+/// Work on the key.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Write a new random key to the key file (mode 0600) and print its id
+    Generate {
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+    /// Print the key's id, which is stored with every run
+    Id {
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+}
+
+/// What an identifier names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TokenDomain {
+    /// Claim ids
+    Claim,
+    /// Patient ids
+    Patient,
+    /// Provider ids
+    Provider,
+}
 
 /// `key generate` and `key id`: the key's id.
 ///

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::RunId;
-use crate::pipeline;
+use crate::pipeline::{self, RunRow};
 
 use super::args::Format;
 use super::numbers::{self, money_text, seconds};
@@ -25,7 +25,9 @@ pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<R
     if runs.is_empty() {
         return Ok(Reply::line("no runs yet"));
     }
-    let mut table = Table::new("llllrrrrrr");
+    let mut table = Table::new("llllrrrrrrll");
+    // Who calls tasks one by one finds here what was called last, and under which name.
+    let apart = |title: &'static str| if runs.iter().any(is_apart) { title } else { "" };
     table.head([
         "run",
         "status",
@@ -37,6 +39,8 @@ pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<R
         "rejected",
         "duplicates",
         "amount loaded",
+        apart("last task"),
+        apart("called"),
     ]);
     for run in &runs {
         table.row([
@@ -50,9 +54,21 @@ pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<R
             rows(run.claims_rejected),
             rows(run.claims_duplicates),
             run.amount_loaded.as_deref().map_or_else(String::new, money_text),
+            last_task(run),
+            run.orchestrator_run_id.clone().unwrap_or_default(),
         ]);
     }
     Ok(Reply::done(table.render("")))
+}
+
+fn is_apart(run: &RunRow) -> bool {
+    run.last_task.is_some() || run.orchestrator_run_id.is_some()
+}
+
+/// The task that was called last, and when.
+fn last_task(run: &RunRow) -> String {
+    let called = run.last_task.as_ref().zip(run.last_task_at.as_ref());
+    called.map_or_else(String::new, |(task, at)| format!("{task} ({at})"))
 }
 
 /// A count of the ledger; blank for a run that did not get so far.

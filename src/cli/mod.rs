@@ -4,20 +4,25 @@
 //! command is a thin function that returns a `Reply`.
 
 mod address;
+mod airflow;
 mod args;
+mod backfill;
 mod check;
 mod generate;
 mod help;
 mod key;
 mod ledger;
 mod numbers;
+mod only;
 mod options;
 mod output;
 mod presets;
 mod progress;
 mod quarantine;
+mod refresh;
 mod rules;
 mod run;
+mod schedule;
 mod settings;
 mod signals;
 mod summary;
@@ -25,6 +30,7 @@ mod table;
 mod talk;
 mod verify;
 mod warehouse;
+mod xcom;
 
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
@@ -79,12 +85,13 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
         Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
         Command::Generate(options) => generate::generate(&options, talk),
         Command::Warehouse(command) => warehouse::warehouse(command, talk),
-        Command::Refresh { targets, place, result } => {
-            warehouse::refresh(&targets, place, result.format, talk)
-        }
+        Command::Refresh(options) => refresh::refresh(options, talk),
+        Command::Schedule(options) => schedule::schedule(*options, talk),
+        Command::Backfill(options) => backfill::backfill(*options, talk),
         Command::Config(args::ConfigCommand::Show { settings, result }) => {
             settings::show(settings, result.format)
         }
+        Command::Airflow(command) => airflow::airflow(command),
         Command::Presets { name: None, result } => presets::list(result.format),
         Command::Presets { name: Some(name), .. } => presets::print(&name),
         Command::Completions { shell } => Ok(completions(shell)),

@@ -3,11 +3,13 @@
 //! A file of its own because these groups are shared by the commands: each group knows which
 //! settings it overrides, and clap has merged the environment beneath the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{self, Mode, Moment, OnDuplicate, Overrides, Secret, Settings, Wait};
+use crate::config::{
+    self, Mode, Moment, OnDuplicate, Overrides, ScheduleOverrides, Secret, Settings, Wait,
+};
 use crate::error::Result;
 
 use super::address::AddressParser;
@@ -212,6 +214,14 @@ impl SettingsOptions {
     /// # Errors
     /// As [`config::load`].
     pub(super) fn load(self) -> Result<Settings> {
+        self.load_scheduled(ScheduleOverrides::default())
+    }
+
+    /// The settings that these options and those of a schedule lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load_scheduled(self, schedule: ScheduleOverrides) -> Result<Settings> {
         self.config.load_with(Overrides {
             preset: self.preset,
             claims: self.claims,
@@ -232,11 +242,25 @@ impl SettingsOptions {
             retry_delay_secs: self.retry_delay_secs,
             wait: self.wait,
             already_loaded_exit_code: self.already_loaded_exit_code,
+            schedule,
         })
     }
 }
 
 impl ConfigOptions {
+    /// The configuration file and the data directory, as far as they are named.
+    pub(super) fn places(&self) -> (Option<&Path>, Option<&Path>) {
+        (self.config.as_deref(), self.data_dir.as_deref())
+    }
+
+    /// The settings that these options lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load(self) -> Result<Settings> {
+        self.load_with(Overrides::default())
+    }
+
     /// The settings that these options and the given overrides lead to.
     ///
     /// # Errors

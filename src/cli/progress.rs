@@ -4,11 +4,12 @@
 //! knows which of them is there.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::error::Error;
 use crate::event::{Observer, RunEvent};
 
 use super::numbers;
@@ -81,19 +82,45 @@ impl Observer for Bars {
                 delay.as_secs()
             )),
             RunEvent::TaskFinished { task, state, .. } => self.finish(task, state),
+            RunEvent::RunStarted { .. } | RunEvent::RunFinished { .. } => {}
             RunEvent::Note(text) => self.line(text),
             RunEvent::Warning(text) => self.line(&format!("warning: {text}")),
         }
     }
 }
 
-/// A log line for each event.
+/// A log line for each event, with the run that it belongs to.
 #[derive(Default)]
 pub(super) struct Lines {
     told: Mutex<HashMap<String, (Instant, Instant)>>,
+    run: Arc<CurrentRun>,
+    /// Whether every line tells its run: people who read text see it once.
+    structured: bool,
+}
+
+/// The run that is at work, or was last; and whether it is at work.
+#[derive(Default)]
+pub(super) struct CurrentRun(Mutex<(Option<String>, bool)>);
+
+impl CurrentRun {
+    /// Its id: what ended the program ended that run.
+    pub(super) fn id(&self) -> Option<String> {
+        lock(&self.0).0.clone()
+    }
+
+    /// Its id while it is at work: what a scheduler says between runs is of none of them.
+    fn id_at_work(&self) -> Option<String> {
+        let held = lock(&self.0);
+        held.0.clone().filter(|_| held.1)
+    }
 }
 
 impl Lines {
+    /// Lines that remember the run in a place where others can look.
+    pub(super) fn new(run: Arc<CurrentRun>, structured: bool) -> Self {
+        Self { told: Mutex::default(), run, structured }
+    }
+
     /// The time since the task began, when it is time for another line about its rows.
     fn due(&self, task: &str) -> Option<Duration> {
         let mut told = lock(&self.told);
@@ -109,30 +136,54 @@ impl Lines {
 
 impl Observer for Lines {
     fn observe(&self, event: &RunEvent) {
+        if let RunEvent::RunStarted { run } = event {
+            *lock(&self.run.0) = (Some(run.to_string()), true);
+        }
+        let run_id = self.run.id_at_work().filter(|_| self.structured);
         match event {
+            RunEvent::RunStarted { run } => {
+                tracing::info!(target: "claims_etl", run_id = %run, "run started");
+            }
+            RunEvent::RunFinished { status, elapsed, .. } => {
+                let seconds = rounded(*elapsed);
+                tracing::info!(target: "claims_etl", run_id, status, seconds, "run finished");
+                lock(&self.run.0).1 = false;
+            }
             RunEvent::TaskStarted { task, attempt } => {
                 let now = Instant::now();
                 lock(&self.told).insert(task.clone(), (now, now));
-                tracing::info!(target: "claims_etl", task, attempt, "task started");
+                tracing::info!(target: "claims_etl", run_id, task, attempt, "task started");
             }
             RunEvent::Progress { task, rows, total } => {
                 if let Some(elapsed) = self.due(task) {
                     let seconds = elapsed.as_secs();
-                    tracing::info!(target: "claims_etl", task, rows, total, seconds, "task at work");
+                    tracing::info!(
+                        target: "claims_etl", run_id, task, rows, total, seconds, "task at work"
+                    );
                 }
             }
             RunEvent::TaskRetry { task, attempt, error, delay } => {
                 let wait = delay.as_secs();
-                tracing::warn!(target: "claims_etl", task, attempt, error, wait_secs = wait, "task up for retry");
+                tracing::warn!(
+                    target: "claims_etl", run_id, task, attempt, error, wait_secs = wait,
+                    "task up for retry"
+                );
             }
-            RunEvent::TaskFinished { task, state, elapsed } => {
-                let seconds = (elapsed.as_secs_f64() * 1000.0).round() / 1000.0;
-                tracing::info!(target: "claims_etl", task, state, seconds, "task finished");
+            RunEvent::TaskFinished { task, state, elapsed, error, .. } => {
+                let (seconds, error) = (rounded(*elapsed), error.as_ref().map(Error::message));
+                tracing::info!(
+                    target: "claims_etl", run_id, task, state, seconds, error, "task finished"
+                );
             }
-            RunEvent::Note(text) => tracing::info!(target: "claims_etl", "{text}"),
-            RunEvent::Warning(text) => tracing::warn!(target: "claims_etl", "{text}"),
+            RunEvent::Note(text) => tracing::info!(target: "claims_etl", run_id, "{text}"),
+            RunEvent::Warning(text) => tracing::warn!(target: "claims_etl", run_id, "{text}"),
         }
     }
+}
+
+/// Seconds to the millisecond.
+fn rounded(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn rows_and_rate(rows: u64, elapsed: Duration) -> String {
@@ -169,7 +220,9 @@ mod tests {
         assert!(shown.message().starts_with("5,000 rows, "), "{}", shown.message());
         assert_eq!((shown.position(), shown.length()), (5_000, total));
         let elapsed = Duration::from_secs(1);
-        bars.observe(&RunEvent::TaskFinished { task: task.clone(), state: "success", elapsed });
+        let (task, state) = (task.clone(), "success");
+        let (result, error) = (None, None);
+        bars.observe(&RunEvent::TaskFinished { task, state, elapsed, result, error });
         assert!(shown.is_finished() && bar().is_none());
     }
 

@@ -4,6 +4,7 @@
 //! any command runs.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::EnvFilter;
@@ -12,11 +13,12 @@ use crate::error::Error;
 use crate::event::Observer;
 
 use super::args::{Format, MessageOptions};
-use super::progress::{Bars, Lines};
+use super::progress::{Bars, CurrentRun, Lines};
 
 /// The listener of this invocation and the form of its messages.
 pub(super) struct Talk {
     observer: Box<dyn Observer>,
+    run: Arc<CurrentRun>,
     format: Format,
     screen: Option<MultiProgress>,
 }
@@ -28,11 +30,12 @@ impl Talk {
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
         let screen = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         log_to_stderr(options, terminal, screen.clone());
+        let run = Arc::new(CurrentRun::default());
         let observer: Box<dyn Observer> = match &screen {
             Some(screen) => Box::new(Bars::new(screen.clone())),
-            None => Box::new(Lines::default()),
+            None => Box::new(Lines::new(Arc::clone(&run), options.log_format == Format::Json)),
         };
-        Self { observer, format: options.log_format, screen }
+        Self { observer, run, format: options.log_format, screen }
     }
 
     /// Who listens to the run.
@@ -56,7 +59,10 @@ impl Talk {
     /// Tells what ended the program.
     pub(super) fn failure(&self, kind: &str, message: &str, hint: Option<&str>) {
         match self.format {
-            Format::Json => tracing::error!(target: "claims_etl", kind, hint, "{message}"),
+            Format::Json => {
+                let run_id = self.run.id();
+                tracing::error!(target: "claims_etl", run_id, kind, hint, "{message}");
+            }
             Format::Text => {
                 let hint = hint.map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
                 // Nobody is left to tell that stderr is closed.

@@ -1,20 +1,52 @@
-//! The commands `warehouse` and `refresh`: the tables, and the dashboards made from them.
+//! The command `warehouse`: the private server, and the tables wherever they are.
 //!
-//! A file of its own because both work on what is loaded and load nothing.
+//! A file of its own because it works on what is loaded and loads nothing.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+
+use clap::Subcommand;
 
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline;
 
-use super::args::{Format, WarehouseCommand};
-use super::numbers::seconds;
 use super::options::PlaceOptions;
-use super::output::{Reply, json};
-use super::table::Table;
+use super::output::Reply;
 use super::talk::Talk;
+
+/// Work on the warehouse.
+#[derive(Debug, Subcommand)]
+pub(super) enum WarehouseCommand {
+    /// Start the private server, if it does not run
+    Start {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+    /// Stop the private server
+    Stop {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+    /// Print the warehouse's address
+    Url {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+    /// Open psql on the warehouse
+    Psql {
+        #[command(flatten)]
+        place: PlaceOptions,
+        /// Passed on to psql, after `--`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Create the tables, or bring them up to date
+    Migrate {
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+}
 
 /// `warehouse start`, `stop`, `url`, `psql` and `migrate`.
 ///
@@ -64,32 +96,4 @@ fn psql(url: &str, password: Option<&Secret>, arguments: &[OsString]) -> Error {
     let error = command.exec();
     Error::new(ErrorKind::Config, format!("psql: {}", error.kind()))
         .hint("psql comes with PostgreSQL's client package")
-}
-
-/// `refresh`: a line a target. Exit code 6 when one of them failed.
-///
-/// # Errors
-/// `Config` for an unknown target, `Warehouse` when the tables cannot be read.
-pub(super) fn refresh(
-    targets: &[String],
-    place: PlaceOptions,
-    format: Format,
-    talk: &Talk,
-) -> Result<Reply> {
-    let reports = pipeline::refresh(&place.load()?, targets, talk.observer())?;
-    let failed = reports.iter().any(|report| report.outcome == "failed");
-    let exit_code = if failed { ErrorKind::Refresh.exit_code() } else { 0 };
-    let text = match format {
-        Format::Json => json(&reports)?,
-        Format::Text if reports.is_empty() => "no target is enabled\n".into(),
-        Format::Text => {
-            let mut table = Table::new("llrl");
-            for report in reports {
-                let time = seconds(report.seconds);
-                table.row([report.target, report.outcome.to_owned(), time, report.detail]);
-            }
-            table.render("")
-        }
-    };
-    Ok(Reply::new(text, exit_code))
 }

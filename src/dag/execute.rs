@@ -219,6 +219,8 @@ impl Surroundings<'_> {
             task: run.id.clone(),
             state: run.state.name(),
             elapsed: run.elapsed,
+            result: run.result.clone(),
+            error: run.error.clone(),
         });
     }
 }

@@ -1,0 +1,155 @@
+//! What an orchestrator keeps of a task: one small line of JSON.
+//!
+//! A file of its own because it is Airflow's contract: a `BashOperator` takes the last line that
+//! the program has written, to stdout or stderr, a `KubernetesPodOperator` a file of this content.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{RunReport, TaskEnd};
+
+/// Longer lists are told by their length: what they name is in the ledger.
+const LONGEST: usize = 20;
+
+/// Where the small result goes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct XcomOptions {
+    /// Write the result as one line of JSON, the very last one on stdout, as Airflow's BashOperator
+    /// takes it
+    #[arg(
+        long,
+        env = "CLAIMS_ETL_XCOM",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Output"
+    )]
+    xcom: bool,
+    /// Write it to a file too, for Airflow's KubernetesPodOperator: /airflow/xcom/return.json
+    #[arg(long, value_name = "FILE", env = "CLAIMS_ETL_XCOM_FILE", help_heading = "Output")]
+    xcom_file: Option<PathBuf>,
+}
+
+impl XcomOptions {
+    /// Looks before any work is done whether the result can be written at its end.
+    ///
+    /// # Errors
+    /// `Config` when the file's folder is not there.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.xcom_file {
+            Some(path) if !folder(path).is_dir() => Err(Error::config(format!(
+                "{}: no such folder for the result",
+                folder(path).display()
+            ))
+            .hint("in a pod it is the sidecar's volume, which do_xcom_push=True mounts")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the last line of stdout is the result.
+    pub(super) fn is_on_stdout(&self) -> bool {
+        self.xcom
+    }
+
+    /// What is kept of one task; the line for stdout, if it is wanted.
+    ///
+    /// # Errors
+    /// `Config` when the file cannot be written.
+    pub(super) fn of_task(&self, end: &TaskEnd) -> Result<String> {
+        self.write(&json!({
+            "task": end.task,
+            "state": end.state,
+            "run_id": end.run_id,
+            "result": end.result.clone().map(small),
+        }))
+    }
+
+    /// What is kept of a whole run.
+    ///
+    /// # Errors
+    /// As [`Self::of_task`].
+    pub(super) fn of_run(&self, report: &RunReport) -> Result<String> {
+        let states = report.tasks.iter().map(|task| (task.id.clone(), task.state.into()));
+        let states: serde_json::Map<String, Value> = states.collect();
+        self.write(&json!({
+            "task": null,
+            "state": report.status,
+            "run_id": report.run_id,
+            "result": {
+                "claims": report.claims,
+                "amount": report.amount,
+                "loaded_by": report.loaded_by,
+                "tasks": states,
+            },
+        }))
+    }
+
+    fn write(&self, kept: &Value) -> Result<String> {
+        let line = format!("{kept}\n");
+        if let Some(path) = &self.xcom_file {
+            replace(path, &line).map_err(|error| Error::io(ErrorKind::Config, path, &error))?;
+        }
+        Ok(if self.xcom { line } else { String::new() })
+    }
+}
+
+/// Writes a file that is never half of one, and that the reader, another user maybe, may read.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = NamedTempFile::new_in(folder(path))?;
+    file.write_all(text.as_bytes())?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(file.path(), readable)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The value, with its long lists told by their lengths, and without examples.
+pub(super) fn small(value: Value) -> Value {
+    match value {
+        Value::Array(values) if values.len() > LONGEST => json!({ "length": values.len() }),
+        Value::Array(values) => values.into_iter().map(small).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(name, _)| name != "reject_examples");
+            Value::Object(fields.map(|(name, value)| (name, small(value))).collect())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_told_by_their_length() {
+        let value =
+            json!({ "reject_examples": [], "files": vec![1; 21], "few": [[vec![0; 30]]], "n": 1 });
+        let expected = json!({ "files": { "length": 21 }, "few": [[{ "length": 30 }]], "n": 1 });
+        assert_eq!(small(value), expected);
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let home = tempfile::tempdir().expect("a folder");
+        let options =
+            |name: &str| XcomOptions { xcom: false, xcom_file: Some(home.path().join(name)) };
+        let there = options("return.json");
+        assert_eq!(there.check(), Ok(()));
+        for n in 0..2 {
+            assert_eq!(there.write(&json!({ "n": n })), Ok(String::new()));
+        }
+        let text = fs::read_to_string(home.path().join("return.json")).expect("written");
+        assert_eq!(text, "{\"n\":1}\n");
+        assert_eq!(fs::read_dir(home.path()).expect("a folder").count(), 1, "nothing else is left");
+        assert!(options("nowhere/return.json").check().is_err());
+    }
+}
