@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -182,6 +182,23 @@ impl Cancellation {
     }
 }
 
+/// How often a wait looks whether to go on.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Waits for `pause`, and asks `check` every so often, at the beginning and at the end: its first
+/// failure ends the wait.
+///
+/// # Errors
+/// What `check` says.
+pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(), E> {
+    let began = Instant::now();
+    while let Some(left) = pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+        check()?;
+        thread::sleep(left.min(STEP));
+    }
+    check()
+}
+
 /// Does `work`, and `again` every so often as long as it lasts; the end of `work`, a panic too, ends
 /// both at once.
 pub fn meanwhile<T>(every: Duration, again: impl Fn() + Send, work: impl FnOnce() -> T) -> T {
@@ -201,7 +218,6 @@ pub fn meanwhile<T>(every: Duration, again: impl Fn() + Send, work: impl FnOnce(
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
-    use std::time::Instant;
 
     use super::*;
 

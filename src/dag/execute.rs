@@ -13,13 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, Observer, RunEvent};
+use crate::event::{Cancellation, Observer, RunEvent, rest};
 
 use super::graph::{Node, Plan};
 use super::task::{LogEntry, Outcome, RetryPolicy, State, TaskContext, TaskLog, TaskRun};
-
-/// How often a wait looks whether somebody asked to stop.
-const WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// A finished task, and whether what comes after it is skipped.
 struct End {
@@ -194,12 +191,7 @@ impl Surroundings<'_> {
             error: run.error.as_ref().map_or_else(String::new, |error| error.message().to_owned()),
             delay,
         });
-        let clock = Instant::now();
-        while let Some(left) = delay.checked_sub(clock.elapsed()).filter(|left| !left.is_zero()) {
-            self.cancel.check()?;
-            thread::sleep(left.min(WAIT_STEP));
-        }
-        self.cancel.check()
+        rest(delay, || self.cancel.check())
     }
 
     fn record(self, run: &TaskRun, started_at: SystemTime, elapsed: Duration) {

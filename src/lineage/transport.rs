@@ -6,11 +6,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::Secret;
-use crate::event::Cancellation;
+use crate::event::{Cancellation, rest};
 use crate::http::{Client, Request};
 
 /// What one request may take: as OpenLineage's Python client has it.
@@ -19,8 +18,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const TRIES: u32 = 5;
 /// The wait before it is sent again.
 const BACK_OFF: Duration = Duration::from_millis(300);
-/// How often a wait looks whether it is to end.
-const STEP: Duration = Duration::from_millis(20);
 
 /// Someone who takes events.
 pub(super) trait Transport: Send + 'static {
@@ -126,10 +123,8 @@ impl Transport for HttpTransport {
                 self.down = true;
                 return Err(failed.reason);
             }
-            let until = Instant::now() + BACK_OFF;
-            while Instant::now() < until && !stop.is_cancelled() {
-                thread::sleep(STEP);
-            }
+            // A request to stop is heard by the next sending.
+            let _ = rest(BACK_OFF, || stop.check());
         }
     }
 }

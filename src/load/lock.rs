@@ -4,14 +4,13 @@
 //! settings say, tells once for whom, and hears a signal at once. That is why the lock is asked for
 //! again and again: a statement that waits in the server would do none of this.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use adbc_core::sync::Connection;
 
 use crate::config::Wait;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Cancellation, Observer, RunEvent};
+use crate::event::{Cancellation, Observer, RunEvent, rest};
 use crate::sql;
 
 /// The advisory lock of one database that a run holds ("claimetl").
@@ -23,9 +22,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often the lock is asked for: soon at first, because most waits are short, then rarely.
 const SOON: Duration = Duration::from_millis(100);
 const RARELY: Duration = Duration::from_secs(1);
-
-/// How often a wait looks whether somebody asked to stop.
-const STEP: Duration = Duration::from_millis(20);
 
 /// When a wait is worth a line. By then the holder has entered itself into the ledger.
 const TELL_AFTER: Duration = Duration::from_millis(500);
@@ -57,7 +53,7 @@ pub(super) fn lock(
             told = true;
         }
         let left = limit.map_or(pause, |limit| limit.saturating_sub(waited));
-        rest(pause.min(left), cancel)?;
+        rest(pause.min(left), || cancel.check())?;
         pause = (pause + pause / 4).min(RARELY);
     }
     Ok(())
@@ -121,14 +117,4 @@ fn refusal(connection: &mut impl Connection, wait: Wait) -> Error {
     };
     let message = format!("{who} is loading this warehouse; nothing was done");
     Error::new(ErrorKind::Locked, message).hint(hint)
-}
-
-/// Sleeps, but not through a signal.
-fn rest(pause: Duration, cancel: &Cancellation) -> Result<()> {
-    let began = Instant::now();
-    while let Some(left) = pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
-        cancel.check()?;
-        thread::sleep(left.min(STEP));
-    }
-    cancel.check()
 }

@@ -4,14 +4,13 @@
 //! provider does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 use adbc_core::Connection;
 
 use super::connections::Connections;
 use super::gate::Gates;
-use super::{Around, Failure, Job, Occasion, Outcome, Target, finish};
+use super::{Around, Failure, Job, Occasion, Outcome, Target, finish, side_by_side};
 use crate::error::Result;
 use crate::event::Cancellation;
 
@@ -43,31 +42,17 @@ pub fn check_all<C: Connection>(
     let gates =
         Gates::new(targets.iter().map(|target| (target.about().provider, target.about().parallel)));
     let around = Around { occasion: &occasion, connect, cancel, gates: &gates };
-    let checked = scope(|scope| {
-        let asked: Vec<_> = targets
-            .iter()
-            .map(|target| {
-                let target = target.as_ref();
-                let name = format!("check-{}", target.name());
-                Builder::new().name(name).spawn_scoped(scope, move || check_one(target, around))
-            })
-            .collect();
-        let ended = targets.iter().zip(asked).map(|(target, thread)| {
-            let ended = thread.ok().and_then(|thread| thread.join().ok());
-            // Both are out of reach of a target: `check_one` catches its panics.
-            let none = || Err(Failure::failed("no thread could be started for it"));
-            let found = ended.unwrap_or_else(none);
-            Checked {
-                target: target.name().to_owned(),
-                required: target.about().required,
-                skipped: target.about().skipped.clone(),
-                found,
-            }
-        });
-        ended.collect()
-    });
+    let all: Vec<&dyn Target> = targets.iter().map(AsRef::as_ref).collect();
+    let found =
+        side_by_side(&all, "check", |target| check_one(target, around), |_, failure| Err(failure));
     finish(targets, around);
-    checked
+    let checked = all.iter().zip(found).map(|(target, found)| Checked {
+        target: target.name().to_owned(),
+        required: target.about().required,
+        skipped: target.about().skipped.clone(),
+        found,
+    });
+    checked.collect()
 }
 
 fn check_one<C: Connection>(target: &dyn Target, around: Around<'_, C>) -> Result<String, Failure> {

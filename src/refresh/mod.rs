@@ -149,24 +149,40 @@ fn wave<C: Connection>(
     earlier: &[TargetResult],
     around: Around<'_, C>,
 ) -> Vec<TargetResult> {
+    let targets: Vec<&dyn Target> = places.iter().map(|&place| targets[place].as_ref()).collect();
+    side_by_side(
+        &targets,
+        "refresh",
+        |target| refresh_one(target, earlier, around),
+        |target, failure| at_once(target, Err(failure)),
+    )
+}
+
+/// Does `work` for each target on a thread of its own; `failed` stands for what there is none of.
+fn side_by_side<R: Send>(
+    targets: &[&dyn Target],
+    what: &str,
+    work: impl Fn(&dyn Target) -> R + Sync,
+    failed: impl Fn(&dyn Target, Failure) -> R,
+) -> Vec<R> {
+    let work = &work;
     std::thread::scope(|scope| {
-        let running: Vec<_> = places
+        let running: Vec<_> = targets
             .iter()
-            .map(|&place| {
-                let target = targets[place].as_ref();
+            .map(|&target| {
                 std::thread::Builder::new()
-                    .name(format!("refresh-{}", target.name()))
-                    .spawn_scoped(scope, move || refresh_one(target, earlier, around))
+                    .name(format!("{what}-{}", target.name()))
+                    .spawn_scoped(scope, move || work(target))
             })
             .collect();
-        places
+        targets
             .iter()
             .zip(running)
-            .map(|(&place, thread)| {
+            .map(|(&target, thread)| {
                 let ended = thread.ok().and_then(|thread| thread.join().ok());
-                // Both are out of reach of a target: `refresh_one` catches its panics.
-                let none = || Err(Failure::failed("no thread could be started for it"));
-                ended.unwrap_or_else(|| at_once(targets[place].as_ref(), none()))
+                // Both are out of reach of a target: the work catches its panics.
+                let none = || Failure::failed("no thread could be started for it");
+                ended.unwrap_or_else(|| failed(target, none()))
             })
             .collect()
     })

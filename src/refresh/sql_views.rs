@@ -4,6 +4,7 @@
 //! refreshed: a view that cannot be is no reason to leave the others half done.
 
 use super::about::{About, off};
+use super::together::counted;
 use super::{Done, Failure, Job, Target};
 use crate::config::Settings;
 use crate::sql::{self, quote_identifier};
@@ -140,17 +141,13 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn counted(views: usize) -> String {
-    format!("{views} {}", if views == 1 { "view" } else { "views" })
-}
-
 impl Target for Views {
     fn about(&self) -> &About {
         &self.about
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
-        self.look(job).map(|views| counted(views.len()))
+        self.look(job).map(|views| counted(views.len(), "view"))
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
@@ -168,7 +165,7 @@ impl Target for Views {
                 first.push(view.shown());
             }
         }
-        let mut detail = vec![counted(ways.len())];
+        let mut detail = vec![counted(ways.len(), "view")];
         if !first.is_empty() {
             let first = first.join(", ");
             detail.push(format!("filled for the first time, not concurrently: {first}"));

@@ -3,15 +3,11 @@
 //! A file of its own because a target that warms many charts at once sends from many threads, and
 //! a job's way to the warehouse belongs to one.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::outcome::{Failure, Outcome};
-use crate::event::Cancellation;
+use crate::event::{Cancellation, rest};
 use crate::http::{Answer, Client, Lost, Request};
-
-/// How often a wait looks whether somebody asked to stop.
-const STEP: Duration = Duration::from_millis(20);
 
 /// A job's time.
 #[derive(Debug, Clone, Copy)]
@@ -50,12 +46,7 @@ impl<'a> Waiter<'a> {
     /// # Errors
     /// As [`Self::check`].
     pub fn pause(&self, wait: Duration) -> Result<(), Failure> {
-        let began = Instant::now();
-        while let Some(left) = wait.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
-            self.check()?;
-            thread::sleep(left.min(STEP).min(self.left()));
-        }
-        self.check()
+        rest(wait.min(self.left()), || self.check())
     }
 
     /// The time that is left.

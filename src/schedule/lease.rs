@@ -17,7 +17,7 @@ use super::state::{Ticket, lost};
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Schedule, Wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Cancellation, Observer, RunEvent};
+use crate::event::{self, Cancellation, Observer, RunEvent};
 use crate::pipeline::warehouse::Warehouse;
 use crate::sql;
 
@@ -367,12 +367,6 @@ fn host() -> String {
 
 /// Sleeps, but not when somebody has asked to stop.
 pub(super) fn rest(pause: Duration, is_stopped: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_stopped() {
-        let left = pause.saturating_sub(began.elapsed());
-        if left.is_zero() {
-            return;
-        }
-        thread::sleep(left.min(STEP));
-    }
+    // Who has asked to stop is found out by the caller.
+    let _ = event::rest(pause, || if is_stopped() { Err(()) } else { Ok(()) });
 }
