@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
 use chrono::{TimeDelta, Utc};
 
@@ -94,6 +95,12 @@ fn only_old_files_of_runs_are_thrown_away() {
     for name in others.iter().chain([&format!("{given}.parquet"), &format!("{old}.parquet")]) {
         fs::write(folder.path().join(name), "not Parquet").expect("written");
     }
+    // Set, because a file system's clock lags some milliseconds behind the one of run ids.
+    fs::File::options()
+        .append(true)
+        .open(folder.path().join(format!("{given}.parquet")))
+        .and_then(|file| file.set_modified(SystemTime::now() + Duration::from_mins(1)))
+        .expect("dated");
     let linked = "018d6c3a-5c00-7000-8000-000000000002";
     std::os::unix::fs::symlink("notes.parquet", folder.path().join(format!("{linked}.parquet")))
         .expect("linked");
