@@ -8,7 +8,7 @@ use arrow::array::{
     Int32Array, Int64Array, RecordBatch, StringViewArray,
 };
 use claims_etl::adbc_postgres::CopyEncoder;
-use claims_etl::schema::{AMOUNT_PRECISION, AMOUNT_SCALE, staged_schema};
+use claims_etl::schema::{AMOUNT_PRECISION, AMOUNT_SCALE, Shape, staged_schema};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: i64 = 65_536;
@@ -46,7 +46,7 @@ fn staged_batch() -> RecordBatch {
         Arc::new((0..ROWS).map(|n| Some(n % 40 == 0)).collect::<BooleanArray>()),
         Arc::new(Int32Array::from_iter_values((0..ROWS).map(|n| small(n, 64)))),
     ];
-    RecordBatch::try_new(staged_schema(), columns).expect("the contract's columns")
+    RecordBatch::try_new(staged_schema(Shape::WHOLE), columns).expect("the contract's columns")
 }
 
 fn encode(batch: &RecordBatch) -> usize {

@@ -129,6 +129,10 @@ pub struct Amounts {
     pub rejected: Cents,
     /// Sum over dropped repeats.
     pub duplicates: Cents,
+    /// What rounding, buckets and top-coding took from the accepted amounts; below zero where they
+    /// added.
+    #[serde(default)]
+    pub generalized: Cents,
     /// Rejected rows whose amount could not be read, and so is in no sum.
     pub unparsed_rows: u64,
 }
@@ -206,10 +210,10 @@ impl Account {
             ),
         );
         check(
-            amount.read == amount.loaded + amount.rejected + amount.duplicates,
+            amount.read == amount.loaded + amount.rejected + amount.duplicates + amount.generalized,
             format!(
-                "amount: {} read, but {} loaded + {} rejected + {} duplicates",
-                amount.read, amount.loaded, amount.rejected, amount.duplicates
+                "amount: {} read, but {} loaded + {} rejected + {} duplicates + {} generalized",
+                amount.read, amount.loaded, amount.rejected, amount.duplicates, amount.generalized
             ),
         );
         check(

@@ -154,6 +154,40 @@ pub const AMOUNT_SCALE: i8 = 2;
 /// The largest amount in cents that numeric(12,2) holds: 9,999,999,999.99.
 pub const AMOUNT_MAX_CENTS: i64 = 999_999_999_999;
 
+/// The columns that a privacy profile can take out of the tables.
+const DROPPABLE: [&str; 4] = ["provider_name", "specialty", "location", "procedure_code"];
+
+/// Which of the columns that can be taken out the tables have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// A bit for each of [`DROPPABLE`] that is not there.
+    dropped: u8,
+}
+
+impl Shape {
+    /// The tables with all columns.
+    pub const WHOLE: Self = Self { dropped: 0 };
+
+    /// The tables without some columns. Names that cannot be taken out are not looked at.
+    pub fn without<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
+        let bit = |column: &str| DROPPABLE.iter().position(|&known| known == column);
+        let bits = columns.into_iter().filter_map(bit).map(|place| 1 << place);
+        Self { dropped: bits.fold(0, |all, bit: u8| all | bit) }
+    }
+
+    /// Whether a column is there.
+    #[must_use]
+    pub fn has(self, column: &str) -> bool {
+        !self.dropped().any(|dropped| dropped == column)
+    }
+
+    /// The columns that are not there.
+    pub fn dropped(self) -> impl Iterator<Item = &'static str> {
+        let places = DROPPABLE.into_iter().enumerate();
+        places.filter(move |(place, _)| self.dropped & 1 << place != 0).map(|(_, column)| column)
+    }
+}
+
 /// One column of a table.
 #[derive(Debug, Clone)]
 pub struct Column {
@@ -179,9 +213,9 @@ const fn column(
 /// The columns of `claims_fact` that the plan produces, in COPY order. `run_no` is not among them:
 /// it is the same for all rows of a run, so staging fills it by a default.
 #[must_use]
-pub fn fact_columns() -> Vec<Column> {
+pub fn fact_columns(shape: Shape) -> Vec<Column> {
     let amount = DataType::Decimal128(AMOUNT_PRECISION, AMOUNT_SCALE);
-    vec![
+    let mut columns = vec![
         column("claim_token", DataType::FixedSizeBinary(16), "uuid", false),
         column("line_number", DataType::Int16, "smallint", false),
         column("patient_token", DataType::FixedSizeBinary(16), "uuid", false),
@@ -195,30 +229,34 @@ pub fn fact_columns() -> Vec<Column> {
         column("risk_components", DataType::Int64, "bigint", false),
         column("is_reversal", DataType::Boolean, "boolean", false),
         column("dq_flags", DataType::Int32, "integer", false),
-    ]
+    ];
+    columns.retain(|column| shape.has(column.name));
+    columns
 }
 
 /// The Arrow schema of a batch on its way to staging: the fact's columns.
 #[must_use]
-pub fn staged_schema() -> SchemaRef {
-    schema_of(fact_columns())
+pub fn staged_schema(shape: Shape) -> SchemaRef {
+    schema_of(fact_columns(shape))
 }
 
 /// The columns of `providers_dim` that a directory provides, in COPY order.
 #[must_use]
-pub fn provider_columns() -> Vec<Column> {
-    vec![
+pub fn provider_columns(shape: Shape) -> Vec<Column> {
+    let mut columns = vec![
         column("provider_id", DataType::Utf8View, "text", false),
         column("provider_name", DataType::Utf8View, "text", true),
         column("specialty", DataType::Utf8View, "text", true),
         column("location", DataType::Utf8View, "text", true),
-    ]
+    ];
+    columns.retain(|column| shape.has(column.name));
+    columns
 }
 
 /// The Arrow schema of a directory's members: the columns of `providers_dim` that it provides.
 #[must_use]
-pub fn provider_schema() -> SchemaRef {
-    schema_of(provider_columns())
+pub fn provider_schema(shape: Shape) -> SchemaRef {
+    schema_of(provider_columns(shape))
 }
 
 fn schema_of(columns: Vec<Column>) -> SchemaRef {
@@ -232,6 +270,14 @@ fn schema_of(columns: Vec<Column>) -> SchemaRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dropped_column_is_absent() {
+        let shape = Shape::without(["location", "amount"]);
+        assert_eq!(shape.dropped().collect::<Vec<_>>(), ["location"]);
+        assert_eq!(fact_columns(shape).len() + 1, fact_columns(Shape::WHOLE).len());
+        assert!(provider_columns(shape).iter().all(|column| column.name != "location"));
+    }
 
     #[test]
     fn a_range_is_a_condition_and_a_partitions_bounds() {

@@ -196,7 +196,7 @@ fn tokens_integers_floats_and_truth_values_arrive() {
 #[test]
 fn a_staged_batch_fits_the_fact_table() {
     let mut sandbox = Sandbox::new("fact");
-    let columns: Vec<String> = schema::fact_columns()
+    let columns: Vec<String> = schema::fact_columns(claims_etl::schema::Shape::WHOLE)
         .iter()
         .map(|c| {
             let null = if c.nullable { "" } else { " NOT NULL" };
@@ -209,7 +209,7 @@ fn a_staged_batch_fits_the_fact_table() {
     };
     let text = |value: Option<&str>| -> ArrayRef { Arc::new(StringViewArray::from(vec![value])) };
     let staged = RecordBatch::try_new(
-        schema::staged_schema(),
+        schema::staged_schema(claims_etl::schema::Shape::WHOLE),
         vec![
             token(1),
             Arc::new(Int16Array::from(vec![1])),

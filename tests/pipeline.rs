@@ -345,10 +345,11 @@ fn a_dry_run_counts_and_touches_nothing() {
 fn the_tables_are_those_of_the_contract() {
     let desk = Desk::new().claims(&["A,P,V1,1,1.00,2024-01-01"]);
     succeeded(&desk.run());
-    let mut expected: Vec<String> = claims_etl::schema::fact_columns()
-        .iter()
-        .map(|c| format!("{} {} {}", c.name, c.postgres, !c.nullable))
-        .collect();
+    let mut expected: Vec<String> =
+        claims_etl::schema::fact_columns(claims_etl::schema::Shape::WHOLE)
+            .iter()
+            .map(|c| format!("{} {} {}", c.name, c.postgres, !c.nullable))
+            .collect();
     expected.push("run_no integer true".into());
     let actual = "SELECT attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull
         FROM pg_attribute WHERE attrelid = 'healthcare_analytics.claims_fact'::regclass AND attnum > 0

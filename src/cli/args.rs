@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::address::AddressParser;
 use super::airflow::AirflowCommand;
+use super::audit::AuditCommand;
 use super::backfill::BackfillOptions;
 use super::generate::GenerateOptions;
 use super::help::{
@@ -17,8 +18,10 @@ use super::help::{
 };
 use super::key::{KeyCommand, TokenDomain};
 use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
+use super::privacy::PrivacyCommand;
 use super::quarantine::QuarantineOptions;
 use super::refresh::RefreshOptions;
+use super::risk::RiskCommand;
 use super::rules::ListFormat;
 use super::run::RunOptions;
 use super::schedule::ScheduleOptions;
@@ -232,6 +235,15 @@ pub(super) enum Command {
     Warehouse(WarehouseCommand),
     /// Refresh dashboards from what is loaded
     Refresh(RefreshOptions),
+    /// The risk score: explain one, compute all anew
+    #[command(subcommand)]
+    Risk(RiskCommand),
+    /// What is released of the data
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
+    /// Try whether the program keeps its promises on this machine
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Load each data interval when it has ended, for ever: what cron and a DAG would do
     #[command(after_help = SCHEDULE_EXAMPLES)]
     Schedule(Box<ScheduleOptions>),

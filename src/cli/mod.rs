@@ -6,6 +6,7 @@
 mod address;
 mod airflow;
 mod args;
+mod audit;
 mod backfill;
 mod check;
 mod generate;
@@ -17,9 +18,11 @@ mod only;
 mod options;
 mod output;
 mod presets;
+mod privacy;
 mod progress;
 mod quarantine;
 mod refresh;
+mod risk;
 mod rules;
 mod run;
 mod schedule;
@@ -86,6 +89,9 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
         Command::Generate(options) => generate::generate(&options, talk),
         Command::Warehouse(command) => warehouse::warehouse(command, talk),
         Command::Refresh(options) => refresh::refresh(options, talk),
+        Command::Risk(command) => risk::risk(command, talk),
+        Command::Privacy(command) => privacy::privacy(command, talk),
+        Command::Audit(command) => audit::audit(command, talk),
         Command::Schedule(options) => schedule::schedule(*options, talk),
         Command::Backfill(options) => backfill::backfill(*options, talk),
         Command::Config(args::ConfigCommand::Show { settings, result }) => {

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::mapping::{Mapping, Values};
+use super::privacy::Action;
+use super::risk::Risk;
 use super::rules::Rules;
-use super::settings::{Mode, OnDuplicate, Risk, Settings, Source};
+use super::settings::{Mode, OnDuplicate, Settings, Source};
 
 /// The settings that count, in a fixed order.
 #[derive(Serialize)]
@@ -20,6 +22,8 @@ struct Relevant<'a> {
     on_duplicate: OnDuplicate,
     on_provider_conflict: OnDuplicate,
     risk: &'a Risk,
+    privacy: Vec<(&'static str, Action)>,
+    zip3_restricted: &'a str,
     rules: &'a Rules,
 }
 
@@ -63,6 +67,8 @@ pub fn digest(settings: &Settings) -> String {
         on_duplicate: settings.warehouse.on_duplicate,
         on_provider_conflict: settings.warehouse.on_provider_conflict,
         risk: &settings.risk,
+        privacy: settings.privacy.actions().collect(),
+        zip3_restricted: &settings.privacy.zip3_restricted,
         rules: &settings.rules,
     };
     let text = serde_json::to_vec(&relevant).expect("maps with text keys and finite numbers");
@@ -99,7 +105,7 @@ mod tests {
 
     #[test]
     fn each_setting_that_changes_the_result_counts() {
-        let changes: [fn(&mut Settings); 19] = [
+        let changes: [fn(&mut Settings); 22] = [
             |s| s.claims.table = Some("t".into()),
             |s| drop(s.claims.filter.insert("TYPE".into(), Values(vec!["CHARGE".into()]))),
             |s| {
@@ -115,6 +121,9 @@ mod tests {
             |s| s.warehouse.on_duplicate = OnDuplicate::First,
             |s| s.warehouse.on_provider_conflict = OnDuplicate::Reject,
             |s| s.risk.min_peers = 31,
+            |s| s.risk.weight_volume = 0.0,
+            |s| s.privacy.profile = crate::config::Profile::SafeHarborAssist,
+            |s| drop(s.privacy.columns.insert("specialty".into(), Action::Drop)),
             |s| s.rules.code_system = CodeSystem::Hcpcs,
             |s| s.rules.run_date = Some("2024-12-31".into()),
             |s| s.rules.future_days = 1,

@@ -10,8 +10,10 @@ mod mapping;
 mod password;
 mod postgres_environment;
 mod preset;
+mod privacy;
 mod private;
 mod refresh;
+mod risk;
 mod rules;
 mod schedule;
 mod secret;
@@ -28,18 +30,18 @@ pub use mail::{Mail, MailEncryption};
 pub use mapping::{Mapping, Part, Pattern, Values};
 pub use postgres_environment::PostgresEnvironment;
 pub use preset::{Preset, preset, presets};
+pub use privacy::{Action, Level, Mask, Privacy, Profile};
 pub use private::is_private;
 pub use refresh::{
     Dashboard, Metabase, MetabaseTarget, OnConflict, PowerBi, PowerBiCommit, PowerBiMode,
     PowerBiObject, PowerBiTarget, PowerBiType, Refresh, SqlViews, Superset, SupersetTarget,
     Tableau, TableauTarget, Webhook, WebhookStyle,
 };
+pub use risk::Risk;
 pub use rules::{CodeSystem, Rules};
 pub use schedule::{Schedule, ScheduleOverrides};
 pub use secret::Secret;
 pub use secret_source::SecretSource;
-pub use settings::{
-    AUTO, Mode, OnDuplicate, Privacy, Quality, Risk, Run, Settings, Source, Warehouse,
-};
+pub use settings::{AUTO, Mode, OnDuplicate, Quality, Run, Settings, Source, Warehouse};
 pub use telemetry::{Lineage, LineageCaller, Metrics};
 pub use wait::Wait;

@@ -12,7 +12,9 @@ use super::interval::{Interval, Moment};
 use super::mail::Mail;
 use super::mapping::{Mapping, Values};
 use super::postgres_environment::PostgresEnvironment;
+use super::privacy::Privacy;
 use super::refresh::Refresh;
+use super::risk::Risk;
 use super::rules::Rules;
 use super::schedule::Schedule;
 use super::secret::Secret;
@@ -32,7 +34,7 @@ pub struct Settings {
     pub providers: Source,
     /// Where the tables are.
     pub warehouse: Warehouse,
-    /// The key.
+    /// The key, and what is released.
     pub privacy: Privacy,
     /// When a run is refused.
     pub quality: Quality,
@@ -159,18 +161,6 @@ pub struct Warehouse {
     pub environment: PostgresEnvironment,
 }
 
-/// Where the key comes from. There is no default key.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Privacy {
-    /// A file with 32 random bytes in hex, mode 0600; by default `claims-etl.key` in the data
-    /// directory.
-    pub key_file: Option<PathBuf>,
-    /// The key itself in hex; only ever from the environment (`CLAIMS_ETL_KEY`).
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Secret>,
-}
-
 /// When a run is refused before anything is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -202,24 +192,6 @@ impl Default for Quality {
     }
 }
 
-/// The risk score's parameters (model `claim_anomaly_v1`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Risk {
-    /// Claims that a peer group needs before it is compared with.
-    pub min_peers: u64,
-    /// Reliability of the amount component, 0 to 1.
-    pub weight_amount: f64,
-    /// Reliability of the weekend component, 0 to 1.
-    pub weight_weekend: f64,
-}
-
-impl Default for Risk {
-    fn default() -> Self {
-        Self { min_peers: 30, weight_amount: 0.60, weight_weekend: 0.05 }
-    }
-}
-
 /// How tasks are run and where the program keeps its files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -229,6 +201,8 @@ pub struct Run {
     /// Where rows lie between the two passes, as far as memory does not hold them: an unnamed file
     /// of about the claims' size; `spill` in the data directory by default.
     pub spill_dir: Option<PathBuf>,
+    /// Mebibytes of rows that memory holds between the two passes before the file is used.
+    pub spill_after_mb: u32,
     /// The first moment of the data interval: a date, or a time as in RFC 3339.
     pub interval_start: Option<Moment>,
     /// The first moment beyond the data interval.
@@ -251,6 +225,7 @@ impl Default for Run {
         Self {
             data_dir: "data".into(),
             spill_dir: None,
+            spill_after_mb: 64,
             interval_start: None,
             interval_end: None,
             retries: 2,

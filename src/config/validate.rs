@@ -5,8 +5,8 @@
 
 use crate::error::{Error, Result};
 
-use super::rules;
 use super::settings::{AUTO, Settings, Source};
+use super::{privacy, risk, rules};
 
 /// Standard input as a source.
 const STANDARD_INPUT: &str = "-";
@@ -52,8 +52,8 @@ pub(super) fn validate(settings: &Settings) -> Result<()> {
     settings.mail.validate()?;
     settings.metrics.validate()?;
     settings.lineage.validate()?;
-    share("risk.weight_amount", settings.risk.weight_amount)?;
-    share("risk.weight_weekend", settings.risk.weight_weekend)?;
+    privacy::validate(&settings.privacy)?;
+    risk::validate(&settings.risk)?;
     if settings.warehouse.connections.is_some_and(|count| !(1..=64).contains(&count)) {
         return Err(Error::config("warehouse.connections must be from 1 to 64"));
     }

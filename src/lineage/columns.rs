@@ -171,7 +171,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::schema::{fact_columns, provider_columns};
+    use crate::schema::{Shape, fact_columns, provider_columns};
 
     fn input(dataset: Dataset, path: &str) -> Input {
         let columns: Value =
@@ -190,8 +190,8 @@ mod tests {
         let names = |columns: Vec<crate::schema::Column>| -> Vec<&str> {
             columns.iter().map(|column| column.name).collect()
         };
-        assert_eq!(names(fact_columns()), FACT.map(|(column, _)| column));
-        assert_eq!(names(provider_columns()), DIMENSION.map(|(column, _)| column));
+        assert_eq!(names(fact_columns(Shape::WHOLE)), FACT.map(|(column, _)| column));
+        assert_eq!(names(provider_columns(Shape::WHOLE)), DIMENSION.map(|(column, _)| column));
         let from = FACT.iter().chain(&DIMENSION).flat_map(|(_, from)| *from).chain(&FACT_ROWS);
         for (dataset, column, _) in from {
             assert!(dataset.columns().any(|known| known == *column), "{dataset} {column}");

@@ -14,7 +14,7 @@ use super::facets::{DatasetType, Field, LifecycleStateChange, OutputStatistics, 
 use crate::account::Account;
 use crate::config::{Mode, Settings};
 use crate::schema::{
-    CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, fact_columns, provider_columns,
+    CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, Shape, fact_columns, provider_columns,
 };
 
 /// The tables as they are after a publish.
@@ -27,14 +27,14 @@ pub(super) fn written(
     let overwritten = LifecycleStateChange { lifecycle_state_change: "OVERWRITE" };
     let claims = OutputDataset {
         name: place.table(PUBLISHED, CLAIMS_FACT),
-        facets: table(place, fact_columns())
+        facets: table(place, fact_columns(Shape::WHOLE))
             .with(&fact(inputs))
             .with_some(Some(&overwritten).filter(|_| mode == Mode::Replace)),
         output_facets: rows(account.claims.inserted + account.claims.updated),
     };
     let providers = OutputDataset {
         name: place.table(PUBLISHED, PROVIDERS_DIM),
-        facets: table(place, provider_columns()).with(&dimension(inputs)),
+        facets: table(place, provider_columns(Shape::WHOLE)).with(&dimension(inputs)),
         output_facets: rows(account.providers.loaded + account.providers.inferred),
     };
     vec![claims, providers]
@@ -42,7 +42,10 @@ pub(super) fn written(
 
 /// The tables as dashboards read them.
 pub(super) fn shown(place: &Place) -> Vec<InputDataset> {
-    let tables = [(CLAIMS_FACT, fact_columns()), (PROVIDERS_DIM, provider_columns())];
+    let tables = [
+        (CLAIMS_FACT, fact_columns(Shape::WHOLE)),
+        (PROVIDERS_DIM, provider_columns(Shape::WHOLE)),
+    ];
     let told = tables.into_iter().map(|(name, columns)| InputDataset {
         name: place.table(PUBLISHED, name),
         facets: table(place, columns),

@@ -190,6 +190,7 @@ pub fn complete(
         "amount_loaded": account.amount.loaded,
         "amount_rejected": account.amount.rejected,
         "amount_duplicates": account.amount.duplicates,
+        "amount_generalized": account.amount.generalized,
         "amount_unparsed_rows": account.amount.unparsed_rows,
         "providers_read": account.providers.read,
         "providers_loaded": account.providers.loaded,

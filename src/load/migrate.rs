@@ -18,6 +18,10 @@ const SCRIPTS: &[(i64, &str, &str)] = &[
     (4, "refresh_outbox", include_str!("migrations/V004__refresh_outbox.sql")),
     (5, "schedule", include_str!("migrations/V005__schedule.sql")),
     (6, "tasks_apart", include_str!("migrations/V006__tasks_apart.sql")),
+    (7, "risk", include_str!("migrations/V007__risk.sql")),
+    (8, "privacy", include_str!("migrations/V008__privacy.sql")),
+    (9, "keys", include_str!("migrations/V009__keys.sql")),
+    (10, "provider_months", include_str!("migrations/V010__provider_months.sql")),
 ];
 
 /// Serialises migrations of one database ("clmetlmg").

@@ -13,12 +13,14 @@ pub mod quarantine;
 mod reader;
 pub mod record;
 mod rights;
+pub mod risk;
 mod session;
 mod shuffle;
 mod staging;
 mod statistics;
 mod table_lock;
 mod tally;
+pub mod views;
 
 pub use publish::{Changes, Route, create_stage, drop_stage, is_filled, publish, route};
 pub use rights::check as check_rights;

@@ -16,7 +16,9 @@ use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, TokenRange, fact_columns};
+use crate::schema::{
+    CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, TokenRange, fact_columns,
+};
 use crate::sql;
 
 const CONTEXT: &str = "publish";
@@ -292,7 +294,7 @@ pub(super) fn changes(
 /// Updates and inserts what differs. Since it was compared, nobody may have changed the table.
 fn apply(connection: &mut impl Connection, part: &Part) -> Result<()> {
     let names: Vec<&str> =
-        fact_columns().iter().map(|column| column.name).chain(["run_no"]).collect();
+        fact_columns(Shape::WHOLE).iter().map(|column| column.name).chain(["run_no"]).collect();
     let is_key = |name: &&str| matches!(*name, "claim_token" | "line_number");
     let assignments: Vec<String> = names
         .iter()

@@ -129,6 +129,7 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
                  'amount', jsonb_build_object(
                      'read', r.amount_read::text, 'loaded', r.amount_loaded::text,
                      'rejected', r.amount_rejected::text, 'duplicates', r.amount_duplicates::text,
+                     'generalized', coalesce(r.amount_generalized, 0)::numeric(20, 2)::text,
                      'unparsed_rows', r.amount_unparsed_rows),
                  'providers', jsonb_build_object(
                      'read', r.providers_read, 'loaded', r.providers_loaded,

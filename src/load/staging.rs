@@ -27,7 +27,7 @@ use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, meanwhile};
 use crate::failpoint;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, TokenRange, staged_schema};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, Shape, TokenRange, staged_schema};
 use crate::sql;
 
 /// How often progress is told.
@@ -110,7 +110,7 @@ impl Staging<'_> {
         let ranges = ranges(connections.len().max(1));
         let reader = |buckets: &Range<usize>| Reader {
             books: Arc::new(Mutex::new(Books::default())),
-            schema: staged_schema(),
+            schema: staged_schema(Shape::WHOLE),
             source: Arc::clone(self.shuffle),
             buckets: buckets.clone(),
             policy: self.policy,

@@ -28,7 +28,7 @@ use crate::interchange::record_batch;
 use crate::load::quarantine::Rejected;
 use crate::load::{self, Resolved, Route, Score, Session, Staging, Tally};
 use crate::rule::Rule;
-use crate::schema::{origin_file, origin_record, staged_schema};
+use crate::schema::{Shape, origin_file, origin_record, staged_schema};
 use crate::transform;
 
 /// Stages and publishes; drops what was staged when it fails.
@@ -200,7 +200,7 @@ pub(super) fn score(prepared: &Prepared) -> Score {
     let severities = *prepared.checks.severities();
     Arc::new(move |rows: DataFrame| {
         let rows = collect(transform::scored(rows.lazy(), &directory, &model, &severities))?;
-        record_batch(&rows, &staged_schema())
+        record_batch(&rows, &staged_schema(Shape::WHOLE))
     })
 }
 

@@ -18,9 +18,6 @@ use crate::load::quarantine::{Quarantine, Rejected};
 use crate::load::{Shuffle, Statistics};
 use crate::transform::{Checks, Claims, DateFormats, Directory, Refused, RiskModel, provider_rows};
 
-/// Bytes of shuffled rows that stay in memory: a daily load never touches the disk.
-const SHUFFLE_MEMORY: u64 = 64 << 20;
-
 /// What is read, and how.
 pub(super) struct Inputs<'a> {
     pub(super) claims: &'a Extracted,
@@ -50,7 +47,8 @@ impl Inputs<'_> {
         let refused: Vec<Rejected> = directory.rejects().iter().map(rejected).collect();
         quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
         cancel.check()?;
-        let memory = failpoint::limit("shuffle.memory", SHUFFLE_MEMORY);
+        let memory = u64::from(settings.run.spill_after_mb) << 20;
+        let memory = failpoint::limit("shuffle.memory", memory);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let shuffle = Shuffle::new(&settings.spill_dir(), memory, checks.severities());
         let (tally, peers) = FirstPass {

@@ -29,7 +29,7 @@ use crate::load::apart;
 use crate::load::quarantine::Quarantine;
 use crate::load::record::{Record, Sources};
 use crate::load::{Resolved, Shuffle, token_range};
-use crate::schema::{Dataset, provider_schema};
+use crate::schema::{Dataset, Shape, provider_schema};
 use crate::transform::{Checks, DateFormats};
 use crate::verify::{Claims, Providers, Runs, in_snapshot};
 
@@ -222,7 +222,7 @@ impl Verifying<'_> {
             token.map_or_else(String::new, |token| token.to_string())
         };
         let mut providers = Providers::new(&runs, &token);
-        let members = record_batch(prepared.directory.frame(), &provider_schema())?;
+        let members = record_batch(prepared.directory.frame(), &provider_schema(Shape::WHOLE))?;
         let inferred = prepared.tally.orphans.iter().map(String::as_str);
         providers.compare(connection, &members, inferred)?;
 

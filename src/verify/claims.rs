@@ -15,7 +15,7 @@ use super::lookup::{Found, KEYS};
 use super::snapshot::{Runs, Writer};
 use super::{Checksum, Difference, Example, Examples, RowCounts};
 use crate::error::{Error, Result};
-use crate::schema::{CLAIMS_FACT, PUBLISHED, TokenRange, fact_columns};
+use crate::schema::{CLAIMS_FACT, PUBLISHED, Shape, TokenRange, fact_columns};
 use crate::sql;
 
 const CONTEXT: &str = "comparing claims";
@@ -40,7 +40,8 @@ impl Claims {
     /// The comparison with the rows that these runs have written.
     #[must_use]
     pub fn new(runs: Runs) -> Self {
-        let names: Vec<&str> = fact_columns().iter().map(|column| column.name).collect();
+        let names: Vec<&str> =
+            fact_columns(Shape::WHOLE).iter().map(|column| column.name).collect();
         Self {
             runs,
             names,

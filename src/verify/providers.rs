@@ -13,7 +13,7 @@ use super::lookup::{Found, KEYS};
 use super::snapshot::{Runs, Writer};
 use super::{Difference, Example, Examples, RowCounts};
 use crate::error::{Error, Result};
-use crate::schema::{PROVIDERS_DIM, PUBLISHED, provider_columns};
+use crate::schema::{PROVIDERS_DIM, PUBLISHED, Shape, provider_columns};
 use crate::sql;
 
 const CONTEXT: &str = "comparing providers";
@@ -34,7 +34,7 @@ impl<'a> Providers<'a> {
     /// The comparison with the rows that these runs have written.
     #[must_use]
     pub fn new(runs: &Runs, token: &'a dyn Fn(&str) -> String) -> Self {
-        let names = provider_columns().iter().map(|column| column.name).collect();
+        let names = provider_columns(Shape::WHOLE).iter().map(|column| column.name).collect();
         let (counts, examples) = (RowCounts::default(), Examples::default());
         Self { runs: runs.keeping(), token, names, counts, own: 0, examples }
     }

@@ -39,6 +39,7 @@ fn report() -> RunReport {
             loaded: Cents(12_300_000_000),
             rejected: Cents(44_678_901),
             duplicates: Cents(1_000_000),
+            generalized: Cents(0),
             unparsed_rows: 4_000,
         },
         providers: ProviderCounts {

@@ -146,6 +146,7 @@ SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_mod
        claims_read, claims_loaded, claims_inserted, claims_updated, claims_unchanged,
        claims_rejected, claims_duplicates, claims_conflicts,
        amount_read::text, amount_loaded::text, amount_rejected::text, amount_duplicates::text,
+       coalesce(amount_generalized, 0)::text AS amount_generalized,
        amount_unparsed_rows,
        providers_read, providers_loaded, providers_rejected, providers_duplicates,
        providers_conflicts, providers_inferred,
@@ -312,6 +313,7 @@ fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
             loaded: cents(batch, "amount_loaded", 0)?,
             rejected: cents(batch, "amount_rejected", 0)?,
             duplicates: cents(batch, "amount_duplicates", 0)?,
+            generalized: cents(batch, "amount_generalized", 0)?,
             unparsed_rows: rows("amount_unparsed_rows"),
         },
         providers: ProviderCounts {

@@ -33,6 +33,7 @@ fn run() -> Run {
                 loaded: Cents(123_000_000),
                 rejected: Cents(456_000),
                 duplicates: Cents(789),
+                generalized: Cents(0),
                 unparsed_rows: 3,
             },
             providers: ProviderCounts { read: 40, loaded: 40, inferred: 2, ..Default::default() },

@@ -1,0 +1,32 @@
+//! The commands `risk`: one score explained, all scores computed anew.
+//!
+//! A module of its own because an auditor comes here and needs nothing else.
+
+mod explain;
+mod rescore;
+
+use clap::Subcommand;
+
+use super::output::Reply;
+use super::talk::Talk;
+use crate::error::Result;
+
+/// Work on the scores.
+#[derive(Debug, Subcommand)]
+pub(super) enum RiskCommand {
+    /// Print how a claim's score comes about: each component with its inputs and the arithmetic
+    Explain(explain::ExplainOptions),
+    /// Compute the stored scores anew with today's statistics
+    Rescore(rescore::RescoreOptions),
+}
+
+/// `risk`.
+///
+/// # Errors
+/// As the command.
+pub(super) fn risk(command: RiskCommand, talk: &Talk) -> Result<Reply> {
+    match command {
+        RiskCommand::Explain(options) => explain::explain(options, talk),
+        RiskCommand::Rescore(options) => rescore::rescore(options, talk),
+    }
+}

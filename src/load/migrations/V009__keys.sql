@@ -1,0 +1,1 @@
+-- Which keys have made the tokens, without anything that would help to find one.
