@@ -41,6 +41,7 @@ pub mod http;
 pub mod interchange;
 pub mod key;
 pub mod local_postgres;
+pub mod risk;
 pub mod sql;
 pub mod synth;
 
