@@ -144,8 +144,21 @@ pub const ROW_FINGERPRINT: &str = "row_fingerprint";
 
 /// The amount of a row between the two passes, in cents.
 pub const CENTS: &str = "cents";
+/// What was taken of a row's amount before it was released, in cents: raw − released. Only where
+/// amounts are made coarser.
+pub const GENERALIZED: &str = "generalized";
 /// Place of the row's provider in the directory; null where the directory has none such.
 pub const PROVIDER_ROW: &str = "provider_row";
+/// A check of the claim's identifier under a seed of the run, between the two passes: two identifiers
+/// with one token have different ones.
+pub const CLAIM_CHECK: &str = "claim_check";
+/// The same of the patient's identifier.
+pub const PATIENT_CHECK: &str = "patient_check";
+/// Whether another claim says the same as the row, in the second pass.
+pub const TWIN: &str = "twin";
+
+/// Cells of fewer patients than this are not shown, but for empty ones: the cell-size policy of CMS.
+pub const SMALLEST_CELL: u32 = 11;
 
 /// Digits of `amount`: numeric(12,2).
 pub const AMOUNT_PRECISION: u8 = 12;

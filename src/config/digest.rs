@@ -3,7 +3,7 @@
 //! A file of its own because it decides, with the inputs' fingerprint, whether a run is "already
 //! loaded": where things are, how fast they go and when a run is refused must not count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ struct Relevant<'a> {
     on_provider_conflict: OnDuplicate,
     risk: &'a Risk,
     privacy: Vec<(&'static str, Action)>,
-    zip3_restricted: &'a str,
+    zip3_restricted: BTreeSet<String>,
     rules: &'a Rules,
 }
 
@@ -68,7 +68,8 @@ pub fn digest(settings: &Settings) -> String {
         on_provider_conflict: settings.warehouse.on_provider_conflict,
         risk: &settings.risk,
         privacy: settings.privacy.actions().collect(),
-        zip3_restricted: &settings.privacy.zip3_restricted,
+        // A list that cannot be read fails the run elsewhere.
+        zip3_restricted: settings.privacy.restricted_zip3().unwrap_or_default(),
         rules: &settings.rules,
     };
     let text = serde_json::to_vec(&relevant).expect("maps with text keys and finite numbers");
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn each_setting_that_changes_the_result_counts() {
-        let changes: [fn(&mut Settings); 22] = [
+        let changes: [fn(&mut Settings); 23] = [
             |s| s.claims.table = Some("t".into()),
             |s| drop(s.claims.filter.insert("TYPE".into(), Values(vec!["CHARGE".into()]))),
             |s| {
@@ -124,6 +125,7 @@ mod tests {
             |s| s.risk.weight_volume = 0.0,
             |s| s.privacy.profile = crate::config::Profile::SafeHarborAssist,
             |s| drop(s.privacy.columns.insert("specialty".into(), Action::Drop)),
+            |s| s.privacy.zip3_restricted = "census2010".into(),
             |s| s.rules.code_system = CodeSystem::Hcpcs,
             |s| s.rules.run_date = Some("2024-12-31".into()),
             |s| s.rules.future_days = 1,

@@ -45,6 +45,10 @@ pub struct Overrides {
     pub connections: Option<u16>,
     /// `privacy.key_file`
     pub key_file: Option<PathBuf>,
+    /// `privacy.key_fd`
+    pub key_fd: Option<i32>,
+    /// `privacy.next_key_file`
+    pub next_key_file: Option<PathBuf>,
     /// `quality.max_reject_ratio`
     pub max_reject_ratio: Option<f64>,
     /// `quality.max_reject_rows`
@@ -141,6 +145,8 @@ impl Overrides {
         set(&mut warehouse.on_provider_conflict, self.on_provider_conflict);
         set_some(&mut warehouse.connections, self.connections);
         set_some(&mut settings.privacy.key_file, self.key_file);
+        set_some(&mut settings.privacy.key_fd, self.key_fd);
+        set_some(&mut settings.privacy.next_key_file, self.next_key_file);
         set(&mut settings.quality.max_reject_ratio, self.max_reject_ratio);
         set_some(&mut settings.quality.max_reject_rows, self.max_reject_rows);
         let run = &mut settings.run;

@@ -22,6 +22,7 @@ mod settings;
 mod telemetry;
 mod validate;
 mod wait;
+mod zip3;
 
 pub use digest::digest;
 pub use interval::{Interval, Moment};
@@ -34,8 +35,8 @@ pub use privacy::{Action, Level, Mask, Privacy, Profile};
 pub use private::is_private;
 pub use refresh::{
     Dashboard, Metabase, MetabaseTarget, OnConflict, PowerBi, PowerBiCommit, PowerBiMode,
-    PowerBiObject, PowerBiTarget, PowerBiType, Refresh, SqlViews, Superset, SupersetTarget,
-    Tableau, TableauTarget, Webhook, WebhookStyle,
+    PowerBiObject, PowerBiTarget, PowerBiType, ProviderMonth, Refresh, SqlViews, Superset,
+    SupersetTarget, Tableau, TableauTarget, Webhook, WebhookStyle,
 };
 pub use risk::Risk;
 pub use rules::{CodeSystem, Rules};
@@ -45,3 +46,4 @@ pub use secret_source::SecretSource;
 pub use settings::{AUTO, Mode, OnDuplicate, Quality, Run, Settings, Source, Warehouse};
 pub use telemetry::{Lineage, LineageCaller, Metrics};
 pub use wait::Wait;
+pub use zip3::OTHER_ZIP3;

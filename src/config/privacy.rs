@@ -3,15 +3,17 @@
 //! A file of its own because it is the contract with whoever answers for the data: what a column may
 //! become is decided here, before any row is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use super::zip3;
 use crate::account::Cents;
 use crate::error::{Error, Result};
-use crate::schema::Shape;
+use crate::rule::is_code;
+use crate::schema::{AMOUNT_MAX_CENTS, Shape};
 
 /// A named set of actions. None of them makes data anonymous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,7 +59,8 @@ pub enum Level {
     Zip3,
 }
 
-/// Which characters of a text stay, and what stands for the others.
+/// Which characters of a text stay, and what stands for the others. Of a text that has no more
+/// characters than may stay none does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mask {
@@ -67,7 +70,8 @@ pub struct Mask {
     /// Characters at the end that stay.
     #[serde(default)]
     pub last: u16,
-    /// What stands for each of the others.
+    /// What stands for each of the others: a printable character of ASCII, so that no text becomes
+    /// longer.
     #[serde(default = "star")]
     pub with: char,
 }
@@ -94,12 +98,12 @@ pub enum Action {
     Truncate(u16),
     /// Each becomes coarser.
     Generalize(Level),
-    /// An amount becomes the lower edge of its bucket, without its sign taken into account: the
-    /// edges rise, the first is 0.
+    /// An amount keeps its sign, and its size becomes the lower edge of its bucket: the edges rise, the
+    /// first is 0, the last bucket has no end.
     Bucket(Vec<Cents>),
     /// An amount is rounded to a multiple of this, half to even.
     Round(Cents),
-    /// An amount above this, without its sign, becomes this.
+    /// An amount keeps its sign, and a size above this becomes this.
     TopCode(Cents),
     /// A date moves by up to so many days either way, all dates of a patient by the same multiple
     /// of 7.
@@ -144,21 +148,38 @@ impl Action {
         }
     }
 
-    /// Whether its parameters make sense.
-    fn is_sound(&self) -> bool {
-        match self {
-            Self::Truncate(length) => *length > 0,
-            Self::Bucket(edges) => {
-                edges.first() == Some(&Cents(0)) && edges.is_sorted_by(|a, b| a < b)
+    /// What its parameters must be, where they are not.
+    fn lacks(&self) -> Option<&'static str> {
+        let fits = |cents: Cents| (1..=i128::from(AMOUNT_MAX_CENTS)).contains(&cents.0);
+        let (sound, needed) = match self {
+            Self::Keep | Self::Drop | Self::Token | Self::Generalize(_) => (true, ""),
+            Self::Truncate(length) => (*length > 0, "1 character or more"),
+            Self::Bucket(edges) => (
+                edges.first() == Some(&Cents(0))
+                    && edges.is_sorted_by(|a, b| a < b)
+                    && edges[1..].iter().all(|&edge| fits(edge)),
+                "rising edges from '0.00' up to '9999999999.99'",
+            ),
+            Self::Round(size) | Self::TopCode(size) => {
+                (fits(*size), "an amount from '0.01' to '9999999999.99'")
             }
-            Self::Round(step) | Self::TopCode(step) => step.0 > 0,
-            Self::DateShift(days) => *days >= 7,
-            Self::Redact(text) => !text.contains('\0'),
-            Self::Mask(mask) => mask.with != '\0',
-            Self::Keep | Self::Drop | Self::Token | Self::Generalize(_) => true,
-        }
+            Self::DateShift(days) => (
+                (SHORTEST_SHIFT..=LONGEST_SHIFT).contains(days),
+                "7 to 3650 days: dates move by whole weeks",
+            ),
+            Self::Redact(text) => (
+                is_code(text) && text.trim() == text && !text.is_empty(),
+                "a text of at most 200 bytes without control characters or blanks at its ends",
+            ),
+            Self::Mask(mask) => (mask.with.is_ascii_graphic(), "a printable ASCII character"),
+        };
+        (!sound).then_some(needed)
     }
 }
+
+/// The days of the least shift that moves anything, and of the greatest.
+const SHORTEST_SHIFT: u16 = 7;
+const LONGEST_SHIFT: u16 = 3650;
 
 /// The key, the profile and the actions. There is no default key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -174,6 +195,9 @@ pub struct Privacy {
     pub key_file: Option<PathBuf>,
     /// An open file descriptor from which the key is read once, in hex.
     pub key_fd: Option<i32>,
+    /// The file of the key that a rotation leads to: as long as one is open, each load notes which
+    /// tokens of the new key belong to the tokens that it loads.
+    pub next_key_file: Option<PathBuf>,
     /// The key itself in hex; only ever from the environment (`CLAIMS_ETL_KEY`).
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
@@ -188,6 +212,7 @@ impl Default for Privacy {
             zip3_restricted: "union".into(),
             key_file: None,
             key_fd: None,
+            next_key_file: None,
             key: None,
             columns: BTreeMap::new(),
         }
@@ -215,6 +240,34 @@ impl Privacy {
     /// Each column that an action can be given for, with its action.
     pub fn actions(&self) -> impl Iterator<Item = (&'static str, Action)> {
         ALLOWED.iter().map(|(column, _)| (*column, self.action(column)))
+    }
+
+    /// Whether something says where the key is, so that none is made.
+    #[must_use]
+    pub fn names_key(&self) -> bool {
+        self.key.is_some() || self.key_file.is_some() || self.key_fd.is_some()
+    }
+
+    /// The prefixes of ZIP codes that are not told.
+    ///
+    /// # Errors
+    /// `Config` when the file of prefixes cannot be read, or a line of it is not three digits.
+    pub fn restricted_zip3(&self) -> Result<BTreeSet<String>> {
+        zip3::prefixes(&self.zip3_restricted)
+    }
+
+    /// Whether dates of service are days still. Moved ones are: they keep weekdays, and those that
+    /// were equal are.
+    #[must_use]
+    pub fn keeps_days(&self) -> bool {
+        matches!(self.action("date_of_service"), Action::Keep | Action::DateShift(_))
+    }
+
+    /// Whether claims that say the same after the actions said the same before.
+    #[must_use]
+    pub fn keeps_contents(&self) -> bool {
+        let kept = |column| self.action(column) == Action::Keep;
+        self.keeps_days() && kept("procedure_code") && kept("amount")
     }
 
     /// Which columns the tables have.
@@ -245,14 +298,15 @@ pub(super) fn validate(privacy: &Privacy) -> Result<()> {
             ))
             .hint(format!("what can be done: {}", allowed.join(", "))));
         }
-        if !action.is_sound() {
+        if let Some(needed) = action.lacks() {
             return Err(Error::config(format!(
                 "privacy.columns.{column}: {} with these parameters makes no sense",
                 action.name()
-            )));
+            ))
+            .hint(format!("what it needs: {needed}")));
         }
     }
-    Ok(())
+    privacy.restricted_zip3().map(drop)
 }
 
 #[cfg(test)]
@@ -283,6 +337,26 @@ mod tests {
     }
 
     #[test]
+    fn contents_can_be_compared_as_long_as_they_are_exact() {
+        for (text, days, contents) in [
+            ("", true, true),
+            ("[columns]\ndate_of_service = { date_shift = 30 }", true, true),
+            ("[columns]\ndate_of_service = { generalize = 'week' }", false, false),
+            ("[columns]\namount = { round = '1.00' }", true, false),
+            ("[columns]\nprocedure_code = { truncate = 3 }", true, false),
+            ("[columns]\nspecialty = 'drop'", true, true),
+            ("profile = 'safe_harbor_assist'", false, false),
+        ] {
+            let privacy = privacy(text).expect(text);
+            assert_eq!(
+                (privacy.keeps_days(), privacy.keeps_contents()),
+                (days, contents),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for (text, expected) in [
             ("[columns]\npatient_id = 'keep'", "cannot be done"),
@@ -290,7 +364,15 @@ mod tests {
             ("[columns]\nlocation = { generalize = 'year' }", "cannot be done"),
             ("[columns]\nbirth_date = 'drop'", "no such column"),
             ("[columns]\namount = { bucket = ['1.00'] }", "no sense"),
+            ("[columns]\namount = { bucket = [] }", "no sense"),
+            ("[columns]\namount = { bucket = ['0.00', '2.00', '2.00'] }", "no sense"),
+            ("[columns]\namount = { round = '0.00' }", "no sense"),
+            ("[columns]\namount = { top_code = '10000000000.00' }", "no sense"),
             ("[columns]\ndate_of_service = { date_shift = 6 }", "no sense"),
+            ("[columns]\nspecialty = { truncate = 0 }", "no sense"),
+            ("[columns]\nspecialty = { redact = ' ' }", "no sense"),
+            ("[columns]\nspecialty = { mask = { with = '\u{2022}' } }", "no sense"),
+            ("zip3_restricted = 'census1790'", "census1790"),
         ] {
             let error = privacy(text).expect_err(text);
             assert!(error.message().contains(expected), "{error}");

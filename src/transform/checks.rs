@@ -14,6 +14,8 @@ pub struct Checks {
     pub(super) code_system: CodeSystem,
     /// Cents beyond which an amount, without its sign, is remarkable.
     pub(super) amount_limit: u64,
+    /// The day of the run.
+    pub(super) run_day: i32,
     /// The last day that is not in the future.
     pub(super) last_day: i32,
     /// The first day that is not too old.
@@ -37,6 +39,7 @@ impl Checks {
             code_system: rules.code_system,
             amount_limit: u64::try_from(limit.0)
                 .map_err(|_| Error::internal("an amount limit out of its range"))?,
+            run_day,
             last_day: run_day.saturating_add(days(rules.future_days)),
             first_day: rules.too_old_before(run_day)?,
             first_filing_day: run_day.saturating_sub(days(rules.filing_days)),

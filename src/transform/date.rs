@@ -197,16 +197,12 @@ fn days_of(date: NaiveDate) -> Option<i32> {
     (1..=9999).contains(&date.year()).then(|| date.num_days_from_ce() - 719_163)
 }
 
-/// Whether days since 1970-01-01 (a Thursday) fall on a Saturday or Sunday.
-pub(super) fn is_weekend(days: i32) -> bool {
-    matches!((days + 3).rem_euclid(7), 5 | 6)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::risk::is_weekend;
 
     fn formats(list: &[&str]) -> DateFormats {
         let list: Vec<String> = list.iter().map(|&format| format.to_owned()).collect();

@@ -1,7 +1,8 @@
 //! The provider directory: one row per provider id, whatever the file says.
 //!
 //! A file of its own because a repeated provider would multiply claims at the join: keys are made
-//! unique here, on the small side, where every repeat can be counted.
+//! unique here, on the small side, where every repeat can be counted. What claims are joined by
+//! are the ids as the source spells them; everything else that leaves is what is released.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,17 +12,16 @@ use polars::prelude::{
     NewChunkedArray, PolarsError, StringChunked, UInt32Chunked, col,
 };
 
+use super::actions::Release;
 use super::expression::{broken, elementwise};
 use super::npi::is_false_npi;
 use super::text::clean;
 use crate::account::ProviderCounts;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
+use crate::risk::canonical_specialty;
 use crate::rule::{Rule, is_code};
-use crate::schema::{DAMAGE, Dataset, ORIGIN, PROVIDER_ROW, SOURCE_LINE};
-
-/// Number of the provider's specialty for peer groups; null only where there is no such provider.
-pub(super) const SPECIALTY_NO: &str = "specialty_no";
+use crate::schema::{DAMAGE, Dataset, ORIGIN, PROVIDER_ROW, SOURCE_LINE, Shape};
 
 /// For the member at each place whether its id has the form of an NPI and is none; nothing where
 /// that is so of no member.
@@ -39,10 +39,13 @@ pub struct Refused {
 }
 
 /// A directory with unique keys.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Directory {
-    /// `provider_id, provider_name, specialty, location`.
+    /// The ids of the members as the source spells them, for the join and nothing else.
+    ids: StringChunked,
+    /// What is released of `provider_id, provider_name, specialty, location`.
     frame: DataFrame,
+    shape: Shape,
     /// The number of each member's specialty.
     numbers: Arc<[u32]>,
     /// Spellings of the specialties in canonical case, by number; number 0 is "unknown".
@@ -67,11 +70,12 @@ impl Directory {
     /// Makes the collected rows of [`provider_rows`] unique by id. Identical repeats are dropped;
     /// of conflicting ones `policy` picks one, or none. Records without an id are rejected, and
     /// those whose id or specialty is no code (see [`is_code`]), that hold a NUL character, or whose
-    /// fields could not be told apart.
+    /// fields could not be told apart. All of that is told from the texts as they are; then they
+    /// become what `release` makes of them.
     ///
     /// # Errors
     /// `Internal` when the frame is not that of [`provider_rows`].
-    pub fn new(rows: &DataFrame, policy: OnDuplicate) -> Result<Self> {
+    pub fn new(rows: &DataFrame, policy: OnDuplicate, release: &Release) -> Result<Self> {
         let lacking = |_: PolarsError| Error::internal("the provider rows lack a column");
         let text = |name: &str| -> Result<&StringChunked> {
             rows.column(name).and_then(Column::str).map_err(lacking)
@@ -128,7 +132,6 @@ impl Directory {
         for reject in &rejects {
             *counts.reject_reasons.entry(reject.rule.name().to_owned()).or_default() += 1;
         }
-        let (specialties, numbers) = number_specialties(&members);
         let false_npis: Vec<bool> =
             members.iter().map(|record| record[0].is_some_and(is_false_npi)).collect();
         let false_npis = false_npis.contains(&true).then(|| false_npis.into());
@@ -146,14 +149,33 @@ impl Directory {
             ],
         )
         .map_err(lacking)?;
-        let rejects = rejects.into();
-        Ok(Self { frame, numbers: numbers.into(), specialties, false_npis, counts, rejects })
+        let ids = frame.column("provider_id").and_then(Column::str).map_err(lacking)?.clone();
+        let frame = match release.members() {
+            // What fails could quote a cell.
+            Some(columns) => frame.lazy().select(columns).collect().map_err(lacking)?,
+            None => frame,
+        };
+        let shape = release.shape();
+        let (specialties, numbers) = if shape.has("specialty") {
+            number_specialties(frame.column("specialty").and_then(Column::str).map_err(lacking)?)
+        } else {
+            (vec![String::new()], vec![0; ids.len()])
+        };
+        let (numbers, rejects) = (numbers.into(), rejects.into());
+        Ok(Self { ids, frame, shape, numbers, specialties, false_npis, counts, rejects })
     }
 
-    /// The members: `provider_id, provider_name, specialty, location`.
+    /// The members as they are released: `provider_id, provider_name, specialty, location`, without
+    /// those columns that are dropped.
     #[must_use]
     pub fn frame(&self) -> &DataFrame {
         &self.frame
+    }
+
+    /// Which columns are there.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The accounting of the directory's records.
@@ -180,12 +202,11 @@ impl Directory {
 
     /// What a claim is joined to: the provider's place.
     pub(super) fn lookup(&self) -> LazyFrame {
-        let places = 0..u32::try_from(self.frame.height()).unwrap_or(u32::MAX);
+        let places = 0..u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
         let places = UInt32Chunked::from_vec(PROVIDER_ROW.into(), places.collect());
-        let mut lookup = self.frame.clone();
+        let columns = vec![self.ids.clone().into_column(), places.into_column()];
         // Lengths are equal.
-        let _ = lookup.with_column(places.into_column());
-        lookup.lazy().select([col("provider_id"), col(PROVIDER_ROW)])
+        DataFrame::new(self.ids.len(), columns).unwrap_or_default().lazy()
     }
 
     /// A text of the row's provider; null where the directory has none such.
@@ -198,15 +219,22 @@ impl Directory {
         .alias(column)
     }
 
-    /// The specialty's number of the row's provider; null where the directory has none such.
-    pub(super) fn specialty_number(&self) -> Expr {
-        let numbers = self.numbers.clone();
-        elementwise(SPECIALTY_NO, &[col(PROVIDER_ROW)], DataType::UInt32, move |series| {
-            let number = |place: Option<u32>| numbers.get(place? as usize).copied();
-            let numbers = series[0].u32()?.iter().map(number);
-            Ok(UInt32Chunked::from_iter_options(SPECIALTY_NO.into(), numbers).into_series())
-        })
-        .alias(SPECIALTY_NO)
+    /// The spellings of the specialties in canonical case, by number; number 0 is empty.
+    #[must_use]
+    pub fn specialties(&self) -> &[String] {
+        &self.specialties
+    }
+
+    /// The members' ids, by place.
+    #[must_use]
+    pub fn ids(&self) -> StringChunked {
+        self.frame.column("provider_id").and_then(Column::str).cloned().unwrap_or_default()
+    }
+
+    /// The numbers of the members' specialties, by place.
+    #[must_use]
+    pub fn numbers(&self) -> &[u32] {
+        &self.numbers
     }
 
     /// The number of the specialty of the provider at a place.
@@ -249,17 +277,14 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Numbers specialties without regard to case and inner white space, so that two spellings are
-/// one peer group. Number 0 is for members without a specialty.
-fn number_specialties(members: &[Record<'_>]) -> (Vec<String>, Vec<u32>) {
+/// Numbers specialties by their canonical spelling. Number 0 is for members without a specialty.
+fn number_specialties(specialties: &StringChunked) -> (Vec<String>, Vec<u32>) {
     let mut spellings = vec![String::new()];
     let mut number_of: HashMap<String, u32> = HashMap::from([(String::new(), 0)]);
-    let numbers = members
+    let numbers = specialties
         .iter()
-        .map(|record| {
-            let words: Vec<String> =
-                record[2].unwrap_or_default().split_whitespace().map(str::to_uppercase).collect();
-            let spelling = words.join(" ");
+        .map(|text| {
+            let spelling = canonical_specialty(text.unwrap_or_default());
             *number_of.entry(spelling).or_insert_with_key(|spelling| {
                 spellings.push(spelling.clone());
                 u32::try_from(spellings.len() - 1).unwrap_or(0)
@@ -270,104 +295,5 @@ fn number_specialties(members: &[Record<'_>]) -> (Vec<String>, Vec<u32>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use polars::prelude::Int64Chunked;
-
-    use super::*;
-
-    fn directory(rows: &[(Option<&str>, &str)], policy: OnDuplicate) -> Directory {
-        let text = |name: &str, values: Vec<Option<&str>>| -> Column {
-            StringChunked::from_iter_options(name.into(), values.into_iter()).into_column()
-        };
-        let origins: Vec<i64> = (1..).take(rows.len()).collect();
-        let frame = DataFrame::new(
-            rows.len(),
-            vec![
-                Int64Chunked::from_vec(ORIGIN.into(), origins).into_column(),
-                Column::full_null(SOURCE_LINE.into(), rows.len(), &DataType::Int64),
-                Column::full_null(DAMAGE.into(), rows.len(), &DataType::Int32),
-                text("provider_id", rows.iter().map(|row| row.0).collect()),
-                text("provider_name", rows.iter().map(|row| Some(row.1)).collect()),
-                text("specialty", rows.iter().map(|_| Some("General  Practice")).collect()),
-                text("location", rows.iter().map(|_| None).collect()),
-            ],
-        )
-        .expect("a frame");
-        Directory::new(&frame, policy).expect("a directory")
-    }
-
-    fn names(directory: &Directory) -> Vec<Option<&str>> {
-        directory
-            .frame()
-            .column("provider_name")
-            .and_then(Column::str)
-            .expect("names")
-            .iter()
-            .collect()
-    }
-
-    #[test]
-    fn keys_become_unique_and_every_record_is_counted() {
-        let rows =
-            [(Some("1"), "a"), (Some("1"), "a"), (Some("2"), "b"), (Some("2"), "c"), (None, "d")];
-        for (policy, kept, rejected) in [
-            (OnDuplicate::Last, vec![Some("a"), Some("c")], 1),
-            (OnDuplicate::First, vec![Some("a"), Some("b")], 1),
-            (OnDuplicate::Reject, vec![Some("a")], 3),
-        ] {
-            let directory = directory(&rows, policy);
-            let counts = directory.counts();
-            assert_eq!(names(&directory), kept, "{policy:?}");
-            assert_eq!((counts.read, counts.rejected, counts.conflicts), (5, rejected, 1));
-            assert_eq!(counts.read, counts.loaded + counts.rejected + counts.duplicates);
-        }
-    }
-
-    #[test]
-    fn each_refused_record_has_a_rule_and_a_place() {
-        let long = "x".repeat(201);
-        let rows = [
-            (Some("1"), "a"),
-            (None, "b"),
-            (Some("2\u{7}"), "c"),
-            (Some(long.as_str()), "d"),
-            (Some("3"), "e\0"),
-            (Some("1"), "f"),
-        ];
-        let refused = |policy| {
-            let directory = directory(&rows, policy);
-            let rejects = directory.rejects().iter();
-            rejects.map(|reject| (reject.origin, reject.rule)).collect::<Vec<_>>()
-        };
-        let always = [
-            (2, Rule::DirectoryIdMissing),
-            (3, Rule::ProviderIdInvalid),
-            (4, Rule::ProviderIdInvalid),
-            (5, Rule::DirectoryTextInvalid),
-        ];
-        assert_eq!(refused(OnDuplicate::Last), always);
-        let mut with_conflicts = always.to_vec();
-        with_conflicts.insert(0, (1, Rule::DirectoryConflict));
-        with_conflicts.push((6, Rule::DirectoryConflict));
-        assert_eq!(refused(OnDuplicate::Reject), with_conflicts);
-        let counts = directory(&rows, OnDuplicate::Reject).counts();
-        assert_eq!(counts.rejected, 6);
-        assert_eq!(counts.reject_reasons["provider_id_invalid"], 2);
-    }
-
-    #[test]
-    fn false_npis_are_known_by_place() {
-        let none = directory(&[(Some("V1"), "a"), (Some("1234567893"), "b")], OnDuplicate::Last);
-        assert_eq!(none.false_npis(), None);
-        let one =
-            directory(&[(Some("1234567893"), "a"), (Some("1234567890"), "b")], OnDuplicate::Last);
-        assert_eq!(one.false_npis().as_deref(), Some([false, true].as_slice()));
-    }
-
-    #[test]
-    fn spellings_of_a_specialty_are_one_group() {
-        let directory = directory(&[(Some("1"), "a"), (Some("2"), "b")], OnDuplicate::Last);
-        assert_eq!(directory.specialty(1), "GENERAL PRACTICE");
-        assert_eq!(directory.specialty(0), "");
-    }
-}
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,13 +1,15 @@
 //! From text columns to scored, pseudonymised rows: expressions only, no I/O.
 //!
 //! A module of its own because the plans can be printed, tested on five rows and benched without a
-//! database. Nothing here executes a plan; the caller does so.
+//! database. Nothing here executes a plan; the caller does so. (The directory alone is collected here, once.)
 //!
 //! A score compares a claim with all others, so rows pass twice. In the first pass
-//! [`Claims::rows`] validates a block's rows, joins them to the provider directory and makes their
-//! tokens; [`PeerCounts`] counts them. In the second, [`scored`] gives the rows their score and what
-//! the directory says of their provider. Raw identifiers end in the first pass.
+//! [`Claims::rows`] validates a block's rows, joins them to the provider directory, makes their
+//! tokens and does to the columns what a [`Release`] says; a [`Counter`] counts them. In the second,
+//! [`scored`] gives the rows their score and what the directory says of their provider. Raw
+//! identifiers, and all else that is not released, end in the first pass.
 
+mod actions;
 mod amount;
 mod cells;
 mod checks;
@@ -16,7 +18,9 @@ mod date;
 mod directory;
 mod expression;
 mod findings;
+mod identity;
 mod npi;
+mod pairs;
 mod pseudonymize;
 mod reject;
 pub mod risk;
@@ -30,21 +34,22 @@ use polars::prelude::{
     NewChunkedArray, col, lit,
 };
 
+pub use actions::Release;
 pub use checks::Checks;
 pub use code::belongs;
 pub use date::DateFormats;
 pub use directory::{Directory, Refused, provider_rows};
-pub use risk::{PeerCounts, RiskModel};
+pub use pairs::{identifiers, token_pairs};
+pub use risk::{Counter, Scorer};
 
 use self::cells::values;
 use self::directory::FalseNpis;
 use self::expression::elementwise;
-use self::validate::{CODE, DAY, LINE};
-use crate::key::{Domain, MasterKey, Tokenizer};
+use self::validate::LINE;
 use crate::rule::{Severities, Severity};
 use crate::schema::{
-    AMOUNT_MAX_CENTS, AMOUNT_PRECISION, AMOUNT_SCALE, CENTS, ORIGIN, PROVIDER_ROW, REJECT,
-    ROW_FINGERPRINT, SOURCE_LINE, UNKNOWN_PROVIDER,
+    AMOUNT_MAX_CENTS, AMOUNT_PRECISION, AMOUNT_SCALE, CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK,
+    PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE, UNKNOWN_PROVIDER, fact_columns,
 };
 
 /// The first pass over claims.
@@ -53,29 +58,26 @@ pub struct Claims {
     false_npis: FalseNpis,
     formats: Arc<DateFormats>,
     checks: Arc<Checks>,
-    claim: Arc<Tokenizer>,
-    patient: Arc<Tokenizer>,
-    record: Arc<Tokenizer>,
+    release: Arc<Release>,
+    seed: identity::Seed,
 }
 
 impl Claims {
-    /// What is joined, how dates are read, which rules hold, and whose tokens are made.
+    /// What is joined, how dates are read, which rules hold, and what is released of the rows.
     #[must_use]
     pub fn new(
         directory: &Directory,
         formats: &Arc<DateFormats>,
         checks: &Arc<Checks>,
-        key: &MasterKey,
+        release: &Arc<Release>,
     ) -> Self {
-        let tokenizer = |domain| Arc::new(key.tokenizer(domain));
         Self {
             lookup: directory.lookup(),
             false_npis: directory.false_npis(),
             formats: Arc::clone(formats),
             checks: Arc::clone(checks),
-            claim: tokenizer(Domain::Claim),
-            patient: tokenizer(Domain::Patient),
-            record: tokenizer(Domain::Record),
+            release: Arc::clone(release),
+            seed: identity::Seed::default(),
         }
     }
 
@@ -98,78 +100,77 @@ impl Claims {
         self.typed(claims)
             .with_columns([findings::flags(&self.checks, self.false_npis.clone())])
             .with_columns([reject::reject(&self.checks, &self.formats)])
-            .with_columns([reject::fingerprint(&self.record)])
+            .with_columns([reject::fingerprint(self.release.record())])
     }
 
-    /// The rows of the first pass: tokens, typed values, the provider's place in the directory
+    /// The rows of the first pass: tokens, released values, the provider's place in the directory
     /// (null where it has none), findings, the origin, the rule that rejects it and the fingerprint
     /// of rejected records. Rejected rows are kept, so that read = accepted + rejected holds within
     /// one plan.
     pub fn rows(&self, claims: LazyFrame) -> LazyFrame {
-        self.hashed(self.joined(claims))
+        self.released(self.joined(claims))
     }
 
     /// The rows of the first pass as if no rule were there: what judging costs is the difference.
     /// For measuring only.
     pub fn unjudged(&self, claims: LazyFrame) -> LazyFrame {
         let none = |name: &str, of| lit(NULL).cast(of).alias(name);
-        self.hashed(self.typed(claims).with_columns([
+        self.released(self.typed(claims).with_columns([
             lit(0).cast(DataType::Int32).alias("dq_flags"),
             none(REJECT, DataType::Int32),
             none(ROW_FINGERPRINT, DataType::Int128),
         ]))
     }
 
-    fn hashed(&self, judged: LazyFrame) -> LazyFrame {
-        judged.select([
-            pseudonymize::token("claim_id", &self.claim).alias("claim_token"),
+    /// What is released of judged rows.
+    fn released(&self, judged: LazyFrame) -> LazyFrame {
+        let release = &self.release;
+        let mut columns = vec![
+            release.claim().alias("claim_token"),
             col(LINE).alias("line_number"),
-            pseudonymize::token("patient_id", &self.patient).alias("patient_token"),
+            release.patient().alias("patient_token"),
             col(PROVIDER_ROW),
-            col("provider_id"),
-            col(CODE).alias("procedure_code"),
-            col(CENTS),
-            col(DAY).alias("date_of_service"),
+            release.provider().alias("provider_id"),
+            release.procedure().alias("procedure_code"),
+            release.date(self.checks.run_day).alias("date_of_service"),
             col("dq_flags"),
             col(ORIGIN),
             col(SOURCE_LINE),
             col(REJECT),
             col(ROW_FINGERPRINT),
-        ])
+            identity::check("claim_id", &self.seed).alias(CLAIM_CHECK),
+            identity::check("patient_id", &self.seed).alias(PATIENT_CHECK),
+        ];
+        columns.extend(release.amount());
+        judged.select(columns)
     }
 }
 
 /// The second pass: the fact's columns from rows of the first. Of the findings only those that flag
-/// a row are stored.
+/// a row are stored. Without a scorer all scores and components are 0.
 pub fn scored(
     rows: LazyFrame,
     directory: &Directory,
-    model: &Arc<RiskModel>,
+    scorer: Option<&Arc<Scorer>>,
     severities: &Severities,
 ) -> LazyFrame {
     let known = directory.attribute("provider_id");
-    rows.with_columns([
-        directory.specialty_number(),
-        directory.attribute("specialty"),
-        directory.attribute("location"),
+    let shape = directory.shape();
+    let texts = ["specialty", "location"].into_iter().filter(|column| shape.has(column));
+    let mut looked_up: Vec<Expr> = texts.map(|column| directory.attribute(column)).collect();
+    looked_up.push(
         known.fill_null(col("provider_id")).fill_null(lit(UNKNOWN_PROVIDER)).alias("provider_id"),
-    ])
-    .with_columns([risk::risk_components(model)])
-    .select([
-        col("claim_token"),
-        col("line_number"),
-        col("patient_token"),
-        col("provider_id"),
-        col("procedure_code"),
-        amount(),
-        col("date_of_service"),
-        col("specialty"),
-        col("location"),
-        risk::risk_score(model),
-        col("risk_components"),
-        col(CENTS).lt(lit(0_i64)).alias("is_reversal"),
-        stored_flags(severities.mask(Severity::Flag)),
-    ])
+    );
+    let columns = fact_columns(shape);
+    rows.with_columns(looked_up)
+        .with_columns([risk::risk_components(scorer)])
+        .with_columns([
+            amount(),
+            risk::risk_score(scorer),
+            col(CENTS).lt(lit(0_i64)).alias("is_reversal"),
+            stored_flags(severities.mask(Severity::Flag)),
+        ])
+        .select(columns.iter().map(|column| col(column.name)).collect::<Vec<_>>())
 }
 
 /// The findings of the rules that flag.

@@ -6,6 +6,7 @@
 mod dashboard;
 mod metabase;
 mod power_bi;
+mod provider_month;
 mod sql;
 mod superset;
 mod tableau;
@@ -21,6 +22,7 @@ pub use metabase::{Metabase, MetabaseTarget};
 pub use power_bi::{
     PowerBi, PowerBiCommit, PowerBiMode, PowerBiObject, PowerBiTarget, PowerBiType,
 };
+pub use provider_month::ProviderMonth;
 pub use sql::SqlViews;
 pub use superset::{Superset, SupersetTarget};
 pub use tableau::{Tableau, TableauTarget};
@@ -37,6 +39,8 @@ pub struct Refresh {
     pub deadline_secs: u64,
     /// Targets of one provider that are refreshed at the same time, 1 to 64.
     pub parallel: u16,
+    /// The stored months of providers.
+    pub provider_month: ProviderMonth,
     /// The static page.
     pub dashboard: Dashboard,
     /// Semantic models of Power BI.
@@ -58,6 +62,7 @@ impl Default for Refresh {
         Self {
             deadline_secs: 3600,
             parallel: 4,
+            provider_month: ProviderMonth::default(),
             dashboard: Dashboard::default(),
             power_bi: PowerBi::default(),
             tableau: Tableau::default(),

@@ -1,62 +1,79 @@
-//! The risk score `claim_anomaly_v1`: a billing-anomaly score from 0 to 100, not a clinical risk
-//! adjustment (which needs diagnosis codes).
+//! The risk score on frames: counted in the first pass, computed in the second.
 //!
-//! A module of its own because it needs two passes: [`PeerCounts`] counts the rows of the first in
-//! bounded memory, a [`RiskModel`] is fitted to them, and its expressions score rows in the second.
-//! Components that are not computed yet are absent and contribute nothing.
+//! A module of its own because it needs two passes: each thread's [`Counter`] counts the rows of the
+//! first in bounded memory, a [`Scorer`] is made of all counts, and its expressions score rows in the
+//! second. What the numbers mean is defined in [`crate::risk`].
 
-mod components;
-mod histogram;
-mod model;
-mod peer_counts;
+mod counter;
+mod scorer;
 
 use std::sync::Arc;
 
-use polars::prelude::{DataType, Expr, Int64Chunked, Int128Chunked, IntoSeries, col};
+use polars::prelude::{DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries, col};
 
-pub use components::{COMPONENTS, Components, pack, score_tenths, unpack};
-pub use model::{PeerStatistic, RISK_MODEL, RiskModel, WeekendStatistic};
-pub use peer_counts::PeerCounts;
+pub use counter::Counter;
+pub use scorer::{BusyDay, Scorer};
 
-use super::date::is_weekend;
-use super::directory::SPECIALTY_NO;
+pub use crate::risk::*;
+
 use super::expression::elementwise;
-use crate::schema::CENTS;
+use crate::schema::{CENTS, PROVIDER_ROW, TWIN};
+use scorer::Row;
 
-/// The packed components of each row.
-pub(super) fn risk_components(model: &Arc<RiskModel>) -> Expr {
-    let model = Arc::clone(model);
-    let inputs = ["procedure_code", SPECIALTY_NO, CENTS, "date_of_service"].map(col);
+/// The packed components of each row; 0 where nothing is scored.
+pub(super) fn risk_components(scorer: Option<&Arc<Scorer>>) -> Expr {
+    let Some(scorer) = scorer.map(Arc::clone) else {
+        // Made of a column: a literal would lose its length on the way through the plan.
+        return elementwise("unscored", &[col(CENTS)], DataType::Int64, |series| {
+            let zeros = vec![0; series[0].len()];
+            Ok(Int64Chunked::from_vec("risk_components".into(), zeros).into_series())
+        })
+        .alias("risk_components");
+    };
+    let inputs = ["procedure_code", PROVIDER_ROW, CENTS, "date_of_service", TWIN].map(col);
     elementwise("risk_components", &inputs, DataType::Int64, move |series| {
-        let (procedure, specialty, cents) = (series[0].str()?, series[1].u32()?, series[2].i64()?);
+        let (procedure, places, cents) = (series[0].str()?, series[1].u32()?, series[2].i64()?);
         let days = series[3].to_physical_repr();
-        let days = days.i32()?;
-        let packed: Vec<i64> = procedure
+        let (days, twins): (_, &Int32Chunked) = (days.i32()?, series[4].i32()?);
+        let weights = scorer.weights();
+        let rows = procedure
             .iter()
-            .zip(specialty.iter())
+            .zip(places.iter())
             .zip(cents.iter().zip(days.iter()))
-            .map(|((procedure, specialty), (cents, day))| {
-                let components = model.components(procedure, specialty, cents, day.map(is_weekend));
-                pack(&components, &model.weights)
-            })
-            .collect();
+            .zip(twins.iter());
+        let packed = rows.map(|(((procedure, place), (cents, day)), twin)| {
+            let (cents, day) = (cents.unwrap_or(0), day.unwrap_or(0));
+            let twin = twin_of(twin.unwrap_or(-1));
+            let row = Row { procedure, place, cents, day, twin };
+            pack(&scorer.components(row), &weights)
+        });
+        let packed: Vec<i64> = packed.collect();
         Ok(Int64Chunked::from_vec("risk_components".into(), packed).into_series())
     })
     .alias("risk_components")
 }
 
-/// The score of packed components, as numeric(5,2).
-pub(super) fn risk_score(model: &Arc<RiskModel>) -> Expr {
-    let weights = model.weights;
+/// The score of packed components, as numeric(5,2); 0 where nothing is scored.
+pub(super) fn risk_score(scorer: Option<&Arc<Scorer>>) -> Expr {
+    let weights = scorer.map(|scorer| scorer.weights());
     let inputs = [col("risk_components")];
     elementwise("noisy_or", &inputs, DataType::Decimal(5, 2), move |series| {
-        let scores: Vec<i128> = series[0]
-            .i64()?
-            .iter()
-            .map(|packed| i128::from(10 * score_tenths(&unpack(packed.unwrap_or(0)), &weights)))
-            .collect();
-        let scores = Int128Chunked::from_vec("risk_score".into(), scores);
-        Ok(scores.into_decimal_unchecked(5, 2).into_series())
+        let score = |packed: Option<i64>| {
+            let tenths =
+                weights.map(|weights| score_tenths(&unpack(packed.unwrap_or(0)), &weights));
+            i128::from(10 * tenths.unwrap_or(0))
+        };
+        let values: Vec<i128> = series[0].i64()?.iter().map(score).collect();
+        let values = Int128Chunked::from_vec("risk_score".into(), values);
+        Ok(values.into_decimal_unchecked(5, 2).into_series())
     })
     .alias("risk_score")
+}
+
+/// What a row's column says of its twins.
+fn twin_of(code: i32) -> Twin {
+    [Twin::None, Twin::Suspect, Twin::Exact]
+        .into_iter()
+        .find(|twin| twin.code() == code)
+        .unwrap_or(Twin::Unknown)
 }

@@ -1,0 +1,23 @@
+//! Settings of the stored months of providers.
+//!
+//! A file of its own as every target's settings are.
+
+use serde::{Deserialize, Serialize};
+
+/// The materialized view `mv_provider_month`, refreshed before all other targets, which may read it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderMonth {
+    /// Whether it is refreshed.
+    pub enabled: bool,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Seconds that it has; `refresh.deadline_secs` by default.
+    pub deadline_secs: Option<u64>,
+}
+
+impl Default for ProviderMonth {
+    fn default() -> Self {
+        Self { enabled: true, required: false, deadline_secs: None }
+    }
+}

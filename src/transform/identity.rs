@@ -1,0 +1,28 @@
+//! A check of an identifier, beside its token.
+//!
+//! A file of its own because it is the proof that no two identifiers have one token: both are hashed
+//! a second time, under a seed that is drawn for the run and forgotten with it, and compared where
+//! their tokens are equal. The check identifies nobody: it has 32 bits, and it never leaves the
+//! process.
+
+use std::hash::{BuildHasher, RandomState};
+
+use polars::prelude::{DataType, Expr, IntoSeries, UInt32Chunked, col};
+
+use super::expression::of_text;
+
+/// What checks are made with: a keyed hash with random keys.
+pub(super) type Seed = RandomState;
+
+/// The check of a column's identifiers, which are in canonical form; 0 where there is none.
+pub(super) fn check(column: &str, seed: &Seed) -> Expr {
+    let seed = seed.clone();
+    of_text("check", col(column), DataType::UInt32, move |text| {
+        let check = |id: &str| {
+            let [a, b, c, d, ..] = seed.hash_one(id).to_le_bytes();
+            u32::from_le_bytes([a, b, c, d])
+        };
+        let checks = text.iter().map(|id| id.map_or(0, check)).collect();
+        Ok(UInt32Chunked::from_vec(text.name().clone(), checks).into_series())
+    })
+}
