@@ -10,7 +10,7 @@ use polars::prelude::{Column, DataFrame, PolarsError};
 use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::rule::Rule;
-use crate::schema::{CENTS, PROVIDER_ROW};
+use crate::schema::{CENTS, GENERALIZED, PROVIDER_ROW};
 
 /// Records that are named of each reason for a reject.
 const EXAMPLES: usize = 5;
@@ -22,8 +22,10 @@ pub struct Tally {
     pub filtered: u64,
     /// Rows accepted.
     pub accepted: u64,
-    /// Money of the rows accepted.
+    /// Money of the rows accepted, as it is released.
     pub accepted_amount: Cents,
+    /// What was taken of the amounts of the rows accepted before they were released.
+    pub generalized: Cents,
     /// Rows rejected, by reason.
     pub rejected: BTreeMap<Rule, u64>,
     /// Origins of the first rejected rows, by reason.
@@ -65,7 +67,13 @@ impl Tally {
         let whole = |_: PolarsError| Error::internal("a null in a column of accepted rows");
         let (cents, flags) =
             (cents.cont_slice().map_err(whole)?, flags.cont_slice().map_err(whole)?);
-        self.accepted_amount += Cents(cents.iter().map(|&cents| i128::from(cents)).sum());
+        let sum = |cents: &[i64]| Cents(cents.iter().map(|&cents| i128::from(cents)).sum());
+        self.accepted_amount += sum(cents);
+        // Only there where amounts are made coarser.
+        if let Ok(taken) = rows.column(GENERALIZED) {
+            self.generalized +=
+                sum(taken.i64().and_then(|taken| taken.cont_slice()).map_err(whole)?);
+        }
         for &bits in flags {
             let mut left = bits;
             while left != 0 {
@@ -90,6 +98,7 @@ impl Tally {
     pub fn merge(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.accepted_amount += other.accepted_amount;
+        self.generalized += other.generalized;
         for (reason, rows) in other.rejected {
             *self.rejected.entry(reason).or_default() += rows;
         }

@@ -8,15 +8,19 @@
 //! worth more than it costs: repeats of a key lie side by side, an index is built without sorting
 //! and tables are written in its order, and connections share the work by ranges of the key.
 //!
-//! Rows that lie far apart in that order can still say the same of one patient. For that each row
-//! leaves a hash of its content in a second, smaller store, which is looked through between the
-//! passes.
+//! Rows that lie far apart in that order can still say the same of one patient, or come from one
+//! provider on one day. For that each row leaves a few bytes in smaller stores, partitioned by what
+//! they are about, which are looked through between the passes.
 //!
 //! Rows hold tokens, never raw patient or claim identifiers. They stay in memory up to a limit;
 //! beyond it they go to an unnamed file, which nobody else can open and which is gone with the
 //! process, however it ends.
 
 mod content;
+mod identities;
+mod parallel;
+mod providers;
+mod removed;
 mod resolve;
 mod row;
 mod sort;
@@ -30,15 +34,21 @@ use std::path::Path;
 use polars::prelude::DataFrame;
 use uuid::Uuid;
 
+pub use identities::Distinct;
+pub use providers::{PlaceSums, ProviderDay, Total};
+pub use removed::Counted;
 pub use resolve::Resolved;
 
 use crate::config::OnDuplicate;
 use crate::error::Result;
 use crate::event::Cancellation;
 use crate::key::Token;
+use crate::risk::{Kept, Statistics};
 use crate::rule::{Rule, Severities};
 use crate::schema::TokenRange;
 use content::Repeated;
+use identities::{Identities, Pairs};
+use providers::Providers;
 use resolve::Masks;
 use row::Rows;
 use store::{Chunks, Store};
@@ -47,31 +57,49 @@ use store::{Chunks, Store};
 const BUCKET_BITS: u32 = 9;
 /// Buckets; 30 million claims make 60,000 rows a bucket.
 pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
-/// The part of the memory that contents get: 16 bytes go with a row of some 70.
-const CONTENT_SHARE: usize = 5;
+/// The parts of the memory, about as large as what goes with a row: the row itself, its content, what
+/// its provider needs, its patient.
+const SHARES: [usize; 4] = [76, 24, 28, 4];
 
 /// Rows between the passes.
 pub struct Shuffle {
     rows: Store,
     /// What the first pass leaves of contents; none once they are compared, or if nobody asks.
     contents: Option<Store>,
+    /// What it leaves for providers; none if nobody asks.
+    providers: Option<Providers>,
+    /// The patients' tokens, with their checks.
+    patients: Identities,
     repeated: Repeated,
     masks: Masks,
+    kept: Kept,
 }
 
 impl Shuffle {
     /// An empty shuffle that keeps up to `memory` bytes and writes the rest to files in `folder`.
-    /// `severities` says what it means when rows break a rule together.
+    /// `severities` says what it means when rows break a rule together, `kept` what the score needs
+    /// to know.
     #[must_use]
-    pub fn new(folder: &Path, memory: usize, severities: &Severities) -> Self {
+    pub fn new(folder: &Path, memory: usize, severities: &Severities, kept: Kept) -> Self {
         let masks = Masks::of(severities);
-        let compared = masks.on & (Rule::ContentRepeated.mask() | Rule::ReversalPair.mask()) != 0;
-        let share = if compared { memory / CONTENT_SHARE } else { 0 };
+        let rules = Rule::ContentRepeated.mask() | Rule::ReversalPair.mask();
+        let asked = [
+            true,
+            masks.on & rules != 0 || kept.twins,
+            kept.provider_totals || kept.provider_days,
+            true,
+        ];
+        let whole: usize =
+            SHARES.iter().zip(asked).filter(|(_, asked)| *asked).map(|(share, _)| share).sum();
+        let share = |part: usize| memory / whole * SHARES[part];
         Self {
-            rows: Store::new(folder, memory - share, BUCKETS),
-            contents: compared.then(|| Store::new(folder, share, content::BUCKETS)),
+            rows: Store::new(folder, share(0), BUCKETS),
+            contents: asked[1].then(|| Store::new(folder, share(1), content::BUCKETS)),
+            providers: asked[2].then(|| Providers::new(folder, share(2), kept)),
+            patients: Identities::new(folder, share(3)),
             repeated: Repeated::default(),
             masks,
+            kept,
         }
     }
 
@@ -84,7 +112,12 @@ impl Shuffle {
     /// A writer for one thread.
     #[must_use]
     pub fn writer(&self) -> Writer<'_> {
-        Writer { rows: self.rows.writer(), contents: self.contents.as_ref().map(Store::writer) }
+        Writer {
+            rows: self.rows.writer(),
+            contents: self.contents.as_ref().map(Store::writer),
+            visits: self.providers.as_ref().map(Providers::writer),
+            patients: self.patients.writer(),
+        }
     }
 
     /// Bytes of rows held, in memory and in the file.
@@ -93,15 +126,89 @@ impl Shuffle {
         self.rows.bytes()
     }
 
-    /// Between the passes, when all writers have finished: compares the contents of all rows.
+    /// Between the passes, when all writers have finished: takes the rows that will not leave under
+    /// `policy` out of what was counted for the score. What comes of it is to be added to the
+    /// statistics of the first pass: counts below zero, and the provider-days.
+    ///
+    /// # Errors
+    /// `Config` when a file cannot be read or written, `Interrupted` on cancellation.
+    pub fn settle(
+        &mut self,
+        counted: &Counted<'_>,
+        policy: OnDuplicate,
+        cancel: &Cancellation,
+    ) -> Result<Statistics> {
+        if self.kept == Kept::default() {
+            return Ok(Statistics::default());
+        }
+        let mut statistics = removed::take_out(self, counted, policy, cancel)?;
+        if let Some(providers) = &mut self.providers {
+            for ((number, patients), days) in providers.summed_up(counted.specialties, cancel)? {
+                let name = counted.names.get(number as usize).map_or("", String::as_str);
+                statistics.set_provider_days(name, patients, days);
+            }
+        }
+        Ok(statistics)
+    }
+
+    /// After that: compares the contents of all rows.
     ///
     /// # Errors
     /// `Config` when the file cannot be read, `Interrupted` on cancellation.
     pub fn compared(mut self, cancel: &Cancellation) -> Result<Self> {
         if let Some(contents) = self.contents.take() {
-            self.repeated = Repeated::find(&contents, cancel)?;
+            self.repeated = Repeated::find(&contents, self.kept.twins, cancel)?;
         }
         Ok(self)
+    }
+
+    /// After [`Self::settle`]: what each provider was paid and what was expected, by its place.
+    /// `expected` says what a claim of the provider at a place with the procedure of a number is
+    /// expected to cost, in millionths of a dollar.
+    ///
+    /// # Errors
+    /// `Config` when a file cannot be read, `Interrupted` on cancellation.
+    pub fn provider_sums(
+        &self,
+        expected: &(dyn Fn(u32, u32) -> Option<i64> + Sync),
+        cancel: &Cancellation,
+    ) -> Result<Vec<(u32, PlaceSums)>> {
+        let providers = self.providers.as_ref();
+        providers.map_or(Ok(Vec::new()), |providers| providers.sums(expected, cancel))
+    }
+
+    /// After [`Self::settle`], once: the days on which a provider has seen so many patients that
+    /// `beyond` says so of its place and their number.
+    ///
+    /// # Errors
+    /// `Config` when a file cannot be read, `Interrupted` on cancellation.
+    pub fn busy_days(
+        &mut self,
+        beyond: &(dyn Fn(u32, u32) -> bool + Sync),
+        cancel: &Cancellation,
+    ) -> Result<Vec<ProviderDay>> {
+        let providers = self.providers.as_mut();
+        providers.map_or(Ok(Vec::new()), |providers| providers.busy(beyond, cancel))
+    }
+
+    /// After [`Self::settle`]: the totals of providers by procedure, in parts that together are
+    /// all of them; none after the last part.
+    ///
+    /// # Errors
+    /// `Config` when a file cannot be read.
+    pub fn provider_totals(&self, part: usize) -> Result<Option<Vec<Total>>> {
+        match &self.providers {
+            Some(providers) if part < Providers::buckets() => providers.totals(part).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// How many different patients and tokens of patients there are.
+    ///
+    /// # Errors
+    /// `Config` when a file cannot be read, `Interrupted` on cancellation.
+    pub fn patients(&self, cancel: &Cancellation) -> Result<Distinct> {
+        self.patients.distinct(cancel)
     }
 
     /// The next rows of `buckets` in the order of their keys, and `buckets` without those that were
@@ -150,24 +257,35 @@ fn bucket(token: &Token) -> usize {
 pub struct Writer<'a> {
     rows: Chunks<'a>,
     contents: Option<Chunks<'a>>,
+    visits: Option<Chunks<'a>>,
+    patients: Pairs<'a>,
 }
 
 impl Writer<'_> {
-    /// Takes accepted rows of the first pass.
+    /// Takes accepted rows of the first pass. `codes` has the numbers of their procedures, as they were
+    /// counted; it may be empty where nothing is asked about providers.
     ///
     /// # Errors
-    /// `Internal` when the frame is not one of the first pass, `Config` when the file cannot be
+    /// `Internal` when the frame is not one of the first pass, `Config` when a file cannot be
     /// written.
-    pub fn push(&mut self, accepted: &DataFrame) -> Result<()> {
+    pub fn push(&mut self, accepted: &DataFrame, codes: &[u32]) -> Result<()> {
         let rows = Rows::of(accepted)?;
         for row in 0..accepted.height() {
             let token = rows.token(row);
             self.rows.append(bucket(&token), |bytes| rows.write(row, bytes))?;
             if let Some(contents) = &mut self.contents
-                && let Some((bucket, entry)) = rows.said(row).entry(&token)
+                && let Some((bucket, entry)) = rows.said(row).entry(&token, false)
             {
                 contents.append(bucket, |bytes| bytes.extend_from_slice(&entry))?;
             }
+            if let Some(visits) = &mut self.visits
+                && let Some(&code) = codes.get(row)
+                && providers::counts(code)
+            {
+                rows.visit(row, code).write(visits)?;
+            }
+            let (patient, check) = rows.patient(row);
+            self.patients.push(patient, check)?;
         }
         Ok(())
     }
@@ -175,9 +293,11 @@ impl Writer<'_> {
     /// Hands on what is left.
     ///
     /// # Errors
-    /// `Config` when the file cannot be written.
+    /// `Config` when a file cannot be written.
     pub fn finish(self) -> Result<()> {
         self.rows.finish()?;
-        self.contents.map_or(Ok(()), Chunks::finish)
+        self.contents.map_or(Ok(()), Chunks::finish)?;
+        self.visits.map_or(Ok(()), Chunks::finish)?;
+        self.patients.finish()
     }
 }

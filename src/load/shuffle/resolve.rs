@@ -3,6 +3,7 @@
 //! A file of its own because here rows are judged by their neighbours: the rows of a claim lie side
 //! by side, whatever order they came in. Nothing is dropped or rejected without being counted.
 
+use super::identities::Distinct;
 use super::row::Row;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
@@ -41,6 +42,8 @@ pub struct Resolved {
     pub removed: [u64; Rule::FLAGS.len()],
     /// Rows that leave, by what they break together with others, in the same order.
     pub found: [u64; Rule::FLAGS.len()],
+    /// The claims of all rows.
+    pub claims: Distinct,
 }
 
 impl Resolved {
@@ -51,6 +54,7 @@ impl Resolved {
         self.conflicts += other.conflicts;
         self.rejected.extend(other.rejected);
         self.rejected_amount += other.rejected_amount;
+        self.claims.merge(other.claims);
         let counts = self.removed.iter_mut().chain(&mut self.found);
         for (count, more) in counts.zip(other.removed.into_iter().chain(other.found)) {
             *count += more;

@@ -1,8 +1,8 @@
 //! One row between the passes, as bytes.
 //!
 //! A file of its own because it is a format: writer, sort and reader share the places of its
-//! fields. The key comes first, then the origin, then the content: two rows with the same content
-//! bytes are repeats.
+//! fields. The key comes first, then the origin and a check of the claim's identifier, then the
+//! content: two rows with the same content bytes are repeats.
 
 use std::ops::Range;
 
@@ -13,21 +13,25 @@ use polars::prelude::{
 };
 
 use super::content::Content;
+use super::providers::Visit;
+use super::removed::half;
 use crate::error::{Error, Result};
 use crate::key::Token;
-use crate::schema::{CENTS, ORIGIN, PROVIDER_ROW};
+use crate::risk::Twin;
+use crate::schema::{CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, TWIN};
 
 const TOKEN: Range<usize> = 0..16;
 const LINE: Range<usize> = 16..18;
 const ORIGIN_PLACE: Range<usize> = 18..26;
-const PATIENT: Range<usize> = 26..42;
-const AMOUNT: Range<usize> = 42..50;
-const DAY: Range<usize> = 50..54;
-const FLAGS: Range<usize> = 54..58;
-const PROVIDER: Range<usize> = 58..62;
-const PROVIDER_LENGTH: usize = 62;
-const CODE_LENGTH: usize = 63;
-const FIXED: usize = 64;
+const CHECK: Range<usize> = 26..30;
+const PATIENT: Range<usize> = 30..46;
+const AMOUNT: Range<usize> = 46..54;
+const DAY: Range<usize> = 54..58;
+const FLAGS: Range<usize> = 58..62;
+const PROVIDER: Range<usize> = 62..66;
+const PROVIDER_LENGTH: usize = 66;
+const CODE_LENGTH: usize = 67;
+const FIXED: usize = 68;
 
 /// The place of a provider that the directory lacks.
 const NO_PLACE: u32 = u32::MAX;
@@ -39,6 +43,8 @@ pub(super) struct Rows<'a> {
     claims: &'a [i128],
     lines: &'a [i16],
     origins: &'a [i64],
+    checks: &'a [u32],
+    patient_checks: &'a [u32],
     patients: &'a [i128],
     cents: &'a [i64],
     days: Vec<i32>,
@@ -62,6 +68,8 @@ impl<'a> Rows<'a> {
             claims: whole(column("claim_token")?.i128().map_err(lacks)?)?,
             lines: whole(column("line_number")?.i16().map_err(lacks)?)?,
             origins: whole(column(ORIGIN)?.i64().map_err(lacks)?)?,
+            checks: whole(column(CLAIM_CHECK)?.u32().map_err(lacks)?)?,
+            patient_checks: whole(column(PATIENT_CHECK)?.u32().map_err(lacks)?)?,
             patients: whole(column("patient_token")?.i128().map_err(lacks)?)?,
             cents: whole(column(CENTS)?.i64().map_err(lacks)?)?,
             days: whole(column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?)?
@@ -81,6 +89,22 @@ impl<'a> Rows<'a> {
     /// The claim's token.
     pub(super) fn token(&self, row: usize) -> Token {
         self.claims[row].to_ne_bytes()
+    }
+
+    /// The patient's token, and the check of the identifier that it was made of.
+    pub(super) fn patient(&self, row: usize) -> (Token, u32) {
+        (self.patients[row].to_ne_bytes(), self.patient_checks[row])
+    }
+
+    /// What a priced row leaves for its provider; `code` is the number of its procedure.
+    pub(super) fn visit(&self, row: usize, code: u32) -> Visit {
+        Visit {
+            place: self.places[row],
+            day: self.days[row],
+            patient: half(self.patients[row].to_ne_bytes()),
+            code,
+            cents: self.cents[row],
+        }
     }
 
     /// The provider's id, where the directory lacks it: it knows the id that belongs to a place.
@@ -109,6 +133,7 @@ impl<'a> Rows<'a> {
         fixed[TOKEN].copy_from_slice(&self.token(row));
         fixed[LINE].copy_from_slice(&self.lines[row].to_le_bytes());
         fixed[ORIGIN_PLACE].copy_from_slice(&self.origins[row].to_le_bytes());
+        fixed[CHECK].copy_from_slice(&self.checks[row].to_le_bytes());
         fixed[PATIENT].copy_from_slice(&self.patients[row].to_ne_bytes());
         fixed[AMOUNT].copy_from_slice(&self.cents[row].to_le_bytes());
         fixed[DAY].copy_from_slice(&self.days[row].to_le_bytes());
@@ -143,6 +168,16 @@ impl<'a> Row<'a> {
     /// Bytes of the row.
     pub(super) fn length(self) -> usize {
         self.0.len()
+    }
+
+    /// The claim's token.
+    pub(super) fn token(self) -> Token {
+        array(self.0, TOKEN)
+    }
+
+    /// The check of the claim's identifier.
+    pub(super) fn check(self) -> u32 {
+        u32::from_le_bytes(array(self.0, CHECK))
     }
 
     /// The key: token in the order of Postgres' uuid, and line number.
@@ -201,9 +236,11 @@ fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| Error::internal("a shuffled text is broken"))
 }
 
-/// The rows, each with all that it breaks, as a frame for the second pass, in their order. One loop over all
+/// The rows, each with all that it breaks and its twin, as a frame for the second pass, in their order. One loop over all
 /// columns: rows come from all over a bucket, so each of them is fetched into the cache once.
-pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = (Row<'a>, i32)>) -> Result<DataFrame> {
+pub(super) fn frame<'a>(
+    rows: impl ExactSizeIterator<Item = (Row<'a>, i32, Twin)>,
+) -> Result<DataFrame> {
     let count = rows.len();
     let mut claims = Vec::with_capacity(count);
     let mut lines = Vec::with_capacity(count);
@@ -212,9 +249,10 @@ pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = (Row<'a>, i32)>) -> 
     let mut cents = Vec::with_capacity(count);
     let mut days = Vec::with_capacity(count);
     let mut flags = Vec::with_capacity(count);
+    let mut twins = Vec::with_capacity(count);
     let mut providers = StringChunkedBuilder::new("provider_id".into(), count);
     let mut codes = StringChunkedBuilder::new("procedure_code".into(), count);
-    for (row, bits) in rows {
+    for (row, bits, twin) in rows {
         claims.push(i128::from_ne_bytes(array(row.0, TOKEN)));
         lines.push(row.key().1);
         patients.push(i128::from_ne_bytes(array(row.0, PATIENT)));
@@ -222,6 +260,7 @@ pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = (Row<'a>, i32)>) -> 
         cents.push(row.cents());
         days.push(i32::from_le_bytes(array(row.0, DAY)));
         flags.push(bits);
+        twins.push(twin.code());
         let (provider, code) = row.texts();
         providers.append_option(provider.map(text).transpose()?);
         codes.append_option(code.map(text).transpose()?);
@@ -243,6 +282,7 @@ pub(super) fn frame<'a>(rows: impl ExactSizeIterator<Item = (Row<'a>, i32)>) -> 
         Int64Chunked::from_vec(CENTS.into(), cents).into_column(),
         days.cast(&DataType::Date).map_err(|_| Error::internal("days are no dates"))?.into_column(),
         Int32Chunked::from_vec("dq_flags".into(), flags).into_column(),
+        Int32Chunked::from_vec(TWIN.into(), twins).into_column(),
     ];
     DataFrame::new(count, columns).map_err(|_| Error::internal("shuffled columns differ in length"))
 }
@@ -274,6 +314,8 @@ mod tests {
                 days.into_column(),
                 Int32Chunked::from_vec("dq_flags".into(), vec![0, 63]).into_column(),
                 Int64Chunked::from_vec(ORIGIN.into(), vec![1, i64::MAX]).into_column(),
+                UInt32Chunked::from_vec(CLAIM_CHECK.into(), vec![3, u32::MAX]).into_column(),
+                UInt32Chunked::from_vec(PATIENT_CHECK.into(), vec![4, 5]).into_column(),
             ],
         )
         .expect("a frame");
@@ -288,8 +330,11 @@ mod tests {
             (read[1].origin(), read[1].cents(), read[1].flags()),
             (i64::MAX, 999_999_999_999, 63)
         );
+        assert_eq!((read[1].check(), rows.patient(1).1), (u32::MAX, 5));
         assert_eq!(read[1].key(), (u128::from_be_bytes(7_i128.to_ne_bytes()), -3));
-        let back = super::frame(read.into_iter().map(|row| (row, row.flags()))).expect("a frame");
+        let back = super::frame(read.into_iter().map(|row| (row, row.flags(), Twin::Exact)))
+            .expect("a frame");
+        let back = back.drop(TWIN).expect("twins");
         for name in back.get_column_names_owned() {
             let (was, is) = (frame.column(&name).expect("was"), back.column(&name).expect("is"));
             for row in 0..2 {

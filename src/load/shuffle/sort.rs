@@ -41,6 +41,17 @@ pub(super) fn next_rows(
     if entries.is_empty() {
         return Ok(None);
     }
+    for claim in entries.chunk_by(Entry::same_claim) {
+        resolved.claims.tokens += 1;
+        let check = |entry: &Entry| Row::at(&bytes, entry.start).check();
+        let mut checks = match claim {
+            [_] => Vec::new(),
+            rows => rows.iter().map(check).collect(),
+        };
+        checks.sort_unstable();
+        checks.dedup();
+        resolved.claims.ids += checks.len().max(1) as u64;
+    }
     let masks = shuffle.masks;
     // Where each claim is one row there is nothing to resolve.
     if entries.windows(2).any(|pair| pair[0].same_claim(&pair[1])) {
@@ -49,9 +60,10 @@ pub(super) fn next_rows(
     }
     let rows = entries.iter().map(|entry| {
         let row = Row::at(&bytes, entry.start);
-        let found = entry.found | shuffle.repeated.bits(row) & masks.on;
+        let (bits, twin) = shuffle.repeated.of(row);
+        let found = entry.found | bits & masks.on;
         resolved.count_found(found);
-        (row, row.flags() | found)
+        (row, row.flags() | found, twin)
     });
     row::frame(rows).map(Some)
 }

@@ -5,6 +5,7 @@
 //! and contents together, as a run does.
 
 mod sample;
+mod score;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -17,6 +18,7 @@ use self::sample::{Content, PLAIN, Sample, frame, rows_of};
 use super::*;
 use crate::account::Cents;
 use crate::error::ErrorKind;
+use crate::risk::{Codes, Exactness, Twin};
 use crate::rule::Severity;
 
 #[test]
@@ -28,8 +30,40 @@ fn a_bound_is_the_lowest_token_of_its_bucket() {
     assert_eq!(to, None);
 }
 
+/// What the score needs of a shuffle: all or nothing.
+const ALL: Kept =
+    Kept { amounts: true, weekends: true, provider_totals: true, provider_days: true, twins: true };
+
 /// The rules as they are written: what leaves, and what became of the rest.
-fn naive(rows: &[Sample], policy: OnDuplicate, severities: &Severities) -> (Vec<String>, Resolved) {
+fn naive(
+    rows: &[Sample],
+    policy: OnDuplicate,
+    severities: &Severities,
+    kept_for_score: Kept,
+) -> (Vec<String>, Resolved) {
+    let (leaving, resolved) = naive_rows(rows, policy, severities);
+    let twin = |row: &Sample| {
+        let others = || leaving.iter().filter(|(other, _)| other.claim != row.claim);
+        if !kept_for_score.twins {
+            Twin::Unknown
+        } else if others().any(|(other, _)| other.said().0 == row.said().0 && other.cents > 0) {
+            Twin::Exact
+        } else if others().any(|(other, _)| other.case() == row.case()) {
+            Twin::Suspect
+        } else {
+            Twin::None
+        }
+    };
+    let lines = leaving.iter().map(|(row, flags)| row.leaves(*flags, twin(row))).collect();
+    (lines, resolved)
+}
+
+/// The same, as rows with what they break.
+fn naive_rows(
+    rows: &[Sample],
+    policy: OnDuplicate,
+    severities: &Severities,
+) -> (Vec<(Sample, i32)>, Resolved) {
     let mut resolved = Resolved::default();
     let count = |counts: &mut [u64; Rule::FLAGS.len()], bits: i32| {
         for (place, count) in counts.iter_mut().enumerate() {
@@ -81,6 +115,8 @@ fn naive(rows: &[Sample], policy: OnDuplicate, severities: &Severities) -> (Vec<
         }
     }
     resolved.rejected.sort_unstable();
+    let claims = patients.len() as u64;
+    resolved.claims = Distinct { ids: claims, tokens: claims };
     let mut leaving = Vec::new();
     for row in &kept {
         let lines: Vec<&&Sample> = kept.iter().filter(|other| other.claim == row.claim).collect();
@@ -108,7 +144,7 @@ fn naive(rows: &[Sample], policy: OnDuplicate, severities: &Severities) -> (Vec<
                 flags |= rule.mask();
             }
         }
-        leaving.push(row.leaves(flags));
+        leaving.push(((*row).clone(), flags));
     }
     (leaving, resolved)
 }
@@ -120,6 +156,25 @@ struct Way {
     writers: usize,
     readers: usize,
     batch: usize,
+    kept: Kept,
+}
+
+/// A shuffle into which rows were written.
+fn written(folder: &Path, rows: &[Sample], severities: &Severities, way: &Way) -> Shuffle {
+    let shuffle = Shuffle::new(folder, way.memory, severities, way.kept);
+    let share = rows.len().div_ceil(way.writers).max(1);
+    thread::scope(|scope| {
+        for rows in rows.chunks(share) {
+            let mut writer = shuffle.writer();
+            scope.spawn(move || {
+                for rows in rows.chunks(3) {
+                    writer.push(&frame(rows), &score::codes(rows)).expect("written");
+                }
+                writer.finish().expect("finished");
+            });
+        }
+    });
+    shuffle
 }
 
 /// What a shuffle makes of rows.
@@ -130,20 +185,17 @@ fn shuffled(
     way: &Way,
 ) -> (Vec<String>, Resolved) {
     let folder = tempfile::tempdir().expect("a folder");
-    let shuffle = Shuffle::new(folder.path(), way.memory, severities);
-    let share = rows.len().div_ceil(way.writers).max(1);
-    thread::scope(|scope| {
-        for rows in rows.chunks(share) {
-            let mut writer = shuffle.writer();
-            scope.spawn(move || {
-                for rows in rows.chunks(3) {
-                    writer.push(&frame(rows)).expect("written");
-                }
-                writer.finish().expect("finished");
-            });
-        }
-    });
-    let shuffle = shuffle.compared(&Cancellation::default()).expect("compared");
+    let mut shuffle = written(folder.path(), rows, severities, way);
+    let counted = Counted {
+        kept: way.kept,
+        exact: Exactness::WHOLE,
+        codes: &Codes::default(),
+        specialties: &[],
+        names: &[],
+    };
+    let cancel = Cancellation::default();
+    shuffle.settle(&counted, policy, &cancel).expect("settled");
+    let shuffle = shuffle.compared(&cancel).expect("compared");
     assert_eq!(folder.path().read_dir().expect("listed").count(), 0, "no file has a name");
     let (mut leaving, mut resolved) = (Vec::new(), Resolved::default());
     for part in 0..way.readers {
@@ -206,6 +258,7 @@ proptest! {
         rows in vec(sample(), 0..40),
         policy in select(vec![OnDuplicate::Last, OnDuplicate::First, OnDuplicate::Reject]),
         severities in severities(),
+        kept in select(vec![ALL, Kept::default()]),
         (memory, writers, readers, batch) in
             (select(vec![0_usize, 700, 1 << 20]), 1_usize..5, 1_usize..4, select(vec![1_usize, 7, 1000])),
     ) {
@@ -213,9 +266,9 @@ proptest! {
         for (place, row) in rows.iter_mut().enumerate() {
             row.origin = i64::try_from(place).expect("small");
         }
-        let way = Way { memory, writers, readers, batch };
+        let way = Way { memory, writers, readers, batch, kept };
         let (leaving, resolved) = shuffled(&rows, policy, &severities, &way);
-        let (expected, expected_resolved) = naive(&rows, policy, &severities);
+        let (expected, expected_resolved) = naive(&rows, policy, &severities, kept);
         prop_assert_eq!(&leaving, &expected);
         prop_assert_eq!(&resolved, &expected_resolved);
         // Every row is in one class, and every cent.
@@ -230,9 +283,9 @@ fn of(rows: &[Sample], set: &[(Rule, Severity)]) -> (Vec<String>, Resolved) {
     for &(rule, severity) in set {
         severities.set(rule, severity);
     }
-    let way = Way { memory: 0, writers: 1, readers: 1, batch: 10 };
+    let way = Way { memory: 0, writers: 1, readers: 1, batch: 10, kept: ALL };
     let done = shuffled(rows, OnDuplicate::Last, &severities, &way);
-    assert_eq!(done, naive(rows, OnDuplicate::Last, &severities));
+    assert_eq!(done, naive(rows, OnDuplicate::Last, &severities, ALL));
     done
 }
 
@@ -248,7 +301,7 @@ fn a_claim_with_two_patients_is_rejected_as_a_whole_repeats_too() {
     let elsewhere = Sample { claim: 2, patient: 3, origin: 3, ..PLAIN };
     let rows = [PLAIN, other, repeat, elsewhere.clone()];
     let (leaving, resolved) = of(&rows, &[]);
-    assert_eq!(leaving, [elsewhere.leaves(0)]);
+    assert_eq!(leaving, [elsewhere.leaves(0, Twin::None)]);
     let rule = Rule::ClaimWithTwoPatients;
     assert_eq!(resolved.rejected, [(0, rule), (1, rule), (2, rule)]);
     assert_eq!((resolved.duplicates, resolved.rejected_amount), (0, Cents(24_050)));
@@ -332,13 +385,14 @@ fn contents_are_compared_only_where_somebody_asks() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut severities = Severities::default();
     severities.set(Rule::ContentRepeated, Severity::Off);
-    let asked = Shuffle::new(folder.path(), 0, &severities);
+    let asked = Shuffle::new(folder.path(), 0, &severities, Kept::default());
     assert!(asked.contents.is_some(), "for reversals");
     severities.set(Rule::ReversalPair, Severity::Off);
-    assert!(Shuffle::new(folder.path(), 0, &severities).contents.is_none());
+    assert!(Shuffle::new(folder.path(), 0, &severities, Kept::default()).contents.is_none());
+    assert!(Shuffle::new(folder.path(), 0, &severities, ALL).contents.is_some(), "for twins");
     let mut writer = asked.writer();
-    writer.push(&frame(&[PLAIN])).and_then(|()| writer.finish()).expect("written");
-    assert_eq!(asked.contents.as_ref().map(Store::bytes), Some(16));
+    writer.push(&frame(&[PLAIN]), &[]).and_then(|()| writer.finish()).expect("written");
+    assert_eq!(asked.contents.as_ref().map(Store::bytes), Some(24));
     let cancel = Cancellation::default();
     cancel.cancel(15);
     let stopped = asked.compared(&cancel).err().map(|error| error.kind());

@@ -7,7 +7,8 @@ use polars::prelude::{
     IntoColumn, IntoSeries, NewChunkedArray, StringChunked, UInt32Chunked,
 };
 
-use crate::schema::{CENTS, ORIGIN, PROVIDER_ROW};
+use crate::risk::Twin;
+use crate::schema::{CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, TWIN};
 
 /// An accepted row of the first pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,15 +54,23 @@ impl Sample {
         (self.patient, self.provider, self.code, self.day, self.cents.unsigned_abs())
     }
 
-    /// The row as it leaves.
-    pub(super) fn leaves(&self, flags: i32) -> String {
+    /// Which case it is of, if it is priced.
+    pub(super) fn case(&self) -> Option<(u8, Option<&'static str>, i32)> {
+        (self.cents > 0).then_some((self.patient, self.code, self.day))
+    }
+
+    /// The row as it leaves; of rows without a price nobody knows twins.
+    pub(super) fn leaves(&self, flags: i32, twin: Twin) -> String {
         let Self { line, patient, provider, code, cents, day, .. } = self;
         let (place, id) = match provider {
             Ok(place) => (Some(*place), None),
             Err(id) => (None, *id),
         };
         let token = self.token();
-        format!("{token:032x} {line} {patient} {place:?} {id:?} {code:?} {cents} {day} {flags}")
+        format!(
+            "{token:032x} {line} {patient} {place:?} {id:?} {code:?} {cents} {day} {flags} {}",
+            if *cents > 0 { twin.code() } else { -1 }
+        )
     }
 }
 
@@ -80,6 +89,8 @@ pub(super) fn frame(rows: &[Sample]) -> DataFrame {
     let flags = rows.iter().map(|row| row.flags).collect();
     let origins = rows.iter().map(|row| row.origin).collect();
     let places = rows.iter().map(|row| row.provider.ok());
+    let claims = rows.iter().map(|row| u32::from(row.claim)).collect();
+    let patients = rows.iter().map(|row| u32::from(row.patient)).collect();
     let columns = vec![
         column("claim_token", &|row| i128::from_ne_bytes(row.token().to_be_bytes())),
         Int16Chunked::from_vec("line_number".into(), lines).into_column(),
@@ -91,6 +102,8 @@ pub(super) fn frame(rows: &[Sample]) -> DataFrame {
         days.cast(&DataType::Date).expect("dates").into_column(),
         Int32Chunked::from_vec("dq_flags".into(), flags).into_column(),
         Int64Chunked::from_vec(ORIGIN.into(), origins).into_column(),
+        UInt32Chunked::from_vec(CLAIM_CHECK.into(), claims).into_column(),
+        UInt32Chunked::from_vec(PATIENT_CHECK.into(), patients).into_column(),
     ];
     DataFrame::new(rows.len(), columns).expect("a frame")
 }
@@ -103,17 +116,19 @@ pub(super) fn rows_of(frame: &DataFrame) -> Vec<String> {
         .map(|row| {
             let token = column("claim_token").i128().expect("tokens").get(row).expect("a token");
             let token = u128::from_be_bytes(token.to_ne_bytes());
+            let cents = column(CENTS).i64().expect("cents").get(row).expect("an amount");
+            let twin = column(TWIN).i32().expect("twins").get(row).expect("a twin");
             let patient = column("patient_token").i128().expect("tokens").get(row);
             format!(
-                "{token:032x} {} {} {:?} {:?} {:?} {} {} {}",
+                "{token:032x} {} {} {:?} {:?} {:?} {cents} {} {} {}",
                 column("line_number").i16().expect("lines").get(row).expect("a line"),
                 patient.expect("a token"),
                 column(PROVIDER_ROW).u32().expect("places").get(row),
                 column("provider_id").str().expect("ids").get(row),
                 column("procedure_code").str().expect("codes").get(row),
-                column(CENTS).i64().expect("cents").get(row).expect("an amount"),
                 day.i32().expect("days").get(row).expect("a day"),
                 column("dq_flags").i32().expect("flags").get(row).expect("flags"),
+                if cents > 0 { twin } else { -1 },
             )
         })
         .collect()
