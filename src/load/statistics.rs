@@ -1,4 +1,4 @@
-//! Small tables that are written beside the claims: the staged providers, the peer statistics.
+//! Small tables that are written beside the claims: the staged providers.
 //!
 //! A file of its own because these are frames and lists of a few thousand rows that go through the
 //! same bulk ingest as the claims, in one batch each.
@@ -11,26 +11,11 @@ use adbc_core::sync::Connection;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchIterator, StringArray};
 use polars::prelude::DataFrame;
 
-use super::publish::providers_stage;
+use super::stage::providers_stage;
 use crate::error::{Error, Result};
 use crate::interchange::record_batch;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, provider_schema};
 use crate::sql;
-
-/// One peer group: procedure, specialty (empty for all), claims, median and spread of ln(dollars).
-pub type PeerRow = (String, String, u64, f64, f64);
-
-/// One specialty's weekend habit: specialty, priced claims, those on weekends.
-pub type WeekendRow = (String, u64, u64);
-
-/// What the claims of a run were compared with.
-#[derive(Debug, Clone, Default)]
-pub struct Statistics {
-    /// Peer groups of amounts.
-    pub peers: Vec<PeerRow>,
-    /// Weekend habits of specialties.
-    pub weekends: Vec<WeekendRow>,
-}
 
 /// Stages the directory's members.
 ///
@@ -40,8 +25,9 @@ pub fn stage_providers(
     connection: &mut impl Connection,
     run_no: i64,
     members: &DataFrame,
+    shape: Shape,
 ) -> Result<()> {
-    let batch = record_batch(members, &provider_schema(Shape::WHOLE))?;
+    let batch = record_batch(members, &provider_schema(shape))?;
     write(connection, &providers_stage(run_no), batch)
 }
 
@@ -59,19 +45,6 @@ pub fn stage_inferred(
         ("is_inferred", Arc::new(BooleanArray::from(vec![true; ids.len()]))),
     ];
     write(connection, &providers_stage(run_no), batch(columns)?)
-}
-
-/// Writes what the amounts and weekends of a run were compared with.
-///
-/// # Errors
-/// `Warehouse` when COPY fails.
-pub(super) fn write_statistics(
-    connection: &mut impl Connection,
-    run_no: i64,
-    statistics: &Statistics,
-) -> Result<()> {
-    let _ = (connection, run_no, statistics);
-    Ok(())
 }
 
 /// Refreshes the planner's statistics: a partition that has just been attached has none, and the

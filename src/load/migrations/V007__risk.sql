@@ -12,7 +12,7 @@ CREATE TABLE claims_etl.risk_statistics (
     PRIMARY KEY (procedure_code, specialty, bucket)
 );
 COMMENT ON TABLE claims_etl.risk_statistics IS
-    'Priced claims (amount above zero) by procedure, specialty in canonical case (empty: none) and bucket of the amount: ceil(ln(dollars) / ln(1.01)).';
+    'Priced claims (amount above zero) by procedure, specialty in canonical case (empty: none) and bucket of the amount: ceil(ln(dollars) / ln(1.005)).';
 
 CREATE TABLE claims_etl.risk_weekends (
     specialty       text PRIMARY KEY,

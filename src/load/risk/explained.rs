@@ -1,0 +1,279 @@
+//! One claim as it is published, and all that its score was computed from.
+//!
+//! A file of its own because an explanation reads the warehouse and nothing else: the rows, the stored
+//! statistics, and what lies around the rows on their day.
+
+use std::collections::BTreeSet;
+
+use adbc_core::sync::Connection;
+use uuid::Uuid;
+
+use super::{Scope, model};
+use crate::config::{Privacy, Risk};
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::risk::{Exactness, ProviderTotal, Statistics, canonical_specialty};
+use crate::schema::{CLAIMS_FACT, PUBLISHED, Shape};
+use crate::sql;
+
+const CONTEXT: &str = "explaining a score";
+
+/// A published claim line.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The number of the line.
+    pub line_number: i64,
+    /// The patient's token.
+    pub patient: String,
+    /// The provider's id as it is published.
+    pub provider: String,
+    /// The procedure code; none where it is missing or left out by the profile.
+    pub procedure: Option<String>,
+    /// The specialty as it is published, likewise.
+    pub specialty: Option<String>,
+    /// The amount in cents.
+    pub cents: i64,
+    /// The date as it is published.
+    pub date: String,
+    /// The same in days since 1970-01-01.
+    pub day: i64,
+    /// The stored score, 0 to 100.
+    pub score: String,
+    /// The stored components, packed.
+    pub components: i64,
+    /// The run that wrote the row.
+    pub run_no: i64,
+    /// The parameters of that run, where it has noted them.
+    parameters: Option<String>,
+}
+
+/// A rescore: with which statistics, under which parameters.
+#[derive(Debug, Clone)]
+pub struct Rescore {
+    /// The version of the statistics.
+    pub version: i64,
+    parameters: Option<String>,
+}
+
+/// Which statistics are stored.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The last run that has changed them.
+    pub version: i64,
+    /// When, in UTC as RFC 3339.
+    pub as_of: String,
+    /// What is left to compare under the privacy profile.
+    pub exact: Exactness,
+}
+
+/// Another claim with the same patient, procedure and day.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OtherClaim {
+    /// Its token.
+    pub claim_token: String,
+    /// Whether provider and amount are the same too.
+    pub exact: bool,
+}
+
+/// The lines of a claim, in order.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>> {
+    // Through jsonb, because a profile can leave procedure and specialty out of the table.
+    let query = format!(
+        "SELECT f.line_number, f.patient_token::text AS patient, f.provider_id,
+                to_jsonb(f) ->> 'procedure_code' AS procedure_code,
+                to_jsonb(f) ->> 'specialty' AS specialty,
+                (f.amount * 100)::bigint AS cents, f.date_of_service::text AS date,
+                f.date_of_service - DATE '1970-01-01' AS day, f.risk_score::text AS score,
+                f.risk_components, f.run_no, r.risk_parameters::text AS parameters
+         FROM {PUBLISHED}.{CLAIMS_FACT} f LEFT JOIN claims_etl.runs r ON r.run_no = f.run_no
+         WHERE f.claim_token = $1::text::uuid ORDER BY f.line_number"
+    );
+    let rows =
+        sql::query_with(connection, CONTEXT, &query, sql::texts(&[Some(&token.to_string())]))?;
+    let int = |column: &str, row: usize| sql::int(&rows, column, row).unwrap_or(0);
+    let text = |column: &str, row: usize| sql::text(&rows, column, row);
+    let line = |row: usize| Line {
+        line_number: int("line_number", row),
+        patient: text("patient", row).unwrap_or_default(),
+        provider: text("provider_id", row).unwrap_or_default(),
+        procedure: text("procedure_code", row),
+        specialty: text("specialty", row),
+        cents: int("cents", row),
+        date: text("date", row).unwrap_or_default(),
+        day: int("day", row),
+        score: text("score", row).unwrap_or_default(),
+        components: int("risk_components", row),
+        run_no: int("run_no", row),
+        parameters: text("parameters", row),
+    };
+    Ok((0..rows.num_rows()).map(line).collect())
+}
+
+impl Line {
+    /// The specialty in canonical case; empty where there is none.
+    #[must_use]
+    pub fn canonical_specialty(&self) -> String {
+        canonical_specialty(self.specialty.as_deref().unwrap_or_default())
+    }
+
+    /// The version of the statistics that the stored score is of.
+    #[must_use]
+    pub fn version(&self, last: Option<&Rescore>) -> i64 {
+        self.rescored(last).map_or(self.run_no, |rescore| rescore.version)
+    }
+
+    /// The weights and thresholds of the stored score; none where nobody has noted them.
+    ///
+    /// # Errors
+    /// `Internal` when they cannot be read.
+    pub fn parameters(&self, last: Option<&Rescore>) -> Result<Option<Risk>> {
+        let rescored = self.rescored(last).map(|rescore| &rescore.parameters);
+        let text = rescored.unwrap_or(&self.parameters).as_deref();
+        text.map(serde_json::from_str).transpose().map_err(|_| {
+            Error::internal("the parameters of the score in the ledger cannot be read")
+        })
+    }
+
+    fn rescored<'r>(&self, last: Option<&'r Rescore>) -> Option<&'r Rescore> {
+        last.filter(|rescore| rescore.version >= self.run_no)
+    }
+}
+
+/// The last rescore.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn last_rescore(connection: &mut impl Connection) -> Result<Option<Rescore>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT stats_version, parameters::text AS parameters FROM claims_etl.risk_rescores
+         ORDER BY rescore_no DESC LIMIT 1",
+    )?;
+    let version = sql::int(&rows, "stats_version", 0);
+    Ok(version.map(|version| Rescore { version, parameters: sql::text(&rows, "parameters", 0) }))
+}
+
+/// Which statistics are stored; none where none are.
+///
+/// # Errors
+/// `Warehouse` when a query fails, `Internal` when the privacy actions cannot be read.
+pub fn state(connection: &mut impl Connection) -> Result<Option<State>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT s.version, to_char(s.as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS as_of,
+                (SELECT actions::text FROM claims_etl.shape) AS actions
+         FROM claims_etl.risk_state s",
+    )?;
+    let Some(version) = sql::int(&rows, "version", 0) else { return Ok(None) };
+    let exact = match sql::text(&rows, "actions", 0) {
+        None => Exactness::WHOLE,
+        Some(actions) => {
+            let columns = serde_json::from_str(&actions).map_err(|_| {
+                Error::internal("the privacy actions in the warehouse cannot be read")
+            })?;
+            Exactness::of(&Privacy { columns, ..Privacy::default() })
+        }
+    };
+    let as_of = sql::text(&rows, "as_of", 0).unwrap_or_default();
+    Ok(Some(State { version, as_of, exact }))
+}
+
+/// All stored counts, within the transaction that is open.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub fn statistics(
+    connection: &mut impl Connection,
+    settings: &Risk,
+    state: &State,
+) -> Result<Statistics> {
+    let (shape, cancel) = (Shape::WHOLE, &Cancellation::default());
+    model::read(connection, &Scope { run_no: 0, settings, exact: state.exact, shape, cancel })
+}
+
+/// The stored totals of all providers of a specialty.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn totals(connection: &mut impl Connection, specialty: &str) -> Result<Vec<ProviderTotal>> {
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT provider_id, procedure_code, claims, (amount * 100)::bigint AS cents
+         FROM claims_etl.risk_provider_totals WHERE specialty = $1",
+        sql::texts(&[Some(specialty)]),
+    )?;
+    let total = |row: usize| ProviderTotal {
+        provider: sql::text(&rows, "provider_id", row).unwrap_or_default(),
+        specialty: specialty.to_owned(),
+        procedure: sql::text(&rows, "procedure_code", row).unwrap_or_default(),
+        claims: sql::int(&rows, "claims", row).unwrap_or(0),
+        cents: sql::int(&rows, "cents", row).unwrap_or(0),
+    };
+    Ok((0..rows.num_rows()).map(total).collect())
+}
+
+/// Patients with priced claims that the line's provider, with the line's specialty, has seen on the
+/// line's day.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn day_patients(connection: &mut impl Connection, line: &Line) -> Result<u32> {
+    let query = format!(
+        "SELECT DISTINCT f.patient_token::text AS patient, to_jsonb(f) ->> 'specialty' AS specialty
+         FROM {PUBLISHED}.{CLAIMS_FACT} f
+         WHERE f.provider_id = $1 AND f.date_of_service = $2::text::date AND f.amount > 0"
+    );
+    let parameters = sql::texts(&[Some(&line.provider), Some(&line.date)]);
+    let rows = sql::query_with(connection, CONTEXT, &query, parameters)?;
+    let own = line.canonical_specialty();
+    let of_specialty = |row: &usize| {
+        canonical_specialty(&sql::text(&rows, "specialty", *row).unwrap_or_default()) == own
+    };
+    let patients: BTreeSet<_> = (0..rows.num_rows())
+        .filter(of_specialty)
+        .filter_map(|row| sql::text(&rows, "patient", row))
+        .collect();
+    Ok(u32::try_from(patients.len()).unwrap_or(u32::MAX))
+}
+
+/// Other priced claims with the line's patient, procedure and day: those with its provider and
+/// amount first.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn twins(
+    connection: &mut impl Connection,
+    token: Uuid,
+    line: &Line,
+) -> Result<Vec<OtherClaim>> {
+    let query = format!(
+        "SELECT f.claim_token::text AS token,
+                bool_or(f.provider_id = $4 AND (f.amount * 100)::bigint = $5::text::bigint) AS exact
+         FROM {PUBLISHED}.{CLAIMS_FACT} f
+         WHERE f.patient_token = $1::text::uuid AND f.date_of_service = $2::text::date
+           AND to_jsonb(f) ->> 'procedure_code' = $3 AND f.amount > 0
+           AND f.claim_token <> $6::text::uuid
+         GROUP BY f.claim_token ORDER BY exact DESC, token"
+    );
+    let (cents, token) = (line.cents.to_string(), token.to_string());
+    let parameters = sql::texts(&[
+        Some(&line.patient),
+        Some(&line.date),
+        line.procedure.as_deref(),
+        Some(&line.provider),
+        Some(&cents),
+        Some(&token),
+    ]);
+    let rows = sql::query_with(connection, CONTEXT, &query, parameters)?;
+    let other = |row: usize| OtherClaim {
+        claim_token: sql::text(&rows, "token", row).unwrap_or_default(),
+        exact: sql::boolean(&rows, "exact", row).unwrap_or(false),
+    };
+    Ok((0..rows.num_rows()).map(other).collect())
+}

@@ -1,0 +1,134 @@
+//! The rows of a load that differ from what is published are scored against all history.
+//!
+//! A file of its own because it is the order of the steps: what is around the rows, what they change,
+//! the model of both, the scores. Nothing that is published changes here.
+
+use std::thread;
+
+use adbc_core::sync::Connection;
+
+use super::Scope;
+use super::memory::with_memory;
+use super::rows::Rows;
+use super::scoring::{Counts, Scoring};
+use super::{around, change, indexes, model, recount};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::load::Part;
+use crate::risk::RiskModel;
+use crate::schema::INTERNAL;
+
+const CONTEXT: &str = "scoring against the history";
+
+/// The table with the scores of a table's rows.
+#[must_use]
+pub(in crate::load) fn scores_of(table: &str) -> String {
+    format!("{table}_scores")
+}
+
+/// Scores the staged rows that differ from what is published, each part over a connection; whether
+/// there are any. The history includes them: rows that they change count as they will be.
+///
+/// # Errors
+/// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop.
+pub fn score_differing<C: Connection + Send>(
+    control: &mut C,
+    connections: &mut [C],
+    scope: &Scope<'_>,
+    parts: &[Part],
+) -> Result<bool> {
+    let differing: Vec<Part> =
+        parts.iter().filter(|part| part.changes.new + part.changes.changed > 0).cloned().collect();
+    if differing.is_empty() {
+        return Ok(false);
+    }
+    recount::where_incomplete(control, scope)?;
+    indexes::make(control, connections, scope)?;
+    let rows = Rows::Differing(&differing);
+    look_around(control, connections, scope, &rows)?;
+    let model = with_memory(control, CONTEXT, |control| {
+        let change = change::count(control, scope, &rows)?;
+        if scope.kept().provider_totals {
+            change::totals(control, scope, &rows)?;
+        }
+        change::lay_down(control, scope, &change)?;
+        let mut counts = model::read(control, scope)?;
+        counts.merge(&change);
+        let model = model::fit(control, scope, &counts, true)?;
+        failpoint::hit("risk.counted").map(|()| model)
+    })?;
+    let tables: Vec<Scoring<'_>> = differing
+        .iter()
+        .map(|part| Scoring {
+            scope,
+            model: &model,
+            from: format!("{INTERNAL}.{}", part.table),
+            into: scores_of(&part.table),
+            scored: false,
+        })
+        .collect();
+    side_by_side(connections, &tables)?;
+    failpoint::hit("risk.scored").map(|()| true)
+}
+
+/// Makes the tables of what is around the rows; two of them at once.
+pub(super) fn look_around<C: Connection + Send>(
+    control: &mut C,
+    connections: &mut [C],
+    scope: &Scope<'_>,
+    rows: &Rows<'_>,
+) -> Result<()> {
+    let twins = |connection: &mut C| {
+        with_memory(connection, CONTEXT, |connection| around::twins(connection, scope, rows))
+    };
+    let days = |control: &mut C| {
+        with_memory(control, CONTEXT, |control| around::days(control, scope, rows))
+    };
+    if !scope.kept().twins {
+        return days(control);
+    }
+    let Some(other) = connections.first_mut() else {
+        return days(control).and_then(|()| twins(control));
+    };
+    let (days, twins) = thread::scope(|threads| {
+        let twins = threads.spawn(|| twins(other));
+        (days(control), twins.join())
+    });
+    days?;
+    twins.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// Scores tables, each connection one after the other of its share.
+pub(super) fn side_by_side<C: Connection + Send>(
+    connections: &mut [C],
+    tables: &[Scoring<'_>],
+) -> Result<Vec<Counts>> {
+    let share = tables.len().div_ceil(connections.len().max(1)).max(1);
+    let counts: Vec<Result<Vec<Counts>>> = thread::scope(|threads| {
+        let workers: Vec<_> = connections
+            .iter_mut()
+            .zip(tables.chunks(share))
+            .map(|(connection, tables)| {
+                threads.spawn(|| tables.iter().map(|table| table.run(connection)).collect())
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| Err(panicked())))
+            .collect()
+    });
+    let counts: Result<Vec<Vec<Counts>>> = counts.into_iter().collect();
+    Ok(counts?.concat())
+}
+
+fn panicked() -> Error {
+    Error::internal("a thread that scores claims panicked")
+}
+
+/// The model of what is stored.
+pub(super) fn stored_model(control: &mut impl Connection, scope: &Scope<'_>) -> Result<RiskModel> {
+    with_memory(control, CONTEXT, |control| {
+        let counts = model::read(control, scope)?;
+        model::fit(control, scope, &counts, false)
+    })
+}

@@ -1,0 +1,82 @@
+//! The indexes by which other claims of a provider's or a patient's day are found.
+//!
+//! A file of its own because they are made on the partitions when the first merge comes: a first
+//! load needs none, and an index of the whole table would be built in every attach, while readers
+//! wait.
+
+use std::thread;
+
+use adbc_core::sync::Connection;
+
+use super::Scope;
+use super::memory::with_memory;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::schema::{CLAIMS_FACT, PUBLISHED};
+use crate::sql;
+
+const CONTEXT: &str = "indexes for the score";
+
+/// Makes the indexes that partitions lack, side by side.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(super) fn make<C: Connection + Send>(
+    control: &mut C,
+    connections: &mut [C],
+    scope: &Scope<'_>,
+) -> Result<()> {
+    let kept = scope.kept();
+    let mut lacking = Vec::new();
+    if kept.twins {
+        lacking.extend(partitions_without(control, "patient_day", "patient_token")?);
+    }
+    if kept.provider_days {
+        lacking.extend(partitions_without(control, "provider_day", "provider_id")?);
+    }
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let shares = lacking.chunks(lacking.len().div_ceil(connections.len().max(1)));
+    let made: Vec<Result<()>> = thread::scope(|scope| {
+        let workers: Vec<_> = connections
+            .iter_mut()
+            .zip(shares)
+            .map(|(connection, share)| {
+                scope.spawn(move || {
+                    share.iter().try_for_each(|statement| {
+                        with_memory(connection, CONTEXT, |connection| {
+                            sql::execute(connection, CONTEXT, statement)?;
+                            failpoint::hit("risk.indexed")
+                        })
+                    })
+                })
+            })
+            .collect();
+        let panicked = |_| Err(Error::internal("a thread that builds indexes panicked"));
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
+    });
+    made.into_iter().collect()
+}
+
+/// The statements that make an index on a column and the day, for each partition without it.
+fn partitions_without(
+    connection: &mut impl Connection,
+    suffix: &str,
+    column: &str,
+) -> Result<Vec<String>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT format('CREATE INDEX %I ON %s ({column}, date_of_service)',
+                           c.relname || '_{suffix}', c.oid::regclass) AS statement
+             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = '{PUBLISHED}.{CLAIMS_FACT}'::regclass AND NOT EXISTS (
+                 SELECT FROM pg_index x JOIN pg_class n ON n.oid = x.indexrelid
+                 WHERE x.indrelid = c.oid AND n.relname = c.relname || '_{suffix}')
+             ORDER BY c.relname"
+        ),
+    )?;
+    Ok((0..rows.num_rows()).filter_map(|row| sql::text(&rows, "statement", row)).collect())
+}

@@ -1,0 +1,91 @@
+//! What all steps on the statistics have to know, and what their tables are called.
+//!
+//! A file of its own because a load and a rescore take the same steps: they differ in the rows that
+//! they look at, and in nothing else.
+
+use adbc_core::sync::Connection;
+
+use crate::config::{Privacy, Risk};
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::risk::{Exactness, Kept};
+use crate::schema::{INTERNAL, Shape};
+use crate::sql;
+
+/// Who works on the statistics, under which settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The run whose tables are made; 0 where no run is at work.
+    pub run_no: i64,
+    /// Weights and thresholds.
+    pub settings: &'a Risk,
+    /// What the privacy profile leaves to compare.
+    pub exact: Exactness,
+    /// The columns that the tables have.
+    pub shape: Shape,
+    /// Stops the work.
+    pub cancel: &'a Cancellation,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of a run.
+    #[must_use]
+    pub fn new(
+        run_no: i64,
+        settings: &'a Risk,
+        privacy: &Privacy,
+        cancel: &'a Cancellation,
+    ) -> Self {
+        Self { run_no, settings, exact: Exactness::of(privacy), shape: privacy.shape(), cancel }
+    }
+
+    /// Weights and thresholds as JSON, for the ledger.
+    ///
+    /// # Errors
+    /// `Internal` when they cannot be written so.
+    pub(in crate::load) fn parameters(&self) -> Result<String> {
+        serde_json::to_string(self.settings)
+            .map_err(|_| Error::internal("the settings of the score are no JSON"))
+    }
+
+    /// The statistics that are needed.
+    pub(super) fn kept(&self) -> Kept {
+        Kept::of(self.settings, self.exact)
+    }
+
+    /// The qualified name of a table of the run.
+    pub(super) fn table(&self, what: &str) -> String {
+        format!("{INTERNAL}.{}", self.name(what))
+    }
+
+    /// The same without the schema.
+    pub(super) fn name(&self, what: &str) -> String {
+        format!("claims_stage_{}_{what}", self.run_no)
+    }
+
+    /// A column that is null where the tables do not have it, or where its values cannot be compared.
+    pub(super) fn text_column(&self, column: &str) -> String {
+        let exact = column != "procedure_code" || self.exact.procedure;
+        if self.shape.has(column) && exact {
+            column.to_owned()
+        } else {
+            format!("NULL::text AS {column}")
+        }
+    }
+
+    /// Makes an empty table of the run, and drops what an earlier try has left of it.
+    pub(super) fn create(
+        &self,
+        connection: &mut impl Connection,
+        what: &str,
+        columns: &str,
+    ) -> Result<()> {
+        let table = self.table(what);
+        sql::execute(
+            connection,
+            "creating a table for the statistics",
+            &format!("DROP TABLE IF EXISTS {table}; CREATE UNLOGGED TABLE {table} ({columns})"),
+        )
+        .map(drop)
+    }
+}

@@ -1,0 +1,216 @@
+//! Rows of the warehouse are scored: read with what is around them, written as keys and scores.
+//!
+//! A file of its own because it is the slow way, row by row and by text; a first load scores its
+//! rows on their way to COPY instead. Both come to the same thousandths.
+
+use std::sync::Arc;
+
+use adbc_core::options::IngestMode;
+use adbc_core::sync::Connection;
+use arrow::array::{
+    ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, RecordBatchIterator, UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Date32Type, Field, Schema};
+
+use super::Scope;
+use super::around::{DAYS, SPECIALTIES, TWINS};
+use crate::account::Cents;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::load::cursor::each_batch;
+use crate::risk::{Inputs, RiskModel, Twin, canonical_specialty, pack, score_tenths};
+use crate::schema::INTERNAL;
+use crate::sql;
+
+const CONTEXT: &str = "scoring claims";
+
+/// Rows of one table that are to be scored.
+pub(super) struct Scoring<'a> {
+    pub(super) scope: &'a Scope<'a>,
+    pub(super) model: &'a RiskModel,
+    /// The qualified name of the table.
+    pub(super) from: String,
+    /// The name of the table of scores that is made.
+    pub(super) into: String,
+    /// Whether the rows have a score, and only those are written whose score is another one.
+    pub(super) scored: bool,
+}
+
+/// What became of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    /// Rows that were looked at.
+    pub(super) rows: u64,
+    /// Rows that were written.
+    pub(super) written: u64,
+    /// The same by band, low to high: those that had it before, and those that have it now.
+    pub(super) before: [u64; 3],
+    pub(super) after: [u64; 3],
+}
+
+/// The key of a table of scores and what it holds.
+fn columns() -> [(&'static str, DataType, &'static str); 4] {
+    [
+        ("claim_token", DataType::FixedSizeBinary(16), "uuid NOT NULL"),
+        ("line_number", DataType::Int16, "smallint NOT NULL"),
+        ("risk_score", DataType::Decimal128(5, 2), "numeric(5,2) NOT NULL"),
+        ("risk_components", DataType::Int64, "bigint NOT NULL"),
+    ]
+}
+
+impl Scoring<'_> {
+    /// Scores the rows, in one transaction.
+    ///
+    /// # Errors
+    /// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop.
+    pub(super) fn run<C: Connection>(&self, connection: &mut C) -> Result<Counts> {
+        let table = format!("{INTERNAL}.{}", self.into);
+        let definitions =
+            columns().map(|(name, _, postgres)| format!("{name} {postgres}")).join(", ");
+        sql::in_transaction(connection, CONTEXT, |connection| {
+            sql::execute(
+                connection,
+                CONTEXT,
+                &format!(
+                    "SET LOCAL jit = off; DROP TABLE IF EXISTS {table};
+                     CREATE UNLOGGED TABLE {table} ({definitions})"
+                ),
+            )?;
+            let mut counts = Counts::default();
+            each_batch(
+                connection,
+                CONTEXT,
+                &self.query(),
+                self.scope.cancel,
+                |connection, rows| {
+                    failpoint::hit("risk.batch")?;
+                    let scores = self.score(rows, &mut counts)?;
+                    counts.written += scores.num_rows() as u64;
+                    let schema = scores.schema();
+                    let reader = Box::new(RecordBatchIterator::new([Ok(scores)], schema));
+                    let target = (INTERNAL, self.into.as_str());
+                    sql::ingest(connection, target, IngestMode::Append, &[], reader).map(drop)
+                },
+            )?;
+            sql::execute(
+                connection,
+                CONTEXT,
+                &format!(
+                    "ALTER TABLE {table} ADD PRIMARY KEY (claim_token, line_number);
+                     ANALYZE {table}"
+                ),
+            )?;
+            Ok(counts)
+        })
+    }
+
+    /// The rows with the patients of their provider's day, and with their twins.
+    fn query(&self) -> String {
+        let kept = self.scope.kept();
+        let mut joins = Vec::new();
+        let (mut patients, mut is_exact) = ("NULL::integer", "NULL::boolean");
+        if kept.provider_days {
+            patients = "y.after";
+            joins.push(format!(
+                " LEFT JOIN {} m ON m.specialty = coalesce(s.specialty, '')
+                  LEFT JOIN {} y ON y.provider_id = s.provider_id
+                      AND y.date_of_service = s.date_of_service AND y.specialty = m.canonical",
+                self.scope.table(SPECIALTIES),
+                self.scope.table(DAYS)
+            ));
+        }
+        if kept.twins {
+            is_exact = "t.is_exact";
+            joins.push(format!(
+                " LEFT JOIN {} t ON t.patient_token = s.patient_token
+                      AND t.date_of_service = s.date_of_service
+                      AND t.procedure_code = s.procedure_code
+                      AND t.provider_id = s.provider_id AND t.amount = s.amount",
+                self.scope.table(TWINS)
+            ));
+        }
+        let stored = if self.scored { ", s.risk_score::text, s.risk_components" } else { "" };
+        format!(
+            "SELECT s.claim_token, s.line_number, s.provider_id, s.procedure_code, s.specialty,
+                    (s.amount * 100)::bigint AS cents, s.date_of_service,
+                    {patients} AS patients, {is_exact} AS is_exact {stored}
+             FROM (SELECT claim_token, line_number, patient_token, provider_id, amount,
+                          date_of_service, risk_score, risk_components, {}, {}
+                   FROM {}) s {}",
+            self.scope.text_column("procedure_code"),
+            self.scope.text_column("specialty"),
+            self.from,
+            joins.concat()
+        )
+    }
+
+    /// The scores of the rows; those that have theirs already are left out.
+    fn score(&self, rows: &RecordBatch, counts: &mut Counts) -> Result<RecordBatch> {
+        let lacking = || Error::internal("a row to be scored lacks a column");
+        let column = |name: &str| rows.column_by_name(name).ok_or_else(lacking);
+        let days = column("date_of_service")?.as_primitive_opt::<Date32Type>();
+        let days = days.ok_or_else(lacking)?;
+        let kept = self.scope.kept();
+        let weights = self.model.weights();
+        let (mut chosen, mut scores) = (Vec::new(), Vec::new());
+        for row in 0..rows.num_rows() {
+            let procedure = sql::text(rows, "procedure_code", row);
+            let specialty = sql::text(rows, "specialty", row).unwrap_or_default();
+            let twin = match (kept.twins, sql::boolean(rows, "is_exact", row)) {
+                (false, _) => Twin::Unknown,
+                (true, None) => Twin::None,
+                (true, Some(false)) => Twin::Suspect,
+                (true, Some(true)) => Twin::Exact,
+            };
+            let patients = sql::int(rows, "patients", row);
+            let components = self.model.components_of(&Inputs {
+                procedure: procedure.as_deref(),
+                specialty: &canonical_specialty(&specialty),
+                provider: &sql::text(rows, "provider_id", row).unwrap_or_default(),
+                cents: sql::int(rows, "cents", row).ok_or_else(lacking)?,
+                day: self.scope.exact.day.then(|| days.value(row)),
+                day_patients: patients.and_then(|patients| u32::try_from(patients).ok()),
+                twin,
+            });
+            let hundredths = 10 * score_tenths(&components, &weights);
+            let packed = pack(&components, &weights);
+            counts.rows += 1;
+            counts.after[self.band(hundredths)] += 1;
+            if self.scored {
+                let stored = sql::text(rows, "risk_score", row);
+                let stored = stored.and_then(|text| Cents::parse(&text)).ok_or_else(lacking)?;
+                let stored = i64::try_from(stored.0).map_err(|_| lacking())?;
+                counts.before[self.band(stored)] += 1;
+                if (stored, sql::int(rows, "risk_components", row)) == (hundredths, Some(packed)) {
+                    continue;
+                }
+            }
+            chosen.push(u32::try_from(row).map_err(|_| lacking())?);
+            scores.push((hundredths, packed));
+        }
+        let chosen = UInt32Array::from(chosen);
+        let key = |name: &str| take(column(name)?, &chosen, None).map_err(|_| lacking());
+        let hundredths = scores.iter().map(|score| i128::from(score.0));
+        let hundredths = Decimal128Array::from_iter_values(hundredths)
+            .with_precision_and_scale(5, 2)
+            .map_err(|_| Error::internal("a score above 100"))?;
+        let cells: [ArrayRef; 4] = [
+            key("claim_token")?,
+            key("line_number")?,
+            Arc::new(hundredths),
+            Arc::new(Int64Array::from_iter_values(scores.iter().map(|score| score.1))),
+        ];
+        let fields: Vec<Field> =
+            columns().into_iter().map(|(name, of, _)| Field::new(name, of, false)).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), cells.to_vec()).map_err(|_| lacking())
+    }
+
+    /// The band of a score in hundredths: 0 low, 1 medium, 2 high.
+    #[expect(clippy::cast_precision_loss, reason = "scores are at most 10,000 hundredths")]
+    fn band(&self, hundredths: i64) -> usize {
+        let score = hundredths as f64 / 100.0;
+        let settings = self.scope.settings;
+        usize::from(score >= settings.medium_from) + usize::from(score >= settings.high_from)
+    }
+}
