@@ -22,8 +22,14 @@ CREATE TABLE claims_etl.shape (
     profile          text NOT NULL,
     actions          jsonb NOT NULL,
     dropped          text[] NOT NULL,
-    views            text NOT NULL,
+    views            jsonb NOT NULL,
     changed_at       timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE claims_etl.shape IS
-    'What is done to the columns of what is published: it holds for all rows. views: the digest of the views that were made for it.';
+    'What is done to the columns of what is published: it holds for all rows. views: the digest of each view and of the comments that were made for it.';
+
+CREATE FUNCTION healthcare_analytics.risk_band(score numeric) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN score >= 50 THEN 'high' WHEN score >= 20 THEN 'medium' ELSE 'low' END $$;
+COMMENT ON FUNCTION healthcare_analytics.risk_band IS
+    'The band of a score, by the thresholds that the last run was configured with.';

@@ -1,0 +1,46 @@
+//! What identifies a run's work: which key, settings and treatment of the data.
+//!
+//! A file of its own because it is told once, at the beginning, and asked by everything that could refuse
+//! the run.
+
+use super::keys::KeyName;
+use super::shape::Treatment;
+use crate::config::{Mode, Risk};
+use crate::event::RunId;
+use crate::key::CheckValue;
+
+/// What identifies a run's work.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The run's id.
+    pub run: RunId,
+    /// The key's id.
+    pub key_id: String,
+    /// What tells the key from any other.
+    pub key_check: CheckValue,
+    /// Digest of the settings that change the result.
+    pub config_digest: String,
+    /// What happens to published rows.
+    pub mode: Mode,
+    /// Name and version of the score.
+    pub risk_model: &'static str,
+    /// The privacy profile, and what is done to the columns.
+    pub treatment: Treatment,
+    /// Weights and thresholds of the score.
+    pub risk: Risk,
+    /// What an orchestrator calls the run, where its id was made from that.
+    pub named: Option<String>,
+    /// The day with which dates are compared, in days since 1970-01-01; none where the run's id
+    /// tells it.
+    pub run_date: Option<i32>,
+    /// The task that is called alone: the run is `open` then, as long as it has not published.
+    pub only: Option<&'static str>,
+}
+
+impl Identity {
+    /// What is public of the key.
+    #[must_use]
+    pub fn key(&self) -> KeyName {
+        KeyName { id: self.key_id.clone(), check: self.key_check }
+    }
+}
