@@ -5,19 +5,28 @@
 //! anonymisation: who holds the key can recompute it, and equal identifiers stay equal.
 //!
 //! `subkey(domain) = BLAKE3 derive_key("claims-etl 2026-11-22 <domain> token v2", master key)`.
+//!
+//! A key can be a chain: then the tokens of its first key are hashed again with the subkeys of each
+//! further one, `derive_key("claims-etl 2026-11-23 <domain> chain v1", key)`. That is how a warehouse
+//! changes its key without the identifiers. `docs/keys.md` has all of this with known answers.
 
+mod material;
+mod place;
 mod tokenizer;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
 
+pub use place::{KeyPlace, take_descriptor};
 pub use tokenizer::{TOKEN_BYTES, Token, Tokenizer, canonical};
 
-use crate::config::{Settings, is_private};
+use self::material::{KEY_BYTES, MAX_KEYS, Material};
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an identifier names. The same text in two domains gives two unrelated tokens.
@@ -31,6 +40,14 @@ pub enum Domain {
     Provider,
     /// The raw fields of a rejected record.
     Record,
+    /// A provider's name.
+    ProviderName,
+    /// A specialty in canonical spelling.
+    Specialty,
+    /// A location.
+    Location,
+    /// A patient id, for the days by which the patient's dates move.
+    DateShift,
 }
 
 impl Domain {
@@ -41,24 +58,80 @@ impl Domain {
             Self::Patient => "claims-etl 2026-11-22 patient token v2",
             Self::Provider => "claims-etl 2026-11-22 provider token v2",
             Self::Record => "claims-etl 2026-11-22 record token v2",
+            Self::ProviderName => "claims-etl 2026-11-23 provider name token v1",
+            Self::Specialty => "claims-etl 2026-11-23 specialty token v1",
+            Self::Location => "claims-etl 2026-11-23 location token v1",
+            Self::DateShift => "claims-etl 2026-11-23 date shift v1",
+        }
+    }
+
+    /// The context of the further keys of a chain: fixed for ever, one a domain.
+    fn chain_context(self) -> &'static str {
+        match self {
+            Self::Claim => "claims-etl 2026-11-23 claim chain v1",
+            Self::Patient => "claims-etl 2026-11-23 patient chain v1",
+            Self::Provider => "claims-etl 2026-11-23 provider chain v1",
+            Self::Record => "claims-etl 2026-11-23 record chain v1",
+            Self::ProviderName => "claims-etl 2026-11-23 provider name chain v1",
+            Self::Specialty => "claims-etl 2026-11-23 specialty chain v1",
+            Self::Location => "claims-etl 2026-11-23 location chain v1",
+            Self::DateShift => "claims-etl 2026-11-23 date shift chain v1",
         }
     }
 }
 
-/// The 32 random bytes from which all subkeys are derived. Wiped from memory on drop.
-pub struct MasterKey(SecretBox<[u8; 32]>);
+/// The 32 random bytes from which all subkeys are derived, or a chain of such, oldest first. Wiped
+/// from memory on drop.
+pub struct MasterKey(Vec<Material>);
+
+/// What a warehouse keeps of a key, to tell it from any other: 128 bits that say nothing about it.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckValue([u8; 16]);
+
+impl CheckValue {
+    /// A stored value.
+    #[must_use]
+    pub fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The value, to be stored.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl PartialEq for CheckValue {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        let whole = |half: &[u8; 16]| {
+            let mut whole = [0; 32];
+            whole[..16].copy_from_slice(half);
+            whole
+        };
+        blake3::Hash::from_bytes(whole(&self.0)) == whole(&other.0)
+    }
+}
+
+impl Eq for CheckValue {}
 
 impl MasterKey {
-    /// The key that the settings name: the environment's, else the file's.
+    /// The key that the settings name: the environment's, else the descriptor's, else the file's.
     ///
     /// # Errors
     /// `Config` when there is no key, the file is readable by others, or its content is not 32
     /// bytes in hex. There is no fallback to an unkeyed hash.
     pub fn resolve(settings: &Settings) -> Result<Self> {
-        if let Some(key) = &settings.privacy.key {
-            return Self::from_hex(key.expose()).map_err(|e| e.context("CLAIMS_ETL_KEY"));
-        }
-        Self::load(&settings.key_path())
+        Self::find(settings).map(|(key, _)| key)
+    }
+
+    /// The same, and where it was.
+    ///
+    /// # Errors
+    /// As [`MasterKey::resolve`].
+    pub fn find(settings: &Settings) -> Result<(Self, KeyPlace)> {
+        place::resolve(settings)
     }
 
     /// Reads a key file.
@@ -66,22 +139,7 @@ impl MasterKey {
     /// # Errors
     /// As [`MasterKey::resolve`].
     pub fn load(path: &Path) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(|error| {
-            Error::io(ErrorKind::Config, path, &error).context("key file").hint(
-                "`claims-etl key generate` makes one; keep it: tokens of another key do not match",
-            )
-        })?;
-        if !is_private(&metadata) {
-            let mode = metadata.permissions().mode() & 0o777;
-            return Err(Error::config(format!(
-                "key file {}: mode {mode:04o} lets others read it",
-                path.display()
-            ))
-            .hint(format!("chmod 600 {}", path.display())));
-        }
-        let text = fs::read_to_string(path)
-            .map_err(|error| Error::io(ErrorKind::Config, path, &error).context("key file"))?;
-        Self::from_hex(&text).map_err(|e| e.context(format!("key file {}", path.display())))
+        place::file(path).map(|(key, _)| key)
     }
 
     /// Makes a new key from the operating system's random numbers and writes it with mode 0600.
@@ -90,6 +148,27 @@ impl MasterKey {
     /// `Config` when the file exists already or cannot be written.
     pub fn generate(path: &Path) -> Result<Self> {
         let key = Self::ephemeral()?;
+        key.write(path)?;
+        Ok(key)
+    }
+
+    /// Makes a chain of the key in `inner` and a new one, and writes it with mode 0600.
+    ///
+    /// # Errors
+    /// As [`MasterKey::generate`] and [`MasterKey::load`]; `Config` when the chain would be too long.
+    pub fn extend(inner: &Path, path: &Path) -> Result<Self> {
+        let mut chain = Self::load(inner)?;
+        if chain.0.len() == MAX_KEYS {
+            return Err(Error::config(format!("a chain has {MAX_KEYS} keys at most"))
+                .hint("change the key with the source files: docs/keys.md, \"Rotation\""));
+        }
+        chain.0.extend(Self::ephemeral()?.0);
+        chain.write(path)?;
+        Ok(chain)
+    }
+
+    /// Writes a key to a new file.
+    fn write(&self, path: &Path) -> Result<()> {
         let io = |error: std::io::Error| {
             let failure = Error::io(ErrorKind::Config, path, &error).context("key file");
             if error.kind() == std::io::ErrorKind::AlreadyExists {
@@ -103,11 +182,12 @@ impl MasterKey {
         }
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        let text = zeroizing_hex(key.0.expose_secret());
-        file.write_all(text.expose_secret().as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(io)?;
-        Ok(key)
+        // Large enough at once: a buffer that grows would leave a copy behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(material::MAX_TEXT));
+        for key in &self.0 {
+            material::line(key.expose_secret(), &mut text);
+        }
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)
     }
 
     /// A key from the operating system's random numbers that is kept nowhere.
@@ -115,44 +195,73 @@ impl MasterKey {
     /// # Errors
     /// `Config` when there are no random numbers.
     pub fn ephemeral() -> Result<Self> {
-        let mut bytes = Box::new([0_u8; 32]);
+        let mut bytes = Box::new([0_u8; KEY_BYTES]);
         getrandom::fill(bytes.as_mut_slice())
             .map_err(|_| Error::config("the operating system gave no random numbers"))?;
-        Ok(Self(SecretBox::new(bytes)))
+        Ok(Self(vec![SecretBox::new(bytes)]))
     }
 
-    /// Takes 64 hex digits.
-    fn from_hex(text: &str) -> Result<Self> {
-        let digits = text.trim().as_bytes();
-        let refused = || {
-            Error::config("not a key: 64 hex digits (32 random bytes) are needed")
-                .hint("a passphrase would be guessable; `claims-etl key generate` makes a key")
-        };
-        if digits.len() != 64 {
-            return Err(refused());
-        }
-        let mut bytes = Box::new([0_u8; 32]);
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            match (digit(pair[0]), digit(pair[1])) {
-                (Some(high), Some(low)) => *byte = high << 4 | low,
-                _ => return Err(refused()),
-            }
-        }
-        Ok(Self(SecretBox::new(bytes)))
+    /// Takes 64 hex digits, or a line of them for each key of a chain.
+    fn from_text(text: &[u8]) -> Result<Self> {
+        material::parse(text).map(Self)
     }
 
     /// A short public name of the key, stored with every run: 16 hex digits.
     #[must_use]
     pub fn id(&self) -> String {
-        let id = blake3::derive_key("claims-etl 2026-11-22 key id v2", self.0.expose_secret());
+        let id = match self.0.as_slice() {
+            [_] => self.derived("claims-etl 2026-11-22 key id v2"),
+            _ => self.derived("claims-etl 2026-11-23 chain id v1"),
+        };
         blake3::Hash::from_bytes(id).to_hex()[..16].to_owned()
+    }
+
+    /// What a warehouse keeps of the key.
+    #[must_use]
+    pub fn check_value(&self) -> CheckValue {
+        let derived = self.derived("claims-etl 2026-11-23 key check v1");
+        let mut value = [0; 16];
+        value.copy_from_slice(&derived[..16]);
+        CheckValue(value)
+    }
+
+    /// A value of all keys of the chain.
+    fn derived(&self, context: &str) -> [u8; 32] {
+        let mut all = Zeroizing::new(Vec::with_capacity(MAX_KEYS * KEY_BYTES));
+        for key in &self.0 {
+            all.extend_from_slice(key.expose_secret());
+        }
+        blake3::derive_key(context, &all)
+    }
+
+    /// The number of keys of the chain; 1 for a single key.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The chain without its last key; none for a single key.
+    #[must_use]
+    pub fn inner(&self) -> Option<Self> {
+        let (_, inner) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;
+        Some(Self(inner.iter().map(|key| SecretBox::new(Box::new(*key.expose_secret()))).collect()))
     }
 
     /// The maker of tokens for one domain.
     #[must_use]
     pub fn tokenizer(&self, domain: Domain) -> Tokenizer {
-        Tokenizer::new(blake3::derive_key(domain.context(), self.0.expose_secret()))
+        let subkey = |context, key: &Material| blake3::derive_key(context, key.expose_secret());
+        let (first, further) = (&self.0[0], &self.0[1..]);
+        let links = further.iter().map(|key| subkey(domain.chain_context(), key));
+        Tokenizer::new(subkey(domain.context(), first), links)
+    }
+
+    /// What the last key of a chain makes of the tokens of those before it; none for a single key.
+    #[must_use]
+    pub fn last_link(&self, domain: Domain) -> Option<Tokenizer> {
+        let (last, _) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;
+        let subkey = blake3::derive_key(domain.chain_context(), last.expose_secret());
+        Some(Tokenizer::new(subkey, []))
     }
 }
 
@@ -162,24 +271,17 @@ impl std::fmt::Debug for MasterKey {
     }
 }
 
-/// The key file's content.
-fn zeroizing_hex(bytes: &[u8; 32]) -> SecretBox<String> {
-    let mut text = String::with_capacity(65);
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).expect("four bits are a hex digit"));
-        }
-    }
-    text.push('\n');
-    SecretBox::new(Box::new(text))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
+    const KEY: &str = "5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5";
+    const NEXT: &str = "c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c";
+
     fn key() -> MasterKey {
-        MasterKey::from_hex(&"0123456789abcdef".repeat(4)).expect("64 hex digits")
+        MasterKey::from_text(KEY.as_bytes()).expect("64 hex digits")
     }
 
     #[test]
@@ -211,10 +313,38 @@ mod tests {
     }
 
     #[test]
-    fn a_passphrase_is_refused_without_being_shown() {
-        let error = MasterKey::from_hex("correct horse battery staple").expect_err("no key");
-        assert!(!error.to_string().contains("horse"));
-        assert!(MasterKey::from_hex(&"zz".repeat(32)).is_err());
+    fn a_chain_hashes_the_tokens_of_its_inner_key_again() {
+        let chain = MasterKey::from_text(format!("{KEY}\n{NEXT}\n").as_bytes()).expect("a chain");
+        let inner = chain.inner().expect("a chain has an inner key");
+        assert_eq!((inner.id(), inner.check_value()), (key().id(), key().check_value()));
+        assert!(key().inner().is_none() && key().last_link(Domain::Claim).is_none());
+        assert_ne!(chain.id(), key().id());
+        for domain in [Domain::Claim, Domain::Patient, Domain::Provider, Domain::Record] {
+            let token = key().tokenizer(domain).token("123").expect("not blank");
+            let link = chain.last_link(domain).expect("a link");
+            assert_eq!(chain.tokenizer(domain).token("123"), Some(link.token_of_bytes(&token)));
+        }
+    }
+
+    #[test]
+    fn a_chain_file_reads_back_and_has_an_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let first = MasterKey::generate(&path("1")).expect("a key");
+        let second = MasterKey::extend(&path("1"), &path("2")).expect("a chain");
+        assert_eq!(second.inner().map(|inner| inner.id()), Some(first.id()));
+        let third = MasterKey::extend(&path("2"), &path("3")).expect("a chain");
+        assert_eq!(MasterKey::load(&path("3")).expect("loads").id(), third.id());
+        let fourth = MasterKey::extend(&path("3"), &path("4")).expect_err("too long");
+        assert!(fourth.message().contains('3'), "{fourth}");
+    }
+
+    #[test]
+    fn check_values_are_compared_by_all_their_bits() {
+        let value = key().check_value();
+        let mut other = value.bytes();
+        other[15] ^= 1;
+        assert!(value == CheckValue::new(value.bytes()) && value != CheckValue::new(other));
     }
 
     #[test]

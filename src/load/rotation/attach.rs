@@ -1,0 +1,257 @@
+//! The end of a rotation: one transaction after which everything has the new tokens.
+//!
+//! A file of its own because readers wait for nothing else of a rotation: they see the old tokens to
+//! its commit and the new ones behind it.
+
+use adbc_core::sync::Connection;
+
+use super::build::{Part, drop_parts, parts, planned};
+use super::{CONTEXT, Rotation};
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::failpoint;
+use crate::load::table_lock;
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
+use crate::sql;
+
+/// What stays the same of every row: compared before the old rows are dropped.
+const SAME: &str = "concat_ws('|', count(*), sum(amount), sum(line_number), sum(risk_score),
+     sum(risk_components), sum(dq_flags), sum(run_no), min(date_of_service), max(date_of_service))";
+
+/// Puts the built partitions in the place of the published ones, and the new key in that of the old.
+///
+/// # Errors
+/// `Quality` when the new rows are not the old ones, `Warehouse` when a statement fails or readers
+/// hold the table all the time, `Interrupted` on cancellation; nothing has changed then.
+pub fn attach(
+    connection: &mut impl Connection,
+    rotation: &Rotation,
+    cancel: &Cancellation,
+) -> Result<()> {
+    let count = planned(connection)?;
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
+        sql::execute(connection, CONTEXT, &timeout)?;
+        let parts = parts(connection, count)?;
+        if parts.len() as u64 != count {
+            return Err(Error::internal("a partition of the rotation is missing"));
+        }
+        compare(connection, &parts)?;
+        if rotation.has_providers {
+            providers(connection)?;
+        }
+        failpoint::hit("rotate.providers")?;
+        install(connection, rotation)?;
+        sql::execute(
+            connection,
+            CONTEXT,
+            "UPDATE claims_etl.key_rotation SET phase = 'attached', built_from = NULL;
+             DELETE FROM claims_etl.rotation_parts",
+        )?;
+        failpoint::hit("rotate.installed")?;
+        // Last, because readers wait from here to the commit.
+        let fact = format!("LOCK TABLE {PUBLISHED}.{CLAIMS_FACT} IN ACCESS EXCLUSIVE MODE");
+        table_lock::exclusively(connection, &fact, cancel)?;
+        failpoint::hit("rotate.locked")?;
+        replace(connection, &parts)?;
+        failpoint::hit("rotate.commit")
+    })?;
+    failpoint::hit("rotate.committed")
+}
+
+/// The new rows are as many as the old ones, and have the same in common.
+fn compare(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
+    let union: Vec<String> =
+        parts.iter().map(|part| format!("SELECT * FROM {INTERNAL}.{}", part.table)).collect();
+    let mut figures = |table: &str| {
+        let rows =
+            sql::query(connection, CONTEXT, &format!("SELECT {SAME} AS figures FROM {table}"))?;
+        Ok::<_, Error>(sql::text(&rows, "figures", 0))
+    };
+    let old = figures(&format!("{PUBLISHED}.{CLAIMS_FACT}"))?;
+    let new = figures(&format!("({}) AS parts", union.join(" UNION ALL ")))?;
+    if old == new {
+        return Ok(());
+    }
+    let rows: u64 = parts.iter().map(|part| part.rows).sum();
+    Err(Error::quality(format!(
+        "the {rows} claims with new tokens are not the published ones; nothing was changed"
+    ))
+    .hint("somebody has changed claims_fact meanwhile: `claims-etl key rotate finish` again"))
+}
+
+/// New ids for the members of the dimension and the totals of the score.
+fn providers(connection: &mut impl Connection) -> Result<()> {
+    for table in [format!("{PUBLISHED}.{PROVIDERS_DIM}"), "claims_etl.risk_provider_totals".into()]
+    {
+        sql::execute(
+            connection,
+            "changing the providers' tokens",
+            &format!(
+                "UPDATE {table} t SET provider_id = m.new::text FROM claims_etl.token_map m
+                 WHERE m.domain = 'provider' AND m.old::text = t.provider_id"
+            ),
+        )?;
+    }
+    if has_hidden(connection)? {
+        // Cells are hidden under both tokens, until the view that they belong to has the new ones.
+        sql::execute(
+            connection,
+            "changing the providers' tokens",
+            "INSERT INTO claims_etl.provider_month_hidden (provider_id, service_month)
+             SELECT m.new::text, h.service_month FROM claims_etl.provider_month_hidden h
+             JOIN claims_etl.token_map m ON m.domain = 'provider' AND m.old::text = h.provider_id
+             ON CONFLICT DO NOTHING",
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether there are cells that the public view of months hides.
+fn has_hidden(connection: &mut impl Connection) -> Result<bool> {
+    let there = "SELECT to_regclass('claims_etl.provider_month_hidden') IS NOT NULL AS there";
+    Ok(sql::boolean(&sql::query(connection, CONTEXT, there)?, "there", 0) == Some(true))
+}
+
+/// The old key is retired, the new one is that of everything published, and dashboards are due.
+fn install(connection: &mut impl Connection, rotation: &Rotation) -> Result<()> {
+    let ids = || sql::texts(&[Some(&rotation.old_key), Some(&rotation.new_key)]);
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.keys SET retired_at = clock_timestamp(), replaced_by = $2 WHERE key_id = $1",
+        ids(),
+    )?;
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.keys SET installed_at = clock_timestamp() WHERE key_id = $2 AND key_id <> $1",
+        ids(),
+    )?;
+    sql::execute(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.refresh_outbox SET shown_run_no = NULL, wanted_at = clock_timestamp()",
+    )
+    .map(drop)
+}
+
+/// Makes the built tables the only partitions of the fact.
+fn replace(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
+    let old = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT inhrelid::regclass::text AS name FROM pg_inherits
+             WHERE inhparent = '{PUBLISHED}.{CLAIMS_FACT}'::regclass ORDER BY 1"
+        ),
+    )?;
+    let mut script: Vec<String> = (0..old.num_rows())
+        .filter_map(|row| sql::text(&old, "name", row))
+        .map(|name| {
+            format!(
+                "ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} DETACH PARTITION {name}; DROP TABLE {name}"
+            )
+        })
+        .collect();
+    // A number that no run has: partitions are named by runs.
+    let number = "SELECT nextval(pg_get_serial_sequence('claims_etl.runs', 'run_no')) AS number";
+    let number = sql::int(&sql::query(connection, CONTEXT, number)?, "number", 0)
+        .ok_or_else(|| Error::internal("the ledger gave no number"))?;
+    for part in parts {
+        let (table, partition) = (&part.table, format!("{CLAIMS_FACT}_{number}_{}", part.place));
+        script.push(format!(
+            "ALTER TABLE {INTERNAL}.{table} RENAME CONSTRAINT {table}_pkey TO {partition}_pkey;
+             ALTER TABLE {INTERNAL}.{table} SET SCHEMA {PUBLISHED};
+             ALTER TABLE {PUBLISHED}.{table} RENAME TO {partition};
+             ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} ATTACH PARTITION {PUBLISHED}.{partition}
+                 FOR VALUES {};
+             ALTER TABLE {PUBLISHED}.{partition} DROP CONSTRAINT {table}_range",
+            part.range.bounds()
+        ));
+    }
+    sql::execute(connection, "attaching the new partitions", &script.join(";\n")).map(drop)
+}
+
+/// Lets materialised views show the new tokens.
+///
+/// # Errors
+/// `Warehouse` when a statement fails; called again it goes on.
+pub fn renew_views(connection: &mut impl Connection) -> Result<()> {
+    let views = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT c.oid::regclass::text AS name,
+                 EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique
+                     AND i.indpred IS NULL AND i.indexprs IS NULL) AS has_key
+             FROM pg_class c
+             WHERE c.relkind = 'm' AND c.relispopulated AND c.relnamespace = '{PUBLISHED}'::regnamespace
+             ORDER BY c.oid"
+        ),
+    )?;
+    for row in 0..views.num_rows() {
+        let name = sql::text(&views, "name", row).unwrap_or_default();
+        let mode =
+            if sql::boolean(&views, "has_key", row) == Some(true) { "CONCURRENTLY" } else { "" };
+        sql::execute(
+            connection,
+            "refreshing a view",
+            &format!("REFRESH MATERIALIZED VIEW {mode} {name}"),
+        )?;
+    }
+    if has_hidden(connection)? {
+        sql::execute(
+            connection,
+            CONTEXT,
+            "DELETE FROM claims_etl.provider_month_hidden h USING claims_etl.token_map m
+             WHERE m.domain = 'provider' AND m.old::text = h.provider_id",
+        )?;
+    }
+    failpoint::hit("rotate.viewed")
+}
+
+/// Forgets a rotation that is done, and its map.
+///
+/// # Errors
+/// `Warehouse` when a statement fails; called again it goes on.
+pub fn forget(connection: &mut impl Connection) -> Result<()> {
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        drop_parts(connection)?;
+        sql::execute(
+            connection,
+            CONTEXT,
+            "TRUNCATE claims_etl.token_map; DELETE FROM claims_etl.key_rotation",
+        )?;
+        failpoint::hit("rotate.cleared")
+    })
+}
+
+/// Ends a rotation by reload: everything published is of the new key already.
+///
+/// # Errors
+/// `Warehouse` when a statement fails; nothing has changed then.
+pub fn install_reloaded(connection: &mut impl Connection, rotation: &Rotation) -> Result<()> {
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        install(connection, rotation)?;
+        if rotation.has_providers {
+            // Of the old key's members no claim is left.
+            sql::execute_with(
+                connection,
+                CONTEXT,
+                &format!(
+                    "DELETE FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE run_no > 0 AND run_no < (
+                         SELECT min(run_no) FROM claims_etl.runs
+                         WHERE published_at IS NOT NULL AND key_id = $1)"
+                ),
+                sql::texts(&[Some(&rotation.new_key)]),
+            )?;
+        }
+        sql::execute(
+            connection,
+            CONTEXT,
+            "TRUNCATE claims_etl.token_map; DELETE FROM claims_etl.key_rotation",
+        )
+        .map(drop)
+    })
+}

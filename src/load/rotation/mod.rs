@@ -1,0 +1,298 @@
+//! The change of the key: from the tokens of one to those of another, in place.
+//!
+//! A module of its own because it has a state that outlives processes. Between its begin and its end
+//! loads go on under the old key; the map of tokens grows until it covers all that is published; then
+//! new partitions are built beside the old ones and one transaction puts them in their place. Each
+//! step can be killed anywhere and called again.
+
+mod attach;
+mod build;
+mod map;
+
+use adbc_core::sync::Connection;
+use serde::Serialize;
+
+pub use attach::{attach, forget, install_reloaded, renew_views};
+pub use build::build;
+pub use map::{Coverage, Offer, coverage, lacking, put, take_stock};
+
+use super::keys::{self, KeyName};
+use crate::config::{Action, Privacy};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::schema::{INTERNAL, PROVIDERS_DIM, PUBLISHED, UNKNOWN_PROVIDER};
+use crate::sql;
+
+const CONTEXT: &str = "key rotation";
+
+/// How the new tokens come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// From the identifiers, which are read again.
+    Files,
+    /// From the old tokens.
+    Chain,
+    /// By a load of everything under the new key.
+    Reload,
+}
+
+impl Method {
+    /// The name in the warehouse.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Chain => "chain",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+/// How far a rotation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Tokens are mapped.
+    Open,
+    /// New partitions are being made.
+    Built,
+    /// The tables have the new tokens; the map is there still.
+    Attached,
+}
+
+/// A rotation at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rotation {
+    /// The id of the key whose tokens are replaced.
+    pub old_key: String,
+    /// The id of the key that replaces it.
+    pub new_key: String,
+    /// How the new tokens come about.
+    pub method: Method,
+    /// Whether provider ids are tokens too.
+    pub has_providers: bool,
+    /// How far it is.
+    pub phase: Phase,
+    /// When it began, RFC 3339 in UTC.
+    pub begun_at: String,
+}
+
+impl Rotation {
+    /// The domains whose tokens are mapped.
+    #[must_use]
+    pub fn domains(&self) -> &'static [&'static str] {
+        if self.has_providers { &["claim", "patient", "provider"] } else { &["claim", "patient"] }
+    }
+
+    /// Refuses a key that is not the one this rotation leads to.
+    ///
+    /// # Errors
+    /// `Config` when it is another one.
+    pub fn leads_to(&self, key: &KeyName) -> Result<()> {
+        if key.id == self.new_key {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the rotation at work leads to key {}, this is key {}",
+            self.new_key, key.id
+        ))
+        .hint("name the file of that key with --next-key-file, or `claims-etl key rotate abort`"))
+    }
+}
+
+/// The rotation at work; none where there is none.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn read(connection: &mut impl Connection) -> Result<Option<Rotation>> {
+    let there = "SELECT to_regclass('claims_etl.key_rotation') IS NOT NULL AS there";
+    if sql::boolean(&sql::query(connection, CONTEXT, there)?, "there", 0) != Some(true) {
+        return Ok(None);
+    }
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT old_key, new_key, method, has_providers, phase,
+             to_char(begun_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS begun_at
+         FROM claims_etl.key_rotation",
+    )?;
+    let text = |name| sql::text(&rows, name, 0).unwrap_or_default();
+    if rows.num_rows() == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Rotation {
+        old_key: text("old_key"),
+        new_key: text("new_key"),
+        method: match text("method").as_str() {
+            "files" => Method::Files,
+            "chain" => Method::Chain,
+            _ => Method::Reload,
+        },
+        has_providers: sql::boolean(&rows, "has_providers", 0) == Some(true),
+        phase: match text("phase").as_str() {
+            "open" => Phase::Open,
+            "built" => Phase::Built,
+            _ => Phase::Attached,
+        },
+        begun_at: text("begun_at"),
+    }))
+}
+
+/// The rotation at work, whose window is open.
+///
+/// # Errors
+/// `Config` when there is none, or it has only to be cleared away.
+pub fn open(connection: &mut impl Connection) -> Result<Rotation> {
+    match read(connection)? {
+        Some(rotation) if rotation.phase != Phase::Attached => Ok(rotation),
+        Some(_) => Err(Error::config("the rotation is done, only its map is left")
+            .hint("`claims-etl key rotate finish` removes it")),
+        None => Err(Error::config("no rotation is at work")
+            .hint("`claims-etl key rotate begin --next-key-file FILE` begins one")),
+    }
+}
+
+/// Begins a rotation, or goes on with the very same.
+///
+/// # Errors
+/// `Config` when another one is at work, the new key was used here before, or what is published
+/// depends on the key by more than tokens of claims, patients and providers.
+pub fn begin(
+    connection: &mut impl Connection,
+    old: &KeyName,
+    new: &KeyName,
+    method: Method,
+    privacy: &Privacy,
+) -> Result<Rotation> {
+    if let Some(rotation) = read(connection)? {
+        if (&rotation.old_key, &rotation.new_key, rotation.method) == (&old.id, &new.id, method)
+            && rotation.phase != Phase::Attached
+        {
+            return Ok(rotation);
+        }
+        return Err(Error::config(format!(
+            "a rotation from key {} to key {} is at work",
+            rotation.old_key, rotation.new_key
+        ))
+        .hint("`claims-etl key rotate finish` ends it, `key rotate abort` gives it up"));
+    }
+    let has_providers = has_provider_tokens(connection, method, privacy)?;
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        let known = sql::query_with(
+            connection,
+            CONTEXT,
+            "SELECT key_id FROM claims_etl.keys WHERE key_id = $1",
+            sql::texts(&[Some(&new.id)]),
+        )?;
+        if known.num_rows() > 0 {
+            return Err(Error::config(format!("key {} was used in this warehouse before", new.id))
+                .hint("`claims-etl key generate` makes a new one"));
+        }
+        keys::note(connection, new)?;
+        sql::execute(connection, CONTEXT, "DELETE FROM claims_etl.token_map")?;
+        sql::execute_with(
+            connection,
+            CONTEXT,
+            "INSERT INTO claims_etl.key_rotation (old_key, new_key, method, has_providers)
+             VALUES ($1, $2, $3, $4::text::boolean)",
+            sql::texts(&[
+                Some(&old.id),
+                Some(&new.id),
+                Some(method.name()),
+                Some(if has_providers { "true" } else { "false" }),
+            ]),
+        )?;
+        failpoint::hit("rotate.begin")
+    })?;
+    open(connection)
+}
+
+/// Whether provider ids are tokens. The warehouse knows what was done to its columns; where it does
+/// not, the settings do.
+fn has_provider_tokens(
+    connection: &mut impl Connection,
+    method: Method,
+    privacy: &Privacy,
+) -> Result<bool> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT actions ->> 'provider_id' AS provider_id, actions ->> 'provider_name' AS provider_name,
+             actions ->> 'specialty' AS specialty, actions ->> 'location' AS location,
+             actions ->> 'date_of_service' AS date_of_service
+         FROM claims_etl.shape",
+    )?;
+    let released = |column: &str| match sql::text(&rows, column, 0) {
+        Some(action) => action,
+        None => privacy.action(column).name().to_owned(),
+    };
+    let token = Action::Token.name();
+    if method != Method::Reload {
+        if released("date_of_service").contains(Action::DateShift(7).name()) {
+            return Err(refused("dates are shifted by the key"));
+        }
+        if let Some(column) =
+            ["provider_name", "specialty", "location"].into_iter().find(|c| released(c) == token)
+        {
+            return Err(refused(&format!("the values of {column} are tokens")));
+        }
+    }
+    let has_tokens = released("provider_id") == token;
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT count(*) FILTER (WHERE provider_id ~ '{UUID}') AS tokens, count(*) AS members
+             FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE provider_id <> '{UNKNOWN_PROVIDER}'"
+        ),
+    )?;
+    let count = |name| sql::int(&rows, name, 0).unwrap_or(0);
+    let expected = if has_tokens { count("members") } else { 0 };
+    if count("tokens") != expected {
+        return Err(Error::config(format!(
+            "{} of {} provider ids in the warehouse are tokens, but the settings say otherwise",
+            count("tokens"),
+            count("members")
+        ))
+        .hint("use the privacy settings of the loads"));
+    }
+    Ok(has_tokens)
+}
+
+/// A token as it stands in a text column.
+const UUID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+
+fn refused(why: &str) -> Error {
+    Error::config(format!("the key cannot be changed in place: {why}"))
+        .hint("`claims-etl key rotate begin --reload`: everything is loaded anew under the new key")
+}
+
+/// Gives a rotation up: its window is closed, its map and the new key are forgotten.
+///
+/// # Errors
+/// `Config` when there is none, or the tables have the new tokens already; `Warehouse` when a
+/// statement fails.
+pub fn abort(connection: &mut impl Connection) -> Result<Rotation> {
+    let rotation = open(connection)?;
+    if rotation.method == Method::Reload && keys::is_published_with(connection, &rotation.new_key)?
+    {
+        return Err(Error::config("everything is loaded under the new key already")
+            .hint("`claims-etl key rotate finish` ends the rotation"));
+    }
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        build::drop_parts(connection)?;
+        sql::execute(
+            connection,
+            CONTEXT,
+            &format!(
+                "TRUNCATE {INTERNAL}.token_map;
+                 DELETE FROM {INTERNAL}.key_rotation;
+                 DELETE FROM {INTERNAL}.keys k WHERE installed_at IS NULL AND retired_at IS NULL
+                     AND NOT EXISTS (SELECT FROM {INTERNAL}.runs r WHERE r.key_id = k.key_id)"
+            ),
+        )?;
+        failpoint::hit("rotate.abort")
+    })?;
+    Ok(rotation)
+}
