@@ -15,6 +15,7 @@ mod metabase;
 mod outcome;
 mod patient;
 mod power_bi;
+mod provider_month;
 mod sql_views;
 mod superset;
 mod tableau;
@@ -42,6 +43,17 @@ pub use job::{Ask, Job, Occasion};
 pub use outcome::{Done, Failure, Outcome, TargetResult};
 pub use waiter::Waiter;
 
+/// When a target's turn comes: all of a wave have ended before the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wave {
+    /// Others read what it makes.
+    First,
+    /// With most others.
+    Middle,
+    /// It tells how all others have ended.
+    Last,
+}
+
 /// Something that shows the warehouse and has to be told that it has changed.
 pub trait Target: Send + Sync {
     /// Its name and limits, as the settings have them.
@@ -52,9 +64,9 @@ pub trait Target: Send + Sync {
         &self.about().name
     }
 
-    /// Whether it is told when all others have ended, because it tells how.
-    fn is_last(&self) -> bool {
-        false
+    /// When its turn comes.
+    fn wave(&self) -> Wave {
+        Wave::Middle
     }
 
     /// Proves that the credentials are good and that the target is there; starts nothing.
@@ -77,7 +89,8 @@ pub trait Target: Send + Sync {
 /// The targets that the settings name, switched off ones included.
 #[must_use]
 pub fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
-    let mut targets: Vec<Box<dyn Target>> = vec![Box::new(Dashboard::new(settings))];
+    let mut targets: Vec<Box<dyn Target>> =
+        vec![provider_month::target(settings), Box::new(Dashboard::new(settings))];
     targets.extend(power_bi::targets(settings));
     targets.extend(tableau::targets(settings));
     targets.extend(superset::targets(settings));
@@ -103,10 +116,10 @@ pub fn refresh_all<C: Connection>(
         Gates::new(targets.iter().map(|target| (target.about().provider, target.about().parallel)));
     let around = Around { occasion, connect, cancel, gates: &gates };
     let mut results: Vec<Option<TargetResult>> = targets.iter().map(|_| None).collect();
-    for last in [false, true] {
+    for turn in [Wave::First, Wave::Middle, Wave::Last] {
         let earlier: Vec<TargetResult> = results.iter().flatten().cloned().collect();
         let places: Vec<usize> =
-            (0..targets.len()).filter(|&place| targets[place].is_last() == last).collect();
+            (0..targets.len()).filter(|&place| targets[place].wave() == turn).collect();
         let ended = wave(&places, targets, &earlier, around);
         for (place, result) in places.into_iter().zip(ended) {
             results[place] = Some(result);

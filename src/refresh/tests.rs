@@ -29,8 +29,12 @@ impl<F: Fn(&mut Job<'_>) -> Result<Done, Failure> + Send + Sync> Target for Fake
         &self.0
     }
 
-    fn is_last(&self) -> bool {
-        self.0.name == "last"
+    fn wave(&self) -> Wave {
+        match self.0.name.as_str() {
+            "first" => Wave::First,
+            "last" => Wave::Last,
+            _ => Wave::Middle,
+        }
     }
 
     fn check(&self, _job: &mut Job<'_>) -> Result<String, Failure> {
@@ -92,6 +96,23 @@ fn neither_an_error_nor_a_panic_stops_the_others() {
 }
 
 #[test]
+fn what_others_read_is_made_before_they_begin() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static MADE: AtomicBool = AtomicBool::new(false);
+    let targets: Vec<Box<dyn Target>> = vec![
+        fake("reads", |_: &mut Job<'_>| {
+            Ok(Done::succeeded(MADE.load(Ordering::SeqCst).to_string()))
+        }),
+        fake("first", |_: &mut Job<'_>| {
+            std::thread::sleep(Duration::from_millis(20));
+            MADE.store(true, Ordering::SeqCst);
+            Err(Failure::failed("also where it fails"))
+        }),
+    ];
+    assert_eq!(all(&targets)[0].detail, "true");
+}
+
+#[test]
 fn targets_run_at_the_same_time() {
     // Each waits for the other: one after the other they would never end.
     static BOTH: Barrier = Barrier::new(2);
@@ -127,5 +148,7 @@ fn a_deadline_and_a_signal_end_every_wait() {
 fn a_switched_off_dashboard_is_reported_as_skipped() {
     let mut settings = Settings::default();
     settings.refresh.dashboard.enabled = false;
-    assert_eq!(outcomes(&all(&targets(&settings))), [("dashboard", "skipped")]);
+    settings.refresh.provider_month.enabled = false;
+    let skipped = [("provider_month", "skipped"), ("dashboard", "skipped")];
+    assert_eq!(outcomes(&all(&targets(&settings))), skipped);
 }

@@ -5,12 +5,14 @@
 //! runs in parallel (which it does not do for GROUPING SETS or DISTINCT aggregates), and folds the
 //! few thousand groups that come out.
 
-use std::collections::BTreeMap;
+mod ledger;
 
 use arrow::record_batch::RecordBatch;
-use serde::de::DeserializeOwned;
 
-use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts};
+use self::ledger::{LEDGER, ledger};
+use super::provider_months::ProviderMonths;
+use super::released::{Released, released};
+use crate::account::{Account, Cents};
 use crate::error::{Error, Result};
 use crate::refresh::Job;
 use crate::rule::Severities;
@@ -39,10 +41,17 @@ pub(super) struct Snapshot {
     pub months: Vec<Month>,
     /// Specialties, highest amount first.
     pub specialties: Vec<Specialty>,
-    /// Claim lines by band: score 0, above 0 to below 10, 10 to below 20, …, 90 to 100.
+    /// What the profile has left to be shown.
+    pub released: Released,
+    /// Claim lines in the medium and in the high band.
+    pub medium: i64,
+    pub high: i64,
+    /// Claim lines by ten points: score 0, above 0 to below 10, 10 to below 20, …, 90 to 100.
     pub bands: [i64; BANDS],
     /// Providers with the highest mean score, among those with enough claims.
     pub providers: Vec<Provider>,
+    /// The stored months of providers, where there are any.
+    pub provider_months: Option<ProviderMonths>,
     /// Claim lines with the highest score.
     pub top_claims: Vec<Claim>,
     /// Members of the provider dimension, the unknown member not counted.
@@ -60,13 +69,6 @@ pub(super) const BANDS: usize = 11;
 pub(super) const RANKED_FROM: i64 = 11;
 /// Rows in each of the two lists of highest scores.
 const LISTED: usize = 10;
-
-impl Snapshot {
-    /// Claim lines with a score of 50 or more.
-    pub(super) fn high(&self) -> i64 {
-        self.bands[6..].iter().sum()
-    }
-}
 
 /// The last published run.
 #[derive(Debug, Clone, Default)]
@@ -138,32 +140,6 @@ pub(super) struct Claim {
     pub reason: Option<String>,
 }
 
-const LEDGER: &str = r#"
-SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_model,
-       to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS published_at,
-       (extract(year FROM published_at AT TIME ZONE 'UTC') * 12
-        + extract(month FROM published_at AT TIME ZONE 'UTC') - 1)::bigint AS month,
-       claims_read, claims_loaded, claims_inserted, claims_updated, claims_unchanged,
-       claims_rejected, claims_duplicates, claims_conflicts,
-       amount_read::text, amount_loaded::text, amount_rejected::text, amount_duplicates::text,
-       coalesce(amount_generalized, 0)::text AS amount_generalized,
-       amount_unparsed_rows,
-       providers_read, providers_loaded, providers_rejected, providers_duplicates,
-       providers_conflicts, providers_inferred,
-       reject_reasons::text, provider_reject_reasons::text, reject_examples::text, flags::text,
-       failed.id AS failed_id, failed.started_at AS failed_at, failed.error_kind AS failed_kind,
-       failed.error AS failed_error, ledger.runs, ledger.published
-FROM (SELECT count(*) AS runs, count(published_at) AS published,
-             max(run_no) FILTER (WHERE published_at IS NOT NULL) AS last
-      FROM claims_etl.runs) ledger
-LEFT JOIN claims_etl.runs ON run_no = ledger.last
-LEFT JOIN LATERAL (
-    SELECT f.run_id::text AS id, f.error_kind, f.error,
-           to_char(f.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS started_at
-    FROM claims_etl.runs f
-    WHERE f.status = 'failed' AND f.run_no > coalesce(ledger.last, 0)
-    ORDER BY f.run_no DESC LIMIT 1) failed ON true"#;
-
 const DIRECTORY: &str = "
 SELECT count(*) AS members, count(*) FILTER (WHERE is_inferred) AS inferred
 FROM healthcare_analytics.providers_dim WHERE provider_id <> '(unknown)'";
@@ -182,18 +158,24 @@ WITH scores AS MATERIALIZED (
     SELECT risk_score, count(*) AS claims FROM healthcare_analytics.claims_fact GROUP BY 1)
 SELECT CASE WHEN risk_score = 0 THEN 0
             ELSE least(trunc(risk_score / 10), 9) + 1 END::bigint AS band,
+       healthcare_analytics.risk_band(risk_score) AS level,
        sum(claims)::bigint AS claims,
        round((sum(sum(risk_score * claims)) OVER ()) / sum(sum(claims)) OVER (), 1)::text AS mean
-FROM scores GROUP BY 1 ORDER BY 1";
+FROM scores GROUP BY 1, 2 ORDER BY 1";
 
 /// Specialties and providers are two folds of the same groups, so that one scan serves both.
-fn risk_by_group() -> String {
+fn risk_by_group(released: &Released) -> String {
+    let column = |place: &'static str, name: &str| {
+        if released.shape.has(name) { format!("{place}{name}") } else { "NULL::text".to_owned() }
+    };
+    let specialty = column("", "specialty");
+    let of_provider = [column("d.", "provider_name"), column("d.", "specialty")].join(", ");
     format!(
         "
 WITH groups AS MATERIALIZED (
-    SELECT provider_id, specialty, count(*) AS claims, sum(amount) AS amount,
+    SELECT provider_id, {specialty} AS specialty, count(*) AS claims, sum(amount) AS amount,
            sum(risk_score) AS score, max(risk_score) AS top,
-           count(*) FILTER (WHERE risk_score >= 50) AS high
+           count(*) FILTER (WHERE healthcare_analytics.risk_band(risk_score) = 'high') AS high
     FROM healthcare_analytics.claims_fact GROUP BY 1, 2),
 listed AS MATERIALIZED (
     SELECT provider_id, sum(claims) AS claims, sum(amount) AS amount,
@@ -211,7 +193,7 @@ SELECT NULL AS id, NULL AS name, specialty, sum(claims)::bigint AS claims,
        sum(high)::bigint AS high, sum(amount) AS rank
 FROM groups GROUP BY specialty
 UNION ALL
-SELECT provider_id, d.provider_name, d.specialty, l.claims::bigint, l.amount::text, s.patients,
+SELECT provider_id, {of_provider}, l.claims::bigint, l.amount::text, s.patients,
        l.mean::text, round(l.top, 1)::text, l.high::bigint, l.mean
 FROM listed l JOIN seen s USING (provider_id)
 LEFT JOIN healthcare_analytics.providers_dim d USING (provider_id)
@@ -219,10 +201,12 @@ ORDER BY rank DESC, high DESC, id, specialty"
     )
 }
 
-fn highest_claims() -> String {
+fn highest_claims(released: &Released) -> String {
+    let procedure =
+        if released.shape.has("procedure_code") { "procedure_code" } else { "NULL::text" };
     format!(
         "
-SELECT claim_token::text AS token, line_number::bigint AS line, procedure_code AS procedure,
+SELECT claim_token::text AS token, line_number::bigint AS line, {procedure} AS procedure,
        provider_id AS provider, amount::text AS amount, date_of_service::text AS day,
        round(risk_score, 1)::text AS score,
        (ARRAY['amount', 'duplicate', 'provider', 'volume', 'mismatch', 'weekend'])
@@ -237,6 +221,7 @@ ORDER BY risk_score DESC, highest.amount DESC, claim_token, line_number"
 pub(super) fn gather(job: &mut Job<'_>) -> Result<Snapshot> {
     let mut snapshot = Snapshot { mean_score: "0.0".into(), ..Snapshot::default() };
     ledger(&job.query("dashboard: run ledger", LEDGER)?, &mut snapshot)?;
+    snapshot.released = released(job)?;
 
     let batch = job.query("dashboard: provider directory", DIRECTORY)?;
     snapshot.directory = number(&batch, "members", 0);
@@ -261,14 +246,23 @@ pub(super) fn gather(job: &mut Job<'_>) -> Result<Snapshot> {
     for row in 0..batch.num_rows() {
         let band = usize::try_from(number(&batch, "band", row)).ok();
         let slot = band.and_then(|band| snapshot.bands.get_mut(band));
-        *slot.ok_or_else(|| Error::internal("a risk score is outside 0 to 100"))? =
-            number(&batch, "claims", row);
+        let claims = number(&batch, "claims", row);
+        *slot.ok_or_else(|| Error::internal("a risk score is outside 0 to 100"))? += claims;
+        match text(&batch, "level", row).as_str() {
+            "medium" => snapshot.medium += claims,
+            "high" => snapshot.high += claims,
+            _ => {}
+        }
         snapshot.mean_score = text(&batch, "mean", row);
     }
 
-    groups(&job.query("dashboard: specialties and providers", &risk_by_group())?, &mut snapshot)?;
+    groups(
+        &job.query("dashboard: specialties and providers", &risk_by_group(&snapshot.released))?,
+        &mut snapshot,
+    )?;
 
-    let batch = job.query("dashboard: highest-scoring claims", &highest_claims())?;
+    let batch =
+        job.query("dashboard: highest-scoring claims", &highest_claims(&snapshot.released))?;
     for row in 0..batch.num_rows() {
         snapshot.top_claims.push(Claim {
             token: text(&batch, "token", row),
@@ -282,65 +276,6 @@ pub(super) fn gather(job: &mut Job<'_>) -> Result<Snapshot> {
         });
     }
     Ok(snapshot)
-}
-
-fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
-    snapshot.runs = number(batch, "runs", 0);
-    snapshot.published_runs = number(batch, "published", 0);
-    snapshot.failure = sql::text(batch, "failed_id", 0).map(|id| Failure {
-        id,
-        started_at: text(batch, "failed_at", 0),
-        kind: sql::text(batch, "failed_kind", 0),
-        message: sql::text(batch, "failed_error", 0),
-    });
-    let Some(id) = sql::text(batch, "id", 0) else { return Ok(()) };
-    let rows = |column: &str| u64::try_from(number(batch, column, 0)).unwrap_or_default();
-    let account = Account {
-        claims: ClaimCounts {
-            read: rows("claims_read"),
-            loaded: rows("claims_loaded"),
-            inserted: rows("claims_inserted"),
-            updated: rows("claims_updated"),
-            unchanged: rows("claims_unchanged"),
-            rejected: rows("claims_rejected"),
-            duplicates: rows("claims_duplicates"),
-            conflicts: rows("claims_conflicts"),
-            // In no class of the account.
-            filtered: 0,
-        },
-        amount: Amounts {
-            read: cents(batch, "amount_read", 0)?,
-            loaded: cents(batch, "amount_loaded", 0)?,
-            rejected: cents(batch, "amount_rejected", 0)?,
-            duplicates: cents(batch, "amount_duplicates", 0)?,
-            generalized: cents(batch, "amount_generalized", 0)?,
-            unparsed_rows: rows("amount_unparsed_rows"),
-        },
-        providers: ProviderCounts {
-            read: rows("providers_read"),
-            loaded: rows("providers_loaded"),
-            rejected: rows("providers_rejected"),
-            duplicates: rows("providers_duplicates"),
-            conflicts: rows("providers_conflicts"),
-            inferred: rows("providers_inferred"),
-            reject_reasons: by_rule(batch, "provider_reject_reasons")?,
-        },
-        reject_reasons: by_rule(batch, "reject_reasons")?,
-        reject_examples: by_rule(batch, "reject_examples")?,
-        flags: by_rule(batch, "flags")?,
-    };
-    snapshot.run = Some(Run {
-        id,
-        published_at: text(batch, "published_at", 0),
-        month: number(batch, "month", 0),
-        tool_version: text(batch, "tool_version", 0),
-        mode: text(batch, "mode", 0),
-        key_id: text(batch, "key_id", 0),
-        privacy_profile: text(batch, "privacy_profile", 0),
-        risk_model: sql::text(batch, "risk_model", 0),
-        account,
-    });
-    Ok(())
 }
 
 fn groups(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
@@ -366,29 +301,20 @@ fn groups(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
     Ok(())
 }
 
-fn text(batch: &RecordBatch, column: &str, row: usize) -> String {
+pub(super) fn text(batch: &RecordBatch, column: &str, row: usize) -> String {
     sql::text(batch, column, row).unwrap_or_default()
 }
 
 /// A count; the ledger's are null in runs of before their column.
-fn number(batch: &RecordBatch, column: &str, row: usize) -> i64 {
+pub(super) fn number(batch: &RecordBatch, column: &str, row: usize) -> i64 {
     sql::int(batch, column, row).unwrap_or_default()
 }
 
-fn cents(batch: &RecordBatch, column: &str, row: usize) -> Result<Cents> {
+pub(super) fn cents(batch: &RecordBatch, column: &str, row: usize) -> Result<Cents> {
     match sql::text(batch, column, row) {
         None => Ok(Cents::default()),
         Some(text) => Cents::parse(&text).ok_or_else(|| {
             Error::internal(format!("{column} is not an amount in dollars and cents"))
-        }),
-    }
-}
-
-fn by_rule<T: DeserializeOwned>(batch: &RecordBatch, column: &str) -> Result<BTreeMap<String, T>> {
-    match sql::text(batch, column, 0) {
-        None => Ok(BTreeMap::new()),
-        Some(json) => serde_json::from_str(&json).map_err(|_| {
-            Error::warehouse(format!("claims_etl.runs.{column} is not an object of rules"))
         }),
     }
 }

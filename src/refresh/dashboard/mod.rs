@@ -6,6 +6,8 @@
 mod charts;
 mod data;
 mod page;
+mod provider_months;
+mod released;
 mod sections;
 mod table;
 mod text;
@@ -62,6 +64,7 @@ impl Target for Dashboard {
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let mut snapshot = data::gather(job)?;
+        snapshot.provider_months = provider_months::gather(job)?;
         snapshot.severities = self.severities;
         let html = page::render(&snapshot);
         write(&self.path, &html)?;

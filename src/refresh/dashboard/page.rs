@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use super::data::{Run, Snapshot};
-use super::sections;
 use super::text::{count, escape, money, share};
+use super::{provider_months, sections};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -38,6 +38,9 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         html.push_str(&sections::scores(snapshot));
         html.push_str("</div>\n");
         html.push_str(&sections::providers(snapshot));
+        if let Some(months) = &snapshot.provider_months {
+            html.push_str(&provider_months::render(months, &snapshot.released));
+        }
         html.push_str(&sections::claims(snapshot));
     }
     if let Some(run) = &snapshot.run {
@@ -70,8 +73,8 @@ fn header(snapshot: &Snapshot) -> String {
                 "<b>{}</b> claim lines worth <b>{}</b>, for services from {} to {}, {balance}.",
                 count(snapshot.claims),
                 money(snapshot.amount),
-                day(first),
-                day(last)
+                escape(&snapshot.released.dates.day(first)),
+                escape(&snapshot.released.dates.day(last))
             )
         }
     };
@@ -85,12 +88,6 @@ fn header(snapshot: &Snapshot) -> String {
 
 fn stamp(run: &Run) -> String {
     format!("<p class=\"stamp\">Published <time>{}</time></p>", escape(&run.published_at))
-}
-
-/// A date as `7 Jun 2026`; what is no date stays as it is.
-fn day(iso: &str) -> String {
-    let parsed = chrono::NaiveDate::parse_from_str(iso, "%Y-%m-%d");
-    parsed.map_or_else(|_| escape(iso), |date| date.format("%-d\u{a0}%b\u{a0}%Y").to_string())
 }
 
 /// What needs a look before any number is read.
@@ -121,7 +118,7 @@ fn notices(snapshot: &Snapshot) -> String {
 }
 
 fn figures(snapshot: &Snapshot) -> String {
-    let high = snapshot.high();
+    let high = snapshot.high;
     let tiles = [
         ("Claim lines", count(snapshot.claims), String::new(), "ink"),
         ("Amount", money(snapshot.amount), String::new(), "ink wide"),
@@ -138,7 +135,11 @@ fn figures(snapshot: &Snapshot) -> String {
         (
             "High-risk claim lines",
             count(high),
-            format!("{} score 50 or more", share(high.into(), snapshot.claims.into())),
+            format!(
+                "{} score {} or more",
+                share(high.into(), snapshot.claims.into()),
+                snapshot.released.levels.high
+            ),
             "high",
         ),
     ];

@@ -14,7 +14,7 @@ pub(super) use volume::{months, specialties};
 const NOT_STATED: &str = "Not stated";
 
 /// A section under its heading; `intro` and `body` are markup.
-fn section(id: &str, title: &str, intro: &str, body: &str) -> String {
+pub(super) fn section(id: &str, title: &str, intro: &str, body: &str) -> String {
     format!(
         "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{title}</h2>\n\
          <p class=\"intro\">{intro}</p>\n{body}\n</section>\n"

@@ -31,22 +31,38 @@ pub(super) enum Level {
     High,
 }
 
-impl Level {
-    /// The level of a score in whole points; medium from 20, high from 50.
-    pub(super) fn of(points: i64) -> Self {
-        match points {
-            50.. => Self::High,
-            20.. => Self::Medium,
-            _ => Self::Low,
+/// The scores, 0 to 100, from which the levels begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Levels {
+    pub medium: f64,
+    pub high: f64,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { medium: 20.0, high: 50.0 }
+    }
+}
+
+impl Levels {
+    /// The level of a score.
+    pub(super) fn of(self, score: f64) -> Level {
+        if score >= self.high {
+            Level::High
+        } else if score >= self.medium {
+            Level::Medium
+        } else {
+            Level::Low
         }
     }
 
     /// The level of a score as the warehouse prints it.
-    pub(super) fn of_text(score: &str) -> Self {
-        let points = score.split('.').next().and_then(|whole| whole.parse().ok());
-        Self::of(points.unwrap_or_default())
+    pub(super) fn of_text(self, score: &str) -> Level {
+        self.of(score.parse().unwrap_or_default())
     }
+}
 
+impl Level {
     /// The name, which is also the CSS class.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -143,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_begin_at_20_and_50() {
+    fn levels_begin_at_20_and_50_where_nothing_else_is_said() {
         for (score, level) in [
             ("0.0", Level::Low),
             ("19.9", Level::Low),
@@ -151,7 +167,8 @@ mod tests {
             ("49.9", Level::Medium),
             ("50.0", Level::High),
         ] {
-            assert_eq!(Level::of_text(score), level, "{score}");
+            assert_eq!(Levels::default().of_text(score), level, "{score}");
         }
+        assert_eq!(Levels { medium: 5.0, high: 33.3 }.of_text("33.3"), Level::High);
     }
 }

@@ -3,8 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::data::{Claim, Failure, Month, Provider, Run, Snapshot, Specialty};
+use super::released::{Dates, Released};
+use super::table::Levels;
 use super::{page, write};
 use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts};
+use crate::schema::Shape;
 
 fn run() -> Run {
     Run {
@@ -65,6 +68,8 @@ fn snapshot() -> Snapshot {
             Specialty { name: None, claims: 4, amount: Cents(1_000_000), high: 0 },
         ],
         bands: [900, 200, 100, 20, 4, 1, 5, 2, 1, 1, 0],
+        medium: 25,
+        high: 9,
         providers: vec![Provider {
             id: "1000007919".into(),
             name: Some("Harbor Clinic".into()),
@@ -217,6 +222,58 @@ fn months_that_all_lie_after_the_publication_are_drawn() {
     let mut snapshot = snapshot();
     snapshot.months = vec![Month { number: 2100 * 12, claims: 5, amount: Cents(100) }];
     assert_eq!(page::render(&snapshot).matches("<circle").count(), 1);
+}
+
+#[test]
+fn what_a_profile_drops_is_left_out_and_said_and_years_are_drawn_as_years() {
+    let mut snapshot = snapshot();
+    snapshot.released = Released {
+        profile: "safe_harbor_assist".into(),
+        shape: Shape::without(["specialty", "provider_name", "procedure_code"]),
+        dates: Dates::Year,
+        ..Released::default()
+    };
+    let month = |number, claims| Month { number, claims, amount: Cents(100) };
+    snapshot.months = vec![month(2023 * 12, 600), month(2025 * 12, 634)];
+    snapshot.dates = Some(("2023-01-01".into(), "2025-01-01".into()));
+    (snapshot.providers[0].name, snapshot.providers[0].specialty) = (None, None);
+    let html = page::render(&snapshot);
+    for text in [
+        "for services from 2023 to 2025",
+        "Claims by year",
+        "2024: 0 claim lines",
+        "Dates are released as years.",
+        "Amounts by specialty are not shown: the privacy profile safe_harbor_assist drops \
+         <code>specialty</code>.",
+    ] {
+        assert!(html.contains(text), "{text} is missing");
+    }
+    assert_eq!(html.matches("<circle").count(), 3, "one a year");
+    for text in ["Procedure</th>", "Not stated", "Jan 2023", "Jan\u{a0}2023"] {
+        assert!(!html.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn what_coarser_amounts_took_is_in_the_balance() {
+    let mut snapshot = snapshot();
+    if let Some(run) = &mut snapshot.run {
+        run.account.amount.loaded = Cents(122_000_000);
+        run.account.amount.generalized = Cents(1_000_000);
+    }
+    let html = page::render(&snapshot);
+    assert!(html.contains("Generalized") && html.contains("$10,000.00"));
+    assert_eq!(html.matches("class=\"cross\"").count(), 0);
+}
+
+#[test]
+fn bands_begin_where_the_settings_say() {
+    let mut snapshot = snapshot();
+    snapshot.released.levels = Levels { medium: 5.0, high: 33.5 };
+    let html = page::render(&snapshot);
+    for text in ["score 33.5 or more", "below 5<", "5 to below 33.5"] {
+        assert!(html.contains(text), "{text}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use chrono::Utc;
 
 use super::about::{About, off};
 use super::outcome::{Done, Failure, Outcome};
-use super::{Job, Target};
+use super::{Job, Target, Wave};
 use crate::config::{Settings, Webhook};
 use crate::http::{Answer, Lost, Request};
 
@@ -55,8 +55,8 @@ impl Target for Hook {
         &self.about
     }
 
-    fn is_last(&self) -> bool {
-        true
+    fn wave(&self) -> Wave {
+        Wave::Last
     }
 
     /// A delivery cannot be proven without one. The host's root is asked, not the address itself:

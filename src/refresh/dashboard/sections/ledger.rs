@@ -16,11 +16,12 @@ use crate::rule::{Rule, Severity};
 pub(in super::super) fn accounting(run: &Run) -> String {
     let (claims, amount, providers) =
         (&run.account.claims, &run.account.amount, &run.account.providers);
-    // Read, loaded, rejected, duplicates; the second column is money.
+    // Read, loaded, rejected, duplicates, generalized; the second column is money.
     let columns = [
-        [claims.read, claims.loaded, claims.rejected, claims.duplicates].map(i128::from),
-        [amount.read, amount.loaded, amount.rejected, amount.duplicates].map(|cents| cents.0),
-        [providers.read, providers.loaded, providers.rejected, providers.duplicates]
+        [claims.read, claims.loaded, claims.rejected, claims.duplicates, 0].map(i128::from),
+        [amount.read, amount.loaded, amount.rejected, amount.duplicates, amount.generalized]
+            .map(|cents| cents.0),
+        [providers.read, providers.loaded, providers.rejected, providers.duplicates, 0]
             .map(i128::from),
     ];
     let shown = |column: usize, value: i128| match column {
@@ -35,8 +36,8 @@ pub(in super::super) fn accounting(run: &Run) -> String {
     let part =
         |name: &str, rows: u64| row("of", name, &[count(rows), String::new(), String::new()]);
     let differences = [0, 1, 2].map(|column| {
-        let [read, loaded, rejected, duplicates] = columns[column];
-        let missing = read - loaded - rejected - duplicates;
+        let [read, loaded, rejected, duplicates, generalized] = columns[column];
+        let missing = read - loaded - rejected - duplicates - generalized;
         let (class, name, mark) = match missing {
             0 => ("tick", "balanced", '\u{2713}'),
             _ => ("cross", "does not balance", '\u{2717}'),
@@ -46,6 +47,11 @@ pub(in super::super) fn accounting(run: &Run) -> String {
             "{amount}\u{a0}<span class=\"{class}\" role=\"img\" aria-label=\"{name}\">{mark}</span>"
         )
     });
+    // Only where amounts are made coarser.
+    let generalized = match amount.generalized {
+        Cents(0) => String::new(),
+        cents => row("", "Generalized", &[String::new(), money(cents), String::new()]),
+    };
     let body = [
         "<div class=\"ledger\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
          aria-label=\"Accounting of the last load\"><table class=\"account\">\
@@ -59,6 +65,7 @@ pub(in super::super) fn accounting(run: &Run) -> String {
         &part("unchanged", claims.unchanged),
         &line("", "Rejected", 2),
         &line("", "Duplicates", 3),
+        &generalized,
         &line("sum", "Read", 0),
         &row("balance", "Difference", &differences),
         "</tbody></table></div><div>",
@@ -72,13 +79,14 @@ pub(in super::super) fn accounting(run: &Run) -> String {
         ),
         "</div></div>",
     ];
-    section(
-        "accounting",
-        "The last load, to the cent",
+    let intro = if amount.generalized == Cents(0) {
         "Every row and every dollar that was read from the sources is loaded, rejected or a \
-         duplicate.",
-        &body.concat(),
-    )
+         duplicate."
+    } else {
+        "Every row and every dollar that was read from the sources is loaded, rejected or a \
+         duplicate; generalized is what coarser amounts took away, or added where it is negative."
+    };
+    section("accounting", "The last load, to the cent", intro, &body.concat())
 }
 
 /// A row of the account; `cells` are markup.

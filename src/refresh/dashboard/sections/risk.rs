@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::super::charts::{self, Point};
 use super::super::data::{BANDS, RANKED_FROM, Snapshot};
+use super::super::released::Released;
 use super::super::table::{Cell, Level, numbers, table, words};
 use super::super::text::{count, escape, money, patients, share};
 use super::{NOT_STATED, section};
@@ -19,8 +20,10 @@ pub(in super::super) fn scores(snapshot: &Snapshot) -> String {
         10 => "90 to 100".to_owned(),
         band => format!("{} to {}", band * 10 - 10, band * 10),
     };
+    let levels = snapshot.released.levels;
+    // A band has the level of its lower bound.
     let level =
-        |band: usize| Level::of(i64::try_from(band.saturating_sub(1) * 10).unwrap_or_default());
+        |band: usize| levels.of(u32::try_from(band.saturating_sub(1) * 10).map_or(0.0, f64::from));
     let point = |band: usize| Point {
         name: band_name(band),
         short: String::new(),
@@ -40,14 +43,13 @@ pub(in super::super) fn scores(snapshot: &Snapshot) -> String {
             ]
         })
         .collect();
-    let medium: i64 = snapshot.bands[3..6].iter().sum();
-    let (high, none) = (snapshot.high(), snapshot.bands[0]);
+    let (medium, high, none) = (snapshot.medium, snapshot.high, snapshot.bands[0]);
     let low = total - medium - high;
     let mut body = String::from("<ul class=\"legend\">");
     for (level, claims, from) in [
-        (Level::Low, low, "below 20"),
-        (Level::Medium, medium, "20 to below 50"),
-        (Level::High, high, "50 or more"),
+        (Level::Low, low, format!("below {}", levels.medium)),
+        (Level::Medium, medium, format!("{} to below {}", levels.medium, levels.high)),
+        (Level::High, high, format!("{} or more", levels.high)),
     ] {
         let name = level.name();
         let _ = write!(
@@ -73,18 +75,24 @@ pub(in super::super) fn scores(snapshot: &Snapshot) -> String {
 
 /// Providers with the highest mean score.
 pub(in super::super) fn providers(snapshot: &Snapshot) -> String {
+    let Released { shape, levels, .. } = snapshot.released;
     let rows: Vec<Vec<Cell>> = snapshot
         .providers
         .iter()
         .map(|p| {
-            let specialty = p.specialty.as_deref().unwrap_or(NOT_STATED);
+            let specialty = shape
+                .has("specialty")
+                .then(|| p.specialty.clone().unwrap_or_else(|| NOT_STATED.to_owned()));
+            // Without names an id is not told twice.
+            let (first, id) = match &p.name {
+                Some(name) => (name.clone(), Some(p.id.clone())),
+                None => (p.id.clone(), None),
+            };
+            let second: Vec<String> = [id, specialty].into_iter().flatten().collect();
             vec![
-                Cell::Lines {
-                    first: p.name.clone().unwrap_or_else(|| p.id.clone()),
-                    second: format!("{} \u{b7} {specialty}", p.id),
-                },
-                Cell::Score { text: p.mean_score.clone(), level: Level::of_text(&p.mean_score) },
-                Cell::Score { text: p.max_score.clone(), level: Level::of_text(&p.max_score) },
+                Cell::Lines { first, second: second.join(" \u{b7} ") },
+                Cell::Score { text: p.mean_score.clone(), level: levels.of_text(&p.mean_score) },
+                Cell::Score { text: p.max_score.clone(), level: levels.of_text(&p.max_score) },
                 Cell::Number(count(p.high)),
                 Cell::Number(count(p.claims)),
                 Cell::Number(patients(p.patients)),
@@ -115,34 +123,38 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> String {
 
 /// Claim lines with the highest score.
 pub(in super::super) fn claims(snapshot: &Snapshot) -> String {
+    let Released { shape, dates, levels, .. } = snapshot.released;
+    let procedures = shape.has("procedure_code");
     let rows: Vec<Vec<Cell>> = snapshot
         .top_claims
         .iter()
         .map(|claim| {
             let reason = claim.reason.as_deref().map_or(NOT_STATED, reason_words);
-            vec![
+            let mut cells = vec![
                 Cell::Token {
                     token: claim.token.clone(),
                     title: format!("{}, line {}", claim.token, claim.line),
                 },
-                Cell::Score { text: claim.score.clone(), level: Level::of_text(&claim.score) },
+                Cell::Score { text: claim.score.clone(), level: levels.of_text(&claim.score) },
                 Cell::Text(reason.to_owned()),
-                Cell::Text(claim.procedure.clone().unwrap_or_else(|| NOT_STATED.to_owned())),
+            ];
+            if procedures {
+                let procedure = claim.procedure.clone();
+                cells.push(Cell::Text(procedure.unwrap_or_else(|| NOT_STATED.to_owned())));
+            }
+            cells.extend([
                 Cell::Text(claim.provider.clone()),
-                Cell::Text(claim.date.clone()),
+                Cell::Text(dates.cell(&claim.date)),
                 Cell::Number(money(claim.amount)),
-            ]
+            ]);
+            cells
         })
         .collect();
-    let columns = [
-        words("Claim"),
-        numbers("Score"),
-        words("Main reason"),
-        words("Procedure"),
-        words("Provider"),
-        words("Service"),
-        numbers("Amount"),
-    ];
+    let mut columns = vec![words("Claim"), numbers("Score"), words("Main reason")];
+    if procedures {
+        columns.push(words("Procedure"));
+    }
+    columns.extend([words("Provider"), words("Service"), numbers("Amount")]);
     let body = if rows.is_empty() {
         "<p class=\"note\">No claim line scores above 0.</p>".to_owned()
     } else {

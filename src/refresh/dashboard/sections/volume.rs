@@ -9,17 +9,19 @@ use std::fmt::Write as _;
 use super::super::charts::{self, Point};
 use super::super::data::{Month, Snapshot};
 use super::super::table::{Cell, numbers, words};
-use super::super::text::{compact, compact_money, count, escape, money, month, share, short_month};
+use super::super::text::{self, compact, compact_money, count, escape, money, share};
 use super::{NOT_STATED, section};
 use crate::account::Cents;
 
-/// Months drawn, at most.
-const MONTHS: i64 = 36;
+/// Months, quarters or years drawn, at most.
+const PERIODS: i64 = 36;
 /// Specialties with a bar of their own, at most.
 const SPECIALTIES: usize = 12;
 
-/// Claims and amount by month.
+/// Claims and amount by month, or by quarter or year where dates are no finer.
 pub(in super::super) fn months(snapshot: &Snapshot) -> String {
+    let dates = snapshot.released.dates;
+    let period = dates.period();
     let (shown, before, after) = window(snapshot);
     let last_day = snapshot.dates.as_ref().map_or("", |(_, last)| last);
     let points = |value: fn(&Month) -> (i128, String)| -> Vec<Point> {
@@ -27,7 +29,7 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> String {
             .iter()
             .map(|entry| {
                 let (value, text) = value(entry);
-                let (name, short) = (month(entry.number), short_month(entry.number));
+                let (name, short) = (dates.name(entry.number), dates.short(entry.number));
                 Point { name, short, value, text, class: "ink" }
             })
             .collect()
@@ -39,25 +41,27 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> String {
         .rev()
         .map(|m| {
             vec![
-                Cell::Name(month(m.number)),
+                Cell::Name(dates.name(m.number)),
                 Cell::Number(count(m.claims)),
                 Cell::Number(money(m.amount)),
             ]
         })
         .collect();
+    let title = text::words(period);
     let mut body = format!(
         "<div class=\"pair\"><figure><figcaption>Claim lines</figcaption>{}</figure>\
          <figure><figcaption>Amount</figcaption>{}</figure></div>{}",
-        charts::columns("Claim lines by month", &claims, compact),
-        charts::line("Amount by month", &amount, compact_money),
+        charts::columns(&format!("Claim lines by {period}"), &claims, compact),
+        charts::line(&format!("Amount by {period}"), &amount, compact_money),
         charts::values(
-            "Claim lines and amount by month",
-            &[words("Month"), numbers("Claim lines"), numbers("Amount")],
+            &format!("Claim lines and amount by {period}"),
+            &[words(&title), numbers("Claim lines"), numbers("Amount")],
             &rows
         ),
     );
-    for (rest, when) in [(before, "before these months"), (after, "after the month of publication")]
-    {
+    let (earlier, later) =
+        (format!("before these {period}s"), format!("after the {period} of publication"));
+    for (rest, when) in [(before, earlier), (after, later)] {
         if rest.claims > 0 {
             let _ = write!(
                 body,
@@ -67,25 +71,30 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> String {
             );
         }
     }
-    let intro = format!(
-        "By month of service. The last date of service is {}; the latest months may \
+    let mut intro = format!(
+        "By {period} of service. The last date of service is {}; the latest {period}s may \
          still be filling up.",
-        escape(last_day)
+        escape(&dates.cell(last_day))
     );
-    section("months", "Claims by month", &intro, &body)
+    if let Some(remark) = dates.remark() {
+        let _ = write!(intro, " {remark}");
+    }
+    section("months", &format!("Claims by {period}"), &intro, &body)
 }
 
 /// The months to draw, without gaps, and what lies before and after them. Dates after the
 /// publication are mistakes: they must not push the real months off the chart.
 fn window(snapshot: &Snapshot) -> (Vec<Month>, Month, Month) {
+    let step = snapshot.released.dates.months();
     let newest = snapshot.months.last().map_or(0, |m| m.number);
     let published = snapshot.run.as_ref().map_or(newest, |run| run.month);
     let past = snapshot.months.iter().rfind(|m| m.number <= published);
     let last = past.map_or(newest, |m| m.number);
     let oldest = snapshot.months.first().map_or(last, |m| m.number);
-    let first = oldest.max(last - MONTHS + 1);
+    let first = oldest.max(last - (PERIODS - 1) * step);
     let known: BTreeMap<i64, &Month> = snapshot.months.iter().map(|m| (m.number, m)).collect();
     let shown = (first..=last)
+        .step_by(usize::try_from(step).unwrap_or(1))
         .map(|number| {
             known.get(&number).map_or(Month { number, ..Month::default() }, |m| (*m).clone())
         })
@@ -103,6 +112,11 @@ fn window(snapshot: &Snapshot) -> (Vec<Month>, Month, Month) {
 
 /// Specialties by amount.
 pub(in super::super) fn specialties(snapshot: &Snapshot) -> String {
+    let title = "Where the money goes";
+    if !snapshot.released.shape.has("specialty") {
+        let why = snapshot.released.without("Amounts by specialty are not shown", "specialty");
+        return section("specialties", title, &why, "");
+    }
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| NOT_STATED.to_owned());
     let shown = snapshot.specialties.len().min(SPECIALTIES);
     let (top, rest) = snapshot.specialties.split_at(shown);
@@ -148,5 +162,5 @@ pub(in super::super) fn specialties(snapshot: &Snapshot) -> String {
     ];
     let body = charts::bars("Amount by specialty", &points)
         + &charts::values("Amount by specialty", &columns, &rows);
-    section("specialties", "Where the money goes", "Amount by specialty of the provider.", &body)
+    section("specialties", title, "Amount by specialty of the provider.", &body)
 }

@@ -1,0 +1,189 @@
+//! What the privacy profile has left to be shown: which columns are there, how fine dates are, from
+//! which scores on bands begin.
+//!
+//! A file of its own because every section asks it: a page must not draw months where dates are
+//! years, nor pass over in silence what is not there.
+
+use crate::error::{Error, Result};
+use crate::refresh::Job;
+use crate::schema::Shape;
+use crate::sql;
+
+use super::table::Levels;
+use super::text;
+
+/// The tables and the score as they are published.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Released {
+    /// The profile's name.
+    pub profile: String,
+    /// Which columns are there.
+    pub shape: Shape,
+    /// How fine dates of service are.
+    pub dates: Dates,
+    /// Where the bands of the score begin.
+    pub levels: Levels,
+}
+
+/// How fine dates of service are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Dates {
+    #[default]
+    Day,
+    /// Days, each moved by up to so many.
+    Shifted(u16),
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+const RELEASED: &str = "
+SELECT s.profile, array_to_json(s.dropped)::text AS dropped,
+       s.actions #>> '{date_of_service,generalize}' AS level,
+       (s.actions #>> '{date_of_service,date_shift}')::bigint AS shift,
+       (r.parameters ->> 'medium_from')::double precision AS medium,
+       (r.parameters ->> 'high_from')::double precision AS high
+FROM claims_etl.shape s
+LEFT JOIN (SELECT risk_parameters AS parameters FROM claims_etl.runs
+           WHERE published_at IS NOT NULL ORDER BY run_no DESC LIMIT 1) r ON true";
+
+/// Asks for it.
+pub(super) fn released(job: &mut Job<'_>) -> Result<Released> {
+    let batch = job.query("dashboard: privacy profile", RELEASED)?;
+    let dropped = sql::text(&batch, "dropped", 0).unwrap_or_else(|| "[]".into());
+    let dropped: Vec<String> = serde_json::from_str(&dropped)
+        .map_err(|_| Error::internal("claims_etl.shape.dropped is no list"))?;
+    let shift = sql::int(&batch, "shift", 0).and_then(|days| u16::try_from(days).ok());
+    let dates = match (sql::text(&batch, "level", 0).as_deref(), shift) {
+        (_, Some(days)) => Dates::Shifted(days),
+        (Some("week"), _) => Dates::Week,
+        (Some("month"), _) => Dates::Month,
+        (Some("quarter"), _) => Dates::Quarter,
+        (Some("year"), _) => Dates::Year,
+        _ => Dates::Day,
+    };
+    let usual = Levels::default();
+    Ok(Released {
+        profile: sql::text(&batch, "profile", 0).unwrap_or_default(),
+        shape: Shape::without(dropped.iter().map(String::as_str)),
+        dates,
+        levels: Levels {
+            medium: sql::float(&batch, "medium", 0).unwrap_or(usual.medium),
+            high: sql::float(&batch, "high", 0).unwrap_or(usual.high),
+        },
+    })
+}
+
+impl Released {
+    /// Why something is not shown, in a sentence; `what` is its beginning.
+    pub(super) fn without(&self, what: &str, column: &str) -> String {
+        format!(
+            "{what}: the privacy profile {} drops <code>{column}</code>.",
+            text::escape(&self.profile)
+        )
+    }
+}
+
+impl Dates {
+    /// Months in the shortest period that can be drawn.
+    pub(super) fn months(self) -> i64 {
+        match self {
+            Self::Day | Self::Shifted(_) | Self::Week | Self::Month => 1,
+            Self::Quarter => 3,
+            Self::Year => 12,
+        }
+    }
+
+    /// What that period is called.
+    pub(super) fn period(self) -> &'static str {
+        match self {
+            Self::Day | Self::Shifted(_) | Self::Week | Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+        }
+    }
+
+    /// The name of a period by its first month, counted from January of year 0.
+    pub(super) fn name(self, month: i64) -> String {
+        match self {
+            Self::Quarter => format!("Q{} {}", month.rem_euclid(12) / 3 + 1, month.div_euclid(12)),
+            Self::Year => month.div_euclid(12).to_string(),
+            _ => text::month(month),
+        }
+    }
+
+    /// The same for an axis.
+    pub(super) fn short(self, month: i64) -> String {
+        match self {
+            Self::Quarter | Self::Year => self.name(month),
+            _ => text::short_month(month),
+        }
+    }
+
+    /// A date, no finer than it is; what is no date stays as it is.
+    pub(super) fn day(self, iso: &str) -> String {
+        let Ok(date) = chrono::NaiveDate::parse_from_str(iso, "%Y-%m-%d") else {
+            return iso.to_owned();
+        };
+        let day = || date.format("%-d\u{a0}%b\u{a0}%Y").to_string();
+        let quarter = || date.format("%-m").to_string().parse::<u32>().unwrap_or(1).div_ceil(3);
+        match self {
+            Self::Day | Self::Shifted(_) => day(),
+            Self::Week => format!("the week of {}", day()),
+            Self::Month => date.format("%b\u{a0}%Y").to_string(),
+            Self::Quarter => format!("Q{}\u{a0}{}", quarter(), date.format("%Y")),
+            Self::Year => date.format("%Y").to_string(),
+        }
+    }
+
+    /// The same in a table, where exact days are written as the warehouse writes them.
+    pub(super) fn cell(self, iso: &str) -> String {
+        match self {
+            Self::Day | Self::Shifted(_) => iso.to_owned(),
+            _ => self.day(iso),
+        }
+    }
+
+    /// What must be known of the dates before they are read.
+    pub(super) fn remark(self) -> Option<String> {
+        Some(match self {
+            Self::Day => return None,
+            Self::Shifted(days) => format!(
+                "Dates are moved by up to {days} days, all of a patient by the same: months are blurred."
+            ),
+            Self::Week => {
+                "Dates are the Mondays of their weeks: a week counts to the month of its Monday."
+                    .into()
+            }
+            Self::Month => "Dates are released as months.".into(),
+            Self::Quarter => "Dates are released as quarters.".into(),
+            Self::Year => "Dates are released as years.".into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_told_no_finer_than_it_is() {
+        let iso = "2024-04-01";
+        for (dates, day, period) in [
+            (Dates::Day, "1\u{a0}Apr\u{a0}2024", "Apr 2024"),
+            (Dates::Shifted(28), "1\u{a0}Apr\u{a0}2024", "Apr 2024"),
+            (Dates::Week, "the week of 1\u{a0}Apr\u{a0}2024", "Apr 2024"),
+            (Dates::Month, "Apr\u{a0}2024", "Apr 2024"),
+            (Dates::Quarter, "Q2\u{a0}2024", "Q2 2024"),
+            (Dates::Year, "2024", "2024"),
+        ] {
+            assert_eq!(
+                (dates.day(iso).as_str(), dates.name(2024 * 12 + 3).as_str()),
+                (day, period)
+            );
+            assert_eq!(dates.remark().is_none(), dates == Dates::Day);
+        }
+        assert_eq!(Dates::Year.day("someday"), "someday");
+    }
+}

@@ -1,0 +1,97 @@
+//! The stored months of providers: refreshed before all other targets, together with the list of the
+//! cells that the public view must hide.
+//!
+//! A folder of its own because it is the one target that lies in the warehouse itself and belongs to
+//! the program; the SQL that finds what to hide lies beside it.
+
+use super::about::{About, off};
+use super::{Done, Failure, Job, Target, Wave};
+use crate::config::Settings;
+use crate::schema::SMALLEST_CELL;
+use crate::sql;
+
+/// The name of the target, and what it refreshes.
+const NAME: &str = "provider_month";
+const VIEW: &str = "healthcare_analytics.mv_provider_month";
+const HIDE: &str = include_str!("hide.sql");
+
+/// The target.
+pub(super) fn target(settings: &Settings) -> Box<dyn Target> {
+    let own = &settings.refresh.provider_month;
+    Box::new(ProviderMonth {
+        about: About {
+            name: NAME.into(),
+            provider: NAME,
+            parallel: 1,
+            required: own.required,
+            deadline: settings.refresh.deadline(own.deadline_secs),
+            skipped: off(own.enabled, "refresh.provider_month"),
+        },
+    })
+}
+
+struct ProviderMonth {
+    about: About,
+}
+
+impl ProviderMonth {
+    /// Whether the view was ever filled; none where there is no such view.
+    fn is_filled(job: &mut Job<'_>) -> Result<Option<bool>, Failure> {
+        let found = job.query(
+            "looking at the months of providers",
+            &format!(
+                "SELECT relispopulated AS filled FROM pg_class WHERE oid = to_regclass('{VIEW}')"
+            ),
+        )?;
+        Ok((found.num_rows() > 0).then(|| sql::boolean(&found, "filled", 0) == Some(true)))
+    }
+}
+
+/// One transaction: what is shown and what is hidden belong together.
+fn script(is_filled: bool) -> String {
+    // A view that was never filled cannot be refreshed while people read it.
+    let concurrently = if is_filled { "CONCURRENTLY " } else { "" };
+    let hide = HIDE.replace("@least", &SMALLEST_CELL.to_string());
+    format!(
+        "BEGIN;\nSET LOCAL jit = off;\nREFRESH MATERIALIZED VIEW {concurrently}{VIEW};\n{hide}\nCOMMIT"
+    )
+}
+
+impl Target for ProviderMonth {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn wave(&self) -> Wave {
+        Wave::First
+    }
+
+    fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
+        Ok(match Self::is_filled(job)? {
+            Some(_) => format!("the materialized view {VIEW}"),
+            None => format!("the materialized view {VIEW}, which a run will make"),
+        })
+    }
+
+    fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
+        let Some(is_filled) = Self::is_filled(job)? else {
+            return Err(Failure::failed(format!(
+                "there is no {VIEW}: `claims-etl warehouse migrate` makes it"
+            )));
+        };
+        job.count_attempt();
+        job.execute("refreshing the months of providers", &script(is_filled))?;
+        Ok(Done::succeeded(VIEW))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threshold_is_set_everywhere() {
+        assert!(!script(true).contains('@') && script(true).contains("patients < 11"));
+        assert!(script(true).contains("VIEW CONCURRENTLY ") && !script(false).contains("CONCURR"));
+    }
+}
