@@ -13,8 +13,12 @@
 //! | `error` | a failure that can pass by itself |
 //! | `refusal` | a failure of the warehouse that cannot |
 //! | `panic` | a panic |
+//! | `log` | an identifier is logged, at the level trace |
+//! | `file` | an identifier is left in a temporary file |
+//! | `unnamed` | an identifier is written to an unnamed file that lives as long as the process |
 //!
-//! `name=number` in the same list makes a limit of the program another one: see [`limit`].
+//! `name=number` in the same list makes a limit of the program another one: see [`limit`]; and
+//! `name=text`, `name=hex` or `name=capitals` puts an identifier where it does not belong: see [`leak`].
 
 use crate::error::Result;
 
@@ -71,11 +75,51 @@ pub fn clock() -> Option<String> {
     armed::setting("CLAIMS_ETL_CLOCK")
 }
 
+/// An identifier to be let out at this place; none unless a test has asked for it.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+#[must_use]
+pub fn leak(_name: &'static str) -> Option<String> {
+    None
+}
+
+/// An identifier to be let out at this place, spelled as a test has asked for it.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn leak(name: &'static str) -> Option<String> {
+    armed::leak(name)
+}
+
+/// The variable with the identifier that is let out: one that the test's input has.
+#[cfg(feature = "failpoints")]
+const IDENTIFIER: &str = "CLAIMS_ETL_FAILPOINT_IDENTIFIER";
+
+/// What a program that this one starts must have in its environment to do the same at the same
+/// places, and to let out `identifier` where it is to let out one.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+#[must_use]
+pub fn inherited(_identifier: &str) -> Vec<(&'static str, String)> {
+    Vec::new()
+}
+
+/// What a program that this one starts must have in its environment to do the same at the same
+/// places, and to let out `identifier` where it is to let out one.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn inherited(identifier: &str) -> Vec<(&'static str, String)> {
+    let name = "CLAIMS_ETL_FAILPOINT";
+    let points = armed::setting(name).map(|points| (name, points));
+    points.into_iter().chain([(IDENTIFIER, identifier.to_owned())]).collect()
+}
+
 #[cfg(feature = "failpoints")]
 mod armed {
+    use std::fs::File;
+    use std::io::Write;
     use std::path::PathBuf;
-    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{LazyLock, OnceLock};
     use std::time::Duration;
     use std::{fs, thread};
 
@@ -109,6 +153,44 @@ mod armed {
         POINTS.iter().find(|point| point.name == name)?.action.parse().ok()
     }
 
+    pub(super) fn leak(name: &str) -> Option<String> {
+        let point = POINTS.iter().find(|point| point.name == name)?;
+        let identifier = identifier();
+        Some(match point.action.as_str() {
+            "hex" => hex(&identifier),
+            "capitals" => identifier.to_uppercase(),
+            _ => identifier,
+        })
+    }
+
+    fn hex(text: &str) -> String {
+        text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    }
+
+    fn identifier() -> String {
+        setting(super::IDENTIFIER).expect("an identifier to be let out")
+    }
+
+    /// Lets an identifier out by itself.
+    fn let_out(action: &str) {
+        static KEPT: OnceLock<File> = OnceLock::new();
+        let identifier = identifier();
+        let write = |file: &mut dyn Write| file.write_all(identifier.as_bytes()).expect("written");
+        match action {
+            "log" => tracing::trace!(target: "claims_etl", "{identifier}"),
+            "file" => {
+                let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+                write(&mut file);
+                file.keep().expect("left");
+            }
+            _ => {
+                let mut file = tempfile::tempfile().expect("an unnamed file");
+                write(&mut file);
+                KEPT.get_or_init(|| file);
+            }
+        }
+    }
+
     fn act(name: &str, action: &str) -> Result<()> {
         let failure = |transient| {
             Err(Error::new(ErrorKind::Warehouse { transient }, format!("failpoint {name}")))
@@ -130,6 +212,10 @@ mod armed {
             "error" => failure(true),
             "refusal" => failure(false),
             "panic" => panic!("failpoint {name}"),
+            "log" | "file" | "unnamed" => {
+                let_out(action);
+                Ok(())
+            }
             other => panic!("CLAIMS_ETL_FAILPOINT: unknown action {other}"),
         }
     }

@@ -173,6 +173,35 @@ impl LocalPostgres {
         }
     }
 
+    /// Stops the server and removes its cluster, with everything that is in it.
+    ///
+    /// # Errors
+    /// `Warehouse` when it does not stop or cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        let Some(place) = self.existing()? else { return Ok(()) };
+        self.stop()?;
+        let cluster = if place.elsewhere { place.home() } else { &place.cluster };
+        for folder in [cluster, Path::new(&place.sockets)] {
+            match fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(KIND, folder, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the programs of the server's version, such as `pg_dump`, where it is installed beside
+    /// the server.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let place = self.existing().ok()??;
+        let made_by = fs::read_to_string(place.data().join("PG_VERSION")).ok()?;
+        let path = Binaries::find(Some(made_by.trim())).ok()?.program(name);
+        path.is_file().then_some(path)
+    }
+
     /// Whether there is a cluster and a server for it.
     ///
     /// # Errors

@@ -1,0 +1,72 @@
+//! What makes the server refuse rows and statements.
+//!
+//! A file of its own because it is SQL: the server's own messages quote the failing row, or whatever
+//! a trigger says.
+
+/// What makes the server refuse a row or a statement, and what takes it away again.
+pub(super) const DAMAGES: [(&str, &str, &str); 8] = [
+    (
+        "a constraint of the table",
+        "ALTER TABLE healthcare_analytics.claims_fact ADD CONSTRAINT small CHECK (amount < 0) NOT VALID",
+        "ALTER TABLE healthcare_analytics.claims_fact DROP CONSTRAINT small",
+    ),
+    (
+        "a trigger that quotes the row",
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'no: %', NEW USING DETAIL = NEW::text, HINT = NEW::text; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON healthcare_analytics.claims_fact
+             FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+        "DROP TRIGGER refuse ON healthcare_analytics.claims_fact",
+    ),
+    (
+        "a constraint of the stage",
+        "CREATE FUNCTION public.trap() RETURNS event_trigger LANGUAGE plpgsql AS $$
+             DECLARE made record; BEGIN
+             FOR made IN SELECT objid::regclass AS name FROM pg_event_trigger_ddl_commands() d
+                 JOIN pg_attribute a ON a.attrelid = d.objid AND attname = 'patient_token'
+                 WHERE d.object_type = 'table' LOOP
+                 EXECUTE format('ALTER TABLE %s ADD CONSTRAINT trap CHECK (patient_token IS NULL)',
+                     made.name);
+             END LOOP; END $$;
+         CREATE EVENT TRIGGER trap ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+             EXECUTE FUNCTION public.trap()",
+        "DROP EVENT TRIGGER trap",
+    ),
+    (
+        "rows that disappear",
+        "CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE WARNING 'gone: %', NEW; RETURN NULL; END $$;
+         CREATE OR REPLACE FUNCTION public.trap() RETURNS event_trigger LANGUAGE plpgsql AS $$
+             DECLARE made record; BEGIN
+             FOR made IN SELECT objid::regclass AS name FROM pg_event_trigger_ddl_commands() d
+                 JOIN pg_attribute a ON a.attrelid = d.objid AND attname = 'patient_token'
+                 WHERE d.object_type = 'table' LOOP
+                 EXECUTE format('CREATE TRIGGER swallow BEFORE INSERT ON %s FOR EACH ROW
+                     EXECUTE FUNCTION public.swallow()', made.name);
+             END LOOP; END $$;
+         CREATE EVENT TRIGGER trap ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+             EXECUTE FUNCTION public.trap()",
+        "DROP EVENT TRIGGER trap",
+    ),
+    (
+        "a unique index",
+        "CREATE UNIQUE INDEX once ON healthcare_analytics.providers_dim (location)",
+        "DROP INDEX healthcare_analytics.once",
+    ),
+    (
+        "a statement's timeout",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1',
+             current_database()); END $$",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET statement_timeout',
+             current_database()); END $$",
+    ),
+    (
+        "a server that only reads",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',
+             current_database()); END $$",
+        "SET default_transaction_read_only = off;
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only',
+             current_database()); END $$",
+    ),
+    ("a column that was dropped", "ALTER TABLE healthcare_analytics.claims_fact DROP COLUMN amount CASCADE", ""),
+];
