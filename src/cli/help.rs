@@ -99,3 +99,12 @@ Examples:
 --to is the first day that is not filled. Intervals that have succeeded are skipped: the same
 command again goes on where one was stopped. Exit code: that of the first run that failed, else 0;
 75 when a scheduler or another backfill is at work.";
+
+pub(super) const RISK_EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  claims-etl risk explain 019ab0c2-5c1e-7d33-9a5e-3f1d2c4b5a69
+  claims-etl token --domain claim < id.txt | xargs claims-etl risk explain
+
+Only the warehouse is read: the row, the stored statistics, other claims of the day. Weights and
+thresholds are those that the row was scored with. The stored score may have been computed with
+earlier statistics than today's; then both are shown. docs/risk.sql computes many scores anew in SQL.";

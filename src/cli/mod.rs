@@ -84,7 +84,7 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
             verify::verify(&run, settings, result.format, talk)
         }
         Command::Rules { settings, format } => rules::rules(settings, format),
-        Command::Key(command) => key::key(command),
+        Command::Key(command) => key::key(command, talk),
         Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
         Command::Generate(options) => generate::generate(&options, talk),
         Command::Warehouse(command) => warehouse::warehouse(command, talk),

@@ -11,6 +11,7 @@ use crate::config::{
     self, Mode, Moment, OnDuplicate, Overrides, ScheduleOverrides, Secret, Settings, Wait,
 };
 use crate::error::Result;
+use crate::key::take_descriptor;
 
 use super::address::AddressParser;
 
@@ -49,6 +50,23 @@ pub(super) struct KeyOptions {
     /// variable CLAIMS_ETL_KEY may hold the key itself
     #[arg(long, value_name = "FILE", env = "CLAIMS_ETL_KEY_FILE", help_heading = "Privacy")]
     key_file: Option<PathBuf>,
+    /// An open descriptor, from 3, with the same: it is read once and closed
+    #[arg(long, value_name = "N", env = "CLAIMS_ETL_KEY_FD", help_heading = "Privacy")]
+    key_fd: Option<i32>,
+}
+
+/// Which key a rotation leads to.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NextKeyOptions {
+    /// The file of the key that a rotation leads to, while one is open
+    #[arg(
+        long,
+        alias = "new-key-file",
+        value_name = "FILE",
+        env = "CLAIMS_ETL_NEXT_KEY_FILE",
+        help_heading = "Privacy"
+    )]
+    next_key_file: Option<PathBuf>,
 }
 
 /// Where the warehouse is.
@@ -67,6 +85,26 @@ pub(super) struct KeyPlaceOptions {
     config: ConfigOptions,
     #[command(flatten)]
     key: KeyOptions,
+}
+
+/// Where the key and the warehouse are.
+#[derive(Debug, Clone, Args)]
+pub(super) struct KeyWarehouseOptions {
+    #[command(flatten)]
+    config: ConfigOptions,
+    #[command(flatten)]
+    warehouse: WarehouseOptions,
+    #[command(flatten)]
+    key: KeyOptions,
+}
+
+/// Where both keys of a rotation and the warehouse are.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BothKeysOptions {
+    #[command(flatten)]
+    place: KeyWarehouseOptions,
+    #[command(flatten)]
+    next: NextKeyOptions,
 }
 
 /// All options of a run.
@@ -139,6 +177,8 @@ pub(super) struct SettingsOptions {
     connections: Option<u16>,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    next_key: NextKeyOptions,
     /// Refuse the run above this share of rejected rows, 0 to 1 [default: 0.2]
     #[arg(
         long,
@@ -233,6 +273,8 @@ impl SettingsOptions {
             on_provider_conflict: self.on_provider_conflict.map(Policy::setting),
             connections: self.connections,
             key_file: self.key.key_file,
+            key_fd: self.key.key_fd,
+            next_key_file: self.next_key.next_key_file,
             max_reject_ratio: self.max_reject_ratio,
             max_reject_rows: self.max_reject_rows,
             data_dir: None,
@@ -267,7 +309,12 @@ impl ConfigOptions {
     /// As [`config::load`].
     fn load_with(self, overrides: Overrides) -> Result<Settings> {
         let overrides = Overrides { data_dir: self.data_dir, ..overrides };
-        config::load(self.config.as_deref(), overrides)
+        let settings = config::load(self.config.as_deref(), overrides)?;
+        if let Some(number) = settings.privacy.key_fd {
+            // Before anything else is opened: it could get this number.
+            take_descriptor(number);
+        }
+        Ok(settings)
     }
 }
 
@@ -288,8 +335,35 @@ impl KeyPlaceOptions {
     /// # Errors
     /// As [`config::load`].
     pub(super) fn load(self) -> Result<Settings> {
-        let key_file = self.key.key_file;
-        self.config.load_with(Overrides { key_file, ..Overrides::default() })
+        let KeyOptions { key_file, key_fd } = self.key;
+        self.config.load_with(Overrides { key_file, key_fd, ..Overrides::default() })
+    }
+}
+
+impl KeyWarehouseOptions {
+    /// The settings that these options lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load(self) -> Result<Settings> {
+        self.load_with(Overrides::default())
+    }
+
+    fn load_with(self, overrides: Overrides) -> Result<Settings> {
+        let WarehouseOptions { warehouse, password_file } = self.warehouse;
+        let KeyOptions { key_file, key_fd } = self.key;
+        self.config.load_with(Overrides { warehouse, password_file, key_file, key_fd, ..overrides })
+    }
+}
+
+impl BothKeysOptions {
+    /// The settings that these options lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load(self) -> Result<Settings> {
+        let next_key_file = self.next.next_key_file;
+        self.place.load_with(Overrides { next_key_file, ..Overrides::default() })
     }
 }
 

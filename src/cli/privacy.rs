@@ -4,22 +4,43 @@
 
 use clap::{Args, Subcommand};
 
-use super::args::ResultOptions;
+use super::args::{Format, ResultOptions};
+use super::numbers::{count, percent};
 use super::options::PlaceOptions;
-use super::output::Reply;
+use super::output::{Reply, json};
+use super::table::Table;
 use super::talk::Talk;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::pipeline::{self, PrivacyQuestion, PrivacyReport, QuasiSet};
+
+/// Columns of a terminal that the report fits into.
+const WIDTH: usize = 100;
 
 /// Work on privacy.
 #[derive(Debug, Subcommand)]
 pub(super) enum PrivacyCommand {
     /// Report what is released and how well patients hide in it
+    #[command(
+        after_help = "Only figures are printed, no values. Every set is one reading of all claims: on a \
+                      large warehouse that takes its time. Nothing is changed."
+    )]
     Report(ReportOptions),
 }
 
 /// Which report.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportOptions {
+    /// Columns that together could find somebody, such as
+    /// provider_id,procedure_code,date_of_service:month (day, week, month, quarter, year); may be
+    /// repeated [default: six sets of provider, procedure and date]
+    #[arg(long, value_name = "COLUMNS", env = "CLAIMS_ETL_QUASI", value_delimiter = ' ')]
+    quasi: Vec<String>,
+    /// Count the groups of fewer patients than this
+    #[arg(long, value_name = "K", env = "CLAIMS_ETL_K", default_value_t = 11, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    k: u32,
+    /// Exit with 4 when the smallest group of any set has fewer patients than this
+    #[arg(long, value_name = "K", env = "CLAIMS_ETL_REQUIRE_K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    require_k: Option<u32>,
     #[command(flatten)]
     place: PlaceOptions,
     #[command(flatten)]
@@ -29,8 +50,176 @@ pub(super) struct ReportOptions {
 /// `privacy`.
 ///
 /// # Errors
-/// `Warehouse` when it cannot be read.
-pub(super) fn privacy(command: PrivacyCommand, _talk: &Talk) -> Result<Reply> {
-    let PrivacyCommand::Report(_options) = command;
-    Err(Error::internal("not built"))
+/// `Config` for an unknown column or where nothing is published, `Warehouse` when it cannot be read.
+pub(super) fn privacy(command: PrivacyCommand, talk: &Talk) -> Result<Reply> {
+    let PrivacyCommand::Report(options) = command;
+    let ReportOptions { quasi, k, require_k, place, result } = options;
+    let sets = quasi.iter().map(|set| QuasiSet::parse(set)).collect::<Result<_>>()?;
+    let question = PrivacyQuestion { sets, k, require_k };
+    let report = pipeline::privacy_report(&place.load()?, &question, talk.observer())?;
+    let text = match result.format {
+        Format::Json => json(&report)?,
+        Format::Text => render(&report),
+    };
+    Ok(Reply::new(text, report.exit_code))
+}
+
+fn render(report: &PrivacyReport) -> String {
+    let mut parts = vec![headline(report), columns(report), sets(report), cells(report)];
+    parts.push(for_a_human(report));
+    parts.push("This report is no legal advice.\n".into());
+    parts.join("\n")
+}
+
+fn headline(report: &PrivacyReport) -> String {
+    format!(
+        "profile {}, key {}\n{} rows of {} patients, last changed by run {}\n",
+        report.profile,
+        report.key_id,
+        count(report.rows),
+        count(report.patients),
+        report.run_id
+    )
+}
+
+/// The columns under the list of identifiers.
+fn columns(report: &PrivacyReport) -> String {
+    let mut table = Table::new("llllll");
+    table.head(["column", "listed", "kind", "done", "Safe Harbor needs", "met"]);
+    let mut last = "";
+    for column in &report.columns {
+        if column.table != last {
+            last = &column.table;
+            table.head([last, "", "", "", "", ""]);
+        }
+        let listed: Vec<String> =
+            column.listed.iter().map(|letter| format!("({letter})")).collect();
+        table.row([
+            format!("  {}", column.column),
+            listed.concat(),
+            column.kind.name().to_owned(),
+            column.action.unwrap_or("-").to_owned(),
+            column.needs.to_owned(),
+            column.met.name().to_owned(),
+        ]);
+    }
+    let dropped = match report.dropped.as_slice() {
+        [] => String::new(),
+        dropped => wrapped(&format!("not released: {}", dropped.join(", ")), "  "),
+    };
+    format!("Columns, and the list of 45 CFR 164.514(b)(2)(i)\n{}{dropped}", table.render("  "))
+}
+
+/// How well patients hide.
+fn sets(report: &PrivacyReport) -> String {
+    let mut table = Table::new("lrrrrr");
+    let below = format!("<{} patients", report.k);
+    table.head([
+        "share of rows in groups of",
+        "groups",
+        "smallest",
+        "<2 patients",
+        &below,
+        "1 row",
+    ]);
+    for set in &report.sets {
+        let share = |rows| percent(rows, report.rows);
+        table.row([
+            joined(&set.columns),
+            count(set.groups),
+            count(set.smallest_k),
+            share(set.rows_below_2),
+            share(set.rows_below_k),
+            share(set.unique_rows),
+        ]);
+    }
+    let mut text = format!(
+        "How well patients hide (smallest: the k of k-anonymity, in patients)\n{}",
+        table.render("  ")
+    );
+    for set in &report.left_out {
+        text += &wrapped(&format!("left out: {}: {}", joined(&set.columns), set.why), "  ");
+    }
+    if let Some(required) = report.required_k {
+        let met = if report.exit_code == 0 { "met" } else { "not met" };
+        text += &wrapped(&format!("required of every set: k = {required}: {met}"), "  ");
+    }
+    text
+}
+
+/// A set as people say it: `provider_id + month`.
+fn joined(columns: &[String]) -> String {
+    let short = |column: &String| {
+        column.strip_prefix("date_of_service:").unwrap_or(column.as_str()).to_owned()
+    };
+    columns.iter().map(short).collect::<Vec<_>>().join(" + ")
+}
+
+/// Providers and months.
+fn cells(report: &PrivacyReport) -> String {
+    let cells = report.small_cells;
+    let mut text = format!(
+        "Small cells\n  {} of {} provider-months have fewer than {} patients\n",
+        count(cells.small),
+        count(cells.provider_months),
+        cells.threshold
+    );
+    let view =
+        cells.cells.zip(cells.shown).zip(cells.hidden_primary.zip(cells.hidden_complementary));
+    text += &match view {
+        Some(((all, shown), (primary, complementary))) => wrapped(
+            &format!(
+                "v_provider_month_public shows {} of {} and hides {}: {} because they are small, {} lest \
+                 a small one could be computed",
+                count(shown),
+                count(all),
+                count(primary + complementary),
+                count(primary),
+                count(complementary)
+            ),
+            "  ",
+        ),
+        None => "  v_provider_month_public was never filled: `claims-etl refresh provider_month`\n"
+            .into(),
+    };
+    text
+}
+
+fn for_a_human(report: &PrivacyReport) -> String {
+    let items = report.to_decide.iter().map(|item| {
+        let about = format!("- {}: {}", item.about, item.text);
+        wrapped(&about, "    ").replacen("    -", "  -", 1)
+    });
+    format!("What a human must decide\n{}", items.collect::<String>())
+}
+
+/// Lines of at most [`WIDTH`] signs, each after `indent`.
+fn wrapped(text: &str, indent: &str) -> String {
+    let mut lines = vec![indent.to_owned()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if line + 1 + word.chars().count() > WIDTH {
+            lines.push(indent.to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            if line.len() > indent.len() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        let text = wrapped(&"word ".repeat(40), "  ");
+        assert!(text.lines().all(|line| line.len() <= WIDTH && line.starts_with("  word")));
+        assert_eq!(text.lines().count(), 3);
+        assert_eq!(wrapped("a b", ""), "a b\n");
+    }
 }

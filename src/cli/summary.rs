@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::Account;
+use crate::account::{Account, Cents};
 use crate::pipeline::{RunReport, Status};
 use crate::rule::{Rule, Severities, Severity};
 
@@ -75,7 +75,9 @@ fn headline(report: &RunReport, dry_run: bool) -> String {
         Status::Failed => format!("Failed after {time}; nothing was published."),
     };
     let key = report.key_id.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
-    format!("{first}\nrun {}{key}\n", report.run_id)
+    let profile = report.privacy_profile.as_ref();
+    let profile = profile.map_or_else(String::new, |profile| format!(", {profile}"));
+    format!("{first}\nrun {}{key}{profile}\n", report.run_id)
 }
 
 /// Rows and money, class by class, and whether they add up.
@@ -91,6 +93,10 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
     ];
     for (class, rows, amount) in classes {
         table.row([class.to_owned(), count(rows), money(amount)]);
+    }
+    if amount.generalized != Cents(0) {
+        // Rows have no part in it.
+        table.row(["+ generalized".to_owned(), String::new(), money(amount.generalized)]);
     }
     let mut lines = balance(report, dry_run);
     if amount.unparsed_rows > 0 {

@@ -1,16 +1,18 @@
 //! Which columns of the tables come from which columns of the sources.
 //!
 //! A file of its own because it repeats in a table what the transform does in code: a change there
-//! is a change here. Tokens are marked as masked: what they stand for cannot be read from them.
+//! is a change here. Tokens, and all to which the privacy profile does something, are marked as masked:
+//! what was there before cannot be read from them.
 
 use super::facets::{ColumnLineage, ColumnOrigin, InputField, Transformation};
 use super::input::Input;
+use crate::config::{Action, Privacy};
 use crate::schema::Dataset;
 
 /// The text of a column, cleaned or converted.
 const CLEANED: Transformation = direct("TRANSFORMATION", false);
-/// A keyed hash of it.
-const TOKEN: Transformation = direct("TRANSFORMATION", true);
+/// A keyed hash of it, or a form of it that says less.
+const MASKED: Transformation = direct("TRANSFORMATION", true);
 /// Compared within groups of this column.
 const GROUP: Transformation = indirect("GROUP_BY");
 /// Checked by a rule.
@@ -49,9 +51,9 @@ const SCORE: &[From] = &[
 
 /// The fact's columns.
 const FACT: [(&str, &[From]); 13] = [
-    ("claim_token", &[claim("claim_id", TOKEN)]),
+    ("claim_token", &[claim("claim_id", MASKED)]),
     ("line_number", &[claim("line_number", CLEANED)]),
-    ("patient_token", &[claim("patient_id", TOKEN)]),
+    ("patient_token", &[claim("patient_id", MASKED)]),
     ("provider_id", &[claim("provider_id", CLEANED)]),
     ("procedure_code", &[claim("procedure_code", CLEANED)]),
     ("amount", &[claim("amount", CLEANED)]),
@@ -93,18 +95,31 @@ const DIMENSION: [(&str, &[From]); 4] = [
 ];
 
 /// The lineage of the fact.
-pub(super) fn fact(inputs: &Inputs<'_>) -> ColumnLineage {
-    let mut lineage = inputs.lineage(&FACT);
+pub(super) fn fact(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage {
+    let mut lineage = inputs.lineage(&FACT, privacy);
     lineage.dataset = inputs.fields(&FACT_ROWS);
     lineage.dataset.extend(inputs.filters());
     lineage
 }
 
 /// The lineage of the dimension.
-pub(super) fn dimension(inputs: &Inputs<'_>) -> ColumnLineage {
-    let mut lineage = inputs.lineage(&DIMENSION);
+pub(super) fn dimension(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage {
+    let mut lineage = inputs.lineage(&DIMENSION, privacy);
     lineage.dataset = inputs.fields(&[provider("provider_id", FILTER)]);
     lineage
+}
+
+/// What becomes of a column under the privacy profile; none where nothing of it is left. Rules judge, and
+/// rows are joined and left out, before anything is done to it.
+fn released((dataset, column, transformation): From, privacy: &Privacy) -> Option<From> {
+    if ![CLEANED, GROUP].contains(&transformation) {
+        return Some((dataset, column, transformation));
+    }
+    match privacy.action(column) {
+        Action::Drop => None,
+        Action::Keep => Some((dataset, column, transformation)),
+        _ => Some((dataset, column, Transformation { masking: true, ..transformation })),
+    }
 }
 
 /// Both inputs, as far as they are known.
@@ -121,11 +136,17 @@ impl Inputs<'_> {
         }
     }
 
-    fn lineage(&self, columns: &[(&'static str, &[From])]) -> ColumnLineage {
-        let origin = |from: &[From]| ColumnOrigin { input_fields: self.fields(from) };
+    fn lineage(&self, columns: &[(&'static str, &[From])], privacy: &Privacy) -> ColumnLineage {
+        let origin = |from: &[From]| {
+            let released: Vec<From> =
+                from.iter().filter_map(|from| released(*from, privacy)).collect();
+            ColumnOrigin { input_fields: self.fields(&released) }
+        };
+        let shape = privacy.shape();
         // A column without any origin (a constant) says nothing.
         let fields = columns
             .iter()
+            .filter(|(column, _)| shape.has(column))
             .map(|(column, from)| (*column, origin(from)))
             .filter(|(_, origin)| !origin.input_fields.is_empty());
         ColumnLineage { fields: fields.collect(), dataset: Vec::new() }
@@ -171,6 +192,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::account::Cents;
+    use crate::config::Profile;
     use crate::schema::{Shape, fact_columns, provider_columns};
 
     fn input(dataset: Dataset, path: &str) -> Input {
@@ -203,7 +226,7 @@ mod tests {
         let claims = input(Dataset::Claims, "/in/claims.csv");
         let providers = input(Dataset::Providers, "/in/providers.csv");
         let inputs = Inputs { claims: Some(&claims), providers: Some(&providers) };
-        let fact = serde_json::to_value(fact(&inputs)).expect("JSON");
+        let fact = serde_json::to_value(fact(&inputs, &Privacy::default())).expect("JSON");
         let token = &fact["fields"]["claim_token"]["inputFields"];
         let expected = json!([{
             "namespace": "file", "name": "/in/claims.csv", "field": "claim_id",
@@ -227,8 +250,34 @@ mod tests {
     }
 
     #[test]
+    fn what_the_profile_does_is_masking_and_what_it_drops_is_nowhere() {
+        let claims = input(Dataset::Claims, "/in/claims.csv");
+        let providers = input(Dataset::Providers, "/in/providers.csv");
+        let inputs = Inputs { claims: Some(&claims), providers: Some(&providers) };
+        let columns = [("specialty", Action::Drop), ("amount", Action::Round(Cents(500)))];
+        let privacy = Privacy {
+            profile: Profile::SafeHarborAssist,
+            columns: columns.map(|(name, action)| (name.to_owned(), action)).into(),
+            ..Privacy::default()
+        };
+        let fact = serde_json::to_value(fact(&inputs, &privacy)).expect("JSON");
+        let masked = |column: &str| {
+            fact["fields"][column]["inputFields"][0]["transformations"][0]["masking"].clone()
+        };
+        for column in ["claim_token", "provider_id", "amount", "date_of_service", "location"] {
+            assert_eq!(masked(column), json!(true), "{column}");
+        }
+        assert_eq!(masked("procedure_code"), json!(false));
+        assert_eq!(fact["fields"]["specialty"], Value::Null);
+        assert!(!fact["fields"]["risk_score"].to_string().contains("specialty"));
+        let dimension = serde_json::to_value(dimension(&inputs, &privacy)).expect("JSON");
+        let names: Vec<&String> = dimension["fields"].as_object().expect("fields").keys().collect();
+        assert_eq!(names, ["location", "provider_id"]);
+    }
+
+    #[test]
     fn what_is_not_known_is_not_told() {
-        let fact = fact(&Inputs { claims: None, providers: None });
+        let fact = fact(&Inputs { claims: None, providers: None }, &Privacy::default());
         assert!(fact.fields.is_empty() && fact.dataset.is_empty());
     }
 }

@@ -217,11 +217,10 @@ impl<'s> Lineage<'s> {
                 known.place = known.place.take().or_else(place);
                 let inputs =
                     Inputs { claims: known.claims.as_ref(), providers: known.providers.as_ref() };
-                let mode = self.settings.warehouse.mode;
                 let written = known
                     .place
                     .as_ref()
-                    .map(|place| output::written(place, &inputs, &account, mode));
+                    .map(|place| output::written(place, &inputs, &account, self.settings));
                 known.written = written.unwrap_or_default();
                 known.written.clone()
             }
@@ -266,7 +265,8 @@ impl<'s> Lineage<'s> {
             jobs::TRANSFORM | jobs::LOAD => self.inputs(known, account),
             jobs::REFRESH => {
                 known.place = known.place.take().or_else(place);
-                known.place.as_ref().map(output::shown).unwrap_or_default()
+                let shape = self.settings.privacy.shape();
+                known.place.as_ref().map(|place| output::shown(place, shape)).unwrap_or_default()
             }
             _ => Vec::new(),
         }

@@ -22,30 +22,28 @@ pub(super) fn written(
     place: &Place,
     inputs: &Inputs<'_>,
     account: &Account,
-    mode: Mode,
+    settings: &Settings,
 ) -> Vec<OutputDataset> {
+    let (mode, privacy) = (settings.warehouse.mode, &settings.privacy);
     let overwritten = LifecycleStateChange { lifecycle_state_change: "OVERWRITE" };
     let claims = OutputDataset {
         name: place.table(PUBLISHED, CLAIMS_FACT),
-        facets: table(place, fact_columns(Shape::WHOLE))
-            .with(&fact(inputs))
+        facets: table(place, fact_columns(privacy.shape()))
+            .with(&fact(inputs, privacy))
             .with_some(Some(&overwritten).filter(|_| mode == Mode::Replace)),
         output_facets: rows(account.claims.inserted + account.claims.updated),
     };
     let providers = OutputDataset {
         name: place.table(PUBLISHED, PROVIDERS_DIM),
-        facets: table(place, provider_columns(Shape::WHOLE)).with(&dimension(inputs)),
+        facets: table(place, provider_columns(privacy.shape())).with(&dimension(inputs, privacy)),
         output_facets: rows(account.providers.loaded + account.providers.inferred),
     };
     vec![claims, providers]
 }
 
 /// The tables as dashboards read them.
-pub(super) fn shown(place: &Place) -> Vec<InputDataset> {
-    let tables = [
-        (CLAIMS_FACT, fact_columns(Shape::WHOLE)),
-        (PROVIDERS_DIM, provider_columns(Shape::WHOLE)),
-    ];
+pub(super) fn shown(place: &Place, shape: Shape) -> Vec<InputDataset> {
+    let tables = [(CLAIMS_FACT, fact_columns(shape)), (PROVIDERS_DIM, provider_columns(shape))];
     let told = tables.into_iter().map(|(name, columns)| InputDataset {
         name: place.table(PUBLISHED, name),
         facets: table(place, columns),

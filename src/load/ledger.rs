@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use super::identity::Identity;
 use crate::account::Account;
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -18,28 +19,6 @@ use crate::failpoint;
 use crate::sql;
 
 const CONTEXT: &str = "run ledger";
-
-/// What identifies a run's work.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The run's id.
-    pub run: RunId,
-    /// The key's id.
-    pub key_id: String,
-    /// Digest of the settings that change the result.
-    pub config_digest: String,
-    /// What happens to published rows.
-    pub mode: Mode,
-    /// Name and version of the score.
-    pub risk_model: &'static str,
-    /// What an orchestrator calls the run, where its id was made from that.
-    pub named: Option<String>,
-    /// The day with which dates are compared, in days since 1970-01-01; none where the run's id
-    /// tells it.
-    pub run_date: Option<i32>,
-    /// The task that is called alone: the run is `open` then, as long as it has not published.
-    pub only: Option<&'static str>,
-}
 
 /// The mode's name in the ledger.
 #[must_use]
@@ -61,10 +40,10 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
         connection,
         CONTEXT,
         "INSERT INTO claims_etl.runs AS runs (run_id, status, tool_version, mode, key_id, config_digest,
-             risk_model, orchestrator_run_id, run_date, last_task, last_task_at)
+             risk_model, orchestrator_run_id, run_date, last_task, last_task_at, privacy_profile, privacy_actions)
          VALUES ($1::text::uuid, CASE WHEN $9::text IS NULL THEN 'running' ELSE 'open' END,
                  $2, $3, $4, $5, $6, $7, DATE '1970-01-01' + $8::text::integer, $9,
-                 CASE WHEN $9::text IS NOT NULL THEN clock_timestamp() END)
+                 CASE WHEN $9::text IS NOT NULL THEN clock_timestamp() END, $10, $11::text::jsonb)
          ON CONFLICT (run_id) DO UPDATE
          SET status = CASE WHEN runs.published_at IS NOT NULL THEN runs.status
                  -- An extract holds no lock, so the whole run may be at work.
@@ -76,6 +55,10 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
              key_id = CASE WHEN runs.published_at IS NULL THEN excluded.key_id ELSE runs.key_id END,
              config_digest = CASE WHEN runs.published_at IS NULL THEN excluded.config_digest
                  ELSE runs.config_digest END,
+             privacy_profile = CASE WHEN runs.published_at IS NULL THEN excluded.privacy_profile
+                 ELSE runs.privacy_profile END,
+             privacy_actions = CASE WHEN runs.published_at IS NULL THEN excluded.privacy_actions
+                 ELSE runs.privacy_actions END,
              orchestrator_run_id = coalesce(runs.orchestrator_run_id, excluded.orchestrator_run_id),
              run_date = coalesce(runs.run_date, excluded.run_date),
              last_task = coalesce(excluded.last_task, runs.last_task),
@@ -91,6 +74,8 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
             identity.named.as_deref(),
             identity.run_date.map(|day| day.to_string()).as_deref(),
             identity.only,
+            Some(&identity.treatment.profile),
+            Some(&json!(identity.treatment.actions).to_string()),
         ]),
     )?;
     sql::int(&rows, "run_no", 0)
@@ -144,25 +129,6 @@ pub fn already_loaded(
         sql::texts(&[Some(fingerprint), Some(&identity.config_digest), Some(&identity.key_id)]),
     )?;
     Ok(if rows.num_rows() == 0 { None } else { sql::text(&rows, "run_id", 0) })
-}
-
-/// Refuses a key that is not the one of the published tokens.
-///
-/// # Errors
-/// `Config` when the published rows carry tokens of another key.
-pub fn check_key(connection: &mut impl Connection, key_id: &str) -> Result<()> {
-    let rows = sql::query(
-        connection,
-        CONTEXT,
-        "SELECT key_id FROM claims_etl.runs WHERE published_at IS NOT NULL ORDER BY run_no DESC LIMIT 1",
-    )?;
-    match sql::text(&rows, "key_id", 0).filter(|_| rows.num_rows() > 0) {
-        Some(stored) if stored != key_id => Err(Error::config(format!(
-            "the warehouse was loaded with key {stored}, this run has key {key_id}"
-        ))
-        .hint("its tokens would not match those already there: use the key that made them")),
-        _ => Ok(()),
-    }
 }
 
 /// Completes the row of a run; within the publish transaction when it published.

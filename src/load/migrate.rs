@@ -5,7 +5,7 @@
 
 use adbc_core::sync::Connection;
 
-use super::rights;
+use super::{rights, shape};
 use crate::error::{Error, Result};
 use crate::schema::{INTERNAL, PUBLISHED};
 use crate::sql;
@@ -27,19 +27,30 @@ const SCRIPTS: &[(i64, &str, &str)] = &[
 /// Serialises migrations of one database ("clmetlmg").
 const LOCK: i64 = 0x636c_6d65_746c_6d67;
 
-/// Applies what is missing and returns the versions applied.
+/// Applies what is missing, makes the views as this version makes them, and returns the versions applied.
 ///
 /// # Errors
 /// `Warehouse` when the role lacks a right or a script fails (nothing of it stays), `Config` when the warehouse is of a
-/// later version or a released script differs from the one that was applied.
+/// later version, others have built on a view that has to be dropped, or a released script differs from the one that was applied.
 pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
-    let context = "migration";
     rights::check(connection)?;
-    if is_current(connection)? {
-        return Ok(Vec::new());
+    let applied = if is_current(connection)? { Vec::new() } else { apply(connection)? };
+    // In a transaction of its own: who reads a view holds it and waits for a table that a script
+    // has altered.
+    if !shape::is_current(connection)? {
+        sql::in_transaction(connection, "making the views", |connection| {
+            lock(connection)?;
+            shape::bring_up_views(connection)
+        })?;
     }
+    Ok(applied)
+}
+
+/// Applies the scripts that are missing, all or none.
+fn apply(connection: &mut impl Connection) -> Result<Vec<i64>> {
+    let context = "migration";
     sql::in_transaction(connection, context, |connection| {
-        sql::query(connection, context, &format!("SELECT pg_advisory_xact_lock({LOCK})"))?;
+        lock(connection)?;
         for schema in [INTERNAL, PUBLISHED] {
             create_schema(connection, schema)?;
         }
@@ -72,6 +83,12 @@ pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
         }
         Ok(done)
     })
+}
+
+/// Waits for whoever else migrates, until the open transaction ends.
+fn lock(connection: &mut impl Connection) -> Result<()> {
+    let lock = format!("SELECT pg_advisory_xact_lock({LOCK})");
+    sql::query(connection, "migration", &lock).map(drop)
 }
 
 /// The last version that has changed what dashboards read.
@@ -142,6 +159,6 @@ mod tests {
 
     #[test]
     fn what_dashboards_read_is_of_a_version_of_its_own() {
-        assert_eq!(published_version(), 3, "set it anew with a script that changes what they read");
+        assert_eq!(published_version(), 8, "set it anew with a script that changes what they read");
     }
 }

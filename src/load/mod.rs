@@ -4,28 +4,48 @@
 //! to the warehouse through ADBC's traits: another driver would fit.
 
 pub mod apart;
+mod attach;
+mod changes;
+mod comments;
+mod cursor;
+pub mod exposure;
+mod identity;
+pub mod keys;
 pub mod ledger;
 mod lock;
 pub mod migrate;
 pub mod outbox;
+mod partitions;
 mod publish;
 pub mod quarantine;
 mod reader;
 pub mod record;
+mod reshape;
 mod rights;
 pub mod risk;
+pub mod rotation;
 mod session;
+mod shape;
 mod shuffle;
+mod stage;
 mod staging;
 mod statistics;
+mod stored_statistics;
 mod table_lock;
 mod tally;
 pub mod views;
 
-pub use publish::{Changes, Route, create_stage, drop_stage, is_filled, publish, route};
+pub use changes::Changes;
+pub use publish::{Route, is_filled, publish, refuse_repeats, route};
 pub use rights::check as check_rights;
 pub use session::{Session, connect, hold, let_go};
-pub use shuffle::{Resolved, Shuffle, Writer, no_rows, token_range};
+pub use shape::{Treatment, check as check_shape, is_shaped};
+pub use shuffle::{
+    Counted, Distinct, PlaceSums, ProviderDay, Resolved, Shuffle, Total, Writer, no_rows,
+    token_range,
+};
+pub use stage::{create_stage, drop_stage};
 pub use staging::{Part, Score, Staged, Staging};
-pub use statistics::{PeerRow, Statistics, WeekendRow, analyze, stage_inferred, stage_providers};
+pub use statistics::{analyze, stage_inferred, stage_providers};
+pub use stored_statistics::{Own, Scored, ScoredBy};
 pub use tally::{Tally, add_examples};

@@ -7,8 +7,8 @@
 use adbc_core::sync::Connection;
 use serde::Deserialize;
 
-use super::migrate;
 use super::record::{self, Record};
+use super::{comments, migrate};
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::sql;
@@ -87,6 +87,23 @@ pub fn note_change(connection: &mut impl Connection, run: RunId, targets: &[Stri
         sql::texts(&[Some(&run.to_string())]),
     )?;
     want(connection, targets)
+}
+
+/// Notes, within its transaction, that the scores were computed anew: the targets show older ones. A
+/// refresh that is at work has read some of those, so its end will not count.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn note_rescore(connection: &mut impl Connection, targets: &[String]) -> Result<()> {
+    want(connection, targets)?;
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.refresh_outbox SET shown_run_no = NULL, started_run_no = NULL
+         WHERE target IN (SELECT jsonb_array_elements_text($1::text::jsonb))",
+        sql::texts(&[Some(&names(targets))]),
+    )
+    .map(drop)
 }
 
 /// Lets these targets want what is published. The publishing transaction does it for those that it
@@ -184,10 +201,14 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
     let rows = sql::query_with(
         connection,
         CONTEXT,
-        "SELECT r.run_id::text AS run_id, o.wanted_run_no, o.shown_schema_version,
+        &format!(
+            "SELECT r.run_id::text AS run_id, o.wanted_run_no,
+                o.shown_schema_version IS DISTINCT FROM {} AS schema_changed,
                 o.wanted_run_no IS DISTINCT FROM o.shown_run_no AS is_due
          FROM claims_etl.refresh_outbox o JOIN claims_etl.runs r ON r.run_no = o.wanted_run_no
          WHERE o.target = $1",
+            schema_version()
+        ),
         sql::texts(&[Some(target)]),
     )?;
     let Some((run, run_no)) =
@@ -195,15 +216,26 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
     else {
         return Ok(None);
     };
-    let shown_version = sql::int(&rows, "shown_schema_version", 0);
+    let schema_changed = sql::boolean(&rows, "schema_changed", 0) == Some(true);
     let run = record::record(connection, RunId::parse(&run)?, "")?
         .ok_or_else(|| Error::internal("the ledger has lost a run that is published"))?;
     Ok(Some(Wanted {
         is_due: sql::boolean(&rows, "is_due", 0) == Some(true),
         run_no,
         run,
-        schema_changed: shown_version != Some(migrate::published_version()),
+        schema_changed,
     }))
+}
+
+/// What tells whether dashboards find other columns than before, as SQL: the last script that has changed
+/// what they read, and the views and columns that the privacy profile wants.
+fn schema_version() -> String {
+    format!(
+        "(SELECT ('x' || left(md5(concat_ws(' ', {}, dropped, views - '{}')), 15))::bit(60)::bigint
+          FROM claims_etl.shape)",
+        migrate::published_version(),
+        comments::NAME
+    )
 }
 
 /// Takes the lock of a target, if nobody holds it; it is held as long as the connection lives, or
@@ -259,20 +291,24 @@ pub fn note_end(connection: &mut impl Connection, target: &str, end: End<'_>) ->
     sql::execute_with(
         connection,
         CONTEXT,
-        "UPDATE claims_etl.refresh_outbox
+        &format!(
+            "UPDATE claims_etl.refresh_outbox
          SET started_run_no = NULL, finished_at = clock_timestamp(), outcome = $2, detail = $3,
-             remote_id = $4, shown_run_no = coalesce($5::text::integer, shown_run_no),
+             -- Scores that were computed anew meanwhile have emptied started_run_no.
+             remote_id = $4, shown_run_no = CASE WHEN started_run_no IS NULL THEN NULL
+                                            ELSE coalesce($5::text::integer, shown_run_no) END,
              shown_at = CASE WHEN $5 IS NULL THEN shown_at ELSE clock_timestamp() END,
              shown_schema_version = CASE WHEN $5 IS NULL THEN shown_schema_version
-                                    ELSE $6::text::bigint END
+                                    ELSE {} END
          WHERE target = $1",
+            schema_version()
+        ),
         sql::texts(&[
             Some(target),
             Some(end.outcome),
             Some(end.detail),
             end.remote_id,
             end.shown.map(|run_no| run_no.to_string()).as_deref(),
-            Some(&migrate::published_version().to_string()),
         ]),
     )
     .map(drop)

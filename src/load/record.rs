@@ -30,6 +30,8 @@ pub struct Record {
     pub status: String,
     /// The key's id.
     pub key_id: String,
+    /// The privacy profile.
+    pub privacy_profile: String,
     /// Digest of the settings that change the result.
     pub config_digest: String,
     /// Digest of all inputs; none where they were not read to the end.
@@ -101,7 +103,7 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
         CONTEXT,
         "SELECT jsonb_build_object(
              'run_id', r.run_id, 'run_no', r.run_no, 'mode', r.mode, 'sources', r.sources, 'status', r.status, 'key_id', r.key_id,
-             'config_digest', r.config_digest, 'fingerprint', r.fingerprint,
+             'privacy_profile', r.privacy_profile, 'config_digest', r.config_digest, 'fingerprint', r.fingerprint,
              'loaded_by', (
                  SELECT t.result ->> 'already_loaded_by' FROM claims_etl.task_runs t
                  WHERE t.run_id = r.run_id AND t.result ->> 'already_loaded_by' IS NOT NULL LIMIT 1),

@@ -5,8 +5,8 @@
 
 use adbc_core::sync::{Connection, Database};
 
-use super::{ledger, lock, migrate, publish};
-use crate::config::Wait;
+use super::{keys, ledger, lock, migrate, shape, stage};
+use crate::config::{Mode, Wait};
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::failpoint;
@@ -38,10 +38,12 @@ pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
 }
 
 impl<C: Connection> Session<C> {
-    /// Holds the warehouse (see [`hold`]), checks the key and enters the run into the ledger.
+    /// Holds the warehouse (see [`hold`]), checks the key and what is done to the columns, and enters
+    /// the run into the ledger.
     ///
     /// # Errors
-    /// As [`hold`]; `Config` when the warehouse holds tokens of another key.
+    /// As [`hold`]; `Config` when the warehouse holds tokens of another key, or rows to which other
+    /// things were done, beside which these cannot stand.
     pub fn open<D>(
         database: &D,
         identity: ledger::Identity,
@@ -53,7 +55,8 @@ impl<C: Connection> Session<C> {
         D: Database<ConnectionType = C>,
     {
         let mut control = hold(database, wait, observer, cancel)?;
-        ledger::check_key(&mut control, &identity.key_id)?;
+        keys::check(&mut control, &identity.key(), identity.mode == Mode::Replace)?;
+        shape::check(&mut control, &identity.treatment, identity.mode)?;
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
         failpoint::hit("session.begun")?;
         Ok(Self { control, run_no, published, identity })
@@ -128,7 +131,7 @@ fn tell_if_clear(connection: &mut impl Connection, observer: &dyn Observer) -> R
 /// held, so none of them is alive.
 fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
-    for name in publish::staging_tables(connection, context, None)? {
+    for name in stage::staging_tables(connection, context, None)? {
         let table = sql::quote_identifier(&name);
         sql::execute(connection, context, &format!("DROP TABLE {INTERNAL}.{table}"))?;
         observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));

@@ -18,16 +18,18 @@ use adbc_core::sync::Connection;
 use arrow::array::RecordBatch;
 use polars::prelude::DataFrame;
 
-use super::publish::{Changes, Route, changes, totals};
+use super::changes::{Changes, changes, totals};
+use super::publish::Route;
 use super::reader::{Books, Reader, STOPPED, open};
 use super::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
+use super::stage::{claims_stage, stage_columns};
 use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, meanwhile};
 use crate::failpoint;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, Shape, TokenRange, staged_schema};
+use crate::schema::{INTERNAL, Shape, TokenRange, staged_schema};
 use crate::sql;
 
 /// How often progress is told.
@@ -47,6 +49,10 @@ pub struct Staging<'a> {
     pub run_no: i64,
     /// What will become of the tables.
     pub route: Route,
+    /// Which columns they have.
+    pub shape: Shape,
+    /// Whether these are the published ones.
+    pub alike: bool,
     /// The rows of the first pass.
     pub shuffle: &'a Arc<Shuffle>,
     /// What happens to repeats of a key.
@@ -110,7 +116,7 @@ impl Staging<'_> {
         let ranges = ranges(connections.len().max(1));
         let reader = |buckets: &Range<usize>| Reader {
             books: Arc::new(Mutex::new(Books::default())),
-            schema: staged_schema(Shape::WHOLE),
+            schema: staged_schema(self.shape),
             source: Arc::clone(self.shuffle),
             buckets: buckets.clone(),
             policy: self.policy,
@@ -268,10 +274,11 @@ impl Staging<'_> {
                  WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes('{KEY_MEMORY}');
                  {workers}
                  SET LOCAL lock_timeout = '{}';
-                 CREATE {unlogged} TABLE {INTERNAL}.{table} (LIKE {PUBLISHED}.{CLAIMS_FACT});
+                 CREATE {unlogged} TABLE {INTERNAL}.{table} ({});
                  ALTER TABLE {INTERNAL}.{table} ALTER run_no SET DEFAULT {};
                  {check}",
                 table_lock::STATEMENT,
+                stage_columns(self.shape, self.alike),
                 self.run_no
             ),
         )
@@ -296,7 +303,7 @@ impl Staging<'_> {
         let (rows, amount) = totals(connection, &format!("{INTERNAL}.{table}"))?;
         let changes = match self.route {
             Route::Attach => Changes { new: rows, ..Changes::default() },
-            Route::Merge | Route::Append => changes(connection, &table, range)?,
+            Route::Merge | Route::Append => changes(connection, &table, range, self.shape)?,
         };
         Ok(Part { table, range, rows, amount, changes })
     }
@@ -304,11 +311,6 @@ impl Staging<'_> {
 
 /// The option of the driver that makes COPY write rows that are visible to all once committed.
 const FREEZE: &str = "adbc.postgresql.ingest.freeze";
-
-/// The name of one connection's table.
-pub(super) fn claims_stage(run_no: i64, place: usize) -> String {
-    format!("claims_stage_{run_no}_{place}")
-}
 
 /// The buckets of each of `parts` connections.
 fn ranges(parts: usize) -> Vec<Range<usize>> {

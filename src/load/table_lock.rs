@@ -12,6 +12,7 @@ use adbc_core::sync::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::schema::{CLAIMS_FACT, PUBLISHED};
 use crate::sql;
 
 /// How long one attempt may hold readers up.
@@ -23,14 +24,15 @@ pub(super) const STATEMENT: &str = "60s";
 /// How long to try in all; a report that runs longer ends the attempt to publish.
 const PATIENCE_SECS: u64 = 60;
 
-/// Locks a table against readers until the open transaction ends.
+/// Locks what is published against readers until the open transaction ends, by SQL that takes all the
+/// locks, or undoes what it has done where one of them is not to be had.
 ///
 /// # Errors
 /// `Warehouse`, which may pass by itself, when readers hold the table all the time; `Interrupted`
 /// on cancellation.
 pub(super) fn exclusively(
     connection: &mut impl Connection,
-    table: &str,
+    locks: &str,
     cancel: &Cancellation,
 ) -> Result<()> {
     let context = "locking the published claims";
@@ -38,7 +40,7 @@ pub(super) fn exclusively(
     let attempt = format!(
         "DO $$ BEGIN
              SET LOCAL lock_timeout = '{ATTEMPT}';
-             LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
+             {locks};
              PERFORM set_config('claims_etl.locked', 'yes', true);
          EXCEPTION WHEN lock_not_available THEN
              PERFORM set_config('claims_etl.locked', 'no', true);
@@ -57,7 +59,9 @@ pub(super) fn exclusively(
         if Instant::now() >= deadline {
             return Err(Error::new(
                 ErrorKind::Warehouse { transient: true },
-                format!("{table} was in use for {patience} s; nothing was published"),
+                format!(
+                    "{PUBLISHED}.{CLAIMS_FACT} was in use for {patience} s; nothing was published"
+                ),
             )
             .hint("end the long query that reads it (see pg_stat_activity), then run again"));
         }

@@ -16,14 +16,14 @@ use super::preparing::checks;
 use super::survey::{Counts, EXAMPLES, Survey};
 use super::tasks::collect;
 use crate::account::Example;
-use crate::config::{Mapping, Pattern, Settings, Source, presets};
+use crate::config::{Mapping, OnDuplicate, Pattern, Privacy, Settings, Source, presets};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract::{self, Blocks, Extracted, Look};
 use crate::key::MasterKey;
 use crate::rule::{Rule, Severity};
 use crate::schema::{DAMAGE, Dataset, ORIGIN, RAW, SOURCE_LINE, origin_file, origin_record};
-use crate::transform::{Checks, Claims, DateFormats, Directory, provider_rows};
+use crate::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
 
 /// Less of the contract than this is none of it.
 const ENOUGH: f64 = 0.3;
@@ -53,7 +53,8 @@ pub fn examine(
         settings,
         formats,
         checks: Arc::new(checks(settings, RunId::now())?),
-        key: MasterKey::ephemeral()?,
+        // It is told what the source is like, not what would be released of it.
+        release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
         observer,
         cancel,
         directory: None,
@@ -89,7 +90,7 @@ struct Examiner<'a> {
     settings: &'a Settings,
     formats: Arc<DateFormats>,
     checks: Arc<Checks>,
-    key: MasterKey,
+    release: Arc<Release>,
     observer: &'a dyn Observer,
     cancel: &'a Cancellation,
     /// Whether providers are named, readable or not.
@@ -110,7 +111,11 @@ impl Examiner<'_> {
         let settings = with_sources(self.settings, Dataset::Providers, sources);
         let extracted = extract::extract(Dataset::Providers, &settings, self.cancel).ok()?;
         let rows = collect(provider_rows(extract::scan(&extracted).all().ok()?)).ok()?;
-        Directory::new(&rows, self.settings.warehouse.on_provider_conflict).ok()
+        self.unique(&rows).ok()
+    }
+
+    fn unique(&self, rows: &DataFrame) -> Result<Directory> {
+        Directory::new(rows, self.settings.warehouse.on_provider_conflict, &self.release)
     }
 
     fn report(&self, subject: Subject) -> Result<Examination> {
@@ -174,10 +179,10 @@ impl Examiner<'_> {
         let directory = if let Some(directory) = &self.directory {
             directory
         } else {
-            none = no_directory()?;
+            none = no_directory(&self.release)?;
             &none
         };
-        let plan = Claims::new(directory, &self.formats, &self.checks, &self.key);
+        let plan = Claims::new(directory, &self.formats, &self.checks, &self.release);
         let blocks = extract::scan(extracted);
         let survey = Survey {
             dataset,
@@ -261,7 +266,7 @@ impl Examiner<'_> {
     /// What becomes of a directory's records.
     fn providers(&self, extracted: &Extracted, report: &mut Examination) -> Result<()> {
         let rows = collect(provider_rows(extract::scan(extracted).all()?))?;
-        let directory = Directory::new(&rows, self.settings.warehouse.on_provider_conflict)?;
+        let directory = self.unique(&rows)?;
         let counts = directory.counts();
         report.rejected = counts.rejected;
         report.rules = directory_rules(extracted, &directory);
@@ -324,7 +329,7 @@ fn date(days: i32) -> Option<NaiveDate> {
 }
 
 /// A directory without members, for claims whose providers nobody has named.
-fn no_directory() -> Result<Directory> {
+fn no_directory(release: &Release) -> Result<Directory> {
     let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
     let mut columns: Vec<Column> =
         Dataset::Providers.columns().map(|column| none(column, &DataType::String)).collect();
@@ -332,7 +337,7 @@ fn no_directory() -> Result<Directory> {
     columns.extend([none(DAMAGE, &DataType::Int32), none(RAW, &DataType::String)]);
     let frame = DataFrame::new(0, columns)
         .map_err(|_| Error::internal("an empty directory is no frame"))?;
-    Directory::new(&collect(provider_rows(frame.lazy()))?, crate::config::OnDuplicate::Last)
+    Directory::new(&collect(provider_rows(frame.lazy()))?, OnDuplicate::Last, release)
 }
 
 fn with_sources(settings: &Settings, dataset: Dataset, sources: Vec<String>) -> Settings {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use polars::prelude::{Column, DataFrame, PolarsError};
 
 use super::all_blocks::AllBlocks;
+use super::scoring::Counting;
 use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
@@ -15,14 +16,16 @@ use crate::extract::{Block, Blocks};
 use crate::failpoint;
 use crate::load::quarantine::{Quarantine, Rejected};
 use crate::load::{Shuffle, Tally, Writer};
+use crate::risk::Statistics;
 use crate::rule::Rule;
 use crate::schema::{
-    AMOUNT_MAX_CENTS, CENTS, ORIGIN, PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE,
+    AMOUNT_MAX_CENTS, CENTS, CLAIM_CHECK, GENERALIZED, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, REJECT,
+    ROW_FINGERPRINT, SOURCE_LINE,
 };
-use crate::transform::{Claims, Directory, PeerCounts};
+use crate::transform::{Claims, Counter, Directory};
 
 /// The columns of accepted rows: what is counted and shuffled.
-const SHUFFLED: [&str; 10] = [
+const SHUFFLED: [&str; 12] = [
     "claim_token",
     "line_number",
     "patient_token",
@@ -33,6 +36,8 @@ const SHUFFLED: [&str; 10] = [
     "date_of_service",
     "dq_flags",
     ORIGIN,
+    CLAIM_CHECK,
+    PATIENT_CHECK,
 ];
 
 /// What the pass needs.
@@ -41,6 +46,7 @@ pub(super) struct FirstPass<'a> {
     pub(super) claims: &'a Claims,
     pub(super) directory: &'a Directory,
     pub(super) shuffle: &'a Shuffle,
+    pub(super) counting: &'a Counting,
     pub(super) quarantine: &'a Mutex<Quarantine>,
     pub(super) cancel: &'a Cancellation,
     /// Told the rows handled so far.
@@ -48,10 +54,9 @@ pub(super) struct FirstPass<'a> {
 }
 
 /// What one thread has counted.
-#[derive(Default)]
 struct Counted {
     tally: Tally,
-    peers: PeerCounts,
+    counter: Counter,
 }
 
 impl FirstPass<'_> {
@@ -60,30 +65,33 @@ impl FirstPass<'_> {
     /// # Errors
     /// `Source` when a file cannot be read or is malformed, `Config` when the shuffle or the
     /// quarantine cannot be written, `Interrupted` on cancellation, `Quality` when rows are missing.
-    pub(super) fn run(&self) -> Result<(Tally, PeerCounts)> {
+    pub(super) fn run(&self) -> Result<(Tally, Statistics)> {
         let Self { blocks, cancel, progress, .. } = *self;
-        let start = || (Counted::default(), self.shuffle.writer());
+        let Counting { kept, exact, codes } = self.counting;
+        let counted =
+            || Counted { tally: Tally::default(), counter: Counter::new(*kept, *exact, codes) };
+        let start = || (counted(), self.shuffle.writer());
         let threads = AllBlocks { blocks, cancel, progress }
             .each(start, |block, (counted, writer)| self.block(block, counted, writer));
         cancel.check()?;
-        let mut all = Counted::default();
+        let (mut all, mut statistics) = (Tally::default(), Statistics::default());
         for ((counted, writer), end) in threads {
             end?;
             writer.finish()?;
-            all.tally.merge(counted.tally);
-            all.peers.merge(counted.peers);
+            counted.counter.add_to(&mut statistics, self.directory);
+            all.merge(counted.tally);
         }
         // The reader has counted records by their ends, apart from their fields.
-        all.tally.filtered = blocks.filtered();
-        let (records, read) = (blocks.records(), all.tally.read());
-        if records != read + all.tally.filtered {
+        all.filtered = blocks.filtered();
+        let (records, read) = (blocks.records(), all.read());
+        if records != read + all.filtered {
             return Err(Error::quality(format!(
                 "{records} records are in the sources, but {read} claims and {} other rows came of them; nothing was published",
-                all.tally.filtered
+                all.filtered
             )));
         }
         progress(read);
-        Ok((all.tally, all.peers))
+        Ok((all, statistics))
     }
 
     /// One block; its rows.
@@ -108,15 +116,16 @@ impl FirstPass<'_> {
         writer: &mut Writer<'_>,
     ) -> Result<()> {
         let reject = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
-        let mut accepted = frame.select(SHUFFLED).map_err(lacks)?;
+        let generalized = frame.column(GENERALIZED).is_ok().then_some(GENERALIZED);
+        let mut accepted = frame.select(SHUFFLED.into_iter().chain(generalized)).map_err(lacks)?;
         if reject.null_count() < frame.height() {
             self.quarantine(frame, &mut counted.tally)?;
             accepted = accepted.filter(&reject.is_null()).map_err(lacks)?;
         }
         accepted.rechunk_mut();
         counted.tally.accept(&accepted)?;
-        counted.peers.observe(&accepted, self.directory)?;
-        writer.push(&accepted)
+        let codes = counted.counter.observe(&accepted, self.directory)?;
+        writer.push(&accepted, codes)
     }
 
     /// Counts and writes the rejected rows of a block.
@@ -126,13 +135,18 @@ impl FirstPass<'_> {
         let lines = frame.column(SOURCE_LINE).and_then(Column::i64).map_err(lacks)?;
         let prints = frame.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(lacks)?;
         let cents = frame.column(CENTS).and_then(Column::i64).map_err(lacks)?;
+        let generalized = frame.column(GENERALIZED).and_then(Column::i64).ok();
+        let raw = |row: usize| {
+            let taken = generalized.and_then(|taken| taken.get(row)).unwrap_or(0);
+            Some(cents.get(row)? + taken)
+        };
         let fits = |cents: &i64| cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs();
         let mut rows = Vec::with_capacity(frame.height() - reasons.null_count());
         for (row, code) in reasons.iter().enumerate() {
             let Some(code) = code else { continue };
             let rule = Rule::from_code(code)
                 .ok_or_else(|| Error::internal("a reject without a known reason"))?;
-            let amount = cents.get(row).filter(fits).map(|cents| Cents(cents.into()));
+            let amount = raw(row).filter(fits).map(|cents| Cents(cents.into()));
             let origin = origins.get(row).unwrap_or(0);
             tally.reject(rule, origin, amount);
             let fingerprint = prints.get(row).map(i128::to_ne_bytes);

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{Observer, RunEvent};
 use crate::failpoint;
 use crate::load::outbox::{self, End, Wanted};
-use crate::refresh::{About, Done, Failure, Job, Occasion, Outcome, Target};
+use crate::refresh::{About, Done, Failure, Job, Occasion, Outcome, Target, Wave};
 
 /// How often a target's lock is asked for: soon at first, then rarely.
 const SOON: Duration = Duration::from_millis(50);
@@ -148,8 +148,8 @@ impl Target for Guarded<'_> {
         self.target.about()
     }
 
-    fn is_last(&self) -> bool {
-        self.target.is_last()
+    fn wave(&self) -> Wave {
+        self.target.wave()
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {

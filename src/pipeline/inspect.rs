@@ -21,8 +21,9 @@ use crate::load::ledger::{self, RunRow};
 use crate::load::outbox;
 use crate::mail;
 use crate::refresh::{self, Checked};
+use crate::risk::{Exactness, Medians, RiskModel, Statistics};
 use crate::schema::Dataset;
-use crate::transform::{self, Claims, DateFormats, Directory, RiskModel, provider_rows};
+use crate::transform::{self, Claims, DateFormats, Directory, Release, Scorer, provider_rows};
 
 /// One thing that `check` looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,6 +96,7 @@ pub fn check(settings: &Settings, cancel: &Cancellation) -> CheckReport {
         DateFormats::new(&settings.claims.date_formats)
             .map(|_| settings.claims.date_formats.join(", ")),
     );
+    report.add("privacy", Ok(load::Treatment::of(&settings.privacy).to_string()));
     report.add("key", key(settings));
     report.add("warehouse", warehouse::inspect(settings));
     let connect = || Warehouse::running(settings)?.connect();
@@ -127,9 +129,7 @@ fn input(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result
 }
 
 fn key(settings: &Settings) -> Result<String> {
-    let default = settings.privacy.key.is_none()
-        && settings.privacy.key_file.is_none()
-        && settings.warehouse.url.is_none();
+    let default = !settings.privacy.names_key() && settings.warehouse.url.is_none();
     if default && !settings.key_path().exists() {
         return Ok(format!("none yet; a run makes {}", settings.key_path().display()));
     }
@@ -148,17 +148,20 @@ pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
     let key = MasterKey::ephemeral()?;
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
     let rows = collect(provider_rows(extract::scan(&providers).all()?))?;
-    let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
+    let release = Arc::new(Release::new(&settings.privacy, &key)?);
+    let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict, &release)?;
     let blocks = extract::scan(&claims);
     let block = match blocks.next_block()? {
         Some(block) => block.frame()?,
         None => blocks.all()?,
     };
     let checks = Arc::new(checks(settings, RunId::now())?);
-    let first = Claims::new(&directory, &formats, &checks, &key).rows(block);
-    let model = Arc::new(RiskModel::unfitted(&settings.risk));
+    let first = Claims::new(&directory, &formats, &checks, &release).rows(block);
+    let medians = Medians::fit(&Statistics::default(), &settings.risk);
+    let (model, exact) = (RiskModel::new(medians, []), Exactness::of(&settings.privacy));
+    let scorer = Scorer::new(model, exact, &directory, []);
     let second =
-        transform::scored(load::no_rows()?.lazy(), &directory, &model, checks.severities());
+        transform::scored(load::no_rows()?.lazy(), &directory, Some(&scorer), checks.severities());
     let explained = |plan: &LazyFrame| {
         plan.explain(true).map_err(|_| Error::internal("the query plan cannot be shown"))
     };

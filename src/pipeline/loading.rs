@@ -15,6 +15,7 @@ use serde_json::json;
 use super::breakers;
 use super::lines::find_lines;
 use super::refreshing::enabled;
+use super::scoring::one_token_each;
 use super::tasks::{collect, tell};
 use super::warehouse::Warehouse;
 use super::work::{Prepared, Work};
@@ -26,9 +27,10 @@ use crate::event::{Cancellation, RunEvent, meanwhile};
 use crate::failpoint;
 use crate::interchange::record_batch;
 use crate::load::quarantine::Rejected;
-use crate::load::{self, Resolved, Route, Score, Session, Staging, Tally};
+use crate::load::risk::{Scope, score_differing};
+use crate::load::{self, Resolved, Route, Score, Scored, Session, Staging, Tally};
 use crate::rule::Rule;
-use crate::schema::{Shape, origin_file, origin_record, staged_schema};
+use crate::schema::{origin_file, origin_record, staged_schema};
 use crate::transform;
 
 /// Stages and publishes; drops what was staged when it fails.
@@ -63,7 +65,7 @@ pub(super) fn load(
 
 /// Cancels what all connections do once somebody asks to stop, again and again as long as `work`
 /// runs: a call between two statements stops nothing, and the next one may wait for a lock.
-fn cancelling<T>(
+pub(super) fn cancelling<T>(
     token: &Cancellation,
     handles: &[Box<dyn CancelHandle>],
     work: impl FnOnce() -> T,
@@ -87,19 +89,26 @@ fn stage_and_publish(
     task: &TaskContext<'_>,
 ) -> Result<Outcome> {
     let settings = work.settings;
-    let Prepared { tally, directory, statistics, .. } = prepared;
+    let Prepared { tally, directory, shuffle, scored_by, .. } = prepared;
     let (run_no, control) = (session.run_no, &mut session.control);
     let route = load::route(control, settings.warehouse.mode)?;
+    if scored_by.own.is_some() != (route == Route::Attach) {
+        return Err(Error::warehouse(
+            "the warehouse was filled or emptied while the claims were read; nothing was published",
+        )
+        .hint("run again"));
+    }
     load::drop_stage(control, run_no)?;
     load::create_stage(control, run_no)?;
     failpoint::hit("stage.begin")?;
 
     let score = score(prepared);
     let progress = |rows: u64| tell(task, rows);
-    let staging = Staging { run_no, ..staging(work, prepared, &score, &progress, route) };
+    let alike = load::is_shaped(control, directory.shape())?;
+    let staging = Staging { run_no, alike, ..staging(work, prepared, &score, &progress, route) };
     let (staged, providers) = thread::scope(|scope| {
         let providers = scope.spawn(|| {
-            load::stage_providers(control, run_no, directory.frame())?;
+            load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
             load::stage_inferred(control, run_no, &tally.orphans)
         });
         let staged = staging.run(connections);
@@ -109,6 +118,7 @@ fn stage_and_publish(
     providers.map_err(|_| Error::internal("staging the providers panicked"))??;
 
     failpoint::hit("stage.done")?;
+    one_token_each("claim", staged.resolved.claims)?;
     let mut account = account(tally, &staged.resolved);
     account.reject_examples = examples(work, tally, &staged.resolved)?;
     account.providers = directory.counts();
@@ -120,6 +130,14 @@ fn stage_and_publish(
     breakers::check(&mut session.control, work, &account, Some(loaded))?;
     work.cancel.check()?;
 
+    let statistics = Scope::new(run_no, &settings.risk, &settings.privacy, work.cancel);
+    let scoring = Instant::now();
+    if route != Route::Attach {
+        load::refuse_repeats(route, &staged.parts)?;
+        score_differing(&mut session.control, connections, &statistics, &staged.parts)?;
+    }
+    let scoring = scoring.elapsed();
+    work.cancel.check()?;
     failpoint::hit("publish.before")?;
     let publishing = Instant::now();
     let targets = enabled(settings);
@@ -127,10 +145,10 @@ fn stage_and_publish(
         session,
         route,
         &staged.parts,
-        statistics,
+        &Scored { by: scored_by, claims: staged.resolved.claims, shuffle },
         &mut account,
         &targets,
-        work.cancel,
+        &statistics,
     );
     work.account.put(account.clone());
     published?;
@@ -144,6 +162,7 @@ fn stage_and_publish(
     let phases = json!({
         "staging": staged.copying.as_secs_f64(),
         "key": staged.finishing.as_secs_f64(),
+        "score": scoring.as_secs_f64(),
         "publish": publishing.as_secs_f64(),
         "analyze": analyzing.elapsed().as_secs_f64(),
     });
@@ -161,14 +180,15 @@ pub(super) fn count_only(
     let progress = |rows: u64| tell(task, rows);
     let none: &mut [PostgresConnection] = &mut [];
     let staged = staging(work, prepared, &score, &progress, Route::Attach).run(none)?;
+    one_token_each("claim", staged.resolved.claims)?;
     let tally = &prepared.tally;
     let mut account = account(tally, &staged.resolved);
     let resolved = &staged.resolved;
     account.reject_examples = examples(work, tally, resolved)?;
     let removed = resolved.duplicates + resolved.rejected.len() as u64;
     account.claims.loaded = tally.accepted - removed;
-    account.amount.loaded =
-        account.amount.read - account.amount.rejected - account.amount.duplicates;
+    let amount = &mut account.amount;
+    amount.loaded = amount.read - amount.rejected - amount.duplicates - amount.generalized;
     account.providers = prepared.directory.counts();
     work.account.put(account.clone());
     judge(work, tally, resolved.rejected.len() as u64)?;
@@ -185,6 +205,8 @@ fn staging<'a>(
     Staging {
         run_no: 0,
         route,
+        shape: prepared.directory.shape(),
+        alike: true,
         shuffle: &prepared.shuffle,
         policy: work.settings.warehouse.on_duplicate,
         score,
@@ -196,11 +218,12 @@ fn staging<'a>(
 
 /// The score of shuffled rows, and the fact's columns of them.
 pub(super) fn score(prepared: &Prepared) -> Score {
-    let (directory, model) = (prepared.directory.clone(), Arc::clone(&prepared.model));
+    let (directory, scoring) = (prepared.directory.clone(), prepared.scoring.clone());
     let severities = *prepared.checks.severities();
     Arc::new(move |rows: DataFrame| {
-        let rows = collect(transform::scored(rows.lazy(), &directory, &model, &severities))?;
-        record_batch(&rows, &staged_schema(Shape::WHOLE))
+        let rows =
+            collect(transform::scored(rows.lazy(), &directory, scoring.scorer(), &severities))?;
+        record_batch(&rows, &staged_schema(directory.shape()))
     })
 }
 
@@ -291,7 +314,8 @@ pub(super) fn account(tally: &Tally, resolved: &Resolved) -> Account {
     account.claims.rejected = tally.rejected_rows() + resolved.rejected.len() as u64;
     account.claims.duplicates = resolved.duplicates;
     account.claims.conflicts = resolved.conflicts;
-    account.amount.read = tally.accepted_amount + tally.rejected_amount;
+    account.amount.read = tally.accepted_amount + tally.generalized + tally.rejected_amount;
+    account.amount.generalized = tally.generalized;
     account.amount.rejected = tally.rejected_amount + resolved.rejected_amount;
     account.amount.duplicates = resolved.duplicates_amount;
     account.amount.unparsed_rows = tally.unparsed_rows;

@@ -11,6 +11,7 @@ use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{LogEntry, TaskLog};
 use crate::error::{Error, Result};
 use crate::event::{Observer, RunEvent, RunId};
+use crate::failpoint;
 use crate::load::ledger::{self, TaskEntry};
 
 /// Writes the tasks' states into the ledger, over a connection of its own.
@@ -56,6 +57,7 @@ impl TaskLog for LedgerLog<'_> {
             // It was not tried again: the last try's row stands.
             return;
         }
+        let leaked = failpoint::leak("leak.ledger");
         let entry = TaskEntry {
             task: entry.task,
             attempt: before + entry.try_number,
@@ -63,7 +65,7 @@ impl TaskLog for LedgerLog<'_> {
             started: entry.started_at,
             elapsed: entry.elapsed,
             result: entry.result,
-            error: entry.error,
+            error: leaked.as_deref().or(entry.error),
         };
         let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let write =

@@ -19,6 +19,8 @@ mod examine;
 mod first_pass;
 mod guarded;
 mod inspect;
+mod key_check;
+mod leak_audit;
 mod lines;
 mod listeners;
 mod loading;
@@ -27,13 +29,21 @@ mod named;
 mod only;
 mod original;
 mod preparing;
+mod privacy_report;
 mod quarantine;
+mod quasi;
 mod refreshing;
 mod rejected;
 mod report;
+mod rescore;
 mod resume;
+mod risk_explain;
+mod risk_explanation;
+pub mod rotation;
 mod run;
 mod run_name;
+mod safe_harbor;
+mod scoring;
 mod survey;
 mod task_id;
 mod tasks;
@@ -51,21 +61,36 @@ pub use examine::examine;
 pub use inspect::{
     CheckReport, Finding, TargetState, check, explain, refresh_list, run_details, runs,
 };
+pub use key_check::{KeyReport, check_key};
+pub use leak_audit::{LeakFinding, LeakOptions, LeakReport, PlaceReport, audit_leak};
 pub use named::run_named;
 pub use only::{TaskEnd, run_only};
 pub use original::VerifyOptions;
+pub use privacy_report::{
+    ForAHuman, MeasuredSet, PrivacyQuestion, PrivacyReport, SmallCells, UnmeasuredSet,
+    privacy_report,
+};
 pub use quarantine::{
     ReasonCount, by_reason, kept_quarantines, latest_quarantine, prune, quarantine,
 };
+pub use quasi::QuasiSet;
 pub use refreshing::{Which, refresh, refresh_due};
 pub use rejected::{Found, Originals};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
+pub use rescore::{Bands, RescoreReport, rescore};
 pub use resume::resume;
+pub use risk_explain::risk_explain;
+pub use risk_explanation::{
+    ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, RiskExplanation,
+    StoredStatistics,
+};
 pub use run::{RunOptions, run, run_as};
 pub use run_name::RunName;
+pub use safe_harbor::{Kind, Met, PublishedColumn};
 pub use task_id::Task;
 pub use verification::{Checksums, Compared, Verdict, Verification};
 pub use verifying::verify;
 
 pub use crate::load::ledger::RunRow;
 pub use crate::load::quarantine::{Kept as KeptQuarantine, NamedSource, Reject, Rejects};
+pub use crate::load::risk::explained::OtherClaim;

@@ -6,8 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::first_pass::FirstPass;
+use super::scoring::{Counting, one_token_each};
 use super::tasks::collect;
-use super::work::Prepared;
+use super::work::{Prepared, Scoring};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
@@ -15,8 +16,9 @@ use crate::extract::{self, Extracted};
 use crate::failpoint;
 use crate::key::MasterKey;
 use crate::load::quarantine::{Quarantine, Rejected};
-use crate::load::{Shuffle, Statistics};
-use crate::transform::{Checks, Claims, DateFormats, Directory, Refused, RiskModel, provider_rows};
+use crate::load::{Distinct, Route, ScoredBy, Shuffle};
+use crate::rule::{Rule, Severity};
+use crate::transform::{Checks, Claims, DateFormats, Directory, Refused, Release, provider_rows};
 
 /// What is read, and how.
 pub(super) struct Inputs<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Inputs<'a> {
     pub(super) formats: &'a Arc<DateFormats>,
     pub(super) checks: &'a Arc<Checks>,
     pub(super) key: &'a MasterKey,
+    /// What becomes of the rows: those that are all there will be are scored by their own statistics.
+    pub(super) route: Route,
 }
 
 impl Inputs<'_> {
@@ -40,36 +44,57 @@ impl Inputs<'_> {
         cancel: &Cancellation,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Prepared> {
-        let Self { claims, providers, settings, formats, checks, key } = *self;
+        let Self { claims, providers, settings, formats, checks, key, route } = *self;
         let rows = collect(provider_rows(extract::scan(providers).all()?))
             .map_err(|error| error.context(files(providers)))?;
-        let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict)?;
+        let release = Arc::new(Release::new(&settings.privacy, key)?);
+        let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict, &release)?;
         let refused: Vec<Rejected> = directory.rejects().iter().map(rejected).collect();
         quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
         cancel.check()?;
         let memory = u64::from(settings.run.spill_after_mb) << 20;
         let memory = failpoint::limit("shuffle.memory", memory);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let shuffle = Shuffle::new(&settings.spill_dir(), memory, checks.severities());
-        let (tally, peers) = FirstPass {
+        let mut severities = *checks.severities();
+        if !settings.privacy.keeps_contents() {
+            // What looks alike after the release need not have been alike.
+            severities.set(Rule::ContentRepeated, Severity::Off);
+            severities.set(Rule::ReversalPair, Severity::Off);
+        }
+        let own = route == Route::Attach;
+        let counting = Counting::new(settings, own);
+        let mut shuffle = Shuffle::new(&settings.spill_dir(), memory, &severities, counting.kept);
+        let (tally, statistics) = FirstPass {
             blocks: &extract::scan(claims),
-            claims: &Claims::new(&directory, formats, checks, key),
+            claims: &Claims::new(&directory, formats, checks, &release),
             directory: &directory,
             shuffle: &shuffle,
+            counting: &counting,
             quarantine,
             cancel,
             progress,
         }
         .run()?;
-        let shuffle = shuffle.compared(cancel)?;
         failpoint::hit("first_pass.done")?;
         // What was fingerprinted must be what was read.
         extract::unchanged(claims)?;
         extract::unchanged(providers)?;
-        let model = Arc::new(RiskModel::fit(&peers, &settings.risk));
-        let statistics = statistics(&model, &directory);
-        let checks = Arc::clone(checks);
-        Ok(Prepared { shuffle: Arc::new(shuffle), tally, directory, checks, model, statistics })
+        let patients = shuffle.patients(cancel)?;
+        one_token_each("patient", patients)?;
+        let (mut scoring, mut statistics_of_all) = (Scoring::History, None);
+        if own {
+            let made = counting.scorer(statistics, &mut shuffle, &directory, settings, cancel)?;
+            (scoring, statistics_of_all) = (Scoring::Own(made.0), Some(Arc::new(made.1)));
+        }
+        let members = directory.frame().height() as u64;
+        let scored_by = ScoredBy {
+            parameters: settings.risk.clone(),
+            own: statistics_of_all,
+            patients,
+            providers: Distinct { ids: members, tokens: members },
+        };
+        let (shuffle, checks) = (Arc::new(shuffle.compared(cancel)?), Arc::clone(checks));
+        Ok(Prepared { shuffle, tally, directory, checks, scoring, scored_by })
     }
 }
 
@@ -105,16 +130,4 @@ fn files(input: &Extracted) -> String {
         input.files.iter().take(3).map(|file| file.path.display().to_string()).collect();
     let more = if input.files.len() > names.len() { ", …" } else { "" };
     format!("{}: {}{more}", input.dataset, names.join(", "))
-}
-
-fn statistics(model: &RiskModel, directory: &Directory) -> Statistics {
-    let peers = model
-        .peer_statistics(directory)
-        .into_iter()
-        .map(|row| (row.procedure_code, row.specialty, row.peers, row.median_ln, row.sigma_ln));
-    let weekends = model
-        .weekend_statistics(directory)
-        .into_iter()
-        .map(|row| (row.specialty, row.claims, row.weekend_claims));
-    Statistics { peers: peers.collect(), weekends: weekends.collect() }
 }

@@ -133,6 +133,8 @@ pub struct RunReport {
     pub fingerprint: Option<String>,
     /// Id of the key; null when there was none.
     pub key_id: Option<String>,
+    /// The privacy profile; null when the run did not get so far.
+    pub privacy_profile: Option<String>,
     /// Claim rows.
     pub claims: ClaimCounts,
     /// Claim money.
@@ -192,6 +194,7 @@ impl RunReport {
             loaded_by: None,
             fingerprint: None,
             key_id: None,
+            privacy_profile: None,
             claims: ClaimCounts::default(),
             amount: Amounts::default(),
             providers: ProviderCounts::default(),

@@ -167,6 +167,7 @@ pub(super) fn remember(report: &mut RunReport, record: &Record) {
     report.run_id.clone_from(&record.run_id);
     report.resumed = Some(record.run_id.clone());
     report.key_id = Some(record.key_id.clone());
+    report.privacy_profile = Some(record.privacy_profile.clone());
     report.fingerprint.clone_from(&record.fingerprint);
     report.set_account(record.account.clone().unwrap_or_default());
 }

@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::key::MasterKey;
 use crate::load::Session;
+use crate::load::Treatment;
 use crate::load::ledger::{self, Identity};
 use crate::schema::Dataset;
 use crate::transform::DateFormats;
@@ -102,13 +103,17 @@ fn drive(
     let checks = Arc::new(checks_on(settings, way.day(settings)?)?);
     let key = key(settings, observer)?;
     report.key_id = Some(key.id());
+    report.privacy_profile = Some(settings.privacy.profile.name().to_owned());
     let warehouse = if options.dry_run { None } else { Some(Warehouse::open(settings, observer)?) };
     let identity = Identity {
         run: id,
         key_id: key.id(),
+        key_check: key.check_value(),
         config_digest: digest(settings),
         mode: settings.warehouse.mode,
         risk_model: RISK_MODEL,
+        treatment: Treatment::of(&settings.privacy),
+        risk: settings.risk.clone(),
         named: way.named.clone(),
         run_date: way.date_to_keep(),
         only: way.task().map(Task::id),
@@ -256,9 +261,7 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
 /// key in the wrong place would be a silent mistake.
 fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     let path = settings.key_path();
-    let configured = settings.privacy.key.is_some()
-        || settings.privacy.key_file.is_some()
-        || settings.warehouse.url.is_some();
+    let configured = settings.privacy.names_key() || settings.warehouse.url.is_some();
     if configured || path.exists() {
         return MasterKey::resolve(settings);
     }

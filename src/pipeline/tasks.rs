@@ -9,6 +9,7 @@ use polars::prelude::{DataFrame, LazyFrame, PolarsError};
 use serde_json::json;
 
 use super::preparing::Inputs;
+use super::rotation::note_pairs;
 use super::warehouse::Warehouse;
 use super::work::Work;
 use crate::adbc_postgres::PostgresConnection;
@@ -18,7 +19,7 @@ use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
 use crate::failpoint;
 use crate::load::quarantine::{NamedSource, Quarantine};
-use crate::load::{Session, ledger};
+use crate::load::{self, Route, Session, ledger};
 use crate::schema::Dataset;
 
 /// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
@@ -50,6 +51,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
     let (claims, providers) = (work.claims.get()?, work.providers.get()?);
     let fingerprint = fingerprint(&claims, &providers);
     work.fingerprint.put(fingerprint.clone());
+    let mut route = Route::Attach;
     if let Some(warehouse) = work.warehouse {
         let mut held = work.session.lock();
         let session = session(&mut held, work, warehouse, task)?;
@@ -61,6 +63,8 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
             work.loaded_by.put(run.clone());
             return Ok(Outcome::ShortCircuit(json!({ "already_loaded_by": run })));
         }
+        route = load::route(control, work.settings.warehouse.mode)?;
+        note_pairs(work, warehouse, [&claims, &providers], task)?;
     }
 
     let quarantine = Mutex::new(quarantine(work)?);
@@ -72,12 +76,12 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         formats: &work.formats,
         checks: &work.checks,
         key: work.key,
+        route,
     }
     .prepare(&quarantine, task.cancel, &progress)?;
     let result = json!({
         "providers": prepared.directory.counts(),
-        "peer_groups": prepared.statistics.peers.len(),
-        "specialties": prepared.statistics.weekends.len(),
+        "patients": prepared.scored_by.patients.ids,
         "shuffled_bytes": prepared.shuffle.bytes(),
     });
     let quarantine = quarantine.into_inner().unwrap_or_else(PoisonError::into_inner);

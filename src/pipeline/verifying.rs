@@ -19,19 +19,20 @@ use super::warehouse::Warehouse;
 use super::work::Prepared;
 use crate::account::{Account, ClaimCounts, grouped};
 use crate::adbc_postgres::PostgresConnection;
-use crate::config::{Mode, Settings, digest};
+use crate::config::{Action, Mode, Settings, digest};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract;
 use crate::interchange::record_batch;
 use crate::key::{Domain, MasterKey};
 use crate::load::apart;
+use crate::load::keys::{self, Belongs, KeyName};
 use crate::load::quarantine::Quarantine;
 use crate::load::record::{Record, Sources};
-use crate::load::{Resolved, Shuffle, token_range};
-use crate::schema::{Dataset, Shape, provider_schema};
+use crate::load::{Resolved, Route, Shuffle, token_range};
+use crate::schema::{Dataset, provider_schema};
 use crate::transform::{Checks, DateFormats};
-use crate::verify::{Claims, Providers, Runs, in_snapshot};
+use crate::verify::{Claims, Providers, Runs, in_snapshot, incomparable_scores};
 
 /// Rows that are sorted and scored at once.
 const BATCH_ROWS: usize = 32_768;
@@ -58,9 +59,9 @@ pub fn verify(
     let (record, sources) = verifiable(chosen::read(&mut connection, asked)?)?;
     let run = RunId::parse(&record.run_id)?;
     let day = apart::progress(&mut connection, run)?.and_then(|progress| progress.run_date);
+    let key = key(settings, &record, &mut connection)?;
     // What follows takes its time, in which the connection would lie idle.
     drop(connection);
-    let key = key(settings, &record)?;
     // The day of the run, not today.
     let checks =
         Arc::new(day.map_or_else(|| checks(settings, run), |day| checks_on(settings, day))?);
@@ -117,10 +118,18 @@ fn verifiable(record: Record) -> Result<(Record, Sources)> {
     Ok((record, sources))
 }
 
-/// The key of the run; none is ever made here.
-fn key(settings: &Settings, record: &Record) -> Result<MasterKey> {
+/// The key of the run, or the one that its tokens were rotated to; none is ever made here.
+fn key(
+    settings: &Settings,
+    record: &Record,
+    connection: &mut PostgresConnection,
+) -> Result<MasterKey> {
     let key = MasterKey::resolve(settings)?;
-    if key.id() == record.key_id {
+    let belongs = keys::belongs(connection, &KeyName::of(&key))?;
+    if matches!(belongs, Belongs::Retired(_) | Belongs::Impostor) {
+        return Err(keys::refusal(&key.id(), &belongs));
+    }
+    if key.id() == record.key_id || keys::leads_to(connection, &record.key_id, &key.id())? {
         return Ok(key);
     }
     Err(Error::config(format!(
@@ -182,6 +191,7 @@ impl Verifying<'_> {
                 formats: self.formats,
                 checks: self.checks,
                 key: self.key,
+                route: Route::Attach,
             };
             inputs.prepare(&Mutex::new(Quarantine::nowhere()), self.cancel, progress)
         });
@@ -213,23 +223,30 @@ impl Verifying<'_> {
         let then = record.account.unwrap_or_default();
         let keeps_earlier = record.mode != Mode::Replace && then.claims.unchanged > 0;
         let runs = Runs::read(connection, record.run_no, keeps_earlier)?;
-        let mut claims = Claims::new(runs.clone());
+        let incomparable = incomparable_scores(connection, record.run_no)?;
+        report.notes.extend(incomparable.map(ToOwned::to_owned));
+        let shape = prepared.directory.shape();
+        let mut claims = Claims::new(runs.clone(), shape, incomparable.is_none());
         let resolved = self.claims(connection, prepared, &mut claims, progress)?;
 
         let token = self.key.tokenizer(Domain::Provider);
+        // An id that is released as a token is one already.
+        let is_token = self.settings.privacy.action("provider_id") == Action::Token;
         let token = |id: &str| {
             let token = token.token(id).map(uuid::Uuid::from_bytes);
-            token.map_or_else(String::new, |token| token.to_string())
+            let token = token.map_or_else(String::new, |token| token.to_string());
+            if is_token { id.to_owned() } else { token }
         };
-        let mut providers = Providers::new(&runs, &token);
-        let members = record_batch(prepared.directory.frame(), &provider_schema(Shape::WHOLE))?;
+        let mut providers = Providers::new(&runs, &token, shape);
+        let members = record_batch(prepared.directory.frame(), &provider_schema(shape))?;
         let inferred = prepared.tally.orphans.iter().map(String::as_str);
         providers.compare(connection, &members, inferred)?;
 
         let mut now = account(&prepared.tally, &resolved);
         now.providers = prepared.directory.counts();
         now.claims.loaded = claims.counts().expected;
-        now.amount.loaded = now.amount.read - now.amount.rejected - now.amount.duplicates;
+        let amount = &mut now.amount;
+        amount.loaded = amount.read - amount.rejected - amount.duplicates - amount.generalized;
         let unlike = unlike(&then, &now)?;
         let detail = if unlike.is_empty() {
             let ClaimCounts { read, loaded, rejected, duplicates, .. } = now.claims;

@@ -105,7 +105,14 @@ fn configured(settings: &Settings, url: &Secret) -> Result<PostgresDatabase> {
     database(url.expose(), options)
 }
 
-fn database(url: &str, options: Vec<(OptionDatabase, String)>) -> Result<PostgresDatabase> {
+/// The database at an address, with these options.
+///
+/// # Errors
+/// `Config` when the address is no address.
+pub(super) fn database(
+    url: &str,
+    options: Vec<(OptionDatabase, String)>,
+) -> Result<PostgresDatabase> {
     let refused = |error| refused(&error);
     let mut database = PostgresDriver.new_database().map_err(refused)?;
     database.set_option(OptionDatabase::Uri, url.into()).map_err(refused)?;

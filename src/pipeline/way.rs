@@ -10,10 +10,12 @@ use super::preparing::day_of;
 use super::run_name::RunName;
 use super::task_id::Task;
 use crate::adbc_postgres::PostgresConnection;
-use crate::config::Settings;
+use crate::config::{Mode, Settings};
 use crate::error::Result;
 use crate::event::RunId;
 use crate::load::apart::{self, Progress};
+use crate::load::check_shape;
+use crate::load::keys;
 use crate::load::ledger::{self, Identity};
 
 /// A run that is to be done.
@@ -82,7 +84,8 @@ impl Way {
         connection: &mut PostgresConnection,
         identity: &Identity,
     ) -> Result<()> {
-        ledger::check_key(connection, &identity.key_id)?;
+        keys::check(connection, &identity.key(), identity.mode == Mode::Replace)?;
+        check_shape(connection, &identity.treatment, identity.mode)?;
         ledger::begin(connection, identity)?;
         self.close_tries(connection)
     }

@@ -15,9 +15,9 @@ use crate::extract::Extracted;
 use crate::key::MasterKey;
 use crate::load::ledger::Identity;
 use crate::load::quarantine::Quarantine;
-use crate::load::{Session, Shuffle, Statistics, Tally};
+use crate::load::{ScoredBy, Session, Shuffle, Tally};
 use crate::refresh::TargetResult;
-use crate::transform::{Checks, DateFormats, Directory, RiskModel};
+use crate::transform::{Checks, DateFormats, Directory, Scorer};
 
 use super::RunOptions;
 use super::warehouse::Warehouse;
@@ -55,6 +55,26 @@ impl<T: Clone> Slot<T> {
     }
 }
 
+/// How the rows of a run are scored.
+#[derive(Clone)]
+pub(super) enum Scoring {
+    /// By the statistics of all rows of the run: they are all that there will be.
+    Own(Arc<Scorer>),
+    /// Not on their way into the stage, where their score and components are 0, but once it is known
+    /// what they change: by the statistics of all that is published.
+    History,
+}
+
+impl Scoring {
+    /// What scores rows on their way, if anything does.
+    pub(super) fn scorer(&self) -> Option<&Arc<Scorer>> {
+        match self {
+            Self::Own(scorer) => Some(scorer),
+            Self::History => None,
+        }
+    }
+}
+
 /// What the transform hands to the load: the shuffled rows, what they add up to, and what they are
 /// scored with.
 #[derive(Clone)]
@@ -63,8 +83,8 @@ pub(super) struct Prepared {
     pub(super) tally: Tally,
     pub(super) directory: Directory,
     pub(super) checks: Arc<Checks>,
-    pub(super) model: Arc<RiskModel>,
-    pub(super) statistics: Statistics,
+    pub(super) scoring: Scoring,
+    pub(super) scored_by: ScoredBy,
 }
 
 /// Everything the five tasks share.

@@ -27,6 +27,8 @@ const RUN_NO: &str = "run_no";
 /// The comparison of the claims.
 pub struct Claims {
     runs: Runs,
+    /// Whether the scores of the run's own rows are compared.
+    scores: bool,
     names: Vec<&'static str>,
     counts: RowCounts,
     /// Rows under the run's number at the keys that the sources give.
@@ -37,13 +39,14 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The comparison with the rows that these runs have written.
+    /// The comparison with the rows that these runs have written, in the columns that the tables
+    /// have, with the scores of the run's own rows or without.
     #[must_use]
-    pub fn new(runs: Runs) -> Self {
-        let names: Vec<&str> =
-            fact_columns(Shape::WHOLE).iter().map(|column| column.name).collect();
+    pub fn new(runs: Runs, shape: Shape, scores: bool) -> Self {
+        let names: Vec<&str> = fact_columns(shape).iter().map(|column| column.name).collect();
         Self {
             runs,
+            scores,
             names,
             counts: RowCounts::default(),
             own: 0,
@@ -112,8 +115,8 @@ impl Claims {
                 self.counts.superseded += 1;
                 continue;
             }
-            let scored = writer == Writer::Own;
-            self.own += u64::from(scored);
+            self.own += u64::from(writer == Writer::Own);
+            let scored = self.scores && writer == Writer::Own;
             one.take(&computed, row, &|column| scored || !is_score[column]);
             other.take(&published, place, &|column| scored || !is_score[column]);
             let mut columns: Vec<&str> =
@@ -193,7 +196,7 @@ impl Claims {
     }
 
     /// The checksums of the rows that the sources give and of what is published at their keys,
-    /// without those of later runs, and without the score where it is an earlier run's.
+    /// without those of later runs, and without the score where it is not compared.
     #[must_use]
     pub fn checksums(&self) -> (Checksum, Checksum) {
         (self.sources, self.table)

@@ -10,6 +10,7 @@ mod checksum;
 mod claims;
 mod lookup;
 mod providers;
+mod scores;
 mod snapshot;
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ use serde::Serialize;
 pub use checksum::Checksum;
 pub use claims::Claims;
 pub use providers::Providers;
+pub use scores::incomparable_scores;
 pub use snapshot::{Runs, in_snapshot};
 
 /// How many differing rows are named; all are counted.

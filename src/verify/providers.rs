@@ -31,10 +31,10 @@ pub struct Providers<'a> {
 }
 
 impl<'a> Providers<'a> {
-    /// The comparison with the rows that these runs have written.
+    /// The comparison with the rows that these runs have written, in the columns that are there.
     #[must_use]
-    pub fn new(runs: &Runs, token: &'a dyn Fn(&str) -> String) -> Self {
-        let names = provider_columns(Shape::WHOLE).iter().map(|column| column.name).collect();
+    pub fn new(runs: &Runs, token: &'a dyn Fn(&str) -> String, shape: Shape) -> Self {
+        let names = provider_columns(shape).iter().map(|column| column.name).collect();
         let (counts, examples) = (RowCounts::default(), Examples::default());
         Self { runs: runs.keeping(), token, names, counts, own: 0, examples }
     }

@@ -7,6 +7,7 @@ mod rescore;
 
 use clap::Subcommand;
 
+use super::help::RISK_EXPLAIN_EXAMPLES;
 use super::output::Reply;
 use super::talk::Talk;
 use crate::error::Result;
@@ -15,6 +16,7 @@ use crate::error::Result;
 #[derive(Debug, Subcommand)]
 pub(super) enum RiskCommand {
     /// Print how a claim's score comes about: each component with its inputs and the arithmetic
+    #[command(after_help = RISK_EXPLAIN_EXAMPLES)]
     Explain(explain::ExplainOptions),
     /// Compute the stored scores anew with today's statistics
     Rescore(rescore::RescoreOptions),

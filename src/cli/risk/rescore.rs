@@ -3,16 +3,24 @@
 //! A file of its own because it changes published rows, unlike the other commands of its kind.
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
-use crate::cli::args::ResultOptions;
+use crate::cli::args::{Format, ResultOptions};
+use crate::cli::numbers::{count, seconds};
 use crate::cli::options::PlaceOptions;
-use crate::cli::output::Reply;
+use crate::cli::output::{Reply, json};
+use crate::cli::signals;
+use crate::cli::table::Table;
 use crate::cli::talk::Talk;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::pipeline::{self, RescoreReport};
 
 /// How.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct RescoreOptions {
+    /// Count the scores that would change; change none
+    #[arg(long, env = "CLAIMS_ETL_DRY_RUN", value_parser = BoolishValueParser::new())]
+    dry_run: bool,
     #[command(flatten)]
     place: PlaceOptions,
     #[command(flatten)]
@@ -22,7 +30,41 @@ pub(in crate::cli) struct RescoreOptions {
 /// `risk rescore`.
 ///
 /// # Errors
-/// `Warehouse` when it cannot be read or written.
-pub(super) fn rescore(_options: RescoreOptions, _talk: &Talk) -> Result<Reply> {
-    Err(Error::internal("not built"))
+/// As [`pipeline::rescore`].
+pub(super) fn rescore(options: RescoreOptions, talk: &Talk) -> Result<Reply> {
+    let RescoreOptions { dry_run, place, result } = options;
+    let cancel = signals::cancellation()?;
+    let report = pipeline::rescore(&place.load()?, dry_run, talk.observer(), &cancel)?;
+    match result.format {
+        Format::Json => json(&report).map(Reply::done),
+        Format::Text => Ok(Reply::done(render(&report))),
+    }
+}
+
+fn render(report: &RescoreReport) -> String {
+    let RescoreReport { before, after, .. } = report;
+    let done = if report.dry_run { "would change" } else { "changed" };
+    let mut parts = vec![format!(
+        "{} of {} scores {done}, by the statistics of run number {} ({}).\n\n",
+        count(report.changed),
+        count(report.rows),
+        report.stats_version,
+        seconds(report.seconds)
+    )];
+    let mut table = Table::new("lrrr");
+    table.head(["rows", "low", "medium", "high"]);
+    for (name, bands) in [("before", before), ("after", after)] {
+        table.row([name.to_owned(), count(bands.low), count(bands.medium), count(bands.high)]);
+    }
+    parts.push(table.render(""));
+    if report.recounted {
+        parts.push("\nnote: a statistic was not stored, so all were counted anew\n".into());
+    }
+    if !report.due.is_empty() {
+        parts.push(format!(
+            "\nnow due: {}; `claims-etl refresh --due` refreshes what is due\n",
+            report.due.join(", ")
+        ));
+    }
+    parts.concat()
 }

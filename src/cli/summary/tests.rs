@@ -23,6 +23,7 @@ fn report() -> RunReport {
         loaded_by: None,
         fingerprint: Some("f".repeat(64)),
         key_id: Some("1234567890abcdef".into()),
+        privacy_profile: Some("pseudonymized".into()),
         claims: ClaimCounts {
             read: 1_000_000,
             loaded: 990_000,
@@ -114,7 +115,7 @@ fn empty(status: Status) -> RunReport {
 fn a_load_accounts_for_every_row_and_cent() {
     assert_snapshot!(render(&report(), false), @"
 Loaded 990,000 claims in 12.5 s, 80,000 rows/s.
-run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
+run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef, pseudonymized
 
 claims             rows          amount
   read        1,000,000  123,456,789.01
@@ -176,7 +177,7 @@ fn nothing_to_do_names_the_run_that_did_it() {
     assert_snapshot!(render(&report, false), @"
 Nothing to do: run 0192f3a0-0000-7000-8000-000000000000 has loaded this input with these settings.
 `--force` loads it again.
-run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
+run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef, pseudonymized
 ");
 }
 
@@ -199,7 +200,7 @@ fn a_failure_says_what_is_published() {
     };
     assert_snapshot!(render(&failed("source"), false), @"
 Failed after 0.4 s; nothing was published.
-run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef
+run 0192f3a0-0000-7000-8000-000000000001, key 1234567890abcdef, pseudonymized
 ");
     let text = render(&failed("refresh"), false);
     assert!(text.contains("but a required refresh failed"), "{text}");

@@ -1,0 +1,140 @@
+//! The commands `key` and `token`.
+//!
+//! A module of its own because identifiers and keys pass through here: identifiers come from standard
+//! input and only their tokens go out; of a key only its id does.
+
+mod rotate;
+
+use std::io::BufRead;
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use uuid::Uuid;
+
+use self::rotate::RotateCommand;
+use super::args::{Format, ResultOptions};
+use super::options::{KeyPlaceOptions, KeyWarehouseOptions};
+use super::output::{Reply, json};
+use super::talk::Talk;
+use crate::error::{Error, Result};
+use crate::key::{Domain, MasterKey};
+use crate::pipeline::{self, KeyReport};
+
+/// Work on the key.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Write a new random key to the key file (mode 0600) and print its id
+    Generate {
+        /// Make a chain: the keys in FILE, and a new one. Whoever has lost the source files changes
+        /// the key of a warehouse this way
+        #[arg(long, value_name = "FILE", help_heading = "Privacy")]
+        over: Option<PathBuf>,
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+    /// Print the key's id, which is stored with every run
+    Id {
+        #[command(flatten)]
+        place: KeyPlaceOptions,
+    },
+    /// Say which key this is, where it was found, and whether it is the warehouse's: exits with 2 if
+    /// it is not
+    Check {
+        #[command(flatten)]
+        place: Box<KeyWarehouseOptions>,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Change the key of what is published
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+}
+
+/// What an identifier names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TokenDomain {
+    /// Claim ids
+    Claim,
+    /// Patient ids
+    Patient,
+    /// Provider ids
+    Provider,
+}
+
+/// `key`.
+///
+/// # Errors
+/// `Config` when the key cannot be written or read, and as [`rotate::rotate`].
+pub(super) fn key(command: KeyCommand, talk: &Talk) -> Result<Reply> {
+    match command {
+        KeyCommand::Generate { over, place } => {
+            let path = place.load()?.key_path();
+            let key = match over {
+                Some(inner) => MasterKey::extend(&inner, &path)?,
+                None => MasterKey::generate(&path)?,
+            };
+            tracing::info!(
+                target: "claims_etl",
+                "{} is written; keep a copy: without it new data cannot join the old",
+                path.display()
+            );
+            Ok(Reply::line(key.id()))
+        }
+        KeyCommand::Id { place } => MasterKey::resolve(&place.load()?).map(|k| Reply::line(k.id())),
+        KeyCommand::Check { place, result } => {
+            let report = pipeline::check_key(&place.load()?)?;
+            let text = match result.format {
+                Format::Json => json(&report)?,
+                Format::Text => render(&report),
+            };
+            Ok(Reply::new(text, report.exit_code))
+        }
+        KeyCommand::Rotate(command) => rotate::rotate(command, talk),
+    }
+}
+
+fn render(report: &KeyReport) -> String {
+    let chain = match report.links {
+        1 => String::new(),
+        links => format!(" (a chain of {links} keys)"),
+    };
+    let verdict = match (report.belongs, &report.why) {
+        (_, Some(why)) => why.clone(),
+        (Some("empty"), _) => "nothing is published there yet".into(),
+        (Some(_), _) => "its tokens are of this key".into(),
+        (None, _) => "none is configured, and the private server does not run".into(),
+    };
+    let asked = report.warehouse.as_ref().map_or_else(String::new, |place| format!("{place}: "));
+    format!(
+        "key        {}{chain}\nfrom       {}\nwarehouse  {asked}{verdict}\n",
+        report.key_id, report.from
+    )
+}
+
+/// `token`: a line for each line of `input`; blank for a blank one.
+///
+/// # Errors
+/// `Config` when there is no key, `Source` when the input cannot be read.
+pub(super) fn token(
+    domain: TokenDomain,
+    place: KeyPlaceOptions,
+    input: &mut dyn BufRead,
+) -> Result<Reply> {
+    let tokenizer = MasterKey::resolve(&place.load()?)?.tokenizer(match domain {
+        TokenDomain::Claim => Domain::Claim,
+        TokenDomain::Patient => Domain::Patient,
+        TokenDomain::Provider => Domain::Provider,
+    });
+    let mut text = String::new();
+    for line in input.lines() {
+        let line = line.map_err(|error| {
+            Error::source(format!("standard input: {}", error.kind()))
+                .hint("identifiers are UTF-8 text, one a line")
+        })?;
+        if let Some(token) = tokenizer.token(&line) {
+            text.push_str(&Uuid::from_bytes(token).to_string());
+        }
+        text.push('\n');
+    }
+    Ok(Reply::done(text))
+}

@@ -1,0 +1,189 @@
+//! The commands `key rotate`.
+//!
+//! A file of its own because a rotation takes days, and each of its steps has to say what comes next.
+
+use clap::Subcommand;
+
+use crate::cli::args::{Format, ResultOptions};
+use crate::cli::options::{BothKeysOptions, PlaceOptions, SettingsOptions};
+use crate::cli::output::{Reply, json};
+use crate::cli::signals;
+use crate::cli::talk::Talk;
+use crate::error::Result;
+use crate::load::rotation::{Coverage, Method, Phase};
+use crate::pipeline::rotation::{self, RotationReport};
+
+/// Steps of a rotation. Each can be called again after a crash.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum RotateCommand {
+    /// Open the window: from now on old tokens are mapped to those of the next key
+    Begin {
+        /// Map nothing: everything is loaded anew under the next key, with `run --mode replace`
+        #[arg(long, env = "CLAIMS_ETL_ROTATE_RELOAD")]
+        reload: bool,
+        #[command(flatten)]
+        keys: Box<BothKeysOptions>,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Map the tokens of the identifiers in source files, which are read again
+    Map {
+        #[command(flatten)]
+        settings: Box<SettingsOptions>,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Map all tokens without the source files: the next key is a chain over the old one
+    Chain {
+        #[command(flatten)]
+        keys: Box<BothKeysOptions>,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Say how many tokens have their new one
+    Status {
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Put the new tokens in the place of the old ones; refused as long as one is missing
+    Finish {
+        /// Keep the map of tokens until `finish` is called again
+        #[arg(long, env = "CLAIMS_ETL_ROTATE_KEEP_MAP")]
+        keep_map: bool,
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Give the rotation up: the map and the next key are forgotten
+    Abort {
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+}
+
+/// `key rotate`.
+///
+/// # Errors
+/// As the step.
+pub(super) fn rotate(command: RotateCommand, talk: &Talk) -> Result<Reply> {
+    let observer = talk.observer();
+    let (report, format, next) = match command {
+        RotateCommand::Begin { reload, keys, result } => {
+            let report =
+                rotation::begin(&keys.load()?, reload, observer, &signals::cancellation()?)?;
+            let next = begun(&report);
+            (report, result.format, next)
+        }
+        RotateCommand::Map { settings, result } => {
+            let report = rotation::map(&settings.load()?, observer, &signals::cancellation()?)?;
+            let next = what_lacks(&report);
+            (report, result.format, next)
+        }
+        RotateCommand::Chain { keys, result } => {
+            let report = rotation::chain(&keys.load()?, observer, &signals::cancellation()?)?;
+            let next = what_lacks(&report);
+            (report, result.format, next)
+        }
+        RotateCommand::Status { place, result } => {
+            let report = rotation::status(&place.load()?)?;
+            let next = report.rotation.as_ref().map_or_else(String::new, |rotation| {
+                match (rotation.phase, rotation.method) {
+                    (Phase::Attached, _) => {
+                        "The tables have the new tokens; `key rotate finish` removes the map.\n"
+                            .into()
+                    }
+                    (_, Method::Reload) => RELOAD.into(),
+                    _ => what_lacks(&report),
+                }
+            });
+            (report, result.format, next)
+        }
+        RotateCommand::Finish { keep_map, place, result } => {
+            let report =
+                rotation::finish(&place.load()?, keep_map, observer, &signals::cancellation()?)?;
+            let next = ended(&report);
+            (report, result.format, next)
+        }
+        RotateCommand::Abort { place, result } => {
+            let report = rotation::abort(&place.load()?, observer, &signals::cancellation()?)?;
+            let next =
+                "Given up: the map and the next key are forgotten, nothing else has changed.\n";
+            (report, result.format, next.into())
+        }
+    };
+    Ok(Reply::done(match format {
+        Format::Json => json(&report)?,
+        Format::Text => render(&report) + &next,
+    }))
+}
+
+const RELOAD: &str = "Load everything under the next key: `claims-etl run --mode replace --force`, then \
+     `key rotate finish`.\n";
+
+fn render(report: &RotationReport) -> String {
+    let Some(rotation) = &report.rotation else {
+        return "No rotation is at work.\n".into();
+    };
+    let mut text = format!(
+        "Rotation from key {} to key {} ({}), begun {}.\n",
+        rotation.old_key,
+        rotation.new_key,
+        rotation.method.name(),
+        rotation.begun_at
+    );
+    let line = |coverage: &Coverage| {
+        let Coverage { domain, tokens, mapped } = coverage;
+        format!("{domain:<9} {mapped} of {tokens} tokens have their new one\n")
+    };
+    text.extend(report.coverage.iter().map(line));
+    text
+}
+
+fn begun(report: &RotationReport) -> String {
+    match report.rotation.as_ref().map(|rotation| rotation.method) {
+        Some(Method::Reload) => RELOAD.into(),
+        Some(Method::Chain) => {
+            "Loads go on under the old key. Next: `claims-etl key rotate chain`.\n".into()
+        }
+        _ => {
+            "Loads go on under the old key; with --next-key-file each notes its own tokens. Next: \
+              `claims-etl key rotate map` with the earlier files.\n"
+                .into()
+        }
+    }
+}
+
+fn what_lacks(report: &RotationReport) -> String {
+    let lacking: u64 = report.coverage.iter().map(Coverage::lacking).sum();
+    if lacking == 0 {
+        "Nothing lacks. Next: `claims-etl key rotate finish`.\n".into()
+    } else {
+        format!("{lacking} tokens lack their new one.\n")
+    }
+}
+
+fn ended(report: &RotationReport) -> String {
+    let Some(rotation) = &report.rotation else { return String::new() };
+    let old = match rotation.method {
+        Method::Chain => format!(
+            "Key {} is refused from now on by itself. It lives on inside the chain of key {}: destroy \
+             every other copy of it.",
+            rotation.old_key, rotation.new_key
+        ),
+        Method::Files | Method::Reload => format!(
+            "Key {} is refused from now on and can be destroyed: nothing here needs it.",
+            rotation.old_key
+        ),
+    };
+    format!(
+        "All that is published has the tokens of key {}.\n{old}\nOld tokens are left in backups and \
+         archived logs of the server, in exports, in quarantine files, and in dashboards until \
+         `claims-etl refresh`.\n",
+        rotation.new_key
+    )
+}

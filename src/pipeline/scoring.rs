@@ -1,0 +1,117 @@
+//! From what the first pass has counted to the model that the second scores with.
+//!
+//! A file of its own because it is the order of the steps between the passes: rows that will not
+//! leave are taken out, medians follow from what is left, providers are summed up against them, and
+//! days are looked up that lie beyond their fences. Each step is a pass over small stores.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::load::{Counted, Distinct, Own, Shuffle};
+use crate::risk::{Codes, Exactness, Fence, Kept, Medians, ProviderSums, RiskModel, Statistics};
+use crate::transform::{Directory, Scorer};
+
+/// What is counted for the score.
+pub(super) struct Counting {
+    pub(super) kept: Kept,
+    pub(super) exact: Exactness,
+    pub(super) codes: Arc<Codes>,
+}
+
+impl Counting {
+    /// What the components with a weight need; nothing where rows are scored against history.
+    pub(super) fn new(settings: &Settings, own: bool) -> Self {
+        let exact = Exactness::of(&settings.privacy);
+        let kept = if own { Kept::of(&settings.risk, exact) } else { Kept::default() };
+        Self { kept, exact, codes: Arc::default() }
+    }
+
+    /// Completes the statistics of the first pass, and makes of them what scores the second.
+    ///
+    /// # Errors
+    /// `Config` when a store cannot be read or written, `Interrupted` on cancellation.
+    pub(super) fn scorer(
+        self,
+        mut statistics: Statistics,
+        shuffle: &mut Shuffle,
+        directory: &Directory,
+        settings: &Settings,
+        cancel: &Cancellation,
+    ) -> Result<(Arc<Scorer>, Own)> {
+        let Self { kept, exact, codes } = self;
+        let (specialties, names) = (directory.numbers(), directory.specialties());
+        let counted = Counted { kept, exact, codes: &codes, specialties, names };
+        let change = shuffle.settle(&counted, settings.warehouse.on_duplicate, cancel)?;
+        statistics.merge(&change);
+        let medians = Medians::fit(&statistics, &settings.risk);
+        let codes = codes.names();
+
+        let number = |place: u32| specialties.get(place as usize).copied().unwrap_or(0);
+        let expected = expected(&medians, &codes, names);
+        let expected = |place: u32, code: u32| expected.get(&(code, number(place))).copied();
+        let ids = directory.ids();
+        let sums = shuffle.provider_sums(&expected, cancel)?.into_iter().map(|(place, sums)| {
+            let name = names.get(number(place) as usize);
+            ProviderSums {
+                provider: ids.get(place as usize).unwrap_or_default().to_owned(),
+                specialty: name.cloned().unwrap_or_default(),
+                claims: sums.claims,
+                cents: sums.cents,
+                expected_micros: sums.expected_micros,
+            }
+        });
+        let sums: Vec<ProviderSums> = sums.collect();
+
+        let fences: Vec<Option<Fence>> = names.iter().map(|name| medians.day_fence(name)).collect();
+        let beyond = |place: u32, patients: u32| {
+            let fence = fences.get(number(place) as usize).copied().flatten();
+            fence.is_some_and(|fence| fence.beyond(f64::from(patients)) > 0)
+        };
+        let busy = shuffle.busy_days(&beyond, cancel)?;
+        let scorer = Scorer::new(RiskModel::new(medians, sums), exact, directory, busy);
+        let own = Own {
+            statistics,
+            kept,
+            codes,
+            providers: ids.clone(),
+            specialties: specialties.iter().map(|&number| name_of(names, number)).collect(),
+        };
+        Ok((scorer, own))
+    }
+}
+
+fn name_of(names: &[String], number: u32) -> Arc<str> {
+    names.get(number as usize).map_or("", String::as_str).into()
+}
+
+/// What claims are expected to cost, by the numbers of procedure and specialty.
+fn expected(medians: &Medians, codes: &[String], names: &[String]) -> HashMap<(u32, u32), i64> {
+    let by_text =
+        |texts: &[String]| -> HashMap<String, u32> { texts.iter().cloned().zip(0..).collect() };
+    let (codes, names) = (by_text(codes), by_text(names));
+    let numbered = |(code, specialty, micros): (&str, &str, i64)| {
+        Some(((*codes.get(code)?, *names.get(specialty)?), micros))
+    };
+    medians.expectations().filter_map(numbered).collect()
+}
+
+/// Refuses a run in which two identifiers have one token.
+///
+/// # Errors
+/// `Quality` when there are more identifiers than tokens.
+pub(super) fn one_token_each(domain: &str, distinct: Distinct) -> Result<()> {
+    if distinct.ids == distinct.tokens {
+        return Ok(());
+    }
+    Err(Error::quality(format!(
+        "{} different {domain} ids have {} different tokens: two of them would become one; nothing was published",
+        distinct.ids, distinct.tokens
+    ))
+    .hint("equal tokens of different ids are next to impossible: check the key and the memory of this machine, and run again"))
+}
+
+#[cfg(test)]
+mod tests;
