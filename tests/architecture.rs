@@ -11,7 +11,7 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 28] = [
+const LAYERS: [(&str, &[&str]); 29] = [
     // Layer 0: vocabulary.
     ("error", &[]),
     ("event", &["error"]),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ("config", &["error", "account", "rule", "schema"]),
     ("key", &["error", "config"]),
     ("interchange", &["error", "schema"]),
+    ("risk", &["config"]),
     ("dag", &["error", "event"]),
     ("adbc_postgres", &[]),
     ("sql", &["error"]),
@@ -31,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ("http", &["error", "event"]),
     // Layer 2: the stages, which never import one another.
     ("extract", &["error", "event", "config", "rule", "schema", "interchange", "http"]),
-    ("transform", &["error", "account", "config", "rule", "schema", "key"]),
+    ("transform", &["error", "account", "config", "rule", "schema", "key", "risk"]),
     (
         "load",
         &[
@@ -44,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
             "schema",
             "key",
             "interchange",
+            "risk",
             "adbc_postgres",
             "sql",
         ],
@@ -93,6 +95,7 @@ const OWNERS: [(&str, &[&str]); 48] = [
             "load/shuffle",
             "load/staging",
             "load/statistics",
+            "load/stored_statistics",
             "load/tally",
             "pipeline",
         ],
@@ -134,7 +137,10 @@ const OWNERS: [(&str, &[&str]); 48] = [
             "config/digest",
             "extract",
             "load/migrate",
+            "load/shape",
+            "load/views",
             "local_postgres",
+            "pipeline/leak_audit/canary",
             "pipeline/run_name",
             "pipeline/tasks",
             "verify",
@@ -146,9 +152,19 @@ const OWNERS: [(&str, &[&str]); 48] = [
     ("toml", &["config", "cli"]),
     ("glob", &["extract"]),
     ("csv", &["extract", "synth", "cli/quarantine"]),
-    ("flate2", &["extract"]),
+    ("flate2", &["extract", "pipeline/leak_audit/inputs"]),
     ("zstd", &["extract"]),
-    ("nix", &["failpoint", "config/private", "local_postgres", "key", "adbc_postgres/database"]),
+    (
+        "nix",
+        &[
+            "failpoint",
+            "config/private",
+            "local_postgres",
+            "key",
+            "adbc_postgres/database",
+            "pipeline/leak_audit/child",
+        ],
+    ),
     ("signal_hook", &["cli"]),
     ("tracing_subscriber", &["cli"]),
     ("rand", &["synth"]),
@@ -173,7 +189,7 @@ const OWNERS: [(&str, &[&str]); 48] = [
             "schedule",
         ],
     ),
-    ("getrandom", &["key"]),
+    ("getrandom", &["key", "pipeline/leak_audit/canary"]),
     ("unicode_normalization", &["key", "transform"]),
     ("secrecy", &["config", "key"]),
 ];

@@ -17,6 +17,7 @@ const BEFORE: [&str; 4] = [
 fn desk() -> Desk {
     let mut desk = Desk::new().claims(&BEFORE).providers(&["V1,Ann,Cardiology,Boston"]);
     desk.settings.refresh.dashboard.enabled = false;
+    desk.settings.refresh.provider_month.enabled = false;
     desk
 }
 

@@ -5,7 +5,7 @@ use insta::{assert_snapshot, with_settings};
 
 use crate::program::{Call, KEY, Program};
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 44] = [
     "",
     "run",
     "check",
@@ -19,6 +19,14 @@ const COMMANDS: [&str; 29] = [
     "key",
     "key generate",
     "key id",
+    "key check",
+    "key rotate",
+    "key rotate begin",
+    "key rotate map",
+    "key rotate chain",
+    "key rotate status",
+    "key rotate finish",
+    "key rotate abort",
     "token",
     "generate",
     "warehouse",
@@ -28,6 +36,13 @@ const COMMANDS: [&str; 29] = [
     "warehouse psql",
     "warehouse migrate",
     "refresh",
+    "risk",
+    "risk explain",
+    "risk rescore",
+    "privacy",
+    "privacy report",
+    "audit",
+    "audit leak",
     "schedule",
     "backfill",
     "airflow",
@@ -198,7 +213,7 @@ fn tokens_come_from_standard_input() {
     assert_eq!(lines[0].len(), 36);
     assert!(!patients.contains("00016F745862898F"));
     assert_ne!(tokens("claim", "00016F745862898F").trim(), lines[0]);
-    assert_snapshot!(lines[0], @"bf0786a2-d256-5aeb-5c25-b9afe8f43472");
+    assert_snapshot!(lines[0], @"aadbc296-cccc-fd2e-1105-ef7286cdb097");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use claims_etl::account::Amounts;
 use claims_etl::config::{Secret, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::MasterKey;
@@ -100,7 +101,8 @@ pub(crate) fn succeeded(report: &RunReport) {
     assert_eq!(report.exit_code, 0);
     let (claims, amount) = (&report.claims, &report.amount);
     assert_eq!(claims.read, claims.loaded + claims.rejected + claims.duplicates);
-    assert_eq!(amount.read, amount.loaded + amount.rejected + amount.duplicates);
+    let Amounts { loaded, rejected, duplicates, generalized, .. } = *amount;
+    assert_eq!(amount.read, loaded + rejected + duplicates + generalized);
 }
 
 /// Claims whose packed file lacks its end, far behind the header.

@@ -42,6 +42,7 @@ fn desk() -> Desk {
     let mut desk = Desk::new().providers(&["V1,Ann,Cardiology,Boston"]);
     desk.settings.claims.sources = vec![desk.write("claims.csv", HEADER, &CLAIMS)];
     desk.settings.refresh.dashboard.enabled = false;
+    desk.settings.refresh.provider_month.enabled = false;
     desk
 }
 

@@ -24,6 +24,7 @@ fn desk() -> Desk {
     let mut desk = Desk::new();
     desk.settings.privacy.key = Some(Secret::new(KEY));
     desk.settings.refresh.dashboard.enabled = false;
+    desk.settings.refresh.provider_month.enabled = false;
     desk.settings.warehouse.mode = Mode::Replace;
     desk
 }
@@ -55,10 +56,10 @@ fn published(desk: &Desk) -> Vec<String> {
         "SELECT to_jsonb(d) - '{run_no,valid_since,updated_at}'::text[]
          FROM healthcare_analytics.providers_dim d ORDER BY provider_id COLLATE \"C\"",
     ));
-    for table in ["risk_statistics", "risk_weekend_statistics"] {
+    for table in ["statistics", "weekends", "provider_totals", "provider_days", "state"] {
         lines.extend(desk.rows(&format!(
-            "SELECT (to_jsonb(s) - 'run_no')::text COLLATE \"C\" FROM claims_etl.{table} s
-             WHERE run_no = {last} ORDER BY 1"
+            "SELECT (to_jsonb(s) - '{{version,as_of}}'::text[])::text COLLATE \"C\"
+             FROM claims_etl.risk_{table} s ORDER BY 1"
         )));
     }
     lines.extend(desk.rows(&format!(
@@ -164,30 +165,38 @@ fn tokens_depend_on_the_key_and_on_what_an_id_names() {
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// The fact with its components by name (thousandths), the peers and the weekend habit of each row.
+/// The published claims with their components by name (thousandths), with what has a price, and what
+/// all of them add up to.
 const SCORED: &str = "
-    WITH last AS (SELECT max(run_no) AS run_no FROM claims_etl.runs WHERE published_at IS NOT NULL),
-    peers AS (SELECT s.* FROM claims_etl.risk_statistics s JOIN last USING (run_no)),
-    habits AS (SELECT w.* FROM claims_etl.risk_weekend_statistics w JOIN last USING (run_no)),
-    claims AS (
-        SELECT amount, procedure_code, risk_score, risk_components >> 60 AS reason,
-               upper(regexp_replace(trim(specialty), '\\s+', ' ', 'g')) AS specialty,
-               extract(isodow FROM date_of_service) >= 6 AS weekend,
+    WITH claims AS (
+        SELECT *, risk_components >> 60 AS reason,
+               coalesce(upper(regexp_replace(trim(specialty), '\\s+', ' ', 'g')), '') AS special,
+               extract(isodow FROM date_of_service) >= 6 AS weekend, amount > 0 AS priced,
                nullif(risk_components & 1023, 1023) AS c_amount,
-               nullif(risk_components >> 50 & 1023, 1023) AS c_weekend,
-               risk_components >> 10 & ((1::bigint << 40) - 1) AS others
+               nullif(risk_components >> 10 & 1023, 1023) AS c_duplicate,
+               nullif(risk_components >> 20 & 1023, 1023) AS c_provider,
+               nullif(risk_components >> 30 & 1023, 1023) AS c_volume,
+               nullif(risk_components >> 40 & 1023, 1023) AS c_mismatch,
+               nullif(risk_components >> 50 & 1023, 1023) AS c_weekend
         FROM healthcare_analytics.claims_fact),
-    scored AS (
-        SELECT c.*, coalesce(own.median_ln, whole.median_ln) AS median_ln,
-               coalesce(own.sigma_ln, whole.sigma_ln) AS sigma_ln,
-               h.claims AS habit, h.weekend_claims
-        FROM claims c
-        LEFT JOIN peers own ON own.procedure_code = c.procedure_code AND own.specialty = c.specialty
-        LEFT JOIN peers whole ON whole.procedure_code = c.procedure_code AND whole.specialty = ''
-        LEFT JOIN habits h ON h.specialty = c.specialty)";
+    days AS (
+        SELECT provider_id, special, date_of_service, count(DISTINCT patient_token) AS patients
+        FROM claims WHERE priced AND special <> '' GROUP BY 1, 2, 3),
+    fences AS (
+        SELECT special, percentile_cont(0.75) WITHIN GROUP (ORDER BY patients) AS q3,
+               greatest(1, percentile_cont(0.75) WITHIN GROUP (ORDER BY patients)
+                   - percentile_cont(0.25) WITHIN GROUP (ORDER BY patients)) AS iqr
+        FROM days GROUP BY 1 HAVING count(*) >= 30),
+    coded AS (SELECT procedure_code, special FROM claims
+        WHERE priced AND special <> '' AND procedure_code IS NOT NULL),
+    of_procedure AS (SELECT procedure_code, count(*)::float8 AS n FROM coded GROUP BY 1),
+    of_specialty AS (SELECT special, count(*)::float8 AS n FROM coded GROUP BY 1),
+    of_both AS (SELECT procedure_code, special, count(*)::float8 AS n FROM coded GROUP BY 1, 2),
+    habits AS (SELECT special, count(*) AS n, count(*) FILTER (WHERE weekend) AS weekends
+        FROM claims WHERE priced AND special <> '' GROUP BY 1)";
 
-fn count(desk: &Desk, condition: &str) -> u64 {
-    let rows = desk.rows(&format!("{SCORED} SELECT count(*) FROM scored WHERE {condition}"));
+fn count(desk: &Desk, of: &str) -> u64 {
+    let rows = desk.rows(&format!("{SCORED} SELECT count(*) FROM {of}"));
     rows[0].parse().expect("a number")
 }
 
@@ -195,72 +204,126 @@ fn count(desk: &Desk, condition: &str) -> u64 {
 fn the_score_is_the_noisy_or_of_its_components() {
     let desk = synthetic(20_000, 0.05);
     load(&desk);
-    // Score and reason, exactly: two components are computed, the other four are absent.
-    let absent = "others <> (1::bigint << 40) - 1";
-    assert_eq!(count(&desk, absent), 0);
-    let formula = "risk_score <> round(100 * (1 - (1 - 0.60 * coalesce(c_amount, 0) / 1000)
-        * (1 - 0.05 * coalesce(c_weekend, 0) / 1000)), 1)";
-    assert_eq!(count(&desk, formula), 0);
-    let reason = "reason <> CASE
-        WHEN greatest(0.60 * coalesce(c_amount, 0), 0.05 * coalesce(c_weekend, 0)) = 0 THEN 0
-        WHEN 0.60 * coalesce(c_amount, 0) >= 0.05 * coalesce(c_weekend, 0) THEN 1 ELSE 6 END";
-    assert_eq!(count(&desk, reason), 0);
+    let weights = [
+        ("amount", 0.60),
+        ("duplicate", 0.50),
+        ("provider", 0.30),
+        ("volume", 0.30),
+        ("mismatch", 0.25),
+        ("weekend", 0.05),
+    ];
+    let part = |(name, weight): &(&str, f64)| format!("{weight} * coalesce(c_{name}, 0) / 1000");
+    let parts: Vec<String> = weights.iter().map(part).collect();
+    let quiet: Vec<String> = parts.iter().map(|part| format!("(1 - {part})")).collect();
+    let formula = format!("claims WHERE risk_score <> round(100 * (1 - {}), 1)", quiet.join(" * "));
+    assert_eq!(count(&desk, &formula), 0);
+    let (all, greatest) = (parts.join(", "), format!("greatest({})", parts.join(", ")));
+    let first = format!("array_position(ARRAY[{all}], {greatest})");
+    let reason = format!("claims WHERE reason <> CASE WHEN {greatest} = 0 THEN 0 ELSE {first} END");
+    assert_eq!(count(&desk, &reason), 0);
     // Every kind of row is among them.
     for condition in [
         "c_amount > 0 AND c_weekend > 0",
         "c_amount = 0 AND c_weekend = 1000",
         "c_amount IS NULL AND amount > 0",
         "c_amount > 0 AND c_amount < 1000 AND reason = 1",
+        "c_duplicate = 0",
+        "c_provider = 0",
+        "c_volume = 0",
+        "c_mismatch > 0",
+        "amount <= 0 AND c_duplicate IS NULL AND c_volume IS NULL AND c_weekend IS NOT NULL",
         "risk_score = 0",
     ] {
-        assert!(count(&desk, condition) > 0, "{condition}");
+        assert!(count(&desk, &format!("claims WHERE {condition}")) > 0, "{condition}");
     }
 }
 
 #[test]
-fn components_follow_from_the_stored_statistics() {
+fn components_follow_from_the_published_rows() {
     let desk = synthetic(20_000, 0.05);
     load(&desk);
-    let amount = "CASE WHEN amount > 0 AND median_ln IS NOT NULL THEN 1000 * least(1, greatest(0,
-        ((ln(amount::float8) - median_ln) / sigma_ln - 2) / 5)) END";
-    let wrong =
-        format!("(c_amount IS NULL) <> (({amount}) IS NULL) OR abs(c_amount - ({amount})) > 1");
-    assert_eq!(count(&desk, &wrong), 0);
-    let weekend = "CASE WHEN habit >= 30 THEN
-        CASE WHEN weekend AND weekend_claims < 0.05 * habit THEN 1000 ELSE 0 END END";
-    assert_eq!(count(&desk, &format!("c_weekend IS DISTINCT FROM ({weekend})")), 0);
+    // A row with a price is one of those that share its case, so there is another claim where there
+    // are two.
+    let duplicate = "claims c
+        LEFT JOIN (SELECT patient_token, procedure_code, date_of_service, count(DISTINCT claim_token) AS n
+            FROM claims WHERE priced GROUP BY 1, 2, 3) s
+            USING (patient_token, procedure_code, date_of_service)
+        LEFT JOIN (SELECT patient_token, procedure_code, date_of_service, provider_id, amount,
+                          count(DISTINCT claim_token) AS n
+            FROM claims WHERE priced GROUP BY 1, 2, 3, 4, 5) e
+            USING (patient_token, procedure_code, date_of_service, provider_id, amount)
+        WHERE c_duplicate IS DISTINCT FROM CASE WHEN priced AND procedure_code IS NOT NULL THEN
+            CASE WHEN e.n > 1 THEN 1000 WHEN s.n > 1 THEN 200 ELSE 0 END END";
+    assert_eq!(count(&desk, duplicate), 0);
+    let volume = "claims c LEFT JOIN fences USING (special)
+        LEFT JOIN days d ON (d.provider_id, d.special, d.date_of_service) = (c.provider_id, c.special, c.date_of_service)
+        WHERE c_volume IS DISTINCT FROM CASE WHEN priced AND q3 IS NOT NULL THEN
+            round(1000 * least(1, greatest(0, ((patients - q3) / iqr - 1.5) / 1.5))) END";
+    assert_eq!(count(&desk, volume), 0);
+    let mismatch = "claims c LEFT JOIN of_procedure p USING (procedure_code)
+        LEFT JOIN of_specialty s ON s.special = c.special
+        LEFT JOIN of_both b ON (b.procedure_code, b.special) = (c.procedure_code, c.special)
+        CROSS JOIN (SELECT count(*)::float8 AS n FROM coded) a
+        WHERE (c_mismatch IS NULL) <> coalesce(p.n * s.n / a.n < 10, true)
+            OR abs(c_mismatch - 1000 * least(1, greatest(0, 1 - coalesce(b.n, 0) * a.n / (p.n * s.n) / 0.25))) > 0.51";
+    assert_eq!(count(&desk, mismatch), 0);
+    let weekend = "claims c LEFT JOIN habits h USING (special)
+        WHERE c_weekend IS DISTINCT FROM CASE WHEN h.n >= 30 THEN
+            CASE WHEN weekend AND weekends < 0.05 * h.n THEN 1000 ELSE 0 END END";
+    assert_eq!(count(&desk, weekend), 0);
 }
 
 #[test]
-fn statistics_are_those_of_the_loaded_amounts() {
-    let desk = synthetic(20_000, 0.0);
+fn statistics_are_those_of_the_published_claims() {
+    let desk = synthetic(20_000, 0.05);
     load(&desk);
-    // Medians come from buckets of one percent, so they are within half a bucket of the exact
-    // ones; deviations are within two halves.
-    let groups = desk.rows(
-        "WITH priced AS (
-             SELECT procedure_code, ln(amount::float8) AS x,
-                    upper(regexp_replace(trim(specialty), '\\s+', ' ', 'g')) AS own
-             FROM healthcare_analytics.claims_fact WHERE amount > 0),
-         peers AS (
-             SELECT procedure_code, x, own AS specialty FROM priced WHERE own IS NOT NULL
-             UNION ALL SELECT procedure_code, x, '' FROM priced),
-         middle AS (
-             SELECT procedure_code, specialty, count(*) AS n,
-                    percentile_cont(0.5) WITHIN GROUP (ORDER BY x) AS median
-             FROM peers GROUP BY 1, 2 HAVING count(*) >= 30),
-         spread AS (
-             SELECT m.*, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(x - median))
-                          FROM peers p WHERE (p.procedure_code, p.specialty) = (m.procedure_code, m.specialty))
-                         / 0.6745 AS sigma
-             FROM middle m)
-         SELECT CASE WHEN n IS DISTINCT FROM s.peers THEN 'count'
-                     WHEN abs(median - median_ln) > 0.005 THEN 'median'
-                     WHEN greatest(sigma, 0.10) - sigma_ln NOT BETWEEN -0.015 AND 0.015 THEN 'sigma'
-                     ELSE 'good' END
-         FROM spread FULL JOIN claims_etl.risk_statistics s USING (procedure_code, specialty)",
+    for (table, published) in [
+        (
+            "risk_statistics",
+            "SELECT procedure_code, special, ceil(ln(amount::float8) / ln(1.005::float8))::integer, count(*)
+             FROM claims WHERE priced AND procedure_code IS NOT NULL GROUP BY 1, 2, 3",
+        ),
+        ("risk_weekends", "SELECT special, n, weekends FROM habits"),
+        ("risk_provider_days", "SELECT special, patients::integer, count(*) FROM days GROUP BY 1, 2"),
+        (
+            "risk_provider_totals",
+            "SELECT provider_id, special, procedure_code, count(*), sum(amount)::numeric(20, 2)
+             FROM claims WHERE priced AND special <> '' AND procedure_code IS NOT NULL GROUP BY 1, 2, 3",
+        ),
+    ] {
+        let stored = format!("TABLE claims_etl.{table}");
+        let differing = format!(
+            "((({published}) EXCEPT ALL ({stored})) UNION ALL (({stored}) EXCEPT ALL ({published}))) x"
+        );
+        assert_eq!(count(&desk, &differing), 0, "{table}");
+        let rows = desk.rows(&format!("SELECT count(*) FROM claims_etl.{table}"));
+        assert!(rows[0].parse::<u64>().expect("a number") > 10, "{table}");
+    }
+    let state = desk
+        .rows("SELECT version || model || array_to_string(kept, ' ') FROM claims_etl.risk_state");
+    assert_eq!(state, ["1claim_anomaly_v1amounts weekends provider_totals provider_days"]);
+    let counts = desk.rows(
+        "SELECT identifiers -> 'claim' ->> 'ids' = (SELECT count(DISTINCT claim_token) FROM healthcare_analytics.claims_fact)::text
+             AND identifiers -> 'patient' -> 'ids' = identifiers -> 'patient' -> 'tokens'
+             AND risk_parameters ->> 'weight_amount' = '0.6'
+         FROM claims_etl.runs",
     );
-    assert!(groups.len() > 100, "{} groups", groups.len());
-    let bad: Vec<&String> = groups.iter().filter(|group| *group != "good").collect();
-    assert!(bad.is_empty(), "{} of {}: {bad:?}", bad.len(), groups.len());
+    assert_eq!(counts, ["true"]);
+}
+
+#[test]
+fn a_component_without_weight_is_null_and_nothing_is_kept_for_it() {
+    let mut desk = synthetic(12_000, 0.0);
+    desk.settings.risk.weight_provider = 0.0;
+    desk.settings.risk.weight_volume = 0.0;
+    desk.settings.risk.weight_duplicate = 0.0;
+    load(&desk);
+    let others = "claims WHERE num_nonnulls(c_duplicate, c_provider, c_volume) > 0";
+    assert_eq!(count(&desk, others), 0);
+    assert!(count(&desk, "claims WHERE num_nonnulls(c_amount, c_mismatch, c_weekend) = 3") > 0);
+    let kept = desk.rows(
+        "SELECT array_to_string(kept, ' ') || (SELECT count(*) FROM claims_etl.risk_provider_totals)
+             || (SELECT count(*) FROM claims_etl.risk_provider_days) FROM claims_etl.risk_state",
+    );
+    assert_eq!(kept, ["amounts weekends00"]);
 }

@@ -26,9 +26,10 @@ mod fixtures;
 mod fuzz_smoke;
 mod group_rules;
 mod invariance;
+mod keys;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
-mod leak;
+mod leak_audit;
 mod lineage;
 #[cfg(feature = "failpoints")]
 mod lock_wait;
@@ -49,12 +50,17 @@ mod paused;
 mod pipeline;
 mod power_bi_server;
 mod presets;
+mod privacy_actions;
+mod privacy_profiles;
+mod privacy_report;
 mod process;
 mod program;
 mod promises;
 mod properties;
 #[cfg(feature = "failpoints")]
 mod proxy;
+#[cfg(feature = "failpoints")]
+mod public_views;
 mod quarantine;
 #[cfg(feature = "failpoints")]
 mod readers;
@@ -69,7 +75,13 @@ mod refresh_webhook;
 mod released;
 mod resume;
 mod retry;
+mod risk_explain;
+mod risk_history;
+mod risk_oracle;
+mod risk_sql;
 mod roles;
+#[cfg(feature = "failpoints")]
+mod rotation;
 mod rules;
 mod run;
 mod run_date;

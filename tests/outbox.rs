@@ -14,17 +14,17 @@ use crate::viewed::{MORE, Viewed, ends, killed, told};
 fn what_is_published_is_shown_once_and_nothing_else_is() {
     let viewed = Viewed::new("");
     let first = told(&mut viewed.run(), 0);
-    let one = &first["refresh"][1];
+    let one = &first["refresh"][2];
     assert_eq!((&one["target"], &one["outcome"]), (&json!("sql.daily"), &json!("succeeded")));
     assert_eq!((&one["attempts"], &one["required"]), (&json!(1), &json!(false)));
-    let off = &first["refresh"][0];
+    let off = &first["refresh"][1];
     assert_eq!((&off["target"], &off["outcome"]), (&json!("dashboard"), &json!("skipped")));
     assert_eq!(viewed.refreshes(), ["2"]);
     assert_eq!(viewed.due(), [] as [&str; 0]);
     let row = "SELECT concat_ws('|', target, wanted_run_no, shown_run_no, started_run_no,
-        attempts, outcome, detail, shown_schema_version) FROM claims_etl.refresh_outbox";
+        attempts, outcome, detail, shown_schema_version IS NOT NULL) FROM claims_etl.refresh_outbox";
     let shown = "sql.daily|1|1|1|succeeded|1 view; filled for the first time, not concurrently: \
-                 public.shown|3";
+                 public.shown|t";
     assert_eq!(viewed.desk.rows(row), [shown]);
     let result = "SELECT result::text FROM claims_etl.task_runs
         WHERE task_id = 'load.refresh_bi' AND result <> '[]'";
@@ -32,14 +32,15 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
         serde_json::from_str(&viewed.desk.rows(result)[0]).expect("JSON");
     assert_eq!(
         handed,
-        json!([{ "target": "dashboard", "outcome": "skipped", "remote_id": null },
+        json!([{ "target": "provider_month", "outcome": "skipped", "remote_id": null },
+               { "target": "dashboard", "outcome": "skipped", "remote_id": null },
                { "target": "sql.daily", "outcome": "succeeded", "remote_id": null }])
     );
 
     // The same input, and the same rows loaded anew.
     assert_eq!(told(&mut viewed.run(), 0)["status"], "already_loaded");
     let again = told(viewed.run().arg("--force"), 0);
-    let one = &again["refresh"][1];
+    let one = &again["refresh"][2];
     assert_eq!((&one["outcome"], &one["detail"]), (&json!("skipped"), &json!("nothing changed")));
     assert_eq!(viewed.refreshes(), ["2"]);
 
@@ -49,7 +50,7 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
         .expect("written");
     let renamed = told(&mut viewed.run(), 0);
     assert_eq!(renamed["claims"]["unchanged"], 2);
-    assert_eq!(renamed["refresh"][1]["outcome"], "succeeded");
+    assert_eq!(renamed["refresh"][2]["outcome"], "succeeded");
     assert_eq!(viewed.refreshes(), ["2", "2"]);
     // A replace is another content, even an equal one.
     told(viewed.run().args(["--force", "--mode", "replace"]), 0);
@@ -99,9 +100,9 @@ fn a_refresh_that_reads_and_a_publish_that_waits_for_it_do_not_block_each_other(
     let viewed = Viewed::new("");
     viewed.configure("");
     ends(&mut viewed.run(), 0);
-    // The page's third query has read the claims.
+    // The page's fourth query has read the claims.
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.query:4");
+    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.query:5");
     let mut replace = viewed.run();
     replace.args(["--force", "--mode", "replace", "--retries", "0"]);
     let publish = Running::start(replace.env("CLAIMS_ETL_FAILPOINT", "lock.patience=10"));
@@ -180,7 +181,7 @@ fn who_waits_for_another_process_hears_a_signal_and_has_an_end() {
     let file = fs::read_to_string(viewed.desk.path("claims-etl.toml")).expect("text");
     viewed.configure(&format!("{file}deadline_secs = 1\n"));
     let out = ends(&mut viewed.command(&["refresh"]), 6);
-    assert!(out.contains("sql.daily  timed_out"), "{out}");
+    assert!(out.contains("sql.daily       timed_out"), "{out}");
     assert!(out.contains("while another process refreshed it"), "{out}");
     assert_eq!(viewed.refreshes(), ["2"]);
 }
@@ -205,7 +206,7 @@ fn a_required_failure_ends_with_6_and_is_tried_again() {
     assert_eq!(viewed.desk.rows(attempts), ["4 failed"]);
     viewed.sql(back);
     let resumed = told(&mut viewed.command(&["run", "--resume", "last", "--format", "json"]), 0);
-    assert_eq!(resumed["refresh"][1]["outcome"], "succeeded");
+    assert_eq!(resumed["refresh"][2]["outcome"], "succeeded");
     assert_eq!(viewed.refreshes(), ["2"]);
     assert_eq!(viewed.desk.rows(attempts), ["5 succeeded"]);
 }
@@ -239,7 +240,7 @@ fn a_target_that_is_configured_later_is_refreshed_too() {
     // Switched off while data come, and on again.
     viewed.configure(&file.replace("views", "enabled = false\nviews"));
     let viewed = viewed.claims(&MORE);
-    assert_eq!(told(&mut viewed.run(), 0)["refresh"][1]["outcome"], "skipped");
+    assert_eq!(told(&mut viewed.run(), 0)["refresh"][2]["outcome"], "skipped");
     assert_eq!(viewed.refreshes(), ["2"]);
     viewed.configure(&file);
     let due = told(&mut viewed.command(&["refresh", "--due", "--format", "json"]), 0);
@@ -301,18 +302,21 @@ fn all_targets_are_listed_with_what_they_show() {
     let refreshed = list();
     assert_snapshot!(format!("{before}\n{published}\n{refreshed}"), @"
     target on failure state last refresh began detail
+    provider_month switched off
     dashboard go on nothing to show
     sql.daily exit 6 nothing to show
     sql.weekly go on nothing to show
     sql.yearly switched off
 
     target on failure state last refresh began detail
+    provider_month switched off
     dashboard go on due
     sql.daily exit 6 due
     sql.weekly go on due
     sql.yearly switched off
 
     target on failure state last refresh began detail
+    provider_month switched off
     dashboard go on shows run [RUN] succeeded [TIME] [DATA]/dashboard.html
     sql.daily exit 6 shows run [RUN] succeeded [TIME] 1 view; filled for the first time, not concurrently: public.shown
     sql.weekly go on due failed [TIME] there is no materialized view public.nowhere: create it, or correct refresh.sql.weekly.views
@@ -351,7 +355,10 @@ fn names_of_targets_and_of_providers_choose() {
     let output = process::output(&mut viewed.command(&["refresh", "sql.daly"]));
     let said = crate::viewed::text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("sql.daly") && said.contains("dashboard, sql.daily"), "{said}");
+    assert!(
+        said.contains("sql.daly") && said.contains("provider_month, dashboard, sql.daily"),
+        "{said}"
+    );
     for both in [&["refresh", "--due", "sql"][..], &["refresh", "--list", "--due"]] {
         assert_eq!(process::output(&mut viewed.command(both)).status.code(), Some(2));
     }

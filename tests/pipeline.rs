@@ -7,6 +7,7 @@ use claims_etl::config::{Mode, OnDuplicate, Secret};
 use claims_etl::pipeline::{self, RunOptions, Status};
 
 use crate::desk::{Desk, succeeded};
+use crate::process::OTHER_KEY;
 
 const FACT: &str =
     "SELECT concat_ws('|', provider_id, procedure_code, amount, date_of_service, specialty,
@@ -278,7 +279,7 @@ fn too_many_rejects_publish_nothing() {
 fn another_key_is_refused() {
     let mut desk = Desk::new().claims(&["A,P,V1,1,1.00,2024-01-01"]);
     succeeded(&desk.run());
-    desk.settings.privacy.key = Some(Secret::new("ab".repeat(32)));
+    desk.settings.privacy.key = Some(Secret::new(OTHER_KEY));
     let report = desk.run();
     assert_eq!(report.exit_code, 2);
     let message = report.error.expect("an error").message;

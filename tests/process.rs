@@ -17,6 +17,10 @@ use crate::desk::{Desk, RUN_DATE};
 /// The key of every process that the tests start.
 pub(crate) const KEY: &str = "5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5";
 
+/// Another key.
+pub(crate) const OTHER_KEY: &str =
+    "c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c";
+
 /// How long anything may take before a test gives up; only a broken program needs it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -439,6 +439,7 @@ fn every_record_and_cent_of_any_file_is_accounted_for() {
     let mut desk = Desk::new();
     desk.settings.privacy.key = Some(Secret::new(KEY));
     desk.settings.refresh.dashboard.enabled = false;
+    desk.settings.refresh.provider_month.enabled = false;
     let directory = vec(vec(nasty(), 4), 0..5).prop_map(|mut records| {
         records.push(["V1", "Ann", "Cardiology", "Boston"].map(str::to_owned).to_vec());
         records

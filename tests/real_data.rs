@@ -26,7 +26,7 @@ pub(crate) fn data(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn load(folder: &Path) -> (Desk, RunReport) {
+pub(crate) fn load(folder: &Path) -> (Desk, RunReport) {
     let mut desk = Desk::new();
     // The latest of the claims is of June 2026.
     desk.settings.rules.run_date = Some("2026-12-31".into());

@@ -38,6 +38,7 @@ const FIRST: &str = "7d000001-0000-4000-8000-000000000000";
 fn settings(server: &PowerBiServer) -> Settings {
     let mut settings = Settings::default();
     settings.refresh.dashboard.enabled = false;
+    settings.refresh.provider_month.enabled = false;
     settings.refresh.deadline_secs = 30;
     let power_bi = &mut settings.refresh.power_bi;
     power_bi.tenant = TENANT.into();

@@ -12,6 +12,7 @@ use crate::program::Program;
 fn desk(script: &str, views: &[&str]) -> Desk {
     let mut desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
     desk.settings.refresh.dashboard.enabled = false;
+    desk.settings.refresh.provider_month.enabled = false;
     succeeded(&desk.run());
     desk.database.connect().batch_execute(script).expect("done");
     let views = views.iter().map(ToString::to_string).collect();

@@ -40,6 +40,7 @@ fn task() -> TableauTarget {
 fn settings(server: &TableauServer, targets: &[(&str, TableauTarget)]) -> Settings {
     let mut settings = Settings::default();
     settings.refresh.dashboard.enabled = false;
+    settings.refresh.provider_month.enabled = false;
     settings.refresh.deadline_secs = 60;
     let tableau = &mut settings.refresh.tableau;
     tableau.server = server.address().into();

@@ -40,6 +40,7 @@ fn settings(url: &str, change: impl FnOnce(&mut Webhook)) -> Settings {
     change(&mut hook);
     let mut settings = Settings::default();
     settings.refresh.dashboard.enabled = false;
+    settings.refresh.provider_month.enabled = false;
     settings.refresh.webhook.insert("ops".into(), hook);
     settings
 }
@@ -142,7 +143,10 @@ fn a_delivery_is_signed_and_thin() {
                     "read": 2, "loaded": 0, "rejected": 0, "duplicates": 0, "inferred": 0
                 }
             },
-            "bi": [{ "target": "dashboard", "outcome": "failed" }]
+            "bi": [
+                { "target": "dashboard", "outcome": "failed" },
+                { "target": "provider_month", "outcome": "skipped" }
+            ]
         }
     });
     assert_eq!(body, wanted);

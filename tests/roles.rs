@@ -1,5 +1,5 @@
-//! The two roles of docs/roles.sql: the loader loads without being more than it must, the reader
-//! reads what is published and nothing else.
+//! The three roles of docs/roles.sql: the loader loads without being more than it must, the analyst
+//! reads what is published and nothing else, the reader reads what everybody may see.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ fn with_roles() -> SecureServer {
         DATABASE,
         &format!(
             "ALTER ROLE claims_loader PASSWORD '{PASSWORD}';
+             ALTER ROLE claims_analyst PASSWORD '{PASSWORD}';
              ALTER ROLE claims_reader PASSWORD '{PASSWORD}'"
         ),
     );
@@ -56,20 +57,24 @@ fn acting_as(server: &SecureServer, role: &str) -> Client {
 }
 
 #[test]
-fn the_loader_loads_and_the_reader_reads() {
+fn the_loader_loads_and_the_analyst_reads() {
     let server = with_roles();
     let program = Program::with_claims();
     let loader = |arguments: &str| call(&program, &server, "claims_loader", arguments);
     assert!(loader("check").done().contains("as claims_loader (TLSv1.3)"));
     loader("run").done();
-    let mut reader = acting_as(&server, "claims_reader");
+    let mut analyst = acting_as(&server, "claims_analyst");
     let mut count = |from: &str| -> i64 {
         let query = format!("SELECT count(*) FROM healthcare_analytics.{from}");
-        reader.query_one(&query, &[]).expect(from).get(0)
+        analyst.query_one(&query, &[]).expect(from).get(0)
     };
-    for (from, rows) in
-        [("v_claims", 2), ("claims_fact", 2), ("v_provider_month", 1), ("providers_dim", 2)]
-    {
+    for (from, rows) in [
+        ("v_claims", 2),
+        ("claims_fact", 2),
+        ("v_provider_month", 1),
+        ("mv_provider_month", 1),
+        ("providers_dim", 2),
+    ] {
         assert_eq!(count(from), rows, "{from}");
     }
     // A merge with repeats and changes, then a new partition: the grants stay.
@@ -84,12 +89,12 @@ fn the_loader_loads_and_the_reader_reads() {
     loader("refresh").done();
     loader("runs").done();
 
-    let mut reader = acting_as(&server, "claims_reader");
+    let mut analyst = acting_as(&server, "claims_analyst");
     let mut refused = |statement: &str| {
-        let error = reader.batch_execute(statement).expect_err(statement);
+        let error = analyst.batch_execute(statement).expect_err(statement);
         assert_eq!(error.code().map(SqlState::code), Some("42501"), "{statement}: {error}");
     };
-    for table in ["runs", "task_runs", "migrations", "risk_statistics"] {
+    for table in ["runs", "task_runs", "migrations", "risk_statistics", "provider_month_hidden"] {
         refused(&format!("SELECT FROM claims_etl.{table}"));
     }
     for statement in [
@@ -110,6 +115,82 @@ fn the_loader_loads_and_the_reader_reads() {
     let (all, encrypted) = ("connection authorized: user=claims_loader", "SSL enabled");
     let signed_in: Vec<&str> = log.lines().filter(|line| line.contains(all)).collect();
     assert!(signed_in.len() > 10 && signed_in.iter().all(|line| line.contains(encrypted)), "{log}");
+}
+
+#[test]
+fn the_reader_sees_what_everybody_may_see_and_nothing_else() {
+    let server = with_roles();
+    let program = Program::with_claims();
+    // Twelve patients of one provider in January, one in February.
+    let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
+    let january = (1..=12).map(|n| format!("\nJ{n},P{n},V1,99213,10.00,2024-01-05"));
+    let claims = january.chain(["\nF,P1,V1,99213,77.00,2024-02-05".to_owned()]);
+    program.write("claims.csv", &format!("{header}{}\n", claims.collect::<String>()));
+    let loader = |arguments: &str| call(&program, &server, "claims_loader", arguments);
+    loader("warehouse migrate").done();
+    let mut reader = acting_as(&server, "claims_reader");
+    let public = "SELECT concat_ws('|', service_month, claims, amount, patients, suppressed)
+        FROM healthcare_analytics.v_provider_month_public ORDER BY service_month";
+    let error = reader.query(public, &[]).expect_err("not granted yet");
+    assert_eq!(error.code().map(SqlState::code), Some("42501"));
+    run_script(&server);
+    let seen = |reader: &mut Client| -> Vec<String> {
+        let rows = reader.query(public, &[]).expect("the public view");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(seen(&mut reader), [] as [&str; 0]);
+    loader("run").done();
+    // The only other cell of the year would tell the small one.
+    assert_eq!(seen(&mut reader), ["2024-01-01|complementary", "2024-02-01|primary"]);
+    // Views that are made anew keep who may read them.
+    loader("run --force --mode replace").done();
+    assert_eq!(seen(&mut reader).len(), 2);
+
+    let relations = "SELECT relname::text FROM pg_class
+        WHERE relnamespace = 'healthcare_analytics'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')";
+    let all = server.administrator(DATABASE).query(relations, &[]).expect("relations");
+    let all: Vec<String> = all.iter().map(|row| row.get(0)).collect();
+    assert!(all.len() > 5, "{all:?}");
+    for name in all.iter().filter(|name| *name != "v_provider_month_public") {
+        let read = format!("SELECT FROM healthcare_analytics.{name}");
+        let error = reader.batch_execute(&read).expect_err(name);
+        assert_eq!(error.code().map(SqlState::code), Some("42501"), "{name}: {error}");
+    }
+    for schema in ["claims_etl.runs", "claims_etl.provider_month_hidden"] {
+        assert!(reader.batch_execute(&format!("SELECT FROM {schema}")).is_err(), "{schema}");
+    }
+    // A new table is the analyst's, not the reader's.
+    server.admin(
+        DATABASE,
+        "SET ROLE claims_loader; CREATE TABLE healthcare_analytics.later (n integer)",
+    );
+    assert!(reader.batch_execute("SELECT FROM healthcare_analytics.later").is_err());
+    acting_as(&server, "claims_analyst")
+        .batch_execute("SELECT FROM healthcare_analytics.later")
+        .expect("the analyst's");
+}
+
+#[test]
+fn a_reader_of_before_loses_what_it_could_see() {
+    let server = with_roles();
+    let program = Program::with_claims();
+    call(&program, &server, "claims_loader", "warehouse migrate").done();
+    server.admin(
+        DATABASE,
+        "GRANT SELECT ON ALL TABLES IN SCHEMA healthcare_analytics TO claims_reader;
+         ALTER DEFAULT PRIVILEGES FOR ROLE claims_loader IN SCHEMA healthcare_analytics
+             GRANT SELECT ON TABLES TO claims_reader",
+    );
+    run_script(&server);
+    let mut reader = acting_as(&server, "claims_reader");
+    assert!(reader.batch_execute("SELECT FROM healthcare_analytics.claims_fact").is_err());
+    reader
+        .batch_execute("SELECT FROM healthcare_analytics.v_provider_month_public")
+        .expect("its own");
+    let defaults =
+        "SELECT count(*) FROM pg_default_acl WHERE defaclacl::text LIKE '%claims_reader%'";
+    let left: i64 = server.administrator(DATABASE).query_one(defaults, &[]).expect("rights").get(0);
+    assert_eq!(left, 0);
 }
 
 #[test]
@@ -148,7 +229,7 @@ error: run ledger: running a query: insufficient privilege (SQLSTATE 42501, perm
     );
     let said = refused("second", run);
     insta::assert_snapshot!(said, @r#"
-error: the role second does not own the table claims_etl.migrations, which is of claims_loader
+error: the role second does not own the table claims_etl.key_rotation, which is of claims_loader
   hint: is this the role that loads? claims_loader or a superuser can `GRANT "claims_loader" TO "second"`; see docs/roles.sql
 "#);
 

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
-use claims_etl::config::{CodeSystem, Rules, Settings};
+use claims_etl::config::{CodeSystem, Privacy, Rules, Settings};
 use claims_etl::event::Cancellation;
 use claims_etl::extract;
 use claims_etl::key::MasterKey;
 use claims_etl::rule::{Rule, Severity};
 use claims_etl::schema::{Dataset, REJECT};
-use claims_etl::transform::{Checks, Claims, DateFormats, Directory, provider_rows};
+use claims_etl::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
 use polars::prelude::{Column, DataFrame};
 
 use crate::desk::{Desk, RUN_DATE, succeeded};
@@ -64,11 +64,12 @@ fn fates(rules: &Rules, records: &[[&str; 7]]) -> Vec<Fate> {
     }
     let directory = scan(Dataset::Providers, PROVIDERS, provider_rows);
     let policy = claims_etl::config::OnDuplicate::Last;
-    let directory = Directory::new(&directory, policy).expect("a directory");
+    let key = MasterKey::ephemeral().expect("a key");
+    let release = Arc::new(Release::new(&Privacy::default(), &key).expect("a release"));
+    let directory = Directory::new(&directory, policy, &release).expect("a directory");
     let formats = Arc::new(DateFormats::new(&formats()).expect("formats"));
     let checks = Arc::new(Checks::new(rules, 0).expect("rules"));
-    let key = MasterKey::ephemeral().expect("a key");
-    let claims = Claims::new(&directory, &formats, &checks, &key);
+    let claims = Claims::new(&directory, &formats, &checks, &release);
     let rows = scan(Dataset::Claims, &(text + "\n"), |records| claims.rows(records));
     assert_eq!(rows.height(), records.len(), "no record is lost");
     let numbers = |name: &str| rows.column(name).and_then(Column::i32).expect("numbers").clone();

@@ -128,7 +128,7 @@ fn redacted(assertions: impl FnOnce()) {
         filters => vec![
             (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[RUN]"),
             (r#""fingerprint": "[0-9a-f]{64}""#, r#""fingerprint": "[FINGERPRINT]""#),
-            (r#""(seconds|staging|key|publish|analyze)": [0-9.e-]+"#, r#""$1": 0.0"#),
+            (r#""(seconds|staging|key|score|publish|analyze)": [0-9.e-]+"#, r#""$1": 0.0"#),
             (r#""started_at": "[^"]+""#, r#""started_at": "[TIME]""#),
             (r"\d+\.\d s(, [\d,]+ rows/s)?", "[TIME]"),
             (r"(tables|psql) +.*", "$1  [PLACE]"),

@@ -55,7 +55,11 @@ fn a_run_tells_its_webhook_what_it_came_to_once() {
         (&claims["read"], &claims["loaded"], &claims["rejected"]),
         (&json!(2), &json!(1), &json!(1))
     );
-    assert_eq!(data["bi"], json!([{ "target": "dashboard", "outcome": "succeeded" }]));
+    assert_eq!(
+        data["bi"],
+        json!([{ "target": "provider_month", "outcome": "succeeded" },
+               { "target": "dashboard", "outcome": "succeeded" }])
+    );
     // Nothing new, nothing to tell.
     assert_eq!(desk.run().status, Status::AlreadyLoaded);
     assert_eq!(receiver.heard().len(), 1);

@@ -11,6 +11,7 @@ use claims_etl::pipeline::{self, Chosen, Verdict, Verification, VerifyOptions};
 use claims_etl::verify::Difference;
 
 use crate::desk::{Desk, cut_short, succeeded};
+use crate::process::OTHER_KEY;
 
 /// Two providers, one that only claims name, none at all, a repeat, a reject; more than one bucket.
 pub(crate) const CLAIMS: [&str; 8] = [
@@ -378,7 +379,7 @@ fn other_keys_and_runs_without_rows_are_refused() {
     desk.settings.quality.max_reject_ratio = 1.0;
     succeeded(&desk.run());
     refused(&desk, "00000000-0000-7000-8000-000000000000", "knows no run");
-    let right = desk.settings.privacy.key.replace(Secret::new("0f".repeat(32)));
+    let right = desk.settings.privacy.key.replace(Secret::new(OTHER_KEY));
     refused(&desk, "last", "had key");
     desk.settings.privacy.key = right;
     equal(&desk, "last");

@@ -141,8 +141,12 @@ pub(crate) fn broken_promises(client: &mut Client) -> Vec<String> {
     let promises = [
         ("a claim of an unpublished run", unpublished("healthcare_analytics.claims_fact")),
         ("a provider of an unpublished run", unpublished("healthcare_analytics.providers_dim")),
-        ("statistics of an unpublished run", unpublished("claims_etl.risk_statistics")),
-        ("weekends of an unpublished run", unpublished("claims_etl.risk_weekend_statistics")),
+        (
+            "statistics of an unpublished run",
+            "EXISTS (SELECT FROM claims_etl.risk_state t WHERE NOT EXISTS (SELECT FROM
+                 claims_etl.runs r WHERE r.run_no = t.version AND r.published_at IS NOT NULL))"
+                .to_owned(),
+        ),
         (
             "a claim without its provider",
             "EXISTS (SELECT FROM healthcare_analytics.claims_fact f WHERE NOT EXISTS (
