@@ -216,6 +216,16 @@ bench *args:
 bench-join *args:
     cargo bench --locked --bench join "$@"
 
+# Measure what each action of `[privacy.columns]` costs the first pass
+[group('bench')]
+bench-release *args:
+    cargo bench --locked --bench release "$@"
+
+# Measure what the risk score and each of its components cost
+[group('bench')]
+bench-risk:
+    cargo bench --locked --bench risk
+
 # Measure a whole load against COPY and DuckDB, for example `just bench-load --claims 1000000`
 [group('bench')]
 bench-load *args: _build
@@ -225,6 +235,11 @@ bench-load *args: _build
 [group('bench')]
 bench-peers *args: _build
     @python3 -B benches/peers.py --program {{ quote(program) }} "$@"
+
+# Evaluate the score by injected anomalies: `just evaluate-risk --data FOLDER…`
+[group('bench')]
+evaluate-risk *args: _build
+    @python3 -B benches/evaluation.py --program {{ quote(program) }} "$@"
 
 # Format the code
 [group('work')]

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use claims_etl::config::{OnDuplicate, Risk, Rules, Settings};
+use claims_etl::config::{OnDuplicate, Privacy, Risk, Rules, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
+use claims_etl::risk::{Exactness, Kept, Medians, RiskModel, Statistics, Twin};
 use claims_etl::rule::Severities;
-use claims_etl::schema::Dataset;
+use claims_etl::schema::{Dataset, TWIN};
 use claims_etl::synth::{self, Spec};
 use claims_etl::transform::{
-    Checks, Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows, scored,
+    Checks, Claims, Counter, DateFormats, Directory, Release, Scorer, provider_rows, scored,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use polars::prelude::{DataFrame, IntoLazy, LazyFrame};
+use polars::prelude::{DataFrame, IntoLazy, LazyFrame, lit};
 
 /// Providers of every size.
 const PROVIDERS: u32 = 50_000;
@@ -42,15 +43,17 @@ fn input(folder: &Path, rows: u64) -> Input {
     let directory = found(Dataset::Providers);
     let directory = extract::scan(&directory).all();
     let directory = provider_rows(directory.expect("scans")).collect().expect("runs");
-    let directory = Directory::new(&directory, OnDuplicate::Last).expect("a directory");
+    let key = MasterKey::ephemeral().expect("a key");
+    let release = Release::new(&Privacy::default(), &key).expect("a release");
+    let release = Arc::new(release);
+    let directory = Directory::new(&directory, OnDuplicate::Last, &release).expect("a directory");
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats).expect("formats"));
     // A day of the synthetic claims' last year.
     let rules = Rules { run_date: Some("2024-12-31".into()), ..Rules::default() };
     let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));
-    let key = MasterKey::ephemeral().expect("a key");
     Input {
         extracted: found(Dataset::Claims),
-        claims: Claims::new(&directory, &formats, &checks, &key),
+        claims: Claims::new(&directory, &formats, &checks, &release),
         directory,
     }
 }
@@ -79,11 +82,14 @@ impl Input {
     }
 
     /// What the scores are made with.
-    fn model(&self) -> Arc<RiskModel> {
-        let rows = self.first_pass();
-        let mut counts = PeerCounts::default();
-        counts.observe(&rows, &self.directory).expect("counted");
-        Arc::new(RiskModel::fit(&counts, &Risk::default()))
+    fn model(&self) -> Arc<Scorer> {
+        let kept = Kept::of(&Risk::default(), Exactness::WHOLE);
+        let mut counter = Counter::new(kept, Exactness::WHOLE, &Arc::default());
+        counter.observe(&self.first_pass(), &self.directory).expect("counted");
+        let mut statistics = Statistics::default();
+        counter.add_to(&mut statistics, &self.directory);
+        let model = RiskModel::new(Medians::fit(&statistics, &Risk::default()), []);
+        Scorer::new(model, Exactness::WHOLE, &self.directory, [])
     }
 
     /// The rows of the first pass, all at once.
@@ -118,7 +124,8 @@ fn join(criterion: &mut Criterion) {
             b.iter(|| {
                 let rows = input.each(|block| {
                     let rows = input.claims.rows(block).collect().expect("runs");
-                    let plan = scored(rows.lazy(), &input.directory, &model, &severities);
+                    let rows = rows.lazy().with_columns([lit(Twin::None.code()).alias(TWIN)]);
+                    let plan = scored(rows, &input.directory, Some(&model), &severities);
                     black_box(plan.collect().expect("runs")).height() as u64
                 });
                 assert_eq!(rows, total);

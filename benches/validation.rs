@@ -12,17 +12,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use claims_etl::config::{OnDuplicate, Risk, Rules, Settings};
+use claims_etl::config::{OnDuplicate, Privacy, Risk, Rules, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::extract::{self, Block, Extracted};
 use claims_etl::key::MasterKey;
+use claims_etl::risk::{Exactness, Kept, Medians, RiskModel, Statistics, Twin};
 use claims_etl::rule::Severities;
-use claims_etl::schema::Dataset;
+use claims_etl::schema::{Dataset, TWIN};
 use claims_etl::synth::{self, Spec};
 use claims_etl::transform::{
-    Checks, Claims, DateFormats, Directory, PeerCounts, RiskModel, provider_rows, scored,
+    Checks, Claims, Counter, DateFormats, Directory, Release, Scorer, provider_rows, scored,
 };
-use polars::prelude::{DataFrame, IntoLazy};
+use polars::prelude::{DataFrame, IntoLazy, lit};
 
 const CLAIMS: u64 = 2_000_000;
 const ROUNDS: usize = 9;
@@ -39,18 +40,21 @@ fn main() {
         |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
     let directory = extract::scan(&found(Dataset::Providers)).all().expect("scans");
     let directory = provider_rows(directory).collect().expect("runs");
-    let directory = Directory::new(&directory, OnDuplicate::Last).expect("a directory");
+    let key = MasterKey::ephemeral().expect("a key");
+    let release = Release::new(&Privacy::default(), &key).expect("a release");
+    let release = Arc::new(release);
+    let directory = Directory::new(&directory, OnDuplicate::Last, &release).expect("a directory");
     let formats = Arc::new(DateFormats::new(&settings.claims.date_formats).expect("formats"));
     // The day after the synthetic claims' last, and no code system, as by default.
     let rules = Rules { run_date: Some("2025-01-01".into()), ..Rules::default() };
     let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));
-    let key = MasterKey::ephemeral().expect("a key");
-    let claims = Claims::new(&directory, &formats, &checks, &key);
+    let claims = Claims::new(&directory, &formats, &checks, &release);
     let extracted = found(Dataset::Claims);
     let model = model(&extracted, &claims, &directory);
     let severities = Severities::default();
     let score = |rows: DataFrame| {
-        let plan = scored(rows.lazy(), &directory, &model, &severities);
+        let rows = rows.lazy().with_columns([lit(Twin::None.code()).alias(TWIN)]);
+        let plan = scored(rows, &directory, Some(&model), &severities);
         black_box(plan.collect().expect("runs")).height() as u64
     };
 
@@ -104,11 +108,15 @@ fn timed(extracted: &Extracted, work: &(impl Fn(Block<'_>) -> u64 + Sync)) -> f6
     started.elapsed().as_secs_f64()
 }
 
-fn model(extracted: &Extracted, claims: &Claims, directory: &Directory) -> Arc<RiskModel> {
+fn model(extracted: &Extracted, claims: &Claims, directory: &Directory) -> Arc<Scorer> {
     let rows = claims.rows(extract::scan(extracted).all().expect("reads"));
-    let mut counts = PeerCounts::default();
-    counts.observe(&rows.collect().expect("runs"), directory).expect("counted");
-    Arc::new(RiskModel::fit(&counts, &Risk::default()))
+    let kept = Kept::of(&Risk::default(), Exactness::WHOLE);
+    let mut counter = Counter::new(kept, Exactness::WHOLE, &Arc::default());
+    counter.observe(&rows.collect().expect("runs"), directory).expect("counted");
+    let mut statistics = Statistics::default();
+    counter.add_to(&mut statistics, directory);
+    let model = RiskModel::new(Medians::fit(&statistics, &Risk::default()), []);
+    Scorer::new(model, Exactness::WHOLE, directory, [])
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
