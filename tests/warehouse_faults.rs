@@ -239,7 +239,8 @@ fn a_deadlock_costs_a_try() {
     other
         .batch_execute(
             "SET deadlock_timeout = '1min'; BEGIN;
-             UPDATE healthcare_analytics.claims_fact SET location = location",
+             SELECT count(*) FROM (
+                 SELECT FROM healthcare_analytics.claims_fact FOR UPDATE) AS locked",
         )
         .expect("a writer");
     let paused = Paused::at(&desk, &mut run(&desk, "merge", 2), "publish.providers");

@@ -23,7 +23,7 @@ impl Exactness {
     #[must_use]
     pub fn of(privacy: &Privacy) -> Self {
         Self {
-            day: !matches!(privacy.action("date_of_service"), Action::Generalize(_)),
+            day: privacy.keeps_days(),
             procedure: privacy.action("procedure_code") == Action::Keep,
         }
     }

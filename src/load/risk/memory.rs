@@ -6,6 +6,7 @@
 use adbc_core::sync::Connection;
 
 use crate::error::Result;
+use crate::load::table_lock;
 use crate::sql;
 
 /// Memory of a sort or a hash table, and of an index that is built; the server's own setting where
@@ -29,7 +30,12 @@ pub(super) fn with_memory<C: Connection, T>(
             )
         });
         // Plans of a moment are not worth compiling.
-        sql::execute(connection, context, &format!("{} SET LOCAL jit = off", raise.concat()))?;
+        let script = format!(
+            "{} SET LOCAL jit = off; SET LOCAL lock_timeout = '{}'",
+            raise.concat(),
+            table_lock::STATEMENT
+        );
+        sql::execute(connection, context, &script)?;
         work(connection)
     })
 }
