@@ -176,7 +176,9 @@ pub(super) fn twins(
         connection,
         CONTEXT,
         &format!(
-            "DROP TABLE IF EXISTS {twins};
+            "-- Nobody can tell how many are alike: a nested loop over them would be quadratic.
+             SET LOCAL enable_nestloop = off;
+             DROP TABLE IF EXISTS {twins};
              CREATE UNLOGGED TABLE {twins} AS
              WITH several AS (
                  SELECT patient_token, date_of_service, procedure_code FROM {near} n
