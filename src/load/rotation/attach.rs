@@ -10,6 +10,7 @@ use super::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::load::partitions::partitions;
 use crate::load::table_lock;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
 use crate::sql;
@@ -138,16 +139,8 @@ fn install(connection: &mut impl Connection, rotation: &Rotation) -> Result<()> 
 
 /// Makes the built tables the only partitions of the fact.
 fn replace(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
-    let old = sql::query(
-        connection,
-        CONTEXT,
-        &format!(
-            "SELECT inhrelid::regclass::text AS name FROM pg_inherits
-             WHERE inhparent = '{PUBLISHED}.{CLAIMS_FACT}'::regclass ORDER BY 1"
-        ),
-    )?;
-    let mut script: Vec<String> = (0..old.num_rows())
-        .filter_map(|row| sql::text(&old, "name", row))
+    let mut script: Vec<String> = partitions(connection)?
+        .into_iter()
         .map(|name| {
             format!(
                 "ALTER TABLE {PUBLISHED}.{CLAIMS_FACT} DETACH PARTITION {name}; DROP TABLE {name}"
