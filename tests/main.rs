@@ -8,6 +8,7 @@ mod architecture;
 #[cfg(feature = "failpoints")]
 mod backfill;
 mod breakers;
+mod cases;
 #[cfg(feature = "failpoints")]
 mod changed_source;
 mod check_report;
