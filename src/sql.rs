@@ -25,8 +25,14 @@ use crate::error::{Error, ErrorKind, Result};
 #[must_use]
 pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
     let state: String = failure.sqlstate.iter().map(|c| char::from(c.to_ne_bytes()[0])).collect();
-    let kind = ErrorKind::Warehouse { transient: is_transient(&state, failure.status) };
-    let hint = hint(&failure).or_else(|| way_out(&state, failure.status).map(ToOwned::to_owned));
+    let of_the_server = !state.starts_with('\0');
+    let kind = if !of_the_server && failure.status == Status::InvalidArguments {
+        // The driver itself refuses the address.
+        ErrorKind::Config
+    } else {
+        ErrorKind::Warehouse { transient: is_transient(&state, failure.status) }
+    };
+    let hint = hint(&failure).or_else(|| way_out(&state, &failure).map(ToOwned::to_owned));
     let error = Error::new(kind, failure.message).context(context);
     match hint {
         Some(hint) => error.hint(hint),
@@ -35,7 +41,8 @@ pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
 }
 
 /// What to do next, where the driver itself says it.
-fn hint(failure: &adbc_core::error::Error) -> Option<String> {
+#[must_use]
+pub fn hint(failure: &adbc_core::error::Error) -> Option<String> {
     let (_, text) = failure.details.iter().flatten().find(|(name, _)| name == "hint")?;
     String::from_utf8(text.clone()).ok()
 }
@@ -45,23 +52,37 @@ fn is_transient(state: &str, status: Status) -> bool {
     state.starts_with("08") || PASSING.contains(&state) || status == Status::IO
 }
 
-fn way_out(state: &str, status: Status) -> Option<&'static str> {
+fn way_out(state: &str, failure: &adbc_core::error::Error) -> Option<&'static str> {
     match state {
+        "22P05" => Some("load into a database of the encoding UTF8"),
+        "25006" => Some("is this a replica? Connect to the primary, as a role that may write"),
+        "26000" | "42P05" => {
+            Some("is this a connection pooler in transaction mode? Connect to the server itself")
+        }
         "3D000" => Some("create the database, or correct its name in the warehouse URL"),
+        "42501" if failure.message.contains("row-level security") => Some(ROW_SECURITY),
         "42501" => {
             Some("ask the owner of the database or of that object for the right: docs/roles.sql")
         }
         "53100" => Some("free space on the warehouse's disk, then run again"),
+        "53300" if failure.message.contains("too many connections for ") => {
+            Some("lower --connections, or raise the CONNECTION LIMIT of that role or database")
+        }
         "53300" => Some("lower --connections, or raise max_connections of the server"),
-        _ if state.starts_with("28") || status == Status::Unauthenticated => Some(
-            "check the user, and the password: the URL's, else --password-file, PGPASSWORD or ~/.pgpass",
+        _ if state.starts_with("28") || failure.status == Status::Unauthenticated => Some(
+            "check the user, and the password: the URL's, else --password-file, PGPASSWORD or ~/.pgpass; \
+             in a URL a % of the password is written %25",
         ),
-        _ if status == Status::IO => {
+        _ if failure.status == Status::IO => {
             Some("check that the warehouse runs and that host and port of its URL are right")
         }
         _ => None,
     }
 }
+
+/// What to do about row level security that hides rows from the program.
+pub const ROW_SECURITY: &str = "the role must see every row: `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` lets the \
+     owner see all of them and keeps the policies of all others, or a superuser can give the role BYPASSRLS";
 
 /// Runs SQL without parameters, possibly several statements; returns the rows that the last one
 /// touched (0 where there is nothing to count).

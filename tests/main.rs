@@ -24,6 +24,8 @@ mod database_source;
 mod desk;
 mod failed_load;
 mod fixtures;
+#[cfg(feature = "failpoints")]
+mod foreign_writer;
 mod fuzz_smoke;
 mod group_rules;
 mod invariance;
@@ -49,6 +51,7 @@ mod passwords;
 #[cfg(feature = "failpoints")]
 mod paused;
 mod pipeline;
+mod pooler;
 mod power_bi_server;
 mod presets;
 mod privacy_actions;
@@ -83,6 +86,7 @@ mod risk_sql;
 mod roles;
 #[cfg(feature = "failpoints")]
 mod rotation;
+mod row_security;
 mod rules;
 mod run;
 mod run_date;
@@ -102,11 +106,13 @@ mod smtp_server;
 mod sources;
 mod structure;
 mod superset_server;
+mod surroundings;
 mod tableau_server;
 mod tasks_apart;
 mod tls;
 #[cfg(feature = "failpoints")]
 mod told;
+mod transaction_pooler;
 mod verify;
 mod verify_program;
 #[cfg(feature = "failpoints")]

@@ -91,19 +91,29 @@ impl SecureServer {
             owned.display()
         );
         fs::write(data.join("postgresql.conf"), SETTINGS.to_owned() + &own).expect("written");
-        let log = fs::File::create(folder.path().join("log")).expect("a log");
-        let mut command = server_command("postgres", &owned);
-        let process = command
-            .arg("-D")
-            .arg(&data)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("postgres starts");
+        let process = launch(folder.path());
         let server = Self { folder, port, process };
         until("the server", || server.try_admin("postgres").is_some());
         server.admin("postgres", &format!("CREATE DATABASE {DATABASE}"));
         server
+    }
+
+    /// Starts it again as a replica, which takes no changes.
+    pub(crate) fn become_replica(&mut self) {
+        self.stop();
+        let signal = self.folder.path().join("server/data/standby.signal");
+        fs::write(&signal, "").expect("written");
+        give(&signal);
+        self.process = launch(self.folder.path());
+        until("the replica", || self.try_admin("postgres").is_some());
+    }
+
+    fn stop(&mut self) {
+        // SIGINT is the fast shutdown; `timeout` passes it on.
+        if let Ok(pid) = i32::try_from(self.process.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+        }
+        let _ = self.process.wait();
     }
 
     /// A file that was made with the server: `ca.crt`, `other.crt`, `client.crt`, `client.key`.
@@ -149,12 +159,21 @@ impl SecureServer {
 
 impl Drop for SecureServer {
     fn drop(&mut self) {
-        // SIGINT is the fast shutdown; `timeout` passes it on.
-        if let Ok(pid) = i32::try_from(self.process.id()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
-        }
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+/// Starts the server of a folder.
+fn launch(folder: &Path) -> Child {
+    let owned = folder.join("server");
+    let log = fs::File::options().create(true).append(true).open(folder.join("log"));
+    server_command("postgres", &owned)
+        .arg("-D")
+        .arg(owned.join("data"))
+        .stdout(Stdio::null())
+        .stderr(log.expect("a log"))
+        .spawn()
+        .expect("postgres starts")
 }
 
 /// A program of the server, as an account that is not root, ended after five minutes at the latest.
@@ -175,14 +194,15 @@ fn server_command(program: &str, folder: &Path) -> Command {
 }
 
 /// The account of the server, where the tests run as root, which PostgreSQL refuses.
-fn account() -> Option<User> {
+pub(crate) fn account() -> Option<User> {
     let names = ["postgres", "nobody"];
     geteuid().is_root().then(|| {
         names.iter().find_map(|name| User::from_name(name).ok().flatten()).expect("an account")
     })
 }
 
-fn give(path: &Path) {
+/// Gives a file to the server's account.
+pub(crate) fn give(path: &Path) {
     if let Some(user) = account() {
         std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .expect("chown");

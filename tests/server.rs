@@ -44,6 +44,11 @@ impl Database {
         &self.url
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A connection to the database.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(&self.url, NoTls).expect("a connection to the test's database")
@@ -71,15 +76,24 @@ pub(crate) fn copy_of(original: &Database) -> Database {
     database_of(&original.server, &original.name)
 }
 
+/// Makes a database with options of `CREATE DATABASE`.
+pub(crate) fn database_with(options: &str) -> Database {
+    made(url(), options)
+}
+
 /// Makes a database on a server, after a template.
 pub(crate) fn database_of(server: &str, template: &str) -> Database {
+    made(server, &format!("TEMPLATE {template}"))
+}
+
+fn made(server: &str, options: &str) -> Database {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("test_{}_{count}", std::process::id());
     let mut client = Client::connect(server, NoTls).expect("a connection to the test server");
     // A process id comes round again, and a killed test leaves its database.
     client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).expect("drop");
-    let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    let create = format!("CREATE DATABASE {name} {options}");
     client.batch_execute(&create).expect("a database");
     Database { url: with_database(server, &name), server: server.to_owned(), name }
 }

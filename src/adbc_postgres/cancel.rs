@@ -3,12 +3,18 @@
 //! A file of its own because it works from another thread, over a connection of its own, while the
 //! session is locked by the operation that it stops. That connection is protected as the session is.
 
+use std::time::Duration;
+
 use adbc_core::CancelHandle;
 use adbc_core::error::Result;
 use postgres::CancelToken;
 
+use super::bounded::within;
 use super::error;
 use super::tls::Tls;
+
+/// How long a cancel request may take.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Cancels whatever the connection runs at the time of the call; a no-op if it runs nothing.
 #[derive(Clone)]
@@ -31,6 +37,8 @@ impl Cancel {
 
 impl CancelHandle for Cancel {
     fn try_cancel(&self) -> Result<()> {
-        self.tls.cancel(&self.token).map_err(|e| error::from_postgres("cancelling", &e))
+        let Self { token, tls } = self.clone();
+        within(LIMIT, "cancelling", move || tls.cancel(&token))?
+            .map_err(|e| error::from_postgres("cancelling", &e))
     }
 }

@@ -6,19 +6,21 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::{OptionConnection, OptionDatabase, OptionValue};
 use adbc_core::{Database, Optionable};
 use nix::unistd::{User, geteuid};
-use postgres::Config;
 use postgres::config::SslMode;
+use postgres::{Client, Config};
 
 use super::address::{Address, Login, Parameters, password_from_file};
+use super::bounded::within;
 use super::connection::PostgresConnection;
-use super::error;
 use super::tls::{self, Tls};
+use super::{error, pooler};
 
 /// How long sent bytes may stay unacknowledged before a connection counts as lost, unless the URI
 /// says otherwise: without it, a network that swallows everything would hold a load for ever.
@@ -29,6 +31,15 @@ const APPLICATION_NAME: &str = "claims-etl";
 /// How long a server may take to answer, unless the URI says otherwise: a wrong host that swallows
 /// packets would otherwise hold a run for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a server that was reached may take to let us in: somebody else's silence, or a pooler without a
+/// free connection.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection on which nothing has come for so long is asked for a sign of life, so often and so many
+/// times, unless the URI says otherwise: the system's two hours would hold a run that waits for an answer.
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 6;
 
 /// Where libpq's default files are: a directory that holds `.postgresql` and `.pgpass`. Without this
 /// option there are none.
@@ -58,12 +69,26 @@ pub struct PostgresDatabase {
     username: Option<String>,
     password: Option<String>,
     ready: OnceLock<Ready>,
+    /// Whether a connection is known to be a session.
+    sessions: AtomicBool,
 }
 
 /// What connections are made from, once all files have been read.
 struct Ready {
     config: Config,
     tls: Tls,
+}
+
+impl Ready {
+    /// Opens a connection.
+    fn connect(&self) -> Result<Client> {
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let hosts = config.get_hosts().len().max(1).try_into().unwrap_or(u32::MAX);
+        let to_reach = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let limit = to_reach.saturating_mul(hosts).saturating_add(SIGN_IN_TIMEOUT);
+        within(limit, "connecting", move || tls.connect(&config))?
+            .map_err(|e| error::from_postgres("connecting", &e))
+    }
 }
 
 impl fmt::Debug for PostgresDatabase {
@@ -117,6 +142,15 @@ impl PostgresDatabase {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(TCP_USER_TIMEOUT);
         }
+        if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+        }
         if config.get_hosts().is_empty() {
             // The address takes the place of the name in the certificate.
             for (host, _) in address.places() {
@@ -164,9 +198,13 @@ impl Database for PostgresDatabase {
     type ConnectionType = PostgresConnection;
 
     fn new_connection(&self) -> Result<Self::ConnectionType> {
-        let Ready { config, tls } = self.ready()?;
-        let client = tls.connect(config).map_err(|e| error::from_postgres("connecting", &e))?;
-        Ok(PostgresConnection::new(client, tls.clone()))
+        let ready = self.ready()?;
+        let mut client = ready.connect()?;
+        if !self.sessions.load(Ordering::Relaxed) {
+            pooler::refuse(&mut client, || ready.connect().ok())?;
+            self.sessions.store(true, Ordering::Relaxed);
+        }
+        Ok(PostgresConnection::new(client, ready.tls.clone()))
     }
 
     fn new_connection_with_opts(
@@ -189,6 +227,7 @@ impl Optionable for PostgresDatabase {
             return Err(error::option_not_text(key.as_ref()));
         };
         self.ready = OnceLock::new();
+        self.sessions = AtomicBool::new(false);
         match key {
             OptionDatabase::Uri => self.address = Some(Address::parse(&value)?),
             OptionDatabase::Username => self.username = Some(value),

@@ -58,7 +58,8 @@ pub(super) fn option_not_set(key: &str) -> Error {
 /// The detail of an error that says what to do next, in UTF-8.
 const HINT: &str = "hint";
 
-fn with_hint(mut error: Error, hint: &str) -> Error {
+/// The same error with what to do next.
+pub(super) fn with_hint(mut error: Error, hint: &str) -> Error {
     error.details = Some(vec![(HINT.into(), hint.as_bytes().to_vec())]);
     error
 }
@@ -66,7 +67,7 @@ fn with_hint(mut error: Error, hint: &str) -> Error {
 fn from_server(action: &str, db: &DbError) -> Error {
     let code = db.code().code();
     let mut facts = vec![format!("SQLSTATE {code}")];
-    facts.extend(denied(db).map(ToOwned::to_owned));
+    facts.extend(own_words(db).map(ToOwned::to_owned));
     match (db.schema(), db.table()) {
         (Some(schema), Some(table)) => facts.push(format!("table {schema}.{table}")),
         (None, Some(table)) => facts.push(format!("table {table}")),
@@ -85,13 +86,20 @@ fn from_server(action: &str, db: &DbError) -> Error {
     error
 }
 
-/// Which object the server refused, in its own words: kind and name. A function of the database
-/// could raise the same SQLSTATE with any text, but not in the name of the server's own check.
-fn denied(db: &DbError) -> Option<&str> {
-    let own = db.code().code() == "42501" && db.routine() == Some("aclcheck_error");
+/// Which object the server refused, or whose limit is reached, in its own words: kind and name. A function
+/// of the database could raise the same SQLSTATE with any text, but not in the name of the server's own
+/// check.
+fn own_words(db: &DbError) -> Option<&str> {
+    let starts: &[&str] = match (db.code().code(), db.routine()) {
+        ("42501", Some("aclcheck_error")) => &["permission denied for ", "must be owner of "],
+        ("42501", Some("check_enable_rls")) => &["query would be affected by row-level security"],
+        ("53300", Some("InitializeSessionUserId" | "CheckMyDatabase")) => {
+            &["too many connections for "]
+        }
+        _ => &[],
+    };
     let text = db.message();
-    let known = ["permission denied for ", "must be owner of "];
-    (own && known.iter().any(|start| text.starts_with(start))).then_some(text)
+    starts.iter().any(|start| text.starts_with(start)).then_some(text)
 }
 
 /// The client's own errors have fixed texts; only causes known to be free of values are added.
@@ -181,12 +189,17 @@ fn condition(code: &str) -> &'static str {
         "22007" | "22008" => "a date or time is not valid",
         "22012" => "division by zero",
         "22021" => "a character is not valid in the encoding",
+        "22P05" => "a character cannot be stored in the encoding of the database",
         "22P02" => "a text does not have the form its type demands",
         "22P03" => "a binary value does not have the form its type demands",
         "23502" => "not-null violation",
         "23503" => "foreign key violation",
         "23505" => "unique violation",
         "23514" => "check violation",
+        "25006" => "the transaction is read-only",
+        "25P03" => "the server has ended a session that was idle in a transaction",
+        "25P04" => "the server has ended a transaction that took too long",
+        "26000" => "a prepared statement is not there",
         "25P02" => "the transaction had failed before",
         "28P01" => "wrong password",
         "3D000" => "no such database",
@@ -199,6 +212,7 @@ fn condition(code: &str) -> &'static str {
         "42704" => "no such object",
         "42883" => "no such function or operator",
         "42P01" => "no such table",
+        "42P05" => "the prepared statement exists already",
         "42P06" => "the schema exists already",
         "42P07" => "the table exists already",
         "42710" => "the object exists already",
@@ -209,6 +223,7 @@ fn condition(code: &str) -> &'static str {
         "57014" => "cancelled",
         "57P01" => "the server is shutting down",
         "57P02" => "the server crashed",
+        "57P05" => "the server has ended a session that was idle",
         "57P03" => "the server does not take connections now",
         _ => match class(code) {
             "08" => "connection failure",

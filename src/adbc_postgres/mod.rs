@@ -11,12 +11,15 @@
 //!   bigint into a double precision column without a word;
 //! - a failed ingest leaves nothing behind, a commit of a failed transaction is an error;
 //! - `sslmode` is libpq's, for every connection that is made: sessions and cancel requests alike;
+//! - a connection is a session of the server: a pooler in transaction mode is recognised and refused;
+//! - connecting and cancelling come to an end, whatever the other side does;
 //! - what is not implemented says so, by name (`Status::NotImplemented`).
 //!
 //! Parameters: a text value is sent in text form, so the server parses it as whatever type the
 //! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`PostgresStatement`].
 
 mod address;
+mod bounded;
 mod cancel;
 mod cells;
 mod connection;
@@ -27,6 +30,7 @@ mod error;
 mod ingest;
 mod numeric;
 mod parameter;
+mod pooler;
 mod result;
 mod session;
 mod statement;

@@ -7,10 +7,13 @@ mod passfile;
 mod text;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use adbc_core::error::{Error, Result, Status};
 use postgres::Config;
 use postgres::config::Host;
+
+use super::error::with_hint;
 
 pub(super) use passfile::{Login, password as password_from_file};
 
@@ -135,6 +138,34 @@ impl Address {
         Some((host, port, name.to_owned()))
     }
 
+    /// How the connection is to be protected (`sslmode`), where the address says so.
+    #[must_use]
+    pub fn sslmode(&self) -> Option<&str> {
+        self.parameters.sslmode.as_deref()
+    }
+
+    /// The certificates that are trusted (`sslrootcert`), where the address says so.
+    #[must_use]
+    pub fn sslrootcert(&self) -> Option<&str> {
+        self.parameters.sslrootcert.as_deref()
+    }
+
+    /// Whether no network lies on the way: Unix sockets and loopback addresses only.
+    #[must_use]
+    pub fn stays_on_this_machine(&self) -> bool {
+        let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
+        (0..hosts.len().max(addresses.len())).all(|index| {
+            match (addresses.get(index), hosts.get(index)) {
+                (Some(address), _) => address.is_loopback(),
+                (None, Some(Host::Tcp(name))) => {
+                    name == "localhost"
+                        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+                }
+                (None, _) => true,
+            }
+        })
+    }
+
     /// Whether the address leads to directories of Unix sockets only.
     pub(super) fn is_local(&self) -> bool {
         self.config.get_hostaddrs().is_empty()
@@ -204,7 +235,11 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
 }
 
 fn unreadable() -> Error {
-    invalid("the connection URI cannot be read; expected postgresql://user@host:port/database")
+    with_hint(
+        invalid("the connection URI cannot be read; expected postgresql://user@host:port/database"),
+        "in a user name or a password write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and % as %25, or \
+         give the password apart from the URI (--password-file, PGPASSWORD, ~/.pgpass)",
+    )
 }
 
 fn not_supported(name: &str) -> Error {
@@ -255,12 +290,16 @@ mod tests {
             "postgresql://u:hunter2@h:port/x",
             "postgresql://u:hunter2@h/x?hunter2=1",
             "postgresql://u:hunter2@h/x?hunter2",
+            "postgresql://u:p@hunter2@h/x",
+            "postgresql://u:p@ss/hunter2:rd#%41?@h/x",
             "host=h password='hunter2",
             "host=h password=hunter2 hunter2",
         ] {
             let e = Address::parse(text).expect_err(text);
             assert_eq!(e.status, Status::InvalidArguments);
             assert!(!format!("{e} {e:?}").contains("hunter2"), "{text}");
+            let hint = e.details.into_iter().flatten().next().expect("a hint").1;
+            assert!(String::from_utf8_lossy(&hint).contains("%40"), "{text}");
         }
     }
 
@@ -284,6 +323,18 @@ mod tests {
             assert!(!format!("{address:?}").contains("cret"));
             // What is shown leads to the same place.
             assert_eq!(Address::parse(shown).expect(shown).places(), address.places());
+        }
+    }
+
+    #[test]
+    fn this_machine_means_sockets_and_loopback() {
+        for text in
+            ["postgres:///x?host=/run/pg", "host=localhost", "host=127.0.0.9", "postgres://[::1]/x"]
+        {
+            assert!(address(text).stays_on_this_machine(), "{text}");
+        }
+        for text in ["host=db", "host=/run/pg,db", "host=localhost hostaddr=10.0.0.1"] {
+            assert!(!address(text).stays_on_this_machine(), "{text}");
         }
     }
 
