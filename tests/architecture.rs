@@ -31,7 +31,11 @@ const LAYERS: [(&str, &[&str]); 29] = [
     ("synth", &["error", "event", "schema"]),
     ("http", &["error", "event"]),
     // Layer 2: the stages, which never import one another.
-    ("extract", &["error", "event", "config", "rule", "schema", "interchange", "http"]),
+    (
+        "extract",
+        // The driver for its addresses alone: a source's is read as the warehouse's is.
+        &["error", "event", "config", "rule", "schema", "interchange", "adbc_postgres", "http"],
+    ),
     ("transform", &["error", "account", "config", "rule", "schema", "key", "risk"]),
     (
         "load",

@@ -19,6 +19,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, String
 use super::mapping::{self, Mapped};
 use super::partition::{self, Partition};
 use super::{Format, SourceFile, shape};
+use crate::adbc_postgres::Address;
 use crate::config::Source;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
@@ -65,10 +66,9 @@ pub(super) fn fetch(
     cancel: &Cancellation,
 ) -> Result<(SourceFile, Fetched)> {
     let query = query(dataset, source)?;
-    let connection = SourceConn::try_from(address).map_err(|_| {
-        Error::config(format!("{dataset}: the postgres:// address cannot be understood"))
-            .hint("postgres://user:password@host:5432/database")
-    })?;
+    let parsed = readable(dataset, address)?;
+    refuse_verification(dataset, &parsed)?;
+    let connection = SourceConn::try_from(address).map_err(|_| unreadable(dataset))?;
     let url = &connection.conn;
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     let place = format!("postgres://{}{port}{}", url.host_str().unwrap_or_default(), url.path());
@@ -85,6 +85,52 @@ pub(super) fn fetch(
     (file.fingerprint, file.bytes) =
         digest(&file, &frame).ok_or_else(|| Error::internal("a fetched column is not text"))?;
     Ok((file, Fetched(frame)))
+}
+
+fn readable(dataset: Dataset, address: &str) -> Result<Address> {
+    Address::parse(address).map_err(|_| unreadable(dataset))
+}
+
+fn unreadable(dataset: Dataset) -> Error {
+    Error::config(format!("{dataset}: the postgres:// address cannot be understood")).hint(
+        "postgres://user:password@host:5432/database; in a password write @ as %40, / as %2F, : as %3A, \
+         # as %23, ? as %3F and % as %25",
+    )
+}
+
+/// connectorx knows no mode that verifies the server's name, and must not be taken for one that does.
+fn refuse_verification(dataset: Dataset, address: &Address) -> Result<()> {
+    let Some(mode) = address.sslmode().filter(|mode| mode.starts_with("verify-")) else {
+        return Ok(());
+    };
+    Err(Error::config(format!(
+        "{dataset}: sslmode={mode} is not possible for a postgres:// source yet; nothing was read"
+    ))
+    .hint(
+        "read through a tunnel that ends on this machine, or export the rows to a file; \
+         sslmode=require&sslrootcert=FILE encrypts and verifies who has signed the certificate, not the server's name",
+    ))
+}
+
+/// What is not safe about the way from a source to here, where a network lies between: its rows are
+/// identifiers as they are.
+pub(super) fn warning(dataset: Dataset, address: &str) -> Option<String> {
+    let address = readable(dataset, address).ok()?;
+    if address.stays_on_this_machine() {
+        return None;
+    }
+    let way = match (address.sslmode(), address.sslrootcert()) {
+        (Some("require"), Some(_)) => "encrypted, but the server's name is not verified",
+        (Some("require"), None) => {
+            "encrypted, but the server's certificate is not verified: anybody on the way could pose as the server"
+        }
+        (Some("disable"), _) => "not encrypted",
+        _ => "not encrypted unless the server offers it, and never verified",
+    };
+    Some(format!(
+        "{dataset}: identifiers cross the network from the database: {way}; read through a tunnel that ends on this machine, \
+         or set at least sslmode=require&sslrootcert=FILE"
+    ))
 }
 
 /// The configured query, or that for the configured table.
@@ -276,12 +322,54 @@ fn reduced(dataset: Dataset, place: &str, error: &ConnectorXOutError) -> Error {
         )) => error.code().map(|code| code.code().to_owned()),
         _ => None,
     };
-    match postgres {
+    match postgres.as_deref() {
+        Some("57014") => Error::source(format!(
+            "{dataset}: {place} cancelled the query (SQLSTATE 57014)"
+        ))
+        .hint("does the role have a statement_timeout there? Raise it for this role, or read in ranges (partition_on)"),
         Some(state) => {
             Error::source(format!("{dataset}: {place} refused the query (SQLSTATE {state})"))
                 .hint("try the query in psql; every column it returns must have a name of its own")
         }
         None => Error::source(format!("{dataset}: {place} could not be read"))
             .hint("check that the server can be reached with this address, user and password"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(address: &str) -> String {
+        warning(Dataset::Claims, address).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_source_across_the_network_is_warned_about() {
+        for address in [
+            "postgres://u:p@localhost/x",
+            "postgres://u:p@127.0.0.1:5433/x?sslmode=disable",
+            "postgres:///x?host=/run/postgresql",
+        ] {
+            assert_eq!(way(address), "", "{address}");
+        }
+        assert!(way("postgres://u:p@db/x").contains("not encrypted unless"));
+        assert!(way("postgres://u:p@db/x?sslmode=disable").contains("not encrypted;"));
+        assert!(way("postgres://u:p@db/x?sslmode=require").contains("pose as the server"));
+        let with_root = way("postgres://u:p@db/x?sslmode=require&sslrootcert=/ca.crt");
+        assert!(with_root.contains("name is not verified"), "{with_root}");
+    }
+
+    #[test]
+    fn verification_that_is_not_possible_is_refused() {
+        for mode in ["verify-ca", "verify-full"] {
+            let source = Source { table: Some("t".into()), ..Source::default() };
+            let address = format!("postgres://u:hunter2@localhost/x?sslmode={mode}");
+            let error = fetch(Dataset::Claims, &source, &address, &Cancellation::default())
+                .expect_err("nothing is read");
+            assert_eq!(error.kind().exit_code(), 2, "{error}");
+            assert!(error.message().contains(mode) && error.way_out().is_some(), "{error}");
+            assert!(!error.to_string().contains("hunter2"));
+        }
     }
 }

@@ -69,6 +69,9 @@ pub struct Extracted {
     pub fingerprint: String,
     /// Header names that the contract does not know, over all files.
     pub ignored_columns: Vec<String>,
+    /// What needs a look, but stops nothing.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// The rows of a database source.
     #[cfg(feature = "database")]
     #[serde(skip)]
@@ -191,6 +194,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 dataset,
                 fingerprint: fingerprint::of_all(&files),
                 ignored_columns: header::ignored(&files),
+                warnings: Vec::new(),
                 files,
                 #[cfg(feature = "database")]
                 fetched: None,
@@ -204,6 +208,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 dataset,
                 fingerprint: fingerprint::of_all(&files),
                 ignored_columns: header::ignored(&files),
+                warnings: database::warning(dataset, address).into_iter().collect(),
                 files,
                 fetched: Some(fetched),
             })

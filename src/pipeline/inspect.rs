@@ -125,7 +125,9 @@ fn input(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result
         format!("; not loaded: {}", extracted.ignored_columns.join(", "))
     };
     let plural = if files == 1 { "file" } else { "files" };
-    Ok(format!("{files} {plural}, {bytes} bytes; {}{ignored}", mapped.join(", ")))
+    let warnings: String =
+        extracted.warnings.iter().map(|warning| format!("; warning: {warning}")).collect();
+    Ok(format!("{files} {plural}, {bytes} bytes; {}{ignored}{warnings}", mapped.join(", ")))
 }
 
 fn key(settings: &Settings) -> Result<String> {

@@ -33,6 +33,9 @@ pub(super) fn extract(
         Dataset::Providers => &work.providers,
     };
     let extracted = extract::extract(dataset, work.settings, task.cancel)?;
+    for warning in &extracted.warnings {
+        task.observer.observe(&RunEvent::Warning(warning.clone()));
+    }
     if !extracted.ignored_columns.is_empty() {
         task.observer.observe(&RunEvent::Note(format!(
             "{dataset}: columns that are not loaded: {}",
@@ -57,6 +60,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         let session = session(&mut held, work, warehouse, task)?;
         let sources = json!({ "claims": json(&claims)?, "providers": json(&providers)? });
         let control = &mut session.control;
+        load::check_connections(control, work.settings.connections())?;
         ledger::note_sources(control, work.identity.run, &fingerprint, &sources)?;
         let known = ledger::already_loaded(control, &work.identity, &fingerprint)?;
         if let Some(run) = known.filter(|_| !work.options.force) {
