@@ -169,8 +169,7 @@ fn of_two_that_ask_for_what_is_due_the_second_one_finds_nothing() {
 fn who_waits_for_another_process_hears_a_signal_and_has_an_end() {
     let viewed = Viewed::new("");
     ends(&mut viewed.run(), 0);
-    let held =
-        "SELECT pg_advisory_lock(1668441446, ('x' || left(md5('sql.daily'), 8))::bit(32)::int)";
+    let held = "SELECT pg_advisory_lock(1668441446, hashtext('sql.daily'))";
     let mut client = viewed.desk.database.connect();
     client.batch_execute(held).expect("the lock");
     let running = Running::start(&mut viewed.command(&["refresh"]));

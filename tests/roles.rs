@@ -13,7 +13,7 @@ use crate::secure_server::{DATABASE, SecureServer};
 const PASSWORD: &str = "CANARY-role-7d2c";
 
 /// A server with the roles, as the documentation makes them.
-fn with_roles() -> SecureServer {
+pub(crate) fn with_roles() -> SecureServer {
     let server = SecureServer::start();
     for _ in 0..2 {
         // The script can be run again.
@@ -40,7 +40,7 @@ fn run_script(server: &SecureServer) {
 }
 
 /// A call as a role: TCP, TLS, SCRAM with channel binding, the password from `~/.pgpass`.
-fn call(program: &Program, server: &SecureServer, role: &str, arguments: &str) -> Call {
+pub(crate) fn call(program: &Program, server: &SecureServer, role: &str, arguments: &str) -> Call {
     let line = format!("localhost:*:{DATABASE}:*:{PASSWORD}\n");
     program.write(".pgpass", &line).private(".pgpass");
     let parameters = format!("{}&channel_binding=require", server.verified());

@@ -77,7 +77,7 @@ fn key_file(desk: &Desk, name: &str, text: &str) -> PathBuf {
 }
 
 /// A desk with both keys: the old one configured, the other one named as the next.
-fn desk_with_keys() -> Desk {
+pub(crate) fn desk_with_keys() -> Desk {
     let mut desk = Desk::new();
     desk.settings.privacy.key_file = Some(key_file(&desk, "old.key", KEY));
     desk.settings.privacy.next_key_file = Some(key_file(&desk, "new.key", OTHER_KEY));
@@ -395,6 +395,7 @@ const STEPS: [(&str, &[&str]); 3] = [
             "rotate.built",
             "rotate.built:2",
             "rotate.ready",
+            "rotate.compared",
             "rotate.providers",
             "rotate.installed",
             "rotate.locked",

@@ -72,6 +72,29 @@ pub(super) fn unlock(connection: &mut impl Connection) -> Result<()> {
     .map(drop)
 }
 
+/// Refuses to go on where the session does not hold the lock: it is asked for before anything that is
+/// published is changed.
+///
+/// # Errors
+/// `Warehouse` when the lock is not held.
+pub(super) fn check_held(connection: &mut impl Connection) -> Result<()> {
+    let rows = sql::query(
+        connection,
+        "run lock",
+        &format!(
+            "SELECT EXISTS (SELECT FROM pg_locks
+                 WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid = pg_backend_pid()
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND (classid::bigint << 32) + objid::bigint = {RUN_LOCK}) AS held"
+        ),
+    )?;
+    if sql::boolean(&rows, "held", 0) == Some(true) {
+        return Ok(());
+    }
+    Err(Error::warehouse("this session does not hold the lock of the run; nothing was published")
+        .hint("is there a connection pooler on the way? Connect to the server itself"))
+}
+
 /// Takes the lock if nobody holds it.
 fn is_free(connection: &mut impl Connection) -> Result<bool> {
     let rows = sql::query(

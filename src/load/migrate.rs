@@ -5,7 +5,7 @@
 
 use adbc_core::sync::Connection;
 
-use super::{rights, shape};
+use super::{server, shape};
 use crate::error::{Error, Result};
 use crate::schema::{INTERNAL, PUBLISHED};
 use crate::sql;
@@ -30,10 +30,10 @@ const LOCK: i64 = 0x636c_6d65_746c_6d67;
 /// Applies what is missing, makes the views as this version makes them, and returns the versions applied.
 ///
 /// # Errors
-/// `Warehouse` when the role lacks a right or a script fails (nothing of it stays), `Config` when the warehouse is of a
+/// `Warehouse` when the server or the role cannot do it (see [`server::check`]) or a script fails (nothing of it stays), `Config` when the warehouse is of a
 /// later version, others have built on a view that has to be dropped, or a released script differs from the one that was applied.
 pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
-    rights::check(connection)?;
+    server::check(connection)?;
     let applied = if is_current(connection)? { Vec::new() } else { apply(connection)? };
     // In a transaction of its own: who reads a view holds it and waits for a table that a script
     // has altered.

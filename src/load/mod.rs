@@ -24,6 +24,7 @@ mod reshape;
 mod rights;
 pub mod risk;
 pub mod rotation;
+mod server;
 mod session;
 mod shape;
 mod shuffle;
@@ -36,8 +37,8 @@ mod tally;
 pub mod views;
 
 pub use changes::Changes;
-pub use publish::{Route, is_filled, publish, refuse_repeats, route};
-pub use rights::check as check_rights;
+pub use publish::{Route, filled_meanwhile, is_filled, publish, refuse_repeats, route};
+pub use server::{check as check_server, check_connections};
 pub use session::{Session, connect, hold, let_go};
 pub use shape::{Treatment, check as check_shape, is_shaped};
 pub use shuffle::{

@@ -231,7 +231,9 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
 /// what they read, and the views and columns that the privacy profile wants.
 fn schema_version() -> String {
     format!(
-        "(SELECT ('x' || left(md5(concat_ws(' ', {}, dropped, views - '{}')), 15))::bit(60)::bigint
+        // Not md5(), which a server in FIPS mode does not have.
+        "(SELECT ('x' || encode(substring(sha256(convert_to(concat_ws(' ', {}, dropped, views - '{}'), 'UTF8'))
+              FROM 1 FOR 7), 'hex'))::bit(56)::bigint
           FROM claims_etl.shape)",
         migrate::published_version(),
         comments::NAME
@@ -259,7 +261,7 @@ fn call(connection: &mut impl Connection, function: &str, target: &str) -> Resul
     let rows = sql::query_with(
         connection,
         CONTEXT,
-        &format!("SELECT {function}({LOCKS}, ('x' || left(md5($1), 8))::bit(32)::integer) AS done"),
+        &format!("SELECT {function}({LOCKS}, hashtext($1)) AS done"),
         sql::texts(&[Some(target)]),
     )?;
     Ok(sql::boolean(&rows, "done", 0))

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::stage::{drop_stage, providers_stage};
 use super::staging::Part;
 use super::stored_statistics::{Scored, write_statistics};
-use super::{ledger, outbox, shape, table_lock};
+use super::{ledger, lock, outbox, shape, table_lock};
 use crate::account::Account;
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -76,6 +76,15 @@ pub fn is_filled(connection: &mut impl Connection) -> Result<bool> {
     Ok(sql::boolean(&filled, "filled", 0) == Some(true))
 }
 
+/// What was read into an empty warehouse finds rows there, or the other way round. Those rows stay.
+#[must_use]
+pub fn filled_meanwhile() -> Error {
+    Error::warehouse(
+        "the warehouse was filled or emptied while the claims were read; nothing was published",
+    )
+    .hint("run again")
+}
+
 /// Refuses to append claims that are published already: before anything is made of the others.
 ///
 /// # Errors
@@ -111,6 +120,7 @@ pub fn publish<C: Connection>(
     sql::in_transaction(&mut session.control, CONTEXT, |connection| {
         let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
         sql::execute(connection, CONTEXT, &timeout)?;
+        lock::check_held(connection)?;
         let treatment = &session.identity.treatment;
         let reshaping = match route {
             Route::Attach => Reshaping::to(connection, treatment)?,
@@ -159,6 +169,9 @@ pub fn publish<C: Connection>(
             let locks = reshaping.as_ref().map_or(fact, Reshaping::locks);
             table_lock::exclusively(connection, &locks, scope.cancel)?;
             failpoint::hit("publish.locked")?;
+            if session.identity.mode != Mode::Replace && is_filled(connection)? {
+                return Err(filled_meanwhile());
+            }
             detach(connection)?;
             if let Some(reshaping) = &reshaping {
                 reshaping.alter(connection)?;
@@ -213,12 +226,16 @@ fn publish_providers(
         .iter()
         .map(|Column { name, .. }| format!("{name} = excluded.{name}, "))
         .collect();
+    // Sixteen bytes of SHA-256: a server in FIPS mode has no md5().
+    let row_hash = format!(
+        "encode(substring(sha256(convert_to(ROW({values})::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
+    );
     let changed = sql::execute(
         connection,
         "publishing providers",
         &format!(
             "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} AS d ({names}, row_hash, run_no)
-             SELECT {names}, md5(ROW({values})::text)::uuid, {run_no}
+             SELECT {names}, {row_hash}, {run_no}
              FROM {INTERNAL}.{stage} WHERE NOT is_inferred ORDER BY provider_id
              ON CONFLICT (provider_id) DO UPDATE
              SET {}row_hash = excluded.row_hash,

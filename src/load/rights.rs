@@ -6,10 +6,14 @@
 use adbc_core::sync::Connection;
 
 use crate::error::{Error, Result};
-use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
+use crate::schema::{INTERNAL, PUBLISHED};
 use crate::sql::{self, quote_identifier};
 
 const CONTEXT: &str = "asking for the role's rights";
+
+/// Which tables `c` of the published schema are the program's, as SQL: others may have put more there.
+pub(super) const OURS: &str =
+    "(c.relispartition OR c.relname IN ('claims_fact', 'providers_dim', 'dq_rules'))";
 
 /// The role of a connection, its database, and whom to ask.
 struct Who {
@@ -23,7 +27,7 @@ struct Who {
 ///
 /// # Errors
 /// `Warehouse`, with the right that lacks and who can grant it.
-pub fn check(connection: &mut impl Connection) -> Result<()> {
+pub(super) fn check(connection: &mut impl Connection) -> Result<()> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -105,8 +109,7 @@ fn tables(connection: &mut impl Connection, who: &Who) -> Result<()> {
             "SELECT n.nspname || '.' || c.relname AS name, pg_get_userbyid(c.relowner)::text AS owner
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')
-               AND (n.nspname = '{INTERNAL}' OR n.nspname = '{PUBLISHED}'
-                    AND (c.relispartition OR c.relname IN ('{CLAIMS_FACT}', '{PROVIDERS_DIM}')))
+               AND (n.nspname = '{INTERNAL}' OR n.nspname = '{PUBLISHED}' AND {OURS})
              ORDER BY 1 LIMIT 1"
         ),
     )?;

@@ -5,7 +5,7 @@
 
 use adbc_core::sync::{Connection, Database};
 
-use super::{keys, ledger, lock, migrate, shape, stage};
+use super::{keys, ledger, lock, migrate, server, shape, stage};
 use crate::config::{Mode, Wait};
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
@@ -25,15 +25,51 @@ pub struct Session<C> {
     pub identity: ledger::Identity,
 }
 
-/// Opens a connection that finds functions and operators where PostgreSQL's own are, and nowhere
-/// else: in a schema that others may write to, somebody could have left one of the same name.
+/// What holds in every session of the program, whatever the role, the database or the server has set:
+/// - functions and operators are PostgreSQL's own: in a schema that others may write to, somebody could have
+///   left one of the same name;
+/// - the server ends no statement, transaction or idle session of ours; a refresh has a limit of its own.
+///   Who waits for a lock gives up in a time;
+/// - the server refuses a query of which row level security would hide rows;
+/// - texts have one form, and a transaction is what the program takes it for.
+const SETTINGS: &str = "\
+    SET quote_all_identifiers = off;
+    SET search_path = pg_catalog, pg_temp;
+    SET statement_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET idle_session_timeout = 0;
+    SET lock_timeout = '60s';
+    SELECT set_config('transaction_timeout', '0', false)
+    WHERE current_setting('server_version_num')::integer >= 170000;
+    SET row_security = off;
+    SET client_encoding = 'UTF8';
+    SET standard_conforming_strings = on;
+    SET transform_null_equals = off;
+    SET array_nulls = on;
+    SET DateStyle = 'ISO, YMD';
+    SET IntervalStyle = 'postgres';
+    SET TimeZone = 'UTC';
+    SET bytea_output = 'hex';
+    SET extra_float_digits = 1;
+    SET default_transaction_isolation = 'read committed';
+    SET default_transaction_deferrable = off;
+    SET exit_on_error = off;
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Opens a connection with the settings of the program.
 ///
 /// # Errors
-/// `Warehouse` when the server cannot be reached or refuses.
+/// `Warehouse` when the server cannot be reached or refuses, `Config` when the address leads to a pooler that
+/// keeps no session.
 pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
     let context = "connecting to the warehouse";
     let mut connection = database.new_connection().map_err(|error| sql::error(context, error))?;
-    sql::execute(&mut connection, context, "SET search_path = pg_catalog, pg_temp")?;
+    if let Err(error) = sql::execute(&mut connection, context, SETTINGS) {
+        // A server that is too old does not know all of them.
+        server::version(&mut connection)?;
+        return Err(error);
+    }
     Ok(connection)
 }
 

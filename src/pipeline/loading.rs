@@ -93,10 +93,7 @@ fn stage_and_publish(
     let (run_no, control) = (session.run_no, &mut session.control);
     let route = load::route(control, settings.warehouse.mode)?;
     if scored_by.own.is_some() != (route == Route::Attach) {
-        return Err(Error::warehouse(
-            "the warehouse was filled or emptied while the claims were read; nothing was published",
-        )
-        .hint("run again"));
+        return Err(load::filled_meanwhile());
     }
     load::drop_stage(control, run_no)?;
     load::create_stage(control, run_no)?;

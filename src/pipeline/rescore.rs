@@ -77,6 +77,7 @@ pub fn rescore(
     let started = Instant::now();
     let warehouse = Warehouse::open(settings, observer)?;
     let mut control = load::hold(&warehouse.database, settings.run.wait, observer, cancel)?;
+    load::check_connections(&mut control, settings.connections())?;
     let mut connections = (0..settings.connections())
         .map(|_| warehouse.connect())
         .collect::<Result<Vec<PostgresConnection>>>()?;

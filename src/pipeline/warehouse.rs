@@ -129,7 +129,11 @@ fn address(url: &Secret) -> Result<Address> {
 
 /// What the driver finds wrong before it has asked any server is a mistake in the configuration.
 fn refused(error: &adbc_core::error::Error) -> Error {
-    Error::config(format!("the warehouse's address: {}", error.message))
+    let refused = Error::config(format!("the warehouse's address: {}", error.message));
+    match sql::hint(error) {
+        Some(hint) => refused.hint(hint),
+        None => refused,
+    }
 }
 
 fn private_server(settings: &Settings) -> Result<LocalPostgres> {
@@ -223,7 +227,8 @@ pub(super) fn inspect(settings: &Settings) -> Result<String> {
     }
     let warehouse = Warehouse::open(settings, &crate::event::Silent)?;
     let mut connection = warehouse.connect()?;
-    load::check_rights(&mut connection)?;
+    load::check_server(&mut connection)?;
+    load::check_connections(&mut connection, settings.connections())?;
     let rows = sql::query(
         &mut connection,
         "asking the server",

@@ -57,7 +57,11 @@ impl<C: Connection> Ask for Connections<'_, C> {
         };
         let until = until.min(self.until);
         let left = (until.saturating_duration_since(Instant::now()) + GRACE).as_millis();
-        sql::execute(open, context, &format!("SET statement_timeout = {left}"))?;
+        sql::execute(
+            open,
+            context,
+            &format!("SET statement_timeout = {left}; SET lock_timeout = {left}"),
+        )?;
         stoppable(open, self.cancel, until, |open| sql::execute(open, context, sql))
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
 use crate::load::partitions::partitions;
-use crate::load::table_lock;
+use crate::load::{lock, table_lock};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
 use crate::sql;
 
@@ -33,11 +33,19 @@ pub fn attach(
     sql::in_transaction(connection, CONTEXT, |connection| {
         let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
         sql::execute(connection, CONTEXT, &timeout)?;
+        lock::check_held(connection)?;
+        // From here to the commit nobody else writes, so what is compared is what is dropped. Readers go on.
+        sql::execute(
+            connection,
+            "keeping writers away from the claims",
+            &format!("LOCK TABLE {PUBLISHED}.{CLAIMS_FACT} IN SHARE ROW EXCLUSIVE MODE"),
+        )?;
         let parts = parts(connection, count)?;
         if parts.len() as u64 != count {
             return Err(Error::internal("a partition of the rotation is missing"));
         }
         compare(connection, &parts)?;
+        failpoint::hit("rotate.compared")?;
         if rotation.has_providers {
             providers(connection)?;
         }
