@@ -11,7 +11,7 @@
 
 -- Weights and thresholds of whatever has scored last: a run, or a rescore.
 CREATE TEMPORARY TABLE risk_parameters AS
-SELECT state.version, state.kept, scored.rescored,
+SELECT state.version, state.kept, scored.rescored, scored.publish_no,
        (p ->> 'min_peers')::bigint AS min_peers,
        (p ->> 'min_provider_claims')::bigint AS min_provider_claims,
        (p ->> 'min_providers')::bigint AS min_providers,
@@ -23,11 +23,12 @@ SELECT state.version, state.kept, scored.rescored,
        coalesce((SELECT actions -> 'date_of_service' ? 'generalize' FROM claims_etl.shape), false) AS coarse_dates,
        coalesce((SELECT actions ->> 'procedure_code' <> 'keep' FROM claims_etl.shape), false) AS coarse_procedures
 FROM claims_etl.risk_state state,
-     LATERAL (SELECT * FROM (SELECT risk_parameters AS p, run_no AS version, 0 AS rescored FROM claims_etl.runs
+     LATERAL (SELECT * FROM (SELECT risk_parameters AS p, publish_no, 0 AS rescored FROM claims_etl.runs
                              WHERE published_at IS NOT NULL AND risk_parameters IS NOT NULL
                              UNION ALL
-                             SELECT parameters, stats_version, rescore_no FROM claims_etl.risk_rescores) all_of_them
-              ORDER BY version DESC, rescored DESC LIMIT 1) scored;
+                             SELECT s.parameters, v.publish_no, s.rescore_no FROM claims_etl.risk_rescores s
+                             JOIN claims_etl.runs v ON v.run_no = s.stats_version) all_of_them
+              ORDER BY publish_no DESC, rescored DESC LIMIT 1) scored;
 
 -- The claims.
 CREATE TEMPORARY TABLE risk_audited AS
@@ -35,8 +36,8 @@ SELECT f.claim_token, f.line_number, f.patient_token, f.provider_id, f.amount, f
        CASE WHEN NOT coarse_procedures THEN to_jsonb(f) ->> 'procedure_code' END AS procedure_code,
        coalesce(upper(regexp_replace(btrim(to_jsonb(f) ->> 'specialty'), '\s+', ' ', 'g')), '') AS specialty,
        f.risk_score, f.risk_components
-FROM healthcare_analytics.claims_fact f, risk_parameters
-WHERE f.run_no >= risk_parameters.version OR risk_parameters.rescored > 0
+FROM healthcare_analytics.claims_fact f JOIN claims_etl.runs r USING (run_no), risk_parameters
+WHERE r.publish_no >= risk_parameters.publish_no OR risk_parameters.rescored > 0
 ORDER BY random() LIMIT 1000;
 
 -- Peer groups of amounts: own is the specialty, or null for the whole procedure. A bucket b stands for

@@ -63,7 +63,7 @@ fn published(desk: &Desk) -> Vec<String> {
         )));
     }
     lines.extend(desk.rows(&format!(
-        "SELECT to_jsonb(r) - '{{run_id,run_no,started_at,finished_at,published_at,fingerprint,sources,
+        "SELECT to_jsonb(r) - '{{run_id,run_no,started_at,finished_at,published_at,publish_no,fingerprint,sources,
              config_digest,claims_inserted,claims_updated,claims_unchanged,providers_inferred}}'::text[]
          FROM claims_etl.runs r WHERE run_no = {last}"
     )));

@@ -65,6 +65,7 @@ mod properties;
 mod proxy;
 #[cfg(feature = "failpoints")]
 mod public_views;
+mod publications;
 mod quarantine;
 #[cfg(feature = "failpoints")]
 mod readers;

@@ -1,85 +1,141 @@
-//! The digest of the settings that change what is loaded.
-//!
-//! A file of its own because it decides, with the inputs' fingerprint, whether a run is "already
-//! loaded": where things are, how fast they go and when a run is refused must not count.
+//! The digest of the settings that change what is loaded: with the inputs' fingerprint it decides whether
+//! a run is "already loaded".
 
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
 
-use serde::Serialize;
+use super::settings::Settings;
 
-use super::mapping::{Mapping, Values};
-use super::privacy::Action;
-use super::risk::Risk;
-use super::rules::Rules;
-use super::settings::{Mode, OnDuplicate, Settings, Source};
+/// What does not change the result: where things are, how fast they go, when a run is refused and who
+/// hears of it. Everything else counts, so a new setting does too until it is named here.
+const LEFT_OUT: &[&str] = &[
+    // It counts by the settings that it stands for.
+    "preset",
+    // The inputs have a fingerprint of their own.
+    "claims.sources",
+    "claims.partition_on",
+    "claims.partitions",
+    "providers.sources",
+    "providers.partition_on",
+    "providers.partitions",
+    "warehouse.url",
+    "warehouse.password_file",
+    "warehouse.connections",
+    "warehouse.batch_rows",
+    // The key has an id of its own.
+    "privacy.key",
+    "privacy.key_file",
+    "privacy.key_fd",
+    "privacy.next_key_file",
+    "quality",
+    "run.data_dir",
+    "run.spill_dir",
+    "run.spill_after_mb",
+    "run.interval_start",
+    "run.interval_end",
+    "run.retries",
+    "run.retry_delay_secs",
+    "run.wait",
+    "run.already_loaded_exit_code",
+    "refresh",
+    "schedule",
+    "mail",
+    "metrics",
+    "lineage",
+];
 
-/// The settings that count, in a fixed order.
-#[derive(Serialize)]
-struct Relevant<'a> {
-    claims: Reading<'a>,
-    providers: Reading<'a>,
-    mode: Mode,
-    on_duplicate: OnDuplicate,
-    on_provider_conflict: OnDuplicate,
-    risk: &'a Risk,
-    privacy: Vec<(&'static str, Action)>,
-    zip3_restricted: BTreeSet<String>,
-    rules: &'a Rules,
-}
-
-/// How one input is read.
-#[derive(Serialize)]
-struct Reading<'a> {
-    query: Option<&'a str>,
-    table: Option<&'a str>,
-    delimiter: &'a str,
-    columns: &'a BTreeMap<String, Mapping>,
-    filter: &'a BTreeMap<String, Values>,
-    date_formats: &'a [String],
-}
-
-impl<'a> Reading<'a> {
-    fn of(source: &'a Source) -> Self {
-        Self {
-            query: source.query.as_deref(),
-            table: source.table.as_deref(),
-            delimiter: &source.delimiter,
-            columns: &source.columns,
-            filter: &source.filter,
-            date_formats: &source.date_formats,
-        }
-    }
-}
-
-/// BLAKE3 of the settings that change what is loaded, 64 hex digits. Paths, addresses, the key
-/// (it has an id of its own), the data interval, partitions of a table, limits on a whole run, a run
-/// date that is not configured, connections, batches, retries and refresh targets are
-/// left out.
+/// BLAKE3 of the settings that change what is loaded, 64 hex digits: all but those in `LEFT_OUT`.
 ///
 /// # Panics
 /// Never: maps with text keys and finite numbers are always JSON.
 #[must_use]
 pub fn digest(settings: &Settings) -> String {
-    let relevant = Relevant {
-        claims: Reading::of(&settings.claims),
-        providers: Reading::of(&settings.providers),
-        mode: settings.warehouse.mode,
-        on_duplicate: settings.warehouse.on_duplicate,
-        on_provider_conflict: settings.warehouse.on_provider_conflict,
-        risk: &settings.risk,
-        privacy: settings.privacy.actions().collect(),
-        // A list that cannot be read fails the run elsewhere.
-        zip3_restricted: settings.privacy.restricted_zip3().unwrap_or_default(),
-        rules: &settings.rules,
-    };
-    let text = serde_json::to_vec(&relevant).expect("maps with text keys and finite numbers");
-    blake3::hash(&text).to_hex().to_string()
+    let mut counted = counted(settings);
+    // The prefixes themselves, because the setting can name a file. A list that cannot be read fails
+    // the run elsewhere.
+    let prefixes = settings.privacy.restricted_zip3().unwrap_or_default();
+    counted["privacy"]["zip3_restricted"] = prefixes.into_iter().collect();
+    blake3::hash(counted.to_string().as_bytes()).to_hex().to_string()
+}
+
+/// The settings without what does not change the result.
+fn counted(settings: &Settings) -> Value {
+    let mut all = serde_json::to_value(settings).expect("maps with text keys and finite numbers");
+    for path in LEFT_OUT {
+        let (table, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let table = if table.is_empty() { Some(&mut all) } else { all.get_mut(table) };
+        if let Some(Value::Object(table)) = table {
+            table.remove(name);
+        }
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::mapping::{Mapping, Values};
+    use crate::config::privacy::Action;
+    use crate::config::settings::{Mode, OnDuplicate};
     use crate::config::{CodeSystem, Secret};
+
+    /// The settings that count.
+    const COUNTED: &[&str] = &[
+        "claims.columns",
+        "claims.comment",
+        "claims.date_formats",
+        "claims.delimiter",
+        "claims.encoding",
+        "claims.query",
+        "claims.table",
+        "claims.where",
+        "privacy.columns",
+        "privacy.profile",
+        "privacy.zip3_restricted",
+        "providers.columns",
+        "providers.comment",
+        "providers.date_formats",
+        "providers.delimiter",
+        "providers.encoding",
+        "providers.query",
+        "providers.table",
+        "providers.where",
+        "risk",
+        "rules",
+        "warehouse.mode",
+        "warehouse.on_duplicate",
+        "warehouse.on_provider_conflict",
+    ];
+
+    /// Tables and keys of the settings, as far down as `COUNTED` and `LEFT_OUT` go.
+    fn paths(settings: &Value) -> Vec<String> {
+        let whole = |name: &str| COUNTED.contains(&name) || LEFT_OUT.contains(&name);
+        let tables = settings.as_object().expect("a table of tables");
+        let within = tables.iter().flat_map(|(name, table)| match table.as_object() {
+            Some(table) if !whole(name) => {
+                table.keys().map(|key| format!("{name}.{key}")).collect()
+            }
+            _ => vec![name.clone()],
+        });
+        within.collect()
+    }
+
+    #[test]
+    fn every_setting_counts_or_is_left_out_by_name() {
+        let mut settings = Settings::default();
+        settings.privacy.key = Some(Secret::new("k"));
+        let all = serde_json::to_value(&settings).expect("JSON");
+        let mut known: Vec<&str> = COUNTED.iter().chain(LEFT_OUT).copied().collect();
+        known.sort_unstable();
+        let mut found = paths(&all);
+        found.sort_unstable();
+        assert_eq!(
+            found, known,
+            "a setting that is new: does it change what is loaded? Name it in COUNTED or in LEFT_OUT"
+        );
+        let mut counted = paths(&counted(&settings));
+        counted.sort_unstable();
+        assert_eq!(counted, COUNTED);
+    }
 
     #[test]
     fn only_settings_that_change_the_result_count() {
@@ -93,6 +149,7 @@ mod tests {
         other.quality.max_reject_ratio = 0.5;
         other.quality.max_row_change = Some(0.5);
         other.privacy.key_file = Some("k".into());
+        other.privacy.key = Some(Secret::new("k"));
         other.run.data_dir = "elsewhere".into();
         other.run.interval_start = "2024-01-31".parse().ok();
         other.claims.partition_on = Some("n".into());
@@ -106,8 +163,12 @@ mod tests {
 
     #[test]
     fn each_setting_that_changes_the_result_counts() {
-        let changes: [fn(&mut Settings); 23] = [
+        let changes: [fn(&mut Settings); 27] = [
             |s| s.claims.table = Some("t".into()),
+            |s| s.claims.encoding = "windows-1252".into(),
+            |s| s.claims.comment = Some('#'),
+            |s| s.providers.encoding = "utf-16le".into(),
+            |s| s.providers.comment = Some(';'),
             |s| drop(s.claims.filter.insert("TYPE".into(), Values(vec!["CHARGE".into()]))),
             |s| {
                 drop(

@@ -58,7 +58,7 @@ pub fn released(connection: &mut impl Connection) -> Result<Option<Released>> {
                  'profile', coalesce(s.profile, r.privacy_profile),
                  'actions', coalesce(s.actions, to_jsonb(r) -> 'privacy_actions'))::text AS found
              FROM (SELECT * FROM claims_etl.runs WHERE published_at IS NOT NULL
-                   ORDER BY published_at DESC, run_no DESC LIMIT 1) r {shape}"
+                   ORDER BY publish_no DESC LIMIT 1) r {shape}"
         ),
     )
 }

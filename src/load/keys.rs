@@ -14,7 +14,7 @@ const CONTEXT: &str = "checking the key";
 
 /// The key of the last published run.
 const LAST_PUBLISHED: &str = "(SELECT key_id FROM claims_etl.runs WHERE published_at IS NOT NULL
-     ORDER BY published_at DESC, run_no DESC LIMIT 1)";
+     ORDER BY publish_no DESC LIMIT 1)";
 
 /// What is public of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,7 +50,7 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
                  WHEN runs.status = 'running' AND excluded.last_task LIKE 'extract.%' THEN 'running'
                  ELSE excluded.status END,
              finished_at = CASE WHEN runs.published_at IS NULL THEN NULL ELSE runs.finished_at END,
-             error_kind = NULL, error = NULL,
+             error_kind = NULL, error = NULL, error_is_transient = false,
              mode = CASE WHEN runs.published_at IS NULL THEN excluded.mode ELSE runs.mode END,
              key_id = CASE WHEN runs.published_at IS NULL THEN excluded.key_id ELSE runs.key_id END,
              config_digest = CASE WHEN runs.published_at IS NULL THEN excluded.config_digest
@@ -103,8 +103,8 @@ pub fn note_sources(
     .map(drop)
 }
 
-/// The published run that makes this one needless: the same input, settings and key, and no run
-/// since that could have changed its rows.
+/// The published run that makes this one needless: the same input, settings and key, and nothing
+/// published since that could have changed its rows or what its directory says.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -113,8 +113,8 @@ pub fn already_loaded(
     identity: &Identity,
     fingerprint: &str,
 ) -> Result<Option<String>> {
-    // A later replace took the rows away, a later merge that updated rows may have updated these;
-    // for a replace any later run changed the whole.
+    // A later replace took the rows away, a later merge that updated rows or providers may have updated
+    // these; for a replace any later run changed the whole.
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -123,15 +123,17 @@ pub fn already_loaded(
            AND r.key_id = $3
            AND NOT EXISTS (
                SELECT FROM claims_etl.runs later
-               WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
-                 AND (later.mode = 'replace' OR r.mode = 'replace' OR later.claims_updated > 0))
-         ORDER BY r.run_no DESC LIMIT 1",
+               WHERE later.publish_no > r.publish_no
+                 AND (later.mode = 'replace' OR r.mode = 'replace' OR later.claims_updated > 0
+                      OR (r.providers_loaded > 0 AND later.providers_updated IS DISTINCT FROM 0)))
+         ORDER BY r.publish_no DESC LIMIT 1",
         sql::texts(&[Some(fingerprint), Some(&identity.config_digest), Some(&identity.key_id)]),
     )?;
     Ok(if rows.num_rows() == 0 { None } else { sql::text(&rows, "run_id", 0) })
 }
 
-/// Completes the row of a run; within the publish transaction when it published.
+/// Completes the row of a run; within the publish transaction when it published, whose lock makes the
+/// number of the publication the next one.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails, also when the account does not balance.
@@ -180,6 +182,8 @@ pub fn complete(
         &format!(
             "UPDATE claims_etl.runs SET status = $2, finished_at = clock_timestamp(),
                  published_at = CASE WHEN $3 = 'yes' THEN clock_timestamp() END,
+                 publish_no = CASE WHEN $3 = 'yes' THEN
+                     (SELECT coalesce(max(publish_no), 0) + 1 FROM claims_etl.runs) END,
                  ({names}) = (SELECT {names} FROM jsonb_populate_record(NULL::claims_etl.runs, $4::text::jsonb))
              WHERE run_id = $1::text::uuid"
         ),
@@ -193,6 +197,21 @@ pub fn complete(
     .map(drop)
 }
 
+/// Notes, within the publish transaction, how many providers of the directory have other content now.
+///
+/// # Errors
+/// `Warehouse` when the statement fails.
+pub fn note_providers(connection: &mut impl Connection, run: RunId, updated: u64) -> Result<()> {
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "UPDATE claims_etl.runs SET providers_updated = $2::text::bigint
+         WHERE run_id = $1::text::uuid",
+        sql::texts(&[Some(&run.to_string()), Some(&updated.to_string())]),
+    )
+    .map(drop)
+}
+
 /// Completes the row of a run that failed.
 ///
 /// # Errors
@@ -202,9 +221,14 @@ pub fn fail(connection: &mut impl Connection, run: RunId, error: &Error) -> Resu
         connection,
         CONTEXT,
         "UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
-             error_kind = $2, error = $3
+             error_kind = $2, error = $3, error_is_transient = $4 = 'yes'
          WHERE run_id = $1::text::uuid AND published_at IS NULL",
-        sql::texts(&[Some(&run.to_string()), Some(error.kind().name()), Some(error.message())]),
+        sql::texts(&[
+            Some(&run.to_string()),
+            Some(error.kind().name()),
+            Some(error.message()),
+            Some(if error.kind().is_transient() { "yes" } else { "no" }),
+        ]),
     )
     .map(drop)
 }

@@ -22,6 +22,7 @@ const SCRIPTS: &[(i64, &str, &str)] = &[
     (8, "privacy", include_str!("migrations/V008__privacy.sql")),
     (9, "keys", include_str!("migrations/V009__keys.sql")),
     (10, "provider_months", include_str!("migrations/V010__provider_months.sql")),
+    (11, "publications", include_str!("migrations/V011__publications.sql")),
 ];
 
 /// Serialises migrations of one database ("clmetlmg").

@@ -18,10 +18,10 @@ const CONTEXT: &str = "refresh outbox";
 /// The first half of the advisory locks' key ("cref"); the second one is the target's.
 const LOCKS: i32 = 0x6372_6566;
 
-/// The run that changed last what is published. By time, not by number: a run whose tasks are
+/// The run that changed last what is published, in the order of the publications: a run whose tasks are
 /// called one by one may publish after one that was begun later.
 const LAST_CHANGE: &str = "(SELECT run_no FROM claims_etl.runs
-     WHERE changed AND published_at IS NOT NULL ORDER BY published_at DESC, run_no DESC LIMIT 1)";
+     WHERE changed AND published_at IS NOT NULL ORDER BY publish_no DESC LIMIT 1)";
 
 /// What the outbox holds of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]

@@ -126,12 +126,12 @@ pub fn publish<C: Connection>(
             Route::Attach => Reshaping::to(connection, treatment)?,
             Route::Merge | Route::Append => None,
         };
-        let members = match reshaping {
+        let mut members = match reshaping {
             // The dimension is emptied first, while nobody reads.
             Some(_) => staged_providers(connection, run_no)?,
             None => publish_providers(connection, run_no, treatment.shape)?,
         };
-        account.providers.inferred = members.new;
+        account.providers.inferred = members.inferred;
         failpoint::hit("publish.providers")?;
         shape::set_bands(connection, &session.identity.risk)?;
         let staged: u64 = parts.iter().map(|part| part.rows).sum();
@@ -175,7 +175,7 @@ pub fn publish<C: Connection>(
             detach(connection)?;
             if let Some(reshaping) = &reshaping {
                 reshaping.alter(connection)?;
-                publish_providers(connection, run_no, treatment.shape)?;
+                members = publish_providers(connection, run_no, treatment.shape)?;
                 failpoint::hit("publish.reshaped")?;
             }
             attach(connection, run_no, parts)?;
@@ -185,7 +185,8 @@ pub fn publish<C: Connection>(
         } else {
             drop_stage(connection, run_no)?;
         }
-        if route == Route::Attach || new + changed + members.new + members.changed > 0 {
+        ledger::note_providers(connection, run, members.updated)?;
+        if route == Route::Attach || new + changed + members.inferred + members.changed > 0 {
             // After the wait for readers: a refresh that reads wants to note its end.
             outbox::note_change(connection, run, targets)?;
         }
@@ -193,8 +194,19 @@ pub fn publish<C: Connection>(
     })
 }
 
+/// What a publish does to the dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Members {
+    /// Providers that only claims name, and that are new.
+    inferred: u64,
+    /// Providers of the directory that are new or have other content.
+    changed: u64,
+    /// Those of them that an earlier directory had with other content.
+    updated: u64,
+}
+
 /// What inserting the staged members into an empty dimension will come to.
-fn staged_providers(connection: &mut impl Connection, run_no: i64) -> Result<Changes> {
+fn staged_providers(connection: &mut impl Connection, run_no: i64) -> Result<Members> {
     let stage = providers_stage(run_no);
     let rows = sql::query(
         connection,
@@ -207,17 +219,16 @@ fn staged_providers(connection: &mut impl Connection, run_no: i64) -> Result<Cha
     let count = |name: &str| sql::int(&rows, name, 0).and_then(|n| u64::try_from(n).ok());
     count("inferred")
         .zip(count("members"))
-        .map(|(new, changed)| Changes { new, changed })
+        .map(|(inferred, changed)| Members { inferred, changed, updated: 0 })
         .ok_or_else(|| Error::internal("counts that are no numbers"))
 }
 
-/// Inserts and updates members; completes inferred ones. Returns how many are inferred and new, and
-/// how many of the directory's are new or changed.
+/// Inserts and updates members; completes inferred ones.
 fn publish_providers(
     connection: &mut impl Connection,
     run_no: i64,
     shape: Shape,
-) -> Result<Changes> {
+) -> Result<Members> {
     let stage = providers_stage(run_no);
     let columns = provider_columns(shape);
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
@@ -230,21 +241,33 @@ fn publish_providers(
     let row_hash = format!(
         "encode(substring(sha256(convert_to(ROW({values})::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
     );
-    let changed = sql::execute(
+    // A row that was there has a locker's number; of those that were inferred no directory had any content.
+    let counts = sql::query(
         connection,
         "publishing providers",
         &format!(
-            "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} AS d ({names}, row_hash, run_no)
-             SELECT {names}, {row_hash}, {run_no}
-             FROM {INTERNAL}.{stage} WHERE NOT is_inferred ORDER BY provider_id
-             ON CONFLICT (provider_id) DO UPDATE
-             SET {}row_hash = excluded.row_hash,
-                 is_inferred = false, updated_at = now(), run_no = excluded.run_no
-             WHERE d.row_hash IS DISTINCT FROM excluded.row_hash",
+            "WITH inferred AS MATERIALIZED (
+                 SELECT provider_id FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE is_inferred),
+             changed AS (
+                 INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} AS d ({names}, row_hash, run_no)
+                 SELECT {names}, {row_hash}, {run_no}
+                 FROM {INTERNAL}.{stage} WHERE NOT is_inferred ORDER BY provider_id
+                 ON CONFLICT (provider_id) DO UPDATE
+                 SET {}row_hash = excluded.row_hash,
+                     is_inferred = false, updated_at = now(), run_no = excluded.run_no
+                 WHERE d.row_hash IS DISTINCT FROM excluded.row_hash
+                 RETURNING d.provider_id, d.xmax::text <> '0' AS was_there)
+             SELECT count(*) AS changed, count(*) FILTER (WHERE was_there AND NOT EXISTS (
+                 SELECT FROM inferred i WHERE i.provider_id = changed.provider_id)) AS updated
+             FROM changed",
             set.concat()
         ),
     )?;
-    let new = sql::execute(
+    let count = |name: &str| sql::int(&counts, name, 0).and_then(|n| u64::try_from(n).ok());
+    let (changed, updated) = count("changed")
+        .zip(count("updated"))
+        .ok_or_else(|| Error::internal("counts that are no numbers"))?;
+    let inferred = sql::execute(
         connection,
         "publishing inferred providers",
         &format!(
@@ -254,5 +277,5 @@ fn publish_providers(
              ON CONFLICT (provider_id) DO NOTHING"
         ),
     )?;
-    Ok(Changes { new, changed })
+    Ok(Members { inferred, changed, updated })
 }

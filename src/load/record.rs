@@ -109,13 +109,12 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
                  WHERE t.run_id = r.run_id AND t.result ->> 'already_loaded_by' IS NOT NULL LIMIT 1),
              'published_since', (
                  SELECT later.run_id FROM claims_etl.runs later
-                 WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
-                 ORDER BY later.run_no DESC LIMIT 1),
+                 WHERE later.publish_no > r.publish_no
+                 ORDER BY later.publish_no DESC LIMIT 1),
              'replaced_by', (
                  SELECT later.run_id FROM claims_etl.runs later
-                 WHERE later.published_at IS NOT NULL AND later.run_no > r.run_no
-                   AND later.mode = 'replace'
-                 ORDER BY later.run_no LIMIT 1),
+                 WHERE later.publish_no > r.publish_no AND later.mode = 'replace'
+                 ORDER BY later.publish_no LIMIT 1),
              'tries', coalesce((
                  SELECT jsonb_agg(jsonb_build_object('try_number', t.try_number, 'state', t.state,
                                                      'seconds', t.seconds, 'result', t.result)
@@ -161,7 +160,7 @@ pub fn last_published(connection: &mut impl Connection) -> Result<Option<(RunId,
         connection,
         CONTEXT,
         "SELECT run_id::text AS run_id FROM claims_etl.runs
-         WHERE published_at IS NOT NULL ORDER BY run_no DESC LIMIT 1",
+         WHERE published_at IS NOT NULL ORDER BY publish_no DESC LIMIT 1",
     )?;
     let Some(run) = sql::text(&rows, "run_id", 0).filter(|_| rows.num_rows() > 0) else {
         return Ok(None);

@@ -3,7 +3,7 @@
 //! A file of its own because everything that is compared must belong together: tables and ledger
 //! are read in one transaction that cannot write.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use adbc_core::sync::Connection;
 
@@ -43,7 +43,8 @@ pub fn in_snapshot<C: Connection, T>(
 #[derive(Debug, Clone)]
 pub struct Runs {
     run_no: i64,
-    published: BTreeSet<i64>,
+    /// The runs that have published: number of the run, number of the publication.
+    published: BTreeMap<i64, i64>,
     /// Whether the run left rows of earlier runs alone.
     keeps_earlier: bool,
 }
@@ -53,9 +54,9 @@ pub struct Runs {
 pub(super) enum Writer {
     /// The run itself.
     Own,
-    /// A run before it, whose row it found equal.
+    /// A run that published before it, whose row it found equal.
     Earlier,
-    /// A run after it.
+    /// A run that has published since.
     Later,
     /// No run that could have.
     Nobody,
@@ -75,10 +76,12 @@ impl Runs {
         let rows = sql::query(
             connection,
             CONTEXT,
-            "SELECT run_no FROM claims_etl.runs WHERE published_at IS NOT NULL",
+            "SELECT run_no, publish_no FROM claims_etl.runs WHERE published_at IS NOT NULL",
         )?;
-        let published =
-            (0..rows.num_rows()).filter_map(|row| sql::int(&rows, "run_no", row)).collect();
+        let number = |name, row| sql::int(&rows, name, row);
+        let published = (0..rows.num_rows())
+            .filter_map(|row| number("run_no", row).zip(number("publish_no", row)))
+            .collect();
         Ok(Self { run_no, published, keeps_earlier })
     }
 
@@ -89,11 +92,13 @@ impl Runs {
 
     /// Who has written a row with this number.
     pub(super) fn writer(&self, run_no: Option<i64>) -> Writer {
-        match run_no {
-            Some(run_no) if run_no == self.run_no => Writer::Own,
-            Some(run_no) if !self.published.contains(&run_no) => Writer::Nobody,
-            Some(run_no) if run_no > self.run_no => Writer::Later,
-            Some(_) if self.keeps_earlier => Writer::Earlier,
+        if run_no == Some(self.run_no) {
+            return Writer::Own;
+        }
+        let publication = run_no.and_then(|run_no| self.published.get(&run_no));
+        match (publication, self.published.get(&self.run_no)) {
+            (Some(other), Some(own)) if other > own => Writer::Later,
+            (Some(_), Some(_)) if self.keeps_earlier => Writer::Earlier,
             _ => Writer::Nobody,
         }
     }
@@ -110,9 +115,12 @@ mod tests {
 
     #[test]
     fn a_row_is_written_by_a_run_that_has_published() {
-        let runs = Runs { run_no: 4, published: [2, 4, 6].into(), keeps_earlier: true };
+        // Run 1 was begun first and published last.
+        let published = [(2, 1), (4, 2), (6, 3), (1, 4)].into();
+        let runs = Runs { run_no: 4, published, keeps_earlier: true };
         let writer = |run_no| runs.writer(Some(run_no));
         assert_eq!([2, 4, 6].map(writer), [Writer::Earlier, Writer::Own, Writer::Later]);
+        assert_eq!(writer(1), Writer::Later);
         assert_eq!([3, 5, 7].map(writer), [Writer::Nobody; 3]);
         let first = Runs { keeps_earlier: false, ..runs };
         assert_eq!(first.writer(Some(2)), Writer::Nobody);

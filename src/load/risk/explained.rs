@@ -43,6 +43,8 @@ pub struct Line {
     pub components: i64,
     /// The run that wrote the row.
     pub run_no: i64,
+    /// The number of its publication.
+    publish_no: i64,
     /// The parameters of that run, where it has noted them.
     parameters: Option<String>,
 }
@@ -52,6 +54,8 @@ pub struct Line {
 pub struct Rescore {
     /// The version of the statistics.
     pub version: i64,
+    /// The number of that run's publication.
+    publish_no: i64,
     parameters: Option<String>,
 }
 
@@ -87,7 +91,7 @@ pub fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>>
                 to_jsonb(f) ->> 'specialty' AS specialty,
                 (f.amount * 100)::bigint AS cents, f.date_of_service::text AS date,
                 f.date_of_service - DATE '1970-01-01' AS day, f.risk_score::text AS score,
-                f.risk_components, f.run_no, r.risk_parameters::text AS parameters
+                f.risk_components, f.run_no, r.publish_no, r.risk_parameters::text AS parameters
          FROM {PUBLISHED}.{CLAIMS_FACT} f LEFT JOIN claims_etl.runs r ON r.run_no = f.run_no
          WHERE f.claim_token = $1::text::uuid ORDER BY f.line_number"
     );
@@ -107,6 +111,7 @@ pub fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>>
         score: text("score", row).unwrap_or_default(),
         components: int("risk_components", row),
         run_no: int("run_no", row),
+        publish_no: int("publish_no", row),
         parameters: text("parameters", row),
     };
     Ok((0..rows.num_rows()).map(line).collect())
@@ -138,7 +143,7 @@ impl Line {
     }
 
     fn rescored<'r>(&self, last: Option<&'r Rescore>) -> Option<&'r Rescore> {
-        last.filter(|rescore| rescore.version >= self.run_no)
+        last.filter(|rescore| rescore.publish_no >= self.publish_no)
     }
 }
 
@@ -150,11 +155,16 @@ pub fn last_rescore(connection: &mut impl Connection) -> Result<Option<Rescore>>
     let rows = sql::query(
         connection,
         CONTEXT,
-        "SELECT stats_version, parameters::text AS parameters FROM claims_etl.risk_rescores
-         ORDER BY rescore_no DESC LIMIT 1",
+        "SELECT s.stats_version, v.publish_no, s.parameters::text AS parameters
+         FROM claims_etl.risk_rescores s JOIN claims_etl.runs v ON v.run_no = s.stats_version
+         ORDER BY s.rescore_no DESC LIMIT 1",
     )?;
-    let version = sql::int(&rows, "stats_version", 0);
-    Ok(version.map(|version| Rescore { version, parameters: sql::text(&rows, "parameters", 0) }))
+    let numbers = sql::int(&rows, "stats_version", 0).zip(sql::int(&rows, "publish_no", 0));
+    Ok(numbers.map(|(version, publish_no)| Rescore {
+        version,
+        publish_no,
+        parameters: sql::text(&rows, "parameters", 0),
+    }))
 }
 
 /// Which statistics are stored; none where none are.

@@ -241,9 +241,9 @@ pub fn install_reloaded(connection: &mut impl Connection, rotation: &Rotation) -
                 connection,
                 CONTEXT,
                 &format!(
-                    "DELETE FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE run_no > 0 AND run_no < (
-                         SELECT min(run_no) FROM claims_etl.runs
-                         WHERE published_at IS NOT NULL AND key_id = $1)"
+                    "DELETE FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE run_no IN (
+                         SELECT run_no FROM claims_etl.runs WHERE publish_no < (
+                             SELECT min(publish_no) FROM claims_etl.runs WHERE key_id = $1))"
                 ),
                 sql::texts(&[Some(&rotation.new_key)]),
             )?;

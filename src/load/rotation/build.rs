@@ -79,8 +79,7 @@ fn stamp(connection: &mut impl Connection) -> Result<(String, u64)> {
         connection,
         CONTEXT,
         &format!(
-            "SELECT concat_ws('/', (SELECT max(run_no) FROM claims_etl.runs WHERE published_at IS NOT NULL),
-                 (SELECT max(published_at) FROM claims_etl.runs),
+            "SELECT concat_ws('/', (SELECT max(publish_no) FROM claims_etl.runs),
                  (SELECT max(rescore_no) FROM claims_etl.risk_rescores),
                  (SELECT string_agg(inhrelid::text, '+' ORDER BY inhrelid) FROM pg_inherits
                   WHERE inhparent = '{PUBLISHED}.{CLAIMS_FACT}'::regclass)) AS stamp,

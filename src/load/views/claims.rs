@@ -77,8 +77,8 @@ fn coverage() -> String {
     format!("round(({}) / nullif({all}, 0), 3)", sum.join(" + "))
 }
 
-/// What a run's rows were scored with: by itself, or by the last rescore where that has later
-/// statistics. `OFFSET 0` lets the server do this once a run and not once a claim.
+/// What a run's rows were scored with: by itself, or by the last rescore where a run that published later,
+/// or the run itself, is in its statistics. `OFFSET 0` lets the server do this once a run and not once a claim.
 fn scored() -> String {
     let weight = |name: &str| {
         format!(
@@ -88,11 +88,12 @@ fn scored() -> String {
     format!(
         "SELECT r.run_no, r.run_id, r.published_at,
              coalesce(s.model, r.risk_model) AS model,
-             greatest(r.run_no, s.stats_version) AS stats_version,
+             coalesce(s.stats_version, r.run_no) AS stats_version,
              {}
       FROM {INTERNAL}.runs r
-      LEFT JOIN (SELECT stats_version, model, parameters FROM {INTERNAL}.risk_rescores
-                 ORDER BY rescore_no DESC LIMIT 1) s ON s.stats_version >= r.run_no
+      LEFT JOIN (SELECT s.stats_version, s.model, s.parameters, v.publish_no
+                 FROM {INTERNAL}.risk_rescores s JOIN {INTERNAL}.runs v ON v.run_no = s.stats_version
+                 ORDER BY s.rescore_no DESC LIMIT 1) s ON s.publish_no >= r.publish_no
       OFFSET 0",
         COMPONENTS.map(weight).join(",\n             ")
     )

@@ -46,7 +46,7 @@ SELECT s.profile, array_to_json(s.dropped)::text AS dropped,
        (r.parameters ->> 'high_from')::double precision AS high
 FROM claims_etl.shape s
 LEFT JOIN (SELECT risk_parameters AS parameters FROM claims_etl.runs
-           WHERE published_at IS NOT NULL ORDER BY run_no DESC LIMIT 1) r ON true";
+           WHERE published_at IS NOT NULL ORDER BY publish_no DESC LIMIT 1) r ON true";
 
 /// Asks for it.
 pub(super) fn released(job: &mut Job<'_>) -> Result<Released> {

@@ -28,15 +28,15 @@ SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_mod
        failed.id AS failed_id, failed.started_at AS failed_at, failed.error_kind AS failed_kind,
        failed.error AS failed_error, ledger.runs, ledger.published
 FROM (SELECT count(*) AS runs, count(published_at) AS published,
-             max(run_no) FILTER (WHERE published_at IS NOT NULL) AS last
+             max(publish_no) AS last, max(published_at) AS at
       FROM claims_etl.runs) ledger
-LEFT JOIN claims_etl.runs ON run_no = ledger.last
+LEFT JOIN claims_etl.runs ON publish_no = ledger.last
 LEFT JOIN LATERAL (
     SELECT f.run_id::text AS id, f.error_kind, f.error,
            to_char(f.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS started_at
     FROM claims_etl.runs f
-    WHERE f.status = 'failed' AND f.run_no > coalesce(ledger.last, 0)
-    ORDER BY f.run_no DESC LIMIT 1) failed ON true"#;
+    WHERE f.status = 'failed' AND (ledger.at IS NULL OR f.finished_at > ledger.at)
+    ORDER BY f.finished_at DESC, f.run_no DESC LIMIT 1) failed ON true"#;
 
 /// Takes its answer over.
 pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
