@@ -48,8 +48,12 @@ pub fn hint(failure: &adbc_core::error::Error) -> Option<String> {
 }
 
 fn is_transient(state: &str, status: Status) -> bool {
-    const PASSING: [&str; 7] = ["40001", "40P01", "57P01", "57P02", "57P03", "53300", "55P03"];
-    state.starts_with("08") || PASSING.contains(&state) || status == Status::IO
+    const PASSING: [&str; 11] = [
+        "40001", "40003", "40P01", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300",
+        "55P03",
+    ];
+    let lost = matches!(status, Status::IO | Status::Timeout);
+    state.starts_with("08") || PASSING.contains(&state) || lost
 }
 
 fn way_out(state: &str, failure: &adbc_core::error::Error) -> Option<&'static str> {
@@ -345,13 +349,17 @@ mod tests {
 
     #[test]
     fn only_what_can_pass_by_itself_is_transient() {
-        for state in ["08006", "40001", "40P01", "57P01", "57P02", "57P03", "53300", "55P03"] {
+        for state in [
+            "08006", "40001", "40003", "40P01", "57P01", "57P02", "57P03", "57P05", "25P03",
+            "25P04", "53300", "55P03",
+        ] {
             assert!(failure(state, Status::Unknown).kind().is_transient(), "{state}");
         }
         for state in ["23505", "57014", "53100", "28P01", "42P01"] {
             assert!(!failure(state, Status::Unknown).kind().is_transient(), "{state}");
         }
         assert!(failure("", Status::IO).kind().is_transient());
+        assert!(failure("", Status::Timeout).kind().is_transient());
         assert!(!failure("", Status::Internal).kind().is_transient());
     }
 

@@ -33,6 +33,8 @@ mod keys;
 #[cfg(feature = "failpoints")]
 mod kill_matrix;
 mod leak_audit;
+#[cfg(feature = "failpoints")]
+mod left_behind;
 mod lineage;
 #[cfg(feature = "failpoints")]
 mod lock_wait;
@@ -42,6 +44,8 @@ mod metrics;
 mod mock_http;
 #[cfg(feature = "failpoints")]
 mod network;
+#[cfg(feature = "failpoints")]
+mod opening;
 mod openlineage;
 #[cfg(feature = "failpoints")]
 mod outbox;

@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Delay(Duration),
     /// The commit of a publish reaches the server, and its answer is lost.
     LoseTheCommit,
+    /// The connection with this number, from 1, is cut at once.
+    Refuse(u32),
 }
 
 /// The proxy; ends with the test.
@@ -49,9 +51,13 @@ impl Proxy {
         let config: Config = url.parse().expect("the address of the test's database");
         let (stop, count) = (Arc::clone(&ended), Arc::clone(&faults));
         thread::spawn(move || {
-            for client in listener.incoming() {
+            for (number, client) in (1..).zip(listener.incoming()) {
                 if stop.load(Ordering::SeqCst) {
                     break;
+                }
+                if fault == Fault::Refuse(number) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    continue;
                 }
                 // The program sees an end where there is no server.
                 let (Ok(client), Some(server)) = (client, upstream(&config)) else { continue };
@@ -201,6 +207,7 @@ impl Tracker {
                 thread::sleep(time);
                 true
             }
+            Fault::Refuse(_) => true,
             Fault::LoseTheCommit => {
                 let says = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
                 self.publishes |= says(b"published_at = CASE");

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use claims_etl::config::Secret;
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, RunId, Silent};
 use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, Status};
@@ -203,4 +204,72 @@ fn people_and_programs_are_told() {
     let (_, said) = call("00000000-0000-7000-8000-000000000000", 2);
     assert!(said.contains("the ledger knows no run"), "{said}");
     assert!(call("yesterday", 2).1.contains("claims-etl runs"));
+}
+
+/// A warehouse at which nobody listens.
+const NOWHERE: &str = "postgres://127.0.0.1:1/none";
+
+fn nothing_was_done(desk: &Desk, report: &RunReport, why: &str) {
+    assert_eq!((report.status, report.exit_code), (Status::Failed, 2), "{:?}", report.error);
+    let error = report.error.as_ref().expect("an error");
+    assert!(error.message.contains(why) && error.message.contains("nothing was done"), "{error:?}");
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("without --resume")), "{error:?}");
+    let running = "SELECT count(*) FROM claims_etl.runs WHERE status = 'running'";
+    assert_eq!(desk.rows(running), ["0"]);
+}
+
+#[test]
+fn the_last_run_is_one_of_the_input_that_is_named() {
+    let desk = Desk::new().claims(&CLAIMS);
+    let first = desk.run();
+    succeeded(&first);
+    // A run that never gets to the ledger, and whoever wants it finished.
+    let mut desk = desk.claims(&["D,P,V1,1,7.00,2024-01-04"]);
+    let server = desk.settings.warehouse.url.replace(Secret::new(NOWHERE));
+    desk.settings.run.retries = 0;
+    assert_eq!(desk.run().exit_code, 5);
+    desk.settings.warehouse.url = server;
+    let resumed = resume(&desk, "last");
+    nothing_was_done(&desk, &resumed, &format!("the last run is {} (success)", first.run_id));
+    let loaded = "SELECT count(*) FROM healthcare_analytics.claims_fact";
+    assert_eq!(desk.rows(loaded), ["2"]);
+    let second = desk.run();
+    succeeded(&second);
+    let complete = resume(&desk, "last");
+    assert_eq!(complete.status, Status::AlreadyLoaded, "{:?}", complete.error);
+    assert_eq!(complete.loaded_by, Some(second.run_id.clone()));
+    // Of the first input the last run is the first one, and it still holds.
+    let desk = desk.claims(&CLAIMS);
+    let complete = resume(&desk, "last");
+    assert_eq!(complete.loaded_by, Some(first.run_id), "{:?}", complete.error);
+    // Other settings would load something else.
+    let mut desk = desk.claims(&["D,P,V1,1,7.00,2024-01-04"]);
+    desk.settings.rules.amount_limit = "1.00".into();
+    nothing_was_done(&desk, &resume(&desk, "last"), "with these settings");
+    // By its id a run needs no input at all.
+    let by_id = resume(&desk, &second.run_id);
+    assert_eq!(by_id.status, Status::AlreadyLoaded, "{:?}", by_id.error);
+}
+
+#[test]
+fn a_run_whose_rows_were_changed_since_is_not_complete() {
+    let desk = Desk::new().claims(&CLAIMS);
+    let first = desk.run();
+    succeeded(&first);
+    let desk = desk.claims(&["A,P,V1,1,9.00,2024-01-01"]);
+    let second = desk.run();
+    succeeded(&second);
+    let desk = desk.claims(&CLAIMS);
+    let resumed = resume(&desk, "last");
+    let why = format!("run {} has changed what is published since", second.run_id);
+    nothing_was_done(&desk, &resumed, &why);
+    succeeded(&desk.run());
+}
+
+#[test]
+fn standard_input_is_not_taken_for_what_was_loaded_before() {
+    let mut desk = Desk::new().claims(&CLAIMS);
+    succeeded(&desk.run());
+    desk.settings.claims.sources = vec!["-".into()];
+    nothing_was_done(&desk, &resume(&desk, "last"), "standard input cannot be compared");
 }

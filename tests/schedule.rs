@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::{TimeDelta, Utc};
 use claims_etl::config::{Settings, Wait};
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, RunId, Silent};
@@ -25,6 +26,7 @@ use nix::sys::signal::Signal;
 
 use crate::desk::Desk;
 use crate::metrics;
+use crate::opening;
 use crate::paused::Paused;
 use crate::process::{self, Running, gone, until};
 use crate::released;
@@ -613,4 +615,142 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
     until("the signal to be passed on", || next.cancel().signal() == Some(15));
     let stopped = Lease::take(&warehouse, &request(Wait::Forever)).map(drop).expect_err("stopped");
     assert_eq!(stopped.kind(), ErrorKind::Interrupted(15));
+}
+
+/// Files that all have the same claim, with the number of the day as its amount.
+fn corrections() -> Desk {
+    let desk = desk();
+    let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
+    for day in DAYS {
+        let row = format!("C,P,V1,99213,{}.00,2024-01-01", &day[9..]);
+        desk.write(&format!("claims-{day}.csv"), header, &[&row]);
+    }
+    desk
+}
+
+const AMOUNT: &str = "SELECT amount FROM healthcare_analytics.claims_fact";
+
+#[test]
+fn an_interval_whose_run_cannot_begin_stays_due_and_the_later_ones_wait() {
+    let desk = corrections();
+    opening::end_sessions(&desk, 1, 2);
+    let clock = "2024-01-04T06:00:00Z";
+    let once = |retries: &str| {
+        let options = ["--once", "--catchup", "--retries", retries];
+        let output = process::output(&mut scheduler(&desk, clock, &options));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = once("0");
+    assert_eq!(code, Some(5), "{said}");
+    assert_eq!(states(&desk), ["01-01 success", "01-02 up_for_retry"], "{said}");
+    assert_eq!(desk.rows(AMOUNT), ["1.00"]);
+    // One more session is ended, which costs a try.
+    let (code, said) = once("1");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(states(&desk), ALL_DONE, "{said}");
+    assert_eq!(desk.rows(AMOUNT), ["3.00"], "the newest counts");
+    let order = "SELECT string_agg(i.state, ' ' ORDER BY r.publish_no) FROM claims_etl.schedule_intervals i
+        JOIN claims_etl.runs r USING (run_id)
+        WHERE (SELECT count(*) FROM claims_etl.schedule_intervals e JOIN claims_etl.runs p USING (run_id)
+               WHERE e.interval_start < i.interval_start AND p.publish_no > r.publish_no) > 0";
+    assert_eq!(desk.rows(order), ["null"], "they were published in their order");
+}
+
+#[test]
+fn a_schedule_that_goes_on_comes_back_to_an_interval_by_itself() {
+    let desk = corrections();
+    opening::end_sessions(&desk, 1, 1);
+    let options = ["--catchup", "--retries", "0"];
+    let running = Running::start(&mut scheduler(&desk, "2024-01-04T06:00:00Z", &options));
+    until("the three days", || states(&desk) == ALL_DONE);
+    let said = terminate(running);
+    assert_eq!(desk.rows(AMOUNT), ["3.00"]);
+    let tries = "SELECT string_agg(tries::text, ' ' ORDER BY interval_start)
+        FROM claims_etl.schedule_intervals";
+    assert_eq!(desk.rows(tries), ["1 2 1"], "{said}");
+}
+
+/// The second day has no file, and the third one is loaded.
+fn without_the_second_day() -> (Desk, String) {
+    let desk = corrections();
+    let path = desk.path("claims-2024-01-02.csv");
+    let text = fs::read_to_string(&path).expect("a file");
+    fs::remove_file(path).expect("a file");
+    let options = ["--once", "--catchup"];
+    let output = process::output(&mut scheduler(&desk, "2024-01-04T06:00:00Z", &options));
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(states(&desk), ["01-01 success", "01-02 failed", "01-03 success"]);
+    fs::write(desk.path("claims-2024-01-02.csv"), &text).expect("written");
+    (desk, text)
+}
+
+#[test]
+fn rows_of_an_older_interval_do_not_win_because_it_is_loaded_later() {
+    let clock = "2024-01-04T06:00:00Z";
+    let (desk, _) = without_the_second_day();
+    let again = ["--once", "--catchup", "--retry-failed"];
+    let output = process::output(&mut scheduler(&desk, clock, &again));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("1 later intervals"), "{said}");
+    assert_eq!(states(&desk), ALL_DONE);
+    assert_eq!(desk.rows(AMOUNT), ["3.00"]);
+    let output = process::output(&mut scheduler(&desk, clock, &["--once", "--catchup"]));
+    assert!(output.status.success());
+    let runs = "SELECT count(*) FROM claims_etl.runs WHERE published_at IS NOT NULL";
+    assert_eq!(desk.rows(runs), ["4"], "and that was it");
+
+    // The same where the process dies before it has noted the end of the older one.
+    let (desk, _) = without_the_second_day();
+    let mut killed = scheduler(&desk, clock, &again);
+    let output = process::output(killed.env("CLAIMS_ETL_FAILPOINT", "schedule.ran=kill"));
+    assert_eq!(output.status.signal(), Some(9));
+    gone(&desk.database);
+    let_the_lease_run_out(&desk);
+    assert_eq!(desk.rows(AMOUNT), ["2.00"]);
+    let output = process::output(&mut scheduler(&desk, clock, &["--once", "--catchup"]));
+    assert!(output.status.success());
+    assert_eq!(
+        (states(&desk), desk.rows(AMOUNT)),
+        (ALL_DONE.map(Into::into).into(), vec!["3.00".into()])
+    );
+}
+
+#[test]
+fn a_backfill_leaves_later_intervals_to_be_loaded_again() {
+    let clock = "2024-01-04T06:00:00Z";
+    let (desk, _) = without_the_second_day();
+    let mut fill = program(&desk, &["backfill", "--from", "2024-01-02", "--to", "2024-01-03"]);
+    let output = process::output(fill.env("CLAIMS_ETL_CLOCK", format!("{clock}/{clock}")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(states(&desk), ["01-01 success", "01-02 success", "01-03 queued"]);
+    let output = process::output(&mut scheduler(&desk, clock, &["--once"]));
+    assert!(output.status.success());
+    assert_eq!(
+        (states(&desk), desk.rows(AMOUNT)),
+        (ALL_DONE.map(Into::into).into(), vec!["3.00".into()])
+    );
+}
+
+#[test]
+fn a_clock_that_is_hours_fast_loads_no_interval_before_its_end() {
+    let desk = desk();
+    let now = Utc::now();
+    let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
+    // The hour may be over before the program looks.
+    for hours in [2, 1, 0] {
+        let hour = (now - TimeDelta::hours(hours)).format("%Y-%m-%d-%H");
+        desk.write(&format!("claims-{hour}.csv"), header, &["C,P,V1,99213,1.00,2024-01-01"]);
+    }
+    let mut command = process::command(&desk);
+    command.args(["schedule", "--once", "--cron", "@hourly"]);
+    command.args(["--claims", "claims-{interval_start:%Y-%m-%d-%H}.csv", "--providers"]);
+    command.args(&desk.settings.providers.sources);
+    // Five hours.
+    let output = process::output(command.env("CLAIMS_ETL_CLOCK", "18000"));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let early = "SELECT string_agg(state, ' ') || ' ' || (max(interval_end) > now())
+        FROM claims_etl.schedule_intervals";
+    assert_eq!(desk.rows(early), ["success false"]);
 }

@@ -411,6 +411,44 @@ fn standard_input_cannot_be_handed_on() {
     assert!(said.contains("standard input"), "{said}");
 }
 
+#[test]
+fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
+    let desk = desk();
+    pipeline::warehouse::migrate(&desk.settings, &Silent).expect("migrated");
+    // The session of whoever writes down that the task is done is ended, so often.
+    let lose = |which: &str, times: u32| {
+        let script = format!(
+            "DROP TRIGGER IF EXISTS boom ON claims_etl.task_runs;
+             DROP SEQUENCE IF EXISTS public.lost;
+             CREATE SEQUENCE public.lost;
+             CREATE OR REPLACE FUNCTION public.boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF new.state = 'success' AND new.task_id = '{which}'
+                     AND pg_catalog.nextval('public.lost') <= {times} THEN
+                     PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());
+                 END IF;
+                 RETURN new;
+             END $$;
+             CREATE TRIGGER boom BEFORE INSERT OR UPDATE ON claims_etl.task_runs
+                 FOR EACH ROW EXECUTE FUNCTION public.boom()"
+        );
+        desk.database.connect().batch_execute(&script).expect("a trigger");
+    };
+    for which in &TASKS[..3] {
+        lose(which, 100);
+        let said = call(&desk, NAME, which, 5);
+        assert!(said.contains("could not be written to the run log"), "{said}");
+        // Twice at once, and once at the end.
+        lose(which, 3);
+        call(&desk, NAME, which, 0);
+    }
+    // What is published is published.
+    lose(TASKS[3], 100);
+    call(&desk, NAME, TASKS[3], 0);
+    lose("", 0);
+    calls(&desk, NAME, &TASKS[4..]);
+    assert_eq!(desk.rows(STATUS), ["success"]);
+}
+
 #[cfg(feature = "failpoints")]
 mod killed {
     use std::os::unix::process::ExitStatusExt as _;

@@ -40,7 +40,7 @@ pub(super) fn only(
         }
     };
     talk.finish();
-    if let Some(ErrorReport { kind, message, hint }) = &end.error {
+    if let Some(ErrorReport { kind, message, hint, .. }) = &end.error {
         talk.failure(kind, message, hint.as_deref());
     }
     let text = match format {

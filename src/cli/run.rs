@@ -38,8 +38,8 @@ pub(super) struct RunOptions {
         help_heading = "Run"
     )]
     pub(super) dry_run: bool,
-    /// Finish an earlier run, named by its id or as last: refresh what it has published, or load
-    /// anew where it has published nothing
+    /// Finish an earlier run, named by its id or as last (with an input: the last run of that input):
+    /// refresh what it has published, or load again where it has published nothing
     #[arg(long, value_name = "RUN", env = "CLAIMS_ETL_RESUME", help_heading = "Run")]
     pub(super) resume: Option<String>,
     /// Do one task alone, for an orchestrator that knows the order; what must come before has to be
@@ -105,7 +105,7 @@ pub(super) fn run(
         Err(error) => (not_begun(&error), None),
     };
     talk.finish();
-    if let Some(ErrorReport { kind, message, hint }) = &report.error {
+    if let Some(ErrorReport { kind, message, hint, .. }) = &report.error {
         talk.failure(kind, message, hint.as_deref());
     }
     let text = match (format, severities) {

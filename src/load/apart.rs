@@ -134,14 +134,25 @@ pub fn skip(connection: &mut impl Connection, run: RunId, tasks: &[&str]) -> Res
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn fail(connection: &mut impl Connection, run: RunId, kind: &str, message: &str) -> Result<()> {
+pub fn fail(
+    connection: &mut impl Connection,
+    run: RunId,
+    kind: &str,
+    message: &str,
+    is_transient: bool,
+) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
         "UPDATE claims_etl.runs SET status = 'failed', finished_at = clock_timestamp(),
-             error_kind = $2, error = $3
+             error_kind = $2, error = $3, error_is_transient = $4 = 'yes'
          WHERE run_id = $1::text::uuid AND published_at IS NULL AND status = 'open'",
-        sql::texts(&[Some(&run.to_string()), Some(kind), Some(message)]),
+        sql::texts(&[
+            Some(&run.to_string()),
+            Some(kind),
+            Some(message),
+            Some(if is_transient { "yes" } else { "no" }),
+        ]),
     )
     .map(drop)
 }

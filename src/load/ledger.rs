@@ -110,8 +110,9 @@ pub fn note_sources(
 /// `Warehouse` when the query fails.
 pub fn already_loaded(
     connection: &mut impl Connection,
-    identity: &Identity,
     fingerprint: &str,
+    config_digest: &str,
+    key_id: &str,
 ) -> Result<Option<String>> {
     // A later replace took the rows away, a later merge that updated rows or providers may have updated
     // these; for a replace any later run changed the whole.
@@ -127,7 +128,7 @@ pub fn already_loaded(
                  AND (later.mode = 'replace' OR r.mode = 'replace' OR later.claims_updated > 0
                       OR (r.providers_loaded > 0 AND later.providers_updated IS DISTINCT FROM 0)))
          ORDER BY r.publish_no DESC LIMIT 1",
-        sql::texts(&[Some(fingerprint), Some(&identity.config_digest), Some(&identity.key_id)]),
+        sql::texts(&[Some(fingerprint), Some(config_digest), Some(key_id)]),
     )?;
     Ok(if rows.num_rows() == 0 { None } else { sql::text(&rows, "run_id", 0) })
 }
@@ -233,34 +234,48 @@ pub fn fail(connection: &mut impl Connection, run: RunId, error: &Error) -> Resu
     .map(drop)
 }
 
+/// Those of these runs that have ended, by the ledger.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn ended(connection: &mut impl Connection, runs: &[RunId]) -> Result<Vec<RunId>> {
+    let ids: Vec<String> = runs.iter().map(ToString::to_string).collect();
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT run_id::text AS run_id FROM claims_etl.runs
+         WHERE status NOT IN ('running', 'open')
+           AND run_id IN (SELECT jsonb_array_elements_text($1::text::jsonb)::uuid)",
+        sql::texts(&[Some(&json!(ids).to_string())]),
+    )?;
+    let ids = (0..rows.num_rows()).filter_map(|row| sql::text(&rows, "run_id", row));
+    ids.map(|id| RunId::parse(&id)).collect()
+}
+
 /// One state change of a task's try.
 #[derive(Debug, Clone)]
-pub struct TaskEntry<'a> {
+pub struct TaskEntry {
     /// The task's id.
-    pub task: &'a str,
+    pub task: String,
     /// 1 for the first try, 0 for a task that never began.
     pub attempt: u32,
     /// The state, as Airflow names it.
-    pub state: &'a str,
+    pub state: &'static str,
     /// When the try began.
     pub started: SystemTime,
     /// How long it has taken.
     pub elapsed: Duration,
     /// What it handed on.
-    pub result: Option<&'a Value>,
+    pub result: Option<Value>,
     /// Why it failed, free of cell values.
-    pub error: Option<&'a str>,
+    pub error: Option<String>,
 }
 
 /// Enters a state change of a task.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn record_task(
-    connection: &mut impl Connection,
-    run: RunId,
-    entry: &TaskEntry<'_>,
-) -> Result<()> {
+pub fn record_task(connection: &mut impl Connection, run: RunId, entry: &TaskEntry) -> Result<()> {
     failpoint::hit("ledger.task")?;
     let started: DateTime<Utc> = entry.started.into();
     sql::execute_with(
@@ -275,13 +290,13 @@ pub fn record_task(
              error = excluded.error",
         sql::texts(&[
             Some(&run.to_string()),
-            Some(entry.task),
+            Some(&entry.task),
             Some(&entry.attempt.to_string()),
             Some(entry.state),
             Some(&started.to_rfc3339_opts(SecondsFormat::Micros, true)),
             Some(&entry.elapsed.as_secs_f64().to_string()),
-            entry.result.map(ToString::to_string).as_deref(),
-            entry.error,
+            entry.result.as_ref().map(ToString::to_string).as_deref(),
+            entry.error.as_deref(),
         ]),
     )
     .map(drop)

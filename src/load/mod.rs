@@ -39,7 +39,7 @@ pub mod views;
 pub use changes::Changes;
 pub use publish::{Route, filled_meanwhile, is_filled, publish, refuse_repeats, route};
 pub use server::{check as check_server, check_connections};
-pub use session::{Session, connect, hold, let_go};
+pub use session::{Session, connect, hold, let_go, sweep};
 pub use shape::{Treatment, check as check_shape, is_shaped};
 pub use shuffle::{
     Counted, Distinct, PlaceSums, ProviderDay, Resolved, Shuffle, Total, Writer, no_rows,

@@ -189,6 +189,38 @@ pub fn latest(connection: &mut impl Connection) -> Result<Option<RunId>> {
     }
 }
 
+/// The run that was begun last of those that have read this input under these settings; else the one that
+/// was begun last of all, where that has published nothing and its tasks are not called one by one: its work
+/// is done again, with the input that is given now. None where there is neither.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn latest_of(
+    connection: &mut impl Connection,
+    fingerprint: Option<&str>,
+    config_digest: &str,
+) -> Result<Option<RunId>> {
+    if !is_there(connection)? {
+        return Ok(None);
+    }
+    let rows = sql::query_with(
+        connection,
+        CONTEXT,
+        "SELECT run_id::text AS run_id
+         FROM (SELECT *, published_at IS NOT NULL OR status = 'already_loaded' AS is_done,
+                   run_no = max(run_no) OVER () AS is_last
+               FROM claims_etl.runs) r
+         WHERE (fingerprint = $1 AND (config_digest = $2 OR NOT is_done))
+            OR (is_last AND NOT is_done AND last_task IS NULL)
+         ORDER BY run_no DESC LIMIT 1",
+        sql::texts(&[fingerprint, Some(config_digest)]),
+    )?;
+    match sql::text(&rows, "run_id", 0).filter(|_| rows.num_rows() > 0) {
+        Some(run) => RunId::parse(&run).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Whether there is a ledger at all.
 fn is_there(connection: &mut impl Connection) -> Result<bool> {
     let table = "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS there";

@@ -164,8 +164,12 @@ fn tell_if_clear(connection: &mut impl Connection, observer: &dyn Observer) -> R
 }
 
 /// Removes staging tables and closes ledger rows of runs that ended without saying so. The lock is
-/// held, so none of them is alive.
-fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
+/// held, so none of them is alive; but the server may still have been at a statement of one when the lock
+/// became free, so whoever has succeeded does it once more.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
     for name in stage::staging_tables(connection, context, None)? {
         let table = sql::quote_identifier(&name);
@@ -182,10 +186,15 @@ fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()
              error_kind = 'interrupted', error = 'nobody went on with the run for 7 days'
          WHERE status = 'open'
            AND coalesce(last_task_at, started_at) < clock_timestamp() - interval '7 days';
-         -- A task that only looks at a source may be at work without the lock.
+         -- A task that only looks at a source may be at work without the lock; and a try that failed
+         -- stays what it was where another one followed.
          UPDATE claims_etl.task_runs t SET state = 'failed', error = 'the run ended without saying so'
-         WHERE state = 'running' AND NOT (task_id LIKE 'extract.%' AND EXISTS (
-             SELECT FROM claims_etl.runs r WHERE r.run_id = t.run_id AND r.status = 'open'))",
+         WHERE state IN ('running', 'up_for_retry')
+           AND NOT (task_id LIKE 'extract.%' AND EXISTS (
+               SELECT FROM claims_etl.runs r WHERE r.run_id = t.run_id AND r.status = 'open'))
+           AND NOT (state = 'up_for_retry' AND EXISTS (
+               SELECT FROM claims_etl.task_runs next WHERE next.run_id = t.run_id
+                   AND next.task_id = t.task_id AND next.try_number > t.try_number))",
     )
     .map(drop)
 }

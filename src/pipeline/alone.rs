@@ -93,7 +93,9 @@ impl Alone {
         if let Some(session) = work.session.lock().as_mut().filter(|session| session.published) {
             // The last try's commit succeeded, only its answer was lost.
             let record = record::record(&mut session.control, work.identity.run, "")?;
-            let account = record.and_then(|record| record.account).unwrap_or_default();
+            let account = record
+                .and_then(|record| record.account)
+                .ok_or_else(|| Error::internal("the ledger has lost a run that is published"))?;
             work.account.put(account.clone());
             work.published.put(());
             return Ok(Outcome::Done(json!({ "account": account })));

@@ -149,7 +149,7 @@ impl<'a> Listeners<'a> {
     /// Writes that the run has failed, where it has, and waits until all mail is sent.
     fn end_mail(&mut self, error: Option<&ErrorReport>) {
         let Some(mailer) = self.mailer.take() else { return };
-        if let Some(ErrorReport { kind, message, hint }) = error {
+        if let Some(ErrorReport { kind, message, hint, .. }) = error {
             mailer.failure(&self.run.to_string(), kind, message, hint.as_deref());
         }
         let stopped = error.is_some_and(|error| error.kind == STOPPED);

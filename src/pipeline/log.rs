@@ -1,7 +1,8 @@
 //! The tasks' log: every state change of every try becomes a row of the ledger.
 //!
 //! A file of its own because a run and its resumption write the same log, the second one going on
-//! where the first one ended; and because a log must never fail what it writes about.
+//! where the first one ended. A log never fails what it writes about: what could not be written is kept,
+//! and written once more at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,14 +10,19 @@ use std::sync::{Mutex, PoisonError};
 use super::warehouse::Warehouse;
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{LogEntry, TaskLog};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Observer, RunEvent, RunId};
 use crate::failpoint;
 use crate::load::ledger::{self, TaskEntry};
 
+/// A try of a task: its id, and the number.
+type Try = (String, u32);
+
 /// Writes the tasks' states into the ledger, over a connection of its own.
 pub(super) struct LedgerLog<'a> {
     connection: Mutex<Option<PostgresConnection>>,
+    /// The last state of each try that the ledger does not have.
+    unwritten: Mutex<BTreeMap<Try, TaskEntry>>,
     /// None for a dry run, of which nothing is written.
     warehouse: Option<&'a Warehouse>,
     observer: &'a dyn Observer,
@@ -34,8 +40,9 @@ impl<'a> LedgerLog<'a> {
         observer: &'a dyn Observer,
         run: RunId,
     ) -> Self {
+        let (connection, unwritten) = (Mutex::default(), Mutex::default());
         let tries = BTreeMap::new();
-        Self { connection: Mutex::new(None), warehouse, observer, run, tries_before: 0, tries }
+        Self { connection, unwritten, warehouse, observer, run, tries_before: 0, tries }
     }
 
     /// The same, where the run's remaining tasks have been tried so often.
@@ -46,6 +53,37 @@ impl<'a> LedgerLog<'a> {
     /// The same, where each task has been tried so often.
     pub(super) fn after_each(self, tries: BTreeMap<String, u32>) -> Self {
         Self { tries, ..self }
+    }
+
+    /// Writes what could not be written before.
+    ///
+    /// # Errors
+    /// `Warehouse` when that fails once more; called again it goes on.
+    pub(super) fn complete(&self) -> Result<()> {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(warehouse) = self.warehouse.filter(|_| !unwritten.is_empty()) else {
+            return Ok(());
+        };
+        let mut fresh = warehouse.connect()?;
+        while let Some(first) = unwritten.first_entry() {
+            ledger::record_task(&mut fresh, self.run, first.get())?;
+            first.remove();
+        }
+        Ok(())
+    }
+
+    fn write(&self, warehouse: &Warehouse, entry: &TaskEntry) -> Result<()> {
+        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = held.as_mut()
+            && ledger::record_task(connection, self.run, entry).is_ok()
+        {
+            return Ok(());
+        }
+        // The connection may have been lost with the server: once more over a fresh one.
+        let mut fresh = warehouse.connect()?;
+        ledger::record_task(&mut fresh, self.run, entry)?;
+        *held = Some(fresh);
+        Ok(())
     }
 }
 
@@ -58,36 +96,30 @@ impl TaskLog for LedgerLog<'_> {
             return;
         }
         let leaked = failpoint::leak("leak.ledger");
+        let error = leaked.as_deref().or(entry.error).map(ToOwned::to_owned);
         let entry = TaskEntry {
-            task: entry.task,
+            task: entry.task.to_owned(),
             attempt: before + entry.try_number,
             state: entry.state.name(),
             started: entry.started_at,
             elapsed: entry.elapsed,
-            result: entry.result,
-            error: leaked.as_deref().or(entry.error),
+            result: entry.result.cloned(),
+            error,
         };
-        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let write =
-            |connection: &mut PostgresConnection| ledger::record_task(connection, self.run, &entry);
-        let written = match held.as_mut() {
-            Some(connection) => write(connection),
-            None => Err(Error::internal("no connection yet")),
-        };
-        // The connection may have been lost with the server: once more over a fresh one.
-        let written: Result<()> = written.or_else(|_| {
-            let mut fresh = warehouse.connect()?;
-            write(&mut fresh)?;
-            *held = Some(fresh);
-            Ok(())
-        });
-        if let Err(error) = written {
-            let state = entry.state;
-            self.observer.observe(&RunEvent::Warning(format!(
-                "the ledger has no entry for {} ({state}): {}",
-                entry.task,
-                error.message()
-            )));
+        let written = self.write(warehouse, &entry);
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let which = (entry.task.clone(), entry.attempt);
+        match written {
+            // A later state of the same try takes the place of an earlier one.
+            Ok(()) => drop(unwritten.remove(&which)),
+            Err(error) => {
+                let (task, state) = (&entry.task, entry.state);
+                self.observer.observe(&RunEvent::Warning(format!(
+                    "could not write to the run log that {task} is {state}: {}",
+                    error.message()
+                )));
+                unwritten.insert(which, entry);
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ mod rejected;
 mod report;
 mod rescore;
 mod resume;
+mod retries;
 mod risk_explain;
 mod risk_explanation;
 pub mod rotation;
@@ -79,6 +80,7 @@ pub use rejected::{Found, Originals};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
 pub use rescore::{Bands, RescoreReport, rescore};
 pub use resume::resume;
+pub(crate) use retries::Retries;
 pub use risk_explain::risk_explain;
 pub use risk_explanation::{
     ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, RiskExplanation,

@@ -7,6 +7,7 @@ use super::RunOptions;
 use super::chosen::Chosen;
 use super::report::RunReport;
 use super::resume::resume;
+use super::retries::Retries;
 use super::run::run_this_way;
 use super::run_name::RunName;
 use super::warehouse::Warehouse;
@@ -32,7 +33,8 @@ pub fn run_named(
     let way = if options.dry_run {
         Way::named(name, settings, None).map(Some)
     } else {
-        way(settings, name, observer)
+        let retries = Retries::new(settings, observer, cancel);
+        retries.run("opening the warehouse", || way(settings, name, observer))
     };
     match way {
         Ok(Some(way)) => run_this_way(&way, settings, options, observer, cancel),
@@ -46,21 +48,25 @@ pub fn run_named(
 }
 
 /// The rest of a run whose tasks were called one by one, under its own id; none for any other run.
+///
+/// # Errors
+/// `Warehouse` when the ledger cannot be asked which of the two it is.
 pub(super) fn go_on_under_its_id(
     settings: &Settings,
     options: &RunOptions,
     record: &Record,
     observer: &dyn Observer,
     cancel: &Cancellation,
-) -> Option<RunReport> {
-    let id = RunId::parse(&record.run_id).ok()?;
-    let mut connection = Warehouse::open(settings, observer).ok()?.connect().ok()?;
-    let before = apart::progress(&mut connection, id).ok()??;
-    before.last_task.as_ref().filter(|_| !before.published)?;
+) -> Result<Option<RunReport>> {
+    let id = RunId::parse(&record.run_id)?;
+    let before = Retries::new(settings, observer, cancel).run("opening the warehouse", || {
+        apart::progress(&mut Warehouse::open(settings, observer)?.connect()?, id)
+    })?;
+    let apart = |before: &Progress| before.last_task.is_some() && !before.published;
+    let Some(before) = before.filter(apart) else { return Ok(None) };
     let note = format!("the tasks of run {id} were called one by one: all of them are done now");
     observer.observe(&RunEvent::Note(note));
-    let way = Way::named(&RunName::of(id), settings, Some(&before)).ok()?;
-    drop(connection);
+    let way = Way::named(&RunName::of(id), settings, Some(&before))?;
     let report = run_this_way(&way, settings, options, observer, cancel);
     if let Some((now, then)) = report.fingerprint.as_ref().zip(before.fingerprint.as_ref())
         && now != then
@@ -68,14 +74,15 @@ pub(super) fn go_on_under_its_id(
         let warning = format!("this is not the input that run {id} has read before");
         observer.observe(&RunEvent::Warning(warning));
     }
-    Some(report)
+    Ok(Some(report))
 }
 
-/// How a named run begins; none where it has published.
+/// How a named run begins; none where it has published. One that found its input loaded by another run
+/// looks again: that may have changed.
 fn way(settings: &Settings, name: &RunName, observer: &dyn Observer) -> Result<Option<Way>> {
     let mut connection = Warehouse::open(settings, observer)?.connect()?;
     let before = progress(&mut connection, name, observer)?;
-    if before.as_ref().is_some_and(|before| before.published || before.status == "already_loaded") {
+    if before.as_ref().is_some_and(|before| before.published) {
         return Ok(None);
     }
     Way::named(name, settings, before.as_ref()).map(Some)

@@ -15,6 +15,7 @@ use super::original::unlike;
 use super::refreshing::REFRESH;
 use super::report::{ErrorReport, RunReport};
 use super::resume::{self, Left, left};
+use super::retries::Retries;
 use super::run::run_this_way;
 use super::run_name::RunName;
 use super::task_id::Task;
@@ -29,6 +30,9 @@ use crate::load::apart::{self, Progress};
 use crate::load::record::{self, Record};
 use crate::load::{hold, let_go};
 use crate::schema::Dataset;
+
+/// What is done again when the warehouse does not answer.
+const OPENING: &str = "opening the warehouse";
 
 /// How a task ended that was called alone: what `--format json` prints then.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,27 +122,40 @@ impl Call<'_> {
     fn answer(&self, end: &mut TaskEnd) -> Result<()> {
         self.refuse_what_cannot_be()?;
         self.tell_whose_it_is();
-        let warehouse = Warehouse::open(self.settings, self.observer)?;
-        let mut connection = warehouse.connect()?;
+        let open = || Warehouse::open(self.settings, self.observer);
+        let warehouse = self.retries().run(OPENING, open)?;
         // Twice, because another process of the run may be at work, and end meanwhile.
         for _ in 0..2 {
-            let before = progress(&mut connection, self.name, self.observer)?;
-            let record = record::record(&mut connection, self.name.id(), REFRESH)?;
-            if let Some(record) = &record
-                && self.is_over(&mut connection, record, before.as_ref(), end)?
-            {
+            let (before, is_over) = self.retries().run(OPENING, || self.look(&warehouse, end))?;
+            if is_over {
                 return Ok(());
             }
             self.after_what_comes_before(before.as_ref())?;
             let done = match self.task {
                 Task::RefreshBi => self.refresh(&warehouse, before.as_ref(), end)?,
-                _ => self.work(&mut connection, before, end)?,
+                _ => self.work(&warehouse, before, end)?,
             };
             if done {
                 return Ok(());
             }
         }
         Err(Error::internal("the ledger changes its mind about this run"))
+    }
+
+    /// How far the run has come, and whether nothing is left to do here.
+    fn look(&self, warehouse: &Warehouse, end: &mut TaskEnd) -> Result<(Option<Progress>, bool)> {
+        let mut connection = warehouse.connect()?;
+        let before = progress(&mut connection, self.name, self.observer)?;
+        let record = record::record(&mut connection, self.name.id(), REFRESH)?;
+        let is_over = match &record {
+            Some(record) => self.is_over(&mut connection, record, before.as_ref(), end)?,
+            None => false,
+        };
+        Ok((before, is_over))
+    }
+
+    fn retries(&self) -> Retries<'_> {
+        Retries::new(self.settings, self.observer, self.cancel)
     }
 
     fn refuse_what_cannot_be(&self) -> Result<()> {
@@ -177,7 +194,11 @@ impl Call<'_> {
                 return Ok(false);
             }
             self.unchanged(record)?;
-        } else if record.status != "already_loaded" || task.is_extract() {
+        } else if record.status != "already_loaded"
+            // Whether the input is still loaded is for the transform to find out.
+            || task.is_extract()
+            || task == Task::TransformJoin
+        {
             return Ok(false);
         }
         let last = before.and_then(|before| before.tasks.get(task.id()));
@@ -188,7 +209,8 @@ impl Call<'_> {
             self.note(format!("run {run} has published already: {} is done", task.id()));
             end.state = "success";
         } else {
-            self.note(format!("run {run} is complete: there is nothing to do"));
+            let since = resume::since(record);
+            self.note(format!("run {run} is complete: there is nothing to do{since}"));
             end.state = "skipped";
             end.exit_code = self.settings.run.already_loaded_exit_code;
         }
@@ -250,18 +272,22 @@ impl Call<'_> {
         end: &mut TaskEnd,
     ) -> Result<bool> {
         let Self { settings, observer, cancel, .. } = *self;
-        let mut control = hold(&warehouse.database, settings.run.wait, observer, cancel)?;
         let id = self.name.id();
-        let record = record::record(&mut control, id, REFRESH)?;
-        let is_due = match &record {
-            Some(record) => left(&mut control, settings, record)? == Left::Refresh,
-            None => false,
-        };
-        let Some(record) = record.filter(|_| is_due) else {
-            let_go(control)?;
-            return Ok(false);
-        };
-        apart::close_tries(&mut control, id, REFRESH)?;
+        let held = self.retries().run(OPENING, || {
+            let mut control = hold(&warehouse.database, settings.run.wait, observer, cancel)?;
+            let record = record::record(&mut control, id, REFRESH)?;
+            let is_due = match &record {
+                Some(record) => left(&mut control, settings, record)? == Left::Refresh,
+                None => false,
+            };
+            let Some(record) = record.filter(|_| is_due) else {
+                let_go(control)?;
+                return Ok(None);
+            };
+            apart::close_tries(&mut control, id, REFRESH)?;
+            Ok(Some((control, record)))
+        })?;
+        let Some((control, record)) = held else { return Ok(false) };
         let mut report = RunReport::new(id);
         let listeners = Listeners::of_task(settings, observer, id, before);
         let done = resume::refresh(settings, warehouse, &record, &listeners, cancel, &mut report);
@@ -284,7 +310,7 @@ impl Call<'_> {
     /// Any other task; false where another process of the run was faster.
     fn work(
         &self,
-        connection: &mut PostgresConnection,
+        warehouse: &Warehouse,
         before: Option<Progress>,
         end: &mut TaskEnd,
     ) -> Result<bool> {
@@ -298,11 +324,16 @@ impl Call<'_> {
         take(&report, end);
         end.tries += way.tries.get(task.id()).copied().unwrap_or(0);
         end.result = way.only.and_then(|only| only.result.into_inner());
-        if report.loaded_by.is_some() {
-            apart::skip(connection, id, task.downstream())?;
+        let write = |what: &dyn Fn(&mut PostgresConnection) -> Result<()>| {
+            self.retries().run("writing to the run log", || what(&mut warehouse.connect()?))
+        };
+        if report.loaded_by.is_some() && report.error.is_none() {
+            write(&|connection| apart::skip(connection, id, task.downstream()))?;
         }
         if let Some(error) = report.error.filter(|_| task.is_extract()) {
-            apart::fail(connection, id, error.kind, &error.message)?;
+            write(&|connection| {
+                apart::fail(connection, id, error.kind, &error.message, error.is_transient)
+            })?;
         }
         Ok(true)
     }

@@ -104,6 +104,9 @@ pub struct ErrorReport {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Whether it can pass by itself.
+    #[serde(skip)]
+    pub is_transient: bool,
 }
 
 impl From<&Error> for ErrorReport {
@@ -112,6 +115,7 @@ impl From<&Error> for ErrorReport {
             kind: error.kind().name(),
             message: error.message().to_owned(),
             hint: error.way_out().map(ToOwned::to_owned),
+            is_transient: error.kind().is_transient(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Going on where an earlier run has ended.
 //!
-//! A file of its own because it is decided by the ledger alone: a run that has published needs its
-//! dashboards only, whatever has become of its sources, key and settings; one that has not
-//! published left nothing behind, so its work starts anew.
+//! It is decided by the ledger alone: a run that has published needs its dashboards only, whatever has
+//! become of its sources, key and settings; one that has not published left nothing behind, so its work
+//! starts anew. Whoever names an input beside the last run means the last run of that input.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::RunOptions;
 use super::chosen::{self, Chosen};
@@ -13,16 +13,20 @@ use super::log::LedgerLog;
 use super::named::go_on_under_its_id;
 use super::refreshing::{REFRESH, enabled, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
+use super::retries::Retries;
 use super::run::run_as;
+use super::tasks::fingerprint;
 use super::warehouse::Warehouse;
 use super::work::Slot;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Settings, digest};
-use crate::dag::{Graph, RetryPolicy};
+use crate::dag::Graph;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
-use crate::load::record::Record;
-use crate::load::{self, migrate, outbox, quarantine};
+use crate::extract;
+use crate::load::record::{self, Record};
+use crate::load::{self, ledger, migrate, outbox, quarantine};
+use crate::schema::Dataset;
 
 /// What is left to do for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,71 @@ pub(super) enum Left {
     All,
     /// The ledger says that it runs; the lock tells whether it does.
     Unknown,
+}
+
+/// The input that is named beside `last`.
+struct Given {
+    /// Digest of what it holds now; none of standard input, which can be read only once.
+    fingerprint: Option<String>,
+    config_digest: String,
+}
+
+impl Given {
+    /// What the settings name; none where they name no claims.
+    ///
+    /// # Errors
+    /// As [`extract::extract`]: an input that cannot be read cannot be compared.
+    fn of(settings: &Settings, cancel: &Cancellation) -> Result<Option<Self>> {
+        let (claims, providers) = (&settings.claims.sources, &settings.providers.sources);
+        if claims.is_empty() {
+            return Ok(None);
+        }
+        let config_digest = digest(settings);
+        if claims.iter().chain(providers).any(|source| source == "-") {
+            return Ok(Some(Self { fingerprint: None, config_digest }));
+        }
+        let read = |dataset: Dataset| {
+            extract::extract(dataset, settings, cancel).map_err(|error| {
+                let message = format!("--resume last means the last run of this input: {}", error.message());
+                Error::new(error.kind(), message).hint(
+                    "`claims-etl refresh --due` and --resume RUN need no input; `claims-etl runs` lists the runs",
+                )
+            })
+        };
+        let fingerprint = fingerprint(&read(Dataset::Claims)?, &read(Dataset::Providers)?);
+        Ok(Some(Self { fingerprint: Some(fingerprint), config_digest }))
+    }
+
+    /// The last run of this input.
+    fn last_run(&self, connection: &mut PostgresConnection) -> Result<RunId> {
+        let fingerprint = self.fingerprint.as_deref();
+        if let Some(run) = record::latest_of(connection, fingerprint, &self.config_digest)? {
+            return Ok(run);
+        }
+        let run = Chosen::Last.id(connection)?;
+        let status = chosen::read(connection, run)?.status;
+        let why = match fingerprint {
+            Some(_) => "no run has read this input with these settings",
+            None => "standard input cannot be compared with what a run has read",
+        };
+        Err(Error::config(format!("the last run is {run} ({status}), but {why}: nothing was done"))
+            .hint("load the input with `claims-etl run`, without --resume; --resume RUN finishes a run of your choice"))
+    }
+
+    /// Refuses to call a run complete whose rows others have changed since.
+    fn still_loaded(&self, connection: &mut PostgresConnection, record: &Record) -> Result<()> {
+        let Some(fingerprint) = &self.fingerprint else { return Ok(()) };
+        let (settings, key) = (&self.config_digest, &record.key_id);
+        if ledger::already_loaded(connection, fingerprint, settings, key)?.is_some() {
+            return Ok(());
+        }
+        let later = record.published_since.as_deref().unwrap_or("a later run");
+        Err(Error::config(format!(
+            "run {} has loaded this input, but run {later} has changed what is published since: nothing was done",
+            record.run_id
+        ))
+        .hint("`claims-etl run`, without --resume, loads it again"))
+    }
 }
 
 /// Finishes an earlier run and reports how that ended; a failure is a report too.
@@ -61,8 +130,14 @@ pub fn resume(
         Ok(None) => {}
         Ok(Some(failed)) => {
             // It has listeners of its own.
-            report = go_on_under_its_id(settings, options, &failed, observer, cancel)
-                .unwrap_or_else(|| anew(settings, options, &failed, observer, cancel));
+            report = match go_on_under_its_id(settings, options, &failed, observer, cancel) {
+                Ok(Some(report)) => report,
+                Ok(None) => anew(settings, options, &failed, observer, cancel),
+                Err(error) => {
+                    report.fail(&error);
+                    report
+                }
+            };
             report.seconds = started.elapsed().as_secs_f64();
             return report;
         }
@@ -87,14 +162,25 @@ fn go_on(
             Error::config("a dry run resumes nothing").hint("leave out --dry-run, or --resume")
         );
     }
-    let warehouse = Warehouse::open(settings, observer)?;
+    let retries = Retries::new(settings, observer, cancel);
+    let opening = "opening the warehouse";
+    let warehouse = retries.run(opening, || Warehouse::open(settings, observer))?;
     report.places.warehouse.clone_from(&warehouse.place);
     report.places.psql.clone_from(&warehouse.psql);
-    let mut connection = warehouse.connect()?;
-    let asked = which.id(&mut connection)?;
-    let mut record = chosen::read(&mut connection, asked)?;
-    let mut left = left(&mut connection, settings, &record)?;
-    drop(connection);
+    let given = match which {
+        Chosen::Last => Given::of(settings, cancel)?,
+        Chosen::Run(_) => None,
+    };
+    let (asked, mut record, mut left) = retries.run(opening, || {
+        let mut connection = warehouse.connect()?;
+        let asked = match &given {
+            Some(given) => given.last_run(&mut connection)?,
+            None => which.id(&mut connection)?,
+        };
+        let record = chosen::read(&mut connection, asked)?;
+        let left = left(&mut connection, settings, &record)?;
+        Ok((asked, record, left))
+    })?;
     if record.account.is_some() {
         remember(report, &record);
     }
@@ -102,10 +188,16 @@ fn go_on(
     if matches!(left, Left::Refresh | Left::Unknown) {
         // It may be at work just now. With the lock held it is not, and what the ledger says then
         // is the last word.
-        let mut control = load::hold(&warehouse.database, settings.run.wait, observer, cancel)?;
-        record = chosen::read(&mut control, asked)?;
-        left = self::left(&mut control, settings, &record)?;
-        held = Some(control);
+        let (wait, database) = (settings.run.wait, &warehouse.database);
+        held = Some(retries.run(opening, || {
+            let mut control = load::hold(database, wait, observer, cancel)?;
+            record = chosen::read(&mut control, asked)?;
+            left = self::left(&mut control, settings, &record)?;
+            Ok(control)
+        })?);
+    }
+    if let Some(given) = given.filter(|_| left == Left::Nothing) {
+        retries.run(opening, || given.still_loaded(&mut warehouse.connect()?, &record))?;
     }
     let run = RunId::parse(&record.run_id)?;
     observer.observe(&RunEvent::RunStarted { run });
@@ -118,7 +210,10 @@ fn go_on(
     }
     let done = match left {
         Left::Nothing => {
-            note(observer, format!("run {run} is complete: there is nothing to resume"));
+            note(
+                observer,
+                format!("run {run} is complete: there is nothing to resume{}", since(&record)),
+            );
             report.status = Status::AlreadyLoaded;
             report.loaded_by = Some(record.run_id.clone());
             report.exit_code = settings.run.already_loaded_exit_code;
@@ -192,16 +287,15 @@ pub(super) fn refresh(
     let run = RunId::parse(&record.run_id)?;
     let tries_before = record.tries.last().map_or(0, |last| last.try_number);
     let seconds_before: f64 = record.tries.iter().filter_map(|one| one.seconds).sum();
-    let policy = RetryPolicy {
-        retries: settings.run.retries,
-        delay: Duration::from_secs(settings.run.retry_delay_secs),
-    };
+    let retries = Retries::new(settings, observer, cancel);
     let log = LedgerLog::new(Some(warehouse), observer, run).after(tries_before);
     let refreshed = Slot::default();
     let tasks = Graph::new()
         .task(REFRESH, &[], |task| refresh_bi(settings, warehouse, run, &refreshed, task))
         .build()?
-        .run(policy, observer, &log, cancel);
+        .run(retries.policy(), observer, &log, cancel);
+    // The outbox knows what was refreshed; the log has already warned.
+    let _ = log.complete();
     report.refresh =
         refreshed.into_inner().unwrap_or_default().into_iter().map(RefreshReport::from).collect();
     for task in tasks {
@@ -274,6 +368,12 @@ fn anew(
     }
     report.resumed = Some(old.clone());
     report
+}
+
+/// Who has published after a run, for a line that calls it complete.
+pub(super) fn since(record: &Record) -> String {
+    let later = record.published_since.as_ref();
+    later.map_or_else(String::new, |later| format!("; run {later} has published since"))
 }
 
 fn note(observer: &dyn Observer, text: String) {

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -15,20 +16,21 @@ use super::preparing::checks_on;
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
+use super::retries::Retries;
 use super::task_id::Task;
 use super::tasks::{extract, load_warehouse, transform_join};
 use super::warehouse::Warehouse;
 use super::way::Way;
 use super::work::{Slot, Work};
 use crate::account::Account;
+use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Settings, digest};
-use crate::dag::{Graph, Outcome, Plan, RetryPolicy, State, TaskRun};
+use crate::dag::{Graph, Outcome, Plan, State, TaskRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::key::MasterKey;
-use crate::load::Session;
-use crate::load::Treatment;
 use crate::load::ledger::{self, Identity};
+use crate::load::{self, Session, Treatment, quarantine};
 use crate::schema::Dataset;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
@@ -104,7 +106,10 @@ fn drive(
     let key = key(settings, observer)?;
     report.key_id = Some(key.id());
     report.privacy_profile = Some(settings.privacy.profile.name().to_owned());
-    let warehouse = if options.dry_run { None } else { Some(Warehouse::open(settings, observer)?) };
+    let retries = Retries::new(settings, observer, cancel);
+    let open = || Warehouse::open(settings, observer);
+    let warehouse =
+        if options.dry_run { None } else { Some(retries.run("opening the warehouse", open)?) };
     let identity = Identity {
         run: id,
         key_id: key.id(),
@@ -146,10 +151,14 @@ fn drive(
         report.places.psql.clone_from(&warehouse.psql);
         if way.task().is_some_and(Task::is_extract) {
             // Nothing of the warehouse is touched: no lock is needed to look at a source.
-            way.enter(&mut warehouse.connect()?, &work.identity)?;
+            retries.run("opening the warehouse", || {
+                way.enter(&mut warehouse.connect()?, &work.identity)
+            })?;
         } else {
-            let (identity, wait) = (work.identity.clone(), settings.run.wait);
-            let mut session = Session::open(&warehouse.database, identity, wait, observer, cancel)?;
+            let mut session = retries.run("opening the warehouse", || {
+                let (identity, wait) = (work.identity.clone(), settings.run.wait);
+                Session::open(&warehouse.database, identity, wait, observer, cancel)
+            })?;
             if session.published {
                 // Another process of the same run was faster.
                 report.status = Status::AlreadyLoaded;
@@ -161,19 +170,21 @@ fn drive(
             work.session.put(session);
         }
     }
-    let policy = RetryPolicy {
-        retries: settings.run.retries,
-        delay: Duration::from_secs(settings.run.retry_delay_secs),
-    };
-    let tasks = {
+    let (tasks, unwritten) = {
         let log = LedgerLog::new(work.warehouse, observer, id).after_each(way.tries.clone());
         let plan = match &way.only {
             Some(only) => only.plan(&work)?,
             None => graph(&work)?,
         };
-        plan.run(policy, observer, &log, cancel)
+        let tasks = plan.run(retries.policy(), observer, &log, cancel);
+        // The next task of a run that is done task by task goes by what the ledger says of this one.
+        let written = match &way.only {
+            Some(_) => retries.run("writing to the run log", || log.complete()),
+            None => log.complete(),
+        };
+        (tasks, written.err().filter(|_| way.only.is_some()))
     };
-    conclude(work, &tasks, report)
+    conclude(work, &tasks, unwritten, &retries, report)
 }
 
 /// The five tasks and what each of them waits for.
@@ -195,7 +206,13 @@ fn graph<'a>(work: &'a Work<'_>) -> Result<Plan<'a>> {
 }
 
 /// From what the tasks left to the report, and the last word in the ledger.
-fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result<()> {
+fn conclude(
+    work: Work<'_>,
+    tasks: &[TaskRun],
+    unwritten: Option<Error>,
+    retries: &Retries<'_>,
+    report: &mut RunReport,
+) -> Result<()> {
     report.tasks = tasks.iter().map(TaskReport::from).collect();
     let published = work.published.into_inner().is_some();
     report.fingerprint = work.fingerprint.into_inner();
@@ -226,22 +243,43 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
         }
     });
     let mut session = work.session.into_inner();
-    let ledger = session.as_mut().filter(|_| !published);
-    if let (Some(session), Some(error)) = (ledger, &error) {
-        let (control, run) = (&mut session.control, work.identity.run);
-        if let Err(lost) = ledger::fail(control, run, error) {
+    let (run, mut is_held) = (work.identity.run, true);
+    if let (Some(warehouse), Some(error)) = (work.warehouse.filter(|_| !published), &error) {
+        if let Some(session) = session.as_mut()
+            && let Err(lost) = ledger::fail(&mut session.control, run, error)
+                // The session was lost, which is why the run has failed.
+                .or_else(|_| ledger::fail(&mut warehouse.connect()?, run, error))
+        {
             let lost = lost.message().to_owned();
-            work.observer.observe(&RunEvent::Warning(format!("the ledger was not told: {lost}")));
+            let text = format!("could not write the run's end to the run log: {lost}");
+            work.observer.observe(&RunEvent::Warning(text));
         }
-    } else if let (Some(session), Some(_)) = (session.as_mut(), &report.loaded_by) {
-        let (control, run) = (&mut session.control, work.identity.run);
-        ledger::complete(control, run, "already_loaded", false, &Account::default())?;
+    } else if let (Some(warehouse), Some(session), Some(_)) =
+        (work.warehouse, session.as_mut(), &report.loaded_by)
+    {
+        let complete = |control: &mut PostgresConnection| {
+            ledger::complete(control, run, "already_loaded", false, &Account::default())
+        };
+        if complete(&mut session.control).is_err() {
+            // The lock went with the session, but nothing of the warehouse is touched any more.
+            is_held = false;
+            session.control = retries.run("writing to the run log", || {
+                let mut fresh = warehouse.connect()?;
+                complete(&mut fresh).map(|()| fresh)
+            })?;
+        }
     }
-    match error {
-        Some(error) => Err(error),
-        None if report.loaded_by.is_some() => {
+    match (error, unwritten.filter(|_| !published)) {
+        (Some(error), _) => Err(error),
+        (None, Some(unwritten)) => Err(unwritten
+            .context("the task is done, but that could not be written to the run log")
+            .hint("call the task again: what comes after it needs that entry")),
+        (None, None) if report.loaded_by.is_some() => {
             report.status = Status::AlreadyLoaded;
             report.exit_code = work.settings.run.already_loaded_exit_code;
+            if let Some(session) = session.as_mut().filter(|_| is_held) {
+                tidy(work.settings, &mut session.control, work.observer);
+            }
             match (work.warehouse, session.as_mut()) {
                 (Some(warehouse), Some(session)) => {
                     let (settings, control) = (work.settings, &mut session.control);
@@ -250,10 +288,31 @@ fn conclude(work: Work<'_>, tasks: &[TaskRun], report: &mut RunReport) -> Result
                 _ => Ok(()),
             }
         }
-        None => {
+        (None, None) => {
             report.status = Status::Success;
+            if let Some(session) = session.as_mut().filter(|_| is_held) {
+                tidy(work.settings, &mut session.control, work.observer);
+            }
             Ok(())
         }
+    }
+}
+
+/// Removes what dead runs have left behind, after a success: the session still holds the warehouse.
+fn tidy(settings: &Settings, control: &mut PostgresConnection, observer: &dyn Observer) {
+    let folder = settings.quarantine_dir();
+    let done = load::sweep(control, observer).and_then(|()| {
+        let unfinished = quarantine::unfinished(&folder)?;
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        let dead = ledger::ended(control, &unfinished)?;
+        dead.into_iter().try_for_each(|run| quarantine::remove_unfinished(&folder, run))
+    });
+    if let Err(error) = done {
+        let text =
+            format!("what earlier runs have left behind is not removed: {}", error.message());
+        observer.observe(&RunEvent::Warning(text));
     }
 }
 

@@ -62,7 +62,8 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         let control = &mut session.control;
         load::check_connections(control, work.settings.connections())?;
         ledger::note_sources(control, work.identity.run, &fingerprint, &sources)?;
-        let known = ledger::already_loaded(control, &work.identity, &fingerprint)?;
+        let (settings, key) = (&work.identity.config_digest, &work.identity.key_id);
+        let known = ledger::already_loaded(control, &fingerprint, settings, key)?;
         if let Some(run) = known.filter(|_| !work.options.force) {
             work.loaded_by.put(run.clone());
             return Ok(Outcome::ShortCircuit(json!({ "already_loaded_by": run })));

@@ -75,14 +75,13 @@ impl Warehouse {
 /// be started.
 ///
 /// # Errors
-/// `Config` when the address is no address.
+/// `Config` when the address is no address, or whatever keeps the private server's state from being read.
 pub fn running(settings: &Settings) -> Result<Option<Warehouse>> {
-    let is_running = || {
-        let server = LocalPostgres::new(&settings.local_warehouse_dir());
-        server.status().is_ok_and(|status| matches!(status, Status::Running { .. }))
-    };
-    if settings.warehouse.url.is_none() && !is_running() {
-        return Ok(None);
+    if settings.warehouse.url.is_none() {
+        let status = LocalPostgres::new(&settings.local_warehouse_dir()).status()?;
+        if !matches!(status, Status::Running { .. }) {
+            return Ok(None);
+        }
     }
     Warehouse::open(settings, &crate::event::Silent).map(Some)
 }

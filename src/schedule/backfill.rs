@@ -16,6 +16,9 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{ErrorReport, Status};
 
+/// What is done again when the warehouse does not answer.
+const LEDGER: &str = "the schedule's ledger";
+
 /// What is filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
@@ -89,17 +92,22 @@ impl Stretch {
     }
 }
 
-/// What a backfill would do; the states are known where the ledger can be reached.
+/// What a backfill would do.
 ///
 /// # Errors
-/// `Config` when the settings describe no timetable or the stretch is none.
+/// `Config` when the settings describe no timetable or the stretch is none, `Warehouse` when there is a
+/// ledger that cannot be read: what was run would look as if it had not been.
 pub fn list(settings: &Settings, clock: &dyn Clock, stretch: &Stretch) -> Result<BackfillReport> {
     let timetable = Timetable::new(&settings.schedule)?;
     let name = &settings.schedule.name;
+    let entries = match preview::ledger(settings)? {
+        Some(mut connection) => {
+            clock.follow(state::server_time(&mut connection)?);
+            state::entries(&mut connection, name)?
+        }
+        None => Vec::new(),
+    };
     let intervals = stretch.intervals(&timetable, clock.now())?;
-    let known = preview::ledger(settings);
-    let entries = known.and_then(|mut connection| state::entries(&mut connection, name).ok());
-    let entries = entries.unwrap_or_default();
     let line = |interval| line(&timetable, &entries, interval, stretch.wants(&entries, interval));
     Ok(BackfillReport {
         schedule: name.clone(),
@@ -118,8 +126,10 @@ pub fn backfill(scheduler: &Scheduler<'_>, stretch: &Stretch) -> Result<Backfill
     let name = &scheduler.settings.schedule.name;
     let intervals = stretch.intervals(&scheduler.timetable, scheduler.clock.now())?;
     let lease = scheduler.lease(true)?;
-    let mut connection = scheduler.warehouse.connect()?;
-    scheduler.settle(&mut connection, &lease)?;
+    let warehouse = &scheduler.warehouse;
+    scheduler.retries().run(LEDGER, || scheduler.settle(&mut warehouse.connect()?, &lease))?;
+    let entries =
+        || scheduler.retries().run(LEDGER, || state::entries(&mut warehouse.connect()?, name));
     let mut ran = Vec::new();
     let (mut error, mut exit_code) = (None, 0);
     for &interval in &intervals {
@@ -127,7 +137,7 @@ pub fn backfill(scheduler: &Scheduler<'_>, stretch: &Stretch) -> Result<Backfill
             error = Some(stop);
             break;
         }
-        let entries = state::entries(&mut connection, name)?;
+        let entries = entries()?;
         if !stretch.wants(&entries, interval) {
             continue;
         }
@@ -157,7 +167,8 @@ pub fn backfill(scheduler: &Scheduler<'_>, stretch: &Stretch) -> Result<Backfill
             if exit_code == 0 {
                 exit_code = ended.run.exit_code;
             }
-            if !stretch.keep_going {
+            // What can pass by itself stays due, and what comes after it waits.
+            if !stretch.keep_going || ended.is_to_be_tried_again() {
                 break;
             }
         }
@@ -173,7 +184,7 @@ pub fn backfill(scheduler: &Scheduler<'_>, stretch: &Stretch) -> Result<Backfill
         scheduler.refresh_due(&lease);
     }
     drop(lease);
-    let entries = state::entries(&mut connection, name)?;
+    let entries = entries()?;
     let line = |interval: DataInterval| {
         line(&scheduler.timetable, &entries, interval, ran.contains(&interval))
     };

@@ -1,8 +1,9 @@
 //! The clock: what time it is, and how to wait for another one.
 //!
-//! A file of its own because tests let days pass in seconds: a clock that jumps over waits is a
-//! clock, too. Leases never ask it: they are a matter of the server's time.
+//! The warehouse's server is asked, because a machine's own clock can be hours fast, and an interval would
+//! be loaded before its end. Tests let days pass in seconds: a clock that jumps over waits is a clock, too.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> DateTime<Utc>;
 
+    /// Takes over what the server's clock shows; a clock of a test does not.
+    fn follow(&self, _server: DateTime<Utc>) {}
+
     /// Waits for a moment, or less; not through a request to stop.
     ///
     /// # Errors
@@ -31,25 +35,53 @@ pub trait Clock: Send + Sync {
     fn wait(&self, moment: Option<DateTime<Utc>>, cancel: &Cancellation) -> Result<()>;
 }
 
-/// The clock of this invocation: the system's, unless a test has set another one.
+/// The clock of this invocation: the system's, which follows the server's, unless a test has set
+/// another one.
 ///
 /// # Errors
 /// `Config` when a test has set one that cannot be read.
 pub fn clock() -> Result<Box<dyn Clock>> {
     match failpoint::clock() {
-        Some(text) => Ok(Box::new(Jumping::read(&text)?)),
-        None => Ok(Box::new(System)),
+        Some(text) if text.contains('/') => Ok(Box::new(Jumping::read(&text)?)),
+        Some(text) => {
+            let seconds =
+                text.parse().map_err(|_| Error::config("a test's clock is off by seconds"))?;
+            Ok(Box::new(System::off_by(seconds)))
+        }
+        None => Ok(Box::new(System::default())),
     }
 }
 
-/// The system's clock. A wait ends when it shows the moment, also when it was set or the machine
-/// slept meanwhile.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct System;
+/// The system's clock, corrected by the server's. A wait ends when it shows the moment, also when it was
+/// set or the machine slept meanwhile.
+#[derive(Debug, Default)]
+pub struct System {
+    /// By how many seconds the machine's clock is wrong, as a test wants it.
+    off_by: i64,
+    /// What to add to the machine's clock, in microseconds.
+    correction: AtomicI64,
+}
+
+impl System {
+    /// A machine whose clock is fast by so many seconds.
+    #[must_use]
+    pub fn off_by(seconds: i64) -> Self {
+        Self { off_by: seconds, correction: AtomicI64::new(0) }
+    }
+
+    fn of_the_machine(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::seconds(self.off_by)
+    }
+}
 
 impl Clock for System {
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        self.of_the_machine() + TimeDelta::microseconds(self.correction.load(Ordering::SeqCst))
+    }
+
+    fn follow(&self, server: DateTime<Utc>) {
+        let correction = (server - self.of_the_machine()).num_microseconds().unwrap_or(0);
+        self.correction.store(correction, Ordering::SeqCst);
     }
 
     fn wait(&self, moment: Option<DateTime<Utc>>, cancel: &Cancellation) -> Result<()> {
@@ -57,7 +89,7 @@ impl Clock for System {
         loop {
             cancel.check()?;
             let left = moment
-                .map_or(LONGEST, |moment| (moment - Utc::now()).to_std().unwrap_or(Duration::ZERO));
+                .map_or(LONGEST, |moment| (moment - self.now()).to_std().unwrap_or(Duration::ZERO));
             let left = left.min(LONGEST.saturating_sub(began.elapsed()));
             if left.is_zero() {
                 return Ok(());
@@ -132,20 +164,32 @@ mod tests {
         let later = Utc::now() + TimeDelta::hours(1);
         let began = Instant::now();
         let waited = thread::scope(|scope| {
-            let waiting = scope.spawn(|| System.wait(Some(later), &cancel));
+            let waiting = scope.spawn(|| System::default().wait(Some(later), &cancel));
             thread::sleep(Duration::from_millis(30));
             cancel.cancel(15);
             waiting.join().expect("no panic")
         });
         assert_eq!(waited.expect_err("stopped").kind(), ErrorKind::Interrupted(15));
         assert!(began.elapsed() < Duration::from_secs(30), "not for an hour");
-        assert!(System.wait(None, &cancel).is_err());
+        assert!(System::default().wait(None, &cancel).is_err());
     }
 
     #[test]
     fn a_moment_that_has_passed_is_not_waited_for() {
         let went_by = Utc::now() - TimeDelta::hours(1);
-        assert_eq!(System.wait(Some(went_by), &Cancellation::default()), Ok(()));
+        assert_eq!(System::default().wait(Some(went_by), &Cancellation::default()), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_hours_fast_follows_the_servers() {
+        let clock = System::off_by(5 * 3600);
+        assert!(clock.now() > Utc::now() + TimeDelta::hours(4));
+        clock.follow(Utc::now());
+        assert!((clock.now() - Utc::now()).abs() < TimeDelta::minutes(1));
+        // Half a second later by the server's clock, not five hours ago.
+        let (began, half) = (Instant::now(), TimeDelta::milliseconds(500));
+        clock.wait(Some(Utc::now() + half), &Cancellation::default()).expect("a wait");
+        assert!(began.elapsed() >= Duration::from_millis(400));
     }
 
     #[test]

@@ -64,8 +64,11 @@ pub struct Upcoming {
 pub fn preview(settings: &Settings, clock: &dyn Clock, count: usize) -> Result<Preview> {
     let timetable = Timetable::new(&settings.schedule)?;
     let schedule = &settings.schedule;
-    let known = ledger(settings)
-        .and_then(|mut connection| state::entries(&mut connection, &schedule.name).ok());
+    // Without a warehouse that answers, nothing counts as done, and the preview says so.
+    let known = ledger(settings).ok().flatten().and_then(|mut connection| {
+        clock.follow(state::server_time(&mut connection).ok()?);
+        state::entries(&mut connection, &schedule.name).ok()
+    });
     let policy = Policy { catchup: schedule.catchup, depends_on_past: schedule.depends_on_past };
     let now = clock.now();
     let entries = known.as_deref().unwrap_or_default();
@@ -94,10 +97,15 @@ fn known_state(entries: &[Entry], interval: DataInterval) -> Option<State> {
     entries.iter().find(|entry| entry.interval == interval).map(|entry| entry.state)
 }
 
-/// A connection to a ledger that knows schedules; none where there is none to be reached.
-pub(super) fn ledger(settings: &Settings) -> Option<PostgresConnection> {
-    let mut connection = warehouse::running(settings).ok()??.connect().ok()?;
-    state::is_there(&mut connection).ok()?.then_some(connection)
+/// A connection to a ledger that knows schedules; none where there is no such ledger, and where the private
+/// server does not run.
+///
+/// # Errors
+/// `Warehouse` when the ledger cannot be reached.
+pub(super) fn ledger(settings: &Settings) -> Result<Option<PostgresConnection>> {
+    let Some(warehouse) = warehouse::running(settings)? else { return Ok(None) };
+    let mut connection = warehouse.connect()?;
+    Ok(if state::is_there(&mut connection)? { Some(connection) } else { None })
 }
 
 /// Whether a scheduler is at work: a line about who, for a health check.
@@ -106,17 +114,13 @@ pub(super) fn ledger(settings: &Settings) -> Option<PostgresConnection> {
 /// `Warehouse` when the ledger cannot be reached, `Locked` when nobody holds the lease.
 pub fn health(settings: &Settings) -> Result<String> {
     let name = &settings.schedule.name;
-    let mut connection = ledger(settings).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Warehouse { transient: true },
-            "the schedule's ledger is out of reach",
-        )
-    })?;
+    let nobody = || Error::new(ErrorKind::Locked, format!("nobody runs the schedule {name}"));
+    let Some(mut connection) = ledger(settings)? else { return Err(nobody()) };
     match lease::look(&mut connection, name)? {
         Some(held) => Ok(format!(
             "process {} on {} runs the schedule {name} (until {})",
             held.pid, held.host, held.until
         )),
-        None => Err(Error::new(ErrorKind::Locked, format!("nobody runs the schedule {name}"))),
+        None => Err(nobody()),
     }
 }

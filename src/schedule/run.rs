@@ -22,7 +22,7 @@ use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::failpoint;
 use crate::load::migrate;
 use crate::pipeline::warehouse::Warehouse;
-use crate::pipeline::{self, RunOptions, RunReport, Status};
+use crate::pipeline::{self, Retries, RunOptions, RunReport, Status};
 
 /// How long a scheduler waits before it asks a warehouse again that did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,6 +50,14 @@ pub struct Ended {
     pub state: State,
     /// The run's own report.
     pub run: RunReport,
+}
+
+impl Ended {
+    /// Whether the run has failed for a reason that can pass by itself.
+    pub(super) fn is_to_be_tried_again(&self) -> bool {
+        let can_pass = self.run.error.as_ref().is_some_and(|error| error.is_transient);
+        self.state == State::UpForRetry && can_pass
+    }
 }
 
 /// Everything that running intervals needs.
@@ -88,8 +96,15 @@ impl<'a> Scheduler<'a> {
             catchup: settings.schedule.catchup,
             depends_on_past: settings.schedule.depends_on_past,
         };
-        let warehouse = Arc::new(Warehouse::open(settings, observer)?);
-        for version in migrate::migrate(&mut warehouse.connect()?)? {
+        let (warehouse, applied) =
+            Retries::new(settings, observer, cancel).run("opening the warehouse", || {
+                let warehouse = Warehouse::open(settings, observer)?;
+                let mut connection = warehouse.connect()?;
+                let applied = migrate::migrate(&mut connection)?;
+                clock.follow(state::server_time(&mut connection)?);
+                Ok((Arc::new(warehouse), applied))
+            })?;
+        for version in applied {
             observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
         }
         Ok(Self { settings, timetable, policy, warehouse, clock, observer, cancel, pulse })
@@ -136,7 +151,17 @@ impl<'a> Scheduler<'a> {
             observer: self.observer,
             cancel: self.cancel,
         };
-        Lease::take(&self.warehouse, &request)
+        self.retries().run("the schedule's lease", || Lease::take(&self.warehouse, &request))
+    }
+
+    /// What is done again when the warehouse does not answer.
+    pub(super) fn retries(&self) -> Retries<'_> {
+        Retries::new(self.settings, self.observer, self.cancel)
+    }
+
+    /// How long an interval waits whose run has failed for a reason that can pass.
+    fn delay(&self) -> Duration {
+        Duration::from_secs(self.settings.run.retry_delay_secs).max(PAUSE)
     }
 
     /// What the holder of the lease does.
@@ -172,6 +197,13 @@ impl<'a> Scheduler<'a> {
                             refresh_at = self.timetable.tick_after(self.clock.now());
                         }
                         tell(&ended)?;
+                        // What can pass by itself stays due, and what comes after it waits.
+                        if ended.is_to_be_tried_again() {
+                            if options.once {
+                                return Ok(code);
+                            }
+                            rest(self.delay(), || lease.cancel().is_cancelled());
+                        }
                     }
                     continue;
                 }
@@ -203,7 +235,11 @@ impl<'a> Scheduler<'a> {
 
     /// A look, and the run that it leads to.
     fn step(&self, lease: &Lease, options: &mut Options) -> Result<(Step, Option<Ended>)> {
-        let step = self.look(lease, options)?;
+        let step = if options.once {
+            self.retries().run("the schedule's ledger", || self.look(lease, options))?
+        } else {
+            self.look(lease, options)?
+        };
         let ended = match step {
             Step::Run(interval) => {
                 self.run_interval(lease, interval, &[State::Queued, State::UpForRetry])?
@@ -224,6 +260,7 @@ impl<'a> Scheduler<'a> {
             self.note(format!("failed intervals that are run again: {again}"));
         }
         let entries = state::entries(&mut connection, &self.settings.schedule.name)?;
+        self.clock.follow(state::server_time(&mut connection)?);
         let now = self.clock.now();
         self.pulse.looked(now, self.timetable.tick_after(now));
         Ok(plan::next(&self.timetable, self.policy, now, &entries))
@@ -256,7 +293,10 @@ impl<'a> Scheduler<'a> {
         from: &[State],
     ) -> Result<Option<Ended>> {
         let run = RunId::now();
-        if !state::claim(&mut self.warehouse.connect()?, lease.ticket(), interval, run, from)? {
+        let is_taken = self.retries().run("the schedule's ledger", || {
+            state::claim(&mut self.warehouse.connect()?, lease.ticket(), interval, run, from)
+        })?;
+        if !is_taken {
             return Ok(None);
         }
         failpoint::hit("schedule.claimed")?;
@@ -278,9 +318,11 @@ impl<'a> Scheduler<'a> {
     /// Writes down how a run ended. Where that cannot be done, the next look finds it out.
     fn record(&self, lease: &Lease, run: RunId, report: &RunReport) -> State {
         let error = report.error.as_ref().map(|error| (error.kind, error.message.as_str()));
+        let can_pass = report.error.as_ref().is_some_and(|error| error.is_transient);
         let state = match error {
             None => State::Success,
             Some(("interrupted", _)) => State::UpForRetry,
+            Some(_) if can_pass => State::UpForRetry,
             Some(_) => State::Failed,
         };
         let name = &self.settings.schedule.name;
@@ -290,7 +332,13 @@ impl<'a> Scheduler<'a> {
                 .connect()
                 .and_then(|mut connection| state::record(&mut connection, name, run, state, error));
             match written {
-                Ok(state) => return state,
+                Ok((state, 0)) => return state,
+                Ok((state, later)) => {
+                    self.note(format!(
+                        "run {run} has changed what {later} later intervals had loaded: they are loaded again, so that the newer rows count"
+                    ));
+                    return state;
+                }
                 Err(lost) if attempt == WRITES => {
                     self.warn(format!("the end of run {run} is not noted: {}", lost.message()));
                 }

@@ -27,7 +27,7 @@ pub enum State {
     Success,
     /// Its run has failed; left so until somebody runs it again.
     Failed,
-    /// Its run was stopped; the next look begins another.
+    /// Its run was stopped, or failed for a reason that can pass; the next look begins another.
     UpForRetry,
     /// Somebody has said that it need not be run.
     Skipped,
@@ -138,6 +138,21 @@ pub fn lost(schedule: &str) -> Error {
         .hint("another process runs it now; nothing is run twice")
 }
 
+/// The time by the server's clock, which is the same for all machines.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn server_time(connection: &mut PostgresConnection) -> Result<DateTime<Utc>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros",
+    )?;
+    sql::int(&rows, "micros", 0)
+        .and_then(DateTime::from_timestamp_micros)
+        .ok_or_else(|| Error::internal("the server's time cannot be read"))
+}
+
 /// Whether this ledger can hold a schedule.
 ///
 /// # Errors
@@ -211,7 +226,8 @@ pub fn claim(
                  fencing = excluded.fencing, started_at = excluded.started_at,
                  finished_at = NULL, error_kind = NULL, error = NULL
              WHERE i.interval_end = excluded.interval_end
-               AND i.state = ANY (string_to_array($6, ' '))
+               -- It may be taken already: only the answer was lost.
+               AND (i.state = ANY (string_to_array($6, ' ')) OR i.run_id = excluded.run_id)
              RETURNING i.tries",
             sql::texts(&[
                 Some(&ticket.schedule),
@@ -227,7 +243,8 @@ pub fn claim(
 }
 
 /// Notes how the run of an interval ended, unless another run has it by now. What is published
-/// is a success, whatever came after. Returns the state.
+/// is a success, whatever came after. Returns the state, and how many later intervals are wanted again:
+/// see [`want_later`].
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
@@ -237,29 +254,50 @@ pub fn record(
     run: RunId,
     state: State,
     error: Option<(&str, &str)>,
-) -> Result<State> {
-    let rows = sql::query_with(
+) -> Result<(State, u64)> {
+    sql::in_transaction(connection, CONTEXT, |connection| {
+        let rows = sql::query_with(
+            connection,
+            CONTEXT,
+            "UPDATE claims_etl.schedule_intervals AS i
+             SET state = CASE WHEN EXISTS (SELECT FROM claims_etl.runs r
+                         WHERE r.run_id = i.run_id AND r.published_at IS NOT NULL)
+                     THEN 'success' ELSE $3 END,
+                 finished_at = clock_timestamp(), error_kind = $4, error = $5
+             WHERE schedule = $1 AND run_id = $2::text::uuid AND state = 'running' RETURNING state",
+            sql::texts(&[
+                Some(schedule),
+                Some(&run.to_string()),
+                Some(state.name()),
+                error.map(|(kind, _)| kind),
+                error.map(|(_, message)| message),
+            ]),
+        )?;
+        let named = sql::text(&rows, "state", 0).and_then(|name| State::named(&name));
+        Ok((named.unwrap_or(state), want_later(connection, schedule, run)?))
+    })
+}
+
+/// Wants those intervals again that lie behind the one that this run has loaded, and were loaded before
+/// it: what it has changed of published rows and providers may be theirs, and the newer interval is to
+/// win. Intervals that are loaded in their order have none behind them. Returns how many.
+fn want_later(connection: &mut PostgresConnection, schedule: &str, run: RunId) -> Result<u64> {
+    sql::execute_with(
         connection,
         CONTEXT,
-        "UPDATE claims_etl.schedule_intervals AS i
-         SET state = CASE WHEN EXISTS (SELECT FROM claims_etl.runs r
-                     WHERE r.run_id = i.run_id AND r.published_at IS NOT NULL)
-                 THEN 'success' ELSE $3 END,
-             finished_at = clock_timestamp(), error_kind = $4, error = $5
-         WHERE schedule = $1 AND run_id = $2::text::uuid AND state = 'running' RETURNING state",
-        sql::texts(&[
-            Some(schedule),
-            Some(&run.to_string()),
-            Some(state.name()),
-            error.map(|(kind, _)| kind),
-            error.map(|(_, message)| message),
-        ]),
-    )?;
-    Ok(sql::text(&rows, "state", 0).and_then(|name| State::named(&name)).unwrap_or(state))
+        "UPDATE claims_etl.schedule_intervals AS later SET state = 'queued'
+         FROM claims_etl.schedule_intervals AS i JOIN claims_etl.runs r USING (run_id)
+         WHERE i.schedule = $1 AND i.run_id = $2::text::uuid AND i.state = 'success'
+           AND r.published_at IS NOT NULL
+           AND (r.mode = 'replace' OR r.claims_updated > 0 OR r.providers_updated > 0)
+           AND later.schedule = i.schedule AND later.interval_start > i.interval_start
+           AND later.state = 'success'",
+        sql::texts(&[Some(schedule), Some(&run.to_string())]),
+    )
 }
 
 /// Finds out what became of the runs whose process has not said so: published, or loaded already,
-/// is a success; failed is failed; all others are to be run again. The holder of the lease calls
+/// is a success; failed for good is failed; all others are to be run again. The holder of the lease calls
 /// it while no run of its own is at work.
 ///
 /// # Errors
@@ -273,7 +311,8 @@ pub fn settle(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<Ve
             "WITH left_over AS (
                  SELECT i.interval_start, r.error_kind, r.error, CASE
                      WHEN r.published_at IS NOT NULL OR r.status = 'already_loaded' THEN 'success'
-                     WHEN r.status = 'failed' AND r.error_kind <> 'interrupted' THEN 'failed'
+                     WHEN r.status = 'failed' AND r.error_kind <> 'interrupted'
+                         AND NOT r.error_is_transient THEN 'failed'
                      ELSE 'up_for_retry' END AS state
                  FROM claims_etl.schedule_intervals i LEFT JOIN claims_etl.runs r USING (run_id)
                  WHERE i.schedule = $1 AND i.state = 'running')
@@ -292,7 +331,12 @@ pub fn settle(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<Ve
                 run: RunId::parse(&sql::text(&rows, "run_id", row)?).ok()?,
             })
         };
-        Ok((0..rows.num_rows()).filter_map(settled).collect())
+        let settled: Option<Vec<Settled>> = (0..rows.num_rows()).map(settled).collect();
+        let settled = settled.ok_or_else(|| Error::internal("an interval that cannot be read"))?;
+        for one in settled.iter().filter(|one| one.state == State::Success) {
+            want_later(connection, &ticket.schedule, one.run)?;
+        }
+        Ok(settled)
     })
 }
 

@@ -195,7 +195,12 @@ fn a_dry_run_says_that_nothing_was_published() {
 #[test]
 fn a_failure_says_what_is_published() {
     let failed = |kind| RunReport {
-        error: Some(ErrorReport { kind, message: "told on stderr".into(), hint: None }),
+        error: Some(ErrorReport {
+            kind,
+            message: "told on stderr".into(),
+            hint: None,
+            is_transient: false,
+        }),
         ..empty(Status::Failed)
     };
     assert_snapshot!(render(&failed("source"), false), @"

@@ -18,7 +18,7 @@ use crate::schema::Dataset;
 
 pub use reader::{Reason, Reject, Rejects, read};
 pub use retention::{Kept, list, prune};
-pub use writer::Quarantine;
+pub use writer::{Quarantine, remove_unfinished, unfinished};
 
 /// A source file as the quarantine names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

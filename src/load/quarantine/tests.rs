@@ -70,13 +70,30 @@ fn rejects_read_back_in_the_order_of_the_sources() {
 }
 
 #[test]
-fn without_rejects_there_is_no_file_and_leftovers_go() {
+fn without_rejects_there_is_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let leftover = folder.path().join("dead.parquet.partial");
-    fs::write(&leftover, "x").expect("a leftover");
     let (_, mut quarantine) = quarantine(folder.path());
     assert_eq!(quarantine.finish().expect("finished"), None);
-    assert!(!leftover.exists());
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn an_unfinished_file_is_known_by_its_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(unfinished(&folder.path().join("none")).expect("lists"), []);
+    let (run, mut quarantine) = quarantine(folder.path());
+    quarantine.append(&[Rejected::of(Rule::DateMissing, 7)]).expect("appended");
+    for other in
+        ["notes.parquet.partial", "x.partial", "018d6c3a-5c00-7000-8000-000000000001.parquet"]
+    {
+        fs::write(folder.path().join(other), "x").expect("written");
+    }
+    assert_eq!(unfinished(folder.path()).expect("lists"), [run]);
+    drop(quarantine);
+    remove_unfinished(folder.path(), run).expect("removed");
+    remove_unfinished(folder.path(), run).expect("it is gone");
+    assert_eq!(unfinished(folder.path()).expect("lists"), []);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3);
 }
 
 #[test]

@@ -31,19 +31,12 @@ pub struct Quarantine {
 impl Quarantine {
     /// Prepares the file of `run`; nothing is written before the first reject. `sources` are the
     /// files of the claims in the order of the plan's origins, then those of the providers.
-    /// Unfinished files of dead runs are removed.
     ///
     /// # Errors
     /// `Config` when the folder cannot be made.
     pub fn new(folder: &Path, run: RunId, sources: Vec<NamedSource>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io(ErrorKind::Config, folder, &error);
         fs::create_dir_all(folder).map_err(failed)?;
-        for entry in fs::read_dir(folder).map_err(failed)?.flatten() {
-            let leftover = entry.path();
-            if leftover.extension().is_some_and(|extension| extension == "partial") {
-                fs::remove_file(&leftover).map_err(failed)?;
-            }
-        }
         Ok(Self { path: Some(path(folder, run)), sources, writer: None, rows: 0 })
     }
 
@@ -148,8 +141,40 @@ impl Quarantine {
     }
 }
 
+/// How the name of a file ends that is not complete.
+const PARTIAL: &str = "parquet.partial";
+
 fn partial(path: &Path) -> PathBuf {
-    path.with_extension("parquet.partial")
+    path.with_extension(PARTIAL)
+}
+
+/// The runs that have an unfinished file: they are at work, or dead. Runs of other warehouses may be among
+/// them.
+///
+/// # Errors
+/// `Config` when the folder cannot be read.
+pub fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(ErrorKind::Config, folder, &error)),
+    };
+    let run = |name: &str| RunId::parse(name.strip_suffix(PARTIAL)?.strip_suffix('.')?).ok();
+    Ok(entries.flatten().filter_map(|entry| run(entry.file_name().to_str()?)).collect())
+}
+
+/// Removes the unfinished file of a run that is dead.
+///
+/// # Errors
+/// `Config` when that cannot be done.
+pub fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
+    let partial = partial(&path(folder, run));
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(ErrorKind::Config, &partial, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open(path: &Path) -> Result<ArrowWriter<File>> {

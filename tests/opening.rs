@@ -1,0 +1,108 @@
+//! The server is away, or ends the session, in the first moments: before any task has begun.
+
+use std::thread;
+use std::time::Duration;
+
+use claims_etl::config::Secret;
+use claims_etl::event::{Cancellation, Silent};
+use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status, Task};
+
+use crate::desk::{Desk, succeeded};
+use crate::own_server::OwnServer;
+use crate::process::{self, Running};
+use crate::proxy::{Fault, Proxy};
+
+const CLAIMS: [&str; 2] = ["A,P,V1,99213,1.25,2024-01-01", "B,P,V1,99213,2.00,2024-01-02"];
+
+fn desk() -> Desk {
+    Desk::new().claims(&CLAIMS).providers(&["V1,Ada,Cardiology,Here"])
+}
+
+/// Ends the session that enters a run into the ledger, each of the first `times` times after `before`.
+pub(crate) fn end_sessions(desk: &Desk, before: u32, times: u32) {
+    pipeline::warehouse::migrate(&desk.settings, &Silent).expect("migrated");
+    let script = format!(
+        "CREATE SEQUENCE public.begun;
+         CREATE FUNCTION public.boom() RETURNS trigger LANGUAGE plpgsql AS $$
+         DECLARE n bigint := pg_catalog.nextval('public.begun');
+         BEGIN
+             IF n > {before} AND n <= {before} + {times} THEN
+                 PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());
+             END IF;
+             RETURN new;
+         END $$;
+         CREATE TRIGGER boom BEFORE INSERT ON claims_etl.runs
+             FOR EACH ROW EXECUTE FUNCTION public.boom()"
+    );
+    desk.database.connect().batch_execute(&script).expect("a trigger");
+}
+
+#[test]
+fn a_session_that_is_ended_while_a_run_begins_costs_a_try() {
+    let mut desk = desk();
+    end_sessions(&desk, 0, 2);
+    desk.settings.run.retries = 0;
+    let report = desk.run();
+    assert_eq!((report.status, report.exit_code), (Status::Failed, 5), "{:?}", report.error);
+    assert!(report.error.expect("an error").message.contains("57P01"));
+    desk.settings.run.retries = 1;
+    succeeded(&desk.run());
+    assert_eq!(desk.rows("SELECT status FROM claims_etl.runs"), ["success"]);
+}
+
+#[test]
+fn a_session_that_is_ended_while_a_task_begins_costs_a_try() {
+    let desk = desk();
+    end_sessions(&desk, 0, 2);
+    let name = RunName::parse("etl/opening").expect("a name");
+    let (options, cancel) = (RunOptions::default(), Cancellation::default());
+    for task in Task::ALL {
+        let end = pipeline::run_only(&desk.settings, &options, task, &name, &Silent, &cancel);
+        assert_eq!(end.exit_code, 0, "{:?}", end.error);
+    }
+    assert_eq!(desk.rows("SELECT nextval('public.begun') > 2"), ["true"]);
+}
+
+#[test]
+fn a_server_that_is_away_at_the_start_is_waited_for() {
+    let server = OwnServer::start();
+    let desk = server.desk().claims(&CLAIMS);
+    pipeline::warehouse::migrate(&desk.settings, &Silent).expect("migrated");
+    server.crash();
+    let mut command = process::reading(&desk, &["run", "--retries", "20"]);
+    let mut running = Running::start(command.env("CLAIMS_ETL_RETRY_DELAY_SECS", "1"));
+    thread::sleep(Duration::from_millis(1500));
+    assert!(running.goes_on(), "it waits");
+    server.start_again();
+    let (status, said) = running.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("retry 1 of 20 in 1 s"), "{said}");
+}
+
+#[test]
+fn a_lost_answer_about_an_open_run_begins_no_other_run() {
+    let desk = desk();
+    let name = RunName::parse("etl/open").expect("a name");
+    let (options, cancel) = (RunOptions::default(), Cancellation::default());
+    for task in &Task::ALL[..3] {
+        let end = pipeline::run_only(&desk.settings, &options, *task, &name, &Silent, &cancel);
+        assert_eq!(end.exit_code, 0, "{:?}", end.error);
+    }
+    let resume = |retries: u32| {
+        // The first connection finds out how far the run is, the second whose tasks are missing.
+        let proxy = Proxy::new(desk.database.url(), Fault::Refuse(2));
+        let mut settings = desk.settings.clone();
+        settings.warehouse.url = Some(Secret::new(proxy.url(desk.database.url())));
+        settings.run.retries = retries;
+        let report =
+            pipeline::resume(&settings, &options, Chosen::Run(name.id()), &Silent, &cancel);
+        assert_eq!(proxy.faults(), 1);
+        report
+    };
+    let runs = "SELECT run_id || ' ' || status FROM claims_etl.runs";
+    let report = resume(0);
+    assert_eq!((report.status, report.exit_code), (Status::Failed, 5), "{:?}", report.error);
+    assert_eq!(desk.rows(runs), [format!("{} open", name.id())]);
+    succeeded(&resume(1));
+    assert_eq!(desk.rows(runs), [format!("{} success", name.id())]);
+}
