@@ -1,4 +1,4 @@
-//! The accounting of a run: rows and money, read = loaded + rejected + duplicates.
+//! The accounting of a run: rows and money, read = loaded + rejected + duplicates + conflicts.
 //!
 //! A file of its own because the load fills it, the ledger stores it, the summary prints it, and
 //! its balance is a condition of the commit.
@@ -93,7 +93,8 @@ pub fn grouped(digits: &str) -> String {
     text
 }
 
-/// Claim rows. `read = loaded + rejected + duplicates`, `loaded = inserted + updated + unchanged`.
+/// Claim rows. `read = loaded + rejected + duplicates + conflicts`,
+/// `loaded = inserted + updated + unchanged`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClaimCounts {
     /// Records in the sources, without those that are no claims.
@@ -108,10 +109,10 @@ pub struct ClaimCounts {
     pub unchanged: u64,
     /// Rows in the quarantine.
     pub rejected: u64,
-    /// Repeats of a key within the input that were dropped.
+    /// Repeats of a claim line with the content of the row that was kept; dropped.
     pub duplicates: u64,
-    /// Repeats that came with other content than the row that counts; part of `duplicates`, or of
-    /// `rejected` under the policy `reject`.
+    /// Repeats of a claim line with other content than the row that was kept; dropped. Under the
+    /// policy `reject` no row of such a line is kept, and all of them are `rejected`.
     pub conflicts: u64,
     /// Records that `claims.where` says are no claims; not part of `read`.
     #[serde(default)]
@@ -127,8 +128,10 @@ pub struct Amounts {
     pub loaded: Cents,
     /// Sum over rejected rows whose amount could be read.
     pub rejected: Cents,
-    /// Sum over dropped repeats.
+    /// Sum over dropped repeats with the same content.
     pub duplicates: Cents,
+    /// Sum over dropped repeats with other content.
+    pub conflicts: Cents,
     /// What rounding, buckets and top-coding took from the accepted amounts; below zero where they
     /// added.
     #[serde(default)]
@@ -137,7 +140,33 @@ pub struct Amounts {
     pub unparsed_rows: u64,
 }
 
-/// Provider rows. `read = loaded + rejected + duplicates`.
+impl Amounts {
+    /// What was read and is not loaded: rejected, dropped, or taken off the accepted amounts.
+    #[must_use]
+    pub fn not_loaded(&self) -> Cents {
+        self.rejected + self.duplicates + self.conflicts + self.generalized
+    }
+}
+
+/// Amounts that cancel one another under one key: reversals that were sent under the claim id and line
+/// number of what they reverse. Keeping one row of them changes the total by more than the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reversals {
+    /// Claim lines of the input with rows of which one cancels another.
+    pub lines: u64,
+    /// Rows of those lines that were dropped: duplicates or conflicts.
+    pub dropped: u64,
+    /// Sum over the dropped rows.
+    pub dropped_amount: Cents,
+    /// Sum over the rows of those lines that were kept.
+    pub kept_amount: Cents,
+    /// Published rows that this run overwrote by a row with the opposite amount.
+    pub overwritten: u64,
+    /// What those rows were worth before.
+    pub overwritten_amount: Cents,
+}
+
+/// Provider rows. `read = loaded + rejected + duplicates + conflicts`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProviderCounts {
     /// Records in the directory.
@@ -146,9 +175,10 @@ pub struct ProviderCounts {
     pub loaded: u64,
     /// Records without an id, unusable, or in conflict under the policy `reject`.
     pub rejected: u64,
-    /// Identical repeats and conflicting repeats that lost.
+    /// Repeats with the content of the record that was kept; dropped.
     pub duplicates: u64,
-    /// Repeats with other content; part of `duplicates`, or of `rejected` under `reject`.
+    /// Repeats with other content than the record that was kept; dropped. None under the policy
+    /// `reject`, which rejects all of them.
     pub conflicts: u64,
     /// Members made up for ids that only claims name; not part of `read`.
     pub inferred: u64,
@@ -173,6 +203,9 @@ pub struct Account {
     pub claims: ClaimCounts,
     /// Claim money.
     pub amount: Amounts,
+    /// Amounts that cancel one another under one key.
+    #[serde(default)]
+    pub reversals: Reversals,
     /// Provider rows.
     pub providers: ProviderCounts,
     /// Rejected claims by reason code.
@@ -196,10 +229,10 @@ impl Account {
             }
         };
         check(
-            claims.read == claims.loaded + claims.rejected + claims.duplicates,
+            claims.read == claims.loaded + claims.rejected + claims.duplicates + claims.conflicts,
             format!(
-                "claims: {} read, but {} loaded + {} rejected + {} duplicates",
-                claims.read, claims.loaded, claims.rejected, claims.duplicates
+                "claims: {} read, but {} loaded + {} rejected + {} duplicates + {} conflicts",
+                claims.read, claims.loaded, claims.rejected, claims.duplicates, claims.conflicts
             ),
         );
         check(
@@ -210,17 +243,30 @@ impl Account {
             ),
         );
         check(
-            amount.read == amount.loaded + amount.rejected + amount.duplicates + amount.generalized,
+            amount.read == amount.loaded + amount.not_loaded(),
             format!(
-                "amount: {} read, but {} loaded + {} rejected + {} duplicates + {} generalized",
-                amount.read, amount.loaded, amount.rejected, amount.duplicates, amount.generalized
+                "amount: {} read, but {} loaded + {} rejected + {} duplicates + {} conflicts + {} generalized",
+                amount.read,
+                amount.loaded,
+                amount.rejected,
+                amount.duplicates,
+                amount.conflicts,
+                amount.generalized
             ),
         );
         check(
-            providers.read == providers.loaded + providers.rejected + providers.duplicates,
+            providers.read
+                == providers.loaded
+                    + providers.rejected
+                    + providers.duplicates
+                    + providers.conflicts,
             format!(
-                "providers: {} read, but {} loaded + {} rejected + {} duplicates",
-                providers.read, providers.loaded, providers.rejected, providers.duplicates
+                "providers: {} read, but {} loaded + {} rejected + {} duplicates + {} conflicts",
+                providers.read,
+                providers.loaded,
+                providers.rejected,
+                providers.duplicates,
+                providers.conflicts
             ),
         );
         check(
@@ -266,5 +312,9 @@ mod tests {
         assert!(account.imbalances().is_empty());
         account.amount.loaded = Cents(99);
         assert_eq!(account.imbalances().len(), 1);
+        account.amount.conflicts = Cents(1);
+        assert!(account.imbalances().is_empty());
+        account.claims.conflicts = 1;
+        assert_eq!(account.imbalances().len(), 1, "a conflict is a row of its own");
     }
 }

@@ -191,7 +191,7 @@ fn a_policy_decides_between_rows_of_one_key() {
             "B,P,V1,1,9.00,2024-01-01",
             "A,P,V1,1,3.00,2024-01-01",
         ]);
-        desk.settings.warehouse.on_duplicate = policy;
+        desk.settings.warehouse.on_duplicate = Some(policy);
         let report = desk.run();
         succeeded(&report);
         assert_eq!(

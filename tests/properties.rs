@@ -159,7 +159,8 @@ fn line() -> impl Strategy<Value = (String, Option<i16>)> {
     prop_oneof![
         6 => Just((String::new(), Some(1))),
         3 => (0..4_i16).prop_map(|n| (format!(" 0{n}"), Some(n))),
-        1 => select(vec!["-1", "1.0", "32768", "+1", "1 2"]).prop_map(|t| (t.to_owned(), None)),
+        1 => select(vec!["-1", "1.5", ".0", "32768", "+1", "1 2"]).prop_map(|t| (t.to_owned(), None)),
+        1 => Just(("2.0".to_owned(), Some(2))),
     ]
 }
 
@@ -404,7 +405,7 @@ fn replace_then_merge(
     let known: BTreeSet<String> =
         directory.iter().filter(storable).filter_map(|record| canonical(&record[0])).collect();
 
-    desk.settings.warehouse.on_duplicate = policy;
+    desk.settings.warehouse.on_duplicate = Some(policy);
     desk.settings.warehouse.mode = Mode::Replace;
     let first = books(files[0], policy);
     let report = load(desk, files[0], &first)?;

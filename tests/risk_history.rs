@@ -42,7 +42,7 @@ fn desk() -> Desk {
         min_expected: 2,
         ..Risk::default()
     };
-    desk.settings.warehouse.on_duplicate = OnDuplicate::Last;
+    desk.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
     desk.settings.warehouse.connections = Some(2);
     desk.settings.warehouse.batch_rows = Some(50);
     desk.providers(&directory(0))

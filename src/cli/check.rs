@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::error::Result;
 use crate::extract::{Compression, Format as RowFormat};
-use crate::pipeline::{self, ColumnReport, Examination, Finding, Shape};
+use crate::pipeline::{self, ColumnReport, Examination, Finding, Repeats, Shape};
 use crate::schema::Dataset;
 
 use super::args::Format;
@@ -39,7 +39,8 @@ pub(super) fn check(
     let settings = settings.load()?;
     if files.is_empty() {
         // Sessions with providers are ended also after a signal.
-        let report = pipeline::check(&settings, &signals::cancellation()?);
+        let report = pipeline::check(&settings, talk.observer(), &signals::cancellation()?);
+        talk.finish();
         let text = match format {
             Format::Json => json(&report.findings)?,
             Format::Text => report.findings.iter().map(finding).collect(),
@@ -210,6 +211,23 @@ fn facts(file: &Examination) -> String {
         lines.push(format!(
             "members: {loaded}; repeats: {duplicates}, with other content: {conflicts}"
         ));
+    }
+    if let Some(Repeats { duplicates, conflicts, reversals, .. }) =
+        file.repeats.as_ref().filter(|repeats| repeats.duplicates + repeats.conflicts > 0)
+    {
+        let cancelling = match reversals {
+            0 => String::new(),
+            lines => format!(" · lines whose amounts cancel: {}", count(*lines)),
+        };
+        lines.push(format!(
+            "repeats of a claim line: {} duplicates, {} conflicts (other content){cancelling}",
+            count(*duplicates),
+            count(*conflicts)
+        ));
+    }
+    if let Some(name) = &file.line_column {
+        let name = shortened(name, NAME);
+        lines.push(format!("line_number is read from {name}: its name and content say so"));
     }
     if file.filtered > 0 {
         let all = file.read.unwrap_or(0) + file.filtered;

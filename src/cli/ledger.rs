@@ -25,7 +25,7 @@ pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<R
     if runs.is_empty() {
         return Ok(Reply::line("no runs yet"));
     }
-    let mut table = Table::new("llllrrrrrrll");
+    let mut table = Table::new("llllrrrrrrrll");
     // Who calls tasks one by one finds here what was called last, and under which name.
     let apart = |title: &'static str| if runs.iter().any(is_apart) { title } else { "" };
     table.head([
@@ -38,6 +38,7 @@ pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<R
         "loaded",
         "rejected",
         "duplicates",
+        "conflicts",
         "amount loaded",
         apart("last task"),
         apart("called"),
@@ -53,6 +54,7 @@ pub(super) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<R
             rows(run.claims_loaded),
             rows(run.claims_rejected),
             rows(run.claims_duplicates),
+            rows(run.claims_conflicts),
             run.amount_loaded.as_deref().map_or_else(String::new, money_text),
             last_task(run),
             run.orchestrator_run_id.clone().unwrap_or_default(),

@@ -143,7 +143,7 @@ pub(super) struct SettingsOptions {
     #[arg(long, value_name = "DATE", env = "CLAIMS_ETL_INTERVAL_END", help_heading = "Input")]
     interval_end: Option<Moment>,
     /// Which of several rows with one claim id and line number, but other content, counts
-    /// [default: last]
+    /// [default: last, as long as --max-conflict-ratio allows]
     #[arg(
         long,
         value_enum,
@@ -190,6 +190,15 @@ pub(super) struct SettingsOptions {
     /// Refuse the run above this number of rejected rows
     #[arg(long, value_name = "N", env = "CLAIMS_ETL_MAX_REJECT_ROWS", help_heading = "Quality")]
     max_reject_rows: Option<u64>,
+    /// Refuse the run above this share of claim lines that repeat the claim id and line number of
+    /// another one with other content, 0 to 1; not where --on-duplicate is chosen [default: 0.01]
+    #[arg(
+        long,
+        value_name = "RATIO",
+        env = "CLAIMS_ETL_MAX_CONFLICT_RATIO",
+        help_heading = "Quality"
+    )]
+    max_conflict_ratio: Option<f64>,
     /// Tries after the first, for errors that can pass by themselves [default: 2]
     #[arg(long, value_name = "N", env = "CLAIMS_ETL_RETRIES", help_heading = "Run")]
     retries: Option<u32>,
@@ -277,6 +286,7 @@ impl SettingsOptions {
             next_key_file: self.next_key.next_key_file,
             max_reject_ratio: self.max_reject_ratio,
             max_reject_rows: self.max_reject_rows,
+            max_conflict_ratio: self.max_conflict_ratio,
             data_dir: None,
             interval_start: self.interval_start,
             interval_end: self.interval_end,

@@ -86,7 +86,7 @@ fn value(setting: &str, settings: &Settings) -> Option<String> {
         "rules.max_age_years" => rules.max_age_years.to_string(),
         "rules.filing_days" => rules.filing_days.to_string(),
         "claims.date_formats" => settings.claims.date_formats.join(", "),
-        "warehouse.on_duplicate" => policy(settings.warehouse.on_duplicate).to_owned(),
+        "warehouse.on_duplicate" => policy(settings.warehouse.duplicate_policy()).to_owned(),
         "warehouse.on_provider_conflict" => {
             policy(settings.warehouse.on_provider_conflict).to_owned()
         }

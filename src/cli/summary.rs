@@ -3,9 +3,7 @@
 //! A file of its own because it is most of what an analyst ever sees: what happened, that nothing
 //! is missing, what was refused, and where to look next.
 
-use std::collections::BTreeMap;
-
-use crate::account::{Account, Cents};
+use crate::account::{Cents, Reversals};
 use crate::pipeline::{RunReport, Status};
 use crate::rule::{Rule, Severities, Severity};
 
@@ -94,6 +92,9 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
     for (class, rows, amount) in classes {
         table.row([class.to_owned(), count(rows), money(amount)]);
     }
+    if claims.conflicts > 0 {
+        table.row(["+ conflicts".to_owned(), count(claims.conflicts), money(amount.conflicts)]);
+    }
     if amount.generalized != Cents(0) {
         // Rows have no part in it.
         table.row(["+ generalized".to_owned(), String::new(), money(amount.generalized)]);
@@ -111,34 +112,61 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
         let [new, changed, same] = [claims.inserted, claims.updated, claims.unchanged].map(count);
         lines.push(format!("loaded: {new} new, {changed} changed, {same} unchanged"));
     }
-    if claims.conflicts > 0 {
-        let rows = count(claims.conflicts);
-        lines.push(format!("repeats of a claim line with other content: {rows}"));
+    if let Some(name) = &report.line_column {
+        lines.push(format!("line_number was read from \"{name}\", recognised by name and content"));
     }
+    if claims.conflicts > 0 {
+        lines.push(
+            "conflicts are rows with the claim id and line number of another row and other content; \
+             on_duplicate says which one is kept"
+                .into(),
+        );
+    }
+    lines.extend(reversals(&report.reversals));
     let members = &report.providers;
     let [read, loaded, rejected, duplicates, inferred] =
         [members.read, members.loaded, members.rejected, members.duplicates, members.inferred]
             .map(count);
+    let conflicts = match members.conflicts {
+        0 => String::new(),
+        rows => format!(" + {} conflicts", count(rows)),
+    };
     lines.push(format!(
-        "providers: {read} read = {loaded} loaded + {rejected} rejected + {duplicates} duplicates; \
-         {inferred} inferred from claims"
+        "providers: {read} read = {loaded} loaded + {rejected} rejected + {duplicates} duplicates\
+         {conflicts}; {inferred} inferred from claims"
     ));
-    if members.conflicts > 0 {
-        let rows = count(members.conflicts);
-        lines.push(format!("repeats of a provider with other content: {rows}"));
-    }
     format!("{}{}\n", table.render(""), lines.join("\n"))
 }
 
+/// Amounts that cancel one another: the total is not what the feed means.
+fn reversals(found: &Reversals) -> Vec<String> {
+    let mut lines = Vec::new();
+    if found.lines > 0 {
+        let [keys, dropped] = [found.lines, found.dropped].map(count);
+        let [dropped_amount, kept_amount] = [found.dropped_amount, found.kept_amount].map(money);
+        lines.push(format!(
+            "! reversals: {keys} claim lines came with amounts that cancel one another under one claim id and \
+             line number;\n  one row of each was kept ({kept_amount}), {dropped} were dropped ({dropped_amount})"
+        ));
+    }
+    if found.overwritten > 0 {
+        let (rows, amount) = (count(found.overwritten), money(found.overwritten_amount));
+        lines.push(format!(
+            "! reversals: {rows} published claim lines ({amount}) were overwritten by the opposite amount"
+        ));
+    }
+    if !lines.is_empty() {
+        lines.push(
+            "  give each row a key of its own: claim_id = \"{claim_id}-{adjustment}\" \
+             (README, Reversals)"
+                .into(),
+        );
+    }
+    lines
+}
+
 fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
-    let mut account = Account {
-        claims: report.claims,
-        amount: report.amount,
-        providers: report.providers.clone(),
-        reject_reasons: report.reject_reasons.clone(),
-        reject_examples: BTreeMap::new(),
-        flags: report.flags.clone(),
-    };
+    let mut account = report.account();
     let published = report.status == Status::Success && !dry_run;
     if !published {
         // Nobody has compared the rows with the table.

@@ -1,7 +1,7 @@
 //! The digest of the settings that change what is loaded: with the inputs' fingerprint it decides whether
 //! a run is "already loaded".
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::settings::Settings;
 
@@ -54,6 +54,8 @@ pub fn digest(settings: &Settings) -> String {
     // the run elsewhere.
     let prefixes = settings.privacy.restricted_zip3().unwrap_or_default();
     counted["privacy"]["zip3_restricted"] = prefixes.into_iter().collect();
+    // Chosen or not, the same rows count.
+    counted["warehouse"]["on_duplicate"] = json!(settings.warehouse.duplicate_policy());
     blake3::hash(counted.to_string().as_bytes()).to_hex().to_string()
 }
 
@@ -148,6 +150,8 @@ mod tests {
         other.warehouse.batch_rows = Some(10);
         other.quality.max_reject_ratio = 0.5;
         other.quality.max_row_change = Some(0.5);
+        other.quality.max_conflict_ratio = 0.5;
+        other.warehouse.on_duplicate = Some(OnDuplicate::Last);
         other.privacy.key_file = Some("k".into());
         other.privacy.key = Some(Secret::new("k"));
         other.run.data_dir = "elsewhere".into();
@@ -180,7 +184,7 @@ mod tests {
             |s| drop(s.claims.columns.insert("claim_id".into(), "CLM_ID".into())),
             |s| drop(s.providers.columns.insert("specialty".into(), "SPEC".into())),
             |s| s.warehouse.mode = Mode::Replace,
-            |s| s.warehouse.on_duplicate = OnDuplicate::First,
+            |s| s.warehouse.on_duplicate = Some(OnDuplicate::First),
             |s| s.warehouse.on_provider_conflict = OnDuplicate::Reject,
             |s| s.risk.min_peers = 31,
             |s| s.risk.weight_volume = 0.0,

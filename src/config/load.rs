@@ -53,6 +53,8 @@ pub struct Overrides {
     pub max_reject_ratio: Option<f64>,
     /// `quality.max_reject_rows`
     pub max_reject_rows: Option<u64>,
+    /// `quality.max_conflict_ratio`
+    pub max_conflict_ratio: Option<f64>,
     /// `run.data_dir`
     pub data_dir: Option<PathBuf>,
     /// `run.interval_start`
@@ -141,7 +143,7 @@ impl Overrides {
         set_some(&mut warehouse.url, self.warehouse.filter(|url| !url.expose().trim().is_empty()));
         set_some(&mut warehouse.password_file, self.password_file);
         set(&mut warehouse.mode, self.mode);
-        set(&mut warehouse.on_duplicate, self.on_duplicate);
+        set_some(&mut warehouse.on_duplicate, self.on_duplicate);
         set(&mut warehouse.on_provider_conflict, self.on_provider_conflict);
         set_some(&mut warehouse.connections, self.connections);
         set_some(&mut settings.privacy.key_file, self.key_file);
@@ -149,6 +151,7 @@ impl Overrides {
         set_some(&mut settings.privacy.next_key_file, self.next_key_file);
         set(&mut settings.quality.max_reject_ratio, self.max_reject_ratio);
         set_some(&mut settings.quality.max_reject_rows, self.max_reject_rows);
+        set(&mut settings.quality.max_conflict_ratio, self.max_conflict_ratio);
         let run = &mut settings.run;
         set(&mut run.data_dir, self.data_dir);
         set_some(&mut run.interval_start, self.interval_start);

@@ -186,7 +186,7 @@ impl Settings {
     pub fn severities(&self) -> Result<Severities> {
         let mut severities = self.rules.severities()?;
         let policies = [
-            (Rule::DuplicateConflict, self.warehouse.on_duplicate),
+            (Rule::DuplicateConflict, self.warehouse.duplicate_policy()),
             (Rule::DirectoryConflict, self.warehouse.on_provider_conflict),
         ];
         for (rule, _) in policies.into_iter().filter(|(_, policy)| *policy == OnDuplicate::Reject) {

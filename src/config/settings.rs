@@ -148,8 +148,9 @@ pub struct Warehouse {
     pub password_file: Option<PathBuf>,
     /// What happens to rows that are published already.
     pub mode: Mode,
-    /// Claims with the same claim id and line number but other content.
-    pub on_duplicate: OnDuplicate,
+    /// Claims with the same claim id and line number but other content. Where nothing is chosen the last
+    /// counts, and `quality.max_conflict_ratio` says how many there may be.
+    pub on_duplicate: Option<OnDuplicate>,
     /// Providers with the same provider id but other content.
     pub on_provider_conflict: OnDuplicate,
     /// COPY connections, 1 to 64; by default the number of cores, at most 4.
@@ -161,6 +162,14 @@ pub struct Warehouse {
     pub environment: PostgresEnvironment,
 }
 
+impl Warehouse {
+    /// Which of several rows with the same key and different content counts.
+    #[must_use]
+    pub fn duplicate_policy(&self) -> OnDuplicate {
+        self.on_duplicate.unwrap_or_default()
+    }
+}
+
 /// When a run is refused before anything is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -169,6 +178,9 @@ pub struct Quality {
     pub max_reject_ratio: f64,
     /// Rejected rows above which the run fails.
     pub max_reject_rows: Option<u64>,
+    /// Claim lines that repeat the claim id and line number of another one with other content / rows
+    /// read, above which the run fails, 0 to 1; only where `warehouse.on_duplicate` is not chosen.
+    pub max_conflict_ratio: f64,
     /// Share by which the rows read may differ from those of the previous published run.
     pub max_row_change: Option<f64>,
     /// Share by which the sum of the amounts read may differ.
@@ -184,6 +196,7 @@ impl Default for Quality {
         Self {
             max_reject_ratio: 0.2,
             max_reject_rows: None,
+            max_conflict_ratio: 0.01,
             max_row_change: None,
             max_amount_change: None,
             max_orphan_change: None,

@@ -35,6 +35,7 @@ pub(super) fn validate(settings: &Settings) -> Result<()> {
         return Err(Error::config("claims.date_formats: at least one format is needed"));
     }
     share("quality.max_reject_ratio", settings.quality.max_reject_ratio)?;
+    share("quality.max_conflict_ratio", settings.quality.max_conflict_ratio)?;
     let quality = &settings.quality;
     for (name, limit) in [
         ("max_row_change", quality.max_row_change),
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(refusal(|s| s.claims.delimiter = "\t".into()), None);
         assert_eq!(refusal(|s| s.claims.delimiter = "auto".into()), None);
         assert_eq!(refusal(|s| s.claims.sources = vec!["-".into(), "a.csv".into()]), None);
-        let refused: [(&str, Change); 23] = [
+        let refused: [(&str, Change); 24] = [
             ("claims.query and claims.table", |s| {
                 s.claims.query = Some("q".into());
                 s.claims.table = Some("t".into());
@@ -147,6 +148,7 @@ mod tests {
             }),
             ("quality.max_reject_ratio", |s| s.quality.max_reject_ratio = 1.01),
             ("quality.max_reject_ratio", |s| s.quality.max_reject_ratio = f64::NAN),
+            ("quality.max_conflict_ratio", |s| s.quality.max_conflict_ratio = -0.01),
             ("quality.max_row_change", |s| s.quality.max_row_change = Some(-0.1)),
             ("quality.max_amount_change", |s| s.quality.max_amount_change = Some(f64::NAN)),
             ("quality.max_null_change", |s| s.quality.max_null_change = Some(1.1)),

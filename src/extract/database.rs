@@ -18,7 +18,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, String
 
 use super::mapping::{self, Mapped};
 use super::partition::{self, Partition};
-use super::{Format, SourceFile, shape};
+use super::{Extracted, Format, SourceFile, line_column, shape};
 use crate::adbc_postgres::Address;
 use crate::config::Source;
 use crate::error::{Error, Result};
@@ -58,13 +58,14 @@ struct Asked<'a> {
     cancel: &'a Cancellation,
 }
 
-/// Checks the query's columns against the contract, then fetches its rows.
+/// Checks the query's columns against the contract, then fetches its rows. Also the column that line
+/// numbers are read from without being mapped.
 pub(super) fn fetch(
     dataset: Dataset,
     source: &Source,
     address: &str,
     cancel: &Cancellation,
-) -> Result<(SourceFile, Fetched)> {
+) -> Result<(SourceFile, Fetched, Option<String>)> {
     let query = query(dataset, source)?;
     let parsed = readable(dataset, address)?;
     refuse_verification(dataset, &parsed)?;
@@ -80,11 +81,43 @@ pub(super) fn fetch(
     let Mapped { columns, filter } = mapping::resolve(dataset, source, &named, &header)?;
     (file.format, file.header) = (Format::Database, header);
     (file.columns, file.filter) = (columns, filter);
+    let line = match line_column::by_name(&file).as_slice() {
+        [(name, how)] if line_column::is_open(dataset, source, &file) => {
+            asked.is_exact(name)?.then(|| (name.clone(), *how))
+        }
+        _ => None,
+    };
+    if let Some((name, _)) = &line {
+        file = line_column::reading(&file, name);
+    }
     let partition = asked.check_types(&file, source)?;
-    let frame = asked.rows(&file, partition.as_ref())?;
+    let mut frame = asked.rows(&file, partition.as_ref())?;
+    let mut line_column = None;
+    if let Some((name, how)) = line {
+        let fetched = Some(Fetched(frame.clone()));
+        if line_column::fits(&Extracted { fetched, ..Extracted::only(dataset, file.clone()) }, how)?
+        {
+            line_column = Some(name);
+        } else {
+            (file, frame) = left_out(&file, &frame, &name)?;
+        }
+    }
     (file.fingerprint, file.bytes) =
         digest(&file, &frame).ok_or_else(|| Error::internal("a fetched column is not text"))?;
-    Ok((file, Fetched(frame)))
+    Ok((file, Fetched(frame), line_column))
+}
+
+/// A file and its rows without the line number that they were fetched with.
+fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceFile, DataFrame)> {
+    let without = line_column::without_line(file);
+    let fields = shape::fields(file);
+    let kept = fields.iter().zip(frame.columns()).filter(|(field, _)| **field != name);
+    let columns = kept
+        .enumerate()
+        .map(|(place, (_, column))| column.clone().with_name(shape::name(place).as_str().into()));
+    let frame = DataFrame::new(frame.height(), columns.collect())
+        .map_err(|_| Error::internal("fetched columns differ in length"))?;
+    Ok((without, frame))
 }
 
 fn readable(dataset: Dataset, address: &str) -> Result<Address> {
@@ -167,6 +200,14 @@ impl Asked<'_> {
     fn header(&self) -> Result<Vec<String>> {
         let names = self.texts(partition::names_of(&self.query), &["name".to_owned()])?;
         Ok(cells(&names, 0).into_iter().flatten().collect())
+    }
+
+    /// Whether a column's text is exact.
+    fn is_exact(&self, name: &str) -> Result<bool> {
+        let column = [shape::name(0)];
+        let types = self.texts(partition::types_of(&self.query, &[name]), &column)?;
+        let found = cells(&types, 0).into_iter().flatten().next().unwrap_or_default();
+        Ok(!matches!(found.as_str(), "" | "real" | "double precision"))
     }
 
     /// Refuses numbers that are not exact, and tells the column by whose ranges the rows are read.

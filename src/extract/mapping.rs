@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::header::{describe, looks_like_names};
-use super::proposal;
+use super::proposal::{self, Proposal};
 use crate::config::{Mapping, Part, Pattern, Source, Values};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
@@ -82,7 +82,7 @@ pub(super) fn resolve(
     if !missing.is_empty() {
         let what = format!("no column for {}", missing.join(", "));
         let error = Error::config(format!("{place}: {}", describe(header.names, &what)));
-        return Err(header.with_way_out(error, &missing, &mapped));
+        return Err(header.with_way_out(error, source, &missing, &mapped));
     }
     for (wanted, values) in &source.filter {
         let name = header.one(wanted, "the rows that are claims")?.ok_or_else(|| {
@@ -93,6 +93,24 @@ pub(super) fn resolve(
         mapped.filter.insert(name.to_owned(), values.clone());
     }
     Ok(mapped)
+}
+
+/// The columns that a header lacks, the line number among them where nothing is said of it, and the
+/// names of the header that they may have.
+#[must_use]
+pub fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
+    let names = Header { dataset, place: "", names: header };
+    let (mut missing, mut taken) = (Vec::new(), Vec::new());
+    for column in dataset.columns() {
+        let mapping = source.columns.get(column);
+        match names.take(source, column) {
+            Ok(Some(take)) => taken.extend(take.names().map(ToOwned::to_owned)),
+            _ if matches!(mapping, Some(Mapping::Absent)) => {}
+            _ => missing.push(column),
+        }
+    }
+    let free: Vec<String> = header.iter().filter(|name| !taken.contains(name)).cloned().collect();
+    proposal::propose_for(&missing, &free)
 }
 
 /// Whether nothing may be found for a column.
@@ -259,7 +277,16 @@ impl Header<'_> {
     }
 
     /// Adds what to write where columns are missing.
-    fn with_way_out(&self, error: Error, missing: &[&'static str], mapped: &Mapped) -> Error {
+    fn with_way_out(
+        &self,
+        error: Error,
+        source: &Source,
+        missing: &[&'static str],
+        mapped: &Mapped,
+    ) -> Error {
+        let open = |column: &str| {
+            !mapped.columns.contains_key(column) && !source.columns.contains_key(column)
+        };
         let preset = proposal::preset_line(self.dataset, self.names).unwrap_or_default();
         if !looks_like_names(self.names) {
             let first = "the first line must name the columns; check the delimiter too";
@@ -269,10 +296,12 @@ impl Header<'_> {
             mapped.columns.values().flat_map(Take::names).any(|taken| taken == *name)
         };
         let free: Vec<String> = self.names.iter().filter(|name| !taken(name)).cloned().collect();
+        let optional = self.dataset.optional().iter().filter(|column| open(column));
+        let wanted: Vec<&'static str> = missing.iter().chain(optional).copied().collect();
         error.hint(format!(
             "say in the configuration how they are named:\n  [{}.columns]{}{preset}",
             self.dataset,
-            proposal::lines(missing, &free).unwrap_or_default()
+            proposal::lines(&wanted, &free).unwrap_or_default()
         ))
     }
 }

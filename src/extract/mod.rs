@@ -15,6 +15,8 @@ mod fingerprint;
 mod folder;
 mod format;
 mod header;
+mod line_column;
+mod line_name;
 mod look;
 mod mapping;
 mod origin;
@@ -41,8 +43,9 @@ use serde::Serialize;
 
 pub use fingerprint::unchanged;
 pub use format::{Compression, Format};
+pub use line_column::likely_line_columns;
 pub use look::{Look, look};
-pub use mapping::Take;
+pub use mapping::{Take, suggest};
 pub use parquet_records::parquet_records;
 pub use proposal::{Proposal, fitting_preset, propose};
 pub use records::{Original, records};
@@ -72,6 +75,10 @@ pub struct Extracted {
     /// What needs a look, but stops nothing.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// The header name that line numbers are read from without being mapped: it was recognised by its
+    /// name and its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line_column: Option<String>,
     /// The rows of a database source.
     #[cfg(feature = "database")]
     #[serde(skip)]
@@ -108,6 +115,22 @@ pub struct SourceFile {
     /// The bytes of what can be read only once.
     #[serde(skip)]
     spool: Option<Spool>,
+}
+
+impl Extracted {
+    /// One file alone, to look at what is in it.
+    fn only(dataset: Dataset, file: SourceFile) -> Self {
+        Self {
+            dataset,
+            files: vec![file],
+            fingerprint: String::new(),
+            ignored_columns: Vec::new(),
+            warnings: Vec::new(),
+            line_column: None,
+            #[cfg(feature = "database")]
+            fetched: None,
+        }
+    }
 }
 
 /// How standard input is named where files are.
@@ -183,6 +206,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 let file = brought(dataset, place, &settings.spill_dir(), cancel)?;
                 files.push(inspect(dataset, source, file)?);
             }
+            let line_column = line_column::recognise(dataset, source, &mut files)?;
             // All headers first: a wrong one is told before gigabytes are hashed.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
@@ -196,13 +220,14 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 ignored_columns: header::ignored(&files),
                 warnings: Vec::new(),
                 files,
+                line_column,
                 #[cfg(feature = "database")]
                 fetched: None,
             })
         }
         #[cfg(feature = "database")]
         Origin::Database(address) => {
-            let (file, fetched) = database::fetch(dataset, source, address, cancel)?;
+            let (file, fetched, line_column) = database::fetch(dataset, source, address, cancel)?;
             let files = vec![file];
             Ok(Extracted {
                 dataset,
@@ -210,6 +235,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 ignored_columns: header::ignored(&files),
                 warnings: database::warning(dataset, address).into_iter().collect(),
                 files,
+                line_column,
                 fetched: Some(fetched),
             })
         }

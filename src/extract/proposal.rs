@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use strsim::jaro_winkler;
 
+use super::line_name::{self, Likeness};
 use super::mapping;
 use super::synonyms::SYNONYMS;
 use crate::config::presets;
@@ -22,8 +23,111 @@ const KNOWN: (f64, f64) = (0.99, 0.002);
 /// The likeness of a name that holds all words of a known one.
 const WITHIN: f64 = 0.9;
 
+/// The likeness of a name that numbers something, but does not say lines.
+const NUMBERS: f64 = 0.9;
+/// What is left of the likeness of a name that says another date or another amount.
+const ELSEWHERE: f64 = 0.1;
+/// What is left of it for the end of a service, and for the amount of a whole claim.
+const SECOND: f64 = 0.4;
+/// What a name is more like a column of a line for saying line.
+const OF_A_LINE: f64 = 0.004;
+
 /// The column that names with a date in them are for, and no other.
 const DATE: &str = "date_of_service";
+const AMOUNT: &str = "amount";
+const LINE_NUMBER: &str = "line_number";
+
+/// Words of dates on which no service is given.
+const NEVER: [&str; 10] = [
+    "birth",
+    "birthdate",
+    "dob",
+    "death",
+    "dod",
+    "deceased",
+    "expiration",
+    "expiry",
+    "effective",
+    "hire",
+];
+/// Words of the end of a service.
+const ENDS: [&str; 10] =
+    ["end", "thru", "through", "to", "last", "stop", "until", "finish", "discharge", "dschrg"];
+/// Words of what happens to a claim before and after the service.
+const EVENTS: [&str; 38] = [
+    "paid",
+    "payment",
+    "pay",
+    "pmt",
+    "pd",
+    "process",
+    "processed",
+    "processing",
+    "received",
+    "rcvd",
+    "receipt",
+    "submit",
+    "submitted",
+    "submission",
+    "sbmt",
+    "adjudicated",
+    "adjudication",
+    "adjustment",
+    "adj",
+    "posted",
+    "posting",
+    "check",
+    "chk",
+    "remit",
+    "remittance",
+    "created",
+    "create",
+    "updated",
+    "update",
+    "load",
+    "loaded",
+    "file",
+    "filed",
+    "entry",
+    "entered",
+    "billed",
+    "admission",
+    "admit",
+];
+/// Words of amounts that are a part of another one.
+const PARTS: [&str; 27] = [
+    "copay",
+    "copayment",
+    "coinsurance",
+    "coins",
+    "deductible",
+    "ded",
+    "ddctbl",
+    "tax",
+    "discount",
+    "adjustment",
+    "adj",
+    "writeoff",
+    "balance",
+    "liability",
+    "responsibility",
+    "cob",
+    "interest",
+    "withhold",
+    "withheld",
+    "primary",
+    "prmry",
+    "other",
+    "oop",
+    "noncovered",
+    "disallowed",
+    "denied",
+    "coinsur",
+];
+/// Words of the amount of a whole claim.
+const CLAIM: [&str; 8] = ["claim", "clm", "total", "tot", "header", "hdr", "sum", "ytd"];
+/// Words of what is of one line.
+const LINE: [&str; 9] = ["line", "ln", "lne", "service", "svc", "srvc", "sv", "detail", "dtl"];
 
 /// A column of the contract, and the names that it may have, the most likely first.
 pub type Proposal = (&'static str, Vec<(String, f64)>);
@@ -61,20 +165,39 @@ pub(super) fn preset_line(dataset: Dataset, header: &[String]) -> Option<String>
 pub(super) fn lines(columns: &[&'static str], free: &[String]) -> Option<String> {
     let mut lines = String::new();
     for (column, names) in propose_for(columns, free) {
-        let quoted: Vec<String> = names.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
         // Writing to a String cannot fail.
-        let _ = match quoted.as_slice() {
+        let _ = match names.as_slice() {
+            [] if column == LINE_NUMBER => continue,
             [] => write!(lines, "\n  {column} = \"…\"   # no name is like it"),
-            [only] => write!(lines, "\n  {column} = {only}"),
+            [first, ..] if column == LINE_NUMBER => {
+                write!(lines, "\n  {column} = {first:?}   # if it numbers the lines of each claim")
+            }
+            [only] => write!(lines, "\n  {column} = {only:?}"),
             [first, others @ ..] => {
-                write!(lines, "\n  {column} = {first}   # or {}", others.join(", "))
+                write!(lines, "\n  {column} = {first:?}   # {}", instead(column, first, others))
             }
         };
     }
     (!free.is_empty()).then_some(lines)
 }
 
-fn propose_for(columns: &[&'static str], header: &[String]) -> Vec<Proposal> {
+/// Why the first of several names is proposed, where there is a reason, and which the others are.
+fn instead(column: &str, first: &str, others: &[&str]) -> String {
+    let quoted: Vec<String> = others.iter().map(|other| format!("{other:?}")).collect();
+    let others_say = |is: fn(&[String]) -> bool| {
+        !is(&words(first)) && others.iter().any(|other| is(&words(other)))
+    };
+    let why = match column {
+        DATE if others_say(is_an_end) => "the start of service, not its end; ",
+        AMOUNT if others_say(is_of_a_claim) => "the amount of the line, not of the claim; ",
+        _ => "",
+    };
+    format!("{why}or {}", quoted.join(", "))
+}
+
+/// For these columns the names that they may have, as [`propose`] does.
+pub(super) fn propose_for(columns: &[&'static str], header: &[String]) -> Vec<Proposal> {
     let names: BTreeSet<&String> = header.iter().filter(|name| !name.is_empty()).collect();
     let mut pairs = Vec::new();
     for (place, column) in columns.iter().enumerate() {
@@ -108,12 +231,69 @@ fn propose_for(columns: &[&'static str], header: &[String]) -> Vec<Proposal> {
 
 /// How like a name is to a column, from 0 to 1.
 fn likeness(column: &str, name: &str) -> f64 {
-    let known = SYNONYMS.iter().find(|(known, _)| *known == column).map_or(&[][..], |(_, s)| s);
-    let (plain, words) = (plain(name), words(name));
+    let words = words(name);
     let is_date = words.iter().any(|word| matches!(word.as_str(), "date" | "dt" | "day"));
     if is_date && column != DATE {
         return 0.0;
     }
+    if plain(name) == plain(column) {
+        return 1.0;
+    }
+    match (column, line_name::likeness(name)) {
+        (LINE_NUMBER, Some(Likeness::Strong)) => return KNOWN.0,
+        (LINE_NUMBER, Some(Likeness::Weak)) => return NUMBERS,
+        (LINE_NUMBER, None) | (_, Some(Likeness::Strong)) => return 0.0,
+        _ => {}
+    }
+    let found = match column {
+        DATE if has(&words, &NEVER) => return 0.0,
+        DATE | AMOUNT => of_a_line(column, name, &words),
+        _ => by_name(column, name),
+    };
+    // Still offered, behind all others.
+    let demoted = |left: f64| if found < ENOUGH { found } else { ENOUGH + (found - ENOUGH) * left };
+    match column {
+        DATE if has(&words, &EVENTS) => demoted(ELSEWHERE),
+        DATE if is_an_end(&words) => demoted(SECOND),
+        AMOUNT if has(&words, &PARTS) => demoted(ELSEWHERE),
+        AMOUNT if is_of_a_claim(&words) => demoted(SECOND),
+        _ => found,
+    }
+}
+
+/// The likeness to a column of a claim's line: of a name that says line, that of the rest of it.
+fn of_a_line(column: &str, name: &str, words: &[String]) -> f64 {
+    let rest: Vec<&str> =
+        words.iter().map(String::as_str).filter(|word| !LINE.contains(word)).collect();
+    let found = by_name(column, name);
+    if rest.len() == words.len() || rest.is_empty() {
+        return found;
+    }
+    found.max((by_name(column, &rest.join("_")) + OF_A_LINE).min(KNOWN.0 + OF_A_LINE))
+}
+
+fn has(words: &[String], known: &[&str]) -> bool {
+    words.iter().any(|word| known.contains(&word.as_str()))
+}
+
+/// Whether a date is the end of a service: also `ENDDATE`, in one word.
+fn is_an_end(words: &[String]) -> bool {
+    let ends = |word: &String| {
+        let stem = word.strip_suffix("date").or_else(|| word.strip_suffix("dt")).unwrap_or(word);
+        ENDS.contains(&stem)
+    };
+    words.iter().any(ends)
+}
+
+/// Whether an amount is that of a whole claim.
+fn is_of_a_claim(words: &[String]) -> bool {
+    has(words, &CLAIM) && !has(words, &LINE[..3])
+}
+
+/// How like a name is to those that a column is known by.
+fn by_name(column: &str, name: &str) -> f64 {
+    let known = SYNONYMS.iter().find(|(known, _)| *known == column).map_or(&[][..], |(_, s)| s);
+    let (plain, words) = (plain(name), words(name));
     if plain == self::plain(column) {
         return 1.0;
     }

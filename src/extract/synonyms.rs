@@ -3,8 +3,9 @@
 //! A file of its own because it is a table of the field's names: in payers' extracts, in the X12 837
 //! and CMS layouts, in warehouses. Most telling first.
 
-/// Contract column → names, in lower case with underscores.
-pub(super) const SYNONYMS: [(&str, &[&str]); 10] = [
+/// Contract column → names, in lower case with underscores. Line numbers are known by their words: see
+/// `line_name`.
+pub(super) const SYNONYMS: [(&str, &[&str]); 9] = [
     (
         "claim_id",
         &[
@@ -107,6 +108,8 @@ pub(super) const SYNONYMS: [(&str, &[&str]); 10] = [
             "payment",
             "line_sbmtd_chrg_amt",
             "cost",
+            "pd_amt",
+            "chrg_amt",
             "amt",
         ],
     ),
@@ -125,13 +128,11 @@ pub(super) const SYNONYMS: [(&str, &[&str]); 10] = [
             "svc_date",
             "claim_date",
             "start_date",
+            "claim_start_date",
+            "begin_date",
             "visit_date",
             "date",
         ],
-    ),
-    (
-        "line_number",
-        &["line_num", "clm_line_num", "claim_line", "line_no", "line", "line_nbr", "segment"],
     ),
     (
         "provider_name",

@@ -40,6 +40,9 @@ const IN_THE_ORDER_OF_THE_KEY: &str =
     "SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off;
      SET LOCAL max_parallel_workers_per_gather = 0;";
 
+/// Of a row that differs: it takes the place of a row that it cancels.
+const OPPOSITE: &str = "NOT is_new AND amount <> 0 AND amount = -old_amount";
+
 /// How a part's rows differ from what is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {
@@ -47,6 +50,8 @@ pub struct Changes {
     pub new: u64,
     /// Rows whose key is published with other content.
     pub changed: u64,
+    /// Those of them whose amount is the opposite of the published one, and what that is in sum.
+    pub opposite: (u64, Cents),
 }
 
 /// Rows and money of a table or subquery.
@@ -106,14 +111,17 @@ pub(super) fn changes(
         connection,
         context,
         &format!(
-            "SELECT count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS changed
+            "SELECT count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE NOT is_new) AS changed,
+                 count(*) FILTER (WHERE {OPPOSITE}) AS opposite,
+                 coalesce(sum(old_amount) FILTER (WHERE {OPPOSITE}), 0)::text AS opposite_amount
              FROM {INTERNAL}.{table}"
         ),
     )?;
     let count = |name: &str| sql::int(&rows, name, 0).and_then(|n| u64::try_from(n).ok());
-    count("new")
-        .zip(count("changed"))
-        .map(|(new, changed)| Changes { new, changed })
+    let amount = sql::text(&rows, "opposite_amount", 0).and_then(|text| Cents::parse(&text));
+    let found = count("new").zip(count("changed")).zip(count("opposite").zip(amount));
+    found
+        .map(|((new, changed), opposite)| Changes { new, changed, opposite })
         .ok_or_else(|| Error::internal("counts that are no numbers"))
 }
 

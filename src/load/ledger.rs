@@ -159,6 +159,8 @@ pub fn complete(
         "amount_loaded": account.amount.loaded,
         "amount_rejected": account.amount.rejected,
         "amount_duplicates": account.amount.duplicates,
+        "amount_conflicts": account.amount.conflicts,
+        "reversals": account.reversals,
         "amount_generalized": account.amount.generalized,
         "amount_unparsed_rows": account.amount.unparsed_rows,
         "providers_read": account.providers.read,
@@ -330,8 +332,10 @@ pub struct RunRow {
     pub claims_loaded: Option<i64>,
     /// Claim rows rejected.
     pub claims_rejected: Option<i64>,
-    /// Claim rows dropped as repeats.
+    /// Claim rows dropped as repeats with the same content.
     pub claims_duplicates: Option<i64>,
+    /// Claim rows dropped as repeats with other content.
+    pub claims_conflicts: Option<i64>,
     /// Money loaded, exact.
     pub amount_loaded: Option<String>,
 }
@@ -351,7 +355,7 @@ pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
         "SELECT run_id::text AS run_id, status, mode,
                 to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS started_at,
                 extract(epoch FROM finished_at - started_at)::double precision AS seconds,
-                claims_read, claims_loaded, claims_rejected, claims_duplicates,
+                claims_read, claims_loaded, claims_rejected, claims_duplicates, claims_conflicts,
                 amount_loaded::text AS amount_loaded,
                 to_jsonb(runs) ->> 'orchestrator_run_id' AS named,
                 to_jsonb(runs) ->> 'last_task' AS last_task,
@@ -374,6 +378,7 @@ pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
             claims_loaded: sql::int(&rows, "claims_loaded", row),
             claims_rejected: sql::int(&rows, "claims_rejected", row),
             claims_duplicates: sql::int(&rows, "claims_duplicates", row),
+            claims_conflicts: sql::int(&rows, "claims_conflicts", row),
             amount_loaded: text("amount_loaded", row),
         })
         .collect())

@@ -23,6 +23,7 @@ const SCRIPTS: &[(i64, &str, &str)] = &[
     (9, "keys", include_str!("migrations/V009__keys.sql")),
     (10, "provider_months", include_str!("migrations/V010__provider_months.sql")),
     (11, "publications", include_str!("migrations/V011__publications.sql")),
+    (12, "conflicts", include_str!("migrations/V012__conflicts.sql")),
 ];
 
 /// Serialises migrations of one database ("clmetlmg").

@@ -154,6 +154,9 @@ pub fn publish<C: Connection>(
         account.claims.unchanged = staged.saturating_sub(new + changed);
         account.claims.loaded = staged;
         account.amount.loaded = parts.iter().map(|part| part.amount).sum();
+        account.reversals.overwritten = parts.iter().map(|part| part.changes.opposite.0).sum();
+        account.reversals.overwritten_amount =
+            parts.iter().map(|part| part.changes.opposite.1).sum();
         let imbalances = account.imbalances();
         if !imbalances.is_empty() {
             return Err(Error::quality(format!(

@@ -130,8 +130,10 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
                  'amount', jsonb_build_object(
                      'read', r.amount_read::text, 'loaded', r.amount_loaded::text,
                      'rejected', r.amount_rejected::text, 'duplicates', r.amount_duplicates::text,
+                     'conflicts', coalesce(r.amount_conflicts, 0)::numeric(20, 2)::text,
                      'generalized', coalesce(r.amount_generalized, 0)::numeric(20, 2)::text,
                      'unparsed_rows', r.amount_unparsed_rows),
+                 'reversals', r.reversals,
                  'providers', jsonb_build_object(
                      'read', r.providers_read, 'loaded', r.providers_loaded,
                      'rejected', r.providers_rejected, 'duplicates', r.providers_duplicates,

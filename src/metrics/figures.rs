@@ -188,6 +188,7 @@ impl LastRun {
             ("loaded", amount.loaded),
             ("rejected", amount.rejected),
             ("duplicates", amount.duplicates),
+            ("conflicts", amount.conflicts),
         ];
         let cents = cents.into_iter().map(|(class, cents)| (label("class", class), whole(cents)));
         let sums = Family::<Labels, Gauge>::default();

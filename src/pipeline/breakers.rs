@@ -1,14 +1,18 @@
-//! The circuit breakers: figures of a run that are too far from those of the run before.
+//! The circuit breakers: figures of a run that are too far from those of the run before, and claim lines
+//! that would be lost because other lines have their key.
 //!
-//! A file of its own because a file can be whole, and every row of it good, and still be half of
-//! what it should be: only the run before tells.
+//! A file can be whole, and every row of it good, and still be half of what it should be: only the run
+//! before tells. And lines without their line number have one key a claim: one of them would be left.
+
+use std::fmt::Write as _;
 
 use adbc_core::sync::Connection;
 
 use super::work::Work;
-use crate::account::{Account, Cents, grouped};
-use crate::config::{Mode, Quality};
+use crate::account::{Account, Cents, ClaimCounts, Reversals, grouped};
+use crate::config::{Mode, Quality, Settings};
 use crate::error::{Error, Result};
+use crate::extract::likely_line_columns;
 use crate::load::{self, record};
 use crate::rule::{Rule, Severity};
 
@@ -99,6 +103,75 @@ pub(super) fn check(
     ))
 }
 
+/// Refuses a run in which too many claim lines have the key of another one and other content, unless
+/// somebody has chosen which of them counts, or insists.
+///
+/// # Errors
+/// `Quality`, naming the columns that look like line numbers.
+pub(super) fn check_conflicts(work: &Work<'_>, account: &Account) -> Result<()> {
+    if work.options.force {
+        return Ok(());
+    }
+    let Account { claims, reversals, .. } = account;
+    let columns = || work.claims.get().map(|claims| likely_line_columns(&claims));
+    too_many_conflicts(work.settings, claims, reversals, columns)?.map_or(Ok(()), Err)
+}
+
+/// The refusal of a run with too many conflicts; `columns` tells which columns look like line numbers.
+///
+/// # Errors
+/// Whatever `columns` fails with.
+pub(super) fn too_many_conflicts(
+    settings: &Settings,
+    claims: &ClaimCounts,
+    reversals: &Reversals,
+    columns: impl FnOnce() -> Result<Vec<String>>,
+) -> Result<Option<Error>> {
+    let limit = settings.quality.max_conflict_ratio;
+    let (conflicts, read) = (i128::from(claims.conflicts), i128::from(claims.read));
+    let too_many = conflicts * ONE > millionths(limit) * read;
+    if settings.warehouse.on_duplicate.is_some() || !too_many {
+        return Ok(None);
+    }
+    let [rows, all] = [claims.conflicts, claims.read].map(|rows| grouped(&rows.to_string()));
+    let share = percent(conflicts * ONE / read.max(1));
+    let columns = columns()?;
+    let [name, others @ ..] = columns.as_slice() else {
+        let mut hint = String::new();
+        if reversals.lines > 0 {
+            let lines = grouped(&reversals.lines.to_string());
+            let _ = writeln!(
+                hint,
+                "{lines} of these claim lines came with amounts that cancel one another: where reversals have \
+                 the claim id of what they reverse, give each row a key of its own, for example\n  \
+                 [claims.columns]\n  claim_id = \"{{claim_id}}-{{adjustment}}\""
+            );
+        }
+        hint += CHOOSE;
+        return Ok(Some(refusal(&rows, &all, &share, limit, "").hint(hint)));
+    };
+    let others: Vec<String> = others.iter().map(|other| format!("{other:?}")).collect();
+    let or =
+        if others.is_empty() { String::new() } else { format!("   # or {}", others.join(", ")) };
+    Ok(Some(
+        refusal(&rows, &all, &share, limit, &format!("; column {name:?} looks like the line number"))
+            .hint(format!(
+                "say so in the configuration:\n  [claims.columns]\n  line_number = {name:?}{or}\n{CHOOSE}"
+            )),
+    ))
+}
+
+/// What else there is to do.
+const CHOOSE: &str = "if later rows correct earlier ones, choose that: --on-duplicate last (or first, or reject); \
+     --force publishes this input once as it is";
+
+fn refusal(rows: &str, all: &str, share: &str, limit: f64, column: &str) -> Error {
+    Error::quality(format!(
+        "{rows} of {all} claim lines ({share}) have the claim id and line number of another one and other \
+         content, but max_conflict_ratio is {limit}{column}; nothing was published"
+    ))
+}
+
 /// A figure that is watched.
 struct Figure {
     name: &'static str,
@@ -153,6 +226,7 @@ fn percent(millionths: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnDuplicate;
 
     #[test]
     fn a_limit_holds_at_its_end() {
@@ -168,6 +242,55 @@ mod tests {
         assert_eq!(change(7, 0), None, "nothing to compare with");
         assert_eq!(figure.difference(0, 500_000), None);
         assert!(figure.difference(0, 500_001).is_some());
+    }
+
+    #[test]
+    fn conflicts_are_borne_up_to_their_limit_and_where_somebody_has_chosen() {
+        let mut settings = Settings::default();
+        let stopped = |settings: &Settings, conflicts, read| {
+            let claims = ClaimCounts { conflicts, read, ..ClaimCounts::default() };
+            let found =
+                too_many_conflicts(settings, &claims, &Reversals::default(), || Ok(Vec::new()));
+            found.expect("columns").map(|error| error.message().to_owned())
+        };
+        for (conflicts, read) in [(0, 0), (0, 5), (1, 100), (10, 1_000), (99, 10_000)] {
+            assert_eq!(stopped(&settings, conflicts, read), None, "{conflicts} of {read}");
+        }
+        let expected = "1 of 99 claim lines (1.0 %) have the claim id and line number of another one and \
+             other content, but max_conflict_ratio is 0.01; nothing was published";
+        assert_eq!(stopped(&settings, 1, 99).as_deref(), Some(expected));
+        for (conflicts, read) in [(1, 2), (1, 20), (101, 10_000), (1_000_001, 100_000_000)] {
+            assert!(stopped(&settings, conflicts, read).is_some(), "{conflicts} of {read}");
+        }
+        settings.quality.max_conflict_ratio = 0.0;
+        assert_eq!(stopped(&settings, 0, 10), None);
+        assert!(stopped(&settings, 1, 1_000_000_000).is_some());
+        settings.quality.max_conflict_ratio = 1.0;
+        assert_eq!(stopped(&settings, 99, 100), None);
+        for policy in [OnDuplicate::Last, OnDuplicate::First, OnDuplicate::Reject] {
+            let mut chosen = Settings::default();
+            chosen.warehouse.on_duplicate = Some(policy);
+            assert_eq!(stopped(&chosen, 99, 100), None, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_advised_fits_what_was_found() {
+        let claims = ClaimCounts { conflicts: 4, read: 8, ..ClaimCounts::default() };
+        let advice = |lines, columns: &[&str]| {
+            let reversals = Reversals { lines, ..Reversals::default() };
+            let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+            let error =
+                too_many_conflicts(&Settings::default(), &claims, &reversals, || Ok(columns));
+            let error = error.expect("columns").expect("refused");
+            format!("{}\n{}", error.message(), error.way_out().unwrap_or_default())
+        };
+        let named = advice(0, &["SVC_LN", "units"]);
+        assert!(named.contains("column \"SVC_LN\" looks like the line number"), "{named}");
+        assert!(named.contains("line_number = \"SVC_LN\"   # or \"units\""), "{named}");
+        let reversed = advice(3, &[]);
+        assert!(reversed.contains("claim_id = \"{claim_id}-{adjustment}\""), "{reversed}");
+        assert!(advice(0, &[]).contains("--on-duplicate last"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::code_systems::SystemCount;
 use super::column_profile::KindCount;
 use super::report::ErrorReport;
-use crate::account::{Cents, Example, ProviderCounts};
+use crate::account::{Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 use crate::extract::{Census, Compression, Format, Look};
 use crate::schema::Dataset;
 
@@ -35,6 +35,12 @@ pub struct Examination {
     pub filtered: u64,
     /// Rows that would be rejected.
     pub rejected: u64,
+    /// Claim lines that have the claim id and line number of another one; none where rows were not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
+    /// The header name that line numbers are read from without being mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line_column: Option<String>,
     /// Sum of the amounts that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Cents>,
@@ -61,7 +67,34 @@ pub struct Examination {
     pub exit_code: u8,
 }
 
+/// Rows that a run would drop because another one has their claim id and line number.
+#[derive(Debug, Clone, Serialize)]
+pub struct Repeats {
+    /// With the same content.
+    pub duplicates: u64,
+    /// With other content.
+    pub conflicts: u64,
+    /// Claim lines with rows that cancel one another.
+    pub reversals: u64,
+    /// Header names that look like a line number and are not read as one, the most likely first.
+    pub line_columns: Vec<String>,
+}
+
 impl Examination {
+    /// The counts of rows that a run would be judged by.
+    pub(super) fn counts(&self) -> (ClaimCounts, Reversals) {
+        let repeats = self.repeats.as_ref();
+        let of = |count: fn(&Repeats) -> u64| repeats.map_or(0, count);
+        let claims = ClaimCounts {
+            read: self.read.unwrap_or(0),
+            rejected: self.rejected,
+            duplicates: of(|repeats| repeats.duplicates),
+            conflicts: of(|repeats| repeats.conflicts),
+            ..ClaimCounts::default()
+        };
+        (claims, Reversals { lines: of(|repeats| repeats.reversals), ..Reversals::default() })
+    }
+
     /// A source of which nothing is known.
     pub(super) fn new(source: String, max_reject_ratio: f64) -> Self {
         Self {
@@ -74,6 +107,8 @@ impl Examination {
             read: None,
             filtered: 0,
             rejected: 0,
+            repeats: None,
+            line_column: None,
             amount: None,
             dates: None,
             code_systems: Vec::new(),

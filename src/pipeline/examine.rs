@@ -4,23 +4,26 @@
 //! others: whatever is wrong with one source is part of its report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
 use polars::prelude::{Column, DataFrame, DataType, IntoLazy};
 
-use super::examination::{ColumnReport, Examination, ProfileReport, RuleCount, Shape};
+use super::breakers::too_many_conflicts;
+use super::examination::{ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape};
 use super::loading::too_many_rejects;
-use super::preparing::checks;
+use super::preparing::{checks, memory, severities};
 use super::survey::{Counts, EXAMPLES, Survey};
 use super::tasks::collect;
 use crate::account::Example;
 use crate::config::{Mapping, OnDuplicate, Pattern, Privacy, Settings, Source, presets};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
-use crate::extract::{self, Blocks, Extracted, Look};
+use crate::extract::{self, Blocks, Extracted, Look, likely_line_columns};
 use crate::key::MasterKey;
+use crate::load::Shuffle;
+use crate::risk::Kept;
 use crate::rule::{Rule, Severity};
 use crate::schema::{DAMAGE, Dataset, ORIGIN, RAW, SOURCE_LINE, origin_file, origin_record};
 use crate::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
@@ -30,9 +33,6 @@ const ENOUGH: f64 = 0.3;
 /// Of fewer rows than this a sum or a range is nearly a value. The number below which CMS shows no
 /// count of patients.
 const FEW_ROWS: u64 = 11;
-/// Rules that compare rows, which no block can judge alone.
-const OF_SEVERAL_ROWS: &str = "rules of several rows (`run --dry-run` does)";
-
 /// Examines sources one by one. Providers among them are the directory of the claims.
 ///
 /// # Errors
@@ -44,23 +44,31 @@ pub fn examine(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<Vec<Examination>> {
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
     let subjects: Vec<Subject> =
         sources.iter().map(|source| Subject::of(settings, source)).collect();
     let among = subjects.iter().any(|subject| subject.dataset == Some(Dataset::Providers));
-    let mut examiner = Examiner {
-        named: among || !settings.providers.sources.is_empty(),
-        settings,
-        formats,
-        checks: Arc::new(checks(settings, RunId::now())?),
-        // It is told what the source is like, not what would be released of it.
-        release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
-        observer,
-        cancel,
-        directory: None,
-    };
+    let mut examiner = Examiner::new(settings, observer, cancel)?;
+    examiner.named |= among;
     examiner.directory = examiner.directory(&subjects);
     subjects.into_iter().map(|subject| examiner.report(subject)).collect()
+}
+
+/// Reads the claims of a run as it would, and loads none of them: what becomes of their rows.
+///
+/// # Errors
+/// `Source` when a file cannot be read, `Quality` when a run would be refused.
+pub(super) fn examine_rows(
+    settings: &Settings,
+    claims: &Extracted,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Examination> {
+    let mut examiner = Examiner::new(settings, observer, cancel)?;
+    examiner.directory = examiner.directory(&[]);
+    let mut report = Examination::new("claims".into(), settings.quality.max_reject_ratio);
+    examiner.survey("check claims", claims, &mut report)?;
+    examiner.judge(claims, &mut report)?;
+    Ok(report)
 }
 
 /// A source and what it is at a first look.
@@ -98,7 +106,26 @@ struct Examiner<'a> {
     directory: Option<Directory>,
 }
 
-impl Examiner<'_> {
+impl<'a> Examiner<'a> {
+    /// Without a directory.
+    fn new(
+        settings: &'a Settings,
+        observer: &'a dyn Observer,
+        cancel: &'a Cancellation,
+    ) -> Result<Self> {
+        Ok(Self {
+            named: !settings.providers.sources.is_empty(),
+            settings,
+            formats: Arc::new(DateFormats::new(&settings.claims.date_formats)?),
+            checks: Arc::new(checks(settings, RunId::now())?),
+            // It is told what the source is like, not what would be released of it.
+            release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
+            observer,
+            cancel,
+            directory: None,
+        })
+    }
+
     /// The directory: the providers among the subjects, else the configured ones.
     fn directory(&self, subjects: &[Subject]) -> Option<Directory> {
         let providers = subjects.iter().filter(|s| s.dataset == Some(Dataset::Providers));
@@ -148,14 +175,9 @@ impl Examiner<'_> {
         let mut end = Ok(());
         if let Some(extracted) = extracted.filter(|_| dataset.is_some()) {
             end = self.survey(&task, &extracted, &mut report);
+            end = end.and_then(|()| self.judge(&extracted, &mut report));
         }
-        let judged = refusal.map_or(end, Err).and_then(|()| {
-            let read = report.read.unwrap_or(0);
-            let refused = taken_for == Dataset::Claims;
-            let refused = refused.then(|| too_many_rejects(self.settings, read, report.rejected));
-            refused.flatten().map_or(Ok(()), Err)
-        });
-        if let Err(error) = judged {
+        if let Err(error) = refusal.map_or(end, Err) {
             report.exit_code = error.kind().exit_code();
             report.error = Some((&error).into());
         }
@@ -183,23 +205,62 @@ impl Examiner<'_> {
             &none
         };
         let plan = Claims::new(directory, &self.formats, &self.checks, &self.release);
+        let severities = severities(self.settings, &self.checks);
+        let (memory, nothing) = (memory(self.settings), Kept::default());
+        let shuffle = Shuffle::new(&spill_dir(self.settings), memory, &severities, nothing);
         let blocks = extract::scan(extracted);
         let survey = Survey {
             dataset,
             blocks: &blocks,
-            claims: (dataset == Dataset::Claims).then_some(&plan),
+            claims: (dataset == Dataset::Claims).then_some((&plan, &shuffle)),
             cancel: self.cancel,
             progress: &|rows| {
                 let task = task.to_owned();
                 self.observer.observe(&RunEvent::Progress { task, rows, total: None });
             },
         };
-        let (counts, end) = survey.run();
+        let (mut counts, mut end) = survey.run();
+        if dataset == Dataset::Claims && end.is_ok() {
+            let policy = self.settings.warehouse.duplicate_policy();
+            let shuffle = shuffle.compared(self.cancel);
+            match shuffle.and_then(|shuffle| shuffle.resolve(policy, self.cancel)) {
+                Ok(resolved) => {
+                    report.repeats = Some(Repeats {
+                        duplicates: resolved.duplicates,
+                        conflicts: resolved.conflicts,
+                        reversals: resolved.reversals.lines,
+                        line_columns: Vec::new(),
+                    });
+                    counts.resolve(&resolved);
+                }
+                Err(error) => end = Err(error),
+            }
+        }
         self.fill(extracted, &blocks, &counts, report);
         end.and_then(|()| match dataset {
             Dataset::Claims => Ok(()),
             Dataset::Providers => self.providers(extracted, report),
         })
+    }
+
+    /// Refuses what a run would refuse, and says which columns look like a line number.
+    fn judge(&self, extracted: &Extracted, report: &mut Examination) -> Result<()> {
+        if extracted.dataset == Dataset::Providers {
+            return Ok(());
+        }
+        let (claims, reversals) = report.counts();
+        let lines = report.columns.iter_mut().find(|column| column.column == "line_number");
+        if let Some(repeats) = report.repeats.as_mut().filter(|repeats| repeats.conflicts > 0) {
+            repeats.line_columns = likely_line_columns(extracted);
+        }
+        let columns = report.repeats.as_ref().map_or(&[][..], |repeats| &repeats.line_columns);
+        if let Some(column) = lines.filter(|column| column.from.is_none() && !columns.is_empty()) {
+            column.proposals = columns.to_vec();
+        }
+        let refused = too_many_rejects(self.settings, claims.read, claims.rejected);
+        refused.map_or(Ok(()), Err)?;
+        let columns = || Ok(columns.to_vec());
+        too_many_conflicts(self.settings, &claims, &reversals, columns)?.map_or(Ok(()), Err)
     }
 
     fn fill(
@@ -211,6 +272,7 @@ impl Examiner<'_> {
     ) {
         let files = &extracted.files;
         report.ignored.clone_from(&extracted.ignored_columns);
+        report.line_column.clone_from(&extracted.line_column);
         report.shape.files = files.len();
         report.shape.bytes = Some(files.iter().map(|file| file.bytes).sum());
         report.shape.count_lines(&blocks.census());
@@ -220,6 +282,10 @@ impl Examiner<'_> {
             report.shape.header_columns = file.header.len();
             for column in &mut report.columns {
                 column.from = file.columns.get(column.column).map(ToString::to_string);
+                if extracted.line_column.is_some() && column.column == "line_number" {
+                    // Its name and its content have settled it.
+                    column.proposals.clear();
+                }
             }
         }
         for column in &mut report.columns {
@@ -260,7 +326,6 @@ impl Examiner<'_> {
             let why = if self.named { "cannot be read" } else { "are not named" };
             report.left_out.push(format!("the directory (providers {why})"));
         }
-        report.left_out.push(OF_SEVERAL_ROWS.into());
     }
 
     /// What becomes of a directory's records.
@@ -340,6 +405,12 @@ fn no_directory(release: &Release) -> Result<Directory> {
     Directory::new(&collect(provider_rows(frame.lazy()))?, OnDuplicate::Last, release)
 }
 
+/// Where rows lie that memory does not hold: nothing is made for a look.
+fn spill_dir(settings: &Settings) -> PathBuf {
+    let folder = settings.spill_dir();
+    if folder.exists() { folder } else { std::env::temp_dir() }
+}
+
 fn with_sources(settings: &Settings, dataset: Dataset, sources: Vec<String>) -> Settings {
     let mut settings = settings.clone();
     source_of(&mut settings, dataset).sources = sources;
@@ -363,23 +434,24 @@ fn assumed(dataset: Dataset, settings: &Settings, look: &Look) -> Option<(Settin
         *source = Source { sources: source.sources.clone(), ..of_preset };
         return Some((settings, format!("--preset {name}")));
     }
-    let proposals: BTreeMap<_, _> = extract::propose(dataset, &look.header).into_iter().collect();
-    for column in dataset.required() {
-        if !look.columns.contains_key(column) {
-            let (name, _) = proposals.get(column)?.first()?;
-            let mapping = Mapping::Is(Pattern::Name(name.clone()));
-            source.columns.insert((*column).to_owned(), mapping);
+    for (column, names) in extract::suggest(dataset, source, &look.header) {
+        // A line number is recognised by its content too.
+        if dataset.required().contains(&column) {
+            let mapping = Mapping::Is(Pattern::Name(names.first()?.0.clone()));
+            source.columns.insert(column.to_owned(), mapping);
         }
     }
     Some((settings, "the likeliest columns".into()))
 }
 
 fn columns(dataset: Dataset, settings: &Settings, look: &Look) -> Vec<ColumnReport> {
-    let proposals: BTreeMap<_, _> = extract::propose(dataset, &look.header).into_iter().collect();
-    let mapped = match dataset {
-        Dataset::Claims => &settings.claims.columns,
-        Dataset::Providers => &settings.providers.columns,
+    let source = match dataset {
+        Dataset::Claims => &settings.claims,
+        Dataset::Providers => &settings.providers,
     };
+    let suggested = extract::suggest(dataset, source, &look.header);
+    let proposals: BTreeMap<_, _> = suggested.into_iter().collect();
+    let mapped = &source.columns;
     let report = |column: &'static str| {
         let from = look.columns.get(column).cloned();
         let missing = from.is_none() && !matches!(mapped.get(column), Some(Mapping::Absent));

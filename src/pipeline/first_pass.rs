@@ -25,7 +25,7 @@ use crate::schema::{
 use crate::transform::{Claims, Counter, Directory};
 
 /// The columns of accepted rows: what is counted and shuffled.
-const SHUFFLED: [&str; 12] = [
+pub(super) const SHUFFLED: [&str; 12] = [
     "claim_token",
     "line_number",
     "patient_token",

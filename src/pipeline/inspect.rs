@@ -8,13 +8,15 @@ use polars::prelude::{IntoLazy, LazyFrame};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::examine::examine_rows;
 use super::preparing::checks;
 use super::tasks::collect;
 use super::warehouse::{self, Warehouse};
+use crate::account::{ClaimCounts, grouped};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunId};
-use crate::extract;
+use crate::extract::{self, Extracted};
 use crate::key::MasterKey;
 use crate::load;
 use crate::load::ledger::{self, RunRow};
@@ -87,10 +89,16 @@ impl CheckReport {
 
 /// Looks at sources, key, warehouse and targets as a run would; loads and starts nothing.
 #[must_use]
-pub fn check(settings: &Settings, cancel: &Cancellation) -> CheckReport {
+pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation) -> CheckReport {
     let mut report = CheckReport { findings: Vec::new(), exit_code: 0 };
-    report.add("claims", input(Dataset::Claims, settings, cancel));
-    report.add("providers", input(Dataset::Providers, settings, cancel));
+    let claims = extract::extract(Dataset::Claims, settings, cancel);
+    let rows = claims.as_ref().ok().map(|claims| rows(settings, claims, observer, cancel));
+    report.add("claims", claims.map(|claims| input(&claims)));
+    let providers = extract::extract(Dataset::Providers, settings, cancel);
+    report.add("providers", providers.map(|providers| input(&providers)));
+    if let Some(rows) = rows {
+        report.add("claim lines", rows);
+    }
     report.add(
         "date formats",
         DateFormats::new(&settings.claims.date_formats)
@@ -112,8 +120,24 @@ pub fn check(settings: &Settings, cancel: &Cancellation) -> CheckReport {
     report
 }
 
-fn input(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<String> {
-    let extracted = extract::extract(dataset, settings, cancel)?;
+/// What would become of the claims' rows.
+fn rows(
+    settings: &Settings,
+    claims: &Extracted,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<String> {
+    let (counts, _) = examine_rows(settings, claims, observer, cancel)?.counts();
+    let ClaimCounts { read, rejected, duplicates, conflicts, .. } = counts;
+    let [read, rejected, duplicates, conflicts] =
+        [read, rejected, duplicates, conflicts].map(|rows| grouped(&rows.to_string()));
+    Ok(format!(
+        "{read} read, {rejected} rejected, {duplicates} duplicates, {conflicts} conflicts (repeats with other \
+         content)"
+    ))
+}
+
+fn input(extracted: &Extracted) -> String {
     let bytes: u64 = extracted.files.iter().map(|file| file.bytes).sum();
     let files = extracted.files.len();
     let mapped: Vec<String> = extracted.files.first().map_or_else(Vec::new, |file| {
@@ -127,7 +151,7 @@ fn input(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result
     let plural = if files == 1 { "file" } else { "files" };
     let warnings: String =
         extracted.warnings.iter().map(|warning| format!("; warning: {warning}")).collect();
-    Ok(format!("{files} {plural}, {bytes} bytes; {}{ignored}{warnings}", mapped.join(", ")))
+    format!("{files} {plural}, {bytes} bytes; {}{ignored}{warnings}", mapped.join(", "))
 }
 
 fn key(settings: &Settings) -> Result<String> {

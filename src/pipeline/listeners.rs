@@ -115,14 +115,7 @@ impl<'a> Listeners<'a> {
     pub(super) fn finish(mut self, report: &mut RunReport) {
         report.bytes =
             std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner));
-        let account = Account {
-            claims: report.claims,
-            amount: report.amount,
-            providers: report.providers.clone(),
-            reject_reasons: report.reject_reasons.clone(),
-            reject_examples: report.reject_examples.clone(),
-            flags: report.flags.clone(),
-        };
+        let account = report.account();
         let error = report.error.as_ref();
         let error = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
         self.end_lineage(&End { error, account });
@@ -245,14 +238,7 @@ impl RunReport {
             ended,
             status: self.status.name(),
             exit_code: self.exit_code,
-            account: Account {
-                claims: self.claims,
-                amount: self.amount,
-                providers: self.providers.clone(),
-                reject_reasons: self.reject_reasons.clone(),
-                reject_examples: BTreeMap::new(),
-                flags: self.flags.clone(),
-            },
+            account: self.account(),
             bytes: self.bytes.clone(),
             tasks: tasks.collect(),
             targets: targets.collect(),

@@ -123,6 +123,7 @@ fn stage_and_publish(
     work.account.put(account.clone());
     // Once more, with the rejects that only the second pass finds.
     judge(work, tally, staged.resolved.rejected.len() as u64)?;
+    breakers::check_conflicts(work, &account)?;
     let loaded = staged.parts.iter().map(|part| part.rows).sum();
     breakers::check(&mut session.control, work, &account, Some(loaded))?;
     work.cancel.check()?;
@@ -182,13 +183,13 @@ pub(super) fn count_only(
     let mut account = account(tally, &staged.resolved);
     let resolved = &staged.resolved;
     account.reject_examples = examples(work, tally, resolved)?;
-    let removed = resolved.duplicates + resolved.rejected.len() as u64;
+    let removed = resolved.dropped() + resolved.rejected.len() as u64;
     account.claims.loaded = tally.accepted - removed;
-    let amount = &mut account.amount;
-    amount.loaded = amount.read - amount.rejected - amount.duplicates - amount.generalized;
+    account.amount.loaded = account.amount.read - account.amount.not_loaded();
     account.providers = prepared.directory.counts();
     work.account.put(account.clone());
     judge(work, tally, resolved.rejected.len() as u64)?;
+    breakers::check_conflicts(work, &account)?;
     Ok(Outcome::Done(json!({ "account": account, "route": "none" })))
 }
 
@@ -205,7 +206,7 @@ fn staging<'a>(
         shape: prepared.directory.shape(),
         alike: true,
         shuffle: &prepared.shuffle,
-        policy: work.settings.warehouse.on_duplicate,
+        policy: work.settings.warehouse.duplicate_policy(),
         score,
         batch_rows: work.settings.warehouse.batch_rows,
         progress,
@@ -315,6 +316,8 @@ pub(super) fn account(tally: &Tally, resolved: &Resolved) -> Account {
     account.amount.generalized = tally.generalized;
     account.amount.rejected = tally.rejected_amount + resolved.rejected_amount;
     account.amount.duplicates = resolved.duplicates_amount;
+    account.amount.conflicts = resolved.conflicts_amount;
+    account.reversals = resolved.reversals;
     account.amount.unparsed_rows = tally.unparsed_rows;
     let mut reasons = tally.rejected.clone();
     for &(_, rule) in &resolved.rejected {

@@ -57,7 +57,7 @@ mod work;
 pub use chosen::Chosen;
 pub use code_systems::SystemCount;
 pub use column_profile::KindCount;
-pub use examination::{ColumnReport, Examination, ProfileReport, RuleCount, Shape};
+pub use examination::{ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape};
 pub use examine::examine;
 pub use inspect::{
     CheckReport, Finding, TargetState, check, explain, refresh_list, run_details, runs,

@@ -17,7 +17,7 @@ use crate::failpoint;
 use crate::key::MasterKey;
 use crate::load::quarantine::{Quarantine, Rejected};
 use crate::load::{Distinct, Route, ScoredBy, Shuffle};
-use crate::rule::{Rule, Severity};
+use crate::rule::{Rule, Severities, Severity};
 use crate::transform::{Checks, Claims, DateFormats, Directory, Refused, Release, provider_rows};
 
 /// What is read, and how.
@@ -52,15 +52,7 @@ impl Inputs<'_> {
         let refused: Vec<Rejected> = directory.rejects().iter().map(rejected).collect();
         quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
         cancel.check()?;
-        let memory = u64::from(settings.run.spill_after_mb) << 20;
-        let memory = failpoint::limit("shuffle.memory", memory);
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let mut severities = *checks.severities();
-        if !settings.privacy.keeps_contents() {
-            // What looks alike after the release need not have been alike.
-            severities.set(Rule::ContentRepeated, Severity::Off);
-            severities.set(Rule::ReversalPair, Severity::Off);
-        }
+        let (memory, severities) = (memory(settings), severities(settings, checks));
         let own = route == Route::Attach;
         let counting = Counting::new(settings, own);
         let mut shuffle = Shuffle::new(&settings.spill_dir(), memory, &severities, counting.kept);
@@ -96,6 +88,23 @@ impl Inputs<'_> {
         let (shuffle, checks) = (Arc::new(shuffle.compared(cancel)?), Arc::clone(checks));
         Ok(Prepared { shuffle, tally, directory, checks, scoring, scored_by })
     }
+}
+
+/// Bytes of rows that memory holds between the passes.
+pub(super) fn memory(settings: &Settings) -> usize {
+    let memory = u64::from(settings.run.spill_after_mb) << 20;
+    usize::try_from(failpoint::limit("shuffle.memory", memory)).unwrap_or(usize::MAX)
+}
+
+/// What it means when rows break a rule together.
+pub(super) fn severities(settings: &Settings, checks: &Checks) -> Severities {
+    let mut severities = *checks.severities();
+    if !settings.privacy.keeps_contents() {
+        // What looks alike after the release need not have been alike.
+        severities.set(Rule::ContentRepeated, Severity::Off);
+        severities.set(Rule::ReversalPair, Severity::Off);
+    }
+    severities
 }
 
 /// The rules for a run, and again for its verification: where no run date is configured, that of its

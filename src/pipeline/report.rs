@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::SecondsFormat;
 use serde::Serialize;
 
-use crate::account::{Account, Amounts, ClaimCounts, Example, ProviderCounts};
+use crate::account::{Account, Amounts, ClaimCounts, Example, ProviderCounts, Reversals};
 use crate::dag::TaskRun;
 use crate::error::Error;
 use crate::event::RunId;
@@ -143,6 +143,12 @@ pub struct RunReport {
     pub claims: ClaimCounts,
     /// Claim money.
     pub amount: Amounts,
+    /// Amounts that cancel one another under one claim id and line number.
+    pub reversals: Reversals,
+    /// The header name that line numbers were read from without being mapped: it was recognised by its
+    /// name and its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line_column: Option<String>,
     /// Provider rows.
     pub providers: ProviderCounts,
     /// Rejected claims by reason code.
@@ -201,6 +207,8 @@ impl RunReport {
             privacy_profile: None,
             claims: ClaimCounts::default(),
             amount: Amounts::default(),
+            reversals: Reversals::default(),
+            line_column: None,
             providers: ProviderCounts::default(),
             reject_reasons: BTreeMap::new(),
             reject_examples: BTreeMap::new(),
@@ -223,10 +231,25 @@ impl RunReport {
         self.error = Some(ErrorReport::from(error));
     }
 
+    /// The accounting.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            claims: self.claims,
+            amount: self.amount,
+            reversals: self.reversals,
+            providers: self.providers.clone(),
+            reject_reasons: self.reject_reasons.clone(),
+            reject_examples: self.reject_examples.clone(),
+            flags: self.flags.clone(),
+        }
+    }
+
     /// Takes over the accounting.
     pub fn set_account(&mut self, account: Account) {
         self.claims = account.claims;
         self.amount = account.amount;
+        self.reversals = account.reversals;
         self.providers = account.providers;
         self.reject_reasons = account.reject_reasons;
         self.reject_examples = account.reject_examples;

@@ -216,6 +216,7 @@ fn conclude(
     report.tasks = tasks.iter().map(TaskReport::from).collect();
     let published = work.published.into_inner().is_some();
     report.fingerprint = work.fingerprint.into_inner();
+    report.line_column = work.claims.into_inner().and_then(|claims| claims.line_column);
     report.loaded_by = work.loaded_by.into_inner();
     report.set_account(work.account.into_inner().unwrap_or_default());
     report.phases = work.phases.into_inner();

@@ -44,7 +44,7 @@ impl Counting {
         let Self { kept, exact, codes } = self;
         let (specialties, names) = (directory.numbers(), directory.specialties());
         let counted = Counted { kept, exact, codes: &codes, specialties, names };
-        let change = shuffle.settle(&counted, settings.warehouse.on_duplicate, cancel)?;
+        let change = shuffle.settle(&counted, settings.warehouse.duplicate_policy(), cancel)?;
         statistics.merge(&change);
         let medians = Medians::fit(&statistics, &settings.risk);
         let codes = codes.names();

@@ -11,11 +11,13 @@ use polars::prelude::{Column, DataFrame, IntoLazy, PolarsError};
 use super::all_blocks::AllBlocks;
 use super::code_systems::CodeSystems;
 use super::column_profile::ColumnProfile;
+use super::first_pass::SHUFFLED;
 use super::tasks::{collect, plan_error};
 use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::extract::{Block, Blocks};
+use crate::load::{Resolved, Shuffle, Writer};
 use crate::rule::Rule;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, ORIGIN, REJECT};
 use crate::transform::Claims;
@@ -58,6 +60,22 @@ impl Counts {
             (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
             (one, two) => one.or(two),
         };
+    }
+
+    /// Takes in what becomes of accepted rows that come with others.
+    pub(super) fn resolve(&mut self, resolved: &Resolved) {
+        for &(origin, rule) in &resolved.rejected {
+            let (count, first) = self.rejects.entry(rule).or_default();
+            *count += 1;
+            add_examples(first, [origin]);
+        }
+        let counts = resolved.removed.into_iter().zip(resolved.found);
+        for (rule, (removed, found)) in Rule::FLAGS.into_iter().zip(counts) {
+            let rows = self.flags.remove(&rule).unwrap_or(0).saturating_sub(removed) + found;
+            if rows > 0 {
+                self.flags.insert(rule, rows);
+            }
+        }
     }
 
     /// Counts the texts of a block; those of damaged records are none.
@@ -130,8 +148,8 @@ fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>)
 pub(super) struct Survey<'a> {
     pub(super) dataset: Dataset,
     pub(super) blocks: &'a Blocks<'a>,
-    /// The plan; of claims only.
-    pub(super) claims: Option<&'a Claims>,
+    /// The plan, and where accepted rows are compared with one another; of claims only.
+    pub(super) claims: Option<(&'a Claims, &'a Shuffle)>,
     pub(super) cancel: &'a Cancellation,
     /// Told the rows handled so far.
     pub(super) progress: &'a (dyn Fn(u64) + Sync),
@@ -142,25 +160,37 @@ impl Survey<'_> {
     pub(super) fn run(&self) -> (Counts, Result<()>) {
         let Self { blocks, cancel, progress, .. } = *self;
         let all = AllBlocks { blocks, cancel, progress };
-        let counted = all.each(Counts::default, |block, counts| self.block(block, counts));
+        let start = || (Counts::default(), self.claims.map(|(_, shuffle)| shuffle.writer()));
+        let counted =
+            all.each(start, |block, (counts, writer)| self.block(block, counts, writer.as_mut()));
         let (mut all, mut end) = (Counts::default(), cancel.check());
-        for (counts, result) in counted {
+        for ((counts, writer), result) in counted {
             all.merge(counts);
-            end = end.and(result);
+            end = end.and(result).and_then(|()| writer.map_or(Ok(()), Writer::finish));
         }
         progress(all.rows);
         (all, end)
     }
 
     /// Counts one block; its rows.
-    fn block(&self, block: Block<'_>, counts: &mut Counts) -> Result<u64> {
+    fn block(
+        &self,
+        block: Block<'_>,
+        counts: &mut Counts,
+        writer: Option<&mut Writer<'_>>,
+    ) -> Result<u64> {
         let texts = collect(block.frame()?)?;
         counts.texts(self.dataset, &texts)?;
         let height = texts.height() as u64;
         counts.rows += height;
-        if let Some(claims) = self.claims {
-            let rows = claims.rows(texts.lazy()).collect();
-            counts.claims(&rows.map_err(|error| plan_error(&error))?)?;
+        if let Some(((claims, _), writer)) = self.claims.zip(writer) {
+            let rows = claims.rows(texts.lazy()).collect().map_err(|error| plan_error(&error))?;
+            counts.claims(&rows)?;
+            let accepted = rows.column(REJECT).map_err(lacks)?.is_null();
+            let mut accepted =
+                rows.select(SHUFFLED).and_then(|rows| rows.filter(&accepted)).map_err(lacks)?;
+            accepted.rechunk_mut();
+            writer.push(&accepted, &[])?;
         }
         Ok(height)
     }

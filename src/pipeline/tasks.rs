@@ -42,6 +42,12 @@ pub(super) fn extract(
             extracted.ignored_columns.join(", ")
         )));
     }
+    if let Some(name) = &extracted.line_column {
+        task.observer.observe(&RunEvent::Note(format!(
+            "{dataset}: line_number is read from column \"{name}\", which numbers the lines of each claim \
+             (line_number = \"\" in [claims.columns] reads it from nowhere)"
+        )));
+    }
     failpoint::hit("extract.done")?;
     let result = json(&extracted)?;
     slot.put(extracted);

@@ -245,16 +245,16 @@ impl Verifying<'_> {
         let mut now = account(&prepared.tally, &resolved);
         now.providers = prepared.directory.counts();
         now.claims.loaded = claims.counts().expected;
-        let amount = &mut now.amount;
-        amount.loaded = amount.read - amount.rejected - amount.duplicates - amount.generalized;
+        now.amount.loaded = now.amount.read - now.amount.not_loaded();
         let unlike = unlike(&then, &now)?;
         let detail = if unlike.is_empty() {
-            let ClaimCounts { read, loaded, rejected, duplicates, .. } = now.claims;
-            let [read, loaded, rejected, duplicates] =
-                [read, loaded, rejected, duplicates].map(|rows| grouped(&rows.to_string()));
+            let ClaimCounts { read, loaded, rejected, duplicates, conflicts, .. } = now.claims;
+            let [read, loaded, rejected, duplicates, conflicts] =
+                [read, loaded, rejected, duplicates, conflicts]
+                    .map(|rows| grouped(&rows.to_string()));
             format!(
-                "{read} claims read, {loaded} loaded, {rejected} rejected, {duplicates} duplicates; \
-                 every count and cent as in the ledger"
+                "{read} claims read, {loaded} loaded, {rejected} rejected, {duplicates} duplicates, \
+                 {conflicts} conflicts; every count and cent as in the ledger"
             )
         } else {
             "counts or amounts are not those of the ledger".into()
@@ -279,7 +279,7 @@ impl Verifying<'_> {
         claims: &mut Claims,
         progress: &dyn Fn(u64),
     ) -> Result<Resolved> {
-        let (score, policy) = (score(prepared), self.settings.warehouse.on_duplicate);
+        let (score, policy) = (score(prepared), self.settings.warehouse.duplicate_policy());
         let next = |buckets: &mut _, resolved: &mut _| {
             self.cancel.check()?;
             let rows = prepared.shuffle.next_rows(buckets, BATCH_ROWS, policy, resolved)?;
@@ -332,14 +332,15 @@ impl Verifying<'_> {
 /// The counts and amounts that are not alike. How many rows were new, changed or equal then, and
 /// which providers were inferred, cannot be told from the sources.
 fn unlike(then: &Account, now: &Account) -> Result<Vec<String>> {
-    const OF_THE_TABLE: [&str; 4] = ["inserted", "updated", "unchanged", "inferred"];
+    const OF_THE_TABLE: [&str; 6] =
+        ["inserted", "updated", "unchanged", "inferred", "overwritten", "overwritten_amount"];
     let value = |account: &Account| {
         serde_json::to_value(account).map_err(|_| Error::internal("an account that is no JSON"))
     };
     let (then, now) = (value(then)?, value(now)?);
     let empty = serde_json::Map::new();
     let mut found = Vec::new();
-    for group in ["claims", "amount", "providers", "reject_reasons", "flags"] {
+    for group in ["claims", "amount", "reversals", "providers", "reject_reasons", "flags"] {
         let fields = |account: &Value| account[group].as_object().unwrap_or(&empty).clone();
         let (then, now) = (fields(&then), fields(&now));
         let mut names: Vec<&String> = then.keys().chain(now.keys()).collect();

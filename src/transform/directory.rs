@@ -110,21 +110,26 @@ impl Directory {
             match place_of.get(id) {
                 None => {
                     place_of.insert(id, kept.len());
-                    kept.push(Member { record, row, repeats: Vec::new(), conflicts: 0 });
+                    kept.push(Member { record, row, repeats: Vec::new() });
                 }
-                Some(&place) => kept[place].repeat(record, row, policy),
+                Some(&place) => kept[place].repeats.push((record, row)),
             }
         }
         let mut members = Vec::with_capacity(kept.len());
-        for member in kept {
-            counts.conflicts += member.conflicts;
-            if policy == OnDuplicate::Reject && member.conflicts > 0 {
-                let records = member.repeats.into_iter().chain([member.row]);
-                rejects.extend(records.map(|row| refused(row, Rule::DirectoryConflict)));
+        for Member { record, row, repeats } in kept {
+            // Repeats of the kept record are duplicates, whichever of them it is.
+            let last = repeats.last().map_or(record, |(record, _)| *record);
+            let first = std::iter::once(record).chain(repeats.iter().map(|(record, _)| *record));
+            let record = if policy == OnDuplicate::Last { last } else { record };
+            let conflicts = first.filter(|other| *other != record).count() as u64;
+            if policy == OnDuplicate::Reject && conflicts > 0 {
+                let rows = repeats.into_iter().map(|(_, row)| row).chain([row]);
+                rejects.extend(rows.map(|row| refused(row, Rule::DirectoryConflict)));
             } else {
-                counts.duplicates += member.repeats.len() as u64;
+                counts.conflicts += conflicts;
+                counts.duplicates += repeats.len() as u64 - conflicts;
                 counts.loaded += 1;
-                members.push(member.record);
+                members.push(record);
             }
         }
         rejects.sort_unstable();
@@ -255,26 +260,13 @@ fn storable<'a>(record: &Record<'a>) -> Result<&'a str, Rule> {
     if texts && specialty.is_none_or(is_code) { Ok(id) } else { Err(Rule::DirectoryTextInvalid) }
 }
 
-/// A member and what became of its repeats.
+/// A member and its repeats.
 struct Member<'a> {
     record: Record<'a>,
     /// The first row that has it.
     row: usize,
-    /// The other rows.
-    repeats: Vec<usize>,
-    conflicts: u64,
-}
-
-impl<'a> Member<'a> {
-    fn repeat(&mut self, record: Record<'a>, row: usize, policy: OnDuplicate) {
-        self.repeats.push(row);
-        if record != self.record {
-            self.conflicts += 1;
-            if policy == OnDuplicate::Last {
-                self.record = record;
-            }
-        }
-    }
+    /// The other rows, in their order.
+    repeats: Vec<(Record<'a>, usize)>,
 }
 
 /// Numbers specialties by their canonical spelling. Number 0 is for members without a specialty.

@@ -40,7 +40,8 @@ pub(super) fn typed(claims: LazyFrame, formats: &Arc<DateFormats>, checks: &Chec
     ])
 }
 
-/// A line number from 0 to 32767; 1 when the source has none, null when it is something else.
+/// A line number from 0 to 32767; 1 when the source has none, null when it is something else. Programs that
+/// know no missing whole number write `1.0`.
 fn line_number(column: &str) -> Expr {
     of_text("line_number", col(column), DataType::Int16, |text| {
         let rows = text.len();
@@ -49,9 +50,11 @@ fn line_number(column: &str) -> Expr {
         }
         let (mut lines, mut valid) = (vec![1; rows], vec![true; rows]);
         each_text(text, |row, text| {
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            match text.parse::<i16>() {
-                Ok(line) if digits => lines[row] = line,
+            let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+            let is_number = whole.bytes().all(|byte| byte.is_ascii_digit())
+                && rest.bytes().all(|byte| byte == b'0');
+            match whole.parse::<i16>() {
+                Ok(line) if is_number => lines[row] = line,
                 _ => valid[row] = false,
             }
         });

@@ -1,9 +1,11 @@
 //! What people read at the end of a run, on reports made by hand.
 
+use std::collections::BTreeMap;
+
 use insta::assert_snapshot;
 
 use super::*;
-use crate::account::{Amounts, Cents, ClaimCounts, Example, ProviderCounts};
+use crate::account::{Amounts, Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 use crate::pipeline::{ErrorReport, Places, RefreshReport, TaskReport};
 
 /// The text of a report where nothing is configured.
@@ -31,7 +33,7 @@ fn report() -> RunReport {
             updated: 7_000,
             unchanged: 3_000,
             rejected: 9_000,
-            duplicates: 1_000,
+            duplicates: 960,
             conflicts: 40,
             filtered: 0,
         },
@@ -39,15 +41,18 @@ fn report() -> RunReport {
             read: Cents(12_345_678_901),
             loaded: Cents(12_300_000_000),
             rejected: Cents(44_678_901),
-            duplicates: Cents(1_000_000),
+            duplicates: Cents(900_000),
+            conflicts: Cents(100_000),
             generalized: Cents(0),
             unparsed_rows: 4_000,
         },
+        reversals: Reversals::default(),
+        line_column: None,
         providers: ProviderCounts {
             read: 50_000,
             loaded: 49_990,
             rejected: 4,
-            duplicates: 6,
+            duplicates: 4,
             conflicts: 2,
             inferred: 12,
             ..ProviderCounts::default()

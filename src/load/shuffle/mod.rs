@@ -229,6 +229,31 @@ impl Shuffle {
     }
 }
 
+impl Shuffle {
+    /// What becomes of all rows, where none is to leave.
+    ///
+    /// # Errors
+    /// `Config` when the file cannot be read, `Interrupted` on cancellation.
+    pub fn resolve(&self, policy: OnDuplicate, cancel: &Cancellation) -> Result<Resolved> {
+        let parts = parallel::each(
+            BUCKETS,
+            cancel,
+            || (),
+            |bucket, ()| {
+                let (mut buckets, mut resolved) = (bucket..bucket + 1, Resolved::default());
+                while self.next_rows(&mut buckets, usize::MAX, policy, &mut resolved)?.is_some() {}
+                Ok(resolved)
+            },
+        )?;
+        let mut all = Resolved::default();
+        for part in parts {
+            all.merge(part);
+        }
+        all.rejected.sort_unstable();
+        Ok(all)
+    }
+}
+
 /// A frame of the rows that [`Shuffle::next_rows`] gives, without any, to show a plan with.
 ///
 /// # Errors

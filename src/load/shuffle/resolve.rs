@@ -5,7 +5,7 @@
 
 use super::identities::Distinct;
 use super::row::Row;
-use crate::account::Cents;
+use crate::account::{Cents, Reversals};
 use crate::config::OnDuplicate;
 use crate::rule::{Rule, Severities, Severity};
 
@@ -27,12 +27,16 @@ impl Masks {
 /// What became of rows that came with others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Rows dropped because another row of the same key counts.
+    /// Rows dropped because another row of the same key, with the same content, counts.
     pub duplicates: u64,
-    /// Money of the dropped rows.
+    /// Money of those rows.
     pub duplicates_amount: Cents,
-    /// Rows of a key with other content than the row that counts (or than each other).
+    /// Rows dropped because another row of the same key, with other content, counts.
     pub conflicts: u64,
+    /// Money of those rows.
+    pub conflicts_amount: Cents,
+    /// Keys whose rows cancel one another.
+    pub reversals: Reversals,
     /// Rows rejected: their origins, and why.
     pub rejected: Vec<(i64, Rule)>,
     /// Money of the rejected rows.
@@ -52,6 +56,11 @@ impl Resolved {
         self.duplicates += other.duplicates;
         self.duplicates_amount += other.duplicates_amount;
         self.conflicts += other.conflicts;
+        self.conflicts_amount += other.conflicts_amount;
+        self.reversals.lines += other.reversals.lines;
+        self.reversals.dropped += other.reversals.dropped;
+        self.reversals.dropped_amount += other.reversals.dropped_amount;
+        self.reversals.kept_amount += other.reversals.kept_amount;
         self.rejected.extend(other.rejected);
         self.rejected_amount += other.rejected_amount;
         self.claims.merge(other.claims);
@@ -61,10 +70,32 @@ impl Resolved {
         }
     }
 
-    fn duplicate(&mut self, row: Row<'_>) {
-        self.duplicates += 1;
-        self.duplicates_amount += Cents(row.cents().into());
+    /// Rows that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.duplicates + self.conflicts
+    }
+
+    /// Drops a row of a key of which `kept` counts.
+    fn drop_repeat(&mut self, row: Row<'_>, kept: Row<'_>) {
+        let (rows, amount) = if row.content() == kept.content() {
+            (&mut self.duplicates, &mut self.duplicates_amount)
+        } else {
+            (&mut self.conflicts, &mut self.conflicts_amount)
+        };
+        *rows += 1;
+        *amount += Cents(row.cents().into());
         count(&mut self.removed, row.flags());
+    }
+
+    /// Counts a key whose rows cancel one another, the one that counts first.
+    fn reversal(&mut self, cents: &[i64]) {
+        let [kept, dropped @ ..] = cents else { return };
+        self.reversals.lines += 1;
+        self.reversals.dropped += dropped.len() as u64;
+        self.reversals.dropped_amount +=
+            dropped.iter().map(|&cents| Cents(cents.into())).sum::<Cents>();
+        self.reversals.kept_amount += Cents((*kept).into());
     }
 
     fn reject(&mut self, row: Row<'_>, rule: Rule) {
@@ -85,6 +116,13 @@ fn count(counts: &mut [u64; Rule::FLAGS.len()], bits: i32) {
     for (count, rule) in counts.iter_mut().zip(Rule::FLAGS) {
         *count += u64::from(bits & rule.mask() != 0);
     }
+}
+
+/// Whether an amount cancels another one. Most keys come twice or a few times.
+fn cancel(cents: &[i64]) -> bool {
+    let mut sorted = cents.to_vec();
+    sorted.sort_unstable();
+    sorted.iter().take_while(|&&cents| cents < 0).any(|cents| sorted.binary_search(&-cents).is_ok())
 }
 
 /// A row's key and its place.
@@ -170,17 +208,20 @@ impl Claims<'_> {
             rows.reverse();
         }
         // The first one counts. Under `reject` a key whose rows differ has none that counts.
-        let content = row(&rows[0]).content();
-        let conflicts = rows.iter().filter(|entry| row(entry).content() != content).count();
-        self.resolved.conflicts += conflicts as u64;
-        if policy == OnDuplicate::Reject && conflicts > 0 {
+        let kept = row(&rows[0]);
+        let differs = |entry: &Entry| row(entry).content() != kept.content();
+        if policy == OnDuplicate::Reject && rows.iter().any(differs) {
             for entry in rows {
                 self.resolved.reject(row(entry), Rule::DuplicateConflict);
             }
             return None;
         }
         for entry in &rows[1..] {
-            self.resolved.duplicate(row(entry));
+            self.resolved.drop_repeat(row(entry), kept);
+        }
+        let cents: Vec<i64> = rows.iter().map(|entry| row(entry).cents()).collect();
+        if cancel(&cents) {
+            self.resolved.reversal(&cents);
         }
         Some(rows[0])
     }

@@ -2,7 +2,7 @@
 //!
 //! A file of its own because it is a format: writer, sort and reader share the places of its
 //! fields. The key comes first, then the origin and a check of the claim's identifier, then the
-//! content: two rows with the same content bytes are repeats.
+//! content.
 
 use std::ops::Range;
 
@@ -201,9 +201,10 @@ impl<'a> Row<'a> {
         &self.0[PATIENT]
     }
 
-    /// All but the key and the origin.
-    pub(super) fn content(self) -> &'a [u8] {
-        &self.0[PATIENT.start..]
+    /// What two rows of one key are compared by: all but key, origin and flags, which tell how a value
+    /// was spelled and not what it is.
+    pub(super) fn content(self) -> (&'a [u8], &'a [u8]) {
+        (&self.0[PATIENT.start..FLAGS.start], &self.0[FLAGS.end..])
     }
 
     /// What the row says.

@@ -96,17 +96,32 @@ fn naive_rows(
         if policy == OnDuplicate::Last {
             rows.reverse();
         }
-        let conflicts = rows.iter().filter(|row| row.said() != rows[0].said()).count();
-        resolved.conflicts += conflicts as u64;
-        let refused = policy == OnDuplicate::Reject && conflicts > 0;
+        let said = rows[0].said();
+        let refused = policy == OnDuplicate::Reject && rows.iter().any(|row| row.said() != said);
+        let cancel = rows
+            .iter()
+            .any(|row| row.cents != 0 && rows.iter().any(|other| other.cents == -row.cents));
+        if cancel && !refused {
+            resolved.reversals.lines += 1;
+            resolved.reversals.kept_amount += Cents(rows[0].cents.into());
+        }
         for (place, row) in rows.into_iter().enumerate() {
             let amount = Cents(row.cents.into());
             if refused {
                 resolved.rejected.push((row.origin, Rule::DuplicateConflict));
                 resolved.rejected_amount += amount;
             } else if place > 0 {
-                resolved.duplicates += 1;
-                resolved.duplicates_amount += amount;
+                if row.said() == said {
+                    resolved.duplicates += 1;
+                    resolved.duplicates_amount += amount;
+                } else {
+                    resolved.conflicts += 1;
+                    resolved.conflicts_amount += amount;
+                }
+                if cancel {
+                    resolved.reversals.dropped += 1;
+                    resolved.reversals.dropped_amount += amount;
+                }
             } else {
                 kept.push(row);
                 continue;
@@ -273,7 +288,7 @@ proptest! {
         prop_assert_eq!(&resolved, &expected_resolved);
         // Every row is in one class, and every cent.
         let rejected = resolved.rejected.len();
-        prop_assert_eq!(leaving.len() + rejected, rows.len() - usize::try_from(resolved.duplicates).expect("few"));
+        prop_assert_eq!(leaving.len() + rejected, rows.len() - usize::try_from(resolved.dropped()).expect("few"));
     }
 }
 

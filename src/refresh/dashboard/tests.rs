@@ -6,7 +6,7 @@ use super::data::{Claim, Failure, Month, Provider, Run, Snapshot, Specialty};
 use super::released::{Dates, Released};
 use super::table::Levels;
 use super::{page, write};
-use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts};
+use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts, Reversals};
 use crate::schema::Shape;
 
 fn run() -> Run {
@@ -27,7 +27,7 @@ fn run() -> Run {
                 updated: 34,
                 unchanged: 200,
                 rejected: 60,
-                duplicates: 6,
+                duplicates: 4,
                 conflicts: 2,
                 filtered: 0,
             },
@@ -35,10 +35,12 @@ fn run() -> Run {
                 read: Cents(123_456_789),
                 loaded: Cents(123_000_000),
                 rejected: Cents(456_000),
-                duplicates: Cents(789),
+                duplicates: Cents(589),
+                conflicts: Cents(200),
                 generalized: Cents(0),
                 unparsed_rows: 3,
             },
+            reversals: Reversals { lines: 2, ..Reversals::default() },
             providers: ProviderCounts { read: 40, loaded: 40, inferred: 2, ..Default::default() },
             reject_examples: [].into(),
             reject_reasons: [("date_unparseable".to_owned(), 60)].into(),

@@ -83,12 +83,14 @@ fn counts(account: &Account) -> Value {
             "unchanged": claims.unchanged,
             "rejected": claims.rejected,
             "duplicates": claims.duplicates,
+            "conflicts": claims.conflicts,
         },
         "providers": {
             "read": providers.read,
             "loaded": providers.loaded,
             "rejected": providers.rejected,
             "duplicates": providers.duplicates,
+            "conflicts": providers.conflicts,
             "inferred": providers.inferred,
         },
     })

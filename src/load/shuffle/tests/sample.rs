@@ -46,8 +46,8 @@ impl Sample {
     }
 
     /// What makes a repeat a conflict when it differs.
-    pub(super) fn said(&self) -> (Content, i64, i32) {
-        (self.content(), self.cents, self.flags)
+    pub(super) fn said(&self) -> (Content, i64) {
+        (self.content(), self.cents)
     }
 
     pub(super) fn content(&self) -> Content {

@@ -2,8 +2,6 @@
 //!
 //! A file of its own because it is the one query that does not read the published tables.
 
-use std::collections::BTreeMap;
-
 use arrow::record_batch::RecordBatch;
 use serde::de::DeserializeOwned;
 
@@ -18,12 +16,13 @@ SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_mod
        (extract(year FROM published_at AT TIME ZONE 'UTC') * 12
         + extract(month FROM published_at AT TIME ZONE 'UTC') - 1)::bigint AS month,
        claims_read, claims_loaded, claims_inserted, claims_updated, claims_unchanged,
-       claims_rejected, claims_duplicates, claims_conflicts,
+       claims_rejected, claims_duplicates, coalesce(claims_conflicts, 0) AS claims_conflicts,
        amount_read::text, amount_loaded::text, amount_rejected::text, amount_duplicates::text,
+       coalesce(amount_conflicts, 0)::text AS amount_conflicts, runs.reversals::text,
        coalesce(amount_generalized, 0)::text AS amount_generalized,
        amount_unparsed_rows,
        providers_read, providers_loaded, providers_rejected, providers_duplicates,
-       providers_conflicts, providers_inferred,
+       coalesce(providers_conflicts, 0) AS providers_conflicts, providers_inferred,
        reject_reasons::text, provider_reject_reasons::text, reject_examples::text, flags::text,
        failed.id AS failed_id, failed.started_at AS failed_at, failed.error_kind AS failed_kind,
        failed.error AS failed_error, ledger.runs, ledger.published
@@ -68,9 +67,11 @@ pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()>
             loaded: cents(batch, "amount_loaded", 0)?,
             rejected: cents(batch, "amount_rejected", 0)?,
             duplicates: cents(batch, "amount_duplicates", 0)?,
+            conflicts: cents(batch, "amount_conflicts", 0)?,
             generalized: cents(batch, "amount_generalized", 0)?,
             unparsed_rows: rows("amount_unparsed_rows"),
         },
+        reversals: object(batch, "reversals")?,
         providers: ProviderCounts {
             read: rows("providers_read"),
             loaded: rows("providers_loaded"),
@@ -78,11 +79,11 @@ pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()>
             duplicates: rows("providers_duplicates"),
             conflicts: rows("providers_conflicts"),
             inferred: rows("providers_inferred"),
-            reject_reasons: by_rule(batch, "provider_reject_reasons")?,
+            reject_reasons: object(batch, "provider_reject_reasons")?,
         },
-        reject_reasons: by_rule(batch, "reject_reasons")?,
-        reject_examples: by_rule(batch, "reject_examples")?,
-        flags: by_rule(batch, "flags")?,
+        reject_reasons: object(batch, "reject_reasons")?,
+        reject_examples: object(batch, "reject_examples")?,
+        flags: object(batch, "flags")?,
     };
     snapshot.run = Some(Run {
         id,
@@ -98,11 +99,11 @@ pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()>
     Ok(())
 }
 
-fn by_rule<T: DeserializeOwned>(batch: &RecordBatch, column: &str) -> Result<BTreeMap<String, T>> {
+fn object<T: DeserializeOwned + Default>(batch: &RecordBatch, column: &str) -> Result<T> {
     match sql::text(batch, column, 0) {
-        None => Ok(BTreeMap::new()),
+        None => Ok(T::default()),
         Some(json) => serde_json::from_str(&json).map_err(|_| {
-            Error::warehouse(format!("claims_etl.runs.{column} is not an object of rules"))
+            Error::warehouse(format!("claims_etl.runs.{column} is not what a run writes there"))
         }),
     }
 }

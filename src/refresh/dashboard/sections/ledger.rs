@@ -16,13 +16,28 @@ use crate::rule::{Rule, Severity};
 pub(in super::super) fn accounting(run: &Run) -> String {
     let (claims, amount, providers) =
         (&run.account.claims, &run.account.amount, &run.account.providers);
-    // Read, loaded, rejected, duplicates, generalized; the second column is money.
+    // Read, loaded, rejected, duplicates, conflicts, generalized; the second column is money.
     let columns = [
-        [claims.read, claims.loaded, claims.rejected, claims.duplicates, 0].map(i128::from),
-        [amount.read, amount.loaded, amount.rejected, amount.duplicates, amount.generalized]
-            .map(|cents| cents.0),
-        [providers.read, providers.loaded, providers.rejected, providers.duplicates, 0]
+        [claims.read, claims.loaded, claims.rejected, claims.duplicates, claims.conflicts, 0]
             .map(i128::from),
+        [
+            amount.read,
+            amount.loaded,
+            amount.rejected,
+            amount.duplicates,
+            amount.conflicts,
+            amount.generalized,
+        ]
+        .map(|cents| cents.0),
+        [
+            providers.read,
+            providers.loaded,
+            providers.rejected,
+            providers.duplicates,
+            providers.conflicts,
+            0,
+        ]
+        .map(i128::from),
     ];
     let shown = |column: usize, value: i128| match column {
         1 => money(Cents(value)),
@@ -36,8 +51,8 @@ pub(in super::super) fn accounting(run: &Run) -> String {
     let part =
         |name: &str, rows: u64| row("of", name, &[count(rows), String::new(), String::new()]);
     let differences = [0, 1, 2].map(|column| {
-        let [read, loaded, rejected, duplicates, generalized] = columns[column];
-        let missing = read - loaded - rejected - duplicates - generalized;
+        let [read, others @ ..] = columns[column];
+        let missing = read - others.iter().sum::<i128>();
         let (class, name, mark) = match missing {
             0 => ("tick", "balanced", '\u{2713}'),
             _ => ("cross", "does not balance", '\u{2717}'),
@@ -52,6 +67,10 @@ pub(in super::super) fn accounting(run: &Run) -> String {
         Cents(0) => String::new(),
         cents => row("", "Generalized", &[String::new(), money(cents), String::new()]),
     };
+    let conflicts = match claims.conflicts + providers.conflicts {
+        0 => String::new(),
+        _ => line("", "Conflicts", 4),
+    };
     let body = [
         "<div class=\"ledger\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
          aria-label=\"Accounting of the last load\"><table class=\"account\">\
@@ -65,10 +84,25 @@ pub(in super::super) fn accounting(run: &Run) -> String {
         &part("unchanged", claims.unchanged),
         &line("", "Rejected", 2),
         &line("", "Duplicates", 3),
+        &conflicts,
         &generalized,
         &line("sum", "Read", 0),
         &row("balance", "Difference", &differences),
         "</tbody></table></div><div>",
+        &remark(
+            claims.conflicts,
+            "repeats of a claim line had other content than the line that was kept: conflicts.",
+        ),
+        &remark(
+            run.account.reversals.lines,
+            "claim lines came with rows that cancel one another, of which one was kept: the feed \
+             sends reversals under the claim id of what they reverse.",
+        ),
+        &remark(
+            run.account.reversals.overwritten,
+            "published lines were overwritten by the opposite amount: a reversal took the place of \
+             what it reverses.",
+        ),
         &remark(
             amount.unparsed_rows,
             "of the rejected lines had no readable amount and are in no sum of money.",
@@ -81,10 +115,10 @@ pub(in super::super) fn accounting(run: &Run) -> String {
     ];
     let intro = if amount.generalized == Cents(0) {
         "Every row and every dollar that was read from the sources is loaded, rejected or a \
-         duplicate."
+         repeat."
     } else {
         "Every row and every dollar that was read from the sources is loaded, rejected or a \
-         duplicate; generalized is what coarser amounts took away, or added where it is negative."
+         repeat; generalized is what coarser amounts took away, or added where it is negative."
     };
     section("accounting", "The last load, to the cent", intro, &body.concat())
 }

@@ -1,0 +1,367 @@
+//! The column that numbers the lines of a claim, where none is mapped.
+//!
+//! Without it the lines of a claim have one key, and all but one of them are lost. So a column whose
+//! name says that it numbers lines, and whose first values do, is read as the line number; one that
+//! only looks so is proposed to people.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use polars::prelude::{Column, DataFrame, DataType, PolarsError, StringChunked};
+
+use super::line_name::{Likeness, likeness};
+use super::mapping::{Take, same};
+use super::{Extracted, Format, SourceFile, parquet_file, scan};
+use crate::config::{Pattern, Source};
+use crate::error::{Error, Result};
+use crate::schema::{DAMAGE, Dataset};
+
+/// The contract's column.
+const LINE_NUMBER: &str = "line_number";
+/// Records that are looked at, at most; in as many files as it takes for [`FEW`], but no more than [`FILES`].
+const RECORDS: usize = 20_000;
+const FEW: usize = 1_000;
+const FILES: usize = 4;
+/// The largest line number that is believed of a column by its content alone.
+const LARGEST: i16 = 999;
+/// The columns that candidates are read through, several at once.
+const CARRIERS: [&str; 6] =
+    ["patient_id", "provider_id", "procedure_code", "amount", "date_of_service", LINE_NUMBER];
+
+/// Reads the line number of claims from the column that has its name and its content, where the
+/// mapping says nothing and exactly one does. Its name.
+///
+/// # Errors
+/// `Source` when a file cannot be read.
+pub(super) fn recognise(
+    dataset: Dataset,
+    source: &Source,
+    files: &mut [SourceFile],
+) -> Result<Option<String>> {
+    let is_open = |file: &SourceFile| is_open(dataset, source, file);
+    let Some(first) = files.iter().find(|file| is_open(file)) else { return Ok(None) };
+    let mut fitting = Vec::new();
+    for (name, how) in by_name(first) {
+        let mut seen = Seen::default();
+        for file in files.iter().filter(|file| is_open(file)).take(FILES) {
+            if let Some(name) = spelled(file, &name)
+                && seen.rows.len() < FEW
+            {
+                seen.add(&Extracted::only(dataset, reading(file, &name)))?;
+            }
+        }
+        if seen.numbers_lines(Some(how)) {
+            fitting.push((name, how));
+        }
+    }
+    let strongest = fitting.iter().map(|(_, how)| *how).max();
+    fitting.retain(|(_, how)| Some(*how) == strongest);
+    let [(name, _)] = fitting.as_slice() else { return Ok(None) };
+    for file in files.iter_mut().filter(|file| is_open(file)) {
+        if let Some(name) = spelled(file, name) {
+            *file = reading(file, &name);
+        }
+    }
+    Ok(Some(name.clone()))
+}
+
+/// Whether a file's line number is read from nowhere, and nobody has said so.
+pub(super) fn is_open(dataset: Dataset, source: &Source, file: &SourceFile) -> bool {
+    dataset == Dataset::Claims
+        && !source.columns.contains_key(LINE_NUMBER)
+        && !file.columns.contains_key(LINE_NUMBER)
+}
+
+/// The names in the header of claims that look like line numbers and are not read as such, the most
+/// likely first: by name and content, then by content alone. None where nothing can be said.
+#[must_use]
+pub fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
+    if extracted.dataset != Dataset::Claims {
+        return Vec::new();
+    }
+    look(extracted).unwrap_or_default()
+}
+
+fn look(extracted: &Extracted) -> Result<Vec<String>> {
+    let Some(file) = extracted.files.first() else { return Ok(Vec::new()) };
+    let mut found: Vec<(Option<Likeness>, String)> = Vec::new();
+    let free = free(file);
+    // What a query gave is all that is there of a database.
+    let free = if file.format == Format::Database { Vec::new() } else { free };
+    let mut rows = Seen::default();
+    rows.add(&Extracted::only(extracted.dataset, without_line(file)))?;
+    for names in free.chunks(CARRIERS.len()) {
+        let mut carrying = file.clone();
+        carrying.columns.retain(|column, _| *column == "claim_id");
+        for (carrier, name) in CARRIERS.iter().zip(names) {
+            carrying.columns.insert(carrier, take(name));
+        }
+        let Some(frame) = first_rows(&Extracted::only(extracted.dataset, carrying))? else { break };
+        for (carrier, name) in CARRIERS.iter().zip(names) {
+            let texts = texts(&frame, carrier)?;
+            let how = likeness(name);
+            if rows.with_lines(&numbers(texts)).numbers_lines(how) {
+                found.push((how, name.clone()));
+            }
+        }
+    }
+    // Stable: in the header's order.
+    found.sort_by_key(|(how, _)| std::cmp::Reverse(*how));
+    Ok(found.into_iter().map(|(_, name)| name).collect())
+}
+
+/// The names of a header that say that they number lines.
+pub(super) fn by_name(file: &SourceFile) -> Vec<(String, Likeness)> {
+    free(file).into_iter().filter_map(|name| likeness(&name).map(|how| (name, how))).collect()
+}
+
+/// Names that nothing is read from, each there once, of a type whose text is exact.
+fn free(file: &SourceFile) -> Vec<String> {
+    let schema = match file.format {
+        Format::Parquet => parquet_file::schema(Dataset::Claims, file).ok(),
+        _ => None,
+    };
+    let exact = |name: &str| {
+        schema.as_ref().and_then(|schema| schema.get(name)).is_none_or(|found| {
+            found.is_integer() || matches!(found, DataType::String | DataType::Decimal(..))
+        })
+    };
+    let taken = |name: &str| {
+        file.columns.values().flat_map(Take::names).any(|used| used == name)
+            || file.filter.contains_key(name)
+    };
+    let once = |name: &str| file.header.iter().filter(|other| same(other, name)).count() == 1;
+    let is_free = |name: &&String| !name.is_empty() && !taken(name) && once(name) && exact(name);
+    file.header.iter().filter(is_free).cloned().collect()
+}
+
+/// A file's own spelling of a name that nothing is read from.
+fn spelled(file: &SourceFile, name: &str) -> Option<String> {
+    free(file).into_iter().find(|own| same(own, name))
+}
+
+fn take(name: &str) -> Take {
+    Take::Fields(Pattern::Name(name.to_owned()))
+}
+
+/// A file whose line number is read from a column.
+pub(super) fn reading(file: &SourceFile, name: &str) -> SourceFile {
+    let mut file = file.clone();
+    file.columns.insert(LINE_NUMBER, take(name));
+    file
+}
+
+/// A file whose line number is read from nowhere.
+pub(super) fn without_line(file: &SourceFile) -> SourceFile {
+    let mut file = file.clone();
+    file.columns.remove(LINE_NUMBER);
+    file
+}
+
+/// Whether the line number that a file is read with is one.
+///
+/// # Errors
+/// `Source` when the file cannot be read.
+pub(super) fn fits(extracted: &Extracted, how: Likeness) -> Result<bool> {
+    let mut seen = Seen::default();
+    seen.add(extracted)?;
+    Ok(seen.numbers_lines(Some(how)))
+}
+
+/// The first rows of a file as text; none where it has no record.
+fn first_rows(extracted: &Extracted) -> Result<Option<DataFrame>> {
+    let blocks = scan(extracted);
+    let Some(block) = blocks.next_block()? else { return Ok(None) };
+    let frame = block.frame()?.collect();
+    // What the engine says can quote cells.
+    let frame = frame.map_err(|_| Error::source("the first records cannot be read"))?;
+    let sound = frame.column(DAMAGE).map_err(lacks)?.is_null();
+    frame.filter(&sound).map(|frame| Some(frame.head(Some(RECORDS)))).map_err(lacks)
+}
+
+fn lacks(_: PolarsError) -> Error {
+    Error::internal("a block lacks a column")
+}
+
+fn texts<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
+    frame.column(column).and_then(Column::str).map_err(lacks)
+}
+
+/// What a record has for a line number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Line {
+    Blank,
+    Number(i16),
+    Other,
+}
+
+fn numbers(texts: &StringChunked) -> Vec<Line> {
+    let line = |text: Option<&str>| match text.map(str::trim) {
+        None | Some("") => Line::Blank,
+        Some(text) => line_number(text).map_or(Line::Other, Line::Number),
+    };
+    texts.iter().map(line).collect()
+}
+
+/// A whole number, also as other programs write it where some are missing: `1.0`.
+fn line_number(text: &str) -> Option<i16> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let is_plain = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
+    whole.parse().ok().filter(|_| is_plain && rest.bytes().all(|byte| byte == b'0'))
+}
+
+/// Rows that were looked at: the claim, all that is read of the row but its line number, and that.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    rows: Vec<(u64, u64, Line)>,
+}
+
+impl Seen {
+    /// Adds the first rows of a file.
+    fn add(&mut self, extracted: &Extracted) -> Result<()> {
+        let Some(frame) = first_rows(extracted)? else { return Ok(()) };
+        let mut contents = vec![DefaultHasher::new(); frame.height()];
+        let mut claims = contents.clone();
+        for column in Dataset::Claims.columns().filter(|column| *column != LINE_NUMBER) {
+            for (hasher, text) in contents.iter_mut().zip(texts(&frame, column)?.iter()) {
+                text.map(str::trim).hash(hasher);
+            }
+        }
+        for (hasher, text) in claims.iter_mut().zip(texts(&frame, "claim_id")?.iter()) {
+            text.map(str::trim).hash(hasher);
+        }
+        let lines = numbers(texts(&frame, LINE_NUMBER)?);
+        let rows = claims.iter().zip(&contents).zip(lines);
+        self.rows
+            .extend(rows.map(|((claim, content), line)| (claim.finish(), content.finish(), line)));
+        Ok(())
+    }
+
+    /// The same rows with the values of another column.
+    fn with_lines(&self, lines: &[Line]) -> Self {
+        let rows = self.rows.iter().zip(lines);
+        Self { rows: rows.map(|(&(claim, content, _), &line)| (claim, content, line)).collect() }
+    }
+
+    /// Whether the values number the lines of claims; `how` surely the name says so. Numbers of rows
+    /// do not: they begin once, not in each claim.
+    fn numbers_lines(&self, how: Option<Likeness>) -> bool {
+        let mut blank = 0;
+        let mut keys = HashSet::new();
+        let mut different = HashSet::new();
+        let mut values = HashSet::new();
+        let mut claims: HashMap<u64, (i16, i16, usize)> = HashMap::new();
+        for &(claim, content, line) in &self.rows {
+            let line = match line {
+                Line::Other => return false,
+                Line::Number(line) => line,
+                Line::Blank => {
+                    blank += 1;
+                    continue;
+                }
+            };
+            different.insert((claim, content, line));
+            values.insert(line);
+            let (first, last, count) = claims.entry(claim).or_insert((line, line, 0));
+            (*first, *last) = ((*first).min(line), (*last).max(line));
+            *count += usize::from(keys.insert((claim, line)));
+        }
+        let (rows, claims_seen) = (different.len(), claims.len());
+        let (repeats, unexplained) = (rows - claims_seen, rows - keys.len());
+        let begun = claims.values().filter(|(first, ..)| *first <= 1).count();
+        let begins = begun * 2 > claims_seen;
+        let few_values = rows >= 50 && values.len() * 10 <= rows;
+        let small = values.iter().all(|line| *line <= LARGEST);
+        let is_restarted = small && few_values || begins;
+        match how {
+            _ if rows == 0 || blank * 20 > self.rows.len() || !is_restarted => false,
+            Some(Likeness::Strong) => unexplained * 2 <= repeats,
+            Some(Likeness::Weak) => repeats > 0 && unexplained * 2 <= repeats,
+            None => {
+                let of_several = || claims.values().filter(|(.., count)| *count > 1);
+                let whole = of_several().filter(|(first, last, count)| {
+                    *first == 1 && usize::try_from(*last) == Ok(*count)
+                });
+                blank == 0
+                    && small
+                    && values.iter().all(|line| *line >= 1)
+                    && repeats > 1
+                    && unexplained * 20 <= repeats
+                    && whole.count() * 2 > of_several().count()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(rows: &[(u64, u64, i16)]) -> Seen {
+        Seen { rows: rows.iter().map(|&(c, d, line)| (c, d, Line::Number(line))).collect() }
+    }
+
+    const HOW: [Option<Likeness>; 3] = [Some(Likeness::Strong), Some(Likeness::Weak), None];
+
+    fn verdicts(rows: &Seen) -> [bool; 3] {
+        HOW.map(|how| rows.numbers_lines(how))
+    }
+
+    #[test]
+    fn numbers_are_whole_also_with_zeros_behind_the_point() {
+        for (text, number) in
+            [("1", Some(1)), ("007", Some(7)), ("1.0", Some(1)), ("12.", Some(12))]
+        {
+            assert_eq!(line_number(text), number, "{text}");
+        }
+        for text in ["", "-1", "1.5", "+1", "1 2", "a", ".0", "99999", "1e3", "1,000"] {
+            assert_eq!(line_number(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_of_claims_are_told_from_numbers_of_rows() {
+        let lines = seen(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 1), (2, 5, 2), (3, 6, 1)]);
+        assert_eq!(verdicts(&lines), [true; 3]);
+        let rows = seen(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5), (3, 6, 6)]);
+        assert_eq!(verdicts(&rows), [false; 3]);
+        let units = seen(&[(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 4, 1), (2, 5, 1), (3, 6, 4)]);
+        assert_eq!(verdicts(&units), [false; 3]);
+        // Claims of one line each say nothing against a name that says line.
+        let single = seen(&[(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
+        assert_eq!(verdicts(&single), [true, false, false]);
+        // Gaps: denied lines are not in the file.
+        let gaps = seen(&[(1, 1, 1), (1, 2, 4), (2, 3, 1), (2, 4, 3)]);
+        assert_eq!(verdicts(&gaps), [true, true, false]);
+        assert_eq!(verdicts(&Seen::default()), [false; 3]);
+    }
+
+    #[test]
+    fn rows_that_come_twice_say_nothing_against_a_column() {
+        let once = [(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)];
+        assert_eq!(verdicts(&seen(&[once, once].concat())), [true; 3]);
+        // Other content under one line: a reversal, or no line number.
+        let reversed = [(1, 1, 1), (1, 2, 2), (1, 9, 2), (2, 3, 1), (2, 4, 2)];
+        assert_eq!(verdicts(&seen(&reversed)), [true, true, false]);
+    }
+
+    #[test]
+    fn a_part_of_scattered_lines_is_known_by_its_few_values() {
+        let rows: Vec<(u64, u64, i16)> =
+            (0..200).map(|n| (n, n, i16::try_from(n % 7).expect("small") + 2)).collect();
+        assert_eq!(verdicts(&seen(&rows)), [true, false, false]);
+    }
+
+    #[test]
+    fn blanks_are_borne_if_they_are_few_and_the_name_fits() {
+        let mut rows = seen(&[(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)]);
+        rows.rows.push((3, 5, Line::Blank));
+        assert_eq!(verdicts(&rows), [false; 3]);
+        for n in 10..60 {
+            rows.rows.push((n, n, Line::Number(1)));
+        }
+        assert_eq!(verdicts(&rows), [true, true, false]);
+        rows.rows.push((99, 99, Line::Other));
+        assert_eq!(verdicts(&rows), [false; 3]);
+    }
+}
