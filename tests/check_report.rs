@@ -64,7 +64,6 @@ amounts add up to 12,000.00 · dates from 2024-01-01 to 2024-01-01
 procedure codes look like hcpcs 100 %
 
 no row breaks a rule
-not judged here: rules of several rows (`run --dry-run` does)
 ✓ a run could go on: 0 of 1,200 rejected (0 %; at most 20 % may be)
 "#);
 }
@@ -99,15 +98,15 @@ amount           amount            100 %  decimal 57.1 %, …               1–
 date_of_service  date_of_service   100 %  date %Y-%m-%d 57.1 %, …        6–10
 line_number      –
 procedure codes look like hcpcs 66.7 %, icd9 16.7 %
+repeats of a claim line: 0 duplicates, 3 conflicts (other content) · lines whose amounts cancel: 1
 
         rule                       rows   share  first records
 reject  too_few_fields                1  12.5 %  3
 reject  claim_id_missing              1  12.5 %  5
 reject  patient_id_missing            1  12.5 %  6
 reject  date_unparseable              1  12.5 %  7
-flag    provider_not_in_directory     2  25.0 %
-… and 6 more rules: --format json
-not judged here: rules of several rows (`run --dry-run` does)
+flag    provider_not_in_directory     1  12.5 %
+… and 2 more rules: --format json
 ✗ a run would end with exit code 4:
   4 of 8 claims were rejected (50.0 %), but max_reject_ratio is 0.2
 "#);
@@ -137,15 +136,14 @@ fn a_file_of_another_layout() {
 export.txt: claims, read with the likeliest columns
   delimited text · 111 B · UTF-8 · LF · "|" · 7 columns · 1 record
 
-column           from        filled  texts             length
-claim_id         CLM_ID?      100 %  mixed                  7
-patient_id       BENE_ID?     100 %  mixed                  7
-provider_id      PRVDR_NPI?   100 %  digits                10
-procedure_code   HCPCS_CD?    100 %  digits                 5
-amount           LINE_AMT?    100 %  decimal                5
-date_of_service  SVC_DT?      100 %  date %Y-%m-%d         10
-line_number      –                   perhaps LINE_NUM
-procedure codes look like hcpcs 100 %
+column           from        filled  texts          length
+claim_id         CLM_ID?      100 %  mixed               7
+patient_id       BENE_ID?     100 %  mixed               7
+provider_id      PRVDR_NPI?   100 %  digits             10
+procedure_code   HCPCS_CD?    100 %  digits              5
+amount           LINE_AMT?    100 %  decimal             5
+date_of_service  SVC_DT?      100 %  date %Y-%m-%d      10
+line_number      LINE_NUM     100 %  digits              1
 ✗ a run would end with exit code 2:
   no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service
   say in the configuration how they are named:
@@ -154,8 +152,9 @@ procedure codes look like hcpcs 100 %
     patient_id = "BENE_ID"
     provider_id = "PRVDR_NPI"
     procedure_code = "HCPCS_CD"
-    amount = "LINE_AMT"   # or "LINE_NUM"
+    amount = "LINE_AMT"
     date_of_service = "SVC_DT"
+    line_number = "LINE_NUM"   # if it numbers the lines of each claim
 "#);
     program.write("other.csv", "colour,size\nCANARY,1\n");
     let call = screen(&program, "other.csv");
@@ -183,6 +182,80 @@ line_number      –
     amount = "…"   # no name is like it
     date_of_service = "…"   # no name is like it
 "#);
+}
+
+/// 60 lines of 20 claims, with their number in the last column.
+fn claim_lines(header: &str) -> String {
+    let mut text = format!("{header}\n");
+    for row in 0..60 {
+        let (claim, line) = (row / 3, row % 3 + 1);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "CANARY-C{claim},CANARY-P{claim},1234567893,99213,{line}0.00,2024-01-01,2024-01-09,90.00,{line}"
+        );
+    }
+    text
+}
+
+const LINES: &str = "CLM_NO,MBR_ID,RNDRNG_NPI,CPT_CD,SVC_LN_CHRG_AMT,SVC_START_DT,SVC_END_DT,CLM_TOT_CHRG_AMT,SVC_LN";
+
+#[test]
+fn repeats_are_judged_and_the_mapping_that_was_read_is_shown_whole() {
+    let program = program();
+    program.write("lines.csv", &claim_lines(LINES));
+    let call = screen(&program, "lines.csv --providers providers.csv");
+    assert_eq!(call.code, Some(2), "{}", call.stderr);
+    let columns = [
+        ("claim_id", "CLM_NO"),
+        ("patient_id", "MBR_ID"),
+        ("provider_id", "RNDRNG_NPI"),
+        ("procedure_code", "CPT_CD"),
+        ("amount", "SVC_LN_CHRG_AMT"),
+        ("date_of_service", "SVC_START_DT"),
+        ("line_number", "SVC_LN"),
+    ];
+    for (column, name) in columns {
+        assert!(call.stdout.contains(&format!("{column} = \"{name}\"")), "{}", call.stdout);
+    }
+    assert!(call.stdout.contains("the start of service, not its end; or \"SVC_END_DT\""));
+    assert!(
+        call.stdout.contains("the amount of the line, not of the claim; or \"CLM_TOT_CHRG_AMT\"")
+    );
+    let report = program.call("check lines.csv --format json").json();
+    for (place, (column, name)) in columns.into_iter().enumerate() {
+        let found = &report[0]["columns"][place];
+        assert_eq!((&found["column"], &found["from"]), (&column.into(), &name.into()));
+    }
+    assert_eq!(report[0]["repeats"]["conflicts"], 0);
+    // The names of the contract, and lines that are not numbered by name.
+    let header = format!("{HEADER},end,total,pos");
+    program.write("lines.csv", &claim_lines(&header));
+    let call = screen(&program, "lines.csv --providers providers.csv");
+    assert_eq!(call.code, Some(4), "{}", call.stderr);
+    for told in [
+        "repeats of a claim line: 0 duplicates, 40 conflicts (other content)",
+        "perhaps pos",
+        "40 of 60 claim lines (66.7 %)",
+        "line_number = \"pos\"",
+    ] {
+        assert!(call.stdout.contains(told), "{told}: {}", call.stdout);
+    }
+    let call = screen(&program, "lines.csv --providers providers.csv --on-duplicate last");
+    assert_eq!(call.code, Some(0), "{}", call.stdout);
+    // The same for what is configured.
+    let call = program.call("check --claims lines.csv --providers providers.csv");
+    assert_eq!(call.code, Some(4), "{}", call.stdout);
+    assert!(call.stdout.contains("✗ claim lines: 40 of 60"), "{}", call.stdout);
+    program.write("lines.csv", &claim_lines(&format!("{HEADER},end,total,LINE_NO")));
+    let call = screen(&program, "lines.csv --providers providers.csv");
+    assert_eq!(call.code, Some(0), "{}", call.stdout);
+    assert!(call.stdout.contains("line_number is read from LINE_NO"), "{}", call.stdout);
+    let call = program.call("check --claims lines.csv --providers providers.csv");
+    let told = "✓ claim lines: 60 read, 0 rejected, 0 duplicates, 0 conflicts";
+    assert!(call.stdout.contains(told), "{}", call.stdout);
+    assert!(call.stdout.contains("line_number = LINE_NO"), "{}", call.stdout);
+    assert!(!program.path().join("data/spill").exists(), "nothing is made");
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl Desk {
         settings.warehouse.url = Some(Secret::new(database.url()));
         MasterKey::generate(&settings.key_path()).expect("a key");
         settings.quality.max_reject_ratio = 1.0;
+        settings.quality.max_conflict_ratio = 1.0;
         settings.rules.run_date = Some(RUN_DATE.into());
         let desk = Self { folder, database, settings };
         desk.claims(&[]).providers(&[])
@@ -100,9 +101,10 @@ pub(crate) fn succeeded(report: &RunReport) {
     assert_eq!(report.status, Status::Success, "{:?}", report.error);
     assert_eq!(report.exit_code, 0);
     let (claims, amount) = (&report.claims, &report.amount);
-    assert_eq!(claims.read, claims.loaded + claims.rejected + claims.duplicates);
-    let Amounts { loaded, rejected, duplicates, generalized, .. } = *amount;
-    assert_eq!(amount.read, loaded + rejected + duplicates + generalized);
+    let dropped = claims.duplicates + claims.conflicts;
+    assert_eq!(claims.read, claims.loaded + claims.rejected + dropped);
+    let Amounts { loaded, rejected, duplicates, conflicts, generalized, .. } = *amount;
+    assert_eq!(amount.read, loaded + rejected + duplicates + conflicts + generalized);
 }
 
 /// Claims whose packed file lacks its end, far behind the header.

@@ -35,6 +35,7 @@ mod kill_matrix;
 mod leak_audit;
 #[cfg(feature = "failpoints")]
 mod left_behind;
+mod line_columns;
 mod lineage;
 #[cfg(feature = "failpoints")]
 mod lock_wait;

@@ -28,6 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) fn command(desk: &Desk) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_claims-etl"));
     let ratio = desk.settings.quality.max_reject_ratio.to_string();
+    let conflicts = desk.settings.quality.max_conflict_ratio.to_string();
     command
         .env_clear()
         .current_dir(desk.folder.path())
@@ -35,6 +36,7 @@ pub(crate) fn command(desk: &Desk) -> Command {
         .env("CLAIMS_ETL_WAREHOUSE", desk.database.url())
         .env("CLAIMS_ETL_DATA_DIR", &desk.settings.run.data_dir)
         .env("CLAIMS_ETL_MAX_REJECT_RATIO", ratio)
+        .env("CLAIMS_ETL_MAX_CONFLICT_RATIO", conflicts)
         .env("CLAIMS_ETL_RUN_DATE", RUN_DATE)
         .env("CLAIMS_ETL_RETRY_DELAY_SECS", "0");
     command

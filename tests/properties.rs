@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use claims_etl::account::Cents;
+use claims_etl::account::{Cents, Reversals};
 use claims_etl::config::{Mode, OnDuplicate, Secret, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::{Domain, MasterKey, Tokenizer};
@@ -54,7 +54,8 @@ struct Books {
     rejected: i128,
     unparsed: u64,
     duplicates: (u64, i128),
-    conflicts: u64,
+    conflicts: (u64, i128),
+    reversals: Reversals,
     loaded: Loaded,
 }
 
@@ -265,15 +266,26 @@ fn books(rows: &[Row], policy: OnDuplicate) -> Books {
         if policy == OnDuplicate::Last {
             rows.reverse();
         }
-        let others = rows.iter().filter(|row| **row != rows[0]).count() as u64;
-        books.conflicts += others;
-        if policy == OnDuplicate::Reject && others > 0 {
+        // How an amount was spelled is no content.
+        let differs = |row: &&Content| what(row) != what(&rows[0]);
+        let sum = |rows: &[&Content]| rows.iter().map(|row| row.3).sum::<i128>();
+        let (others, same): (Vec<&Content>, Vec<&Content>) = rows[1..].iter().partition(differs);
+        if policy == OnDuplicate::Reject && !others.is_empty() {
             *books.reasons.entry("duplicate_conflict".into()).or_default() += rows.len() as u64;
             books.rejected += rows.iter().map(|row| row.3).sum::<i128>();
             continue;
         }
-        books.duplicates.0 += rows.len() as u64 - 1;
-        books.duplicates.1 += rows[1..].iter().map(|row| row.3).sum::<i128>();
+        books.duplicates.0 += same.len() as u64;
+        books.duplicates.1 += sum(&same);
+        books.conflicts.0 += others.len() as u64;
+        books.conflicts.1 += sum(&others);
+        let cancelled = |row: &Content| row.3 != 0 && rows.iter().any(|other| other.3 == -row.3);
+        if rows.iter().any(cancelled) {
+            books.reversals.lines += 1;
+            books.reversals.dropped += rows.len() as u64 - 1;
+            books.reversals.dropped_amount += Cents(sum(&same) + sum(&others));
+            books.reversals.kept_amount += Cents(rows[0].3);
+        }
         let mut row = rows.swap_remove(0);
         row.6 = row.3 != 0 && claims[&what(&row)].len() > 1;
         books.loaded.insert(key, row);
@@ -375,7 +387,12 @@ fn load(desk: &Desk, rows: &[Row], books: &Books) -> Result<RunReport, TestCaseE
     prop_assert_eq!(&report.reject_reasons, &books.reasons);
     prop_assert_eq!(report.claims.rejected, books.reasons.values().sum::<u64>());
     prop_assert_eq!(report.claims.loaded, books.loaded.len() as u64);
-    prop_assert_eq!(report.claims.conflicts, books.conflicts);
+    let conflicts = (report.claims.conflicts, report.amount.conflicts);
+    prop_assert_eq!(conflicts, (books.conflicts.0, Cents(books.conflicts.1)));
+    let found = report.reversals;
+    let overwritten = (found.overwritten, found.overwritten_amount);
+    let (overwritten, overwritten_amount) = overwritten;
+    prop_assert_eq!(found, Reversals { overwritten, overwritten_amount, ..books.reversals });
     let duplicates = (report.claims.duplicates, report.amount.duplicates);
     prop_assert_eq!(duplicates, (books.duplicates.0, Cents(books.duplicates.1)));
     prop_assert_eq!(report.amount.rejected, Cents(books.rejected));
@@ -412,21 +429,32 @@ fn replace_then_merge(
     let providers = report.providers;
     prop_assert_eq!(providers.read, directory.len() as u64);
     prop_assert_eq!(providers.loaded, known.len() as u64);
-    prop_assert_eq!(providers.read, providers.loaded + providers.rejected + providers.duplicates);
+    prop_assert_eq!(
+        providers.read,
+        providers.loaded + providers.rejected + providers.duplicates + providers.conflicts
+    );
     prop_assert_eq!(fact(desk), lines(&first.loaded, &known));
 
     desk.settings.warehouse.mode = Mode::Merge;
     let second = books(files[1], policy);
     let report = load(desk, files[1], &second)?;
     let mut merged = first.loaded.clone();
-    let (mut updated, mut unchanged) = (0, 0);
+    let (mut updated, mut unchanged, mut opposite) = (0, 0, (0, Cents(0)));
     for (key, content) in second.loaded {
         match merged.insert(key.clone(), content) {
             Some(before) if before == merged[&key] => unchanged += 1,
-            Some(_) => updated += 1,
+            Some(before) => {
+                updated += 1;
+                if before.3 != 0 && before.3 == -merged[&key].3 {
+                    opposite.0 += 1;
+                    opposite.1 += Cents(before.3);
+                }
+            }
             None => {}
         }
     }
+    let found = report.reversals;
+    prop_assert_eq!((found.overwritten, found.overwritten_amount), opposite);
     prop_assert_eq!((report.claims.updated, report.claims.unchanged), (updated, unchanged));
     prop_assert_eq!(fact(desk), lines(&merged, &known));
     let totals = "SELECT count(*) || ' ' || coalesce(sum(amount), 0.00) FROM healthcare_analytics.claims_fact";

@@ -137,10 +137,11 @@ fn a_delivery_is_signed_and_thin() {
             "row_counts": {
                 "claims": {
                     "read": 5, "loaded": 4, "inserted": 4, "updated": 0, "unchanged": 0,
-                    "rejected": 1, "duplicates": 0
+                    "rejected": 1, "duplicates": 0, "conflicts": 0
                 },
                 "providers": {
-                    "read": 2, "loaded": 0, "rejected": 0, "duplicates": 0, "inferred": 0
+                    "read": 2, "loaded": 0, "rejected": 0, "duplicates": 0, "conflicts": 0,
+                    "inferred": 0
                 }
             },
             "bi": [

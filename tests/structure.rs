@@ -85,7 +85,8 @@ proptest! {
         let report = run(&content);
         let claims = &report.claims;
         prop_assert!(report.error.is_none(), "{:?}", report.error);
-        prop_assert_eq!(claims.read, claims.loaded + claims.rejected + claims.duplicates);
+        let dropped = claims.duplicates + claims.conflicts;
+        prop_assert_eq!(claims.read, claims.loaded + claims.rejected + dropped);
         prop_assert_eq!(claims.rejected, report.reject_reasons.values().sum::<u64>());
         if lines.iter().all(|&line| line < UNRELIABLE) {
             prop_assert_eq!(claims.read, counted(&content));

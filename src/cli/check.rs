@@ -202,7 +202,8 @@ fn facts(file: &Examination) -> String {
         .take(3)
         .map(|system| format!("{} {}", system.system, percent(system.rows, file.codes)))
         .collect();
-    if !systems.is_empty() {
+    // Before the columns are settled they take the screen.
+    if !systems.is_empty() && file.assumed.is_none() {
         lines.push(format!("procedure codes look like {}", systems.join(", ")));
     }
     if let Some(providers) = &file.providers {
@@ -225,7 +226,7 @@ fn facts(file: &Examination) -> String {
             count(*conflicts)
         ));
     }
-    if let Some(name) = &file.line_column {
+    if let Some(name) = file.line_column.as_ref().filter(|_| file.assumed.is_none()) {
         let name = shortened(name, NAME);
         lines.push(format!("line_number is read from {name}: its name and content say so"));
     }

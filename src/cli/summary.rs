@@ -117,8 +117,7 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
     }
     if claims.conflicts > 0 {
         lines.push(
-            "conflicts are rows with the claim id and line number of another row and other content; \
-             on_duplicate says which one is kept"
+            "conflicts: the claim id and line number of a row that was kept, with other content"
                 .into(),
         );
     }

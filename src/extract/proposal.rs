@@ -411,6 +411,93 @@ mod tests {
     }
 
     #[test]
+    fn the_start_and_the_line_come_before_the_end_and_the_claim() {
+        for (names, column, expected) in [
+            ("SVC_END_DT,SVC_START_DT", DATE, "SVC_START_DT"),
+            ("END_DATE,START_DATE", DATE, "START_DATE"),
+            ("CLM_THRU_DT,CLM_FROM_DT", DATE, "CLM_FROM_DT"),
+            (
+                "claim_end_date,claim_start_date,claim_line_end_date,claim_line_start_date",
+                DATE,
+                "claim_line_start_date",
+            ),
+            ("CLM_THRU_DT,CLM_FROM_DT,CLM_LINE_THRU_DT,CLM_LINE_FROM_DT", DATE, "CLM_LINE_FROM_DT"),
+            ("paid_date,admission_date,ServiceDateTo,ServiceDateFrom", DATE, "ServiceDateFrom"),
+            ("birth_date,received_date,svc_dt", DATE, "svc_dt"),
+            ("BIRTH_DT,CLM_THRU_DT", DATE, "CLM_THRU_DT"),
+            ("claim_total_charge,line_charge", AMOUNT, "line_charge"),
+            ("CLM_TOT_CHRG_AMT,LINE_CHRG_AMT,LINE_COINSRNC_AMT", AMOUNT, "LINE_CHRG_AMT"),
+            ("total_paid_amount,line_paid_amount,paid_amount", AMOUNT, "line_paid_amount"),
+            (
+                "copayment_amount,deductible_amount,paid_amount,total_cost_amount",
+                AMOUNT,
+                "paid_amount",
+            ),
+            ("TOTAL_AMT", AMOUNT, "TOTAL_AMT"),
+            ("CLM_PMT_AMT,CLM_LINE_CVRD_PD_AMT", AMOUNT, "CLM_LINE_CVRD_PD_AMT"),
+            ("units,LINE_AMT,LINE_NUM", LINE_NUMBER, "LINE_NUM"),
+            ("SEQ_NO,Svc Ln", LINE_NUMBER, "Svc Ln"),
+            ("LINE_AMT,LINE_NUM", AMOUNT, "LINE_AMT"),
+        ] {
+            let found = firsts(Dataset::Claims, names);
+            let first = found.into_iter().find(|(of, _)| *of == column).and_then(|(_, name)| name);
+            assert_eq!(first.as_deref(), Some(expected), "{column} of {names}");
+        }
+        let birth = firsts(Dataset::Claims, "birth_date,dob,DATE_OF_DEATH");
+        assert!(birth.iter().all(|(_, name)| name.is_none()), "{birth:?}");
+        let lines = lines(&[DATE, AMOUNT], &header("SVC_END_DT,SVC_START_DT,TOT_CHRG,LN_CHRG"));
+        let lines = lines.expect("lines");
+        for told in [
+            "date_of_service = \"SVC_START_DT\"   # the start of service, not its end; or \"SVC_END_DT\"",
+            "amount = \"LN_CHRG\"   # the amount of the line, not of the claim; or \"TOT_CHRG\"",
+        ] {
+            assert!(lines.contains(told), "{told}: {lines}");
+        }
+    }
+
+    #[test]
+    fn the_columns_of_public_layouts_are_proposed() {
+        let tuva = "claim_id,claim_line_number,claim_type,person_id,member_id,payer,plan,claim_start_date,\
+            claim_end_date,claim_line_start_date,claim_line_end_date,admission_date,discharge_date,\
+            place_of_service_code,bill_type_code,revenue_center_code,service_unit_quantity,hcpcs_code,\
+            hcpcs_modifier_1,rendering_npi,billing_npi,facility_npi,paid_date,paid_amount,allowed_amount,\
+            charge_amount,coinsurance_amount,copayment_amount,deductible_amount,total_cost_amount,data_source";
+        let cclf = "CUR_CLM_UNIQ_ID,CLM_LINE_NUM,BENE_MBI_ID,CLM_TYPE_CD,CLM_FROM_DT,CLM_THRU_DT,\
+            RNDRG_PRVDR_NPI_NUM,CLM_LINE_FROM_DT,CLM_LINE_THRU_DT,CLM_LINE_HCPCS_CD,CLM_LINE_CVRD_PD_AMT";
+        for (names, expected) in [
+            (
+                tuva,
+                [
+                    "claim_id",
+                    "member_id",
+                    "rendering_npi",
+                    "hcpcs_code",
+                    "paid_amount",
+                    "claim_line_start_date",
+                    "claim_line_number",
+                ],
+            ),
+            (
+                cclf,
+                [
+                    "CUR_CLM_UNIQ_ID",
+                    "BENE_MBI_ID",
+                    "RNDRG_PRVDR_NPI_NUM",
+                    "CLM_LINE_HCPCS_CD",
+                    "CLM_LINE_CVRD_PD_AMT",
+                    "CLM_LINE_FROM_DT",
+                    "CLM_LINE_NUM",
+                ],
+            ),
+        ] {
+            let found = firsts(Dataset::Claims, names);
+            for ((column, name), expected) in found.iter().zip(expected) {
+                assert_eq!(name.as_deref(), Some(expected), "{column} of {names}");
+            }
+        }
+    }
+
+    #[test]
     fn at_most_three_and_the_best_first() {
         let names = header("amount_a,amount_b,amount_c,amount_d,paid_amount,color");
         let proposals = propose(Dataset::Claims, &names);

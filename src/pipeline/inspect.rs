@@ -78,7 +78,11 @@ impl CheckReport {
                 Finding {
                     what: what.to_owned(),
                     ok: false,
-                    detail: error.message().trim_start_matches(&format!("{what}: ")).to_owned(),
+                    detail: error
+                        .message()
+                        .trim_start_matches(&format!("{what}: "))
+                        .trim_end_matches("; nothing was published")
+                        .to_owned(),
                     hint: error.way_out().map(ToOwned::to_owned),
                 }
             }

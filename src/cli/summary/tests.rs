@@ -117,6 +117,30 @@ fn empty(status: Status) -> RunReport {
 }
 
 #[test]
+fn reversals_are_said_with_count_and_money() {
+    let mut report = report();
+    report.reversals = Reversals {
+        lines: 3,
+        dropped: 4,
+        dropped_amount: Cents(5_000),
+        kept_amount: Cents(3_000),
+        overwritten: 1,
+        overwritten_amount: Cents(10_000),
+    };
+    report.line_column = Some("SVC_LN".into());
+    let text = render(&report, false);
+    for told in [
+        "line_number was read from \"SVC_LN\", recognised by name and content",
+        "! reversals: 3 claim lines came with amounts that cancel one another",
+        "one row of each was kept (30.00), 4 were dropped (50.00)",
+        "! reversals: 1 published claim lines (100.00) were overwritten by the opposite amount",
+        "claim_id = \"{claim_id}-{adjustment}\"",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+}
+
+#[test]
 fn a_load_accounts_for_every_row_and_cent() {
     assert_snapshot!(render(&report(), false), @"
 Loaded 990,000 claims in 12.5 s, 80,000 rows/s.
@@ -126,13 +150,13 @@ claims             rows          amount
   read        1,000,000  123,456,789.01
 = loaded        990,000  123,000,000.00
 + rejected        9,000      446,789.01
-+ duplicates      1,000       10,000.00
++ duplicates        960        9,000.00
++ conflicts          40        1,000.00
 ✓ every row and every cent is accounted for
   rejected rows whose amount is unreadable, and in no sum: 4,000
 loaded: 980,000 new, 7,000 changed, 3,000 unchanged
-repeats of a claim line with other content: 40
-providers: 50,000 read = 49,990 loaded + 4 rejected + 6 duplicates; 12 inferred from claims
-repeats of a provider with other content: 2
+conflicts: the claim id and line number of a row that was kept, with other content
+providers: 50,000 read = 49,990 loaded + 4 rejected + 4 duplicates + 2 conflicts; 12 inferred from claims
 
 rejected rows by reason
   amount_unparseable  7,000  The amount is no decimal number
