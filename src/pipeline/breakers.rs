@@ -248,7 +248,7 @@ mod tests {
     fn conflicts_are_borne_up_to_their_limit_and_where_somebody_has_chosen() {
         let mut settings = Settings::default();
         let stopped = |settings: &Settings, conflicts, read| {
-            let claims = ClaimCounts { conflicts, read, ..ClaimCounts::default() };
+            let claims = ClaimCounts { read, conflicts, ..ClaimCounts::default() };
             let found =
                 too_many_conflicts(settings, &claims, &Reversals::default(), || Ok(Vec::new()));
             found.expect("columns").map(|error| error.message().to_owned())

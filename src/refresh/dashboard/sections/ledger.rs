@@ -89,28 +89,7 @@ pub(in super::super) fn accounting(run: &Run) -> String {
         &line("sum", "Read", 0),
         &row("balance", "Difference", &differences),
         "</tbody></table></div><div>",
-        &remark(
-            claims.conflicts,
-            "repeats of a claim line had other content than the line that was kept: conflicts.",
-        ),
-        &remark(
-            run.account.reversals.lines,
-            "claim lines came with rows that cancel one another, of which one was kept: the feed \
-             sends reversals under the claim id of what they reverse.",
-        ),
-        &remark(
-            run.account.reversals.overwritten,
-            "published lines were overwritten by the opposite amount: a reversal took the place of \
-             what it reverses.",
-        ),
-        &remark(
-            amount.unparsed_rows,
-            "of the rejected lines had no readable amount and are in no sum of money.",
-        ),
-        &remark(
-            providers.inferred,
-            "more providers are named by claims only; they were added as inferred members.",
-        ),
+        &remarks(&run.account),
         "</div></div>",
     ];
     let intro = if amount.generalized == Cents(0) {
@@ -121,6 +100,37 @@ pub(in super::super) fn accounting(run: &Run) -> String {
          repeat; generalized is what coarser amounts took away, or added where it is negative."
     };
     section("accounting", "The last load, to the cent", intro, &body.concat())
+}
+
+/// What the sums do not say.
+fn remarks(account: &Account) -> String {
+    let Account { claims, amount, reversals, providers, .. } = account;
+    [
+        (
+            claims.conflicts,
+            "repeats of a claim line had other content than the line that was kept: conflicts.",
+        ),
+        (
+            reversals.lines,
+            "claim lines came with rows that cancel one another, of which one was kept: the feed \
+             sends reversals under the claim id of what they reverse.",
+        ),
+        (
+            reversals.overwritten,
+            "published lines were overwritten by the opposite amount: a reversal took the place of \
+             what it reverses.",
+        ),
+        (
+            amount.unparsed_rows,
+            "of the rejected lines had no readable amount and are in no sum of money.",
+        ),
+        (
+            providers.inferred,
+            "more providers are named by claims only; they were added as inferred members.",
+        ),
+    ]
+    .map(|(rows, what)| remark(rows, what))
+    .concat()
 }
 
 /// A row of the account; `cells` are markup.
