@@ -132,6 +132,28 @@ fn what_only_looks_like_a_line_number_is_proposed_and_not_used() {
 }
 
 #[test]
+fn lines_that_are_alike_but_for_their_number_are_no_duplicates() {
+    let alike = |more: fn(u32, u32) -> String| -> Vec<String> {
+        let row = |claim: u32, line: u32| {
+            format!("C{claim},P{claim},V1,99213,5.00,2024-06-01{}", more(claim, line))
+        };
+        (0..20)
+            .flat_map(|claim| (1..=3).map(move |line| (claim, line)))
+            .map(|(c, l)| row(c, l))
+            .collect()
+    };
+    let numbered = desk(&format!("{HEADER},pos"), &alike(|_, line| format!(",{line}")));
+    let message = refused(&numbered, &numbered.run());
+    assert!(message.contains("40 of 60 claim lines (66.7 %)"), "{message}");
+    assert!(message.contains("column \"pos\" looks like the line number"), "{message}");
+    // Nothing tells them apart: repeats.
+    let same = desk(&format!("{HEADER},pos"), &alike(|_, _| ",1".into()));
+    let report = same.run();
+    succeeded(&report);
+    assert_eq!((report.claims.loaded, report.claims.duplicates), (20, 40));
+}
+
+#[test]
 fn two_columns_that_number_lines_are_a_question() {
     let rows = lines(|_, line| format!(",{line},{line}"));
     let desk = desk(&format!("{HEADER},SVC_LN,LINE_NO"), &rows);

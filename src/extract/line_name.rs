@@ -14,20 +14,11 @@ pub(super) enum Likeness {
 
 const LINES: [&str; 6] = ["line", "ln", "lne", "lin", "lx", "lx01"];
 const PARTS: [&str; 8] = ["seq", "sequence", "item", "itm", "segment", "seg", "detail", "dtl"];
-/// What a name may say besides.
-const REST: [&str; 50] = [
-    "number",
-    "num",
-    "nbr",
-    "nmbr",
-    "no",
-    "nr",
-    "id",
-    "idx",
-    "index",
-    "ord",
-    "ordinal",
-    "assigned",
+/// Words of a number.
+const NUMBERS: [&str; 11] =
+    ["number", "num", "nbr", "nmbr", "no", "nr", "id", "idx", "index", "ord", "ordinal"];
+/// Whose line it is. A name does not end with them: a line's charge is money.
+const WHOSE: [&str; 39] = [
     "claim",
     "clm",
     "service",
@@ -66,6 +57,7 @@ const REST: [&str; 50] = [
     "current",
     "revenue",
     "rev",
+    "assigned",
 ];
 
 /// How surely a name is that of a line number; none where it is not like one.
@@ -86,7 +78,7 @@ pub(super) fn likeness(name: &str) -> Option<Likeness> {
 
 /// Whether a text is made of known words, one of `heads` among them.
 fn is_made_of(text: &str, heads: &[&str]) -> bool {
-    let words = || LINES.iter().chain(&PARTS).chain(&REST);
+    let ends = || LINES.iter().chain(&PARTS).chain(&NUMBERS);
     // For each end of a word: whether it can be reached without a head, and with one.
     let mut reached = vec![(false, false); text.len() + 1];
     reached[0].0 = true;
@@ -95,7 +87,9 @@ fn is_made_of(text: &str, heads: &[&str]) -> bool {
         if !without && !with {
             continue;
         }
-        for word in words().filter(|word| text[end..].starts_with(**word)) {
+        let rest = &text[end..];
+        let whose = WHOSE.iter().filter(|word| word.len() < rest.len());
+        for word in ends().chain(whose).filter(|word| rest.starts_with(**word)) {
             let next = &mut reached[end + word.len()];
             let head = heads.contains(word);
             next.0 |= without && !head;

@@ -12,7 +12,7 @@ use super::work::Work;
 use crate::account::{Account, Cents, ClaimCounts, Reversals, grouped};
 use crate::config::{Mode, Quality, Settings};
 use crate::error::{Error, Result};
-use crate::extract::likely_line_columns;
+use crate::extract::{Extracted, likely_line_columns};
 use crate::load::{self, record};
 use crate::rule::{Rule, Severity};
 
@@ -112,64 +112,79 @@ pub(super) fn check_conflicts(work: &Work<'_>, account: &Account) -> Result<()> 
     if work.options.force {
         return Ok(());
     }
-    let Account { claims, reversals, .. } = account;
-    let columns = || work.claims.get().map(|claims| likely_line_columns(&claims));
-    too_many_conflicts(work.settings, claims, reversals, columns)?.map_or(Ok(()), Err)
+    let claims = work.claims.get()?;
+    let refused = too_many_conflicts(work.settings, &account.claims, &account.reversals, &claims);
+    refused.map_or(Ok(()), Err)
 }
 
-/// The refusal of a run with too many conflicts; `columns` tells which columns look like line numbers.
-///
-/// # Errors
-/// Whatever `columns` fails with.
+/// The refusal of a run with too many conflicts. Where no line number is read and a column numbers the
+/// lines of claims, identical repeats are lines too.
 pub(super) fn too_many_conflicts(
     settings: &Settings,
-    claims: &ClaimCounts,
+    counts: &ClaimCounts,
     reversals: &Reversals,
-    columns: impl FnOnce() -> Result<Vec<String>>,
-) -> Result<Option<Error>> {
-    let limit = settings.quality.max_conflict_ratio;
-    let (conflicts, read) = (i128::from(claims.conflicts), i128::from(claims.read));
-    let too_many = conflicts * ONE > millionths(limit) * read;
-    if settings.warehouse.on_duplicate.is_some() || !too_many {
-        return Ok(None);
-    }
-    let [rows, all] = [claims.conflicts, claims.read].map(|rows| grouped(&rows.to_string()));
-    let share = percent(conflicts * ONE / read.max(1));
-    let columns = columns()?;
-    let [name, others @ ..] = columns.as_slice() else {
-        let mut hint = String::new();
-        if reversals.lines > 0 {
-            let lines = grouped(&reversals.lines.to_string());
-            let _ = writeln!(
-                hint,
-                "{lines} of these claim lines came with amounts that cancel one another: where reversals have \
-                 the claim id of what they reverse, give each row a key of its own, for example\n  \
-                 [claims.columns]\n  claim_id = \"{{claim_id}}-{{adjustment}}\""
-            );
-        }
-        hint += CHOOSE;
-        return Ok(Some(refusal(&rows, &all, &share, limit, "").hint(hint)));
-    };
-    let others: Vec<String> = others.iter().map(|other| format!("{other:?}")).collect();
-    let or =
-        if others.is_empty() { String::new() } else { format!("   # or {}", others.join(", ")) };
-    Ok(Some(
-        refusal(&rows, &all, &share, limit, &format!("; column {name:?} looks like the line number"))
-            .hint(format!(
-                "say so in the configuration:\n  [claims.columns]\n  line_number = {name:?}{or}\n{CHOOSE}"
-            )),
-    ))
+    extracted: &Extracted,
+) -> Option<Error> {
+    let unnumbered = !settings.claims.columns.contains_key("line_number")
+        && extracted.files.iter().all(|file| !file.columns.contains_key("line_number"));
+    refusal(settings, counts, reversals, unnumbered, || likely_line_columns(extracted))
 }
 
-/// What else there is to do.
-const CHOOSE: &str = "if later rows correct earlier ones, choose that: --on-duplicate last (or first, or reject); \
-     --force publishes this input once as it is";
-
-fn refusal(rows: &str, all: &str, share: &str, limit: f64, column: &str) -> Error {
-    Error::quality(format!(
-        "{rows} of {all} claim lines ({share}) have the claim id and line number of another one and other \
-         content, but max_conflict_ratio is {limit}{column}; nothing was published"
-    ))
+fn refusal(
+    settings: &Settings,
+    counts: &ClaimCounts,
+    reversals: &Reversals,
+    unnumbered: bool,
+    columns: impl FnOnce() -> Vec<String>,
+) -> Option<Error> {
+    let limit = settings.quality.max_conflict_ratio;
+    let read = i128::from(counts.read);
+    let too_many = |rows: u64| i128::from(rows) * ONE > millionths(limit) * read;
+    let (conflicts, repeats) = (counts.conflicts, counts.conflicts + counts.duplicates);
+    let too_many_repeats = unnumbered && too_many(repeats);
+    if settings.warehouse.on_duplicate.is_some() || !(too_many(conflicts) || too_many_repeats) {
+        return None;
+    }
+    let columns = columns();
+    let (rows, other) = match columns.first() {
+        None if !too_many(conflicts) => return None,
+        Some(_) if unnumbered => (repeats, ""),
+        _ => (conflicts, " and other content"),
+    };
+    let looks = columns
+        .first()
+        .map_or_else(String::new, |name| format!("; column {name:?} looks like the line number"));
+    let share = percent(i128::from(rows) * ONE / read.max(1));
+    let [rows, all] = [rows, counts.read].map(|rows| grouped(&rows.to_string()));
+    let error = Error::quality(format!(
+        "{rows} of {all} claim lines ({share}) have the claim id and line number of another one{other}, but \
+         max_conflict_ratio is {limit}{looks}; nothing was published"
+    ));
+    let mut hint = String::new();
+    if let [name, others @ ..] = columns.as_slice() {
+        let others: Vec<String> = others.iter().map(|other| format!("{other:?}")).collect();
+        let or = if others.is_empty() {
+            String::new()
+        } else {
+            format!("   # or {}", others.join(", "))
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            hint,
+            "say so in the configuration:\n  [claims.columns]\n  line_number = {name:?}{or}"
+        );
+    } else if reversals.lines > 0 {
+        let lines = grouped(&reversals.lines.to_string());
+        let _ = writeln!(
+            hint,
+            "{lines} of these claim lines came with amounts that cancel one another: where reversals have \
+             the claim id of what they reverse, give each row a key of its own, for example\n  \
+             [claims.columns]\n  claim_id = \"{{claim_id}}-{{adjustment}}\""
+        );
+    }
+    hint += "if later rows correct earlier ones, choose that: --on-duplicate last (or first, or reject); \
+             --force publishes this input once as it is";
+    Some(error.hint(hint))
 }
 
 /// A figure that is watched.
@@ -248,10 +263,9 @@ mod tests {
     fn conflicts_are_borne_up_to_their_limit_and_where_somebody_has_chosen() {
         let mut settings = Settings::default();
         let stopped = |settings: &Settings, conflicts, read| {
-            let claims = ClaimCounts { read, conflicts, ..ClaimCounts::default() };
-            let found =
-                too_many_conflicts(settings, &claims, &Reversals::default(), || Ok(Vec::new()));
-            found.expect("columns").map(|error| error.message().to_owned())
+            let counts = ClaimCounts { read, conflicts, ..ClaimCounts::default() };
+            let found = refusal(settings, &counts, &Reversals::default(), true, Vec::new);
+            found.map(|error| error.message().to_owned())
         };
         for (conflicts, read) in [(0, 0), (0, 5), (1, 100), (10, 1_000), (99, 10_000)] {
             assert_eq!(stopped(&settings, conflicts, read), None, "{conflicts} of {read}");
@@ -276,21 +290,27 @@ mod tests {
 
     #[test]
     fn what_is_advised_fits_what_was_found() {
-        let claims = ClaimCounts { conflicts: 4, read: 8, ..ClaimCounts::default() };
-        let advice = |lines, columns: &[&str]| {
+        let counts = ClaimCounts { read: 8, duplicates: 1, conflicts: 4, ..ClaimCounts::default() };
+        let advised = |counts: &ClaimCounts, lines, unnumbered, columns: &[&str]| {
             let reversals = Reversals { lines, ..Reversals::default() };
             let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-            let error =
-                too_many_conflicts(&Settings::default(), &claims, &reversals, || Ok(columns));
-            let error = error.expect("columns").expect("refused");
-            format!("{}\n{}", error.message(), error.way_out().unwrap_or_default())
+            let error = refusal(&Settings::default(), counts, &reversals, unnumbered, || columns)?;
+            Some(format!("{}\n{}", error.message(), error.way_out().unwrap_or_default()))
         };
+        let advice =
+            |lines, columns: &[&str]| advised(&counts, lines, true, columns).expect("refused");
         let named = advice(0, &["SVC_LN", "units"]);
         assert!(named.contains("column \"SVC_LN\" looks like the line number"), "{named}");
         assert!(named.contains("line_number = \"SVC_LN\"   # or \"units\""), "{named}");
         let reversed = advice(3, &[]);
         assert!(reversed.contains("claim_id = \"{claim_id}-{adjustment}\""), "{reversed}");
+        assert!(advice(0, &[]).starts_with("4 of 8 claim lines") && named.starts_with("5 of 8"));
         assert!(advice(0, &[]).contains("--on-duplicate last"));
+        // Lines that are alike are repeats, unless a column numbers them.
+        let alike = ClaimCounts { read: 8, duplicates: 4, ..ClaimCounts::default() };
+        assert_eq!(advised(&alike, 0, true, &[]), None);
+        assert_eq!(advised(&alike, 0, false, &["SVC_LN"]), None);
+        assert!(advised(&alike, 0, true, &["SVC_LN"]).is_some());
     }
 
     #[test]

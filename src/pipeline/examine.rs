@@ -250,7 +250,8 @@ impl<'a> Examiner<'a> {
         }
         let (claims, reversals) = report.counts();
         let lines = report.columns.iter_mut().find(|column| column.column == "line_number");
-        if let Some(repeats) = report.repeats.as_mut().filter(|repeats| repeats.conflicts > 0) {
+        let has_any = |repeats: &&mut Repeats| repeats.conflicts + repeats.duplicates > 0;
+        if let Some(repeats) = report.repeats.as_mut().filter(has_any) {
             repeats.line_columns = likely_line_columns(extracted);
         }
         let columns = report.repeats.as_ref().map_or(&[][..], |repeats| &repeats.line_columns);
@@ -259,8 +260,7 @@ impl<'a> Examiner<'a> {
         }
         let refused = too_many_rejects(self.settings, claims.read, claims.rejected);
         refused.map_or(Ok(()), Err)?;
-        let columns = || Ok(columns.to_vec());
-        too_many_conflicts(self.settings, &claims, &reversals, columns)?.map_or(Ok(()), Err)
+        too_many_conflicts(self.settings, &claims, &reversals, extracted).map_or(Ok(()), Err)
     }
 
     fn fill(
