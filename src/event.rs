@@ -5,6 +5,7 @@
 //! (progress bars, log lines, the ledger): events go out, nothing comes back but "stop".
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::worker::Worker;
 
 /// The id of one run: a version 7 UUID, so that ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -200,18 +202,27 @@ pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(),
 }
 
 /// Does `work`, and `again` every so often as long as it lasts; the end of `work`, a panic too, ends
-/// both at once.
-pub fn meanwhile<T>(every: Duration, again: impl Fn() + Send, work: impl FnOnce() -> T) -> T {
+/// both at once. A panic of `again` costs that time only.
+///
+/// # Errors
+/// `Config` when the system refuses a thread for `again`; `work` was not begun then.
+pub fn meanwhile<T>(
+    every: Duration,
+    again: impl Fn() + Send,
+    work: impl FnOnce() -> T,
+) -> Result<T> {
     let (at_work, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(move || {
+        // Not waited for: it ends with the sender.
+        let _beside = Worker::start(scope, "beside the work", move || {
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                again();
+                let _ = catch_unwind(AssertUnwindSafe(&again));
             }
-        });
+            Ok(())
+        })?;
         let done = work();
         drop(at_work);
-        done
+        Ok(done)
     })
 }
 
@@ -253,11 +264,17 @@ mod tests {
             }
             7
         };
-        assert_eq!(meanwhile(Duration::from_millis(1), count, work), 7);
+        assert_eq!(meanwhile(Duration::from_millis(1), count, work), Ok(7));
         let began = Instant::now();
-        meanwhile(Duration::from_mins(1), || (), || ());
+        assert_eq!(meanwhile(Duration::from_mins(1), || (), || ()), Ok(()));
         assert!(began.elapsed() < Duration::from_secs(30), "nobody waits for the next time");
+        times.store(0, Ordering::Relaxed);
+        let panics = || {
+            count();
+            panic!("on purpose");
+        };
+        assert_eq!(meanwhile(Duration::from_millis(1), panics, work), Ok(7));
         let panics = || meanwhile(Duration::from_mins(1), || (), || panic!("on purpose"));
-        assert!(std::panic::catch_unwind(panics).is_err());
+        assert!(catch_unwind(panics).is_err());
     }
 }

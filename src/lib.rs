@@ -32,6 +32,7 @@ pub mod event;
 pub mod failpoint;
 pub mod rule;
 pub mod schema;
+pub mod worker;
 
 // Layer 1: mechanism.
 pub mod adbc_postgres;

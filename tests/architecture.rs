@@ -11,10 +11,11 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 29] = [
+const LAYERS: [(&str, &[&str]); 30] = [
     // Layer 0: vocabulary.
     ("error", &[]),
-    ("event", &["error"]),
+    ("worker", &["error"]),
+    ("event", &["error", "worker"]),
     ("failpoint", &["error"]),
     ("rule", &[]),
     ("account", &[]),
@@ -24,23 +25,34 @@ const LAYERS: [(&str, &[&str]); 29] = [
     ("key", &["error", "config"]),
     ("interchange", &["error", "schema"]),
     ("risk", &["config"]),
-    ("dag", &["error", "event"]),
+    ("dag", &["error", "event", "worker"]),
     ("adbc_postgres", &[]),
     ("sql", &["error"]),
     ("local_postgres", &["error", "event"]),
-    ("synth", &["error", "event", "schema"]),
+    ("synth", &["error", "event", "worker", "schema"]),
     ("http", &["error", "event"]),
     // Layer 2: the stages, which never import one another.
     (
         "extract",
         // The driver for its addresses alone: a source's is read as the warehouse's is.
-        &["error", "event", "config", "rule", "schema", "interchange", "adbc_postgres", "http"],
+        &[
+            "error",
+            "event",
+            "worker",
+            "config",
+            "rule",
+            "schema",
+            "interchange",
+            "adbc_postgres",
+            "http",
+        ],
     ),
     ("transform", &["error", "account", "config", "rule", "schema", "key", "risk"]),
     (
         "load",
         &[
             "error",
+            "worker",
             "event",
             "failpoint",
             "account",
@@ -88,7 +100,7 @@ const LAYERS: [(&str, &[&str]); 29] = [
 const EVERYTHING_ABOVE: &[&str] = &["*"];
 
 /// Each external crate that belongs to somebody, and the modules or files that may name it.
-const OWNERS: [(&str, &[&str]); 48] = [
+const OWNERS: [(&str, &[&str]); 49] = [
     (
         "polars",
         &[
@@ -153,6 +165,7 @@ const OWNERS: [(&str, &[&str]); 48] = [
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("indicatif", &["cli"]),
+    ("console", &["cli"]),
     ("toml", &["config", "cli"]),
     ("glob", &["extract"]),
     ("csv", &["extract", "synth", "cli/quarantine"]),

@@ -4,6 +4,8 @@
 //! address, options, passwords, TLS. Secrets go in, and are never given back or printed.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +42,8 @@ const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 6;
+/// The files that a connection opens at most: its socket, and those by which its runtime waits.
+const FILES: usize = 8;
 
 /// Where libpq's default files are: a directory that holds `.postgresql` and `.pgpass`. Without this
 /// option there are none.
@@ -82,6 +86,7 @@ struct Ready {
 impl Ready {
     /// Opens a connection.
     fn connect(&self) -> Result<Client> {
+        spare_files()?;
         let (config, tls) = (self.config.clone(), self.tls.clone());
         let hosts = config.get_hosts().len().max(1).try_into().unwrap_or(u32::MAX);
         let to_reach = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
@@ -187,6 +192,12 @@ impl PostgresDatabase {
         };
         password_from_file(&path, parameters.passfile.is_some(), &login)
     }
+}
+
+/// Fails where the process may not open the files of a connection: the client would panic.
+fn spare_files() -> Result<()> {
+    let files: io::Result<Vec<File>> = (0..FILES).map(|_| File::open("/")).collect();
+    files.map(drop).map_err(|error| error::no_files(&error))
 }
 
 /// The name of whoever runs the program, which stands for a user that the URI does not name.

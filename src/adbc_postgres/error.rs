@@ -32,6 +32,15 @@ pub(super) fn from_copy(action: &str, error: &io::Error) -> Error {
     }
 }
 
+/// The system lets the process open no more files.
+pub(super) fn no_files(error: &io::Error) -> Error {
+    let error = Error::with_message_and_status(
+        format!("connecting: no file descriptor is left for a connection ({})", error.kind()),
+        Status::Internal,
+    );
+    with_hint(error, "raise the limit of open files (ulimit -n); 1024 is usual")
+}
+
 /// A function of the ADBC interface that this driver does not have.
 pub(super) fn not_implemented(function: &str) -> Error {
     Error::with_message_and_status(

@@ -1,8 +1,8 @@
 //! Running a plan: whatever is ready runs at once, errors that can pass are tried again.
 //!
-//! A file of its own because it holds the threads; the graph itself is pure. The trigger rule is
-//! Airflow's `all_success`. A task's panic ends that task, not the program, and its text is
-//! dropped, because it could hold a value.
+//! The trigger rule is Airflow's `all_success`. A task's panic ends that task, not the program, and its
+//! text is dropped, because it could hold a value. Every thread hands in an end, whatever becomes of it,
+//! and a panic of the log or of a listener costs an entry, not the task.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, rest};
+use crate::worker::{panicked, refused};
 
 use super::graph::{Node, Plan};
 use super::task::{LogEntry, Outcome, RetryPolicy, State, TaskContext, TaskLog, TaskRun};
@@ -38,7 +39,7 @@ impl Plan<'_> {
     /// kept from running are failed with the error `Interrupted` and no try.
     ///
     /// # Panics
-    /// Only if `observer` or `log` panics, which they must not.
+    /// Never: every task that was begun hands in its end.
     #[must_use]
     pub fn run(
         &self,
@@ -65,11 +66,23 @@ impl Plan<'_> {
                     }
                     let results = results_before(node, &ends);
                     let sender = sender.clone();
-                    running += 1;
-                    scope.spawn(move || {
+                    let work = move || {
+                        let work = AssertUnwindSafe(|| execute(node, &results, surroundings));
+                        let end = catch_unwind(work).unwrap_or_else(|_| {
+                            let error = Some(panicked(&node.id));
+                            ended(TaskRun { error, tries: 1, ..failed(node) }, surroundings)
+                        });
                         // The receiver outlives every task.
-                        let _ = sender.send((place, execute(node, &results, surroundings)));
-                    });
+                        let _ = sender.send((place, end));
+                    };
+                    match thread::Builder::new().name(node.id.clone()).spawn_scoped(scope, work) {
+                        Ok(_) => running += 1,
+                        Err(error) => {
+                            let error = Some(refused(&error));
+                            let run = TaskRun { error, ..failed(node) };
+                            ends[place] = Some(ended(run, surroundings));
+                        }
+                    }
                 }
                 if running == 0 {
                     break;
@@ -96,18 +109,27 @@ fn settle(node: &Node<'_>, ends: &[Option<End>], around: Surroundings<'_>) -> Op
         } else {
             return None;
         };
-    let run = TaskRun {
+    Some(ended(TaskRun { state, error, ..failed(node) }, around))
+}
+
+/// The end of a task outside of its work.
+fn ended(run: TaskRun, around: Surroundings<'_>) -> End {
+    around.record(&run, SystemTime::now(), Duration::ZERO);
+    around.tell_end(&run);
+    End { run, short_circuit: false }
+}
+
+/// A task that has failed before its first try.
+fn failed(node: &Node<'_>) -> TaskRun {
+    TaskRun {
         id: node.id.clone(),
         group: node.group(),
-        state,
+        state: State::Failed,
         tries: 0,
         elapsed: Duration::ZERO,
         result: None,
-        error,
-    };
-    around.record(&run, SystemTime::now(), Duration::ZERO);
-    around.tell_end(&run);
-    Some(End { run, short_circuit: false })
+        error: None,
+    }
 }
 
 /// What the tasks before this one handed on.
@@ -118,15 +140,7 @@ fn results_before(node: &Node<'_>, ends: &[Option<End>]) -> BTreeMap<String, Val
 
 /// Tries a task until it succeeds, fails for good or runs out of tries.
 fn execute(node: &Node<'_>, results: &BTreeMap<String, Value>, around: Surroundings<'_>) -> End {
-    let mut run = TaskRun {
-        id: node.id.clone(),
-        group: node.group(),
-        state: State::Running,
-        tries: 0,
-        elapsed: Duration::ZERO,
-        result: None,
-        error: None,
-    };
+    let mut run = failed(node);
     loop {
         run.tries += 1;
         run.state = State::Running;
@@ -134,9 +148,7 @@ fn execute(node: &Node<'_>, results: &BTreeMap<String, Value>, around: Surroundi
         let started_at = SystemTime::now();
         let clock = Instant::now();
         around.record(&run, started_at, Duration::ZERO);
-        around
-            .observer
-            .observe(&RunEvent::TaskStarted { task: run.id.clone(), attempt: run.tries });
+        around.tell(&RunEvent::TaskStarted { task: run.id.clone(), attempt: run.tries });
         let outcome = attempt(node, results, run.tries, around);
         let elapsed = clock.elapsed();
         run.elapsed += elapsed;
@@ -175,17 +187,15 @@ fn attempt(
 ) -> Result<Outcome> {
     let Surroundings { observer, cancel, .. } = around;
     let context = TaskContext { task: &node.id, attempt, observer, cancel, results };
-    catch_unwind(AssertUnwindSafe(|| (node.work)(&context))).unwrap_or_else(|_| {
-        Err(Error::internal(format!("{} broke off in a panic", node.id))
-            .hint("this is a bug of claims-etl, please report it"))
-    })
+    catch_unwind(AssertUnwindSafe(|| (node.work)(&context)))
+        .unwrap_or_else(|_| Err(panicked(&node.id)))
 }
 
 impl Surroundings<'_> {
     /// Waits before the next try, or fails at once when somebody asks to stop.
     fn wait(self, run: &TaskRun) -> Result<()> {
         let delay = self.policy.delay;
-        self.observer.observe(&RunEvent::TaskRetry {
+        self.tell(&RunEvent::TaskRetry {
             task: run.id.clone(),
             attempt: run.tries,
             error: run.error.as_ref().map_or_else(String::new, |error| error.message().to_owned()),
@@ -195,7 +205,7 @@ impl Surroundings<'_> {
     }
 
     fn record(self, run: &TaskRun, started_at: SystemTime, elapsed: Duration) {
-        self.log.record(&LogEntry {
+        let entry = LogEntry {
             task: &run.id,
             try_number: run.tries,
             state: run.state,
@@ -203,11 +213,17 @@ impl Surroundings<'_> {
             elapsed,
             result: run.result.as_ref(),
             error: run.error.as_ref().map(Error::message),
-        });
+        };
+        // The hook reports a panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.log.record(&entry)));
+    }
+
+    fn tell(self, event: &RunEvent) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.observer.observe(event)));
     }
 
     fn tell_end(self, run: &TaskRun) {
-        self.observer.observe(&RunEvent::TaskFinished {
+        self.tell(&RunEvent::TaskFinished {
             task: run.id.clone(),
             state: run.state.name(),
             elapsed: run.elapsed,

@@ -24,6 +24,7 @@ use crate::config::Source;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
+use crate::worker::Worker;
 
 /// Ranges in which a table is read, where it is to be read in ranges.
 const PARTITIONS: u16 = 4;
@@ -269,11 +270,10 @@ impl Asked<'_> {
             let (this, names) = (self, &names);
             let fetch = conditions.iter().map(|condition| {
                 let query = format!("{selected} WHERE {condition}{order}");
-                scope.spawn(move || this.texts(query, names))
+                Worker::start(scope, "reading a database", move || this.texts(query, names))
             });
-            let panicked = || Err(Error::internal("a thread that reads a database panicked"));
             let threads: Vec<_> = fetch.collect();
-            threads.into_iter().map(|part| part.join().unwrap_or_else(|_| panicked())).collect()
+            threads.into_iter().map(|part| part.and_then(Worker::end)).collect()
         });
         let mut rows: Option<DataFrame> = None;
         for part in parts {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
+use crate::worker::refused;
 
 /// Bytes that are handed on at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -79,7 +80,7 @@ impl Spool {
     ) -> Result<Self> {
         let mut writing = Writing::new(folder)?;
         let (give, take) = mpsc::sync_channel::<io::Result<Vec<u8>>>(PIECES);
-        thread::spawn(move || {
+        let read = move || {
             loop {
                 let mut piece = vec![0; PIECE_BYTES];
                 let read = source.read(&mut piece).map(|count| {
@@ -92,7 +93,8 @@ impl Spool {
                     return;
                 }
             }
-        });
+        };
+        thread::Builder::new().name("spool".into()).spawn(read).map_err(|e| refused(&e))?;
         loop {
             cancel.check()?;
             match take.recv_timeout(TICK) {

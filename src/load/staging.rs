@@ -31,7 +31,10 @@ use crate::event::{Cancellation, meanwhile};
 use crate::failpoint;
 use crate::schema::{INTERNAL, Shape, TokenRange, staged_schema};
 use crate::sql;
+use crate::worker::Worker;
 
+/// What the threads are named by.
+const THREAD: &str = "the second pass";
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
 /// Rows sorted, scored and encoded at once: their columns fit in the cache.
@@ -128,7 +131,6 @@ impl Staging<'_> {
             cancel: self.cancel.clone(),
         };
         let tell = || (self.progress)(rows.load(Ordering::Relaxed));
-        let panicked = || Err(Error::internal("a thread of the second pass panicked"));
         let second_pass = || {
             thread::scope(|scope| {
                 let workers: Vec<_> = if connections.is_empty() {
@@ -138,7 +140,7 @@ impl Staging<'_> {
                     readers
                         .into_iter()
                         .map(|reader| {
-                            scope.spawn(move || {
+                            Worker::start(scope, THREAD, move || {
                                 let started = Instant::now();
                                 let resolved = reader.drain()?;
                                 let copying = started.elapsed();
@@ -159,7 +161,7 @@ impl Staging<'_> {
                         .map(|(place, (connection, range))| {
                             let (reader, stop) = (reader(range), Arc::clone(&stop));
                             let shared = ranges.len() > 1;
-                            scope.spawn(move || {
+                            Worker::start(scope, THREAD, move || {
                                 let staged = self.part(connection, place, range, shared, reader);
                                 if staged.is_err() {
                                     // The others' rows will not be needed.
@@ -170,11 +172,13 @@ impl Staging<'_> {
                         })
                         .collect()
                 };
-                let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
-                join.map(|done| done.unwrap_or_else(|_| panicked())).collect()
+                if workers.iter().any(Result::is_err) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                workers.into_iter().map(|worker| worker.and_then(Worker::end)).collect()
             })
         };
-        let done: Vec<Result<Done>> = meanwhile(TICK, tell, second_pass);
+        let done: Vec<Result<Done>> = meanwhile(TICK, tell, second_pass)?;
         self.cancel.check()?;
         let mut staged = Staged::default();
         // Of several failures the first real one is told, not "the others were stopped".

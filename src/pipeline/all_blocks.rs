@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Cancellation, meanwhile};
 use crate::extract::{Block, Blocks};
+use crate::worker::Worker;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
@@ -50,18 +51,20 @@ impl AllBlocks<'_> {
             }
             (state, Ok(()))
         };
-        let panicked = || (start(), Err(Error::internal("a thread that reads blocks panicked")));
+        let failed = |error| (start(), Err(error));
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        meanwhile(
-            TICK,
-            || (self.progress)(rows.load(Ordering::Relaxed)),
-            || {
-                thread::scope(|scope| {
-                    let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-                    let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
-                    join.map(|done| done.unwrap_or_else(|_| panicked())).collect()
-                })
-            },
-        )
+        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
+        let all = || {
+            thread::scope(|scope| {
+                let start = |_| Worker::start(scope, "reading blocks", || Ok(work()));
+                let workers: Vec<_> = (0..threads).map(start).collect();
+                if workers.iter().any(Result::is_err) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                let ends = workers.into_iter().map(|worker| worker.and_then(Worker::end));
+                ends.map(|end| end.unwrap_or_else(failed)).collect()
+            })
+        };
+        meanwhile(TICK, tell, all).unwrap_or_else(|error| vec![failed(error)])
     }
 }

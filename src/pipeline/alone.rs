@@ -23,6 +23,7 @@ use crate::load::apart::Progress;
 use crate::load::record::Input;
 use crate::load::{Resolved, record};
 use crate::schema::Dataset;
+use crate::worker::Worker;
 
 /// One task, and how far its run has come.
 pub(super) struct Alone {
@@ -117,12 +118,11 @@ impl Alone {
     fn open(&self, work: &Work<'_>, context: &TaskContext<'_>) -> Result<()> {
         let open = |dataset: Dataset| extract::extract(dataset, work.settings, context.cancel);
         let (claims, providers) = thread::scope(|scope| {
-            let providers = scope.spawn(|| open(Dataset::Providers));
-            (open(Dataset::Claims), providers.join())
-        });
-        let claims = claims?;
-        let providers =
-            providers.map_err(|_| Error::internal("opening the providers panicked"))??;
+            let providers =
+                Worker::start(scope, "opening the providers", || open(Dataset::Providers))?;
+            Ok((open(Dataset::Claims), providers.end()))
+        })?;
+        let (claims, providers) = (claims?, providers?);
         self.unchanged(Task::ExtractClaims, &claims)?;
         self.unchanged(Task::ExtractProviders, &providers)?;
         work.claims.put(claims);

@@ -32,6 +32,7 @@ use crate::load::{self, Resolved, Route, Score, Scored, Session, Staging, Tally}
 use crate::rule::Rule;
 use crate::schema::{origin_file, origin_record, staged_schema};
 use crate::transform;
+use crate::worker::Worker;
 
 /// Stages and publishes; drops what was staged when it fails.
 pub(super) fn load(
@@ -68,8 +69,8 @@ pub(super) fn load(
 pub(super) fn cancelling<T>(
     token: &Cancellation,
     handles: &[Box<dyn CancelHandle>],
-    work: impl FnOnce() -> T,
-) -> T {
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let cancel = || {
         if token.is_cancelled() {
             for handle in handles {
@@ -78,7 +79,7 @@ pub(super) fn cancelling<T>(
             }
         }
     };
-    meanwhile(Duration::from_millis(50), cancel, work)
+    meanwhile(Duration::from_millis(50), cancel, work)?
 }
 
 fn stage_and_publish(
@@ -104,15 +105,15 @@ fn stage_and_publish(
     let alike = load::is_shaped(control, directory.shape())?;
     let staging = Staging { run_no, alike, ..staging(work, prepared, &score, &progress, route) };
     let (staged, providers) = thread::scope(|scope| {
-        let providers = scope.spawn(|| {
+        let providers = Worker::start(scope, "staging the providers", || {
             load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
             load::stage_inferred(control, run_no, &tally.orphans)
-        });
+        })?;
         let staged = staging.run(connections);
-        (staged, providers.join())
-    });
+        Ok((staged, providers.end()))
+    })?;
     let staged = staged?;
-    providers.map_err(|_| Error::internal("staging the providers panicked"))??;
+    providers?;
 
     failpoint::hit("stage.done")?;
     one_token_each("claim", staged.resolved.claims)?;

@@ -3,6 +3,7 @@
 //! A file of its own because it owns the order of the outer steps: key, warehouse, lock, tasks,
 //! ledger, report; and because it never fails: a failure is a report too.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::load::{self, Session, Treatment, quarantine};
 use crate::schema::Dataset;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
+use crate::worker::panicked;
 
 /// What a run is told beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +83,9 @@ pub(super) fn run_this_way(
         Some(alone) => Listeners::of_task(settings, observer, way.id, alone.before()),
         None => Listeners::of_run(settings, observer, way.id, options.dry_run),
     };
-    if let Err(error) = drive(settings, options, &listeners, cancel, way, &mut report) {
+    let driven =
+        AssertUnwindSafe(|| drive(settings, options, &listeners, cancel, way, &mut report));
+    if let Err(error) = catch_unwind(driven).unwrap_or_else(|_| Err(panicked("the run"))) {
         report.fail(&error);
     }
     report.seconds = started.elapsed().as_secs_f64();

@@ -40,6 +40,7 @@ use std::sync::mpsc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
+use crate::worker::Worker;
 
 use claim::{BLOCK, Block, Shop};
 use dirt::Dirt;
@@ -192,10 +193,11 @@ fn in_order(
     let next = AtomicU64::new(0);
     let (sender, receiver) = mpsc::sync_channel::<(u64, Block)>(threads);
     std::thread::scope(|scope| {
+        let mut workers = Vec::new();
         for _ in 0..threads {
             let sender = sender.clone();
             let next = &next;
-            scope.spawn(move || {
+            let worker = Worker::start(scope, "generating claims", move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= blocks || cancel.is_cancelled() {
@@ -206,7 +208,9 @@ fn in_order(
                         break;
                     }
                 }
-            });
+                Ok(())
+            })?;
+            workers.push(worker);
         }
         drop(sender);
         let mut waiting = BTreeMap::new();
@@ -219,6 +223,7 @@ fn in_order(
                 due += 1;
             }
         }
+        workers.into_iter().try_for_each(Worker::end)?;
         cancel.check()
     })
 }

@@ -202,6 +202,37 @@ fn after_a_stop_nothing_new_begins() {
     assert_eq!(runs[1].error.as_ref().map(Error::kind), Some(ErrorKind::Interrupted(2)));
 }
 
+/// Who panics whenever something is written down or told.
+struct Broken;
+
+impl TaskLog for Broken {
+    fn record(&self, _: &LogEntry<'_>) {
+        panic!("no file descriptors left");
+    }
+}
+
+impl Observer for Broken {
+    fn observe(&self, _: &RunEvent) {
+        panic!("stderr is closed");
+    }
+}
+
+#[test]
+fn a_log_and_a_listener_that_panic_keep_no_task_from_its_end() {
+    let plan =
+        Graph::new()
+            .task("a", &[], |context| {
+                if context.attempt < 2 { Err(lost_connection()) } else { done(context) }
+            })
+            .task("b", &["a"], |_| Err(Error::source("gone")))
+            .task("c", &["b"], done)
+            .build()
+            .expect("a plan");
+    let runs = plan.run(THRICE, &Broken, &Broken, &Cancellation::default());
+    assert_eq!(states(&runs), [("a", "success"), ("b", "failed"), ("c", "upstream_failed")]);
+    assert_eq!(runs[0].tries, 2);
+}
+
 #[test]
 fn a_panic_fails_its_task_and_keeps_its_text_back() {
     let runs = run(

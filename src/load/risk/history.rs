@@ -12,13 +12,16 @@ use super::memory::with_memory;
 use super::rows::Rows;
 use super::scoring::{Counts, Scoring};
 use super::{around, change, indexes, model, recount};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failpoint;
 use crate::load::Part;
 use crate::risk::RiskModel;
 use crate::schema::INTERNAL;
+use crate::worker::Worker;
 
 const CONTEXT: &str = "scoring against the history";
+/// What the threads are named by.
+const SCORING: &str = "scoring the claims";
 
 /// The table with the scores of a table's rows.
 #[must_use]
@@ -91,11 +94,10 @@ pub(super) fn look_around<C: Connection + Send>(
         return days(control).and_then(|()| twins(control));
     };
     let (days, twins) = thread::scope(|threads| {
-        let twins = threads.spawn(|| twins(other));
-        (days(control), twins.join())
-    });
-    days?;
-    twins.unwrap_or_else(|_| Err(panicked()))
+        let twins = Worker::start(threads, SCORING, || twins(other))?;
+        Ok((days(control), twins.end()))
+    })?;
+    days.and(twins)
 }
 
 /// Scores tables, each connection one after the other of its share.
@@ -109,20 +111,15 @@ pub(super) fn side_by_side<C: Connection + Send>(
             .iter_mut()
             .zip(tables.chunks(share))
             .map(|(connection, tables)| {
-                threads.spawn(|| tables.iter().map(|table| table.run(connection)).collect())
+                Worker::start(threads, SCORING, || {
+                    tables.iter().map(|table| table.run(connection)).collect()
+                })
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|_| Err(panicked())))
-            .collect()
+        workers.into_iter().map(|worker| worker.and_then(Worker::end)).collect()
     });
     let counts: Result<Vec<Vec<Counts>>> = counts.into_iter().collect();
     Ok(counts?.concat())
-}
-
-fn panicked() -> Error {
-    Error::internal("a thread that scores claims panicked")
 }
 
 /// The model of what is stored.

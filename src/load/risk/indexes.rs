@@ -10,10 +10,11 @@ use adbc_core::sync::Connection;
 
 use super::Scope;
 use super::memory::with_memory;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failpoint;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
 use crate::sql;
+use crate::worker::Worker;
 
 const CONTEXT: &str = "indexes for the score";
 
@@ -43,7 +44,7 @@ pub(super) fn make<C: Connection + Send>(
             .iter_mut()
             .zip(shares)
             .map(|(connection, share)| {
-                scope.spawn(move || {
+                Worker::start(scope, "building indexes", move || {
                     share.iter().try_for_each(|statement| {
                         with_memory(connection, CONTEXT, |connection| {
                             sql::execute(connection, CONTEXT, statement)?;
@@ -53,8 +54,7 @@ pub(super) fn make<C: Connection + Send>(
                 })
             })
             .collect();
-        let panicked = |_| Err(Error::internal("a thread that builds indexes panicked"));
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
+        workers.into_iter().map(|worker| worker.and_then(Worker::end)).collect()
     });
     made.into_iter().collect()
 }

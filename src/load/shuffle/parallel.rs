@@ -6,8 +6,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Cancellation;
+use crate::worker::Worker;
 
 /// What `work` makes of each of `count` buckets. Each thread has a state of its own.
 pub(super) fn each<S, T: Send>(
@@ -28,12 +29,11 @@ pub(super) fn each<S, T: Send>(
             done.push((bucket, work(bucket, &mut state)?));
         }
     };
-    let panicked = || Err(Error::internal("a thread between the passes panicked"));
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let all: Vec<Result<Vec<(usize, T)>>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(thread)).collect();
-        let join = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        join.map(|done| done.unwrap_or_else(|_| panicked())).collect()
+        let start = |_| Worker::start(scope, "between the passes", thread);
+        let workers: Vec<_> = (0..threads).map(start).collect();
+        workers.into_iter().map(|worker| worker.and_then(Worker::end)).collect()
     });
     let mut done: Vec<(usize, T)> = Vec::with_capacity(count);
     for of_thread in all {

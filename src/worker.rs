@@ -1,0 +1,91 @@
+//! Threads whose start and end are results: a system that refuses a thread, and a panic, are errors.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+use crate::error::{Error, Result};
+
+/// A thread at work within a scope. It never panics to its end, so the scope does not either.
+pub struct Worker<'scope, T> {
+    thread: ScopedJoinHandle<'scope, Result<T>>,
+    work: &'static str,
+}
+
+impl<'scope, T: Send + 'scope> Worker<'scope, T> {
+    /// Starts a thread for what `work` names.
+    ///
+    /// # Errors
+    /// `Config` when the system refuses a thread.
+    pub fn start(
+        scope: &'scope Scope<'scope, '_>,
+        work: &'static str,
+        job: impl FnOnce() -> Result<T> + Send + 'scope,
+    ) -> Result<Self> {
+        let job =
+            move || catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(panicked(work)));
+        let thread = Builder::new().name(work.into()).spawn_scoped(scope, job);
+        Ok(Self { thread: thread.map_err(|error| refused(&error))?, work })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What its work came to; `Internal` after a panic.
+    pub fn end(self) -> Result<T> {
+        self.thread.join().unwrap_or_else(|_| Err(panicked(self.work)))
+    }
+}
+
+/// The error of a system that refuses a thread.
+#[must_use]
+pub fn refused(error: &io::Error) -> Error {
+    Error::config(format!("the system refuses another thread: {}", error.kind())).hint(
+        "the limit of processes (ulimit -u, a container's pids limit) or of memory is reached; \
+         raise it",
+    )
+}
+
+/// The error of work that ended in a panic, whose text could hold a value.
+#[must_use]
+pub fn panicked(work: &str) -> Error {
+    Error::internal(format!("{work} broke off in a panic"))
+        .hint("this is a bug of claims-etl, please report it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_panic_is_an_error_without_its_text() {
+        let end = thread::scope(|scope| {
+            Worker::<()>::start(scope, "scoring", || panic!("patient 4711"))?.end()
+        });
+        let error = end.expect_err("it panicked");
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::Internal, "scoring broke off in a panic")
+        );
+        assert!(!error.to_string().contains("4711"));
+    }
+
+    #[test]
+    fn a_panic_that_nobody_waits_for_does_not_end_the_scope() {
+        let kept = thread::scope(|scope| {
+            drop(Worker::<()>::start(scope, "scoring", || panic!("on purpose")));
+            7
+        });
+        assert_eq!(kept, 7);
+    }
+
+    #[test]
+    fn a_refused_thread_is_a_matter_of_the_system() {
+        let error = refused(&io::ErrorKind::WouldBlock.into());
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.way_out().is_some_and(|hint| hint.contains("ulimit -u")), "{error}");
+    }
+}
