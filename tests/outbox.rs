@@ -1,6 +1,8 @@
 //! What is published is shown, once: whatever is killed, fails or comes twice at the same time.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
@@ -93,6 +95,99 @@ fn data_published_during_a_refresh_are_shown_by_a_second_one() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert_eq!(viewed.refreshes(), ["2", "2", "3"]);
     assert_eq!(viewed.due(), [] as [&str; 0]);
+}
+
+/// A step of a rotation from the desk's key to another one.
+fn rotate(viewed: &Viewed, step: &str) -> Command {
+    let mut command = match step {
+        "map" => process::reading(&viewed.desk, &["key", "rotate", step]),
+        _ => viewed.command(&["key", "rotate", step]),
+    };
+    let next = viewed.desk.path("next.key");
+    if !next.exists() {
+        fs::write(&next, process::OTHER_KEY).expect("written");
+        fs::set_permissions(&next, fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+    command.env("CLAIMS_ETL_NEXT_KEY_FILE", next);
+    command
+}
+
+#[test]
+fn a_refresh_that_has_read_the_old_tokens_does_not_count() {
+    let viewed = Viewed::new("");
+    ends(&mut viewed.run(), 0);
+    ends(&mut rotate(&viewed, "begin"), 0);
+    ends(&mut rotate(&viewed, "map"), 0);
+    let mut refresh = viewed.command(&["refresh"]);
+    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    ends(&mut rotate(&viewed, "finish"), 0);
+    assert_eq!(viewed.due(), ["sql.daily"]);
+    // Its end is not that of a refresh which has seen the new tokens, so another one follows.
+    let (status, said) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(viewed.refreshes(), ["2", "2", "2"]);
+    assert_eq!(viewed.due(), [] as [&str; 0]);
+    // One that is killed before it could notice leaves the target due.
+    let viewed = Viewed::new("");
+    ends(&mut viewed.run(), 0);
+    for step in ["begin", "map"] {
+        ends(&mut rotate(&viewed, step), 0);
+    }
+    let mut refresh = viewed.command(&["refresh"]);
+    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    ends(&mut rotate(&viewed, "finish"), 0);
+    paused.go_on_after(|running| running.signal(Signal::SIGKILL)).end();
+    assert_eq!(viewed.due(), ["sql.daily"]);
+}
+
+#[test]
+fn a_rescore_makes_targets_due_whoever_has_configured_them() {
+    let viewed = Viewed::new("");
+    ends(&mut viewed.run(), 0);
+    viewed.sql("UPDATE healthcare_analytics.claims_fact SET risk_score = 99");
+    let mut refresh = viewed.command(&["refresh"]);
+    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    // Called where the target is not configured.
+    let elsewhere = viewed.desk.path("elsewhere.toml");
+    fs::write(
+        &elsewhere,
+        "[refresh.dashboard]\nenabled = false\n[refresh.provider_month]\nenabled = false\n",
+    )
+    .expect("written");
+    let mut rescore = viewed.command(&["risk", "rescore", "--config"]);
+    ends(rescore.arg(&elsewhere), 0);
+    assert_eq!(viewed.due(), ["sql.daily"]);
+    let (status, said) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(viewed.refreshes(), ["2", "2", "2"]);
+    assert_eq!(viewed.due(), [] as [&str; 0]);
+}
+
+#[test]
+fn other_thresholds_of_the_bands_are_shown() {
+    let viewed = Viewed::new("");
+    ends(&mut viewed.run(), 0);
+    viewed.configure(
+        "[risk]\nhigh_from = 90.0\n[refresh.dashboard]\nenabled = false\n[refresh.sql.daily]\n\
+         views = [\"public.shown\"]\n",
+    );
+    let report = told(&mut viewed.run(), 0);
+    assert_eq!(report["claims"]["unchanged"], 2);
+    assert_eq!(viewed.refreshes(), ["2", "2"]);
+}
+
+#[test]
+fn views_that_are_made_during_a_refresh_are_new_to_the_next_one() {
+    let viewed = Viewed::new("");
+    ends(&mut viewed.run(), 0);
+    let seen = "SELECT shown_schema_version FROM claims_etl.refresh_outbox";
+    let before = viewed.desk.rows(seen);
+    let mut refresh = viewed.command(&["refresh"]);
+    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    viewed.sql("UPDATE claims_etl.shape SET views = views || '{\"v_claims\": \"another\"}'");
+    let (status, said) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(viewed.desk.rows(seen), before, "it has read the old ones");
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub struct Wanted {
     pub run: Record,
     /// Whether the published schema has changed since the target was shown last.
     pub schema_changed: bool,
+    /// Which schema that is.
+    pub schema_version: i64,
 }
 
 /// How a refresh ended.
@@ -70,8 +72,8 @@ pub struct End<'a> {
     pub detail: &'a str,
     /// What the provider calls it.
     pub remote_id: Option<&'a str>,
-    /// The run that the target shows now.
-    pub shown: Option<i64>,
+    /// The run that the target shows now, and the schema that it was read from.
+    pub shown: Option<(i64, i64)>,
 }
 
 /// Notes, within the publishing transaction, that the run has changed what is published, and what
@@ -89,19 +91,18 @@ pub fn note_change(connection: &mut impl Connection, run: RunId, targets: &[Stri
     want(connection, targets)
 }
 
-/// Notes, within its transaction, that the scores were computed anew: the targets show older ones. A
-/// refresh that is at work has read some of those, so its end will not count.
+/// Notes, within its transaction, that what is published has changed without a run: the scores, the
+/// tokens, a view. Whatever a target shows is of before, whoever has configured it, and a refresh that
+/// is at work has read some of that, so its end will not count.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn note_rescore(connection: &mut impl Connection, targets: &[String]) -> Result<()> {
-    want(connection, targets)?;
-    sql::execute_with(
+pub fn outdate(connection: &mut impl Connection) -> Result<()> {
+    sql::execute(
         connection,
         CONTEXT,
-        "UPDATE claims_etl.refresh_outbox SET shown_run_no = NULL, started_run_no = NULL
-         WHERE target IN (SELECT jsonb_array_elements_text($1::text::jsonb))",
-        sql::texts(&[Some(&names(targets))]),
+        "UPDATE claims_etl.refresh_outbox
+         SET shown_run_no = NULL, started_run_no = NULL, wanted_at = clock_timestamp()",
     )
     .map(drop)
 }
@@ -202,10 +203,11 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
         connection,
         CONTEXT,
         &format!(
-            "SELECT r.run_id::text AS run_id, o.wanted_run_no,
-                o.shown_schema_version IS DISTINCT FROM {} AS schema_changed,
+            "SELECT r.run_id::text AS run_id, o.wanted_run_no, schema_version,
+                o.shown_schema_version IS DISTINCT FROM schema_version AS schema_changed,
                 o.wanted_run_no IS DISTINCT FROM o.shown_run_no AS is_due
-         FROM claims_etl.refresh_outbox o JOIN claims_etl.runs r ON r.run_no = o.wanted_run_no
+         FROM claims_etl.refresh_outbox o JOIN claims_etl.runs r ON r.run_no = o.wanted_run_no,
+              (SELECT {} AS schema_version) AS schema
          WHERE o.target = $1",
             schema_version()
         ),
@@ -217,6 +219,7 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
         return Ok(None);
     };
     let schema_changed = sql::boolean(&rows, "schema_changed", 0) == Some(true);
+    let schema_version = sql::int(&rows, "schema_version", 0).unwrap_or(0);
     let run = record::record(connection, RunId::parse(&run)?, "")?
         .ok_or_else(|| Error::internal("the ledger has lost a run that is published"))?;
     Ok(Some(Wanted {
@@ -224,6 +227,7 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
         run_no,
         run,
         schema_changed,
+        schema_version,
     }))
 }
 
@@ -293,24 +297,21 @@ pub fn note_end(connection: &mut impl Connection, target: &str, end: End<'_>) ->
     sql::execute_with(
         connection,
         CONTEXT,
-        &format!(
-            "UPDATE claims_etl.refresh_outbox
+        "UPDATE claims_etl.refresh_outbox
          SET started_run_no = NULL, finished_at = clock_timestamp(), outcome = $2, detail = $3,
-             -- Scores that were computed anew meanwhile have emptied started_run_no.
+             -- What has outdated the published rows meanwhile has emptied started_run_no.
              remote_id = $4, shown_run_no = CASE WHEN started_run_no IS NULL THEN NULL
                                             ELSE coalesce($5::text::integer, shown_run_no) END,
              shown_at = CASE WHEN $5 IS NULL THEN shown_at ELSE clock_timestamp() END,
-             shown_schema_version = CASE WHEN $5 IS NULL THEN shown_schema_version
-                                    ELSE {} END
+             shown_schema_version = coalesce($6::text::bigint, shown_schema_version)
          WHERE target = $1",
-            schema_version()
-        ),
         sql::texts(&[
             Some(target),
             Some(end.outcome),
             Some(end.detail),
             end.remote_id,
-            end.shown.map(|run_no| run_no.to_string()).as_deref(),
+            end.shown.map(|(run_no, _)| run_no.to_string()).as_deref(),
+            end.shown.map(|(_, schema)| schema.to_string()).as_deref(),
         ]),
     )
     .map(drop)

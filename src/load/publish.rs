@@ -133,7 +133,7 @@ pub fn publish<C: Connection>(
         };
         account.providers.inferred = members.inferred;
         failpoint::hit("publish.providers")?;
-        shape::set_bands(connection, &session.identity.risk)?;
+        let other_bands = shape::set_bands(connection, &session.identity.risk)?;
         let staged: u64 = parts.iter().map(|part| part.rows).sum();
         let new: u64 = parts.iter().map(|part| part.changes.new).sum();
         let changed: u64 = parts.iter().map(|part| part.changes.changed).sum();
@@ -189,7 +189,8 @@ pub fn publish<C: Connection>(
             drop_stage(connection, run_no)?;
         }
         ledger::note_providers(connection, run, members.updated)?;
-        if route == Route::Attach || new + changed + members.inferred + members.changed > 0 {
+        let touched = new + changed + members.inferred + members.changed;
+        if route == Route::Attach || touched > 0 || other_bands {
             // After the wait for readers: a refresh that reads wants to note its end.
             outbox::note_change(connection, run, targets)?;
         }

@@ -185,7 +185,7 @@ pub fn check(connection: &mut impl Connection, treatment: &Treatment, mode: Mode
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub(super) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result<()> {
+pub(super) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result<bool> {
     let body = format!(
         " SELECT CASE WHEN score >= {} THEN 'high' WHEN score >= {} THEN 'medium' ELSE 'low' END ",
         risk.high_from, risk.medium_from
@@ -200,7 +200,7 @@ pub(super) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result
         sql::texts(&[Some(&body)]),
     )?;
     if sql::boolean(&there, "there", 0) == Some(true) {
-        return Ok(());
+        return Ok(false);
     }
     sql::execute(
         connection,
@@ -209,8 +209,8 @@ pub(super) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result
             "CREATE OR REPLACE FUNCTION {PUBLISHED}.risk_band(score numeric) RETURNS text
              LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $band${body}$band$"
         ),
-    )
-    .map(drop)
+    )?;
+    Ok(true)
 }
 
 /// Notes what is published now.

@@ -107,7 +107,7 @@ impl<'a> Guarded<'a> {
         }
         outbox.with(|connection| outbox::note_start(connection, name))?;
         failpoint::hit("refresh.started")?;
-        let run_no = wanted.run_no;
+        let seen = (wanted.run_no, wanted.schema_version);
         let occasion = occasion(wanted);
         // The panic's message is dropped on purpose: it could quote a row.
         let ended = job.about(&occasion, |job| {
@@ -127,7 +127,7 @@ impl<'a> Guarded<'a> {
                 outcome: outcome.as_str(),
                 detail: &detail,
                 remote_id: remote_id.as_deref(),
-                shown: matches!(outcome, Outcome::Succeeded | Outcome::Skipped).then_some(run_no),
+                shown: matches!(outcome, Outcome::Succeeded | Outcome::Skipped).then_some(seen),
             },
         );
         ended

@@ -105,7 +105,8 @@ pub fn rescore<C: Connection + Send>(
         }
         note(control, scope, &rescored)?;
         if rescored.changed > 0 {
-            outbox::note_rescore(control, targets)?;
+            outbox::want(control, targets)?;
+            outbox::outdate(control)?;
         }
         failpoint::hit("rescore.commit")
     })?;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
 use crate::load::partitions::partitions;
-use crate::load::{lock, table_lock};
+use crate::load::{lock, outbox, table_lock};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
 use crate::sql;
 
@@ -137,12 +137,7 @@ fn install(connection: &mut impl Connection, rotation: &Rotation) -> Result<()> 
         "UPDATE claims_etl.keys SET installed_at = clock_timestamp() WHERE key_id = $2 AND key_id <> $1",
         ids(),
     )?;
-    sql::execute(
-        connection,
-        CONTEXT,
-        "UPDATE claims_etl.refresh_outbox SET shown_run_no = NULL, wanted_at = clock_timestamp()",
-    )
-    .map(drop)
+    outbox::outdate(connection)
 }
 
 /// Makes the built tables the only partitions of the fact.
@@ -208,6 +203,10 @@ pub fn renew_views(connection: &mut impl Connection) -> Result<()> {
             "DELETE FROM claims_etl.provider_month_hidden h USING claims_etl.token_map m
              WHERE m.domain = 'provider' AND m.old::text = h.provider_id",
         )?;
+    }
+    if views.num_rows() > 0 {
+        // Who has read them since the new partitions are there has old tokens from them.
+        outbox::outdate(connection)?;
     }
     failpoint::hit("rotate.viewed")
 }
