@@ -17,10 +17,11 @@ pub use build::build;
 pub use map::{Coverage, Offer, coverage, lacking, put, take_stock};
 
 use super::keys::{self, KeyName};
-use crate::config::{Action, Privacy};
+use super::shape;
+use crate::config::Action;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::schema::{INTERNAL, PROVIDERS_DIM, PUBLISHED, UNKNOWN_PROVIDER};
+use crate::schema::INTERNAL;
 use crate::sql;
 
 const CONTEXT: &str = "key rotation";
@@ -163,7 +164,6 @@ pub fn begin(
     old: &KeyName,
     new: &KeyName,
     method: Method,
-    privacy: &Privacy,
 ) -> Result<Rotation> {
     if let Some(rotation) = read(connection)? {
         if (&rotation.old_key, &rotation.new_key, rotation.method) == (&old.id, &new.id, method)
@@ -177,7 +177,7 @@ pub fn begin(
         ))
         .hint("`claims-etl key rotate finish` ends it, `key rotate abort` gives it up"));
     }
-    let has_providers = has_provider_tokens(connection, method, privacy)?;
+    let has_providers = has_provider_tokens(connection, method)?;
     sql::in_transaction(connection, CONTEXT, |connection| {
         let known = sql::query_with(
             connection,
@@ -208,60 +208,23 @@ pub fn begin(
     open(connection)
 }
 
-/// Whether provider ids are tokens. The warehouse knows what was done to its columns; where it does
-/// not, the settings do.
-fn has_provider_tokens(
-    connection: &mut impl Connection,
-    method: Method,
-    privacy: &Privacy,
-) -> Result<bool> {
-    let rows = sql::query(
-        connection,
-        CONTEXT,
-        "SELECT actions ->> 'provider_id' AS provider_id, actions ->> 'provider_name' AS provider_name,
-             actions ->> 'specialty' AS specialty, actions ->> 'location' AS location,
-             actions ->> 'date_of_service' AS date_of_service
-         FROM claims_etl.shape",
-    )?;
-    let released = |column: &str| match sql::text(&rows, column, 0) {
-        Some(action) => action,
-        None => privacy.action(column).name().to_owned(),
-    };
-    let token = Action::Token.name();
+/// Whether provider ids are tokens. The warehouse knows what was done to its columns; how an id looks
+/// proves nothing, because many systems make their ids of the same form.
+fn has_provider_tokens(connection: &mut impl Connection, method: Method) -> Result<bool> {
+    let published = shape::stored(connection)?.treatment;
     if method != Method::Reload {
-        if released("date_of_service").contains(Action::DateShift(7).name()) {
+        if matches!(published.action("date_of_service"), Some(Action::DateShift(_))) {
             return Err(refused("dates are shifted by the key"));
         }
+        let names = ["provider_name", "specialty", "location"];
         if let Some(column) =
-            ["provider_name", "specialty", "location"].into_iter().find(|c| released(c) == token)
+            names.into_iter().find(|column| published.action(column) == Some(Action::Token))
         {
             return Err(refused(&format!("the values of {column} are tokens")));
         }
     }
-    let has_tokens = released("provider_id") == token;
-    let rows = sql::query(
-        connection,
-        CONTEXT,
-        &format!(
-            "SELECT count(*) FILTER (WHERE provider_id ~ '{UUID}') AS tokens, count(*) AS members
-             FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE provider_id <> '{UNKNOWN_PROVIDER}'"
-        ),
-    )?;
-    let count = |name| sql::int(&rows, name, 0).unwrap_or(0);
-    let expected = if has_tokens { count("members") } else { 0 };
-    if count("tokens") != expected {
-        return Err(Error::config(format!(
-            "{} of {} provider ids in the warehouse are tokens, but the settings say otherwise",
-            count("tokens"),
-            count("members")
-        ))
-        .hint("use the privacy settings of the loads"));
-    }
-    Ok(has_tokens)
+    Ok(published.action("provider_id") == Some(Action::Token))
 }
-
-/// A token as it stands in a text column.
-const UUID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
 fn refused(why: &str) -> Error {
     Error::config(format!("the key cannot be changed in place: {why}"))

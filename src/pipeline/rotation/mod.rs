@@ -104,8 +104,7 @@ pub fn begin(
         }
         other => return Err(keys::refusal(&name.id, &other)),
     }
-    let rotation =
-        rotation::begin(&mut step.control, &name, &next_name, method, &settings.privacy)?;
+    let rotation = rotation::begin(&mut step.control, &name, &next_name, method)?;
     if method != Method::Reload {
         rotation::take_stock(&mut step.control, &rotation)?;
     }
