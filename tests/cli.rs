@@ -152,6 +152,27 @@ error: configuration file claims-etl.toml, line 2: unknown field `urll`, expecte
 }
 
 #[test]
+fn a_configuration_file_with_a_password_must_be_private() {
+    let program = Program::with_claims();
+    let text = std::fs::read_to_string(program.path().join("claims-etl.toml")).expect("settings");
+    let login = "postgres://me:hunter2@localhost:1/x";
+    program.write("claims-etl.toml", &format!("{text}[warehouse]\nurl = \"{login}\"\n"));
+    for arguments in ["run", "check", "config show", "runs", "refresh", "warehouse url"] {
+        let (code, message) = program.call(arguments).refused();
+        assert_eq!(code, 2, "{arguments}: {message}");
+        assert!(message.contains("mode 0644 lets others read it"), "{arguments}: {message}");
+        assert!(message.contains("a password in warehouse.url"), "{arguments}: {message}");
+        assert!(message.contains("chmod 600 claims-etl.toml"), "{arguments}: {message}");
+        assert!(!message.contains("hunter2"), "{arguments}: {message}");
+    }
+    program.private("claims-etl.toml");
+    let shown = program.call("config show").done();
+    assert!(shown.contains("url = \"[REDACTED]\"") && !shown.contains("hunter2"), "{shown}");
+    // Nobody is there, but the file is no longer what is wrong.
+    assert_eq!(program.call("runs").code, Some(5));
+}
+
+#[test]
 fn a_run_with_refused_settings_still_ends_with_a_json_line() {
     let program = Program::new();
     let call = program.call("run --format json --connections 0");

@@ -134,6 +134,7 @@ fn a_password_goes_nowhere() {
         "explain",
     ] {
         let mut command = program.command(arguments);
+        program.private("secret.toml");
         command.args(["--config", "secret.toml"]).env("RUST_LOG", "trace");
         let call = Call::of(command.env("RUST_BACKTRACE", "full"));
         assert_eq!(call.code, Some(0), "{arguments}: {}", call.stderr);

@@ -5,11 +5,11 @@
 //! option are read here: `DATABASE_URL`, `CLAIMS_ETL_KEY`, which must never be typed on a command
 //! line, the run date, the limits against the previous run, and those of PostgreSQL itself. Relative paths, in the file too, count from the current directory.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
+use super::file::ConfigFile;
 use super::interval::Moment;
 use super::postgres_environment::PostgresEnvironment;
 use super::preset::preset;
@@ -178,19 +178,16 @@ fn set_some<T>(setting: &mut Option<T>, value: Option<T>) {
 
 /// The configuration file over the preset, which is named by an option or in the file.
 fn layered(file: Option<&Path>, named: Option<&str>) -> Result<Settings> {
-    let text = match file {
-        Some(path) => fs::read_to_string(path).map_err(|error| {
-            Error::io(ErrorKind::Config, path, &error).context("configuration file")
-        })?,
-        None => String::new(),
-    };
-    let refusal = |error| refusal(file.unwrap_or(Path::new(DEFAULT_FILE)), &text, &error);
+    let read = file.map(ConfigFile::read).transpose()?.unwrap_or_default();
+    let text = &read.text;
+    let refusal = |error| refusal(file.unwrap_or(Path::new(DEFAULT_FILE)), text, &error);
     // By itself first: an error of the file then has its line.
-    let alone: Settings = toml::from_str(&text).map_err(refusal)?;
+    let alone: Settings = toml::from_str(text).map_err(refusal)?;
+    read.check()?;
     let Some(name) = named.map(ToOwned::to_owned).or_else(|| alone.preset.clone()) else {
         return Ok(alone);
     };
-    let settings = preset(&name)?.beneath(&text).map_err(refusal)?;
+    let settings = preset(&name)?.beneath(text).map_err(refusal)?;
     Ok(Settings { preset: Some(name), ..settings })
 }
 
@@ -220,7 +217,11 @@ fn without_value(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::error::ErrorKind;
 
     fn resolve_with(
         toml: &str,
@@ -230,6 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("settings.toml");
         fs::write(&path, toml).expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("chmod");
         resolve(Some(&path), overrides, |name| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())

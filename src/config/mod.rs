@@ -3,6 +3,7 @@
 //! A module of its own so that every stage takes resolved values and none reads the environment.
 
 mod digest;
+mod file;
 mod interval;
 mod load;
 mod mail;
