@@ -110,6 +110,7 @@ mod server_crash;
 mod signals;
 mod smtp_server;
 mod sources;
+mod streams;
 mod structure;
 mod superset_server;
 mod surroundings;

@@ -16,6 +16,7 @@ mod ledger;
 mod numbers;
 mod only;
 mod options;
+mod outlet;
 mod output;
 mod presets;
 mod privacy;
@@ -35,11 +36,12 @@ mod verify;
 mod warehouse;
 mod xcom;
 
-use std::io::{self, Write};
-use std::panic::{self, PanicHookInfo};
+use std::io;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
 use crate::error::Result;
+use crate::worker::panicked;
 
 use args::Command;
 use output::Reply;
@@ -58,16 +60,28 @@ pub fn main() -> ExitCode {
         }
     };
     let talk = Talk::start(&cli.messages);
-    let reply = dispatch(cli.command, &talk);
+    let reply = catch_unwind(AssertUnwindSafe(|| dispatch(cli.command, &talk)))
+        .unwrap_or_else(|_| Err(panicked("the command")));
     talk.finish();
-    let written = reply.and_then(|reply| {
-        output::write(&reply.text, &mut io::stdout().lock())?;
-        Ok(reply.exit_code)
-    });
-    ExitCode::from(written.unwrap_or_else(|error| {
-        talk.error(&error);
-        error.kind().exit_code()
-    }))
+    // Nothing is left but to write, and a reader may keep that waiting.
+    signals::end_at_once();
+    let code = match reply {
+        // Not even locked: somebody may be writing to it who waits for a reader.
+        Ok(reply) if reply.text.is_empty() => reply.exit_code,
+        Ok(reply) => match output::write(&reply.text, &mut io::stdout().lock()) {
+            Ok(()) => reply.exit_code,
+            Err(error) => {
+                talk.error(&error);
+                if reply.exit_code == 0 { error.kind().exit_code() } else { reply.exit_code }
+            }
+        },
+        Err(error) => {
+            talk.error(&error);
+            error.kind().exit_code()
+        }
+    };
+    outlet::stderr().flush();
+    ExitCode::from(code)
 }
 
 fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
@@ -113,5 +127,6 @@ fn completions(shell: clap_complete::Shell) -> Reply {
 /// Says where a panic happened, not its text, which could hold a value.
 fn report_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
-    let _ = writeln!(io::stderr(), "panic{place}: this is a bug of claims-etl, please report it");
+    let text = format!("panic{place}: this is a bug of claims-etl, please report it\n");
+    outlet::stderr().write(text.as_bytes());
 }

@@ -12,6 +12,8 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 
+use super::signals;
+
 /// A command's result and the process' exit code.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -76,6 +78,8 @@ pub(super) fn stream(
     write: impl FnOnce(&mut dyn Write) -> Result<(), Stopped>,
 ) -> Result<()> {
     let Some(path) = file else {
+        // A reader may keep this waiting for ever, and there is nothing to tidy up.
+        signals::end_at_once();
         let mut out = BufWriter::new(io::stdout().lock());
         return match write(&mut out).and_then(|()| Ok(out.flush()?)) {
             Err(Stopped::Unwritable(error)) if error.kind() != IoErrorKind::BrokenPipe => {
@@ -120,6 +124,7 @@ pub(super) fn write(text: &str, out: &mut dyn Write) -> Result<()> {
 
 fn cannot_write(error: &io::Error) -> Error {
     Error::internal(format!("stdout: {}", error.kind()))
+        .hint("the command has done its work; only its result could not be written")
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! A file of its own because it is the one command that does not end by itself: what each interval
 //! came to is written when it has ended, not at the end of the command.
 
-use std::io;
 use std::sync::Arc;
 
 use clap::Args;
@@ -18,7 +17,8 @@ use crate::schedule::{self, Ended, MODEL, Options, Preview, Pulse, Scheduler};
 use super::args::{Format, ResultOptions};
 use super::numbers::{count, money, seconds};
 use super::options::SettingsOptions;
-use super::output::{self, Reply, json};
+use super::outlet;
+use super::output::{Reply, json};
 use super::signals;
 use super::table::Table;
 use super::talk::Talk;
@@ -185,9 +185,13 @@ pub(super) fn schedule(options: ScheduleOptions, talk: &Talk) -> Result<Reply> {
         if let Some(error) = &ended.run.error {
             talk.failure(error.kind, &error.message, error.hint.as_deref());
         }
-        output::write(&text, &mut io::stdout().lock())
+        // Whoever reads the results must not hold up the next interval.
+        outlet::stdout().write(text.as_bytes());
+        Ok(())
     };
-    match scheduler.run(Options { once, retry_failed }, &mut tell) {
+    let done = scheduler.run(Options { once, retry_failed }, &mut tell);
+    outlet::stdout().flush();
+    match done {
         Ok(code) => Ok(Reply::new("", code)),
         Err(error) => stopped(&error, talk),
     }

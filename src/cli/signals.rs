@@ -3,8 +3,8 @@
 //! A file of its own because a handler is installed for the whole process, and only commands that
 //! leave something behind want one: elsewhere the default (end at once) is right.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,6 +13,17 @@ use signal_hook::iterator::Signals;
 
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+
+/// Up once the next signal ends the program at once.
+static STOPPING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on a signal ends the program at once, as it does where no handler was installed: nothing is
+/// left to stop in order.
+pub(super) fn end_at_once() {
+    if let Some(stopping) = STOPPING.get() {
+        stopping.store(true, Ordering::SeqCst);
+    }
+}
 
 /// A request to stop that SIGINT and SIGTERM make.
 ///
@@ -23,7 +34,7 @@ pub(super) fn cancellation() -> Result<Cancellation> {
 }
 
 fn install() -> std::io::Result<Cancellation> {
-    let stopping = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::clone(STOPPING.get_or_init(Arc::default));
     for signal in [SIGINT, SIGTERM] {
         // The order matters: the first signal finds the flag down, the second one finds it up.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;

@@ -1,11 +1,12 @@
 //! Talk on stderr: how it looks, and the error that ends the program.
 //!
-//! A file of its own because the choice between bars and lines, text and JSON is made once, before
-//! any command runs.
+//! The choice between bars and lines, text and JSON is made once, before any command runs.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
+use console::Term;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::EnvFilter;
 
@@ -13,7 +14,11 @@ use crate::error::Error;
 use crate::event::Observer;
 
 use super::args::{Format, MessageOptions};
+use super::outlet;
 use super::progress::{Bars, CurrentRun, Lines};
+
+/// How often bars are drawn, in a second.
+const DRAWINGS: u8 = 20;
 
 /// The listener of this invocation and the form of its messages.
 pub(super) struct Talk {
@@ -28,7 +33,10 @@ impl Talk {
     pub(super) fn start(options: &MessageOptions) -> Self {
         let terminal = on_a_terminal();
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
-        let screen = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        let screen = bars.then(|| {
+            let terminal = Term::read_write_pair(io::stdin(), Stderr(None));
+            MultiProgress::with_draw_target(ProgressDrawTarget::term(terminal, DRAWINGS))
+        });
         log_to_stderr(options, terminal, screen.clone());
         let run = Arc::new(CurrentRun::default());
         let observer: Box<dyn Observer> = match &screen {
@@ -43,12 +51,14 @@ impl Talk {
         self.observer.as_ref()
     }
 
-    /// Takes the bars away, so that the result has the screen to itself.
+    /// Takes the bars away and ends what is being written, so that the result has the screen to itself
+    /// and comes after what led to it.
     pub(super) fn finish(&self) {
         if let Some(screen) = &self.screen {
             // The screen is gone only with the terminal itself.
             let _ = screen.clear();
         }
+        outlet::stderr().flush();
     }
 
     /// Tells the error that ends the program.
@@ -65,8 +75,7 @@ impl Talk {
             }
             Format::Text => {
                 let hint = hint.map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
-                // Nobody is left to tell that stderr is closed.
-                let _ = writeln!(io::stderr(), "error: {message}{hint}");
+                outlet::stderr().write(format!("error: {message}{hint}\n").as_bytes());
             }
         }
     }
@@ -91,6 +100,8 @@ fn log_to_stderr(options: &MessageOptions, terminal: bool, screen: Option<MultiP
         .with_env_filter(EnvFilter::new(format!("claims_etl={level}")))
         .with_target(false)
         .with_ansi(terminal)
+        // It would print its own failures to stderr, and panic where that fails too.
+        .log_internal_errors(false)
         .with_writer(move || Stderr(screen.clone()));
     // A second start in one process (a test) keeps the first one's log.
     let _ = match (options.log_format, terminal) {
@@ -100,18 +111,27 @@ fn log_to_stderr(options: &MessageOptions, terminal: bool, screen: Option<MultiP
     };
 }
 
-/// Stderr, with the bars out of the way while something is written.
+/// Stderr, which takes everything; with the bars out of the way while something is written.
+#[derive(Debug)]
 struct Stderr(Option<MultiProgress>);
 
 impl Write for Stderr {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match &self.0 {
-            Some(screen) => screen.suspend(|| io::stderr().write(text)),
-            None => io::stderr().write(text),
+            Some(screen) => screen.suspend(|| outlet::stderr().write(text)),
+            None => outlet::stderr().write(text),
         }
+        Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
+    }
+}
+
+/// The terminal's size is that of the stream itself.
+impl AsRawFd for Stderr {
+    fn as_raw_fd(&self) -> RawFd {
+        io::stderr().as_raw_fd()
     }
 }

@@ -1,0 +1,185 @@
+//! Standard error, and standard output while work goes on: neither of them fails or holds up what is
+//! written about.
+//!
+//! A reader may be gone, a disk full, a terminal stopped, a pipe full and nobody reading. So a thread
+//! writes what others leave for it; beyond a limit messages are dropped and counted.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many bytes may wait for a reader.
+const LIMIT: usize = 1 << 20;
+/// How long the end of a command waits for a reader.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Standard error.
+pub(super) fn stderr() -> &'static Outlet {
+    static STDERR: LazyLock<Outlet> = LazyLock::new(|| Outlet::start("stderr", io::stderr));
+    &STDERR
+}
+
+/// Standard output, for results that come while work goes on.
+pub(super) fn stdout() -> &'static Outlet {
+    static STDOUT: LazyLock<Outlet> = LazyLock::new(|| Outlet::start("stdout", io::stdout));
+    &STDOUT
+}
+
+/// What writes bytes and loses what cannot be written.
+type Writing = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// A stream and who writes to it.
+pub(super) struct Outlet {
+    shared: Arc<Shared>,
+    /// Where the system refuses a thread, everybody writes by himself.
+    by_itself: Option<Writing>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    is_writing: bool,
+    /// Messages dropped since some were written last.
+    dropped: u64,
+}
+
+impl Outlet {
+    fn start<W: Write>(
+        name: &'static str,
+        open: impl Fn() -> W + Send + Sync + Copy + 'static,
+    ) -> Self {
+        let shared = Arc::<Shared>::default();
+        let work = Arc::clone(&shared);
+        // What cannot be written is lost: there is nobody to be told.
+        let write = move |bytes: &[u8]| {
+            let mut out = open();
+            let _ = out.write_all(bytes).and_then(|()| out.flush());
+        };
+        let thread =
+            thread::Builder::new().name(name.into()).spawn(move || work.write(name, write));
+        let by_itself: Option<Writing> = match thread {
+            Ok(_) => None,
+            Err(_) => Some(Box::new(write)),
+        };
+        Self { shared, by_itself }
+    }
+
+    /// Writes a whole message, soon; at once where there is no thread for it.
+    pub(super) fn write(&self, message: &[u8]) {
+        if let Some(write) = &self.by_itself {
+            return write(message);
+        }
+        let mut state = self.shared.lock();
+        if state.waiting.len() + message.len() > LIMIT {
+            state.dropped += 1;
+            return;
+        }
+        state.waiting.extend_from_slice(message);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until all is written, but not for long.
+    pub(super) fn flush(&self) {
+        let until = Instant::now() + FAREWELL;
+        let mut state = self.shared.lock();
+        while self.by_itself.is_none() && (state.is_writing || !state.waiting.is_empty()) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let woken = self.shared.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread's work: it ends with the process.
+    fn write(&self, name: &str, write: impl Fn(&[u8])) {
+        let mut state = self.lock();
+        loop {
+            if state.waiting.is_empty() {
+                state.is_writing = false;
+                self.changed.notify_all();
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.is_writing = true;
+            let (bytes, dropped) =
+                (std::mem::take(&mut state.waiting), std::mem::take(&mut state.dropped));
+            drop(state);
+            write(&bytes);
+            if dropped > 0 {
+                tracing::warn!(
+                    target: "claims_etl",
+                    "{dropped} messages are missing here: nobody read {name}"
+                );
+            }
+            state = self.lock();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, PipeWriter, Read};
+
+    use super::*;
+
+    /// An outlet into a pipe, and the pipe's other end.
+    fn piped() -> (Outlet, PipeReader) {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let writer: &'static PipeWriter = Box::leak(Box::new(writer));
+        (Outlet::start("test", move || writer), reader)
+    }
+
+    #[test]
+    fn what_is_written_comes_out_whole_and_in_order() {
+        let (outlet, mut reader) = piped();
+        outlet.write(b"one\n");
+        outlet.write(b"two\n");
+        outlet.flush();
+        let mut read = [0; 8];
+        reader.read_exact(&mut read).expect("both");
+        assert_eq!(&read, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody_up() {
+        let (outlet, mut reader) = piped();
+        let message = [b'x'; 1000];
+        let began = Instant::now();
+        for _ in 0..10_000 {
+            outlet.write(&message);
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "no write waits");
+        outlet.flush();
+        assert!(began.elapsed() >= FAREWELL, "the end waits a little");
+        assert!(outlet.shared.lock().waiting.len() <= LIMIT);
+        // Read again, it goes on.
+        let mut read = vec![0; 1_000_000];
+        reader.read_exact(&mut read).expect("what waited");
+        assert!(read.iter().all(|byte| *byte == b'x'));
+    }
+
+    #[test]
+    fn a_closed_stream_holds_nobody_up() {
+        let (outlet, reader) = piped();
+        drop(reader);
+        outlet.write(b"nobody is there\n");
+        let began = Instant::now();
+        outlet.flush();
+        assert!(began.elapsed() < FAREWELL, "there is nothing to wait for");
+    }
+}
