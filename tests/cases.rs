@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::program::{Call, KEY, Program};
 use crate::real_data;
+use crate::secure_server::SecureServer;
 use crate::server::{self, Database};
 
 /// A case's files in a program's folder, with a key; `None`, said on stderr, where they are not there.
@@ -101,4 +102,72 @@ fn copy(from: &Path, to: &Path) {
             fs::write(&target, fs::read(entry.path()).expect("a file")).expect("a copy");
         }
     }
+}
+
+/// Rows and dollars that a database of a server has published.
+fn published_in(server: &SecureServer, database: &str) -> String {
+    let query =
+        "SELECT concat_ws(' ', count(*), sum(amount)) FROM healthcare_analytics.claims_fact";
+    server.administrator(database).query_one(query, &[]).expect("rows").get(0)
+}
+
+#[test]
+fn postgres_surroundings() {
+    let Some(program) = program("29-postgres-surroundings") else { return };
+    let server = SecureServer::start_without_tls();
+    let setup = fs::read_to_string(program.path().join("setup.sql")).expect("the setup");
+    for line in setup.lines() {
+        let statement = line.split("--").next().unwrap_or_default().trim();
+        if !statement.is_empty() {
+            server.admin("postgres", statement);
+        }
+    }
+    server.admin("i_no_create", "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let socket = format!("host={}&port={}", server.file("server").display(), server.port);
+    let call = |login: &str, database: &str, arguments: &str| {
+        let mut command = program.command(arguments);
+        command
+            .env("DATABASE_URL", format!("postgres://{login}@/{database}?{socket}"))
+            .env("CLAIMS_ETL_DATA_DIR", database)
+            .env("CLAIMS_ETL_KEY_FILE", "claims-etl.key");
+        Call::of(&mut command)
+    };
+    let run = "run --claims claims.csv --providers providers.csv --retries 2 --retry-delay-secs 60";
+    let correction = run.replace("claims.csv", "claims-2.csv");
+    let loads = |database: &str| {
+        call("loader", database, run).done();
+        let name = database.replace("%20", " ");
+        assert_eq!(published_in(&server, &format!("'{name}'")), "3000 449985.00", "{database}");
+        call("loader", database, &correction).done();
+        assert_eq!(published_in(&server, &format!("'{name}'")), "3100 455284.50", "{database}");
+        call("loader", database, &format!("{run} --mode replace")).done();
+        assert_eq!(published_in(&server, &format!("'{name}'")), "3000 449985.00", "{database}");
+        call("loader", database, "verify last --claims claims.csv --providers providers.csv")
+            .done();
+    };
+    let refused = |login: &str, database: &str, arguments: &str, wanted: &[&str]| {
+        let call = call(login, database, arguments);
+        assert_eq!(call.code, Some(5), "{database}: {}", call.stderr);
+        for words in wanted {
+            assert!(call.stderr.contains(words), "{database}: {words}: {}", call.stderr);
+        }
+        let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE '%stage%'";
+        let staged: i64 =
+            server.administrator(database).query_one(staged, &[]).expect("a count").get(0);
+        assert_eq!(staged, 0, "{database}");
+    };
+    refused("loader", "b_latin1", run, &["has the encoding LATIN1", "UTF8"]);
+    refused("loader", "c_sql_ascii", run, &["has the encoding SQL_ASCII", "UTF8"]);
+    loads("d_timeouts");
+    refused("loader", "e_read_only", run, &["is read-only", "replica"]);
+    loads("f_habits");
+    let names = "SELECT string_agg(provider_name, ' ' ORDER BY provider_id)
+        FROM healthcare_analytics.providers_dim WHERE provider_id LIKE 'PRV%'";
+    let names: String =
+        server.administrator("f_habits").query_one(names, &[]).expect("names").get(0);
+    assert!(names.contains("Clínica Sørensen – „West“ Łódź") && names.contains("医院"), "{names}");
+    let narrow = format!("{run} --connections 4");
+    refused("narrow", "g_connections", &narrow, &["too many connections for the role narrow"]);
+    loads("h%20Claims-DB");
+    refused("reader", "i_no_create", run, &["may not create the schema", "CREATE SCHEMA"]);
 }

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use claims_etl::config::{Mode, Secret};
 use claims_etl::pipeline::{RunReport, Status};
+use nix::sys::signal::Signal;
 
-use crate::correction::Correction;
+use crate::correction::{Correction, run};
 use crate::desk::{Desk, succeeded};
+use crate::process::{Running, gone, until};
 use crate::proxy::{Fault, Proxy};
 
 /// Claims enough for each of two connections to send some 400 kB.
@@ -101,4 +103,28 @@ fn a_slow_connection_goes_on() {
         assert_eq!(tries(&report), 1);
         scene.is_whole(&desk, name, name);
     }
+}
+
+#[test]
+fn a_signal_ends_a_run_that_nobody_answers() {
+    let scene = Correction::of(CLAIMS);
+    let desk = scene.desk();
+    let proxy = Proxy::new(desk.database.url(), Fault::Silence(IN_THE_ROWS));
+    let mut run = run(&desk, "replace", 0);
+    run.env("CLAIMS_ETL_WAREHOUSE", proxy.url(desk.database.url()));
+    let running = Running::start(run.env("CLAIMS_ETL_FAILPOINT", "stop.patience=2"));
+    until("the silence", || proxy.faults() == 1);
+    let begin = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let (status, said) = running.end();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert!(said.contains("still waiting for an answer"), "{said}");
+    drop(proxy);
+    // The server ends the sessions, whose other side is gone with this test at the latest.
+    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    desk.database.connect().batch_execute(sessions).expect("ended");
+    gone(&desk.database);
+    scene.is_finished_by_the_next_run(&desk, "replace", "after the silence");
 }

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Cut(u64),
     /// It stands still for a time after so many bytes from the program.
     Stall(u64, Duration),
+    /// After so many bytes from the program nothing passes in either direction, and nothing ends.
+    Silence(u64),
     /// Each piece of up to 64 KiB takes so long.
     Delay(Duration),
     /// The commit of a publish reaches the server, and its answer is lost.
@@ -40,6 +42,9 @@ pub(crate) struct Proxy {
 
 /// How often a fault happens; later connections are left alone.
 const TIMES: u32 = 1;
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_mins(30);
 
 impl Proxy {
     /// A proxy before the server of `url`.
@@ -146,6 +151,8 @@ fn upstream(config: &Config) -> Option<Wire> {
 fn forward(client: Wire, server: Wire, fault: Fault, count: &Arc<AtomicU32>) {
     // From now on nothing of the server's answers reaches the program.
     let deaf = Arc::new(AtomicBool::new(false));
+    let mute = Arc::new(AtomicBool::new(false));
+    let muted = Arc::clone(&mute);
     let (mut answers, mut back) = (server.twin(), client.twin());
     let silent = Arc::clone(&deaf);
     thread::spawn(move || {
@@ -154,6 +161,9 @@ fn forward(client: Wire, server: Wire, fault: Fault, count: &Arc<AtomicU32>) {
             let bytes = answers.read(&mut buffer);
             // An answer that must be lost is waited for: the server has done what it was told.
             let lost = silent.load(Ordering::SeqCst);
+            if muted.load(Ordering::SeqCst) {
+                thread::sleep(FOR_EVER);
+            }
             if bytes == 0 || lost || !back.write(&buffer[..bytes]) {
                 break;
             }
@@ -168,7 +178,7 @@ fn forward(client: Wire, server: Wire, fault: Fault, count: &Arc<AtomicU32>) {
         let mut buffer = vec![0; 1 << 16];
         loop {
             let bytes = client.read(&mut buffer);
-            if bytes == 0 || !tracker.passes(&buffer[..bytes], &deaf) {
+            if bytes == 0 || !tracker.passes(&buffer[..bytes], &deaf, &mute) {
                 break;
             }
             if !server.write(&buffer[..bytes]) {
@@ -190,7 +200,7 @@ struct Tracker {
 
 impl Tracker {
     /// Whether these bytes may go on.
-    fn passes(&mut self, bytes: &[u8], deaf: &AtomicBool) -> bool {
+    fn passes(&mut self, bytes: &[u8], deaf: &AtomicBool, mute: &AtomicBool) -> bool {
         let before = self.sent;
         self.sent += bytes.len() as u64;
         let reaches = |place: u64| before < place && self.sent >= place;
@@ -199,6 +209,13 @@ impl Tracker {
             Fault::Stall(place, time) => {
                 if reaches(place) && self.happens() {
                     thread::sleep(time);
+                }
+                true
+            }
+            Fault::Silence(place) => {
+                if reaches(place) && self.happens() {
+                    mute.store(true, Ordering::SeqCst);
+                    thread::sleep(FOR_EVER);
                 }
                 true
             }

@@ -13,9 +13,13 @@ use claims_etl::event::Silent;
 use claims_etl::local_postgres::LocalPostgres;
 use postgres::{Client, NoTls};
 
-/// The private server of the tests.
+/// The private server of the tests: one for each folder of programs that `CLAIMS_ETL_PG_BIN` names, because
+/// a cluster is of one version.
+#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
 fn private() -> LocalPostgres {
-    LocalPostgres::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("warehouse"))
+    let programs = std::env::var("CLAIMS_ETL_PG_BIN").unwrap_or_default();
+    let name = format!("warehouse{}", programs.replace('/', "-"));
+    LocalPostgres::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
 }
 
 /// The server's address; its user may create databases.

@@ -6,13 +6,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::failpoint;
+
+/// How long an orderly stop may take. What it waits for may never answer: a server behind a network that
+/// swallows everything, a pooler without a free connection. Nothing is published by halves then either.
+const PATIENCE_SECS: u64 = 60;
 
 /// Up once the next signal ends the program at once.
 static STOPPING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -47,6 +54,10 @@ fn install() -> std::io::Result<Cancellation> {
         for signal in signals.forever() {
             shared.cancel(signal);
             tracing::warn!(target: "claims_etl", signal, "stopping; a second signal ends at once");
+            let patience = failpoint::limit("stop.patience", PATIENCE_SECS);
+            thread::sleep(Duration::from_secs(patience));
+            tracing::error!(target: "claims_etl", "still waiting for an answer after {patience} s; ending at once");
+            low_level::exit(128 + signal);
         }
     })?;
     Ok(cancel)
