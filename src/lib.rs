@@ -45,6 +45,7 @@ pub mod local_postgres;
 pub mod risk;
 pub mod sql;
 pub mod synth;
+pub mod whole_file;
 
 // Layer 2: the stages; they never import one another.
 pub mod extract;

@@ -3,13 +3,13 @@
 //! A file of its own because it works without data and warehouse: the settings become a text.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use crate::airflow::{Caller, dag};
 use crate::error::{Error, ErrorKind, Result};
+use crate::whole_file::{READABLE, replace};
 
 use super::options::ConfigOptions;
 use super::output::Reply;
@@ -85,7 +85,8 @@ pub(super) fn airflow(command: AirflowCommand) -> Result<Reply> {
         },
     )?;
     let Some(path) = options.output else { return Ok(Reply::done(text)) };
-    fs::write(&path, text).map_err(|error| Error::io(ErrorKind::Config, &path, &error))?;
+    replace(&path, text.as_bytes(), READABLE)
+        .map_err(|error| Error::io(ErrorKind::Config, &path, &error))?;
     Ok(Reply::line(format!("wrote {}", path.display())))
 }
 

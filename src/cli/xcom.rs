@@ -3,17 +3,15 @@
 //! A file of its own because it is Airflow's contract: a `BashOperator` takes the last line that
 //! the program has written, to stdout or stderr, a `KubernetesPodOperator` a file of this content.
 
-use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
+use crate::whole_file::{READABLE, replace};
 
 /// Longer lists are told by their length: what they name is in the ledger.
 const LONGEST: usize = 20;
@@ -92,20 +90,11 @@ impl XcomOptions {
     fn write(&self, kept: &Value) -> Result<String> {
         let line = format!("{kept}\n");
         if let Some(path) = &self.xcom_file {
-            replace(path, &line).map_err(|error| Error::io(ErrorKind::Config, path, &error))?;
+            replace(path, line.as_bytes(), READABLE)
+                .map_err(|error| Error::io(ErrorKind::Config, path, &error))?;
         }
         Ok(if self.xcom { line } else { String::new() })
     }
-}
-
-/// Writes a file that is never half of one, and that the reader, another user maybe, may read.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = NamedTempFile::new_in(folder(path))?;
-    file.write_all(text.as_bytes())?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(file.path(), readable)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn folder(path: &Path) -> &Path {
@@ -127,6 +116,8 @@ pub(super) fn small(value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

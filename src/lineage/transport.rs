@@ -5,8 +5,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use crate::config::Secret;
 use crate::event::{Cancellation, rest};
@@ -18,6 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const TRIES: u32 = 5;
 /// The wait before it is sent again.
 const BACK_OFF: Duration = Duration::from_millis(300);
+
+/// Why a file is not written to.
+const LINK: &str = "it is a symbolic link, and none is followed";
 
 /// Someone who takes events.
 pub(super) trait Transport: Send + 'static {
@@ -48,11 +55,21 @@ impl Transport for FileTransport {
 
     /// One line in one write: several programs may append to the same file.
     fn deliver(&mut self, line: &[u8], _: &Cancellation) -> Result<(), String> {
-        let told = |error: std::io::Error| error.kind().to_string();
+        let told = |error: std::io::Error| match error.raw_os_error() {
+            Some(code) if code == Errno::ELOOP as i32 => LINK.into(),
+            _ => error.kind().to_string(),
+        };
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let opened = OpenOptions::new().append(true).create(true).open(&self.path);
+                let mut options = OpenOptions::new();
+                options.append(true).create(true);
+                // Whoever may write to its folder must not lead the events elsewhere; /dev/stdout is
+                // a link of the system's.
+                if !self.path.starts_with("/dev") {
+                    options.custom_flags(OFlag::O_NOFOLLOW.bits());
+                }
+                let opened = options.open(&self.path);
                 none.insert(opened.map_err(told)?)
             }
         };
@@ -144,6 +161,18 @@ mod tests {
         }
         let text = std::fs::read_to_string(&path).expect("a file");
         assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n");
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (other, path) = (folder.path().join("other"), folder.path().join("events.ndjson"));
+        std::fs::write(&other, "kept").expect("written");
+        std::os::unix::fs::symlink(&other, &path).expect("a link");
+        let mut file = FileTransport::new(path);
+        let reason = file.deliver(b"{}", &Cancellation::default()).expect_err("a link");
+        assert_eq!(reason, LINK);
+        assert_eq!(std::fs::read_to_string(&other).expect("text"), "kept");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, RunEvent};
+use crate::whole_file::{READABLE, replace};
 use binaries::Binaries;
 use place::Place;
 use postmaster::{Postmaster, clear_remains, socket_setting};
@@ -249,7 +250,7 @@ impl LocalPostgres {
         let mut note = format!("made a private warehouse in {home}");
         if place.elsewhere {
             let file = self.dir.join("location");
-            fs::write(&file, format!("{home}\n"))
+            replace(&file, format!("{home}\n").as_bytes(), READABLE)
                 .map_err(|error| Error::io(KIND, &file, &error))?;
             let (owner, dir) = (&place.owner.name, self.dir.display());
             note = format!("{note}, because {owner} may not enter {dir}");

@@ -4,14 +4,13 @@
 //! what a failed run must not forget, the time of the last success, is taken over from the old one.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use super::figures::{Figures, LastRun};
 use crate::error::{Error, ErrorKind, Result};
+use crate::whole_file::{READABLE, replace};
 
 /// The sample that outlives a failed run.
 const LAST_SUCCESS: &str = "claims_etl_last_success_timestamp_seconds ";
@@ -24,7 +23,8 @@ const LAST_SUCCESS: &str = "claims_etl_last_success_timestamp_seconds ";
 pub fn write_textfile(path: &Path, run: LastRun) -> Result<()> {
     let last_success = if run.is_success() { Some(run.ended) } else { last_success(path) };
     let figures = Figures { last_run: Some(run), last_success, totals: None };
-    replace(path, &figures.render()).map_err(|error| Error::io(ErrorKind::Internal, path, &error))
+    replace(path, figures.render().as_bytes(), READABLE)
+        .map_err(|error| Error::io(ErrorKind::Internal, path, &error))
 }
 
 /// When a run succeeded last, as the file has it so far.
@@ -36,22 +36,10 @@ fn last_success(path: &Path) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(whole.parse().ok()?, millis * 1_000_000)
 }
 
-/// The new text under a name that nobody reads, then its name.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .prefix(".claims-etl-")
-        .suffix(".tmp")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    // Another user reads it.
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::figures::tests::run;
     use super::*;
 

@@ -40,6 +40,7 @@ use std::sync::mpsc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
+use crate::whole_file::{READABLE, WholeFile};
 use crate::worker::Worker;
 
 use claim::{BLOCK, Block, Shop};
@@ -167,16 +168,10 @@ fn dirty_in_a_million(spec: &Spec) -> Result<u64> {
 /// Writes a file under another name and gives it its own when complete, so that a run that was
 /// stopped leaves no half file behind.
 fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    let io = |error: &std::io::Error| Error::io(ErrorKind::Source, path, error);
-    let partial = path.with_extension("csv.partial");
-    let mut file = File::create(&partial).map_err(|error| io(&error))?;
-    let written =
-        write(&mut file).and_then(|()| fs::rename(&partial, path).map_err(|error| io(&error)));
-    if written.is_err() {
-        // Best effort: the error that is returned matters more.
-        let _ = fs::remove_file(&partial);
-    }
-    written
+    let io = |error: std::io::Error| Error::io(ErrorKind::Source, path, &error);
+    let mut file = WholeFile::begin(path, ".partial").map_err(io)?;
+    write(file.file())?;
+    file.finish(READABLE).map_err(io)
 }
 
 /// Makes all blocks on several threads and hands them to `take` in order.

@@ -97,6 +97,22 @@ fn an_unfinished_file_is_known_by_its_run() {
 }
 
 #[test]
+fn a_link_in_the_folder_is_not_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = folder.path().join("other");
+    fs::write(&other, "kept").expect("written");
+    let (run, mut quarantine) = quarantine(folder.path());
+    let file = path(folder.path(), run);
+    for link in [file.clone(), file.with_extension("parquet.partial")] {
+        std::os::unix::fs::symlink(&other, link).expect("a link");
+    }
+    quarantine.append(&[Rejected::of(Rule::DateMissing, 7)]).expect("appended");
+    quarantine.finish().expect("finished");
+    assert_eq!(fs::read_to_string(&other).expect("text"), "kept");
+    assert!(file.symlink_metadata().expect("there").is_file());
+}
+
+#[test]
 fn only_old_files_of_runs_are_thrown_away() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(list(&folder.path().join("none")).expect("lists"), []);

@@ -179,13 +179,14 @@ pub fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
 
 fn open(path: &Path) -> Result<ArrowWriter<File>> {
     let partial = partial(path);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial)
-        .map_err(|error| Error::io(ErrorKind::Config, &partial, &error))?;
+    let failed = |error: std::io::Error| Error::io(ErrorKind::Config, &partial, &error);
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    // A new file: whatever somebody else puts under this name is not written to.
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(100_000))

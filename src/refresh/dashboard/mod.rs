@@ -13,9 +13,8 @@ mod table;
 mod text;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::about::{About, off};
@@ -24,6 +23,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::rule::Severities;
+use crate::whole_file::WholeFile;
 
 /// The page as a target.
 pub struct Dashboard {
@@ -78,24 +78,18 @@ fn write(path: &Path, html: &str) -> Result<()> {
     let name = path.file_name().ok_or_else(|| {
         Error::config(format!("refresh.dashboard.path: {} names no file", path.display()))
     })?;
-    let mut partial = OsString::from(".");
-    partial.push(name);
-    partial.push(format!(".{}", std::process::id()));
-    let partial = path.with_file_name(partial);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     }
     remove_leftovers(path, name);
-    // The file stays open, and with it locked, until it has its name.
-    let written = fill(&partial, html).map_err(|error| failed(&error)).and_then(|file| {
-        failpoint::hit("refresh.written")?;
-        fs::rename(&partial, path).map_err(|error| failed(&error)).map(|()| drop(file))
-    });
-    if written.is_err() {
-        // The error that counts is the first one; a leftover does no harm.
-        let _ = fs::remove_file(&partial);
-    }
-    written
+    let failed = |error: io::Error| failed(&error);
+    let mut page = WholeFile::begin(path, "").map_err(failed)?;
+    // It stays open, and with it locked, until it has its name.
+    page.file().lock().map_err(failed)?;
+    page.write_all(html.as_bytes()).map_err(failed)?;
+    failpoint::hit("refresh.written")?;
+    // A web server or another user reads it, whatever the umask of the job.
+    page.finish(0o640).map_err(failed)
 }
 
 /// Removes what killed processes have left beside the page: nobody holds the lock of those files.
@@ -107,22 +101,14 @@ fn remove_leftovers(path: &Path, name: &OsStr) {
     let partials = beside
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(start.as_encoded_bytes()));
     for leftover in partials {
-        // Best effort: the page is what counts.
-        let unlocked = File::open(leftover.path()).is_ok_and(|file| file.try_lock().is_ok());
+        // Best effort: the page is what counts. A link is none of ours, and not followed.
+        let ours = leftover.file_type().is_ok_and(|kind| kind.is_file());
+        let unlocked =
+            ours && File::open(leftover.path()).is_ok_and(|file| file.try_lock().is_ok());
         if unlocked {
             let _ = fs::remove_file(leftover.path());
         }
     }
-}
-
-fn fill(path: &Path, html: &str) -> io::Result<File> {
-    let mut file = File::create(path)?;
-    file.lock()?;
-    // A web server or another user reads it, whatever the umask of the job.
-    file.set_permissions(Permissions::from_mode(0o640))?;
-    file.write_all(html.as_bytes())?;
-    file.sync_all()?;
-    Ok(file)
 }
 
 #[cfg(test)]

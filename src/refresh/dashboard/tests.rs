@@ -292,6 +292,20 @@ fn the_page_replaces_the_old_one_and_others_may_read_it() {
 }
 
 #[test]
+fn a_link_beside_the_page_is_not_followed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (other, path) = (folder.path().join("other"), folder.path().join("dashboard.html"));
+    std::fs::write(&other, "kept").expect("written");
+    let predictable = format!(".dashboard.html.{}", std::process::id());
+    for link in [path.clone(), folder.path().join(predictable)] {
+        std::os::unix::fs::symlink(&other, link).expect("a link");
+    }
+    write(&path, "page").expect("a page");
+    assert_eq!(std::fs::read_to_string(&other).expect("text"), "kept");
+    assert!(path.symlink_metadata().expect("there").is_file());
+}
+
+#[test]
 fn a_page_that_cannot_be_written_is_a_refresh_failure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("dashboard.html");
