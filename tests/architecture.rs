@@ -11,7 +11,7 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 30] = [
+const LAYERS: [(&str, &[&str]); 31] = [
     // Layer 0: vocabulary.
     ("error", &[]),
     ("worker", &["error"]),
@@ -21,6 +21,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
     ("account", &[]),
     ("schema", &[]),
     // Layer 1: mechanism.
+    ("whole_file", &[]),
     ("config", &["error", "account", "rule", "schema"]),
     ("key", &["error", "config"]),
     ("interchange", &["error", "schema"]),
@@ -28,8 +29,8 @@ const LAYERS: [(&str, &[&str]); 30] = [
     ("dag", &["error", "event", "worker"]),
     ("adbc_postgres", &[]),
     ("sql", &["error"]),
-    ("local_postgres", &["error", "event"]),
-    ("synth", &["error", "event", "worker", "schema"]),
+    ("local_postgres", &["error", "event", "whole_file"]),
+    ("synth", &["error", "event", "worker", "schema", "whole_file"]),
     ("http", &["error", "event"]),
     // Layer 2: the stages, which never import one another.
     (
@@ -64,6 +65,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
             "risk",
             "adbc_postgres",
             "sql",
+            "whole_file",
         ],
     ),
     (
@@ -79,12 +81,13 @@ const LAYERS: [(&str, &[&str]); 30] = [
             "sql",
             "adbc_postgres",
             "http",
+            "whole_file",
         ],
     ),
     ("verify", &["error", "account", "schema", "sql"]),
     // Layer 2 too: who is told how it goes. They listen and never act.
     ("lineage", &["error", "event", "account", "config", "rule", "schema", "http"]),
-    ("metrics", &["error", "event", "account", "config"]),
+    ("metrics", &["error", "event", "account", "config", "whole_file"]),
     ("mail", &["error", "event", "config"]),
     // Layer 2 too: a text for another program.
     ("airflow", &["error", "config"]),
@@ -119,9 +122,23 @@ const OWNERS: [(&str, &[&str]); 49] = [
     ("polars_arrow", &["interchange"]),
     ("polars_buffer", &["interchange"]),
     ("memchr", &["extract"]),
-    ("arrow", &["schema", "interchange", "adbc_postgres", "sql", "load", "refresh", "verify"]),
-    ("parquet", &["load/quarantine"]),
-    ("bytes", &["adbc_postgres"]),
+    (
+        "arrow",
+        &[
+            "schema",
+            "interchange",
+            "adbc_postgres",
+            "sql",
+            "extract/parquet_file",
+            "extract/parquet_text",
+            "extract/tests/parquet_types",
+            "load",
+            "refresh",
+            "verify",
+        ],
+    ),
+    ("parquet", &["extract/parquet_file", "extract/tests/parquet_types", "load/quarantine"]),
+    ("bytes", &["adbc_postgres", "extract/parquet_file", "extract/tests/parquet_types"]),
     ("postgres", &["adbc_postgres", "local_postgres/tests"]),
     ("tokio_postgres_rustls", &["adbc_postgres/tls"]),
     ("rustls", &["adbc_postgres/tls", "http"]),
@@ -143,7 +160,7 @@ const OWNERS: [(&str, &[&str]); 49] = [
     ("ring", &["adbc_postgres/tls", "http", "refresh/power_bi", "refresh/webhook"]),
     ("base64", &["refresh/power_bi", "refresh/webhook"]),
     ("croner", &["schedule", "config/schedule"]),
-    ("chrono_tz", &["schedule", "config/schedule"]),
+    ("chrono_tz", &["schedule", "config/schedule", "extract/parquet_text"]),
     ("lettre", &["mail"]),
     ("prometheus_client", &["metrics"]),
     (
@@ -179,6 +196,7 @@ const OWNERS: [(&str, &[&str]); 49] = [
             "local_postgres",
             "key",
             "adbc_postgres/database",
+            "lineage/transport",
             "pipeline/leak_audit/child",
         ],
     ),
@@ -192,6 +210,7 @@ const OWNERS: [(&str, &[&str]); 49] = [
             "config/interval",
             "config/rules",
             "config/schedule",
+            "extract/parquet_text",
             "transform",
             "event",
             "cli",

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::program::{Call, KEY, Program};
 use crate::real_data;
 use crate::secure_server::SecureServer;
@@ -170,4 +172,135 @@ fn postgres_surroundings() {
     refused("narrow", "g_connections", &narrow, &["too many connections for the role narrow"]);
     loads("h%20Claims-DB");
     refused("reader", "i_no_create", run, &["may not create the schema", "CREATE SCHEMA"]);
+}
+
+/// What a run has read and loaded, and the sum of it.
+fn account(call: &Call) -> (Value, Value, Value) {
+    assert_eq!(call.code, Some(0), "{}", call.stderr);
+    let report = call.json();
+    let claims = &report["claims"];
+    (claims["read"].clone(), claims["loaded"].clone(), report["amount"]["loaded"].clone())
+}
+
+/// One column of the warehouse in the order of the claims' amounts.
+fn texts(database: &Database, sql: &str) -> Vec<String> {
+    let rows = database.connect().query(sql, &[]).expect("an answer");
+    rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect()
+}
+
+#[test]
+fn types_of_real_parquet_files_are_read_as_they_are() {
+    let Some(program) = program("25-parquet-types") else { return };
+    let database = server::database();
+    let load = |file: &str| {
+        program.call(&format!(
+            "run --claims {file}.parquet --providers providers.csv --mode replace --max-reject-ratio 1 \
+             --format json --warehouse {}",
+            database.url()
+        ))
+    };
+    let empty = load("no-rows");
+    assert_eq!(empty.json()["claims"]["read"], 0, "{}", empty.stderr);
+    let days = "SELECT date_of_service::text FROM healthcare_analytics.claims_fact
+        ORDER BY date_of_service";
+    let expected_days = ["2024-01-01", "2024-01-31", "2024-01-31", "2024-02-29"];
+    for (file, loaded, sum) in [
+        ("plain", 4, "1005.10"),
+        ("decimal38_18", 4, "1005.10"),
+        ("decimal256", 4, "1005.10"),
+        ("dictionary-large", 4, "1005.10"),
+        ("text-amounts", 4, "1005.10"),
+        ("nested-beside", 4, "1005.10"),
+        ("one-row-groups", 4, "1005.10"),
+        ("codec-none", 4, "1005.10"),
+        ("codec-snappy", 4, "1005.10"),
+        ("codec-gzip", 4, "1005.10"),
+        ("codec-zstd", 4, "1005.10"),
+        ("codec-lz4", 4, "1005.10"),
+        ("codec-brotli", 4, "1005.10"),
+        ("v2-pages-delta", 4, "1005.10"),
+        ("decimal9_0", 4, "1005.00"),
+        ("int-cents-or-dollars", 4, "1005.00"),
+        ("float64", 4, "1234580.93"),
+        ("float32", 4, "1247.54"),
+        ("float-nan-inf", 1, "5.00"),
+        ("int96", 4, "1005.10"),
+        ("timestamp-naive-ns", 4, "1005.10"),
+        ("timestamp-utc", 4, "1005.10"),
+        ("timestamp-new-york", 4, "1005.10"),
+        ("date-int", 4, "1005.10"),
+        ("date-text", 4, "1005.10"),
+        ("null-typed", 4, "1005.10"),
+    ] {
+        let call = load(file);
+        assert_eq!(account(&call), (4.into(), loaded.into(), sum.into()), "{file}");
+        let report = call.json();
+        assert_eq!(report["flags"].get("amount_rounded"), None, "{file}: {report}");
+        match file {
+            "int96" | "timestamp-naive-ns" | "timestamp-utc" | "date-int" | "date-text" => {
+                assert_eq!(texts(&database, days), expected_days, "{file}");
+            }
+            "timestamp-new-york" => {
+                let days = texts(&database, days);
+                assert_eq!(days, ["2024-01-01", "2024-01-31", "2024-01-31", "2024-03-10"]);
+            }
+            "null-typed" => {
+                let flags = &report["flags"];
+                assert_eq!(
+                    (&flags["provider_missing"], &flags["procedure_missing"]),
+                    (&4.into(), &4.into())
+                );
+            }
+            _ => {}
+        }
+    }
+    for file in ["int-ids", "float-ids"] {
+        let call = load(file);
+        assert_eq!(account(&call).1, 4, "{file}");
+        let flags = &call.json()["flags"];
+        let missing = flags.get("provider_missing").and_then(Value::as_u64).unwrap_or(0);
+        assert_eq!(missing, u64::from(file == "float-ids"), "{file}: {flags}");
+        assert_eq!(flags.get("provider_not_in_directory"), None, "{file}: {flags}");
+    }
+    let mut command = program.command("token --domain claim");
+    command.write_stdin("1001");
+    let token = Call::of(&mut command).done();
+    let found = "SELECT claim_token::text FROM healthcare_analytics.claims_fact";
+    assert!(texts(&database, found).contains(&token.trim().to_owned()), "1001, not 1001.0");
+
+    let binary = load("binary-text");
+    assert_eq!(account(&binary).1, 3);
+    assert_eq!(binary.json()["reject_reasons"]["encoding_invalid"], 1);
+    for (file, code, message) in [
+        ("nested-needed", 2, "no column for claim_id, amount"),
+        ("two-columns-one-name", 2, "2 columns are named \"amount\""),
+        ("no-rows", 2, ""),
+        ("cut-short", 3, "cut-short.parquet cannot be read as Parquet"),
+        ("footer-only-magic", 3, "footer-only-magic.parquet cannot be read as Parquet"),
+    ] {
+        let call = load(file);
+        assert_eq!(call.code, Some(code), "{file}: {}", call.stderr);
+        assert!(call.stderr.contains(message), "{file}: {}", call.stderr);
+        assert!(!call.stderr.contains("panic"), "{file}: {}", call.stderr);
+    }
+}
+
+#[test]
+fn a_folder_of_spark_is_read_without_its_litter() {
+    let Some(program) = program("26-spark-folder") else { return };
+    let load = |claims: &str| {
+        let database = server::database();
+        let url = database.url();
+        let run = format!("run --providers providers.csv --format json --warehouse {url} --claims");
+        program.call(&format!("{run} {claims}"))
+    };
+    for claims in ["out", "out/*.csv"] {
+        let call = load(claims);
+        assert_eq!(account(&call), (10.into(), 10.into(), "55.00".into()), "{claims}");
+        assert!(call.stderr.contains("1 file without rows"), "{}", call.stderr);
+    }
+    assert!(load("out").stderr.contains("part-00004.csv.filepart"));
+    assert_eq!(account(&load("parquet")), (5.into(), 5.into(), "15.00".into()));
+    let day = "parquet --interval-start 2024-01-31 --interval-end 2024-02-01";
+    assert_eq!(account(&load(day)), (3.into(), 3.into(), "12.00".into()));
 }

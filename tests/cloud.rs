@@ -74,6 +74,8 @@ fn objects_give_the_same_account_as_files() {
     let (monday, tuesday) = (format!("{HEADER}{MONDAY}"), format!("{HEADER}{TUESDAY}"));
     s3.put("monday.csv", &monday).put("packed", gzip(&tuesday));
     s3.put("in/a/monday.csv", &monday).put("in/b/tuesday.csv", &tuesday);
+    s3.put("in/b/_x.csv", "no claims").put("in/b/empty.csv", "").put("in/_tmp/x.csv", "no claims");
+    s3.put("days/date=2024-01-01/b.csv.part", "no claims");
     s3.put("in/b/notes.txt", "no claims").put("days/.hidden.csv", "no claims");
     s3.put("days/date=2024-01-01/a.csv", &monday).put("days/date=2024-01-02/a.csv", &tuesday);
     s3.put("days/date=2024-01-03/a.csv", "no claims").put("days/_SUCCESS", "");
@@ -90,6 +92,16 @@ fn objects_give_the_same_account_as_files() {
         &format!("s3://claims/days/date={{interval_start}}/ s3://claims/packed {interval}"),
     ] {
         assert_eq!(account(&site.load(claims, &access)), both, "{claims}");
+    }
+    s3.put("table/_delta_log/0.json", "{}").put("table/monday.csv", &monday);
+    for claims in ["s3://claims/table/", "s3://claims/table/*.csv"] {
+        let call = site.load(claims, &access);
+        assert_eq!(call.code, Some(3), "{}", call.stderr);
+        assert!(
+            call.stderr.contains("s3://claims/table is a table of Delta Lake"),
+            "{}",
+            call.stderr
+        );
     }
     let one = account(&site.load("monday.csv", &[]));
     let day = "s3://claims/days/ --interval-start 2024-01-01 --interval-end 2024-01-02";

@@ -208,3 +208,131 @@ fn rows_that_are_no_claims_are_counted_apart() {
     let verification = verification.expect("verified");
     assert!(verification.equal, "{verification:?}");
 }
+
+#[test]
+fn an_unfinished_upload_is_not_loaded() {
+    let program = Program::with_claims();
+    for (number, name) in [
+        "part-0.csv",
+        "part-2.csv.filepart",
+        "part-3.csv.tmp",
+        "_x.csv",
+        ".hidden.csv",
+        "~$claims.csv",
+        "_temporary/0/part-4.csv",
+        "__MACOSX/._part-0.csv",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        day(&program, &format!("in/{name}"), &format!("C{number}"));
+    }
+    for name in ["in/part-1.csv", "in/_SUCCESS"] {
+        std::fs::write(program.path().join(name), "").expect("written");
+    }
+    program.write("in/Thumbs.db", "\u{1}\u{2}");
+    for claims in ["in", "in/*", "in/**/*"] {
+        let call = program.call(&format!("run --dry-run --format json --claims {claims}"));
+        assert_eq!(loaded(&call), 1, "{claims}");
+        for said in ["not read, unfinished or no data by name", "1 file without rows (0 bytes)"] {
+            assert!(call.stderr.contains(said), "{claims}: {}", call.stderr);
+        }
+    }
+    assert_eq!(loaded(&program.call("run --dry-run --format json --claims in/_*.csv")), 1);
+    let alone = program.call("run --dry-run --format json --claims in/part-1.csv");
+    assert_eq!(alone.code, Some(3), "{}", alone.stderr);
+    let message = "extract.extract_claims: claims: in/part-1.csv is empty";
+    assert_eq!(alone.json()["error"]["message"], message);
+}
+
+/// A Parquet file whose footer counts other rows than there are.
+fn counting(file: &[u8], rows: i64) -> Vec<u8> {
+    use ::parquet::file::metadata::{
+        ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
+    };
+    let found = ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(file.to_vec()));
+    let found = found.expect("a footer");
+    let group = found.row_group(0).clone().into_builder().set_num_rows(rows);
+    let changed = ParquetMetaData::new(
+        found.file_metadata().clone(),
+        vec![group.build().expect("a row group")],
+    );
+    let tail = file.len() - 8;
+    let length: [u8; 4] = file[tail..tail + 4].try_into().expect("four bytes");
+    let mut bytes = file[..tail - u32::from_le_bytes(length) as usize].to_vec();
+    ParquetMetaDataWriter::new(&mut bytes, &changed).finish().expect("a footer");
+    bytes
+}
+
+#[test]
+fn a_parquet_file_whose_footer_lies_is_not_loaded() {
+    let (program, database) = (Program::with_claims(), server::database());
+    let load = |name: &str| {
+        let arguments = "run --providers providers.csv --mode replace --format json --claims";
+        let mut command = program.command(&format!("{arguments} {name}"));
+        command.env("DATABASE_URL", database.url());
+        Call::of(&mut command)
+    };
+    let sound = parquet(&program);
+    assert_eq!(loaded(&load("claims.parquet")), 2);
+    for (name, rows) in [("fewer.parquet", 1), ("none.parquet", 0), ("more.parquet", 4)] {
+        std::fs::write(program.path().join(name), counting(&sound, rows)).expect("written");
+        let call = load(name);
+        assert_eq!(call.code, Some(3), "{name}: {}", call.stderr);
+        let message = call.json()["error"]["message"].to_string();
+        assert!(message.contains(&format!("its footer counts {rows} rows")), "{message}");
+        assert!(message.contains("its pages hold 2"), "{message}");
+        assert!(!call.stderr.contains("panic"), "{}", call.stderr);
+    }
+    let published = "SELECT count(*) FROM healthcare_analytics.claims_fact";
+    let row = database.connect().query_one(published, &[]).expect("an answer");
+    assert_eq!(row.get::<_, i64>(0), 2, "what was published stays");
+}
+
+#[test]
+fn a_format_that_is_not_read_is_named() {
+    let program = Program::with_claims();
+    for (name, bytes, what) in [
+        ("a.csv.bz2", &b"BZh91AY&SY\x01"[..], "a.csv.bz2 is a bzip2 file"),
+        ("a.csv", b"PK\x03\x04\x14\0xl/workbook.xml", "a.csv is an Excel workbook"),
+        ("a.csv.xz", b"\xfd7zXZ\0\0", "a.csv.xz is an xz file"),
+    ] {
+        std::fs::write(program.path().join(name), bytes).expect("written");
+        for call in [format!("run --dry-run --claims {name}"), format!("check {name}")] {
+            let call = program.call(&call);
+            assert_eq!(call.code, Some(3), "{name}: {}", call.stderr);
+            let said = call.stdout + &call.stderr;
+            assert!(said.contains(what), "{name}: {said}");
+            assert!(!said.contains("windows-1252"), "{name}: {said}");
+        }
+    }
+}
+
+#[test]
+fn files_are_not_written_through_links() {
+    let (program, database) = (Program::with_claims(), server::database());
+    program.write("other", "kept");
+    let link = |name: &str| {
+        std::os::unix::fs::symlink(program.path().join("other"), program.path().join(name))
+            .expect("a link");
+    };
+    for name in ["dashboard.html", "claims.prom", "xcom.json", "dag.py", "lineage.ndjson"] {
+        link(name);
+    }
+    let toml = std::fs::read_to_string(program.path().join("claims-etl.toml")).expect("read");
+    let more = "[refresh.dashboard]\npath = \"dashboard.html\"\n[metrics]\n\
+                textfile = \"claims.prom\"\n[lineage]\nfile = \"lineage.ndjson\"\n";
+    program.write("claims-etl.toml", &format!("{toml}{more}"));
+    let mut command = program.command("run --format json --xcom-file xcom.json");
+    command.env("DATABASE_URL", database.url());
+    let call = Call::of(&mut command);
+    assert_eq!(loaded(&call), 2);
+    assert!(call.stderr.contains("symbolic link"), "the lineage's file: {}", call.stderr);
+    program.call("airflow dag --output dag.py").done();
+    let kept = std::fs::read_to_string(program.path().join("other")).expect("read");
+    assert_eq!(kept, "kept");
+    for name in ["dashboard.html", "claims.prom", "xcom.json", "dag.py"] {
+        let found = program.path().join(name).symlink_metadata().expect("there");
+        assert!(found.is_file(), "{name} has taken the link's place");
+    }
+}

@@ -41,6 +41,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
 use crate::error::Result;
+use crate::extract::panic_is_expected;
 use crate::worker::panicked;
 
 use args::Command;
@@ -126,6 +127,9 @@ fn completions(shell: clap_complete::Shell) -> Reply {
 
 /// Says where a panic happened, not its text, which could hold a value.
 fn report_panic(info: &PanicHookInfo<'_>) {
+    if panic_is_expected() {
+        return;
+    }
     let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
     let text = format!("panic{place}: this is a bug of claims-etl, please report it\n");
     outlet::stderr().write(text.as_bytes());

@@ -1,43 +1,77 @@
 //! Folders as sources: which of the files below one are meant.
 //!
-//! A file of its own because the same rules hold for folders of a disk and prefixes of an object
-//! store: hidden names and those that begin with an underscore are no data, and of folders that are
-//! named by days (`date=2024-01-31`) those outside the data interval are left out.
+//! The same rules hold for folders of a disk and prefixes of an object store: what is no data by its
+//! name is left out ([`left_out`]), and of folders that are named by days (`date=2024-01-31`) those
+//! outside the data interval.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::left_out::{self, LeftOut, TABLE_LOGS};
 use crate::config::Interval;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
-/// The files below `folder`, sorted by the bytes of their paths.
+/// The files of a folder or a glob.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) left_out: LeftOut,
+}
+
+/// The files below `folder`, sorted by the bytes of their paths; those without a byte are left out.
 ///
 /// # Errors
 /// `Source` when a folder cannot be read, or there is no file.
-pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Result<Vec<PathBuf>> {
-    let mut walk = Walk { dataset, interval, files: Vec::new(), left_out: false };
+pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Result<Found> {
+    let mut walk = Walk { dataset, interval, found: Found::default(), other_days: false };
+    check_plain(dataset, folder)?;
     walk.descend(folder, &mut Vec::new())?;
-    if walk.files.is_empty() {
-        return Err(nothing(dataset, &folder.display().to_string(), walk.left_out, interval));
+    let mut found = walk.found;
+    if found.files.is_empty() {
+        let place = folder.display().to_string();
+        return Err(nothing(dataset, &place, walk.other_days, &found.left_out, interval));
     }
-    walk.files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-    Ok(walk.files)
+    found.files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(found)
 }
 
-/// The refusal of a folder that has nothing to read; `left_out`: days were passed over.
-pub(super) fn nothing(dataset: Dataset, place: &str, left_out: bool, interval: &Interval) -> Error {
-    if left_out {
+/// The refusal of a folder that has nothing to read; `other_days`: days were passed over.
+pub(super) fn nothing(
+    dataset: Dataset,
+    place: &str,
+    other_days: bool,
+    left_out: &LeftOut,
+    interval: &Interval,
+) -> Error {
+    if other_days {
         return Error::source(format!("{dataset}: no file below {place} is of {interval}"))
             .hint("its folders are named by days; has the export of these days arrived?");
     }
-    Error::source(format!("{dataset}: there is no file below {place}"))
-        .hint("names that begin with a dot or an underscore do not count")
+    let note = left_out.note().map_or_else(String::new, |note| format!(" ({note})"));
+    Error::source(format!("{dataset}: there is no file below {place}{note}")).hint(
+        "names that begin with . _ or ~ and those of unfinished uploads (.part, .tmp, …) do not count",
+    )
 }
 
-/// Whether a name is no data's.
-pub(super) fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
+/// Refuses a folder of a table whose files are not all valid.
+pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    for above in real.ancestors() {
+        let log = TABLE_LOGS.iter().find(|(log, _)| above.join(log).is_dir());
+        if let Some((_, format)) = log {
+            return Err(no_plain_folder(dataset, &above.display().to_string(), format));
+        }
+    }
+    Ok(())
+}
+
+/// The refusal of such a table.
+pub(super) fn no_plain_folder(dataset: Dataset, place: &str, format: &str) -> Error {
+    Error::source(format!(
+        "{dataset}: {place} is a table of {format}, whose files also hold rows that were replaced or deleted"
+    ))
+    .hint("export what is valid in it as CSV or Parquet, and read that")
 }
 
 /// Whether a folder's name is that of a day outside the interval: `date=2024-01-31`.
@@ -48,39 +82,43 @@ pub(super) fn is_outside(name: &str, interval: &Interval) -> bool {
 struct Walk<'a> {
     dataset: Dataset,
     interval: &'a Interval,
-    files: Vec<PathBuf>,
-    left_out: bool,
+    found: Found,
+    other_days: bool,
 }
 
 impl Walk<'_> {
     /// Goes through a folder; `above` are the folders that lead to it, so that a link back ends.
     fn descend(&mut self, folder: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
+        let dataset = self.dataset;
         let unreadable = |path: &Path, error: &std::io::Error| {
-            Error::io(ErrorKind::Source, path, error).context(self.dataset)
+            Error::io(ErrorKind::Source, path, error).context(dataset)
         };
         let real = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
         if above.contains(&real) {
             return Ok(());
         }
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
-            entries.push(entry.map_err(|error| unreadable(folder, &error))?);
-        }
         above.push(real);
-        for entry in entries {
+        for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+            let entry = entry.map_err(|error| unreadable(folder, &error))?;
             let (name, path) = (entry.file_name(), entry.path());
             let name = name.to_string_lossy();
-            if is_hidden(&name) {
+            if TABLE_LOGS.iter().any(|(log, _)| *log == name) {
+                check_plain(dataset, folder)?;
+            }
+            if left_out::is_no_data(&name) {
+                if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+                    self.found.left_out.count(&name);
+                }
                 continue;
             }
-            let kind = path.metadata().map_err(|error| {
-                Error::io(ErrorKind::Source, &path, &error).context(self.dataset)
-            })?;
-            if kind.is_file() {
-                self.files.push(path);
+            let kind = path.metadata().map_err(|error| unreadable(&path, &error))?;
+            if kind.is_file() && kind.len() == 0 {
+                self.found.left_out.empty += 1;
+            } else if kind.is_file() {
+                self.found.files.push(path);
             } else if kind.is_dir() {
                 if is_outside(&name, self.interval) {
-                    self.left_out = true;
+                    self.other_days = true;
                 } else {
                     self.descend(&path, above)?;
                 }
@@ -106,8 +144,9 @@ mod tests {
     }
 
     fn found(folder: &tempfile::TempDir, interval: &Interval) -> Vec<String> {
-        let files = files(Dataset::Claims, folder.path(), interval).expect("files");
-        let relative = files.iter().map(|file| file.strip_prefix(folder.path()).expect("below"));
+        let found = files(Dataset::Claims, folder.path(), interval).expect("files");
+        let relative =
+            found.files.iter().map(|file| file.strip_prefix(folder.path()).expect("below"));
         relative.map(|file| file.display().to_string()).collect()
     }
 
@@ -167,5 +206,37 @@ mod tests {
         assert!(message.ends_with("is of [2024-01-31, …)"), "{message}");
         let empty = tempfile::tempdir().expect("a folder");
         assert!(refused(empty.path()).contains("there is no file below"), "{message}");
+    }
+
+    #[test]
+    fn unfinished_uploads_and_empty_parts_are_no_rows() {
+        let folder = tree(&[
+            "part-0.csv",
+            "part-1.csv.filepart",
+            "part-2.csv.tmp",
+            "~$claims.xlsx",
+            "Thumbs.db",
+            "_claims.csv",
+            "_temporary/0/part-9.csv",
+            "b.part/part-8.csv",
+        ]);
+        fs::write(folder.path().join("part-3.csv"), "").expect("written");
+        let found = files(Dataset::Claims, folder.path(), &Interval::default()).expect("files");
+        assert_eq!(found.files, [folder.path().join("part-0.csv")]);
+        assert_eq!((found.left_out.files, found.left_out.empty), (4, 1), "{found:?}");
+        fs::remove_file(folder.path().join("part-0.csv")).expect("removed");
+        let error = files(Dataset::Claims, folder.path(), &Interval::default()).expect_err("none");
+        assert!(error.message().contains("4 files not read"), "{error}");
+        assert!(error.message().contains("1 file without rows"), "{error}");
+    }
+
+    #[test]
+    fn a_table_of_another_system_is_no_folder_of_files() {
+        for log in ["_delta_log/00000000000000000000.json", ".hoodie/hoodie.properties"] {
+            let folder = tree(&["part-0.parquet", log]);
+            let error = files(Dataset::Claims, folder.path(), &Interval::default());
+            let error = error.expect_err("refused");
+            assert!(error.message().contains("rows that were replaced or deleted"), "{error}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::foreign::{self, START_BYTES};
 use super::{SourceFile, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
@@ -89,23 +90,31 @@ pub(super) fn unreadable(dataset: Dataset, file: &SourceFile, error: &io::Error)
     }
 }
 
-/// Tells the format and the compression of a file.
-pub(super) fn detect(dataset: Dataset, file: &SourceFile) -> Result<(Format, Compression)> {
+/// The format and the compression of a file by its first bytes; none for one without a byte, where
+/// it may be empty.
+pub(super) fn detect(
+    dataset: Dataset,
+    file: &SourceFile,
+    may_be_empty: bool,
+) -> Result<Option<(Format, Compression)>> {
     let path = &file.path;
-    let mut start = Vec::with_capacity(4);
+    let mut start = Vec::with_capacity(START_BYTES);
+    let limit = u64::try_from(START_BYTES).unwrap_or(u64::MAX);
     file.open()
-        .and_then(|file| file.take(4).read_to_end(&mut start))
+        .and_then(|file| file.take(limit).read_to_end(&mut start))
         .map_err(|error| Error::io(ErrorKind::Source, path, &error).context(dataset))?;
-    match start.as_slice() {
-        [] => Err(Error::source(format!("{dataset}: {} is empty", path.display()))
-            .hint("a source needs at least a header")),
-        b"PAR1" => Ok((Format::Parquet, Compression::None)),
-        [0x1f, 0x8b, ..] => Ok((Format::Csv, Compression::Gzip)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Ok((Format::Csv, Compression::Zstd)),
-        [b'P', b'K', 3, 4] => {
-            Err(Error::source(format!("{dataset}: {} is a ZIP archive", path.display()))
-                .hint("unpack it; plain, gzip and zstd files are read as they are"))
+    Ok(Some(match start.as_slice() {
+        [] if may_be_empty => return Ok(None),
+        [] => {
+            return Err(Error::source(format!("{dataset}: {} is empty", path.display()))
+                .hint("a source needs at least a header"));
         }
-        _ => Ok((Format::Csv, Compression::None)),
-    }
+        [b'P', b'A', b'R', b'1', ..] => (Format::Parquet, Compression::None),
+        [0x1f, 0x8b, ..] => (Format::Csv, Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => (Format::Csv, Compression::Zstd),
+        start => {
+            foreign::refuse(dataset, file, start, false)?;
+            (Format::Csv, Compression::None)
+        }
+    }))
 }

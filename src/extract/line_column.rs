@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use polars::prelude::{Column, DataFrame, DataType, PolarsError, StringChunked};
+use polars::prelude::{Column, DataFrame, PolarsError, StringChunked};
 
 use super::line_name::{Likeness, likeness};
 use super::mapping::{Take, same};
@@ -117,15 +117,11 @@ pub(super) fn by_name(file: &SourceFile) -> Vec<(String, Likeness)> {
 
 /// Names that nothing is read from, each there once, of a type whose text is exact.
 fn free(file: &SourceFile) -> Vec<String> {
-    let schema = match file.format {
-        Format::Parquet => parquet_file::schema(Dataset::Claims, file).ok(),
+    let opened = match file.format {
+        Format::Parquet => parquet_file::open(Dataset::Claims, file).ok(),
         _ => None,
     };
-    let exact = |name: &str| {
-        schema.as_ref().and_then(|schema| schema.get(name)).is_none_or(|found| {
-            found.is_integer() || matches!(found, DataType::String | DataType::Decimal(..))
-        })
-    };
+    let exact = |name: &str| opened.as_ref().is_none_or(|opened| opened.is_number_or_text(name));
     let taken = |name: &str| {
         file.columns.values().flat_map(Take::names).any(|used| used == name)
             || file.filter.contains_key(name)

@@ -52,15 +52,14 @@ pub fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
     }
     look.bytes = Some(metadata.len());
     let mut file = SourceFile::new(path.to_owned(), None);
-    let Ok((format, compression)) = format::detect(dataset, &file) else { return look };
+    let Ok(Some((format, compression))) = format::detect(dataset, &file, false) else {
+        return look;
+    };
     (file.format, file.compression) = (format, compression);
     (look.format, look.compression) = (Some(format), Some(compression));
     if format == Format::Parquet {
-        let names = parquet_file::schema(dataset, &file);
-        look.header = names.map_or_else(
-            |_| Vec::new(),
-            |schema| schema.iter_names().map(ToString::to_string).collect(),
-        );
+        let opened = parquet_file::open(dataset, &file);
+        look.header = opened.map(|opened| opened.header()).unwrap_or_default();
     } else if let Ok(start) = text_start(dataset, source, &file) {
         let feeds = memchr_iter(b'\n', &start.text);
         let (mut pairs, mut alone) = (0, 0);

@@ -13,8 +13,10 @@ mod database;
 mod delimited;
 mod fingerprint;
 mod folder;
+mod foreign;
 mod format;
 mod header;
+mod left_out;
 mod line_column;
 mod line_name;
 mod look;
@@ -22,6 +24,7 @@ mod mapping;
 mod origin;
 mod parquet_file;
 mod parquet_records;
+mod parquet_text;
 #[cfg(feature = "database")]
 mod partition;
 mod proposal;
@@ -37,15 +40,18 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use fingerprint::unchanged;
 pub use format::{Compression, Format};
+pub use left_out::LeftOut;
 pub use line_column::likely_line_columns;
 pub use look::{Look, look};
 pub use mapping::{Take, suggest};
+pub use parquet_file::panic_is_expected;
 pub use parquet_records::parquet_records;
 pub use proposal::{Proposal, fitting_preset, propose};
 pub use records::{Original, records};
@@ -66,8 +72,9 @@ use spool::Spool;
 pub struct Extracted {
     /// Which input.
     pub dataset: Dataset,
-    /// The files in the order in which their rows count.
-    pub files: Vec<SourceFile>,
+    /// The files in the order in which their rows count; there may be many, and each task has them.
+    #[serde(serialize_with = "list")]
+    pub files: Arc<Vec<SourceFile>>,
     /// BLAKE3 over the files' fingerprints in order; the same wherever the files lie.
     pub fingerprint: String,
     /// Header names that the contract does not know, over all files.
@@ -79,10 +86,17 @@ pub struct Extracted {
     /// name and its content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line_column: Option<String>,
+    /// What lies beside the files and is not read.
+    #[serde(skip_serializing_if = "LeftOut::is_nothing")]
+    pub left_out: LeftOut,
     /// The rows of a database source.
     #[cfg(feature = "database")]
     #[serde(skip)]
     fetched: Option<database::Fetched>,
+}
+
+fn list<S: Serializer>(files: &Arc<Vec<SourceFile>>, serializer: S) -> Result<S::Ok, S::Error> {
+    files.as_slice().serialize(serializer)
 }
 
 /// One file (or database) of an input.
@@ -122,9 +136,10 @@ impl Extracted {
     fn only(dataset: Dataset, file: SourceFile) -> Self {
         Self {
             dataset,
-            files: vec![file],
+            files: Arc::new(vec![file]),
             fingerprint: String::new(),
             ignored_columns: Vec::new(),
+            left_out: LeftOut::default(),
             warnings: Vec::new(),
             line_column: None,
             #[cfg(feature = "database")]
@@ -177,11 +192,6 @@ impl SourceFile {
         }
     }
 
-    /// A path by which this process can open it.
-    fn local_path(&self) -> PathBuf {
-        self.spool.as_ref().map_or_else(|| self.path.clone(), Spool::path)
-    }
-
     /// Whether it is no file that somebody else could look at.
     #[must_use]
     pub fn is_spooled(&self) -> bool {
@@ -200,11 +210,19 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
         Dataset::Providers => &settings.providers,
     };
     match origin::resolve(dataset, source, &settings.interval(), cancel)? {
-        Origin::Places(places) => {
+        Origin::Places { places, mut left_out } => {
             let mut files = Vec::with_capacity(places.len());
-            for place in places {
+            let last = places.len();
+            for (number, place) in (1..).zip(places) {
+                cancel.check()?;
+                let part = place.is_part();
                 let file = brought(dataset, place, &settings.spill_dir(), cancel)?;
-                files.push(inspect(dataset, source, file)?);
+                // A part of no bytes has no rows; where all are so, the last one says it.
+                let may_be_empty = part && !(number == last && files.is_empty());
+                match inspect(dataset, source, file, may_be_empty)? {
+                    Some(file) => files.push(file),
+                    None => left_out.empty += 1,
+                }
             }
             let line_column = line_column::recognise(dataset, source, &mut files)?;
             // All headers first: a wrong one is told before gigabytes are hashed.
@@ -219,7 +237,8 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 fingerprint: fingerprint::of_all(&files),
                 ignored_columns: header::ignored(&files),
                 warnings: Vec::new(),
-                files,
+                left_out,
+                files: Arc::new(files),
                 line_column,
                 #[cfg(feature = "database")]
                 fetched: None,
@@ -234,7 +253,8 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 fingerprint: fingerprint::of_all(&files),
                 ignored_columns: header::ignored(&files),
                 warnings: database::warning(dataset, address).into_iter().collect(),
-                files,
+                left_out: LeftOut::default(),
+                files: Arc::new(files),
                 line_column,
                 fetched: Some(fetched),
             })
@@ -255,42 +275,56 @@ fn brought(
     cancel: &Cancellation,
 ) -> Result<SourceFile> {
     match place {
-        Place::File(path) => Ok(SourceFile::new(path, None)),
+        Place::File { path, .. } => Ok(SourceFile::new(path, None)),
         Place::StandardInput => {
             let spool = Spool::fill(STANDARD_INPUT, io::stdin(), folder, cancel);
             let spool = spool.map_err(|error| error.context(dataset))?;
             Ok(SourceFile::new(STANDARD_INPUT.into(), Some(spool)))
         }
         #[cfg(feature = "cloud")]
-        Place::Remote(address) => {
+        Place::Remote { address, .. } => {
             let spool = cloud::fetch(dataset, &address, folder, cancel)?;
             Ok(SourceFile::new(address.to_string().into(), Some(spool)))
         }
     }
 }
 
-/// Reads a file's format and header, and matches the header against the contract.
-fn inspect(dataset: Dataset, source: &Source, mut file: SourceFile) -> Result<SourceFile> {
-    (file.format, file.compression) = format::detect(dataset, &file)?;
+/// Reads a file's format and header, and matches the header against the contract; none for a file
+/// without a byte, where it may be empty.
+fn inspect(
+    dataset: Dataset,
+    source: &Source,
+    mut file: SourceFile,
+    may_be_empty: bool,
+) -> Result<Option<SourceFile>> {
+    let Some((format, compression)) = format::detect(dataset, &file, may_be_empty)? else {
+        return Ok(None);
+    };
+    (file.format, file.compression) = (format, compression);
+    let mut parquet = None;
     match file.format {
         Format::Csv => {
             let start = text_start(dataset, source, &file)?;
+            if start.text.is_empty() && start.ended && may_be_empty {
+                return Ok(None);
+            }
             let (names, delimited) = header::read(dataset, source, &file, start)?;
             (file.header, file.delimited) = (names, Some(delimited));
         }
         Format::Parquet => {
-            let schema = parquet_file::schema(dataset, &file)?;
-            file.header = schema.iter_names().map(ToString::to_string).collect();
+            let opened = parquet_file::open(dataset, &file)?;
+            file.header = opened.header();
+            parquet = Some(opened);
         }
         Format::Database => return Err(Error::internal("a file is no database")),
     }
     let place = format!("{dataset}: {}", file.path.display());
     let Mapped { columns, filter } = mapping::resolve(dataset, source, &place, &file.header)?;
     (file.columns, file.filter) = (columns, filter);
-    if file.format == Format::Parquet {
-        parquet_file::check_types(dataset, &file)?;
+    if let Some(opened) = parquet {
+        opened.check(dataset, &file)?;
     }
-    Ok(file)
+    Ok(Some(file))
 }
 
 /// The first text of a delimited file.
@@ -312,6 +346,9 @@ fn text_start(dataset: Dataset, source: &Source, file: &SourceFile) -> Result<Te
     let limit = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
     unpacked.take(limit).read_to_end(&mut start).map_err(unreadable)?;
     let ended = start.len() < HEADER_BYTES;
+    if file.compression != Compression::None {
+        foreign::refuse(dataset, file, &start, true)?;
+    }
     let format = TextFormat::detect(dataset, source, &start)?;
     let mut text = Vec::new();
     format.decode(Box::new(io::Cursor::new(start))).read_to_end(&mut text).map_err(unreadable)?;

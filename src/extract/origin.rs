@@ -1,11 +1,12 @@
 //! Where an input comes from: the configured sources as a list of files, or one database.
-//!
-//! A file of its own because paths, lists and globs are resolved here and nowhere else.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::address::{Address, scheme};
-use super::{folder, template};
+use super::folder::{self, Found};
+use super::left_out::{self, LeftOut};
+use super::template;
 use crate::config::{Interval, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
@@ -18,22 +19,37 @@ const STANDARD_INPUT: &str = "-";
 #[derive(Debug, PartialEq)]
 pub(super) enum Origin<'a> {
     /// In the order of the configuration; those of a folder or a glob sorted by name; none twice.
-    Places(Vec<Place>),
+    Places { places: Vec<Place>, left_out: LeftOut },
     /// A database's address; holds credentials.
     Database(&'a str),
 }
 
 /// Where one file comes from.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
-    /// An existing regular file.
-    File(PathBuf),
+    /// An existing regular file; `part`: one of a folder or a glob, which may be empty.
+    File { path: PathBuf, part: bool },
     /// What is piped into the program.
     StandardInput,
     /// An object or a web page.
     #[cfg(feature = "cloud")]
-    Remote(Address),
+    Remote { address: Address, part: bool },
 }
+
+impl Place {
+    /// Whether it is one of the files of a folder or a glob.
+    pub(super) fn is_part(&self) -> bool {
+        match self {
+            Self::File { part, .. } => *part,
+            Self::StandardInput => false,
+            #[cfg(feature = "cloud")]
+            Self::Remote { part, .. } => *part,
+        }
+    }
+}
+
+/// Characters of a glob.
+const WILD: [char; 3] = ['*', '?', '['];
 
 /// Resolves the configured sources.
 pub(super) fn resolve<'a>(
@@ -58,28 +74,30 @@ pub(super) fn resolve<'a>(
         return Ok(Origin::Database(address));
     }
     let mut places: Vec<Place> = Vec::new();
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut left_out = LeftOut::default();
+    let (mut seen, mut seen_elsewhere) = (HashSet::new(), HashSet::new());
+    let mut folders = HashMap::new();
     for text in &source.sources {
         if text == STANDARD_INPUT {
             places.push(Place::StandardInput);
         } else if scheme(text).is_some() {
             let address = Address::new(template::expand(dataset, text, interval)?);
-            for remote in elsewhere(dataset, address, interval, cancel)? {
-                if !places.contains(&remote) {
+            for remote in elsewhere(dataset, address, interval, &mut left_out, cancel)? {
+                if seen_elsewhere.insert(remote.clone()) {
                     places.push(remote);
                 }
             }
         } else {
-            for path in expand(dataset, text, interval)? {
-                let real = regular_file(dataset, &path)?;
-                if !seen.contains(&real) {
-                    seen.push(real);
-                    places.push(Place::File(path));
+            let (found, part) = expand(dataset, text, interval)?;
+            left_out.merge(found.left_out);
+            for path in found.files {
+                if seen.insert(regular_file(dataset, &path, &mut folders)?) {
+                    places.push(Place::File { path, part });
                 }
             }
         }
     }
-    Ok(Origin::Places(places))
+    Ok(Origin::Places { places, left_out })
 }
 
 /// The objects that an address means.
@@ -91,6 +109,7 @@ fn elsewhere(
     dataset: Dataset,
     address: Address,
     interval: &Interval,
+    left_out: &mut LeftOut,
     cancel: &Cancellation,
 ) -> Result<Vec<Place>> {
     // The address itself may hold a password, so only its scheme is named.
@@ -101,12 +120,15 @@ fn elsewhere(
     }
     #[cfg(feature = "cloud")]
     {
-        let addresses = super::cloud::expand(dataset, address, interval, cancel)?;
-        Ok(addresses.into_iter().map(Place::Remote).collect())
+        let found = super::cloud::expand(dataset, address, interval, cancel)?;
+        left_out.merge(found.left_out);
+        let part = found.parts;
+        let addresses = found.addresses.into_iter();
+        Ok(addresses.map(|address| Place::Remote { address, part }).collect())
     }
     #[cfg(not(feature = "cloud"))]
     {
-        let _ = (interval, cancel);
+        let _ = (interval, left_out, cancel);
         Err(Error::config(format!(
             "{dataset}: this build cannot read from {scheme}:// addresses; it lacks the feature `cloud`"
         ))
@@ -114,9 +136,9 @@ fn elsewhere(
     }
 }
 
-/// The files that one configured text names. A text that is the name of a file or folder is that
-/// and no pattern.
-fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<Vec<PathBuf>> {
+/// The files that one configured text names, and whether they are parts of something. A text that is
+/// the name of a file or folder is that and no pattern.
+fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(Found, bool)> {
     let text = if Path::new(text).exists() {
         text.to_owned()
     } else {
@@ -124,41 +146,88 @@ fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<Vec<PathB
     };
     let path = Path::new(&text);
     if path.is_dir() {
-        return folder::files(dataset, path, interval);
+        return Ok((folder::files(dataset, path, interval)?, true));
     }
-    if path.exists() || !text.contains(['*', '?', '[']) {
-        return Ok(vec![path.to_owned()]);
+    if path.exists() || !text.contains(WILD) {
+        return Ok((Found { files: vec![path.to_owned()], ..Found::default() }, false));
     }
-    let matches = glob::glob(&text).map_err(|error| {
+    Ok((matches(dataset, &text, interval)?, true))
+}
+
+/// The files that a glob means.
+fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<Found> {
+    let paths = glob::glob(text).map_err(|error| {
         Error::config(format!("{dataset}: {text} is not a valid glob: {}", error.msg))
     })?;
+    let unreadable = |path: &Path, error: &std::io::Error| {
+        Error::io(ErrorKind::Source, path, error).context(dataset)
+    };
+    let (mut found, mut any, mut other_days) = (Found::default(), false, false);
+    let mut folder = PathBuf::new();
     // `glob` gives the matches in alphabetical order.
-    let mut paths = matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
-        Error::io(ErrorKind::Source, error.path(), error.error()).context(dataset)
-    })?;
-    paths.retain(|path| !path.is_dir());
-    if paths.is_empty() {
+    for path in paths {
+        let path = path.map_err(|error| unreadable(error.path(), error.error()))?;
+        let folders = || path.parent().into_iter().flat_map(Path::components);
+        let mut names = folders().filter_map(|folder| folder.as_os_str().to_str());
+        let is_outside = names.any(|name| folder::is_outside(name, interval));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_no_data = left_out::by_glob(text, &path.to_string_lossy());
+        // Whatever is behind a link that leads nowhere, it is not left out without a word.
+        let kind = path.metadata().ok();
+        if kind.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            continue;
+        }
+        any = true;
+        if is_outside {
+            other_days = true;
+        } else if is_no_data {
+            found.left_out.count(&name);
+        } else if kind.is_some_and(|kind| kind.is_file() && kind.len() == 0) {
+            found.left_out.empty += 1;
+        } else {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            if parent != folder {
+                folder::check_plain(dataset, parent)?;
+                parent.clone_into(&mut folder);
+            }
+            found.files.push(path);
+        }
+    }
+    if !any {
         return Err(Error::source(format!("{dataset}: no file matches {text}"))
             .hint("quote the glob on the command line, and check the folder"));
     }
-    let is_outside = |path: &Path| {
-        let folders = path.parent().into_iter().flat_map(Path::components);
-        folders.into_iter().any(|folder| {
-            folder.as_os_str().to_str().is_some_and(|name| folder::is_outside(name, interval))
-        })
-    };
-    paths.retain(|path| !is_outside(path));
-    if paths.is_empty() {
-        return Err(folder::nothing(dataset, &text, true, interval));
+    if found.files.is_empty() {
+        return Err(folder::nothing(dataset, text, other_days, &found.left_out, interval));
     }
-    Ok(paths)
+    Ok(found)
 }
 
-/// The file behind `path`, with all links followed.
-fn regular_file(dataset: Dataset, path: &Path) -> Result<PathBuf> {
+/// The file behind `path`, with all links followed; `folders` are those that were resolved before.
+fn regular_file(
+    dataset: Dataset,
+    path: &Path,
+    folders: &mut HashMap<PathBuf, PathBuf>,
+) -> Result<PathBuf> {
+    let unreadable =
+        |error: &std::io::Error| Error::io(ErrorKind::Source, path, error).context(dataset);
+    let kind = path.symlink_metadata().map(|kind| kind.file_type());
+    // Of a folder's many files only their names are looked at.
+    if let (Ok(kind), Some(folder), Some(name)) = (&kind, path.parent(), path.file_name())
+        && kind.is_file()
+    {
+        if let Some(real) = folders.get(folder) {
+            return Ok(real.join(name));
+        }
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let real = here.canonicalize().map_err(|error| unreadable(&error))?;
+        let file = real.join(name);
+        folders.insert(folder.to_owned(), real);
+        return Ok(file);
+    }
     let metadata = path.metadata().map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let error = Error::io(ErrorKind::Source, path, &error).context(dataset);
+        let error = unreadable(&error);
         if missing {
             error.hint(format!("check --{dataset} and [{dataset}] sources; relative paths start at the current directory"))
         } else {
@@ -169,5 +238,5 @@ fn regular_file(dataset: Dataset, path: &Path) -> Result<PathBuf> {
         return Err(Error::source(format!("{dataset}: {} is not a regular file", path.display()))
             .hint("files are read more than once; what comes from a pipe is read as -"));
     }
-    path.canonicalize().map_err(|error| Error::io(ErrorKind::Source, path, &error).context(dataset))
+    path.canonicalize().map_err(|error| unreadable(&error))
 }

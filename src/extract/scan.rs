@@ -21,8 +21,12 @@ use crate::error::{Error, Result};
 use crate::rule::Rule;
 use crate::schema::{DAMAGE, Dataset, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
-/// Rows of a block of a format that is no text.
+/// Rows of a block of a database.
 const BLOCK_ROWS: u64 = 131_072;
+/// So many rows are a block, however many files they come from.
+const ENOUGH_ROWS: u64 = 16_384;
+/// Pieces of a block at most.
+const BLOCK_PIECES: usize = 4_096;
 
 /// The blocks of an input, for several threads.
 pub struct Blocks<'a> {
@@ -59,6 +63,7 @@ enum Open {
         reader: Box<Reader>,
         raw: Raw,
     },
+    Parquet(Box<parquet_file::Batches>),
     /// Rows that Polars can slice: the fields that are read, as text.
     Rows {
         frame: Box<LazyFrame>,
@@ -82,9 +87,13 @@ impl Blocks<'_> {
     /// `Source` when a file cannot be read, or is not what was fingerprinted.
     pub fn next_block(&self) -> Result<Option<Block<'_>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut block =
+            Block { dataset: self.extracted.dataset, pieces: Vec::new(), filtered: &self.filtered };
         loop {
             let number = state.file;
-            let Some(file) = self.extracted.files.get(number) else { return Ok(None) };
+            let Some(file) = self.extracted.files.get(number) else {
+                return Ok((!block.pieces.is_empty()).then_some(block));
+            };
             let mut open = match state.open.take() {
                 Some(open) => open,
                 None => self.open(file)?,
@@ -99,19 +108,23 @@ impl Blocks<'_> {
             census.blank_lines += cut.blank_lines;
             census.comments += cut.comments;
             census.carriage_returns += cut.carriage_returns;
+            // The end of the last text is looked at when somebody asks for more.
+            let is_last_text =
+                matches!(open, Open::Delimited { .. }) && number + 1 == self.extracted.files.len();
             state.open = Some(open);
             if cut.records == 0 {
                 continue;
             }
-            return Ok(Some(Block {
-                dataset: self.extracted.dataset,
+            block.pieces.push(Piece {
                 file,
                 base: base(self.extracted.dataset, number)?,
                 before,
                 records: cut.records,
                 content,
-                filtered: &self.filtered,
-            }));
+            });
+            if block.is_full() || is_last_text {
+                return Ok(Some(block));
+            }
         }
     }
 
@@ -159,9 +172,10 @@ impl Blocks<'_> {
                 Open::Delimited { reader: Box::new(reader), raw }
             }
             Format::Parquet => {
-                let frame = parquet_file::rows(dataset, file)?;
-                let rows = parquet_file::count(dataset, file)?;
-                Open::Rows { frame: Box::new(frame), rows }
+                let opened = parquet_file::open(dataset, file)?;
+                // Once more: the file may be another by now.
+                opened.check(dataset, file)?;
+                Open::Parquet(Box::new(opened.batches(file)?))
             }
             Format::Database => fetched(self.extracted)?,
         })
@@ -191,6 +205,10 @@ impl Blocks<'_> {
                 };
                 Ok(Some((Content::Delimited { bytes, lines_before }, census)))
             }
+            Open::Parquet(batches) => Ok(batches.next(dataset, file)?.map(|batch| {
+                let census = Census { records: batch.rows(), ..Census::default() };
+                (Content::Parquet(batch), census)
+            })),
             Open::Rows { frame, rows } => {
                 let records = BLOCK_ROWS.min(*rows - before);
                 let offset = i64::try_from(before).unwrap_or(i64::MAX);
@@ -241,21 +259,27 @@ pub(super) fn dialect(file: &SourceFile) -> Result<Dialect> {
     Ok(Dialect { separator, comment, fields: file.header.len() })
 }
 
-/// Some 100,000 records in a row.
+/// Some 100,000 records, of one file or of several small ones, in their order.
 pub struct Block<'a> {
     dataset: Dataset,
+    pieces: Vec<Piece<'a>>,
+    filtered: &'a AtomicU64,
+}
+
+/// Records of one file in a row.
+struct Piece<'a> {
     file: &'a SourceFile,
     /// The origin of the file's record 0.
     base: i64,
-    /// Records of the file before this block.
+    /// Records of the file before this piece.
     before: u64,
     records: u64,
     content: Content,
-    filtered: &'a AtomicU64,
 }
 
 enum Content {
     Delimited { bytes: Vec<u8>, lines_before: u64 },
+    Parquet(parquet_file::Batch),
     Rows(Box<LazyFrame>),
 }
 
@@ -263,7 +287,13 @@ impl Block<'_> {
     /// Records in it, those that cannot be read too.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.records
+        self.pieces.iter().map(|piece| piece.records).sum()
+    }
+
+    /// Whether what a plan costs to set up is little beside its rows. Files are not held without
+    /// end for that.
+    fn is_full(&self) -> bool {
+        self.pieces.len() >= BLOCK_PIECES || self.records() >= ENOUGH_ROWS
     }
 
     /// The block's rows that are claims: the contract's columns in the contract's order as text (an optional column
@@ -276,13 +306,40 @@ impl Block<'_> {
     /// # Errors
     /// `Source` when a file has too many records.
     pub fn frame(self) -> Result<LazyFrame> {
-        let (dataset, file) = (self.dataset, self.file);
+        let Self { dataset, pieces, filtered } = self;
+        let several = pieces.len() > 1;
+        let unlike = |_| Error::internal("the pieces of a block do not fit together");
+        let mut all: Option<DataFrame> = None;
+        for piece in pieces {
+            let (frame, left_out) = piece.frame(dataset)?;
+            filtered.fetch_add(left_out, Ordering::Relaxed);
+            match &mut all {
+                None => all = Some(frame),
+                Some(all) => drop(all.vstack_mut(&frame).map_err(unlike)?),
+            }
+        }
+        let Some(mut all) = all else { return empty(dataset) };
+        if several {
+            all.rechunk_mut();
+        }
+        Ok(all.lazy())
+    }
+}
+
+impl Piece<'_> {
+    /// Its rows that are claims, and how many others there were.
+    fn frame(self, dataset: Dataset) -> Result<(DataFrame, u64)> {
+        let file = self.file;
         let overflow = || too_many(dataset);
         let (mut columns, damaged, lines) = match self.content {
+            Content::Parquet(batch) => {
+                let (columns, damaged) = batch.table(dataset, file)?;
+                (columns, damaged, None)
+            }
             Content::Rows(frame) => {
-                let unreadable = |_| parquet_file::unreadable(dataset, file);
-                let columns = frame.collect().map_err(unreadable)?.columns().to_vec();
-                (columns, Vec::new(), None)
+                let frame = frame.collect();
+                let frame = frame.map_err(|_| Error::internal("rows of a database in memory"))?;
+                (frame.columns().to_vec(), Vec::new(), None)
             }
             Content::Delimited { bytes, lines_before } => {
                 let layout = layout(file)?;
@@ -303,9 +360,7 @@ impl Block<'_> {
         columns.push(lines.unwrap_or_else(no_lines));
         let frame = DataFrame::new(rows, columns)
             .map_err(|_| Error::internal("a block's columns differ in length"))?;
-        let (frame, filtered) = shape::apply(dataset, file, frame)?;
-        self.filtered.fetch_add(filtered, Ordering::Relaxed);
-        Ok(frame.lazy())
+        shape::apply(dataset, file, frame)
     }
 }
 

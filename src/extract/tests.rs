@@ -1,6 +1,7 @@
 //! Tests of the extract stage as a whole: files in, plans out.
 
 mod messages;
+mod parquet_types;
 mod shape;
 
 use std::fmt::Write as _;
@@ -13,6 +14,7 @@ use polars::prelude::{
 };
 
 use super::*;
+use crate::config::Interval;
 use crate::error::ErrorKind;
 use crate::rule::Rule;
 use crate::schema::{DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
@@ -380,11 +382,75 @@ fn parquet_columns_become_exact_text() {
 }
 
 #[test]
-fn floats_in_parquet_are_refused() {
+fn an_empty_part_has_no_rows_and_an_empty_file_is_an_error() {
     let directory = tempfile::tempdir().expect("a directory");
-    let path =
-        parquet(&directory, "claims", Series::new("amount".into(), [12.5_f64]).into_column());
-    let error = refused(&source(&[&path]));
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.way_out().is_some_and(|hint| hint.starts_with("money must be exact")), "{error}");
+    let empty = write(&directory, "a.csv", "");
+    write(&directory, "b.csv", format!("{HEADER}\nC1,p,1,c,1,d\n"));
+    write(&directory, "c.csv.gz", gzip(""));
+    write(&directory, "d.csv.part", "half");
+    write(&directory, "_e.csv", "half");
+    for sources in [directory.path().to_owned(), directory.path().join("*")] {
+        let configured = source(&[&sources]);
+        assert_eq!(rows(&configured).len(), 1);
+        let left_out = claims(&configured).expect("extracted").left_out;
+        assert_eq!((left_out.files, left_out.empty), (2, 2), "{left_out:?}");
+        assert_eq!(left_out.names.len(), 2);
+    }
+    let error = refused(&source(&[&empty]));
+    assert_eq!(error.kind(), ErrorKind::Source);
+    assert!(error.message().ends_with("a.csv is empty"), "{error}");
+    fs::remove_file(directory.path().join("b.csv")).expect("removed");
+    let error = refused(&source(&[directory.path()]));
+    assert_eq!(error.kind(), ErrorKind::Source);
+    assert!(error.message().contains("c.csv.gz"), "{error}");
+    fs::remove_file(directory.path().join("c.csv.gz")).expect("removed");
+    let error = refused(&source(&[&directory.path().join("*.csv")]));
+    assert!(error.message().contains("1 file without rows (0 bytes)"), "{error}");
+}
+
+#[test]
+fn small_files_share_a_block_and_keep_their_origins() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for number in 0..50 {
+        let text = format!("{HEADER}\nC{number},p,1,c,1,d\nx{number}\nD{number},p,1,c,1,d\n");
+        write(&directory, &format!("{number:02}.csv"), text);
+    }
+    let configured = source(&[directory.path()]);
+    let extracted = claims(&configured).expect("extracted");
+    let blocks = scan(&extracted);
+    let block = blocks.next_block().expect("read").expect("a block");
+    assert_eq!(block.records(), 150);
+    assert!(blocks.next_block().expect("read").is_none());
+    let read = rows(&configured);
+    for (number, rows) in (0..).zip(read.chunks(3)) {
+        let ids: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(ids, [&format!("C{number}"), "\u{2205}", &format!("D{number}")]);
+        let origins: Vec<&str> = rows.iter().map(|row| row[7].as_str()).collect();
+        assert_eq!(origins, [origin(number, 1), origin(number, 2), origin(number, 3)]);
+    }
+    assert_eq!(damages(&configured).len(), 50);
+    assert_eq!(damages(&configured)[7].1, 3, "lines are those of their file");
+}
+
+/// How long finding so many files takes.
+fn finding(files: usize) -> std::time::Duration {
+    let directory = tempfile::tempdir().expect("a directory");
+    for number in 0..files {
+        write(&directory, &format!("{number}.csv"), "x");
+    }
+    let configured = source(&[directory.path(), &directory.path().join("*.csv")]);
+    let began = std::time::Instant::now();
+    let cancel = Cancellation::default();
+    let origin = origin::resolve(Dataset::Claims, &configured, &Interval::default(), &cancel);
+    let Ok(Origin::Places { places, .. }) = origin else { panic!("places") };
+    assert_eq!(places.len(), files, "none twice");
+    began.elapsed()
+}
+
+#[test]
+fn eight_times_the_files_take_about_eight_times_as_long() {
+    // It was quadratic: sixty-four times. Disks and neighbours make single times worthless.
+    let ratio = || finding(16_000).as_secs_f64() / finding(2_000).as_secs_f64();
+    let best = (0..3).map(|_| ratio()).fold(f64::INFINITY, f64::min);
+    assert!(best < 24.0, "{best}");
 }

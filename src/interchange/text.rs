@@ -31,6 +31,12 @@ impl TextBlock {
         }
     }
 
+    /// A block of nothing, for columns whose texts are all their own.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { bytes: Buffer::from(Vec::new()) }
+    }
+
     /// The block's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -172,6 +172,10 @@ impl<'a> Examiner<'a> {
                 (extracted, Some(error))
             }
         };
+        let note = extracted.as_ref().and_then(|extracted| extracted.left_out.note());
+        if let Some(note) = note {
+            self.observer.observe(&RunEvent::Note(format!("{}: {note}", report.source)));
+        }
         let mut end = Ok(());
         if let Some(extracted) = extracted.filter(|_| dataset.is_some()) {
             end = self.survey(&task, &extracted, &mut report);

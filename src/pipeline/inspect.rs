@@ -155,7 +155,8 @@ fn input(extracted: &Extracted) -> String {
     let plural = if files == 1 { "file" } else { "files" };
     let warnings: String =
         extracted.warnings.iter().map(|warning| format!("; warning: {warning}")).collect();
-    format!("{files} {plural}, {bytes} bytes; {}{ignored}{warnings}", mapped.join(", "))
+    let note = extracted.left_out.note().map_or_else(String::new, |note| format!("; {note}"));
+    format!("{files} {plural}, {bytes} bytes; {}{ignored}{note}{warnings}", mapped.join(", "))
 }
 
 fn key(settings: &Settings) -> Result<String> {

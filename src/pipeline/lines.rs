@@ -16,19 +16,21 @@ use crate::schema::{origin_file, origin_record};
 /// `Source` when a file cannot be read again.
 pub(super) fn find_lines(claims: &Extracted, rejects: &mut [Rejected]) -> Result<()> {
     let record = |reject: &Rejected| u64::try_from(origin_record(reject.origin)).unwrap_or(0);
-    for (number, file) in (0..).zip(&claims.files) {
-        let of_file = |reject: &Rejected| origin_file(reject.origin) == number;
-        let wanted: BTreeSet<u64> = rejects.iter().filter(|r| of_file(r)).map(record).collect();
-        if wanted.is_empty() || file.format != Format::Csv {
-            continue;
-        }
+    let mut of_files: BTreeMap<i64, Vec<&mut Rejected>> = BTreeMap::new();
+    for reject in rejects {
+        of_files.entry(origin_file(reject.origin)).or_default().push(reject);
+    }
+    for (number, rejects) in of_files {
+        let file = usize::try_from(number).ok().and_then(|number| claims.files.get(number));
+        let Some(file) = file.filter(|file| file.format == Format::Csv) else { continue };
+        let wanted: BTreeSet<u64> = rejects.iter().map(|reject| record(reject)).collect();
         let mut lines = BTreeMap::new();
         extract::records(claims.dataset, file, &wanted, &mut |original| {
             lines.insert(original.record, original.line);
             Ok(())
         })?;
-        for reject in rejects.iter_mut().filter(|reject| of_file(reject)) {
-            reject.line = lines.get(&record(reject)).copied();
+        for reject in rejects {
+            reject.line = lines.get(&record(&*reject)).copied();
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! A file of its own because it decides which input a verification looks at, and says of each file
 //! whether it is still what the run has read.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Settings, Source};
@@ -81,24 +82,30 @@ pub(super) fn unlike(then: &Input, now: &Extracted) -> Vec<String> {
     let dataset = now.dataset;
     let mut found = Vec::new();
     if then.files.len() == now.files.len() {
-        for (was, is) in then.files.iter().zip(&now.files) {
+        for (was, is) in then.files.iter().zip(now.files.iter()) {
             if was.fingerprint != is.fingerprint {
                 found.push((&is.path, "is not what the run has read"));
             }
         }
     } else {
-        let (were, are): (Vec<&String>, Vec<&String>) = (
+        let (were, are): (HashSet<&String>, HashSet<&String>) = (
             then.files.iter().map(|file| &file.fingerprint).collect(),
             now.files.iter().map(|file| &file.fingerprint).collect(),
         );
-        let at = |path: &PathBuf| now.files.iter().any(|file| file.path == *path);
-        for was in then.files.iter().filter(|was| !are.contains(&&was.fingerprint)) {
-            let what = if at(&was.path) { "is not what the run has read" } else { "is missing" };
+        let (were_at, are_at): (HashSet<&PathBuf>, HashSet<&PathBuf>) = (
+            then.files.iter().map(|file| &file.path).collect(),
+            now.files.iter().map(|file| &file.path).collect(),
+        );
+        for was in then.files.iter().filter(|was| !are.contains(&was.fingerprint)) {
+            let what = if are_at.contains(&was.path) {
+                "is not what the run has read"
+            } else {
+                "is missing"
+            };
             found.push((&was.path, what));
         }
-        let was_at = |path: &PathBuf| then.files.iter().any(|file| file.path == *path);
-        for is in now.files.iter().filter(|is| !were.contains(&&is.fingerprint)) {
-            if !was_at(&is.path) {
+        for is in now.files.iter().filter(|is| !were.contains(&is.fingerprint)) {
+            if !were_at.contains(&is.path) {
                 found.push((&is.path, "was not read by the run"));
             }
         }

@@ -3,7 +3,7 @@
 //! A file of its own because this is where a record's bytes leave the program: nothing is handed
 //! out before every file is known to be the one that the run has read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::original::MISSING;
@@ -61,10 +61,18 @@ impl Originals {
             elsewhere.push(extract::extract(*dataset, &at(settings, *dataset, sources), cancel)?);
         }
         let mut files = Vec::new();
+        let mut places = HashMap::new();
+        for input in &elsewhere {
+            for (place, file) in input.files.iter().enumerate() {
+                places.entry((input.dataset, &file.fingerprint)).or_insert((input, place));
+            }
+        }
         for wanted in rejects.sources() {
-            let found = elsewhere.iter().find_map(|input| {
-                let place = place_of(input, wanted)?;
-                Some(File { named: wanted.clone(), input: input.clone(), place })
+            let found = places.get(&(wanted.dataset, &wanted.fingerprint));
+            let found = found.map(|&(input, place)| File {
+                named: wanted.clone(),
+                input: input.clone(),
+                place,
             });
             files.push(match found {
                 Some(found) => found,

@@ -48,6 +48,9 @@ pub(super) fn extract(
              (line_number = \"\" in [claims.columns] reads it from nowhere)"
         )));
     }
+    if let Some(note) = extracted.left_out.note() {
+        task.observer.observe(&RunEvent::Note(format!("{dataset}: {note}")));
+    }
     failpoint::hit("extract.done")?;
     let result = json(&extracted)?;
     slot.put(extracted);

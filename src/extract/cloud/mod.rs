@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use super::address::Address;
+use super::left_out::LeftOut;
 use super::spool::{Spool, Writing};
 use crate::config::Interval;
 use crate::error::{Error, Result};
@@ -32,6 +33,20 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Nothing came for so long: the other side is gone.
 const SILENCE: Duration = Duration::from_mins(1);
 
+/// What an address means.
+pub(super) struct Found {
+    pub(super) addresses: Vec<Address>,
+    /// Whether they are those of a glob or a prefix.
+    pub(super) parts: bool,
+    pub(super) left_out: LeftOut,
+}
+
+impl Found {
+    fn one(address: Address) -> Self {
+        Self { addresses: vec![address], parts: false, left_out: LeftOut::default() }
+    }
+}
+
 /// The objects that an address means: itself, or those that match its glob or lie below it.
 ///
 /// # Errors
@@ -42,9 +57,9 @@ pub(super) fn expand(
     address: Address,
     interval: &Interval,
     cancel: &Cancellation,
-) -> Result<Vec<Address>> {
+) -> Result<Found> {
     if address.is_web() {
-        return Ok(vec![address]);
+        return Ok(Found::one(address));
     }
     http::prepare();
     runtime()?.block_on(objects::expand(dataset, address, interval, cancel))

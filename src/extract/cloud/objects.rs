@@ -4,6 +4,7 @@
 //! rules of folders. Credentials come from the environment variables that each provider's own tools
 //! read, and never from an address.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::super::address::Address;
 use super::super::folder;
+use super::super::left_out::{self, LeftOut, TABLE_LOGS};
 use super::super::spool::Writing;
-use super::{CONNECT, SILENCE, broken_off, unless_cancelled, unreachable};
+use super::{CONNECT, Found, SILENCE, broken_off, unless_cancelled, unreachable};
 use crate::config::Interval;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
@@ -35,11 +37,11 @@ pub(super) async fn expand(
     address: Address,
     interval: &Interval,
     cancel: &Cancellation,
-) -> Result<Vec<Address>> {
+) -> Result<Found> {
     let (bucket, key) = address.parts();
     let wild = key.find(WILD);
     if wild.is_none() && !key.is_empty() && !key.ends_with('/') {
-        return Ok(vec![address]);
+        return Ok(Found::one(address));
     }
     let store = store(dataset, &address)?;
     let literal = &key[..wild.unwrap_or(key.len())];
@@ -53,35 +55,61 @@ pub(super) async fn expand(
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
     let prefix = (!folder.is_empty()).then(|| path(dataset, &address, folder)).transpose()?;
     let mut listed = store.list(prefix.as_ref());
-    let (mut keys, mut left_out) = (Vec::new(), false);
+    let (mut keys, mut left_out) = (Vec::new(), LeftOut::default());
+    let (mut any, mut other_days) = (false, false);
+    let mut tables = BTreeMap::new();
     while let Some(object) = unless_cancelled(cancel, listed.next()).await? {
         let object = object.map_err(|error| failure(dataset, &address, &error))?;
         let key = object.location.as_ref();
         let below = key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/');
         let meant = match &pattern {
             Some(pattern) => pattern.matches_with(key, options),
-            None => !below.is_empty() && !below.split('/').any(folder::is_hidden),
+            None => !below.is_empty(),
         };
+        let (folders, name) = below.rsplit_once('/').unwrap_or(("", below));
+        let log = TABLE_LOGS.iter().find_map(|(log, format)| {
+            let at = key.find(&format!("{log}/"))?;
+            (at == 0 || key[..at].ends_with('/')).then(|| (key[..at].to_owned(), *format))
+        });
+        tables.extend(log);
         if !meant {
             continue;
         }
-        let folders = below.rsplit_once('/').map_or("", |(folders, _)| folders);
+        any = true;
+        let glob = pattern.as_ref().map_or("", Pattern::as_str);
         if folders.split('/').any(|name| folder::is_outside(name, interval)) {
-            left_out = true;
+            other_days = true;
+        } else if left_out::by_glob(glob, if glob.is_empty() { below } else { key }) {
+            left_out.count(name);
+        } else if object.size == 0 {
+            left_out.empty += 1;
         } else {
             keys.push(key.to_owned());
         }
     }
-    if keys.is_empty() && pattern.is_some() && !left_out {
+    for (table, format) in tables {
+        if keys.iter().any(|key| key.starts_with(&table)) {
+            let place = format!("{}://{bucket}/{table}", address.scheme());
+            return Err(folder::no_plain_folder(dataset, place.trim_end_matches('/'), format));
+        }
+    }
+    if !any && pattern.is_some() {
         return Err(Error::source(format!("{dataset}: no object matches {address}"))
             .hint("a * does not reach over a /; ** does"));
     }
     if keys.is_empty() {
-        return Err(folder::nothing(dataset, &address.to_string(), left_out, interval));
+        return Err(folder::nothing(
+            dataset,
+            &address.to_string(),
+            other_days,
+            &left_out,
+            interval,
+        ));
     }
     keys.sort_unstable();
     let scheme = address.scheme();
-    Ok(keys.iter().map(|key| Address::new(format!("{scheme}://{bucket}/{key}"))).collect())
+    let addresses = keys.iter().map(|key| Address::new(format!("{scheme}://{bucket}/{key}")));
+    Ok(Found { addresses: addresses.collect(), parts: true, left_out })
 }
 
 /// Reads an object into the spool.

@@ -2,6 +2,12 @@
 
 use super::*;
 
+fn gzip_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("packed");
+    encoder.finish().expect("packed")
+}
+
 #[test]
 fn missing_columns_are_named_with_the_lines_to_write() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -78,11 +84,37 @@ fn damaged_and_missing_files_are_told_apart() {
         assert_eq!(error.kind(), ErrorKind::Source, "{name}: {error}");
         assert!(error.message().contains(expected), "{name}: {error}");
     }
+    let other: [(&str, Vec<u8>, &str, &str); 5] = [
+        ("a.csv.bz2", b"BZh91AY&SY\x01".to_vec(), "is a bzip2 file", "unpack it"),
+        (
+            "a.csv",
+            b"PK\x03\x04[Content_Types].xml".to_vec(),
+            "is an Excel workbook",
+            "save its sheet",
+        ),
+        ("a.csv.gz", gzip_bytes(&packed), "holds a gzip file", "unpack it once"),
+        ("a.tar.gz", gzip_bytes(&tar()), "holds a tar archive", "unpack it"),
+        ("a.json", b"[{\"claim_id\": 1}]".to_vec(), "is a JSON document", "convert it"),
+    ];
+    for (name, content, expected, way_out) in other {
+        let path = write(&directory, name, content);
+        let error = refused(&source(&[&path]));
+        assert_eq!(error.kind(), ErrorKind::Source, "{name}: {error}");
+        assert!(error.message().contains(&format!("{name} {expected}")), "{error}");
+        assert!(error.way_out().is_some_and(|hint| hint.starts_with(way_out)), "{error}");
+        assert!(!error.to_string().contains("encoding"), "{error}");
+    }
     let missing = refused(&source(&[Path::new("/nowhere/claims.csv")]));
     assert_eq!(missing.message(), "claims: /nowhere/claims.csv: no such file or directory");
     assert!(missing.way_out().is_some());
     let none = refused(&Source::default());
     assert_eq!((none.kind(), none.way_out().is_some()), (ErrorKind::Config, true));
+}
+
+fn tar() -> Vec<u8> {
+    let mut tar = vec![b'a'; 1024];
+    tar[257..262].copy_from_slice(b"ustar");
+    tar
 }
 
 #[test]

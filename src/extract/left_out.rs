@@ -1,0 +1,228 @@
+//! Names that are no data: one list for folders, globs and object stores.
+//!
+//! Hidden files, markers of the writer, litter of desktops, and uploads that have not finished: half
+//! of a file is never loaded, because the whole one comes under another name.
+
+use serde::Serialize;
+
+/// How names begin that are no data: hidden ones, those of Spark's markers and temporary folders,
+/// lock files of office programs.
+const BEGINNINGS: [char; 3] = ['.', '_', '~'];
+/// How names end of what is still written or copied, what an editor keeps, and check sums.
+const ENDINGS: [&str; 18] = [
+    "~",
+    ".bak",
+    ".crc",
+    ".crdownload",
+    ".download",
+    ".filepart",
+    ".inprogress",
+    ".lock",
+    ".opdownload",
+    ".part",
+    ".partial",
+    ".swo",
+    ".swp",
+    ".temp",
+    ".tmp",
+    ".upload",
+    ".uploading",
+    "._copying_",
+];
+/// What desktops and file systems leave in folders.
+const LITTER: [&str; 7] = [
+    "$recycle.bin",
+    "desktop.ini",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+];
+
+/// Names of left out files that are shown.
+const SHOWN: usize = 3;
+
+/// Whether a file or folder of this name is no data.
+pub(super) fn is_no_data(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    name.starts_with(BEGINNINGS)
+        || ENDINGS.iter().any(|ending| lower.ends_with(ending))
+        || LITTER.contains(&lower.as_str())
+}
+
+/// The folders that mark a table whose files are not all valid, and what such a table is: rows that
+/// were deleted or replaced lie beside those that stand.
+pub(super) const TABLE_LOGS: [(&str, &str); 2] =
+    [("_delta_log", "Delta Lake"), (".hoodie", "Apache Hudi")];
+
+/// Whether what matches a glob is no data by one of its names. A name that the glob itself spells so
+/// (`_in/*.csv`, `*.part`) is meant.
+pub(super) fn by_glob(glob: &str, path: &str) -> bool {
+    let spelled: Vec<&str> = glob.split('/').collect();
+    let names = path.split('/').filter(|name| !matches!(*name, "" | "." | ".."));
+    let last = spelled.last().copied().unwrap_or_default();
+    let mut names = names.peekable();
+    while let Some(name) = names.next() {
+        let meant = match names.peek() {
+            Some(_) => spelled.contains(&name),
+            None => is_no_data(last),
+        };
+        if !meant && is_no_data(name) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What lay beside the files that are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Files whose names are no data's, but for hidden ones and markers.
+    pub files: u64,
+    /// The names of some of them.
+    pub names: Vec<String>,
+    /// Files without a byte, which have no rows.
+    pub empty: u64,
+}
+
+impl LeftOut {
+    /// Counts a file whose name is no data's. What every folder of a writer or of a desktop has is
+    /// not worth a word.
+    pub(super) fn count(&mut self, name: &str) {
+        let is_marker = name.starts_with('_') && !name.contains('.');
+        let lower = name.to_lowercase();
+        let is_sum = lower.strip_suffix(".crc").is_some();
+        let is_litter = is_sum || LITTER.contains(&lower.as_str());
+        if name.starts_with('.') || is_marker || is_litter {
+            return;
+        }
+        self.files += 1;
+        if self.names.len() < SHOWN {
+            self.names.push(name.to_owned());
+        }
+    }
+
+    /// Takes over what another source has left out.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.empty += other.empty;
+        let free = SHOWN - self.names.len().min(SHOWN);
+        self.names.extend(other.names.into_iter().take(free));
+    }
+
+    /// Whether there was nothing of the kind.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The same in words; none where there is nothing to mention.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.files > 0 {
+            let names = self.names.join(", ");
+            let more = if self.files > self.names.len() as u64 { ", …" } else { "" };
+            let files = files(self.files);
+            parts.push(format!("{files} not read, unfinished or no data by name: {names}{more}"));
+        }
+        if self.empty > 0 {
+            parts.push(format!("{} without rows (0 bytes)", files(self.empty)));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".into() } else { format!("{count} files") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_no_data() {
+        for name in [
+            ".hidden.csv",
+            "_x.csv",
+            "_SUCCESS",
+            "_temporary",
+            "__MACOSX",
+            "~$claims.xlsx",
+            "claims.csv~",
+            "claims.csv.filepart",
+            "claims.csv.PART",
+            "claims.csv.crdownload",
+            "claims.partial",
+            "claims.tmp",
+            ".claims.csv.swp",
+            "claims.csv.swp",
+            "Thumbs.db",
+            "Desktop.ini",
+            "claims.csv.bak",
+            "claims.csv._COPYING_",
+            "part-0.crc",
+            "lost+found",
+        ] {
+            assert!(is_no_data(name), "{name}");
+        }
+        for name in [
+            "claims.csv",
+            "part-00000",
+            "claims.part.csv",
+            "a_b.csv",
+            "partial.csv",
+            "tmp.csv",
+            "date=2024-01-31",
+            "claims.csv.gz",
+            "thumbs.db.csv",
+            "claims.old.csv",
+            "claims~2.csv",
+        ] {
+            assert!(!is_no_data(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_in_a_line() {
+        let mut left_out = LeftOut::default();
+        for name in ["_SUCCESS", ".part-0.crc", "part-0.crc", "Thumbs.db", "_committed_17"] {
+            left_out.count(name);
+        }
+        assert!(left_out.is_nothing());
+        assert_eq!(left_out.note(), None);
+        let mut more = LeftOut { empty: 1, ..LeftOut::default() };
+        for name in ["a.tmp", "_claims.csv", "b.part", "c.part"] {
+            more.count(name);
+        }
+        left_out.merge(more);
+        assert_eq!(
+            left_out.note().expect("a note"),
+            "4 files not read, unfinished or no data by name: a.tmp, _claims.csv, b.part, …; \
+             1 file without rows (0 bytes)"
+        );
+    }
+
+    #[test]
+    fn a_glob_takes_what_it_spells() {
+        for (glob, path, left_out) in [
+            ("out/*.csv", "out/a.csv", false),
+            ("out/*.csv", "out/.a.csv", true),
+            ("out/*.csv", "out/_a.csv", true),
+            ("out/_*.csv", "out/_a.csv", false),
+            ("out/.*", "out/.a.csv", false),
+            ("out/*", "out/a.csv.part", true),
+            ("out/*.part", "out/a.csv.part", false),
+            ("_in/*.csv", "_in/a.csv", false),
+            ("*/*.csv", "_in/a.csv", true),
+            ("**/*.csv", "in/_temporary/0/a.csv", true),
+            ("**/_x/*.csv", "in/_x/a.csv", false),
+            ("../.data/*.csv", "../.data/a.csv", false),
+            ("./*.csv", "a.csv", false),
+        ] {
+            assert_eq!(by_glob(glob, path), left_out, "{glob} {path}");
+        }
+    }
+}
