@@ -227,6 +227,40 @@ fn what_is_loaded_already_is_skipped_under_another_name() {
 }
 
 #[test]
+fn what_is_loaded_no_more_is_not_skipped() {
+    let mut desk = desk_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
+    let first = desk.settings.claims.sources.clone();
+    succeeded(&desk.run());
+    calls(&desk, NAME, &TASKS[..2]);
+    call(&desk, NAME, "transform_join", 99);
+    // Other claims replace what the run has found.
+    desk.settings.claims.sources =
+        vec![desk.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
+    succeeded(&desk.run());
+    desk.settings.claims.sources = first;
+    let said = call(&desk, NAME, "load.load_warehouse", 2);
+    assert!(said.contains("what was published since has changed that"), "{said}");
+    calls(&desk, NAME, &TASKS[2..]);
+    assert_eq!(desk.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
+    // The same for the whole run under its name.
+    let mut desk = desk_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
+    let first = desk.settings.claims.sources.clone();
+    succeeded(&desk.run());
+    let whole = |desk: &Desk, code: i32| {
+        let mut command = process::reading(desk, &["run", "--run-id", NAME]);
+        command.env("CLAIMS_ETL_ALREADY_LOADED_EXIT_CODE", "99");
+        ended(&process::output(&mut command), code);
+    };
+    whole(&desk, 99);
+    desk.settings.claims.sources =
+        vec![desk.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
+    succeeded(&desk.run());
+    desk.settings.claims.sources = first;
+    whole(&desk, 0);
+    assert_eq!(desk.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
+}
+
+#[test]
 fn another_run_between_two_tasks_is_noticed() {
     let desk = desk();
     calls(&desk, NAME, &TASKS[..3]);

@@ -70,6 +70,7 @@ pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
         server::version(&mut connection)?;
         return Err(error);
     }
+    notice_a_dead_client(&mut connection);
     Ok(connection)
 }
 
@@ -112,7 +113,6 @@ pub fn hold<D: Database>(
     cancel: &Cancellation,
 ) -> Result<D::ConnectionType> {
     let mut control = connect(database)?;
-    notice_a_dead_client(&mut control);
     tell_if_clear(&mut control, observer)?;
     for version in migrate::migrate(&mut control)? {
         observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
@@ -133,8 +133,9 @@ pub fn let_go(mut control: impl Connection) -> Result<()> {
     lock::unlock(&mut control)
 }
 
-/// Lets the server end the session of a killed run also while it waits for a lock: without this it
-/// would hold the run lock, and readers would queue behind it, until the other lock is free.
+/// Lets the server end the session of a killed run also in the middle of a statement: without this it
+/// would hold the run lock, and readers would queue behind it, as long as it waits for another lock; and a
+/// table that it makes would be there after the next run has cleared away what the dead one left.
 fn notice_a_dead_client(connection: &mut impl Connection) {
     // Best effort: servers before version 14 and some systems cannot do it.
     let _ = sql::query(

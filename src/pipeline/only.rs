@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::extract;
 use crate::load::apart::{self, Progress};
+use crate::load::ledger;
 use crate::load::record::{self, Record};
 use crate::load::{hold, let_go};
 use crate::schema::Dataset;
@@ -200,6 +201,8 @@ impl Call<'_> {
             || task == Task::TransformJoin
         {
             return Ok(false);
+        } else {
+            self.still_loaded(connection, record)?;
         }
         let last = before.and_then(|before| before.tasks.get(task.id()));
         end.tries = last.map_or(0, |last| last.try_number);
@@ -215,6 +218,20 @@ impl Call<'_> {
             end.exit_code = self.settings.run.already_loaded_exit_code;
         }
         Ok(true)
+    }
+
+    /// A run that found its input loaded has nothing to do as long as that is so.
+    fn still_loaded(&self, connection: &mut PostgresConnection, record: &Record) -> Result<()> {
+        let Some(fingerprint) = &record.fingerprint else { return Ok(()) };
+        let (settings, key) = (&record.config_digest, &record.key_id);
+        if ledger::already_loaded(connection, fingerprint, settings, key)?.is_some() {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "run {} found its input loaded, but what was published since has changed that",
+            record.run_id
+        ))
+        .hint(format!("call {} again: it finds out what is to be done", Task::TransformJoin.id())))
     }
 
     /// A run that has published does not load again: who calls it once more for the sake of a new
