@@ -81,28 +81,37 @@ fn a_server_that_is_away_at_the_start_is_waited_for() {
 
 #[test]
 fn a_lost_answer_about_an_open_run_begins_no_other_run() {
-    let desk = desk();
     let name = RunName::parse("etl/open").expect("a name");
     let (options, cancel) = (RunOptions::default(), Cancellation::default());
-    for task in &Task::ALL[..3] {
-        let end = pipeline::run_only(&desk.settings, &options, *task, &name, &Silent, &cancel);
-        assert_eq!(end.exit_code, 0, "{:?}", end.error);
+    let mut refused = 0;
+    // One of the first connections finds out how far the run is, a later one whose tasks are missing.
+    for number in 2..=4 {
+        let desk = desk();
+        for task in &Task::ALL[..3] {
+            let end = pipeline::run_only(&desk.settings, &options, *task, &name, &Silent, &cancel);
+            assert_eq!(end.exit_code, 0, "{:?}", end.error);
+        }
+        let resume = |retries: u32| {
+            let proxy = Proxy::new(desk.database.url(), Fault::Refuse(number));
+            let mut settings = desk.settings.clone();
+            settings.warehouse.url = Some(Secret::new(proxy.url(desk.database.url())));
+            settings.run.retries = retries;
+            let which = Chosen::Run(name.id());
+            let report = pipeline::resume(&settings, &options, which, &Silent, &cancel);
+            assert_eq!(proxy.faults(), 1);
+            report
+        };
+        let runs = "SELECT run_id || ' ' || status FROM claims_etl.runs";
+        let report = resume(0);
+        if report.status == Status::Success {
+            assert_eq!(desk.rows(runs), [format!("{} success", name.id())], "{number}");
+            continue;
+        }
+        refused += 1;
+        assert_eq!(report.exit_code, 5, "{:?}", report.error);
+        assert_eq!(desk.rows(runs), [format!("{} open", name.id())], "{number}");
+        succeeded(&resume(1));
+        assert_eq!(desk.rows(runs), [format!("{} success", name.id())], "{number}");
     }
-    let resume = |retries: u32| {
-        // The first connection finds out how far the run is, the second whose tasks are missing.
-        let proxy = Proxy::new(desk.database.url(), Fault::Refuse(2));
-        let mut settings = desk.settings.clone();
-        settings.warehouse.url = Some(Secret::new(proxy.url(desk.database.url())));
-        settings.run.retries = retries;
-        let report =
-            pipeline::resume(&settings, &options, Chosen::Run(name.id()), &Silent, &cancel);
-        assert_eq!(proxy.faults(), 1);
-        report
-    };
-    let runs = "SELECT run_id || ' ' || status FROM claims_etl.runs";
-    let report = resume(0);
-    assert_eq!((report.status, report.exit_code), (Status::Failed, 5), "{:?}", report.error);
-    assert_eq!(desk.rows(runs), [format!("{} open", name.id())]);
-    succeeded(&resume(1));
-    assert_eq!(desk.rows(runs), [format!("{} success", name.id())]);
+    assert!(refused > 0, "no connection mattered");
 }
