@@ -162,3 +162,32 @@ fn what_cannot_be_read_exactly_is_refused() {
     let message = refused(&|claims| claims.partition_on = Some("nothing".into()));
     assert!(message.ends_with("there is no column \"nothing\" to partition on"), "{message}");
 }
+
+#[test]
+fn a_line_column_of_a_table_is_read_where_it_numbers_lines() {
+    let database = server::database();
+    let lines = "CREATE TABLE lines AS
+        SELECT 'C' || c AS claim_id, 'P' || c AS patient_id, 'V1' AS provider_id, '99213' AS procedure_code,
+               (c * 10 + l)::numeric(12, 2) AS amount, DATE '2024-06-01' AS date_of_service,
+               l AS svc_ln, 'x' AS zone
+        FROM generate_series(1, 20) c, generate_series(1, 3) l";
+    database.connect().batch_execute(lines).expect("a source");
+    let mut desk = desk(&database);
+    desk.settings.claims.table = None;
+    desk.settings.quality.max_conflict_ratio = 0.01;
+    for (query, used) in [
+        ("SELECT * FROM lines", true),
+        // Numbers of rows, and numbers that are not exact.
+        ("SELECT *, row_number() OVER (ORDER BY amount)::int + 7 AS line_no FROM (SELECT claim_id, patient_id,
+          provider_id, procedure_code, amount, date_of_service FROM lines) q", false),
+        ("SELECT claim_id, patient_id, provider_id, procedure_code, amount, date_of_service,
+          svc_ln::float8 AS line_no FROM lines", false),
+    ] {
+        desk.settings.claims.query = Some(query.into());
+        let report = dry(&desk);
+        assert_eq!(report.line_column.is_some(), used, "{query}");
+        let counts = (report.exit_code, report.claims.read, report.claims.conflicts);
+        assert_eq!(counts, if used { (0, 60, 0) } else { (4, 60, 40) }, "{query}: {:?}", report.error);
+        assert_eq!(report.amount.read.to_string(), "6420.00");
+    }
+}

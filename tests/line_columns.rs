@@ -3,7 +3,10 @@
 
 use claims_etl::account::Cents;
 use claims_etl::config::{Mode, OnDuplicate};
+use claims_etl::event::Cancellation;
+use claims_etl::extract::extract;
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
+use claims_etl::schema::Dataset;
 
 use crate::desk::{Desk, succeeded};
 
@@ -88,6 +91,54 @@ fn a_line_column_is_used_by_itself_under_any_of_its_names() {
             assert_eq!(desk.rows(lines), ["1,2,3"]);
         }
     }
+}
+
+#[test]
+fn a_line_column_of_parquet_is_used_too() {
+    use polars::prelude::{Column, DataFrame, NamedFrom as _, ParquetWriter, Series};
+    let rows = lines(|_, line| format!(",{line}"));
+    let field = |place: usize| -> Vec<String> {
+        rows.iter().map(|row| row.split(',').nth(place).expect("a field").to_owned()).collect()
+    };
+    let mut columns: Vec<Column> = HEADER
+        .split(',')
+        .enumerate()
+        .map(|(place, name)| Series::new(name.into(), field(place)).into())
+        .collect();
+    let numbers: Vec<i64> = field(6).iter().map(|text| text.parse().expect("a number")).collect();
+    columns.push(Series::new("CLM_LINE_NBR".into(), numbers).into());
+    columns.push(Series::new("LINE_NO".into(), vec![1.5_f64; rows.len()]).into());
+    let mut frame = DataFrame::new(rows.len(), columns).expect("a frame");
+    let mut desk = desk(HEADER, &[]);
+    let path = desk.path("claims.parquet");
+    let file = std::fs::File::create(&path).expect("a file");
+    ParquetWriter::new(file).finish(&mut frame).expect("written");
+    desk.settings.claims.sources = vec![path.display().to_string()];
+    let report = desk.run();
+    succeeded(&report);
+    assert_eq!(report.line_column.as_deref(), Some("CLM_LINE_NBR"));
+    assert_eq!(published(&desk), [format!("1500 {WORTH}")]);
+}
+
+#[test]
+fn a_name_that_is_not_used_and_files_without_it_are_warned_of() {
+    let extracted = |desk: &Desk| {
+        extract(Dataset::Claims, &desk.settings, &Cancellation::default()).expect("claims").warnings
+    };
+    let mut desk = desk(&format!("{HEADER},LINE_NO"), &lines(|_, _| ",1".into()));
+    let warnings = extracted(&desk).concat();
+    assert!(warnings.contains("column \"LINE_NO\" is not read as the line number"), "{warnings}");
+    desk.settings.claims.columns.insert("line_number".into(), claims_etl::config::Mapping::Absent);
+    assert_eq!(extracted(&desk), [] as [&str; 0]);
+    desk.settings.claims.columns.clear();
+    let rows = lines(|_, line| format!(",{line}"));
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let one = desk.write("a.csv", &format!("{HEADER},LINE_NO"), &rows);
+    let other = desk.write("b.csv", HEADER, &["D1,P1,V1,99213,1.00,2024-06-01"]);
+    desk.settings.claims.sources = vec![one, other];
+    assert!(extracted(&desk).concat().contains("1 of 2 files have no column \"LINE_NO\""));
+    desk.settings.claims.sources = vec![desk.write("c.csv", &format!("{HEADER},LINE_NO"), &[])];
+    assert_eq!(extracted(&desk), [] as [&str; 0]);
 }
 
 #[test]

@@ -28,8 +28,17 @@ const LARGEST: i16 = 999;
 const CARRIERS: [&str; 6] =
     ["patient_id", "provider_id", "procedure_code", "amount", "date_of_service", LINE_NUMBER];
 
+/// What became of the search for a line number that is not mapped.
+#[derive(Debug, Default)]
+pub(super) struct Recognised {
+    /// The name that it is read from.
+    pub(super) name: Option<String>,
+    /// Why a name that says line is not read.
+    pub(super) warning: Option<String>,
+}
+
 /// Reads the line number of claims from the column that has its name and its content, where the
-/// mapping says nothing and exactly one does. Its name.
+/// mapping says nothing and exactly one does.
 ///
 /// # Errors
 /// `Source` when a file cannot be read.
@@ -37,11 +46,13 @@ pub(super) fn recognise(
     dataset: Dataset,
     source: &Source,
     files: &mut [SourceFile],
-) -> Result<Option<String>> {
+) -> Result<Recognised> {
     let is_open = |file: &SourceFile| is_open(dataset, source, file);
-    let Some(first) = files.iter().find(|file| is_open(file)) else { return Ok(None) };
-    let mut fitting = Vec::new();
-    for (name, how) in by_name(first) {
+    let Some(first) = files.iter().find(|file| is_open(file)) else {
+        return Ok(Recognised::default());
+    };
+    let (mut fitting, named, mut is_empty) = (Vec::new(), by_name(first), true);
+    for (name, how) in named.clone() {
         let mut seen = Seen::default();
         for file in files.iter().filter(|file| is_open(file)).take(FILES) {
             if let Some(name) = spelled(file, &name)
@@ -50,19 +61,43 @@ pub(super) fn recognise(
                 seen.add(&Extracted::only(dataset, reading(file, &name)))?;
             }
         }
+        is_empty &= seen.rows.is_empty();
         if seen.numbers_lines(Some(how)) {
             fitting.push((name, how));
         }
     }
     let strongest = fitting.iter().map(|(_, how)| *how).max();
     fitting.retain(|(_, how)| Some(*how) == strongest);
-    let [(name, _)] = fitting.as_slice() else { return Ok(None) };
+    let [(name, _)] = fitting.as_slice() else {
+        let why = match fitting.as_slice() {
+            [] => "its values do not number the lines of each claim",
+            _ => "another column does so too",
+        };
+        let strong = named.iter().find(|(_, how)| *how == Likeness::Strong);
+        let warning = strong.filter(|_| !is_empty).map(|(name, _)| not_read(name, why));
+        return Ok(Recognised { name: None, warning });
+    };
     for file in files.iter_mut().filter(|file| is_open(file)) {
         if let Some(name) = spelled(file, name) {
             *file = reading(file, &name);
         }
     }
-    Ok(Some(name.clone()))
+    let without = files.iter().filter(|file| is_open(file)).count();
+    let warning = (without > 0).then(|| {
+        let all = files.len();
+        format!(
+            "claims: {without} of {all} files have no column {name:?}; each row of theirs is line 1 of its claim"
+        )
+    });
+    Ok(Recognised { name: Some(name.clone()), warning })
+}
+
+/// A warning: without their number all lines of a claim are line 1.
+pub(super) fn not_read(name: &str, why: &str) -> String {
+    format!(
+        "claims: column {name:?} is not read as the line number: {why}; each row is line 1 of its claim. If it is \
+         the line number, map it: line_number = {name:?} in [claims.columns]"
+    )
 }
 
 /// Whether a file's line number is read from nowhere, and nobody has said so.
@@ -85,7 +120,7 @@ pub fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
 fn look(extracted: &Extracted) -> Result<Vec<String>> {
     let Some(file) = extracted.files.first() else { return Ok(Vec::new()) };
     let mut found: Vec<(Option<Likeness>, String)> = Vec::new();
-    let free = free(file);
+    let free = exact(file, free(file), |name| name);
     // What a query gave is all that is there of a database.
     let free = if file.format == Format::Database { Vec::new() } else { free };
     let mut rows = Seen::default();
@@ -112,22 +147,29 @@ fn look(extracted: &Extracted) -> Result<Vec<String>> {
 
 /// The names of a header that say that they number lines.
 pub(super) fn by_name(file: &SourceFile) -> Vec<(String, Likeness)> {
-    free(file).into_iter().filter_map(|name| likeness(&name).map(|how| (name, how))).collect()
+    let named = free(file).into_iter().filter_map(|name| likeness(&name).map(|how| (name, how)));
+    exact(file, named.collect(), |(name, _)| name)
 }
 
-/// Names that nothing is read from, each there once, of a type whose text is exact.
+/// Those of a file's columns whose text is exact.
+fn exact<T>(file: &SourceFile, mut columns: Vec<T>, name: impl Fn(&T) -> &String) -> Vec<T> {
+    if file.format == Format::Parquet && !columns.is_empty() {
+        let opened = parquet_file::open(Dataset::Claims, file).ok();
+        columns.retain(|column| {
+            opened.as_ref().is_some_and(|opened| opened.is_number_or_text(name(column)))
+        });
+    }
+    columns
+}
+
+/// Names that nothing is read from, each there once.
 fn free(file: &SourceFile) -> Vec<String> {
-    let opened = match file.format {
-        Format::Parquet => parquet_file::open(Dataset::Claims, file).ok(),
-        _ => None,
-    };
-    let exact = |name: &str| opened.as_ref().is_none_or(|opened| opened.is_number_or_text(name));
     let taken = |name: &str| {
         file.columns.values().flat_map(Take::names).any(|used| used == name)
             || file.filter.contains_key(name)
     };
     let once = |name: &str| file.header.iter().filter(|other| same(other, name)).count() == 1;
-    let is_free = |name: &&String| !name.is_empty() && !taken(name) && once(name) && exact(name);
+    let is_free = |name: &&String| !name.is_empty() && !taken(name) && once(name);
     file.header.iter().filter(is_free).cloned().collect()
 }
 
@@ -233,6 +275,15 @@ impl Seen {
         Ok(())
     }
 
+    /// Whether so many values of so many claims can be lines also where few claims begin with the first
+    /// one: a file may hold only what came later.
+    fn may_restart(&self, values: usize, claims: usize) -> bool {
+        let in_order = self.rows.iter().zip(1..).all(|((.., line), place)| {
+            *line == Line::Number(place) || *line == Line::Number(place - 1)
+        });
+        values * 2 <= self.rows.len() || self.rows.len() < 10 && (claims == 1 || !in_order)
+    }
+
     /// The same rows with the values of another column.
     fn with_lines(&self, lines: &[Line]) -> Self {
         let rows = self.rows.iter().zip(lines);
@@ -265,12 +316,14 @@ impl Seen {
         let (rows, claims_seen) = (different.len(), claims.len());
         let (repeats, unexplained) = (rows - claims_seen, rows - keys.len());
         let begun = claims.values().filter(|(first, ..)| *first <= 1).count();
-        let begins = begun * 2 > claims_seen;
-        let few_values = rows >= 50 && values.len() * 10 <= rows;
         let small = values.iter().all(|line| *line <= LARGEST);
-        let is_restarted = small && few_values || begins;
+        let restarts = begun * 2 > claims_seen
+            || small && rows >= 50 && values.len() * 10 <= rows
+            || small
+                && how == Some(Likeness::Strong)
+                && self.may_restart(values.len(), claims_seen);
         match how {
-            _ if rows == 0 || blank * 20 > self.rows.len() || !is_restarted => false,
+            _ if rows == 0 || blank * 20 > self.rows.len() || !restarts => false,
             Some(Likeness::Strong) => unexplained * 2 <= repeats,
             Some(Likeness::Weak) => repeats > 0 && unexplained * 2 <= repeats,
             None => {
@@ -330,6 +383,20 @@ mod tests {
         let gaps = seen(&[(1, 1, 1), (1, 2, 4), (2, 3, 1), (2, 4, 3)]);
         assert_eq!(verdicts(&gaps), [true, true, false]);
         assert_eq!(verdicts(&Seen::default()), [false; 3]);
+    }
+
+    #[test]
+    fn a_file_of_lines_that_came_later_is_read_alike() {
+        for lines in [&[(1, 1, 2)][..], &[(1, 1, 3), (2, 2, 2)], &[(1, 1, 2), (1, 2, 3), (2, 3, 2)]]
+        {
+            assert!(verdicts(&seen(lines))[0], "{lines:?}");
+        }
+        let later: Vec<(u64, u64, i16)> =
+            (0..30).map(|n| (n, n, i16::try_from(n % 4).expect("small") + 2)).collect();
+        assert_eq!(verdicts(&seen(&later)), [true, false, false]);
+        let numbered: Vec<(u64, u64, i16)> =
+            (0..30).map(|n| (n / 2, n, i16::try_from(n).expect("small") + 500)).collect();
+        assert_eq!(verdicts(&seen(&numbered)), [false; 3]);
     }
 
     #[test]

@@ -63,6 +63,7 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
+use line_column::Recognised;
 use mapping::Mapped;
 use origin::{Origin, Place};
 use spool::Spool;
@@ -224,7 +225,8 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                     None => left_out.empty += 1,
                 }
             }
-            let line_column = line_column::recognise(dataset, source, &mut files)?;
+            let Recognised { name: line_column, warning } =
+                line_column::recognise(dataset, source, &mut files)?;
             // All headers first: a wrong one is told before gigabytes are hashed.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
@@ -236,7 +238,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 dataset,
                 fingerprint: fingerprint::of_all(&files),
                 ignored_columns: header::ignored(&files),
-                warnings: Vec::new(),
+                warnings: warning.into_iter().collect(),
                 left_out,
                 files: Arc::new(files),
                 line_column,
