@@ -82,7 +82,7 @@ fn the_loader_loads_and_the_analyst_reads() {
     let rows = "C2,P2,V1,99214,25.00,2024-01-02\nC2,P2,V1,99214,26.00,2024-01-02\n\
                 C3,P3,V9,1,3.00,2024-01-03\n";
     program.write("claims.csv", &format!("{header}\n{rows}"));
-    loader("run --connections 2").done();
+    loader("run --connections 2 --on-duplicate last").done();
     assert_eq!((count("v_claims"), count("providers_dim")), (3, 3));
     loader("run --force --mode replace").done();
     assert_eq!((count("v_claims"), count("v_provider_month")), (2, 2));

@@ -230,6 +230,7 @@ sources = ['{folder}/inputs/odd.csv', '{folder}/inputs/many.csv.gz', '{folder}/i
 sources = ['{folder}/inputs/providers.csv']
 [quality]
 max_reject_ratio = 1.0
+max_conflict_ratio = 1.0
 [run]
 data_dir = '{folder}/data'
 spill_after_mb = 0
