@@ -409,9 +409,9 @@ fn earlier_warehouse() -> Desk {
                  config_digest, risk_model, claims_read, claims_loaded, claims_inserted, claims_updated,
                  claims_unchanged, claims_rejected, claims_duplicates, amount_read, amount_loaded,
                  amount_rejected, amount_duplicates, providers_read, providers_loaded,
-                 providers_rejected, providers_duplicates)
+                 providers_rejected, providers_duplicates, claims_conflicts, providers_conflicts)
              VALUES (gen_random_uuid(), 'success', now(), '0.1.0', 'merge', '{key}', 'x',
-                 'claim_anomaly_v1', 1, 1, 1, 0, 0, 0, 0, 5, 5, 0, 0, 1, 1, 0, 0);
+                 'claim_anomaly_v1', 3, 1, 1, 0, 0, 0, 2, 5, 5, 0, 0, 2, 1, 0, 1, 1, 1);
              INSERT INTO healthcare_analytics.providers_dim (provider_id, provider_name, run_no)
              VALUES ('V7', 'Old', 1);
              INSERT INTO healthcare_analytics.claims_fact
