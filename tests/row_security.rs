@@ -70,11 +70,11 @@ fn rows_that_the_loader_does_not_see_are_not_dropped() {
             assert_eq!(published(&server), "2 30.00", "{arguments}");
         }
         insta::allow_duplicates! {
-                                            insta::assert_snapshot!(screen.expect("it was called"), @r"
+                                                    insta::assert_snapshot!(screen.expect("it was called"), @r"
 error: row level security hides rows of healthcare_analytics.claims_fact from the role claims_loader; nothing was done
   hint: the role must see every row: `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` lets the owner see all of them and keeps the policies of all others, or a superuser can give the role BYPASSRLS
 ");
-                                        }
+                                                }
         // The ledger is not hidden.
         call(&program, &server, "claims_loader", "runs").done();
 

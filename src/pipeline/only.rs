@@ -202,7 +202,7 @@ impl Call<'_> {
         {
             return Ok(false);
         } else {
-            self.still_loaded(connection, record)?;
+            still_loaded(connection, record)?;
         }
         let last = before.and_then(|before| before.tasks.get(task.id()));
         end.tries = last.map_or(0, |last| last.try_number);
@@ -218,20 +218,6 @@ impl Call<'_> {
             end.exit_code = self.settings.run.already_loaded_exit_code;
         }
         Ok(true)
-    }
-
-    /// A run that found its input loaded has nothing to do as long as that is so.
-    fn still_loaded(&self, connection: &mut PostgresConnection, record: &Record) -> Result<()> {
-        let Some(fingerprint) = &record.fingerprint else { return Ok(()) };
-        let (settings, key) = (&record.config_digest, &record.key_id);
-        if ledger::already_loaded(connection, fingerprint, settings, key)?.is_some() {
-            return Ok(());
-        }
-        Err(Error::config(format!(
-            "run {} found its input loaded, but what was published since has changed that",
-            record.run_id
-        ))
-        .hint(format!("call {} again: it finds out what is to be done", Task::TransformJoin.id())))
     }
 
     /// A run that has published does not load again: who calls it once more for the sake of a new
@@ -358,6 +344,20 @@ impl Call<'_> {
     fn note(&self, text: String) {
         self.observer.observe(&RunEvent::Note(text));
     }
+}
+
+/// A run that found its input loaded has nothing to do as long as that is so.
+fn still_loaded(connection: &mut PostgresConnection, record: &Record) -> Result<()> {
+    let Some(fingerprint) = &record.fingerprint else { return Ok(()) };
+    let (settings, key) = (&record.config_digest, &record.key_id);
+    if ledger::already_loaded(connection, fingerprint, settings, key)?.is_some() {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "run {} found its input loaded, but what was published since has changed that",
+        record.run_id
+    ))
+    .hint(format!("call {} again: it finds out what is to be done", Task::TransformJoin.id())))
 }
 
 /// Takes over how the task ended.
