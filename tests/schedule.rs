@@ -478,7 +478,8 @@ fn an_interval_of_ones_own_is_refused() {
 fn migrated(desk: &Desk) -> (Warehouse, Settings, DataInterval) {
     let settings = desk.settings.clone();
     let warehouse = Warehouse::open(&settings, &Silent).expect("a warehouse");
-    claims_etl::pipeline::warehouse::migrate(&settings, &Silent).expect("migrated");
+    claims_etl::pipeline::warehouse::migrate(&settings, &Silent, &Cancellation::default())
+        .expect("migrated");
     let timetable = Timetable::new(&settings.schedule).expect("a timetable");
     let first = timetable.intervals().next().expect("an interval");
     (warehouse, settings, first)

@@ -295,7 +295,8 @@ fn desk_with(claims: &[&str]) -> Desk {
 #[test]
 fn extracts_go_side_by_side_while_another_run_holds_the_warehouse() {
     let desk = desk();
-    pipeline::warehouse::migrate(&desk.settings, &Silent).expect("migrated");
+    pipeline::warehouse::migrate(&desk.settings, &Silent, &Cancellation::default())
+        .expect("migrated");
     let mut holder = desk.database.connect();
     holder.batch_execute("SELECT pg_advisory_lock(x'636c61696d65746c'::bigint)").expect("held");
     let started: Vec<_> = TASKS[..2]

@@ -13,6 +13,7 @@ use crate::pipeline;
 
 use super::options::PlaceOptions;
 use super::output::Reply;
+use super::signals;
 use super::talk::Talk;
 
 /// Work on the warehouse.
@@ -72,7 +73,7 @@ pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply>
             Err(psql(&url, password.as_ref(), &arguments))
         }
         WarehouseCommand::Migrate { place } => {
-            let applied = migrate(&place.load()?, observer)?;
+            let applied = migrate(&place.load()?, observer, &signals::cancellation()?)?;
             Ok(Reply::line(match applied.last() {
                 Some(version) => format!("migrated to version {version}"),
                 None => "up to date".to_owned(),

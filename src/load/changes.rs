@@ -7,6 +7,7 @@
 use adbc_core::sync::Connection;
 
 use super::risk::scores_of;
+use super::stage::TEMPORARY;
 use super::staging::Part;
 use crate::account::Cents;
 use crate::error::{Error, Result};
@@ -66,7 +67,7 @@ pub(super) fn totals(connection: &mut impl Connection, table: &str) -> Result<(u
     n.zip(amount).ok_or_else(|| Error::internal("control totals that are no numbers"))
 }
 
-/// Keeps of a part's staged rows those that are not published as they are, the changed ones with
+/// Keeps of a part's rows, which lie in a temporary table, those that are not published as they are, the changed ones with
 /// what they were, and says how many of them are new and how many are changed. All rows were joined
 /// to tell; the rest is equal.
 ///
@@ -92,14 +93,13 @@ pub(super) fn changes(
         context,
         &format!(
             "{IN_THE_ORDER_OF_THE_KEY}
-             ALTER TABLE {INTERNAL}.{table} RENAME TO {table}_all;
-             CREATE UNLOGGED TABLE {INTERNAL}.{table} AS
+             CREATE TABLE {INTERNAL}.{table} AS
              SELECT s.*, f.claim_token IS NULL AS is_new, {}
-             FROM {INTERNAL}.{table}_all s
+             FROM {TEMPORARY}.{table} s
              LEFT JOIN {PUBLISHED}.{CLAIMS_FACT} f
                  ON f.claim_token = s.claim_token AND f.line_number = s.line_number AND {}
              WHERE f.claim_token IS NULL OR ROW({}) IS DISTINCT FROM ROW({});
-             DROP TABLE {INTERNAL}.{table}_all;
+             DROP TABLE {TEMPORARY}.{table};
              ANALYZE {INTERNAL}.{table}",
             old.join(", "),
             range.condition("f.claim_token"),

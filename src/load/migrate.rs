@@ -1,12 +1,16 @@
 //! Brings the warehouse to the schema that this version needs.
 //!
-//! A file of its own because the versioned SQL scripts beside it are the only DDL of published
-//! objects; each is applied once, in order, in a transaction of its own, under an advisory lock.
+//! The versioned SQL scripts beside this file are the only DDL of published objects; each is applied
+//! once, in order, all that are missing in one transaction, under the run lock.
+
+use std::time::Duration;
 
 use adbc_core::sync::Connection;
 
-use super::{server, shape};
+use super::shape;
+use super::table_lock::Attempt;
 use crate::error::{Error, Result};
+use crate::event::{Cancellation, meanwhile};
 use crate::schema::{INTERNAL, PUBLISHED};
 use crate::sql;
 
@@ -26,39 +30,68 @@ const SCRIPTS: &[(i64, &str, &str)] = &[
     (12, "conflicts", include_str!("migrations/V012__conflicts.sql")),
 ];
 
-/// Serialises migrations of one database ("clmetlmg").
-const LOCK: i64 = 0x636c_6d65_746c_6d67;
+const CONTEXT: &str = "migration";
+/// How often a stop is looked for while a statement runs.
+const STOP: Duration = Duration::from_millis(50);
 
-/// Applies what is missing, makes the views as this version makes them, and returns the versions applied.
+/// Whether scripts and views are those of this version.
 ///
 /// # Errors
-/// `Warehouse` when the server or the role cannot do it (see [`server::check`]) or a script fails (nothing of it stays), `Config` when the warehouse is of a
-/// later version, others have built on a view that has to be dropped, or a released script differs from the one that was applied.
-pub fn migrate(connection: &mut impl Connection) -> Result<Vec<i64>> {
-    server::check(connection)?;
-    let applied = if is_current(connection)? { Vec::new() } else { apply(connection)? };
-    // In a transaction of its own: who reads a view holds it and waits for a table that a script
-    // has altered.
-    if !shape::is_current(connection)? {
-        sql::in_transaction(connection, "making the views", |connection| {
-            lock(connection)?;
-            shape::bring_up_views(connection)
-        })?;
-    }
-    Ok(applied)
+/// `Config` when the warehouse is of a later version, or a released script differs from the one that was
+/// applied; `Warehouse` when a query fails.
+pub(super) fn is_current(connection: &mut impl Connection) -> Result<bool> {
+    Ok(is_applied(connection)? && shape::is_current(connection)?)
 }
 
-/// Applies the scripts that are missing, all or none.
-fn apply(connection: &mut impl Connection) -> Result<Vec<i64>> {
-    let context = "migration";
-    sql::in_transaction(connection, context, |connection| {
-        lock(connection)?;
+/// Applies what is missing, makes the views as this version makes them, and returns the versions applied.
+/// The run lock is held, so nobody else migrates or loads.
+///
+/// # Errors
+/// As [`is_current`]; `Warehouse` when a script fails (nothing of it stays), or, which may pass by
+/// itself, readers hold all the time what has to change; `Config` when others have built on a view that
+/// has to be dropped; `Interrupted` on cancellation.
+pub(super) fn migrate(connection: &mut impl Connection, cancel: &Cancellation) -> Result<Vec<i64>> {
+    if is_current(connection)? {
+        return Ok(Vec::new());
+    }
+    let handle = connection.get_cancel_handle();
+    let stop = move || {
+        if cancel.is_cancelled() {
+            // The statement may be over by now.
+            let _ = handle.try_cancel();
+        }
+    };
+    let steps = || {
+        let applied = apply(connection, cancel)?;
+        // In a transaction of its own: who reads a view holds it and waits for a table that a script
+        // has altered.
+        if !shape::is_current(connection)? {
+            sql::in_transaction(connection, "making the views", |connection| {
+                shape::bring_up_views(connection, cancel)
+            })?;
+        }
+        Ok(applied)
+    };
+    let done = meanwhile(STOP, stop, steps);
+    if done.is_err() {
+        // A cancelled statement fails as a warehouse error; the reason is the signal.
+        cancel.check()?;
+    }
+    done
+}
+
+/// Applies the scripts that are missing, all or none: in attempts that hold readers up for a moment.
+fn apply(connection: &mut impl Connection, cancel: &Cancellation) -> Result<Vec<i64>> {
+    if is_applied(connection)? {
+        return Ok(Vec::new());
+    }
+    sql::in_transaction(connection, CONTEXT, |connection| {
         for schema in [INTERNAL, PUBLISHED] {
             create_schema(connection, schema)?;
         }
         sql::execute(
             connection,
-            context,
+            CONTEXT,
             "CREATE TABLE IF NOT EXISTS claims_etl.migrations (
                  version     bigint PRIMARY KEY,
                  name        text NOT NULL,
@@ -67,30 +100,29 @@ fn apply(connection: &mut impl Connection) -> Result<Vec<i64>> {
              COMMENT ON TABLE claims_etl.migrations IS 'The SQL scripts that made these schemas.'",
         )?;
         let applied = applied(connection)?;
-        let mut done = Vec::new();
-        for (version, name, script) in SCRIPTS {
-            if applied.iter().any(|(known, _)| known == version) {
-                continue;
-            }
-            let context = format!("migration {version} ({name})");
-            sql::execute(connection, &context, script)?;
-            sql::execute_with(
-                connection,
-                &context,
-                "INSERT INTO claims_etl.migrations (version, name, checksum)
-                 VALUES ($1::text::bigint, $2, $3)",
-                sql::texts(&[Some(&version.to_string()), Some(name), Some(&checksum(script))]),
-            )?;
-            done.push(*version);
+        let missing = SCRIPTS
+            .iter()
+            .filter(|(version, ..)| !applied.iter().any(|(known, _)| known == version));
+        let (mut versions, mut steps) = (Vec::new(), Vec::new());
+        for (version, name, script) in missing {
+            versions.push(*version);
+            steps.push(format!(
+                "EXECUTE $script${script}$script$;
+                 INSERT INTO claims_etl.migrations (version, name, checksum)
+                 VALUES ({version}, '{name}', '{}')",
+                checksum(script)
+            ));
         }
-        Ok(done)
+        let range = versions.first().zip(versions.last());
+        let range = range.map_or_else(String::new, |(first, last)| format!(" {first} to {last}"));
+        let attempt = Attempt {
+            context: &format!("{CONTEXT}{range}"),
+            busy: "a table or view of the warehouse",
+            undone: "nothing was migrated",
+        };
+        attempt.make(connection, &steps.join(";\n"), cancel)?;
+        Ok(versions)
     })
-}
-
-/// Waits for whoever else migrates, until the open transaction ends.
-fn lock(connection: &mut impl Connection) -> Result<()> {
-    let lock = format!("SELECT pg_advisory_xact_lock({LOCK})");
-    sql::query(connection, "migration", &lock).map(drop)
 }
 
 /// The last version that has changed what dashboards read.
@@ -101,21 +133,37 @@ pub(super) fn published_version() -> i64 {
     versions.map(|(version, ..)| *version).max().unwrap_or(0)
 }
 
+/// The tables of the ledger, as the scripts make them.
+pub(super) fn tables() -> Vec<&'static str> {
+    let mut tables = vec!["migrations"];
+    for line in SCRIPTS.iter().flat_map(|(.., script)| script.lines()) {
+        let name = |start: &str| {
+            let name = line.strip_prefix(start)?.strip_prefix(INTERNAL)?.strip_prefix('.')?;
+            name.split([' ', '(', ';']).next()
+        };
+        if let Some(gone) = name("DROP TABLE ") {
+            tables.retain(|table| *table != gone);
+        }
+        tables.extend(name("CREATE TABLE "));
+    }
+    tables
+}
+
 /// Makes a schema that is not there. Not `IF NOT EXISTS`, which wants the right to create schemas
 /// also where there is nothing to create.
 fn create_schema(connection: &mut impl Connection, schema: &str) -> Result<()> {
     let there = format!("SELECT to_regnamespace('{schema}') IS NOT NULL AS there");
-    let there = sql::query(connection, "migration", &there)?;
+    let there = sql::query(connection, CONTEXT, &there)?;
     if sql::boolean(&there, "there", 0) == Some(true) {
         return Ok(());
     }
-    sql::execute(connection, "migration", &format!("CREATE SCHEMA {schema}")).map(drop)
+    sql::execute(connection, CONTEXT, &format!("CREATE SCHEMA {schema}")).map(drop)
 }
 
 /// Whether every script is applied, as it is here.
-fn is_current(connection: &mut impl Connection) -> Result<bool> {
+fn is_applied(connection: &mut impl Connection) -> Result<bool> {
     let table = "SELECT to_regclass('claims_etl.migrations') IS NOT NULL AS there";
-    let there = sql::query(connection, "migration", table)?;
+    let there = sql::query(connection, CONTEXT, table)?;
     if sql::boolean(&there, "there", 0) != Some(true) {
         return Ok(false);
     }
@@ -141,7 +189,7 @@ fn is_current(connection: &mut impl Connection) -> Result<bool> {
 fn applied(connection: &mut impl Connection) -> Result<Vec<(i64, String)>> {
     let rows = sql::query(
         connection,
-        "migration",
+        CONTEXT,
         "SELECT version, checksum FROM claims_etl.migrations ORDER BY version",
     )?;
     Ok((0..rows.num_rows())

@@ -9,20 +9,19 @@ use adbc_core::sync::Connection;
 
 use super::attach::{attach, detach};
 use super::changes::{Changes, apply};
+use super::dimension;
 use super::reshape::Reshaping;
 use super::risk::{self, Scope};
 use super::session::Session;
-use super::stage::{drop_stage, providers_stage};
+use super::stage::drop_stage;
 use super::staging::Part;
 use super::stored_statistics::{Scored, write_statistics};
-use super::{ledger, lock, outbox, shape, table_lock};
+use super::{ledger, lock, outbox, shape, table_lock, views};
 use crate::account::Account;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::schema::{
-    CLAIMS_FACT, Column, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, provider_columns,
-};
+use crate::schema::{CLAIMS_FACT, PUBLISHED};
 use crate::sql;
 
 const CONTEXT: &str = "publish";
@@ -126,10 +125,12 @@ pub fn publish<C: Connection>(
             Route::Attach => Reshaping::to(connection, treatment)?,
             Route::Merge | Route::Append => None,
         };
+        // The input is the whole content, directory included.
+        let exact = session.identity.mode == Mode::Replace;
         let mut members = match reshaping {
             // The dimension is emptied first, while nobody reads.
-            Some(_) => staged_providers(connection, run_no)?,
-            None => publish_providers(connection, run_no, treatment.shape)?,
+            Some(_) => dimension::staged(connection, run_no)?,
+            None => dimension::publish(connection, run_no, treatment.shape, exact)?,
         };
         account.providers.inferred = members.inferred;
         failpoint::hit("publish.providers")?;
@@ -169,7 +170,11 @@ pub fn publish<C: Connection>(
         if route == Route::Attach {
             // Last, because readers wait from here to the commit.
             let fact = format!("LOCK TABLE {PUBLISHED}.{CLAIMS_FACT} IN ACCESS EXCLUSIVE MODE");
-            let locks = reshaping.as_ref().map_or(fact, Reshaping::locks);
+            let mut locks = reshaping.as_ref().map_or(fact, Reshaping::locks);
+            if reshaping.is_none() && exact && !targets.iter().any(|target| target == views::MONTHS)
+            {
+                locks.extend(views::forget_months(connection, treatment.shape)?);
+            }
             table_lock::exclusively(connection, &locks, scope.cancel)?;
             failpoint::hit("publish.locked")?;
             if session.identity.mode != Mode::Replace && is_filled(connection)? {
@@ -178,7 +183,7 @@ pub fn publish<C: Connection>(
             detach(connection)?;
             if let Some(reshaping) = &reshaping {
                 reshaping.alter(connection)?;
-                members = publish_providers(connection, run_no, treatment.shape)?;
+                members = dimension::publish(connection, run_no, treatment.shape, exact)?;
                 failpoint::hit("publish.reshaped")?;
             }
             attach(connection, run_no, parts)?;
@@ -189,97 +194,10 @@ pub fn publish<C: Connection>(
             drop_stage(connection, run_no)?;
         }
         ledger::note_providers(connection, run, members.updated)?;
-        let touched = new + changed + members.inferred + members.changed;
-        if route == Route::Attach || touched > 0 || other_bands {
+        if route == Route::Attach || new + changed > 0 || members.differ() || other_bands {
             // After the wait for readers: a refresh that reads wants to note its end.
             outbox::note_change(connection, run, targets)?;
         }
         failpoint::hit("publish.commit")
     })
-}
-
-/// What a publish does to the dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Members {
-    /// Providers that only claims name, and that are new.
-    inferred: u64,
-    /// Providers of the directory that are new or have other content.
-    changed: u64,
-    /// Those of them that an earlier directory had with other content.
-    updated: u64,
-}
-
-/// What inserting the staged members into an empty dimension will come to.
-fn staged_providers(connection: &mut impl Connection, run_no: i64) -> Result<Members> {
-    let stage = providers_stage(run_no);
-    let rows = sql::query(
-        connection,
-        "counting the staged providers",
-        &format!(
-            "SELECT count(*) FILTER (WHERE is_inferred) AS inferred,
-                 count(*) FILTER (WHERE NOT is_inferred) AS members FROM {INTERNAL}.{stage}"
-        ),
-    )?;
-    let count = |name: &str| sql::int(&rows, name, 0).and_then(|n| u64::try_from(n).ok());
-    count("inferred")
-        .zip(count("members"))
-        .map(|(inferred, changed)| Members { inferred, changed, updated: 0 })
-        .ok_or_else(|| Error::internal("counts that are no numbers"))
-}
-
-/// Inserts and updates members; completes inferred ones.
-fn publish_providers(
-    connection: &mut impl Connection,
-    run_no: i64,
-    shape: Shape,
-) -> Result<Members> {
-    let stage = providers_stage(run_no);
-    let columns = provider_columns(shape);
-    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-    let (names, values) = (names.join(", "), names[1..].join(", "));
-    let set: Vec<String> = columns[1..]
-        .iter()
-        .map(|Column { name, .. }| format!("{name} = excluded.{name}, "))
-        .collect();
-    // Sixteen bytes of SHA-256: a server in FIPS mode has no md5().
-    let row_hash = format!(
-        "encode(substring(sha256(convert_to(ROW({values})::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
-    );
-    // A row that was there has a locker's number; of those that were inferred no directory had any content.
-    let counts = sql::query(
-        connection,
-        "publishing providers",
-        &format!(
-            "WITH inferred AS MATERIALIZED (
-                 SELECT provider_id FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE is_inferred),
-             changed AS (
-                 INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} AS d ({names}, row_hash, run_no)
-                 SELECT {names}, {row_hash}, {run_no}
-                 FROM {INTERNAL}.{stage} WHERE NOT is_inferred ORDER BY provider_id
-                 ON CONFLICT (provider_id) DO UPDATE
-                 SET {}row_hash = excluded.row_hash,
-                     is_inferred = false, updated_at = now(), run_no = excluded.run_no
-                 WHERE d.row_hash IS DISTINCT FROM excluded.row_hash
-                 RETURNING d.provider_id, d.xmax::text <> '0' AS was_there)
-             SELECT count(*) AS changed, count(*) FILTER (WHERE was_there AND NOT EXISTS (
-                 SELECT FROM inferred i WHERE i.provider_id = changed.provider_id)) AS updated
-             FROM changed",
-            set.concat()
-        ),
-    )?;
-    let count = |name: &str| sql::int(&counts, name, 0).and_then(|n| u64::try_from(n).ok());
-    let (changed, updated) = count("changed")
-        .zip(count("updated"))
-        .ok_or_else(|| Error::internal("counts that are no numbers"))?;
-    let inferred = sql::execute(
-        connection,
-        "publishing inferred providers",
-        &format!(
-            "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} (provider_id, is_inferred, run_no)
-             SELECT provider_id, true, {run_no}
-             FROM {INTERNAL}.{stage} WHERE is_inferred ORDER BY provider_id
-             ON CONFLICT (provider_id) DO NOTHING"
-        ),
-    )?;
-    Ok(Members { inferred, changed, updated })
 }

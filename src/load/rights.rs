@@ -5,8 +5,9 @@
 
 use adbc_core::sync::Connection;
 
+use super::{migrate, views};
 use crate::error::{Error, Result};
-use crate::schema::{INTERNAL, PUBLISHED};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 use crate::sql::{self, quote_identifier};
 
 const CONTEXT: &str = "asking for the role's rights";
@@ -100,22 +101,40 @@ fn schemas(connection: &mut impl Connection, who: &Who, may_create: bool) -> Res
     Ok(())
 }
 
-/// Who attaches partitions, drops them and migrates must own the tables.
+/// Who attaches partitions, drops them and migrates must own the tables, and the views and functions that
+/// follow the settings. What others keep in the schemas is theirs.
 fn tables(connection: &mut impl Connection, who: &Who) -> Result<()> {
+    let list = |names: &mut dyn Iterator<Item = &str>| -> String {
+        names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+    };
+    let views = views::all(Shape::WHOLE);
+    let published =
+        [CLAIMS_FACT, PROVIDERS_DIM].into_iter().chain(views.iter().map(|view| view.name));
     let rows = sql::query(
         connection,
         CONTEXT,
         &format!(
-            "SELECT n.nspname || '.' || c.relname AS name, pg_get_userbyid(c.relowner)::text AS owner
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')
-               AND (n.nspname = '{INTERNAL}' OR n.nspname = '{PUBLISHED}' AND {OURS})
-             ORDER BY 1 LIMIT 1"
+            "SELECT what, pg_get_userbyid(owner)::text AS owner FROM (
+                 SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'table' END
+                     || format(' %I.%I', n.nspname, c.relname) AS what, c.relowner AS owner
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE c.relkind IN ('r', 'p', 'v', 'm')
+                   AND (n.nspname = '{INTERNAL}' AND c.relname IN ({})
+                        OR n.nspname = '{PUBLISHED}' AND c.relname IN ({})
+                        OR c.oid IN (SELECT inhrelid FROM pg_inherits
+                            WHERE inhparent = to_regclass('{PUBLISHED}.{CLAIMS_FACT}')))
+                 UNION ALL
+                 SELECT 'function ' || p.oid::regprocedure, p.proowner FROM pg_proc p
+                 WHERE p.pronamespace = to_regnamespace('{PUBLISHED}')
+                   AND p.proname IN ('risk_band', 'risk_component', 'dq_flag_names')) AS ours
+             WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY what LIKE 'table %' DESC, what LIMIT 1",
+            list(&mut migrate::tables().into_iter()),
+            list(&mut published.clone())
         ),
     )?;
-    match (sql::text(&rows, "name", 0), sql::text(&rows, "owner", 0)) {
-        (Some(name), Some(owner)) => Err(who.lacks(
-            &format!("does not own the table {name}, which is of {owner}"),
+    match (sql::text(&rows, "what", 0), sql::text(&rows, "owner", 0)) {
+        (Some(what), Some(owner)) => Err(who.lacks(
+            &format!("does not own the {what}, which is of {owner}"),
             &owner,
             &format!("GRANT {} TO {}", quote_identifier(&owner), who.quoted()),
         )),

@@ -1,11 +1,12 @@
 //! One run's hold on the warehouse: connected, migrated, locked, swept.
 //!
-//! A file of its own because these steps come before anything else, in this order: the lock makes
-//! this run the only one, and only then may the leftovers of dead runs be removed.
+//! These steps come before anything else, in this order: the lock makes this run the only one, and only
+//! then may tables be altered and the leftovers of dead runs be removed.
 
 use adbc_core::sync::{Connection, Database};
 
-use super::{keys, ledger, lock, migrate, server, shape, stage};
+use super::stage::{self, Whose};
+use super::{keys, ledger, lock, migrate, server, shape, table_checks};
 use crate::config::{Mode, Wait};
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
@@ -94,14 +95,15 @@ impl<C: Connection> Session<C> {
         let mut control = hold(database, wait, observer, cancel)?;
         keys::check(&mut control, &identity.key(), identity.mode == Mode::Replace)?;
         shape::check(&mut control, &identity.treatment, identity.mode)?;
+        table_checks::check_ties(&mut control, &identity.treatment, identity.mode)?;
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
         failpoint::hit("session.begun")?;
         Ok(Self { control, run_no, published, identity })
     }
 }
 
-/// Connects, migrates, takes the lock, which may mean to wait for it, and removes what dead runs
-/// left behind. The warehouse is held as long as the connection lives, or until [`let_go`].
+/// Connects, takes the lock, which may mean to wait for it, migrates, and removes what dead runs left
+/// behind. The warehouse is held as long as the connection lives, or until [`let_go`].
 ///
 /// # Errors
 /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work for longer
@@ -114,14 +116,50 @@ pub fn hold<D: Database>(
 ) -> Result<D::ConnectionType> {
     let mut control = connect(database)?;
     tell_if_clear(&mut control, observer)?;
-    for version in migrate::migrate(&mut control)? {
-        observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
-    }
-    failpoint::hit("session.migrated")?;
+    server::check(&mut control)?;
     lock::lock(&mut control, wait, observer, cancel)?;
     failpoint::hit("session.locked")?;
+    migrate(&mut control, observer, cancel)?;
+    failpoint::hit("session.migrated")?;
+    table_checks::check(&mut control)?;
     sweep(&mut control, observer)?;
     Ok(control)
+}
+
+/// Brings the warehouse to this version's schema where it is not there yet, and lets go of it; returns the
+/// versions that were applied.
+///
+/// # Errors
+/// As [`hold`], and as [`migrate::migrate`].
+pub fn bring_up(
+    connection: &mut impl Connection,
+    wait: Wait,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Vec<i64>> {
+    server::check(connection)?;
+    if migrate::is_current(connection)? {
+        return Ok(Vec::new());
+    }
+    lock::lock(connection, wait, observer, cancel)?;
+    let applied = migrate(connection, observer, cancel);
+    // At the latest the end of the connection does it.
+    let unlocked = lock::unlock(connection);
+    let applied = applied?;
+    unlocked.map(|()| applied)
+}
+
+/// Migrates under the lock.
+fn migrate(
+    connection: &mut impl Connection,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Vec<i64>> {
+    let applied = migrate::migrate(connection, cancel)?;
+    for version in &applied {
+        observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
+    }
+    Ok(applied)
 }
 
 /// Ends the hold on the warehouse at once; the end of the connection would take the server a
@@ -172,9 +210,7 @@ fn tell_if_clear(connection: &mut impl Connection, observer: &dyn Observer) -> R
 /// `Warehouse` when a statement fails.
 pub fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
-    for name in stage::staging_tables(connection, context, None)? {
-        let table = sql::quote_identifier(&name);
-        sql::execute(connection, context, &format!("DROP TABLE {INTERNAL}.{table}"))?;
+    for name in stage::drop_tables(connection, context, Whose::AllRuns)? {
         observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));
     }
     sql::execute(

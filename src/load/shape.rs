@@ -9,11 +9,13 @@ use std::fmt;
 use adbc_core::sync::Connection;
 use serde_json::{Map, Value};
 
+use super::comments;
 use super::publish::{Route, route};
+use super::table_lock::Attempt;
 use super::views::{self, Digests};
-use super::{comments, table_lock};
 use crate::config::{Action, Level, Mode, Privacy, Risk};
 use crate::error::{Error, Result};
+use crate::event::Cancellation;
 use crate::schema::{PUBLISHED, Shape};
 use crate::sql;
 
@@ -138,17 +140,26 @@ pub(super) fn view_names(stored: &Stored) -> Vec<String> {
 /// Makes the views as this version makes them, for what is published. Within a transaction.
 ///
 /// # Errors
-/// As [`views::bring_up`].
-pub(super) fn bring_up_views(connection: &mut impl Connection) -> Result<()> {
-    let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
-    sql::execute(connection, CONTEXT, &timeout)?;
+/// As [`views::bring_up`]; `Interrupted` on cancellation.
+pub(super) fn bring_up_views(
+    connection: &mut impl Connection,
+    cancel: &Cancellation,
+) -> Result<()> {
     let Stored { treatment, views } = stored(connection)?;
     let wanted = digests(&treatment);
-    if views.get(comments::NAME) != wanted.get(comments::NAME) {
-        sql::execute(connection, CONTEXT, &comments::script(&treatment))?;
-    }
+    let commented = views.get(comments::NAME) == wanted.get(comments::NAME);
     let mut known = views;
     known.remove(comments::NAME);
+    let attempt = Attempt {
+        context: CONTEXT,
+        busy: "a view of the warehouse",
+        undone: "the views stay as they were",
+    };
+    let mut script = views::locks(connection, treatment.shape, &known)?;
+    if !commented {
+        script = format!("{script};\n{}", comments::script(&treatment));
+    }
+    attempt.make(connection, &script, cancel)?;
     views::bring_up(connection, treatment.shape, &known)?;
     note(connection, &treatment, &wanted)
 }

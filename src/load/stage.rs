@@ -1,13 +1,15 @@
 //! The tables that a run stages its rows in: how they are called, made and dropped.
 //!
-//! A file of its own because whoever removes what a dead run left behind must know every name that
-//! a run can give.
+//! Whoever removes what a dead run left behind must know every name that a run can give, and no other.
 
 use adbc_core::sync::Connection;
 
 use crate::error::Result;
 use crate::schema::{CLAIMS_FACT, Column, INTERNAL, PUBLISHED, Shape, fact_columns};
 use crate::sql;
+
+/// The schema of the tables that one connection alone reads; they end with it at the latest.
+pub(super) const TEMPORARY: &str = "pg_temp";
 
 /// The name of one connection's table.
 #[must_use]
@@ -45,7 +47,7 @@ pub fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()>
         connection,
         "creating the staging tables",
         &format!(
-            "CREATE UNLOGGED TABLE {INTERNAL}.{} (
+            "CREATE TABLE {INTERNAL}.{} (
                  provider_id text NOT NULL, provider_name text, specialty text, location text,
                  is_inferred boolean NOT NULL DEFAULT false)",
             providers_stage(run_no)
@@ -54,37 +56,90 @@ pub fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()>
     .map(drop)
 }
 
+/// Whose tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those of one run; 0 for a rescore, which is none.
+    Run(i64),
+    /// Those of all runs in the ledger, and of a rescore.
+    AllRuns,
+    /// Partitions that a rotation has built and not attached.
+    Rotation,
+}
+
+/// What a table of a run is called behind the run's number, as a regular expression: a part, its
+/// scores, and the steps of the statistics.
+const KINDS: [&str; 10] = [
+    "[0-9]+(_scores)?",
+    "specialties",
+    "days",
+    "twins",
+    "touched_(days|patients)",
+    "amounts",
+    "weekends",
+    "totals",
+    "provider_days",
+    "expected",
+];
+
 /// Drops the staging tables of a run, as far as they are there.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
 pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
-    let context = "dropping the staging tables";
-    for table in staging_tables(connection, context, Some(run_no))? {
-        let table = sql::quote_identifier(&table);
-        sql::execute(connection, context, &format!("DROP TABLE IF EXISTS {INTERNAL}.{table}"))?;
-    }
-    Ok(())
+    drop_tables(connection, "dropping the staging tables", Whose::Run(run_no)).map(drop)
 }
 
-/// The staging tables of one run, or of all.
+/// Drops tables that are not published; returns their names.
 ///
 /// # Errors
-/// `Warehouse` when the query fails.
-pub(super) fn staging_tables(
+/// `Warehouse` when a statement fails.
+pub(super) fn drop_tables(
     connection: &mut impl Connection,
     context: &str,
-    run_no: Option<i64>,
+    whose: Whose,
 ) -> Result<Vec<String>> {
-    let number = run_no.map_or_else(|| "[0-9]+".to_owned(), |run_no| run_no.to_string());
+    let names = tables(connection, context, whose)?;
+    for name in &names {
+        let table = sql::quote_identifier(name);
+        sql::execute(connection, context, &format!("DROP TABLE IF EXISTS {INTERNAL}.{table}"))?;
+    }
+    Ok(names)
+}
+
+/// The tables that are there: those alone that the ledger knows to be the program's. Whoever keeps a
+/// table of a like name in the schema keeps it.
+fn tables(connection: &mut impl Connection, context: &str, whose: Whose) -> Result<Vec<String>> {
+    let known = match whose {
+        Whose::Run(run_no) => format!("{} AND m.run_no = {run_no}", of_a_run()),
+        Whose::AllRuns => format!(
+            "{} AND (m.run_no = 0 OR EXISTS (
+                 SELECT FROM {INTERNAL}.runs r WHERE r.run_no = m.run_no))",
+            of_a_run()
+        ),
+        Whose::Rotation => format!(
+            "c.relname = 'rotation_part_' || m.run_no AND EXISTS (
+                 SELECT FROM {INTERNAL}.rotation_parts p WHERE p.table_name = c.relname)"
+        ),
+    };
     let tables = sql::query(
         connection,
         context,
         &format!(
-            "SELECT relname::text AS name FROM pg_class
-             WHERE relnamespace = '{INTERNAL}'::regnamespace AND relkind = 'r'
-               AND relname ~ '^(claims_stage_{number}_[0-9a-z_]+|providers_stage_{number})$' ORDER BY 1"
+            "SELECT c.relname::text AS name
+             FROM pg_class c CROSS JOIN LATERAL (
+                 SELECT (substring(c.relname FROM '[0-9]{{1,18}}'))::bigint AS run_no) m
+             WHERE c.relnamespace = '{INTERNAL}'::regnamespace AND c.relkind = 'r'
+               AND pg_has_role(c.relowner, 'USAGE') AND {known} ORDER BY 1"
         ),
     )?;
     Ok((0..tables.num_rows()).filter_map(|row| sql::text(&tables, "name", row)).collect())
+}
+
+/// Whether a table has exactly a name that the run of the number `m.run_no` gives.
+fn of_a_run() -> String {
+    format!(
+        "c.relname ~ ('^(providers_stage_' || m.run_no || '|claims_stage_' || m.run_no || '_({}))$')",
+        KINDS.join("|")
+    )
 }

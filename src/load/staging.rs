@@ -5,7 +5,9 @@
 //! all rows are handed over, and a slow server slows its own connection only. Table, COPY, key and
 //! totals are one transaction: COPY FREEZE then writes rows that need no later visit, a server
 //! without replicas writes no log for them, a crash leaves nothing, and keys are built side by side
-//! from rows that are in their order already.
+//! from rows that are in their order already. Rows that are only compared lie in a temporary table,
+//! for which no server writes a log. No table is UNLOGGED: where a transaction that has made one is
+//! rolled back and the server crashes before its next write of the log, PostgreSQL does not start.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +24,7 @@ use super::changes::{Changes, changes, totals};
 use super::publish::Route;
 use super::reader::{Books, Reader, STOPPED, open};
 use super::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
-use super::stage::{claims_stage, stage_columns};
+use super::stage::{TEMPORARY, claims_stage, stage_columns};
 use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;
@@ -217,7 +219,7 @@ impl Staging<'_> {
             failpoint::hit("stage.created")?;
             let sent = sql::ingest(
                 connection,
-                (INTERNAL, &table),
+                (self.schema(), &table),
                 IngestMode::Append,
                 &[(FREEZE, "true")],
                 Box::new(reader),
@@ -249,8 +251,13 @@ impl Staging<'_> {
         })
     }
 
-    /// The empty table: logged where it will be published as it is. Its CHECK is the partition's
-    /// bound, so that attaching it reads nothing.
+    /// Where the tables lie: among the run's where they will be published as they are.
+    fn schema(&self) -> &'static str {
+        if self.route == Route::Attach { INTERNAL } else { TEMPORARY }
+    }
+
+    /// The empty table. Where it will be published as it is, its CHECK is the partition's bound, so
+    /// that attaching it reads nothing.
     fn create(
         &self,
         connection: &mut impl Connection,
@@ -258,11 +265,10 @@ impl Staging<'_> {
         range: TokenRange,
         shared: bool,
     ) -> Result<()> {
-        let attached = self.route == Route::Attach;
-        let unlogged = if attached { "" } else { "UNLOGGED" };
-        let check = if attached {
+        let schema = self.schema();
+        let check = if self.route == Route::Attach {
             format!(
-                "ALTER TABLE {INTERNAL}.{table} ADD CONSTRAINT {table}_range CHECK ({});",
+                "ALTER TABLE {schema}.{table} ADD CONSTRAINT {table}_range CHECK ({});",
                 range.condition("claim_token")
             )
         } else {
@@ -278,8 +284,8 @@ impl Staging<'_> {
                  WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes('{KEY_MEMORY}');
                  {workers}
                  SET LOCAL lock_timeout = '{}';
-                 CREATE {unlogged} TABLE {INTERNAL}.{table} ({});
-                 ALTER TABLE {INTERNAL}.{table} ALTER run_no SET DEFAULT {};
+                 CREATE TABLE {schema}.{table} ({});
+                 ALTER TABLE {schema}.{table} ALTER run_no SET DEFAULT {};
                  {check}",
                 table_lock::STATEMENT,
                 stage_columns(self.shape, self.alike),
@@ -296,15 +302,16 @@ impl Staging<'_> {
         table: String,
         range: TokenRange,
     ) -> Result<Part> {
+        let schema = self.schema();
         sql::execute(
             connection,
             "primary key of the staged claims",
             &format!(
-                "ALTER TABLE {INTERNAL}.{table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (claim_token, line_number)"
+                "ALTER TABLE {schema}.{table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (claim_token, line_number)"
             ),
         )?;
         failpoint::hit("key.built")?;
-        let (rows, amount) = totals(connection, &format!("{INTERNAL}.{table}"))?;
+        let (rows, amount) = totals(connection, &format!("{schema}.{table}"))?;
         let changes = match self.route {
             Route::Attach => Changes { new: rows, ..Changes::default() },
             Route::Merge | Route::Append => changes(connection, &table, range, self.shape)?,

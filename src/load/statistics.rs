@@ -11,6 +11,8 @@ use adbc_core::sync::Connection;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchIterator, StringArray};
 use polars::prelude::DataFrame;
 
+use super::publish::Route;
+use super::risk::STORED;
 use super::stage::providers_stage;
 use crate::error::{Error, Result};
 use crate::interchange::record_batch;
@@ -48,17 +50,20 @@ pub fn stage_inferred(
 }
 
 /// Refreshes the planner's statistics: a partition that has just been attached has none, and the
-/// dashboards' queries come next.
+/// dashboards' queries come next. Where all was replaced, nothing of what was there may stay in them,
+/// nor in the pages of the dimension.
 ///
 /// # Errors
-/// `Warehouse` when the statement fails; the data are published all the same.
-pub fn analyze(connection: &mut impl Connection) -> Result<()> {
-    sql::execute(
-        connection,
-        "planner statistics",
-        &format!("ANALYZE {PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}"),
-    )
-    .map(drop)
+/// `Warehouse` when a statement fails; the data are published all the same.
+pub fn analyze(connection: &mut impl Connection, route: Route) -> Result<()> {
+    let context = "planner statistics";
+    let published = format!("{PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}");
+    if route != Route::Attach {
+        return sql::execute(connection, context, &format!("ANALYZE {published}")).map(drop);
+    }
+    let scores = STORED.map(|stored| stored.table).join(", ");
+    sql::execute(connection, context, &format!("ANALYZE {published}, {scores}"))?;
+    sql::execute(connection, context, &format!("VACUUM {PUBLISHED}.{PROVIDERS_DIM}")).map(drop)
 }
 
 fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {

@@ -155,7 +155,7 @@ fn stage_and_publish(
     failpoint::hit("publish.committed")?;
     let publishing = publishing.elapsed();
     let analyzing = Instant::now();
-    if let Err(error) = load::analyze(&mut session.control) {
+    if let Err(error) = load::analyze(&mut session.control, route) {
         task.observer.observe(&RunEvent::Warning(error.message().to_owned()));
     }
     let phases = json!({

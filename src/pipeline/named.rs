@@ -12,12 +12,11 @@ use super::run::run_this_way;
 use super::run_name::RunName;
 use super::warehouse::Warehouse;
 use super::way::Way;
-use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
+use crate::load;
 use crate::load::apart::{self, Progress};
-use crate::load::migrate;
 use crate::load::record::Record;
 
 /// Does the whole job under the id of a name, and reports how it ended. The same name again after
@@ -34,7 +33,7 @@ pub fn run_named(
         Way::named(name, settings, None).map(Some)
     } else {
         let retries = Retries::new(settings, observer, cancel);
-        retries.run("opening the warehouse", || way(settings, name, observer))
+        retries.run("opening the warehouse", || way(settings, name, observer, cancel))
     };
     match way {
         Ok(Some(way)) => run_this_way(&way, settings, options, observer, cancel),
@@ -79,23 +78,17 @@ pub(super) fn go_on_under_its_id(
 
 /// How a named run begins; none where it has published. One that found its input loaded by another run
 /// looks again: that may have changed.
-fn way(settings: &Settings, name: &RunName, observer: &dyn Observer) -> Result<Option<Way>> {
+fn way(
+    settings: &Settings,
+    name: &RunName,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Option<Way>> {
     let mut connection = Warehouse::open(settings, observer)?.connect()?;
-    let before = progress(&mut connection, name, observer)?;
+    load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+    let before = apart::progress(&mut connection, name.id())?;
     if before.as_ref().is_some_and(|before| before.published) {
         return Ok(None);
     }
     Way::named(name, settings, before.as_ref()).map(Some)
-}
-
-/// How far a named run has come, in a warehouse that is brought up to date first.
-pub(super) fn progress(
-    connection: &mut PostgresConnection,
-    name: &RunName,
-    observer: &dyn Observer,
-) -> Result<Option<Progress>> {
-    for version in migrate::migrate(connection)? {
-        observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
-    }
-    apart::progress(connection, name.id())
 }

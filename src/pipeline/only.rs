@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::RunOptions;
 use super::listeners::Listeners;
-use super::named::progress;
 use super::original::unlike;
 use super::refreshing::REFRESH;
 use super::report::{ErrorReport, RunReport};
@@ -29,7 +28,7 @@ use crate::extract;
 use crate::load::apart::{self, Progress};
 use crate::load::ledger;
 use crate::load::record::{self, Record};
-use crate::load::{hold, let_go};
+use crate::load::{self, hold, let_go};
 use crate::schema::Dataset;
 
 /// What is done again when the warehouse does not answer.
@@ -146,7 +145,9 @@ impl Call<'_> {
     /// How far the run has come, and whether nothing is left to do here.
     fn look(&self, warehouse: &Warehouse, end: &mut TaskEnd) -> Result<(Option<Progress>, bool)> {
         let mut connection = warehouse.connect()?;
-        let before = progress(&mut connection, self.name, self.observer)?;
+        let wait = self.settings.run.wait;
+        load::bring_up(&mut connection, wait, self.observer, self.cancel)?;
+        let before = apart::progress(&mut connection, self.name.id())?;
         let record = record::record(&mut connection, self.name.id(), REFRESH)?;
         let is_over = match &record {
             Some(record) => self.is_over(&mut connection, record, before.as_ref(), end)?,

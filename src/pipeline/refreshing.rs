@@ -16,7 +16,7 @@ use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::failpoint;
-use crate::load::{migrate, outbox};
+use crate::load::{self, outbox};
 use crate::refresh::{self, Done, Outcome as End, Target, TargetResult};
 
 /// The task's id.
@@ -91,9 +91,7 @@ pub fn refresh(
 ) -> Result<Vec<RefreshReport>> {
     known(settings, which)?;
     let warehouse = Warehouse::open(settings, observer)?;
-    for version in migrate::migrate(&mut warehouse.connect()?)? {
-        observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
-    }
+    load::bring_up(&mut warehouse.connect()?, settings.run.wait, observer, cancel)?;
     let mut results = refresh_these(settings, &warehouse, which, observer, cancel)?;
     if which == Which::Due {
         results.retain(|result| result.outcome != End::Skipped);

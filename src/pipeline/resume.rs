@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract;
 use crate::load::record::{self, Record};
-use crate::load::{self, ledger, migrate, outbox, quarantine};
+use crate::load::{self, ledger, outbox, quarantine};
 use crate::schema::Dataset;
 
 /// What is left to do for a run.
@@ -178,6 +178,10 @@ fn go_on(
             None => which.id(&mut connection)?,
         };
         let record = chosen::read(&mut connection, asked)?;
+        if record.account.is_some() {
+            // An earlier version's warehouse has no outbox yet.
+            load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+        }
         let left = left(&mut connection, settings, &record)?;
         Ok((asked, record, left))
     })?;
@@ -251,8 +255,6 @@ pub(super) fn left(
             _ => Left::All,
         });
     }
-    // An earlier version's warehouse has no outbox yet.
-    migrate::migrate(connection)?;
     let due = outbox::due(connection, &enabled(settings))?;
     Ok(if due.is_empty() { Left::Nothing } else { Left::Refresh })
 }

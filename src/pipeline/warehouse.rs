@@ -11,7 +11,7 @@ use crate::adbc_postgres::{
 };
 use crate::config::{Secret, Settings};
 use crate::error::{Error, Result};
-use crate::event::Observer;
+use crate::event::{Cancellation, Observer};
 use crate::load;
 use crate::local_postgres::{LocalPostgres, Status};
 use crate::sql;
@@ -203,9 +203,14 @@ pub fn psql(settings: &Settings) -> Result<String> {
 /// Brings the warehouse to this version's schema; returns the versions applied.
 ///
 /// # Errors
-/// As [`load::migrate::migrate`] and [`Warehouse::open`].
-pub fn migrate(settings: &Settings, observer: &dyn Observer) -> Result<Vec<i64>> {
-    load::migrate::migrate(&mut Warehouse::open(settings, observer)?.connect()?)
+/// As [`load::bring_up`] and [`Warehouse::open`].
+pub fn migrate(
+    settings: &Settings,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Vec<i64>> {
+    let mut connection = Warehouse::open(settings, observer)?.connect()?;
+    load::bring_up(&mut connection, settings.run.wait, observer, cancel)
 }
 
 /// What there is to say about the warehouse before a run, without starting anything.
@@ -221,13 +226,17 @@ pub(super) fn inspect(settings: &Settings) -> Result<String> {
             Status::Stopped => {
                 format!("private server in {}, stopped; a run starts it", place.display())
             }
-            Status::Running { .. } => format!("private server in {}, running", place.display()),
+            Status::Running { .. } => {
+                check_tables(settings, &mut Warehouse::running(settings)?.connect()?)?;
+                format!("private server in {}, running", place.display())
+            }
         });
     }
     let warehouse = Warehouse::open(settings, &crate::event::Silent)?;
     let mut connection = warehouse.connect()?;
     load::check_server(&mut connection)?;
     load::check_connections(&mut connection, settings.connections())?;
+    check_tables(settings, &mut connection)?;
     let rows = sql::query(
         &mut connection,
         "asking the server",
@@ -239,4 +248,10 @@ pub(super) fn inspect(settings: &Settings) -> Result<String> {
     let text = |name: &str| sql::text(&rows, name, 0).unwrap_or_default();
     let (version, role, way) = (text("version"), text("role"), text("way"));
     Ok(format!("{}: PostgreSQL {version} as {role} ({way})", warehouse.place))
+}
+
+/// Refuses tables that a run with these settings could not load into.
+fn check_tables(settings: &Settings, connection: &mut PostgresConnection) -> Result<()> {
+    let treatment = load::Treatment::of(&settings.privacy);
+    load::check_tables(connection, &treatment, settings.warehouse.mode)
 }

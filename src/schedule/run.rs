@@ -20,7 +20,7 @@ use crate::config::{Settings, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::failpoint;
-use crate::load::migrate;
+use crate::load;
 use crate::pipeline::warehouse::Warehouse;
 use crate::pipeline::{self, Retries, RunOptions, RunReport, Status};
 
@@ -96,17 +96,14 @@ impl<'a> Scheduler<'a> {
             catchup: settings.schedule.catchup,
             depends_on_past: settings.schedule.depends_on_past,
         };
-        let (warehouse, applied) =
+        let warehouse =
             Retries::new(settings, observer, cancel).run("opening the warehouse", || {
                 let warehouse = Warehouse::open(settings, observer)?;
                 let mut connection = warehouse.connect()?;
-                let applied = migrate::migrate(&mut connection)?;
+                load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
                 clock.follow(state::server_time(&mut connection)?);
-                Ok((Arc::new(warehouse), applied))
+                Ok(Arc::new(warehouse))
             })?;
-        for version in applied {
-            observer.observe(&RunEvent::Note(format!("warehouse migrated to version {version}")));
-        }
         Ok(Self { settings, timetable, policy, warehouse, clock, observer, cancel, pulse })
     }
 

@@ -14,6 +14,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
 use super::Scope;
 use super::rows::Rows;
 use crate::error::{Error, Result};
+use crate::load::stage::TEMPORARY;
 use crate::risk::canonical_specialty;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
 use crate::sql;
@@ -40,7 +41,7 @@ pub(super) fn days(
     let seen = match rows {
         Rows::Differing(_) if needed => {
             gather_days(connection, scope, rows)?;
-            scope.table("seen")
+            temporary("seen")
         }
         Rows::Differing(_) => format!(
             "(SELECT specialty FROM {} a UNION ALL SELECT specialty FROM {} b)",
@@ -71,7 +72,7 @@ pub(super) fn days(
         CONTEXT,
         &format!(
             "DROP TABLE IF EXISTS {days};
-             CREATE UNLOGGED TABLE {days} AS
+             CREATE TABLE {days} AS
              SELECT n.provider_id, n.date_of_service, m.canonical AS specialty, {counts}
              FROM {seen} n JOIN {specialties} m ON m.specialty = coalesce(n.specialty, '')
              WHERE m.canonical <> '' GROUP BY 1, 2, 3;
@@ -81,22 +82,27 @@ pub(super) fn days(
     .map(drop)
 }
 
+/// The name of a table of the open transaction, which no other connection reads.
+fn temporary(what: &str) -> String {
+    format!("{TEMPORARY}.{what}")
+}
+
 /// The priced claims of the providers and days that the rows are about: those that go (side −1),
 /// stay (0) and come (1).
 fn gather_days(connection: &mut impl Connection, scope: &Scope<'_>, rows: &Rows<'_>) -> Result<()> {
-    let (touched, seen) = (scope.table("touched_days"), scope.table("seen"));
+    let (touched, seen) = (scope.table("touched_days"), temporary("seen"));
     let (after, before) = (rows.after(scope), rows.before(scope));
     let specialty = scope.text_column("specialty");
     sql::execute(
         connection,
         CONTEXT,
         &format!(
-            "DROP TABLE IF EXISTS {touched}, {seen};
-             CREATE UNLOGGED TABLE {touched} AS
+            "DROP TABLE IF EXISTS {touched};
+             CREATE TABLE {touched} AS
              SELECT provider_id, date_of_service FROM {after} a
              UNION SELECT provider_id, date_of_service FROM {before} b;
              ANALYZE {touched};
-             CREATE UNLOGGED TABLE {seen} AS
+             CREATE TEMPORARY TABLE {seen} ON COMMIT DROP AS
              SELECT f.provider_id, f.date_of_service, f.specialty, f.patient_token,
                     CASE WHEN c.is_changed THEN -1 ELSE 0 END AS side
              FROM {touched} t
@@ -166,7 +172,7 @@ pub(super) fn twins(
     let near = match rows {
         Rows::Differing(_) => {
             gather_near(connection, scope, rows)?;
-            scope.table("near")
+            temporary("near")
         }
         Rows::Published => {
             format!("(SELECT * FROM {} a WHERE procedure_code IS NOT NULL)", rows.after(scope))
@@ -179,7 +185,7 @@ pub(super) fn twins(
             "-- Nobody can tell how many are alike: a nested loop over them would be quadratic.
              SET LOCAL enable_nestloop = off;
              DROP TABLE IF EXISTS {twins};
-             CREATE UNLOGGED TABLE {twins} AS
+             CREATE TABLE {twins} AS
              WITH several AS (
                  SELECT patient_token, date_of_service, procedure_code FROM {near} n
                  GROUP BY 1, 2, 3 HAVING count(*) > 1),
@@ -202,7 +208,7 @@ pub(super) fn twins(
 
 /// The priced claims of the patients and days that the rows are about, as they will be.
 fn gather_near(connection: &mut impl Connection, scope: &Scope<'_>, rows: &Rows<'_>) -> Result<()> {
-    let (touched, near) = (scope.table("touched_patients"), scope.table("near"));
+    let (touched, near) = (scope.table("touched_patients"), temporary("near"));
     let after = rows.after(scope);
     let columns =
         "claim_token, patient_token, provider_id, procedure_code, amount, date_of_service";
@@ -210,12 +216,12 @@ fn gather_near(connection: &mut impl Connection, scope: &Scope<'_>, rows: &Rows<
         connection,
         CONTEXT,
         &format!(
-            "DROP TABLE IF EXISTS {touched}, {near};
-             CREATE UNLOGGED TABLE {touched} AS
+            "DROP TABLE IF EXISTS {touched};
+             CREATE TABLE {touched} AS
              SELECT DISTINCT patient_token, date_of_service FROM {after} a
              WHERE procedure_code IS NOT NULL;
              ANALYZE {touched};
-             CREATE UNLOGGED TABLE {near} AS
+             CREATE TEMPORARY TABLE {near} ON COMMIT DROP AS
              SELECT {columns} FROM {touched} t
              JOIN (SELECT {columns}, line_number FROM {PUBLISHED}.{CLAIMS_FACT}
                    WHERE amount > 0 AND procedure_code IS NOT NULL) f

@@ -136,7 +136,7 @@ pub(super) fn totals(
         CONTEXT,
         &format!(
             "DROP TABLE IF EXISTS {totals};
-             CREATE UNLOGGED TABLE {totals} AS
+             CREATE TABLE {totals} AS
              SELECT c.provider_id, m.canonical AS specialty, c.procedure_code,
                     sum(c.sign)::bigint AS claims, sum(c.sign * c.amount)::numeric(20, 2) AS amount
              FROM {} c JOIN {} m ON m.specialty = coalesce(c.specialty, '')

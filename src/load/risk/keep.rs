@@ -14,11 +14,11 @@ use crate::sql;
 const CONTEXT: &str = "stored statistics";
 
 /// A stored statistic.
-pub(super) struct Stored {
+pub(in crate::load) struct Stored {
     /// Its name in `risk_state.kept`.
     pub(super) name: &'static str,
     /// The table.
-    pub(super) table: &'static str,
+    pub(in crate::load) table: &'static str,
     /// The run's table with what is added.
     change: &'static str,
     keys: &'static [&'static str],
@@ -27,7 +27,7 @@ pub(super) struct Stored {
 }
 
 /// All statistics that can be stored.
-pub(super) const STORED: [Stored; 4] = [
+pub(in crate::load) const STORED: [Stored; 4] = [
     Stored {
         name: "amounts",
         table: "claims_etl.risk_statistics",

@@ -21,6 +21,6 @@ mod scoring;
 
 pub use history::score_differing;
 pub(super) use history::scores_of;
-pub(super) use keep::keep;
+pub(super) use keep::{STORED, keep};
 pub use rescore::{Rescored, rescore};
 pub use scope::Scope;

@@ -84,7 +84,7 @@ impl<'a> Scope<'a> {
         sql::execute(
             connection,
             "creating a table for the statistics",
-            &format!("DROP TABLE IF EXISTS {table}; CREATE UNLOGGED TABLE {table} ({columns})"),
+            &format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({columns})"),
         )
         .map(drop)
     }

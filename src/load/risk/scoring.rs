@@ -74,7 +74,7 @@ impl Scoring<'_> {
                 CONTEXT,
                 &format!(
                     "SET LOCAL jit = off; DROP TABLE IF EXISTS {table};
-                     CREATE UNLOGGED TABLE {table} ({definitions})"
+                     CREATE TABLE {table} ({definitions})"
                 ),
             )?;
             let mut counts = Counts::default();

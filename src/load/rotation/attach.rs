@@ -10,6 +10,7 @@ use super::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::load::dimension;
 use crate::load::partitions::partitions;
 use crate::load::{lock, outbox, table_lock};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
@@ -235,17 +236,18 @@ pub fn install_reloaded(connection: &mut impl Connection, rotation: &Rotation) -
     sql::in_transaction(connection, CONTEXT, |connection| {
         install(connection, rotation)?;
         if rotation.has_providers {
-            // Of the old key's members no claim is left.
-            sql::execute_with(
+            // To the old key's providers no claim is left.
+            let first = sql::query_with(
                 connection,
                 CONTEXT,
-                &format!(
-                    "DELETE FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE run_no IN (
-                         SELECT run_no FROM claims_etl.runs WHERE publish_no < (
-                             SELECT min(publish_no) FROM claims_etl.runs WHERE key_id = $1))"
-                ),
+                "SELECT min(publish_no) AS first FROM claims_etl.runs WHERE key_id = $1",
                 sql::texts(&[Some(&rotation.new_key)]),
             )?;
+            let first = sql::int(&first, "first", 0).unwrap_or(0);
+            let before = format!(
+                "d.run_no IN (SELECT run_no FROM claims_etl.runs WHERE publish_no < {first})"
+            );
+            dimension::remove(connection, &before)?;
         }
         sql::execute(
             connection,

@@ -11,6 +11,8 @@ use super::Rotation;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::load::stage::{Whose, drop_tables};
+use crate::load::table_checks::Ties;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, TokenRange};
 use crate::sql;
 
@@ -39,6 +41,7 @@ pub fn build(
     cancel: &Cancellation,
     tell: &dyn Fn(u64, u64),
 ) -> Result<()> {
+    Ties { what: "rotation", dimension: rotation.has_providers }.refuse(connection)?;
     let (stamp, count) = stamp(connection)?;
     let same = sql::query_with(
         connection,
@@ -218,19 +221,7 @@ fn part(
 
 /// Drops all partitions that were built and not attached.
 pub(super) fn drop_parts(connection: &mut impl Connection) -> Result<()> {
-    let rows = sql::query(
-        connection,
-        CONTEXT,
-        &format!(
-            "SELECT relname::text AS name FROM pg_class
-             WHERE relnamespace = '{INTERNAL}'::regnamespace AND relkind = 'r'
-               AND relname ~ '^rotation_part_[0-9]+$' ORDER BY 1"
-        ),
-    )?;
-    for row in 0..rows.num_rows() {
-        let table = sql::quote_identifier(&sql::text(&rows, "name", row).unwrap_or_default());
-        sql::execute(connection, CONTEXT, &format!("DROP TABLE {INTERNAL}.{table}"))?;
-    }
+    drop_tables(connection, CONTEXT, Whose::Rotation)?;
     sql::execute(connection, CONTEXT, "DELETE FROM claims_etl.rotation_parts").map(drop)
 }
 

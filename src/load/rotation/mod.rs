@@ -18,6 +18,7 @@ pub use map::{Coverage, Offer, coverage, lacking, put, take_stock};
 
 use super::keys::{self, KeyName};
 use super::shape;
+use super::table_checks::Ties;
 use crate::config::Action;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -178,6 +179,9 @@ pub fn begin(
         .hint("`claims-etl key rotate finish` ends it, `key rotate abort` gives it up"));
     }
     let has_providers = has_provider_tokens(connection, method)?;
+    if method != Method::Reload {
+        Ties { what: "rotation", dimension: has_providers }.refuse(connection)?;
+    }
     sql::in_transaction(connection, CONTEXT, |connection| {
         let known = sql::query_with(
             connection,

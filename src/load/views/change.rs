@@ -11,13 +11,55 @@ use adbc_core::sync::Connection;
 use super::dependants::refuse_dependants;
 use super::{View, all, digests, grants};
 use crate::error::Result;
-use crate::schema::{PUBLISHED, Shape};
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 use crate::sql;
 
 const CONTEXT: &str = "making the views";
 
 /// The digest of each view that is there.
 pub(in crate::load) type Digests = BTreeMap<String, String>;
+
+/// The SQL that takes the views that will be made for oneself, and what they read for reading: all that
+/// [`bring_up`] would wait for. Tables behind a view stay free: LOCK TABLE would take them too, where an
+/// owner that stays the same takes the view alone.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub(in crate::load) fn locks(
+    connection: &mut impl Connection,
+    shape: Shape,
+    known: &Digests,
+) -> Result<String> {
+    let views = all(shape);
+    let wanted = digests(&views);
+    let mut names: Vec<String> = Vec::new();
+    for view in &views {
+        let reads = |other: &View| {
+            names.contains(&other.name.to_owned()) && view.query.contains(&other.place())
+        };
+        if known.get(view.name) != wanted.get(view.name) || views.iter().any(reads) {
+            names.push(view.name.to_owned());
+        }
+    }
+    names.extend(known.keys().filter(|name| !wanted.contains_key(*name)).cloned());
+    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT format('ALTER TABLE %s OWNER TO %I', oid::regclass, pg_get_userbyid(relowner)) AS lock
+             FROM pg_class WHERE relnamespace = '{PUBLISHED}'::regnamespace AND relkind IN ('v', 'm')
+               AND relname = ANY (ARRAY[{}]::text[]) ORDER BY oid",
+            names.join(", ")
+        ),
+    )?;
+    let mut locks: Vec<String> =
+        (0..rows.num_rows()).filter_map(|row| sql::text(&rows, "lock", row)).collect();
+    locks.push(format!(
+        "LOCK TABLE {PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM} IN ACCESS SHARE MODE"
+    ));
+    Ok(locks.join(";\n"))
+}
 
 /// Makes the views as this version and the shape want them; those that are so already are left
 /// alone. Within a transaction.
@@ -133,6 +175,40 @@ pub(in crate::load) fn make(
         .filter(|name| kept.there.contains(name))
         .collect();
     grants::set(connection, &made, &kept.rights)
+}
+
+/// The SQL that empties the stored months where they show a provider who is not in the dimension as
+/// they show it: for a publish after which nobody refreshes them.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub(in crate::load) fn forget_months(
+    connection: &mut impl Connection,
+    shape: Shape,
+) -> Result<Option<String>> {
+    let months = super::provider_month::stored(shape).place();
+    let filled = format!(
+        "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('{months}') AND relispopulated)
+             AS filled"
+    );
+    if sql::boolean(&sql::query(connection, CONTEXT, &filled)?, "filled", 0) != Some(true) {
+        return Ok(None);
+    }
+    let shown = ["provider_id", "provider_name", "specialty"].into_iter();
+    let shown: Vec<&str> = shown.filter(|column| shape.has(column)).collect();
+    let shown = shown.join(", ");
+    let others = format!(
+        "SELECT EXISTS (SELECT {shown} FROM {months} EXCEPT SELECT {shown} FROM {PUBLISHED}.{PROVIDERS_DIM})
+             AS others"
+    );
+    let others =
+        sql::boolean(&sql::query(connection, CONTEXT, &others)?, "others", 0) == Some(true);
+    Ok(others.then(|| {
+        format!(
+            "; REFRESH MATERIALIZED VIEW {months} WITH NO DATA;
+             DELETE FROM {INTERNAL}.provider_month_hidden"
+        )
+    }))
 }
 
 /// Fills the views whose rows are stored from what is published now; readers wait meanwhile.

@@ -9,10 +9,13 @@ mod dependants;
 mod grants;
 mod provider_month;
 
-pub(super) use change::{Digests, Kept, bring_up, fill_anew, make, unmake};
+pub(super) use change::{Digests, Kept, bring_up, fill_anew, forget_months, locks, make, unmake};
 pub(super) use dependants::refuse_dependants;
 
 use crate::schema::{PUBLISHED, Shape};
+
+/// The refresh target that keeps the stored months up to date.
+pub(super) const MONTHS: &str = "provider_month";
 
 /// Who may read a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,20 +3,39 @@
 //! A file of its own because it is SQL: the server's own messages quote the failing row, or whatever
 //! a trigger says.
 
+/// SQL that is done when a run makes its first staging table: what is found before is refused at once.
+macro_rules! at_staging {
+    ($sql:literal) => {
+        concat!(
+            "CREATE OR REPLACE FUNCTION public.plant() RETURNS event_trigger LANGUAGE plpgsql AS $plant$ BEGIN
+                 IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands()
+                            WHERE object_identity LIKE 'claims_etl.providers_stage%') THEN ",
+            $sql,
+            "; END IF; END $plant$;
+             CREATE EVENT TRIGGER plant ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+                 EXECUTE FUNCTION public.plant()"
+        )
+    };
+}
+
 /// What makes the server refuse a row or a statement, and what takes it away again.
 pub(super) const DAMAGES: [(&str, &str, &str); 8] = [
     (
         "a constraint of the table",
-        "ALTER TABLE healthcare_analytics.claims_fact ADD CONSTRAINT small CHECK (amount < 0) NOT VALID",
-        "ALTER TABLE healthcare_analytics.claims_fact DROP CONSTRAINT small",
+        at_staging!(
+            "ALTER TABLE healthcare_analytics.claims_fact ADD CONSTRAINT small CHECK (amount < 0) NOT VALID"
+        ),
+        "DROP EVENT TRIGGER plant; ALTER TABLE healthcare_analytics.claims_fact DROP CONSTRAINT small",
     ),
     (
         "a trigger that quotes the row",
-        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
-             $$ BEGIN RAISE EXCEPTION 'no: %', NEW USING DETAIL = NEW::text, HINT = NEW::text; END $$;
-         CREATE TRIGGER refuse BEFORE INSERT ON healthcare_analytics.claims_fact
-             FOR EACH ROW EXECUTE FUNCTION public.refuse()",
-        "DROP TRIGGER refuse ON healthcare_analytics.claims_fact",
+        at_staging!(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'no: %', NEW USING DETAIL = NEW::text, HINT = NEW::text; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON healthcare_analytics.claims_fact
+                 FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+        ),
+        "DROP EVENT TRIGGER plant; DROP TRIGGER refuse ON healthcare_analytics.claims_fact",
     ),
     (
         "a constraint of the stage",
@@ -50,8 +69,8 @@ pub(super) const DAMAGES: [(&str, &str, &str); 8] = [
     ),
     (
         "a unique index",
-        "CREATE UNIQUE INDEX once ON healthcare_analytics.providers_dim (location)",
-        "DROP INDEX healthcare_analytics.once",
+        at_staging!("CREATE UNIQUE INDEX once ON healthcare_analytics.providers_dim (location)"),
+        "DROP EVENT TRIGGER plant; DROP INDEX healthcare_analytics.once",
     ),
     (
         "a statement's timeout",
@@ -68,5 +87,9 @@ pub(super) const DAMAGES: [(&str, &str, &str); 8] = [
          DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only',
              current_database()); END $$",
     ),
-    ("a column that was dropped", "ALTER TABLE healthcare_analytics.claims_fact DROP COLUMN amount CASCADE", ""),
+    (
+        "a column that was dropped",
+        at_staging!("ALTER TABLE healthcare_analytics.claims_fact DROP COLUMN amount CASCADE"),
+        "",
+    ),
 ];

@@ -47,13 +47,14 @@ impl ProviderMonth {
     }
 }
 
-/// One transaction: what is shown and what is hidden belong together.
+/// One transaction: what is shown and what is hidden belong together. The planner's statistics quote
+/// values, so they follow too.
 fn script(is_filled: bool) -> String {
     // A view that was never filled cannot be refreshed while people read it.
     let concurrently = if is_filled { "CONCURRENTLY " } else { "" };
     let hide = HIDE.replace("@least", &SMALLEST_CELL.to_string());
     format!(
-        "BEGIN;\nSET LOCAL jit = off;\nREFRESH MATERIALIZED VIEW {concurrently}{VIEW};\n{hide}\nCOMMIT"
+        "BEGIN;\nSET LOCAL jit = off;\nREFRESH MATERIALIZED VIEW {concurrently}{VIEW};\n{hide}\nANALYZE {VIEW};\nCOMMIT"
     )
 }
 
