@@ -4,6 +4,8 @@ mod adbc_driver;
 mod adversarial;
 mod adversarial_files;
 mod airflow_dag;
+#[cfg(feature = "failpoints")]
+mod altered_tables;
 mod architecture;
 #[cfg(feature = "failpoints")]
 mod backfill;
@@ -42,6 +44,8 @@ mod lock_wait;
 mod logs;
 mod mail;
 mod metrics;
+#[cfg(feature = "failpoints")]
+mod migrating;
 mod mock_http;
 #[cfg(feature = "failpoints")]
 mod network;

@@ -319,7 +319,7 @@ fn leftovers_of_a_dead_run_are_removed() {
     desk.database
         .connect()
         .batch_execute(
-            "CREATE TABLE claims_etl.claims_stage_99_0 (x int); CREATE TABLE claims_etl.providers_stage_99 (x int);
+            "CREATE TABLE claims_etl.claims_stage_1_0 (x int); CREATE TABLE claims_etl.providers_stage_1 (x int);
              INSERT INTO claims_etl.runs (run_id, status, tool_version, mode, key_id, config_digest)
              VALUES (gen_random_uuid(), 'running', '0', 'merge', 'k', 'd')",
         )

@@ -377,7 +377,7 @@ fn the_default_is_what_earlier_versions_did() {
 }
 
 /// A warehouse as the last release has left it, with rows.
-fn earlier_warehouse() -> Desk {
+pub(crate) fn earlier_warehouse() -> Desk {
     let desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
     let key = claims_etl::key::MasterKey::resolve(&desk.settings).expect("a key").id();
     let scripts = [

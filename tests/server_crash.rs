@@ -12,6 +12,7 @@ use crate::correction::{Correction, retries, run};
 use crate::desk::Desk;
 use crate::own_server::{patient_client, signal};
 use crate::paused::Paused;
+use crate::process::gone;
 
 /// Claims enough for two batches on the way.
 const CLAIMS: u32 = 3_000;
@@ -89,6 +90,40 @@ fn a_server_that_stays_away_ends_the_run_and_the_next_one_finishes() {
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(5), "{what}: {said}");
         assert!(begin.elapsed() < Duration::from_secs(20), "{what}: not for ever");
+        scene.server.start_again();
+        scene.is_unchanged(&desk, &what);
+        scene.is_finished_by_the_next_run(&desk, mode, &what);
+    }
+}
+
+#[test]
+fn a_crash_behind_a_rollback_leaves_a_server_that_starts() {
+    let scene = Correction::of(CLAIMS);
+    for (mode, point) in [
+        ("merge", "stage.commit"),
+        ("merge", "risk.batch"),
+        ("replace", "stage.commit"),
+        ("replace", "publish.ledger"),
+    ] {
+        let what = format!("{mode} {point}");
+        let desk = scene.desk();
+        // Nothing but a commit writes the log.
+        let mut other = patient_client(&desk);
+        other.batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'").expect("a setting");
+        other
+            .batch_execute("SELECT pg_reload_conf(); CREATE TABLE public.other (n integer)")
+            .expect("other");
+        let paused = Paused::at(&desk, &mut run(&desk, mode, 0), point);
+        other
+            .batch_execute("INSERT INTO public.other VALUES (1)")
+            .expect("the log is written to here");
+        let running = paused.go_on_after(|running| running.signal(Signal::SIGKILL));
+        let (status, _) = running.end();
+        assert_eq!(status.code(), None, "{what}");
+        // The killed run's transactions are rolled back.
+        drop(other);
+        gone(&desk.database);
+        scene.server.crash();
         scene.server.start_again();
         scene.is_unchanged(&desk, &what);
         scene.is_finished_by_the_next_run(&desk, mode, &what);

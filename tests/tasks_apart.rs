@@ -449,7 +449,8 @@ fn standard_input_cannot_be_handed_on() {
 #[test]
 fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
     let desk = desk();
-    pipeline::warehouse::migrate(&desk.settings, &Silent).expect("migrated");
+    pipeline::warehouse::migrate(&desk.settings, &Silent, &Cancellation::default())
+        .expect("migrated");
     // The session of whoever writes down that the task is done is ended, so often.
     let lose = |which: &str, times: u32| {
         let script = format!(
