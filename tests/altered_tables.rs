@@ -31,7 +31,7 @@ fn run(desk: &mut Desk, mode: Mode) -> RunReport {
 
 /// What `check` says of the warehouse.
 fn checked(desk: &Desk) -> Finding {
-    let report = pipeline::check(&desk.settings, &Cancellation::default());
+    let report = pipeline::check(&desk.settings, &Silent, &Cancellation::default());
     report.findings.into_iter().find(|finding| finding.what == "warehouse").expect("a finding")
 }
 

@@ -72,7 +72,7 @@ pub(super) fn migrate(connection: &mut impl Connection, cancel: &Cancellation) -
         }
         Ok(applied)
     };
-    let done = meanwhile(STOP, stop, steps);
+    let done = meanwhile(STOP, stop, steps).flatten();
     if done.is_err() {
         // A cancelled statement fails as a warehouse error; the reason is the signal.
         cancel.check()?;
