@@ -160,6 +160,11 @@ fn postgres_surroundings() {
     };
     refused("loader", "b_latin1", run, &["has the encoding LATIN1", "UTF8"]);
     refused("loader", "c_sql_ascii", run, &["has the encoding SQL_ASCII", "UTF8"]);
+    server.admin("a_publication", "CREATE PUBLICATION everything FOR ALL TABLES");
+    loads("a_publication");
+    for arguments in ["refresh --list", "quarantine prune", "risk rescore"] {
+        call("loader", "a_publication", arguments).done();
+    }
     loads("d_timeouts");
     refused("loader", "e_read_only", run, &["is read-only", "replica"]);
     loads("f_habits");

@@ -19,7 +19,7 @@ macro_rules! at_staging {
 }
 
 /// What makes the server refuse a row or a statement, and what takes it away again.
-pub(super) const DAMAGES: [(&str, &str, &str); 8] = [
+pub(super) const DAMAGES: [(&str, &str, &str); 7] = [
     (
         "a constraint of the table",
         at_staging!(
@@ -71,13 +71,6 @@ pub(super) const DAMAGES: [(&str, &str, &str); 8] = [
         "a unique index",
         at_staging!("CREATE UNIQUE INDEX once ON healthcare_analytics.providers_dim (location)"),
         "DROP EVENT TRIGGER plant; DROP INDEX healthcare_analytics.once",
-    ),
-    (
-        "a statement's timeout",
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1',
-             current_database()); END $$",
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET statement_timeout',
-             current_database()); END $$",
     ),
     (
         "a server that only reads",
