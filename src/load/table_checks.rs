@@ -186,6 +186,7 @@ fn refuse(connection: &mut impl Connection, query: &str) -> Result<()> {
 }
 
 /// The query for everything that is other than it was made.
+#[expect(clippy::too_many_lines, reason = "one query")]
 fn changed(shape: Shape) -> String {
     let (fact, dim) =
         (format!("{PUBLISHED}.{CLAIMS_FACT}"), format!("{PUBLISHED}.{PROVIDERS_DIM}"));
