@@ -42,12 +42,14 @@ fn input(folder: &Path, rows: u64) -> Input {
         |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
     let directory = found(Dataset::Providers);
     let directory = extract::scan(&directory).all();
-    let directory = provider_rows(directory.expect("scans")).collect().expect("runs");
+    let directory =
+        provider_rows(directory.expect("scans"), &Checks::new(&settings.rules, 0).expect("rules"));
+    let directory = directory.collect().expect("runs");
     let key = MasterKey::ephemeral().expect("a key");
     let release = Release::new(&Privacy::default(), &key).expect("a release");
     let release = Arc::new(release);
     let directory = Directory::new(&directory, OnDuplicate::Last, &release).expect("a directory");
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats).expect("formats"));
+    let formats = Arc::new(DateFormats::of(&settings).expect("formats"));
     // A day of the synthetic claims' last year.
     let rules = Rules { run_date: Some("2024-12-31".into()), ..Rules::default() };
     let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));

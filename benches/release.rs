@@ -37,7 +37,8 @@ fn main() {
     let found =
         |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
     let directory = extract::scan(&found(Dataset::Providers)).all().expect("scans");
-    let providers = provider_rows(directory).collect().expect("runs");
+    let providers = provider_rows(directory, &Checks::new(&Rules::default(), 0).expect("rules"));
+    let providers = providers.collect().expect("runs");
     let extracted = found(Dataset::Claims);
 
     let one = |column: &str, action: Action| vec![(column.to_owned(), action)];
@@ -82,7 +83,7 @@ fn plan(settings: &Settings, providers: &DataFrame, actions: Vec<(String, Action
     let key = MasterKey::ephemeral().expect("a key");
     let release = Arc::new(Release::new(&privacy, &key).expect("a release"));
     let directory = Directory::new(providers, OnDuplicate::Last, &release).expect("a directory");
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats).expect("formats"));
+    let formats = Arc::new(DateFormats::of(settings).expect("formats"));
     // The day after the synthetic claims' last.
     let rules = Rules { run_date: Some("2025-01-01".into()), ..Rules::default() };
     let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));

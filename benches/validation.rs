@@ -39,12 +39,13 @@ fn main() {
     let found =
         |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
     let directory = extract::scan(&found(Dataset::Providers)).all().expect("scans");
-    let directory = provider_rows(directory).collect().expect("runs");
+    let directory = provider_rows(directory, &Checks::new(&settings.rules, 0).expect("rules"));
+    let directory = directory.collect().expect("runs");
     let key = MasterKey::ephemeral().expect("a key");
     let release = Release::new(&Privacy::default(), &key).expect("a release");
     let release = Arc::new(release);
     let directory = Directory::new(&directory, OnDuplicate::Last, &release).expect("a directory");
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats).expect("formats"));
+    let formats = Arc::new(DateFormats::of(&settings).expect("formats"));
     // The day after the synthetic claims' last, and no code system, as by default.
     let rules = Rules { run_date: Some("2025-01-01".into()), ..Rules::default() };
     let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));

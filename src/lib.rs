@@ -30,6 +30,7 @@ pub mod account;
 pub mod error;
 pub mod event;
 pub mod failpoint;
+pub mod identifier;
 pub mod rule;
 pub mod schema;
 pub mod worker;

@@ -98,8 +98,18 @@ rules! {
     ClaimIdInvalid: S2 claim_id_invalid "claim_id" Reject FIXED;
     /// The patient id has control characters.
     PatientIdInvalid: S2 patient_id_invalid "patient_id" Reject FIXED;
+    /// An identifier or code is a number in scientific form (9.87E+11), or has more digits before `.0` than a floating-point number holds.
+    IdentifierScientific: I1 identifier_scientific "(identifier)" Reject ANY bit 19;
+    /// A `.0` was taken off an identifier or code: it had gone through a floating-point column.
+    IdentifierDecimal: I2 identifier_decimal "(identifier)" Flag ANY bit 20;
+    /// Invisible characters or unusual blanks were taken off an identifier or code.
+    IdentifierInvisible: I3 identifier_invisible "(identifier)" Flag ANY bit 21;
+    /// The text markers of a spreadsheet (`="00456"`) were taken off an identifier or code.
+    IdentifierWrapped: I4 identifier_wrapped "(identifier)" Count ANY bit 22;
     /// The record has no claim id.
     ClaimIdMissing: C1 claim_id_missing "claim_id" Reject FIXED;
+    /// The claim id is a placeholder such as NULL or nan.
+    ClaimIdPlaceholder: C1 claim_id_placeholder "claim_id" Reject FIXED by "rules.placeholders";
     /// The line number is no whole number from 0 to 32767.
     LineNumberInvalid: C1 line_number_invalid "line_number" Reject FIXED;
     /// A claim line came again with the same content; the repeat is dropped.
@@ -110,17 +120,20 @@ rules! {
     ClaimWithTwoPatients: C3 claim_with_two_patients "patient_id" Reject ANY bit 13;
     /// The record has no patient id.
     PatientIdMissing: P1 patient_id_missing "patient_id" Reject FIXED;
-    /// The patient id stands for no patient.
+    /// The patient id is a placeholder: one of the list for patients, or one for all identifiers.
     PatientIdPlaceholder: P1 patient_id_placeholder "patient_id" Reject ANY bit 12
         by "rules.patient_placeholders";
-    /// The record has no provider id; the claim points at the unknown member.
-    ProviderMissing: V1 provider_missing "provider_id" Flag ANY bit 0;
+    /// The record has no provider id, or a placeholder such as NULL; the claim points at the unknown provider.
+    ProviderMissing: V1 provider_missing "provider_id" Flag ANY bit 0 by "rules.placeholders";
     /// The directory has no such provider; the claim points at an inferred member.
     ProviderNotInDirectory: V1 provider_not_in_directory "provider_id" Flag ANY bit 1;
     /// The provider id has ten digits that are no NPI: it begins with 1 or 2 and has a check digit.
     NpiInvalid: V2 npi_invalid "provider_id" Flag ANY bit 6;
     /// A record of the directory has no provider id.
     DirectoryIdMissing: V3 directory_id_missing "provider_id" Reject FIXED;
+    /// The provider id of a record of the directory is a placeholder such as NULL, or `(unknown)`, which claims without a provider have.
+    DirectoryIdPlaceholder: V3 directory_id_placeholder "provider_id" Reject FIXED
+        by "rules.placeholders";
     /// A text of the directory has a NUL character, or a specialty more than 200 bytes.
     DirectoryTextInvalid: V3 directory_text_invalid "(record)" Reject FIXED;
     /// A record of the directory came again with the same content; the repeat is dropped.
@@ -137,8 +150,9 @@ rules! {
     /// The procedure code is none of the code system `icd9`, `icd10pcs` or `snomed`.
     ProcedureNotInSystem: K3 procedure_not_in_system "procedure_code" Count ANY bit 9
         by "rules.code_system";
-    /// The record has no procedure code.
-    ProcedureMissing: K4 procedure_missing "procedure_code" Flag ANY bit 2;
+    /// The record has no procedure code, or a placeholder such as NULL.
+    ProcedureMissing: K4 procedure_missing "procedure_code" Flag ANY bit 2
+        by "rules.placeholders";
     /// The record has no amount.
     AmountMissing: A1 amount_missing "amount" Reject FIXED;
     /// The amount is no decimal number.
@@ -162,6 +176,9 @@ rules! {
         by "claims.date_formats";
     /// Two of the configured formats read two different dates.
     DateAmbiguous: D1 date_ambiguous "date_of_service" Reject FIXED by "claims.date_formats";
+    /// The date is before the earliest one that a claim can have.
+    DateBeforeEarliest: D1 date_before_earliest "date_of_service" Reject FIXED
+        by "rules.earliest_date";
     /// The date is more days after the run date than allowed.
     DateInFuture: D2 date_in_future "date_of_service" Reject ANY bit 14 by "rules.future_days";
     /// The date is more years before the run date than allowed.
@@ -181,7 +198,7 @@ rules! {
 
 impl Rule {
     /// The rules with a bit, lowest first: the order of all counts by flag.
-    pub const FLAGS: [Self; 19] = [
+    pub const FLAGS: [Self; 23] = [
         Self::ProviderMissing,
         Self::ProviderNotInDirectory,
         Self::ProcedureMissing,
@@ -201,7 +218,16 @@ impl Rule {
         Self::DateOutsideFilingWindow,
         Self::ContentRepeated,
         Self::ReversalPair,
+        Self::IdentifierScientific,
+        Self::IdentifierDecimal,
+        Self::IdentifierInvisible,
+        Self::IdentifierWrapped,
     ];
+
+    /// The bits of what was mended of identifiers.
+    pub const MENDED: i32 = Self::IdentifierDecimal.mask()
+        | Self::IdentifierInvisible.mask()
+        | Self::IdentifierWrapped.mask();
 
     /// The code in the plan, from 1; stored nowhere.
     #[must_use]

@@ -17,13 +17,14 @@ const LAYERS: [(&str, &[&str]); 31] = [
     ("worker", &["error"]),
     ("event", &["error", "worker"]),
     ("failpoint", &["error"]),
+    ("identifier", &[]),
     ("rule", &[]),
     ("account", &[]),
     ("schema", &[]),
     // Layer 1: mechanism.
     ("whole_file", &[]),
     ("config", &["error", "account", "rule", "schema"]),
-    ("key", &["error", "config"]),
+    ("key", &["error", "config", "identifier"]),
     ("interchange", &["error", "schema"]),
     ("risk", &["config"]),
     ("dag", &["error", "event", "worker"]),
@@ -48,7 +49,7 @@ const LAYERS: [(&str, &[&str]); 31] = [
             "http",
         ],
     ),
-    ("transform", &["error", "account", "config", "rule", "schema", "key", "risk"]),
+    ("transform", &["error", "account", "config", "identifier", "rule", "schema", "key", "risk"]),
     (
         "load",
         &[
@@ -226,7 +227,7 @@ const OWNERS: [(&str, &[&str]); 49] = [
         ],
     ),
     ("getrandom", &["key", "pipeline/leak_audit/canary"]),
-    ("unicode_normalization", &["key", "transform"]),
+    ("unicode_normalization", &["identifier"]),
     ("secrecy", &["config", "key"]),
 ];
 

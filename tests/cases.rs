@@ -2,10 +2,12 @@
 //! they lie beside the checkout (see `real_data::data`). The project's own files of the same kinds
 //! are in the tests of their subjects and always run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use claims_etl::key::{Domain, MasterKey};
 
 use crate::program::{Call, KEY, Program};
 use crate::real_data;
@@ -308,4 +310,165 @@ fn a_folder_of_spark_is_read_without_its_litter() {
     assert_eq!(account(&load("parquet")), (5.into(), 5.into(), "15.00".into()));
     let day = "parquet --interval-start 2024-01-31 --interval-end 2024-02-01";
     assert_eq!(account(&load(day)), (3.into(), 3.into(), "12.00".into()));
+
+/// A case's run into a database of its own: the call, and what is published.
+fn loaded(program: &Program, arguments: &str) -> (Call, Database) {
+    let database = server::database();
+    (run(program, &database, arguments), database)
+}
+
+/// The rows of a query as text, a null as `null`.
+fn rows(database: &Database, query: &str) -> Vec<String> {
+    let query = format!("SELECT coalesce(q::text, 'null') FROM ({query}) AS sub(q)");
+    let rows = database.connect().query(&query, &[]).expect("an answer");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+const SUM: &str = "SELECT concat_ws(' ', count(*), count(DISTINCT patient_token), sum(amount))
+    FROM healthcare_analytics.claims_fact";
+
+#[test]
+fn excel_text_formulas_are_unwrapped() {
+    let Some(program) = program("01-excel-text-formula") else { return };
+    let (call, database) = loaded(&program, "--claims claims.csv --providers providers.csv");
+    call.done();
+    assert_eq!(rows(&database, SUM), ["20 18 625.50"]);
+    let codes = "SELECT procedure_code || ' ' || count(*) FROM healthcare_analytics.claims_fact
+        GROUP BY procedure_code ORDER BY 1";
+    assert_eq!(rows(&database, codes), ["00100 1", "99213 18", "99214 1"]);
+    let inferred = "SELECT count(*) FROM healthcare_analytics.providers_dim WHERE is_inferred";
+    assert_eq!(rows(&database, inferred), ["0"]);
+}
+
+#[test]
+fn a_byte_order_mark_in_the_middle_makes_no_second_claim() {
+    let Some(program) = program("03-bom-mid-file") else { return };
+    let (call, database) =
+        loaded(&program, "--claims claims.csv --providers providers.csv --max-reject-ratio 1");
+    let report = call.json();
+    let claims = &report["claims"];
+    let counts = ["read", "loaded", "rejected", "duplicates"].map(|count| claims[count].as_u64());
+    assert_eq!(counts, [Some(9), Some(7), Some(1), Some(1)], "{report}");
+    assert_eq!(report["reject_reasons"]["header_repeated"], 1);
+    assert_eq!(report["amount"]["duplicates"], "60.00");
+    assert_eq!(rows(&database, SUM), ["7 7 280.00"]);
+}
+
+#[test]
+fn every_spelling_of_a_date_is_read_as_expected_or_rejected() {
+    let Some(program) = program("08-dates") else { return };
+    let (call, database) = loaded(
+        &program,
+        "--config claims-etl.toml --claims claims.csv --providers providers.csv --max-reject-ratio 1",
+    );
+    assert_eq!(call.json()["claims"]["read"], 49);
+    let published: BTreeMap<String, (String, bool)> = rows(
+        &database,
+        "SELECT concat_ws(' ', procedure_code, date_of_service, dq_flags & 32768 <> 0)
+         FROM healthcare_analytics.claims_fact",
+    )
+    .iter()
+    .map(|row| {
+        let fields: Vec<&str> = row.split(' ').collect();
+        (fields[0].to_owned(), (fields[1].to_owned(), fields[2] == "t"))
+    })
+    .collect();
+    let expected = fs::read_to_string(program.path().join("expected.tsv")).expect("a table");
+    for line in expected.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let accepted = fields[2].split('|').any(|accepted| match published.get(fields[0]) {
+            None => accepted == "reject",
+            Some((day, too_old)) => match accepted.split_once("flagged date_too_old") {
+                Some((date, _)) => *too_old && (date.is_empty() || date.trim() == day),
+                None => accepted == day,
+            },
+        });
+        assert!(accepted, "{line}: {:?}", published.get(fields[0]));
+    }
+}
+
+#[test]
+fn invisible_characters_split_nobody() {
+    let Some(program) = program("14-invisible-characters") else { return };
+    let run = "--providers providers.csv --max-reject-ratio 1 --claims";
+    let (call, database) = loaded(&program, &format!("{run} claims.csv"));
+    call.done();
+    let tokens: BTreeMap<String, String> = rows(
+        &database,
+        "SELECT procedure_code || ' ' || patient_token FROM healthcare_analytics.claims_fact",
+    )
+    .iter()
+    .filter_map(|row| row.split_once(' '))
+    .map(|(code, token)| (code.to_owned(), token.to_owned()))
+    .collect();
+    for code in ["Z02", "Z03", "Z04", "Z05", "Z06", "Z07", "Z08", "Z09", "Z10"] {
+        assert_eq!(tokens[code], tokens["Z01"], "{code}");
+    }
+    let others = ["Z01", "Z11", "Z12", "Z13", "Z14", "Z15", "Z16"];
+    let unlike: BTreeSet<&String> = others.iter().map(|code| &tokens[*code]).collect();
+    assert_eq!(unlike.len(), others.len());
+
+    let (call, database) = loaded(&program, &format!("{run} claims-providers.csv"));
+    call.done();
+    let unknown = "SELECT procedure_code FROM healthcare_analytics.v_claims
+        WHERE provider_not_in_directory ORDER BY 1";
+    assert_eq!(rows(&database, unknown), ["Y05", "Y06"]);
+
+    let (call, database) = loaded(&program, &format!("{run} claims-claim-ids.csv"));
+    let claims = &call.json()["claims"];
+    assert_eq!((&claims["loaded"], &claims["duplicates"]), (&17.into(), &3.into()), "{claims}");
+    assert_eq!(claims["conflicts"], 0);
+    let sum = "SELECT sum(amount) FROM healthcare_analytics.claims_fact";
+    assert_eq!(rows(&database, sum), ["169.00"]);
+}
+
+#[test]
+fn words_for_null_are_nobody() {
+    let Some(program) = program("19-null-words") else { return };
+    let (call, database) =
+        loaded(&program, "--claims claims.csv --providers providers.csv --max-reject-ratio 1");
+    let report = call.json();
+    let (claims, reasons) = (&report["claims"], &report["reject_reasons"]);
+    let counts = ["read", "loaded", "rejected"].map(|count| claims[count].as_u64());
+    assert_eq!(counts, [Some(108), Some(36), Some(72)], "{report}");
+    assert_eq!(reasons["patient_id_placeholder"], 18);
+    assert_eq!(reasons["claim_id_placeholder"], 18);
+    let flags = "SELECT DISTINCT concat_ws(' ', left(procedure_code, 2),
+            array_to_string(healthcare_analytics.dq_flag_names(dq_flags), ' '))
+        FROM healthcare_analytics.claims_fact ORDER BY 1";
+    assert_eq!(rows(&database, flags), ["N1 provider_missing", "procedure_missing"]);
+    let providers = "SELECT provider_id FROM healthcare_analytics.providers_dim ORDER BY 1";
+    let known = ["(unknown)", "1234567893", "PRV-01", "PRV-02"];
+    assert_eq!(rows(&database, providers), known);
+}
+
+#[test]
+fn whole_numbers_of_parquet_are_identifiers() {
+    let Some(program) = program("25-parquet-types") else { return };
+    let of = |file: &str| loaded(&program, &format!("--claims {file} --providers providers.csv"));
+    let key = MasterKey::load(&program.path().join("claims-etl.key")).expect("a key");
+    let claims = |database: &Database, id: &str| {
+        let token = key.tokenizer(Domain::Claim).token(id).map(uuid::Uuid::from_bytes);
+        let token = token.expect("a token");
+        let query = format!(
+            "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE claim_token = '{token}'"
+        );
+        rows(database, &query)
+    };
+    let named = "SELECT concat_ws(' ', provider_name, count(*)) FROM healthcare_analytics.v_claims
+        GROUP BY provider_name ORDER BY 1";
+
+    let (call, database) = of("int-ids.parquet");
+    call.done();
+    assert_eq!(claims(&database, "900000000000000001"), ["1"]);
+    let codes = "SELECT procedure_code FROM healthcare_analytics.claims_fact ORDER BY 1";
+    assert_eq!(rows(&database, codes), ["100", "36415", "99213", "99214"]);
+    assert_eq!(rows(&database, named), ["Example, Ada 4"]);
+
+    let (call, database) = of("float-ids.parquet");
+    let report = call.json();
+    assert_eq!(report["claims"]["loaded"], 4, "{report}");
+    assert_eq!(report["flags"]["provider_missing"], 1);
+    assert_eq!(claims(&database, "1001"), ["1"]);
+    assert_eq!(rows(&database, named), ["Example, Ada 3", "Unknown provider 1"]);
 }

@@ -11,7 +11,7 @@ use claims_etl::extract;
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
 use claims_etl::schema::Dataset;
-use claims_etl::transform::{Directory, Release, provider_rows};
+use claims_etl::transform::{Checks, Directory, Release, provider_rows};
 use polars::prelude::Column;
 
 use crate::desk::{Desk, succeeded};
@@ -303,7 +303,9 @@ fn locations(name: &str, level: Level) -> Option<Vec<(String, Option<String>)>> 
     let mut settings = Settings::default();
     settings.providers.sources = vec![data(name)?.join("providers.csv").display().to_string()];
     let found = extract::extract(Dataset::Providers, &settings, &Cancellation::default());
-    let rows = provider_rows(extract::scan(&found.expect("found")).all().expect("reads"));
+    let checks = Checks::new(&settings.rules, 0).expect("rules");
+    let rows = extract::scan(&found.expect("found")).all().expect("reads");
+    let rows = provider_rows(rows, &checks);
     let rows = rows.collect().expect("runs");
     let of = |action: Action| {
         let privacy =

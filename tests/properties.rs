@@ -2,7 +2,8 @@
 //! class, and the fact table holds exactly the rows that an independent reading of the rules says.
 //!
 //! A file of its own because the second reading is here: values are made together with their
-//! meaning, so nothing of the program is needed to know what each spelling stands for.
+//! meaning, so nothing of the program is needed to know what each spelling stands for. Only the canonical form of
+//! identifiers is the program's own; it has properties of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,13 +11,13 @@ use std::path::Path;
 use claims_etl::account::{Cents, Reversals};
 use claims_etl::config::{Mode, OnDuplicate, Secret, Settings};
 use claims_etl::event::{Cancellation, Silent};
+use claims_etl::identifier::{self, Damage, Kind};
 use claims_etl::key::{Domain, MasterKey, Tokenizer};
 use claims_etl::pipeline::{self, RunOptions, RunReport};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
-use unicode_normalization::UnicodeNormalization;
 
 use crate::desk::{Desk, RUN_DATE, succeeded};
 use crate::process::KEY;
@@ -42,9 +43,9 @@ struct Row {
     date: (String, Option<String>),
 }
 
-/// A loaded row apart from its key: patient, provider, procedure, cents, date, rounded, and whether
-/// another claim says the same.
-type Content = (String, Option<String>, Option<String>, i128, String, bool, bool);
+/// A loaded row apart from its key: patient, provider, procedure, cents, date, rounded, whether
+/// another claim says the same, and the flags of what was mended of its identifiers.
+type Content = (String, Option<String>, Option<String>, i128, String, bool, bool, i32);
 type Loaded = BTreeMap<(String, i16), Content>;
 
 /// What must become of a file.
@@ -159,6 +160,7 @@ fn date() -> impl Strategy<Value = (String, Option<String>)> {
 fn line() -> impl Strategy<Value = (String, Option<i16>)> {
     prop_oneof![
         6 => Just((String::new(), Some(1))),
+        1 => Just(("1.0".to_owned(), Some(1))),
         3 => (0..4_i16).prop_map(|n| (format!(" 0{n}"), Some(n))),
         1 => select(vec!["-1", "1.5", ".0", "32768", "+1", "1 2"]).prop_map(|t| (t.to_owned(), None)),
         1 => Just(("2.0".to_owned(), Some(2))),
@@ -167,10 +169,24 @@ fn line() -> impl Strategy<Value = (String, Option<i16>)> {
 
 fn row() -> impl Strategy<Value = Row> {
     let ids = (
-        id(&["A", " A", "B", "C", "00", "0", "Vi\u{301}ctor", "V\u{ed}ctor"]),
-        id(&["P", "Q", " Q ", "unk", " N/A"]),
-        id(&["V1", "V9", "V1 "]),
-        id(&["99213", "0010", "J1100"]),
+        id(&[
+            "A",
+            " A",
+            "A\u{ad}",
+            "=\"A\"",
+            "B",
+            "C",
+            "00",
+            "0",
+            "0.0",
+            "nan",
+            "1e5",
+            "Vi\u{301}ctor",
+            "V\u{ed}ctor",
+        ]),
+        id(&["P", "Q", " Q ", "\u{feff}Q", "unk", " N/A", "<NA>", "7", "7.0"]),
+        id(&["V1", "V9", "V1 ", "'V1", "NULL", "(unknown)"]),
+        id(&["99213", "99213.0", "0010", "J1100", "\\N", "38.00"]),
     );
     (ids, line(), amount(), date()).prop_map(|(ids, line, amount, date)| {
         let (claim, patient, provider, procedure) = ids;
@@ -178,19 +194,39 @@ fn row() -> impl Strategy<Value = Row> {
     })
 }
 
-/// Trimmed, NFC, blank is none.
+/// In canonical form, blank is none.
 fn canonical(text: &str) -> Option<String> {
-    Some(text.trim().nfc().collect::<String>()).filter(|text| !text.is_empty())
+    of_kind(text, Kind::Id)
+}
+
+fn of_kind(text: &str, kind: Kind) -> Option<String> {
+    Some(identifier::examine(text, kind).text.into_owned()).filter(|text| !text.is_empty())
+}
+
+/// A provider or a code: none too where it is a placeholder.
+fn optional(text: &str, kind: Kind) -> Option<String> {
+    of_kind(text, kind).filter(|text| !is_placeholder(text))
 }
 
 /// Whether a text, once canonical, cannot be a key: overlong, or with a control character.
-fn is_no_code(text: &str) -> bool {
-    canonical(text).is_some_and(|code| code.len() > 200 || code.chars().any(char::is_control))
+fn is_no_code(text: Option<String>) -> bool {
+    text.is_some_and(|code| code.len() > 200 || code.chars().any(char::is_control))
 }
 
 /// Whether an identifier, once canonical, has a control character.
 fn is_torn(id: &str) -> bool {
     canonical(id).is_some_and(|id| id.chars().any(|c| c.is_ascii_control()))
+}
+
+/// What was done to the identifiers of a row.
+fn damages(row: &Row) -> [Damage; 4] {
+    let Row { claim, patient, provider, procedure, .. } = row;
+    [(claim, Kind::Id), (patient, Kind::Id), (provider, Kind::Id), (procedure, Kind::Code)]
+        .map(|(text, kind)| identifier::examine(text, kind).damage)
+}
+
+fn are_damaged(row: &Row, damage: Damage) -> bool {
+    damages(row).into_iter().any(|one| one.has(damage))
 }
 
 /// Whether any field has what Postgres cannot hold.
@@ -200,24 +236,36 @@ fn has_nul(row: &Row) -> bool {
     fields.iter().any(|field| field.contains('\0'))
 }
 
-/// Whether a patient's id stands for nobody.
+/// Whether an identifier in canonical form stands for nothing.
 fn is_placeholder(id: &str) -> bool {
+    let placeholders = Settings::default().rules.placeholders;
+    id.eq_ignore_ascii_case("(unknown)")
+        || placeholders.iter().any(|placeholder| placeholder.eq_ignore_ascii_case(id))
+}
+
+/// Whether a patient's id stands for nobody.
+fn is_nobody(id: &str) -> bool {
     let placeholders = Settings::default().rules.patient_placeholders;
-    placeholders.iter().any(|placeholder| placeholder.eq_ignore_ascii_case(id))
+    is_placeholder(id)
+        || placeholders.iter().any(|placeholder| placeholder.eq_ignore_ascii_case(id))
 }
 
 /// The first rule that a record breaks.
 fn reason(row: &Row) -> Option<&'static str> {
     match (&row.amount.1, &row.date.1) {
         _ if has_nul(row) => Some("nul_character"),
-        _ if is_no_code(&row.provider) => Some("provider_id_invalid"),
-        _ if is_no_code(&row.procedure) => Some("procedure_code_invalid"),
+        _ if is_no_code(optional(&row.provider, Kind::Id)) => Some("provider_id_invalid"),
+        _ if is_no_code(optional(&row.procedure, Kind::Code)) => Some("procedure_code_invalid"),
         _ if is_torn(&row.claim) => Some("claim_id_invalid"),
         _ if is_torn(&row.patient) => Some("patient_id_invalid"),
+        _ if are_damaged(row, Damage::SCIENTIFIC) => Some("identifier_scientific"),
         _ if canonical(&row.claim).is_none() => Some("claim_id_missing"),
+        _ if canonical(&row.claim).is_some_and(|id| is_placeholder(&id)) => {
+            Some("claim_id_placeholder")
+        }
         _ if row.line.1.is_none() => Some("line_number_invalid"),
         _ if canonical(&row.patient).is_none() => Some("patient_id_missing"),
-        _ if canonical(&row.patient).is_some_and(|id| is_placeholder(&id)) => {
+        _ if canonical(&row.patient).is_some_and(|id| is_nobody(&id)) => {
             Some("patient_id_placeholder")
         }
         (Money::Missing, _) => Some("amount_missing"),
@@ -251,8 +299,13 @@ fn books(rows: &[Row], policy: OnDuplicate) -> Books {
         else {
             unreachable!("a row without a reason has all of them")
         };
-        let (provider, procedure) = (canonical(&row.provider), canonical(&row.procedure));
-        let content = (patient, provider, procedure, cents, date.clone(), rounded, false);
+        let provider = optional(&row.provider, Kind::Id);
+        let procedure = optional(&row.procedure, Kind::Code);
+        let mended = [(Damage::DECIMAL, 1 << 20), (Damage::INVISIBLE, 1 << 21)]
+            .into_iter()
+            .filter(|(damage, _)| are_damaged(row, *damage))
+            .fold(0, |flags, (_, flag)| flags | flag);
+        let content = (patient, provider, procedure, cents, date.clone(), rounded, false, mended);
         by_key.entry((claim, line)).or_default().push(content);
     }
     let (claims, patients) = said(&by_key);
@@ -326,7 +379,7 @@ fn lines(loaded: &Loaded, known: &BTreeSet<String>) -> Vec<String> {
     let mut lines: Vec<String> = loaded
         .iter()
         .map(|((claim, line), content)| {
-            let (patient, provider, procedure, cents, date, rounded, repeated) = content;
+            let (patient, provider, procedure, cents, date, rounded, repeated, mended) = content;
             let flags = [
                 (1, provider.is_none()),
                 (2, provider.as_ref().is_some_and(|id| !known.contains(id))),
@@ -340,6 +393,7 @@ fn lines(loaded: &Loaded, known: &BTreeSet<String>) -> Vec<String> {
                 (1 << 17, *repeated),
             ];
             let flags: i32 = flags.iter().filter(|flag| flag.1).map(|flag| flag.0).sum();
+            let flags = flags | mended;
             let (claim, patient) = (token(&claims, claim), token(&patients, patient));
             let provider = provider.as_deref().unwrap_or("(unknown)");
             let procedure = procedure.as_deref().unwrap_or("(none)");
@@ -415,8 +469,10 @@ fn replace_then_merge(
         std::iter::once(header.to_vec()).chain(directory.iter().cloned()),
     );
     let storable = |record: &&Vec<String>| {
-        !is_no_code(&record[0])
-            && !is_no_code(&record[2])
+        !is_no_code(canonical(&record[0]))
+            && optional(&record[0], Kind::Id).is_some()
+            && !identifier::examine(&record[0], Kind::Id).damage.has(Damage::SCIENTIFIC)
+            && !is_no_code(Some(record[2].trim().to_owned()))
             && ![1, 3].iter().any(|&field| record[field].contains('\0'))
     };
     let known: BTreeSet<String> =

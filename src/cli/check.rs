@@ -230,6 +230,16 @@ fn facts(file: &Examination) -> String {
         let name = shortened(name, NAME);
         lines.push(format!("line_number is read from {name}: its name and content say so"));
     }
+    let damaged = file.columns.iter().filter_map(|column| {
+        let named = column.damaged?.named();
+        let named: Vec<String> =
+            named.iter().map(|(rows, what)| format!("{} {what}", count(*rows))).collect();
+        Some(format!("{} {}", column.column, named.join(", ")))
+    });
+    let damaged: Vec<String> = damaged.collect();
+    if !damaged.is_empty() {
+        lines.push(cut(&format!("damaged: {}", damaged.join("; ")), WIDTH));
+    }
     if file.filtered > 0 {
         let all = file.read.unwrap_or(0) + file.filtered;
         lines.push(format!("{} of {} rows are no claims", count(file.filtered), count(all)));

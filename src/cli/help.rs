@@ -71,7 +71,8 @@ Example:
   claims-etl token --domain patient < ids.txt
 
 Identifiers are read from standard input, one a line, and never from the command line, which other
-users of the machine and the shell's history can see. A blank line has no token.";
+users of the machine and the shell's history can see. A blank line has no token,
+nor has a placeholder (NULL, nan, #N/A …) or a number in scientific form, as in a run.";
 
 pub(super) const GENERATE_EXAMPLES: &str = "\
 Example:

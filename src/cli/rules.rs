@@ -79,6 +79,8 @@ fn value(setting: &str, settings: &Settings) -> Option<String> {
         OnDuplicate::Reject => "reject",
     };
     Some(match setting {
+        "rules.placeholders" => format!("{} texts", rules.placeholders.len()),
+        "rules.earliest_date" => rules.earliest_date.clone(),
         "rules.patient_placeholders" => format!("{} texts", rules.patient_placeholders.len()),
         "rules.code_system" => serde_json::to_value(rules.code_system).ok()?.as_str()?.to_owned(),
         "rules.amount_limit" => rules.amount_limit.clone(),
@@ -147,7 +149,7 @@ A rule's severity says what becomes of a record that breaks it:
 - `stop`: the run ends and publishes nothing.
 - `reject`: the record goes to the quarantine; the first broken rule of this severity is its reason.
 - `flag`: the row is loaded with the rule's bit in `dq_flags`, and counted.
-- `count`: the row is loaded and counted; nothing is stored with it.
+- `count`: the row is loaded and counted in the run log only; in `v_claims` the rule's column is null.
 - `off`: nobody looks.
 
 Where there is a choice, the configuration makes it:
@@ -164,7 +166,18 @@ amount_zero = \"flag\"
 ```
 
 In the warehouse `healthcare_analytics.dq_rules` lists the bits, `dq_flag_names(dq_flags)` gives the
-names of those that are set, and `v_claim_flags` has a row a flag.
+names of those that are set, and `v_claim_flags` has a row a flag. In `v_claims` each rule has a column: true or
+false where the run that wrote the row stored the flag, null where it did not, because the rule only counts or is off.
+
+Claim, patient and provider ids, in both files, and procedure codes are brought into one form before they are compared,
+joined or made tokens ([keys.md](keys.md#how-tokens-are-made)): what spreadsheets, data frames and floating-point columns
+have added is taken off (rules I2 to I4), and a number in scientific form is rejected, because its digits are lost (I1).
+It is one where a point, a decimal comma or a sign stands among its digits and its `E` (`9.87E+11`, `1E+05`), or where a
+single digit stands before the `E` and the exponent does not begin with 0 (`1e5`); `100571169204E347` and `3E03317` are
+identifiers. Of a procedure code `.0` is taken off behind four digits or more only: `38.00` is a code.
+
+A placeholder (`NULL`, `nan`, `#N/A` …) stands for no value: such a claim or patient is rejected, such a provider or
+procedure is missing, such a record of the directory is rejected.
 
 ";
 
@@ -189,12 +202,16 @@ fn markdown(lines: &[Line], settings: &Settings) -> String {
             line.description,
         );
     }
-    let placeholders = settings.rules.patient_placeholders.iter();
-    let placeholders: Vec<String> = placeholders.map(|text| format!("`{text}`")).collect();
-    let _ = writeln!(
-        text,
-        "\nPatient ids that stand for no patient, in any case (`rules.patient_placeholders`): {}.",
-        placeholders.join(", ")
-    );
+    let rules = &settings.rules;
+    for (what, texts) in [
+        ("Placeholders, in any case (`rules.placeholders`)", &rules.placeholders),
+        (
+            "What else is a placeholder as a patient id (`rules.patient_placeholders`)",
+            &rules.patient_placeholders,
+        ),
+    ] {
+        let texts: Vec<String> = texts.iter().map(|text| format!("`{text}`")).collect();
+        let _ = writeln!(text, "\n{what}: {}.", texts.join(", "));
+    }
     text
 }

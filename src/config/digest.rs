@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn each_setting_that_changes_the_result_counts() {
-        let changes: [fn(&mut Settings); 27] = [
+        let changes: [fn(&mut Settings); 29] = [
             |s| s.claims.table = Some("t".into()),
             |s| s.claims.encoding = "windows-1252".into(),
             |s| s.claims.comment = Some('#'),
@@ -197,6 +197,8 @@ mod tests {
             |s| s.rules.max_age_years = 11,
             |s| s.rules.filing_days = 364,
             |s| s.rules.amount_limit = "1.00".into(),
+            |s| s.rules.earliest_date = "1950-01-01".into(),
+            |s| drop(s.rules.placeholders.pop()),
             |s| drop(s.rules.patient_placeholders.pop()),
             |s| drop(s.rules.severity.insert("npi_invalid".into(), "off".into())),
         ];

@@ -48,13 +48,24 @@ impl Moment {
     }
 }
 
+/// The day that a text names: `2024-01-31`, with exactly four digits for the year. (A date parser takes `24` for the year
+/// 24, and a sign before it.)
+#[must_use]
+pub fn day(text: &str) -> Option<NaiveDate> {
+    let spelt = |(place, byte): (usize, u8)| match place {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    let spelt = text.len() == 10 && text.bytes().enumerate().all(spelt);
+    if spelt { NaiveDate::parse_from_str(text, "%Y-%m-%d").ok() } else { None }
+}
+
 impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
-        let at = match date {
+        let at = match day(text) {
             Some(date) => Some(date.and_time(NaiveTime::MIN).and_utc().fixed_offset()),
             None => DateTime::parse_from_rfc3339(text).ok(),
         };
@@ -101,9 +112,7 @@ impl Interval {
     /// Days begin at midnight where the interval's own times count from.
     #[must_use]
     pub fn covers(&self, day: &str) -> Option<bool> {
-        let digits = |byte: (usize, u8)| matches!(byte.0, 4 | 7) || byte.1.is_ascii_digit();
-        let day = Some(day).filter(|day| day.len() == 10 && day.bytes().enumerate().all(digits))?;
-        let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()?;
+        let day = self::day(day)?;
         let known = self.start.as_ref().or(self.end.as_ref());
         let zone = known.map_or_else(|| Utc.fix(), |moment| *moment.at.offset());
         let midnight =
@@ -142,7 +151,16 @@ mod tests {
         assert_eq!(time.day(), Some(19_753), "as it is written");
         assert_eq!(moment.format("%Q"), None);
         assert_eq!(moment.format("%Y-%"), None);
-        for wrong in ["", "2024-13-01", "31.01.2024", "2024-01-31 06:00", "yesterday"] {
+        for wrong in [
+            "",
+            "2024-13-01",
+            "31.01.2024",
+            "2024-01-31 06:00",
+            "yesterday",
+            "24-01-31",
+            "+2024-01-31",
+            "2024-1-31",
+        ] {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
         }
     }

@@ -26,7 +26,7 @@ mod wait;
 mod zip3;
 
 pub use digest::digest;
-pub use interval::{Interval, Moment};
+pub use interval::{Interval, Moment, day};
 pub use load::{DEFAULT_FILE, Overrides, load};
 pub use mail::{Mail, MailEncryption};
 pub use mapping::{Mapping, Part, Pattern, Values};

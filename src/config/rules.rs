@@ -8,14 +8,63 @@ use std::collections::BTreeMap;
 use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 
+use super::interval::day;
 use super::settings::{OnDuplicate, Settings};
 use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::rule::{Rule, Severities, Severity};
 use crate::schema::AMOUNT_MAX_CENTS;
 
-/// What a patient id is that names no patient. Compared without regard to case.
-const PLACEHOLDERS: [&str; 28] = [
+/// What systems write where they have no value: databases, data frames, spreadsheets, people. Compared without regard to
+/// case.
+const PLACEHOLDERS: [&str; 43] = [
+    "#CALC!",
+    "#DIV/0!",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "#NAME?",
+    "#NULL!",
+    "#NUM!",
+    "#REF!",
+    "#SPILL!",
+    "#VALUE!",
+    "(BLANK)",
+    "(NULL)",
+    "-",
+    "--",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NAN",
+    ".",
+    "..",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "<NAN>",
+    "<NONE>",
+    "<NULL>",
+    "?",
+    "MISSING",
+    "N.A.",
+    "N/A",
+    "NA",
+    "NAN",
+    "NAT",
+    "NIL",
+    "NONE",
+    "NOT AVAILABLE",
+    "NULL",
+    "TBD",
+    "UNDEFINED",
+    "UNK",
+    "UNKNOWN",
+    "[NULL]",
+    "\\N",
+];
+
+/// What else a patient id is that names no patient.
+const PATIENT_PLACEHOLDERS: [&str; 28] = [
     "-",
     "0",
     "00",
@@ -80,7 +129,12 @@ pub struct Rules {
     pub filing_days: u32,
     /// Dollars above which an amount, without its sign, is remarkable.
     pub amount_limit: String,
-    /// What a patient id is that names no patient, without regard to case.
+    /// The earliest day (`1900-01-01`) that a date of service can be: those before it are rejected.
+    pub earliest_date: String,
+    /// What an identifier or code is that stands for no value, without regard to case: such a claim is rejected, such a
+    /// provider or procedure is missing.
+    pub placeholders: Vec<String>,
+    /// What else a patient id is that names no patient, without regard to case.
     pub patient_placeholders: Vec<String>,
     /// Rule name → `reject`, `flag`, `count` or `off`, where it is not the rule's default.
     pub severity: BTreeMap<String, String>,
@@ -95,7 +149,9 @@ impl Default for Rules {
             max_age_years: 10,
             filing_days: 365,
             amount_limit: "1000000.00".into(),
-            patient_placeholders: PLACEHOLDERS.map(Into::into).to_vec(),
+            earliest_date: "1900-01-01".into(),
+            placeholders: PLACEHOLDERS.map(Into::into).to_vec(),
+            patient_placeholders: PATIENT_PLACEHOLDERS.map(Into::into).to_vec(),
             severity: BTreeMap::new(),
         }
     }
@@ -129,9 +185,19 @@ impl Rules {
     /// `Config` when the configured one is no date.
     pub fn run_day(&self, started: i32) -> Result<i32> {
         let Some(text) = &self.run_date else { return Ok(started) };
-        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(days).ok_or_else(|| {
+        day(text).and_then(days).ok_or_else(|| {
             Error::config("rules.run_date must be a date")
                 .hint("write it as 2024-12-31; without it the day of the run counts")
+        })
+    }
+
+    /// The earliest date of service in days since 1970-01-01.
+    ///
+    /// # Errors
+    /// `Config` when it is no date.
+    pub fn earliest_day(&self) -> Result<i32> {
+        day(&self.earliest_date).and_then(days).ok_or_else(|| {
+            Error::config("rules.earliest_date must be a date").hint("write it as 1900-01-01")
         })
     }
 
@@ -213,9 +279,15 @@ pub(super) fn validate(rules: &Rules) -> Result<()> {
         return Err(Error::config("rules.max_age_years must be at most 200"));
     }
     rules.too_old_before(day)?;
-    if rules.patient_placeholders.iter().any(|text| text.trim().is_empty()) {
-        return Err(Error::config("rules.patient_placeholders: one of them is blank")
-            .hint("a blank patient id is missing and always rejected"));
+    rules.earliest_day()?;
+    for (name, texts) in [
+        ("placeholders", &rules.placeholders),
+        ("patient_placeholders", &rules.patient_placeholders),
+    ] {
+        if texts.iter().any(|text| text.trim().is_empty()) {
+            return Err(Error::config(format!("rules.{name}: one of them is blank"))
+                .hint("a blank identifier is always missing"));
+        }
     }
     Ok(())
 }
@@ -261,6 +333,10 @@ mod tests {
         for wrong in [
             "run_date = \"31.12.2024\"",
             "run_date = \"0000-01-01\"",
+            "run_date = \"24-12-31\"",
+            "run_date = \"+2024-12-31\"",
+            "earliest_date = \"1900\"",
+            "placeholders = [\"\"]",
             "amount_limit = \"1e6\"",
             "amount_limit = \"-1.00\"",
             "amount_limit = \"10000000000.00\"",
@@ -290,9 +366,11 @@ mod tests {
 
     #[test]
     fn placeholders_are_sorted_and_unlike() {
-        let mut sorted = PLACEHOLDERS.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        assert_eq!(sorted, PLACEHOLDERS);
+        for list in [PLACEHOLDERS.to_vec(), PATIENT_PLACEHOLDERS.to_vec()] {
+            let mut sorted = list.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted, list);
+        }
     }
 }

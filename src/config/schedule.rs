@@ -11,6 +11,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use serde::{Deserialize, Serialize};
 
+use super::interval::day;
 use crate::error::{Error, Result};
 
 /// The names that stand for an expression, as Airflow knows them.
@@ -150,10 +151,7 @@ impl Schedule {
     /// # Errors
     /// `Config` when it is no day.
     pub fn first_day(&self) -> Result<NaiveDate> {
-        let text = self.start_date.trim();
-        Some(text)
-            .filter(|text| text.len() == 10)
-            .and_then(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
+        day(self.start_date.trim())
             .ok_or_else(|| Error::config("schedule.start_date is no day").hint("write 2024-01-31"))
     }
 

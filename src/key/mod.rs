@@ -14,6 +14,7 @@ mod material;
 mod place;
 mod tokenizer;
 
+use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,11 +24,12 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
 
 pub use place::{KeyPlace, take_descriptor};
-pub use tokenizer::{TOKEN_BYTES, Token, Tokenizer, canonical};
+pub use tokenizer::{TOKEN_BYTES, Token, Tokenizer};
 
 use self::material::{KEY_BYTES, MAX_KEYS, Material};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identifier;
 
 /// What an identifier names. The same text in two domains gives two unrelated tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,20 @@ pub enum Domain {
     DateShift,
 }
 
+/// Brings a text into the form that is hashed.
+type Form = fn(&str) -> Cow<'_, str>;
+
 impl Domain {
+    /// The form of its texts: identifiers lose what exports have done to them, texts for people do not.
+    fn form(self) -> Form {
+        match self {
+            Self::Claim | Self::Patient | Self::Provider | Self::DateShift => identifier::canonical,
+            Self::Record | Self::ProviderName | Self::Specialty | Self::Location => {
+                identifier::trimmed
+            }
+        }
+    }
+
     /// The context string of BLAKE3's `derive_key`: fixed for ever, one a domain.
     fn context(self) -> &'static str {
         match self {
@@ -253,7 +268,7 @@ impl MasterKey {
         let subkey = |context, key: &Material| blake3::derive_key(context, key.expose_secret());
         let (first, further) = (&self.0[0], &self.0[1..]);
         let links = further.iter().map(|key| subkey(domain.chain_context(), key));
-        Tokenizer::new(subkey(domain.context(), first), links)
+        Tokenizer::new(domain.form(), subkey(domain.context(), first), links)
     }
 
     /// What the last key of a chain makes of the tokens of those before it; none for a single key.
@@ -261,7 +276,7 @@ impl MasterKey {
     pub fn last_link(&self, domain: Domain) -> Option<Tokenizer> {
         let (last, _) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;
         let subkey = blake3::derive_key(domain.chain_context(), last.expose_secret());
-        Some(Tokenizer::new(subkey, []))
+        Some(Tokenizer::new(domain.form(), subkey, []))
     }
 }
 
@@ -296,6 +311,19 @@ mod tests {
     fn two_spellings_of_one_letter_are_one_identifier() {
         let tokenizer = key().tokenizer(Domain::Provider);
         assert_eq!(tokenizer.token("V\u{ed}ctor"), tokenizer.token("Vi\u{301}ctor"));
+    }
+
+    #[test]
+    fn what_exports_do_to_an_identifier_changes_no_token() {
+        for domain in [Domain::Claim, Domain::Patient, Domain::Provider, Domain::DateShift] {
+            let tokenizer = key().tokenizer(domain);
+            for damaged in ["=\"5001\"", "5001.0", "\u{feff}5001", "5001\u{a0}", "50\u{ad}01"] {
+                assert_eq!(tokenizer.token(damaged), tokenizer.token("5001"), "{damaged:?}");
+            }
+            assert_ne!(tokenizer.token("05001"), tokenizer.token("5001"));
+        }
+        let name = key().tokenizer(Domain::ProviderName);
+        assert_ne!(name.token("5001.0"), name.token("5001"), "a name is no identifier");
     }
 
     #[test]

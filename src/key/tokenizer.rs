@@ -4,8 +4,8 @@
 //! that hashes in bulk.
 //!
 //! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`, where
-//! `canonical` is Unicode NFC of the text without leading and trailing white space (blank has no
-//! token), and `padded` appends the byte 0x80 and as many zero bytes as fill the last block of 64
+//! `canonical` is the form of [`crate::identifier`] (blank has no token; names, specialties and locations are only trimmed
+//! and NFC), and `padded` appends the byte 0x80 and as many zero bytes as fill the last block of 64
 //! (ISO/IEC 7816-4, so no two identifiers have one padded form). An identifier of up to 63 bytes is
 //! one full block then, and BLAKE3 hashes full blocks of up to sixteen inputs side by side in the
 //! lanes of a vector register: a fifth of the time of one after the other.
@@ -13,12 +13,11 @@
 //! Where the key is a chain, each further key makes of a token `first 128 bits of
 //! keyed_hash(link, padded(token))`.
 
-use std::borrow::Cow;
-
 use blake3::IncrementCounter;
 use blake3::platform::{Platform, words_from_le_bytes_32};
 use secrecy::{ExposeSecret, SecretBox};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+use super::Form;
 
 /// Bytes of a token.
 pub const TOKEN_BYTES: usize = 16;
@@ -40,6 +39,7 @@ const KEYED_HASH: u8 = 1 << 4;
 
 /// Makes the tokens of one domain.
 pub struct Tokenizer {
+    form: Form,
     subkey: Subkey,
     /// Those of the further keys of a chain, each of which hashes the tokens again.
     links: Vec<Subkey>,
@@ -49,15 +49,19 @@ type Subkey = SecretBox<[u8; 32]>;
 
 impl Tokenizer {
     /// A tokenizer with the subkeys of a domain.
-    pub(super) fn new(subkey: [u8; 32], links: impl IntoIterator<Item = [u8; 32]>) -> Self {
+    pub(super) fn new(
+        form: Form,
+        subkey: [u8; 32],
+        links: impl IntoIterator<Item = [u8; 32]>,
+    ) -> Self {
         let keep = |subkey| SecretBox::new(Box::new(subkey));
-        Self { subkey: keep(subkey), links: links.into_iter().map(keep).collect() }
+        Self { form, subkey: keep(subkey), links: links.into_iter().map(keep).collect() }
     }
 
     /// The token of an identifier; none for a blank one.
     #[must_use]
     pub fn token(&self, identifier: &str) -> Option<Token> {
-        let canonical = canonical(identifier);
+        let canonical = (self.form)(identifier);
         if canonical.is_empty() { None } else { Some(self.token_of_bytes(canonical.as_bytes())) }
     }
 
@@ -151,22 +155,12 @@ fn first_half(hash: &[u8; blake3::OUT_LEN]) -> Token {
     token
 }
 
-/// An identifier without surrounding white space, in Unicode NFC.
-#[must_use]
-pub fn canonical(identifier: &str) -> Cow<'_, str> {
-    let trimmed = identifier.trim();
-    if trimmed.is_ascii() || is_nfc_quick(trimmed.chars()) == IsNormalized::Yes {
-        Cow::Borrowed(trimmed)
-    } else {
-        Cow::Owned(trimmed.nfc().collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::identifier::canonical;
 
     const SUBKEY: [u8; 32] = [7; 32];
 
@@ -175,14 +169,14 @@ mod tests {
         let mut padded = b"00016F745862898F\x80".to_vec();
         padded.resize(64, 0);
         let expected = blake3::keyed_hash(&SUBKEY, &padded);
-        let token = Tokenizer::new(SUBKEY, []).token(" 00016F745862898F\t");
+        let token = Tokenizer::new(canonical, SUBKEY, []).token(" =\"00016F745862898F\"\t");
         assert_eq!(token.as_ref().map(<[u8; 16]>::as_slice), Some(&expected.as_bytes()[..16]));
     }
 
     proptest! {
         #[test]
         fn many_at_once_are_one_by_one(lengths in prop::collection::vec(0_usize..200, 0..50)) {
-            let tokenizer = Tokenizer::new(SUBKEY, [[8; 32], [9; 32]]);
+            let tokenizer = Tokenizer::new(canonical, SUBKEY, [[8; 32], [9; 32]]);
             let text = |(place, length): (usize, &usize)| vec![u8::try_from(place).expect("few"); *length];
             let identifiers: Vec<Vec<u8>> = lengths.iter().enumerate().map(text).collect();
             let mut tokens = Vec::new();

@@ -66,6 +66,7 @@ const FACT: [(&str, &[From]); 13] = [
     (
         "dq_flags",
         &[
+            claim("claim_id", CHECKED),
             claim("patient_id", CHECKED),
             claim("provider_id", CHECKED),
             claim("procedure_code", CHECKED),
@@ -77,11 +78,13 @@ const FACT: [(&str, &[From]); 13] = [
 ];
 
 /// What decides which rows the fact has.
-const FACT_ROWS: [From; 6] = [
+const FACT_ROWS: [From; 8] = [
     claim("provider_id", JOIN),
     provider("provider_id", JOIN),
     claim("claim_id", FILTER),
     claim("patient_id", FILTER),
+    claim("provider_id", FILTER),
+    claim("procedure_code", FILTER),
     claim("amount", FILTER),
     claim("date_of_service", FILTER),
 ];

@@ -26,6 +26,8 @@ pub struct Identity {
     pub risk_model: &'static str,
     /// The privacy profile, and what is done to the columns.
     pub treatment: Treatment,
+    /// The bits of `dq_flags` that the run stores: those of the rules that flag.
+    pub flags_stored: i32,
     /// Weights and thresholds of the score.
     pub risk: Risk,
     /// What an orchestrator calls the run, where its id was made from that.

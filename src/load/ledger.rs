@@ -40,10 +40,12 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
         connection,
         CONTEXT,
         "INSERT INTO claims_etl.runs AS runs (run_id, status, tool_version, mode, key_id, config_digest,
-             risk_model, orchestrator_run_id, run_date, last_task, last_task_at, privacy_profile, privacy_actions)
+             risk_model, orchestrator_run_id, run_date, last_task, last_task_at, privacy_profile, privacy_actions,
+             flags_stored)
          VALUES ($1::text::uuid, CASE WHEN $9::text IS NULL THEN 'running' ELSE 'open' END,
                  $2, $3, $4, $5, $6, $7, DATE '1970-01-01' + $8::text::integer, $9,
-                 CASE WHEN $9::text IS NOT NULL THEN clock_timestamp() END, $10, $11::text::jsonb)
+                 CASE WHEN $9::text IS NOT NULL THEN clock_timestamp() END, $10, $11::text::jsonb,
+                 $12::text::integer)
          ON CONFLICT (run_id) DO UPDATE
          SET status = CASE WHEN runs.published_at IS NOT NULL THEN runs.status
                  -- An extract holds no lock, so the whole run may be at work.
@@ -59,6 +61,8 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
                  ELSE runs.privacy_profile END,
              privacy_actions = CASE WHEN runs.published_at IS NULL THEN excluded.privacy_actions
                  ELSE runs.privacy_actions END,
+             flags_stored = CASE WHEN runs.published_at IS NULL THEN excluded.flags_stored
+                 ELSE runs.flags_stored END,
              orchestrator_run_id = coalesce(runs.orchestrator_run_id, excluded.orchestrator_run_id),
              run_date = coalesce(runs.run_date, excluded.run_date),
              last_task = coalesce(excluded.last_task, runs.last_task),
@@ -76,6 +80,7 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
             identity.only,
             Some(&identity.treatment.profile),
             Some(&json!(identity.treatment.actions).to_string()),
+            Some(&identity.flags_stored.to_string()),
         ]),
     )?;
     sql::int(&rows, "run_no", 0)

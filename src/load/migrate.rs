@@ -28,6 +28,7 @@ const SCRIPTS: &[(i64, &str, &str)] = &[
     (10, "provider_months", include_str!("migrations/V010__provider_months.sql")),
     (11, "publications", include_str!("migrations/V011__publications.sql")),
     (12, "conflicts", include_str!("migrations/V012__conflicts.sql")),
+    (16, "ids", include_str!("migrations/V016__ids.sql")),
 ];
 
 const CONTEXT: &str = "migration";
@@ -209,6 +210,10 @@ mod tests {
 
     #[test]
     fn what_dashboards_read_is_of_a_version_of_its_own() {
-        assert_eq!(published_version(), 8, "set it anew with a script that changes what they read");
+        assert_eq!(
+            published_version(),
+            16,
+            "set it anew with a script that changes what they read"
+        );
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::code_systems::SystemCount;
 use super::column_profile::KindCount;
+use super::damaged_ids::DamagedIds;
 use super::report::ErrorReport;
 use crate::account::{Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 use crate::extract::{Census, Compression, Format, Look};
@@ -208,6 +209,9 @@ pub struct ColumnReport {
     pub from: Option<String>,
     /// Header names that it may have, the most likely first.
     pub proposals: Vec<String>,
+    /// Identifiers that exports have damaged, and placeholders; none where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<DamagedIds>,
     /// What its texts are like; none where they were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileReport>,

@@ -116,7 +116,7 @@ impl<'a> Examiner<'a> {
         Ok(Self {
             named: !settings.providers.sources.is_empty(),
             settings,
-            formats: Arc::new(DateFormats::new(&settings.claims.date_formats)?),
+            formats: Arc::new(DateFormats::of(settings)?),
             checks: Arc::new(checks(settings, RunId::now())?),
             // It is told what the source is like, not what would be released of it.
             release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
@@ -137,7 +137,8 @@ impl<'a> Examiner<'a> {
         }
         let settings = with_sources(self.settings, Dataset::Providers, sources);
         let extracted = extract::extract(Dataset::Providers, &settings, self.cancel).ok()?;
-        let rows = collect(provider_rows(extract::scan(&extracted).all().ok()?)).ok()?;
+        let rows =
+            collect(provider_rows(extract::scan(&extracted).all().ok()?, &self.checks)).ok()?;
         self.unique(&rows).ok()
     }
 
@@ -205,7 +206,7 @@ impl<'a> Examiner<'a> {
         let directory = if let Some(directory) = &self.directory {
             directory
         } else {
-            none = no_directory(&self.release)?;
+            none = no_directory(&self.checks, &self.release)?;
             &none
         };
         let plan = Claims::new(directory, &self.formats, &self.checks, &self.release);
@@ -215,6 +216,7 @@ impl<'a> Examiner<'a> {
         let blocks = extract::scan(extracted);
         let survey = Survey {
             dataset,
+            checks: &self.checks,
             blocks: &blocks,
             claims: (dataset == Dataset::Claims).then_some((&plan, &shuffle)),
             cancel: self.cancel,
@@ -294,6 +296,8 @@ impl<'a> Examiner<'a> {
         }
         for column in &mut report.columns {
             let profile = counts.columns.get(column.column).filter(|_| column.from.is_some());
+            column.damaged =
+                counts.damaged.get(column.column).copied().filter(|_| column.from.is_some());
             column.profile = profile.map(|profile| ProfileReport {
                 rows: profile.rows(),
                 filled: profile.filled(),
@@ -334,7 +338,7 @@ impl<'a> Examiner<'a> {
 
     /// What becomes of a directory's records.
     fn providers(&self, extracted: &Extracted, report: &mut Examination) -> Result<()> {
-        let rows = collect(provider_rows(extract::scan(extracted).all()?))?;
+        let rows = collect(provider_rows(extract::scan(extracted).all()?, &self.checks))?;
         let directory = self.unique(&rows)?;
         let counts = directory.counts();
         report.rejected = counts.rejected;
@@ -398,7 +402,7 @@ fn date(days: i32) -> Option<NaiveDate> {
 }
 
 /// A directory without members, for claims whose providers nobody has named.
-fn no_directory(release: &Release) -> Result<Directory> {
+fn no_directory(checks: &Checks, release: &Release) -> Result<Directory> {
     let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
     let mut columns: Vec<Column> =
         Dataset::Providers.columns().map(|column| none(column, &DataType::String)).collect();
@@ -406,7 +410,7 @@ fn no_directory(release: &Release) -> Result<Directory> {
     columns.extend([none(DAMAGE, &DataType::Int32), none(RAW, &DataType::String)]);
     let frame = DataFrame::new(0, columns)
         .map_err(|_| Error::internal("an empty directory is no frame"))?;
-    Directory::new(&collect(provider_rows(frame.lazy()))?, OnDuplicate::Last, release)
+    Directory::new(&collect(provider_rows(frame.lazy(), checks))?, OnDuplicate::Last, release)
 }
 
 /// Where rows lie that memory does not hold: nothing is made for a look.
@@ -467,6 +471,7 @@ fn columns(dataset: Dataset, settings: &Settings, look: &Look) -> Vec<ColumnRepo
             proposals: names
                 .map(|names| names.iter().map(|(name, _)| name.clone()).collect())
                 .unwrap_or_default(),
+            damaged: None,
             profile: None,
         }
     };

@@ -105,8 +105,7 @@ pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation
     }
     report.add(
         "date formats",
-        DateFormats::new(&settings.claims.date_formats)
-            .map(|_| settings.claims.date_formats.join(", ")),
+        DateFormats::of(settings).map(|_| settings.claims.date_formats.join(", ")),
     );
     report.add("privacy", Ok(load::Treatment::of(&settings.privacy).to_string()));
     report.add("key", key(settings));
@@ -177,8 +176,9 @@ pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
     let claims = extract::extract(Dataset::Claims, settings, cancel)?;
     let providers = extract::extract(Dataset::Providers, settings, cancel)?;
     let key = MasterKey::ephemeral()?;
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
-    let rows = collect(provider_rows(extract::scan(&providers).all()?))?;
+    let formats = Arc::new(DateFormats::of(settings)?);
+    let checks = Arc::new(checks(settings, RunId::now())?);
+    let rows = collect(provider_rows(extract::scan(&providers).all()?, &checks))?;
     let release = Arc::new(Release::new(&settings.privacy, &key)?);
     let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict, &release)?;
     let blocks = extract::scan(&claims);
@@ -186,7 +186,6 @@ pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
         Some(block) => block.frame()?,
         None => blocks.all()?,
     };
-    let checks = Arc::new(checks(settings, RunId::now())?);
     let first = Claims::new(&directory, &formats, &checks, &release).rows(block);
     let medians = Medians::fit(&Statistics::default(), &settings.risk);
     let (model, exact) = (RiskModel::new(medians, []), Exactness::of(&settings.privacy));

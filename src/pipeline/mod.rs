@@ -14,6 +14,7 @@ mod breakers;
 mod chosen;
 mod code_systems;
 mod column_profile;
+mod damaged_ids;
 mod examination;
 mod examine;
 mod first_pass;
@@ -57,6 +58,7 @@ mod work;
 pub use chosen::Chosen;
 pub use code_systems::SystemCount;
 pub use column_profile::KindCount;
+pub use damaged_ids::DamagedIds;
 pub use examination::{ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape};
 pub use examine::examine;
 pub use inspect::{

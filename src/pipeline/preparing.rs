@@ -45,7 +45,7 @@ impl Inputs<'_> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Prepared> {
         let Self { claims, providers, settings, formats, checks, key, route } = *self;
-        let rows = collect(provider_rows(extract::scan(providers).all()?))
+        let rows = collect(provider_rows(extract::scan(providers).all()?, checks))
             .map_err(|error| error.context(files(providers)))?;
         let release = Arc::new(Release::new(&settings.privacy, key)?);
         let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict, &release)?;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::listeners::Listeners;
 use super::log::LedgerLog;
-use super::preparing::checks_on;
+use super::preparing::{checks_on, severities};
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
@@ -32,6 +32,7 @@ use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::key::MasterKey;
 use crate::load::ledger::{self, Identity};
 use crate::load::{self, Session, Treatment, quarantine};
+use crate::rule::Severity;
 use crate::schema::Dataset;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
@@ -105,7 +106,7 @@ fn drive(
     report: &mut RunReport,
 ) -> Result<()> {
     let id = way.id;
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
+    let formats = Arc::new(DateFormats::of(settings)?);
     let checks = Arc::new(checks_on(settings, way.day(settings)?)?);
     let key = key(settings, observer)?;
     report.key_id = Some(key.id());
@@ -122,6 +123,7 @@ fn drive(
         mode: settings.warehouse.mode,
         risk_model: RISK_MODEL,
         treatment: Treatment::of(&settings.privacy),
+        flags_stored: severities(settings, &checks).mask(Severity::Flag),
         risk: settings.risk.clone(),
         named: way.named.clone(),
         run_date: way.date_to_keep(),

@@ -11,6 +11,7 @@ use polars::prelude::{Column, DataFrame, IntoLazy, PolarsError};
 use super::all_blocks::AllBlocks;
 use super::code_systems::CodeSystems;
 use super::column_profile::ColumnProfile;
+use super::damaged_ids::DamagedIds;
 use super::first_pass::SHUFFLED;
 use super::tasks::{collect, plan_error};
 use crate::account::Cents;
@@ -20,7 +21,7 @@ use crate::extract::{Block, Blocks};
 use crate::load::{Resolved, Shuffle, Writer};
 use crate::rule::Rule;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, ORIGIN, REJECT};
-use crate::transform::Claims;
+use crate::transform::{Checks, Claims};
 
 /// Records named of each rule.
 pub(super) const EXAMPLES: usize = 3;
@@ -29,6 +30,8 @@ pub(super) const EXAMPLES: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     pub(super) columns: BTreeMap<&'static str, ColumnProfile>,
+    /// Columns with identifiers that are placeholders or damaged.
+    pub(super) damaged: BTreeMap<&'static str, DamagedIds>,
     pub(super) codes: CodeSystems,
     pub(super) rows: u64,
     /// Rejected rows by rule, and the origins of the first.
@@ -44,6 +47,9 @@ impl Counts {
     fn merge(&mut self, other: Self) {
         for (column, profile) in other.columns {
             self.columns.entry(column).or_default().merge(profile);
+        }
+        for (column, damaged) in other.damaged {
+            self.damaged.entry(column).or_default().merge(damaged);
         }
         self.codes.merge(other.codes);
         self.rows += other.rows;
@@ -79,7 +85,7 @@ impl Counts {
     }
 
     /// Counts the texts of a block; those of damaged records are none.
-    fn texts(&mut self, dataset: Dataset, texts: &DataFrame) -> Result<()> {
+    fn texts(&mut self, dataset: Dataset, texts: &DataFrame, checks: &Checks) -> Result<()> {
         let damage = texts.column(DAMAGE).map_err(lacks)?;
         let sound = if damage.null_count() == texts.height() {
             None
@@ -93,6 +99,11 @@ impl Counts {
             self.columns.entry(column).or_default().observe(column_texts, dated);
             if column == "procedure_code" {
                 self.codes.observe(column_texts);
+            }
+            if matches!(column, "claim_id" | "patient_id" | "provider_id" | "procedure_code")
+                && let Some(damaged) = DamagedIds::of(column, column_texts, checks)
+            {
+                self.damaged.entry(column).or_default().merge(damaged);
             }
         }
         Ok(())
@@ -147,6 +158,7 @@ fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>)
 /// What is surveyed.
 pub(super) struct Survey<'a> {
     pub(super) dataset: Dataset,
+    pub(super) checks: &'a Checks,
     pub(super) blocks: &'a Blocks<'a>,
     /// The plan, and where accepted rows are compared with one another; of claims only.
     pub(super) claims: Option<(&'a Claims, &'a Shuffle)>,
@@ -180,7 +192,7 @@ impl Survey<'_> {
         writer: Option<&mut Writer<'_>>,
     ) -> Result<u64> {
         let texts = collect(block.frame()?)?;
-        counts.texts(self.dataset, &texts)?;
+        counts.texts(self.dataset, &texts, self.checks)?;
         let height = texts.height() as u64;
         counts.rows += height;
         if let Some(((claims, _), writer)) = self.claims.zip(writer) {

@@ -52,7 +52,7 @@ pub fn verify(
     cancel: &Cancellation,
 ) -> Result<Verification> {
     let started = Instant::now();
-    let formats = Arc::new(DateFormats::new(&settings.claims.date_formats)?);
+    let formats = Arc::new(DateFormats::of(settings)?);
     let warehouse = Warehouse::open(settings, observer)?;
     let mut connection = warehouse.connect()?;
     let asked = which.id(&mut connection)?;

@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone,
 use chrono_tz::Tz;
 use croner::Cron;
 
-use crate::config::{Moment, Schedule};
+use crate::config::{Moment, Schedule, day};
 use crate::error::{Error, Result};
 
 /// The stretch of time whose data one run loads: the start belongs to it, the end does not.
@@ -122,8 +122,7 @@ impl Timetable {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Ok(time.with_timezone(&Utc));
         }
-        let day = Some(text).filter(|text| text.len() == 10);
-        match day.and_then(|day| NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()) {
+        match day(text) {
             Some(day) => midnight(day, self.zone),
             None => Err(Error::config("that is neither a day nor a time")
                 .hint("write 2024-01-31, or 2024-01-31T06:00:00Z")),

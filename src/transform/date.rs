@@ -1,17 +1,19 @@
 //! Dates of service from text, by an ordered list of formats.
 //!
-//! A file of its own because formats are tried in the configured order and never guessed: a text
-//! that two of them read as two dates is none. ISO dates and eight digits are what they are and have
-//! a fast reader; every other format is chrono's. Of a
-//! timestamp the date as written counts: the time and the zone are dropped, nothing is shifted.
+//! Formats are tried in the configured order and never guessed: a text that two of them read as two dates is none. ISO
+//! dates and eight digits are what they are and have a fast reader; every other format is chrono's, but for the year:
+//! `%Y` wants exactly four digits and no sign, where chrono takes `24` for the year 24. Of a timestamp the date as written
+//! counts: the time and the zone are dropped, nothing is shifted.
 
 use std::sync::Arc;
 
+use chrono::format::{Item, Numeric, StrftimeItems};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use polars::prelude::{DataType, Expr, Int32Type, IntoSeries, col};
 
 use super::cells::read;
 use super::expression::of_text;
+use crate::config::Settings;
 use crate::error::{Error, Result};
 
 /// One way to spell a date.
@@ -34,14 +36,29 @@ pub(super) enum Unread {
     NoFormat,
     /// Two formats read two dates.
     Ambiguous,
+    /// It is a date before the earliest one that a claim can have.
+    TooEarly,
 }
 
-/// An ordered list of date formats.
+/// An ordered list of date formats, and the earliest date.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DateFormats(Vec<Format>);
+pub struct DateFormats {
+    formats: Vec<Format>,
+    /// In days since 1970-01-01.
+    earliest: i32,
+}
 
 impl DateFormats {
-    /// Reads the configured list: chrono's strftime formats, or `rfc3339`.
+    /// The formats and the earliest date of the settings.
+    ///
+    /// # Errors
+    /// `Config` as [`DateFormats::new`], or when the earliest date is none.
+    pub fn of(settings: &Settings) -> Result<Self> {
+        let formats = Self::new(&settings.claims.date_formats)?;
+        Ok(Self { earliest: settings.rules.earliest_day()?, ..formats })
+    }
+
+    /// Reads a list of formats: chrono's strftime formats, or `rfc3339`. Any date of the calendar is early enough.
     ///
     /// # Errors
     /// `Config` when the list is empty or a format names no full date.
@@ -59,15 +76,20 @@ impl DateFormats {
                 other => strftime(other),
             })
             .collect::<Result<Vec<_>>>()
-            .map(Self)
+            .map(|formats| Self { formats, earliest: i32::MIN })
     }
 
     /// Days since 1970-01-01 of a text, by the first format that fits; years 1 to 9999.
     ///
     /// # Errors
-    /// Where none fits, or where it is one of chrono's and another one reads another date.
+    /// Where none fits, where it is one of chrono's and another one reads another date, or where the date is too early.
     pub(super) fn days(&self, text: &str) -> Result<i32, Unread> {
-        for (place, format) in self.0.iter().enumerate() {
+        self.read(text)
+            .and_then(|day| if day < self.earliest { Err(Unread::TooEarly) } else { Ok(day) })
+    }
+
+    fn read(&self, text: &str) -> Result<i32, Unread> {
+        for (place, format) in self.formats.iter().enumerate() {
             let read = match format {
                 Format::Iso => iso(text.as_bytes()),
                 Format::Compact => compact(text.as_bytes()),
@@ -89,7 +111,7 @@ impl DateFormats {
 
     /// Whether a later one of chrono's formats reads another date.
     fn reads_otherwise(&self, text: &str, day: i32, later: usize) -> bool {
-        self.0[later..].iter().any(|format| match format {
+        self.formats[later..].iter().any(|format| match format {
             Format::Strftime(format) => {
                 strftime_date(text, format).is_some_and(|other| other != day)
             }
@@ -112,8 +134,8 @@ fn strftime(format: &str) -> Result<Format> {
     let probe = NaiveDate::from_ymd_opt(2001, 12, 31)
         .and_then(|date| date.and_hms_opt(23, 59, 58))
         .ok_or_else(|| Error::internal("the probe date"))?;
-    let items: Vec<_> = chrono::format::StrftimeItems::new(format).collect();
-    let known = !items.iter().any(|item| matches!(item, chrono::format::Item::Error));
+    let items: Vec<_> = StrftimeItems::new(format).collect();
+    let known = !items.iter().any(|item| matches!(item, Item::Error));
     let reads_back = known && {
         let spelt = probe.and_utc().format_with_items(items.iter()).to_string();
         strftime_date(&spelt, format) == days_of(probe.date())
@@ -131,7 +153,21 @@ fn strftime_date(text: &str, format: &str) -> Option<i32> {
         .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
         .or_else(|_| DateTime::parse_from_str(text, format).map(|time| time.date_naive()))
         .ok()
+        .filter(|date| has_whole_year(text, *date, format))
         .and_then(days_of)
+}
+
+/// Whether the year, where the format has one of four digits, is written so: all of them, and without a sign.
+fn has_whole_year(text: &str, date: NaiveDate, format: &str) -> bool {
+    let year = StrftimeItems::new(format).find_map(|item| match item {
+        Item::Numeric(Numeric::Year, _) => Some(date.year()),
+        Item::Numeric(Numeric::IsoYear, _) => Some(date.iso_week().year()),
+        _ => None,
+    });
+    year.is_none_or(|year| {
+        let digits = format!("{year:04}");
+        text.match_indices(&digits).any(|(at, _)| !text[..at].ends_with('+'))
+    })
 }
 
 /// `2024-01-31`
@@ -265,8 +301,52 @@ mod tests {
         }
         let one = formats(&["%d/%m/%Y"]).days("03/04/2024").map(iso_of);
         assert_eq!(one.as_deref(), Ok("2024-04-03"));
-        // Two digits are a year of this century to the one, of the first to the other.
-        assert_eq!(formats(&["%m/%d/%Y", "%m/%d/%y"]).days("03/04/24"), Err(Unread::Ambiguous));
+        // Two digits are a year to the second one only.
+        let short = formats(&["%m/%d/%Y", "%m/%d/%y"]).days("03/04/24").map(iso_of);
+        assert_eq!(short.as_deref(), Ok("2024-03-04"));
+    }
+
+    #[test]
+    fn a_year_has_four_digits_and_no_sign() {
+        for (format, good, bad) in [
+            ("%m/%d/%Y", "01/31/2024", vec!["1/31/24", "01/31/024", "01/31/+2024", "01/31/-2024"]),
+            (
+                "%Y/%m/%d",
+                "2024/01/31",
+                vec!["24/01/31", "+2024/01/31", "12024/01/31", "-2024/01/31"],
+            ),
+            ("%d%m%Y", "31012024", vec!["310124", "3101+2024"]),
+            ("%d-%b-%Y", "31-Jan-2024", vec!["31-Jan-24", "31-Jan-+2024"]),
+            ("%d %b %Y %H:%M", "31 Jan 2024 20:24", vec!["31 Jan 24 20:24"]),
+            ("%Y-%m-%d %H:%M:%S %z", "2024-01-31 23:30:00 +0500", vec!["24-01-31 23:30:00 +0500"]),
+            ("%G-W%V-%u", "2024-W05-3", vec!["24-W05-3", "+2024-W05-3"]),
+            ("%v", "31-Jan-2024", vec!["31-Jan-24"]),
+        ] {
+            let one = formats(&[format]);
+            assert_eq!(one.days(good).map(iso_of).as_deref(), Ok("2024-01-31"), "{format}");
+            for text in bad {
+                assert_eq!(one.days(text), Err(Unread::NoFormat), "{format} {text}");
+            }
+        }
+        // Who asks for two digits gets them.
+        let short = formats(&["%m/%d/%y"]).days("01/31/24").map(iso_of);
+        assert_eq!(short.as_deref(), Ok("2024-01-31"));
+    }
+
+    #[test]
+    fn a_date_before_the_earliest_is_told_from_no_date() {
+        let mut settings = Settings::default();
+        let of = |settings: &Settings, text: &str| {
+            DateFormats::of(settings).expect("formats").days(text).map(iso_of)
+        };
+        for early in ["0001-01-01", "00010101", "0024-01-31", "12/31/1899", "1899-12-31T00:00:00Z"]
+        {
+            assert_eq!(of(&settings, early), Err(Unread::TooEarly), "{early}");
+        }
+        assert_eq!(of(&settings, "1900-01-01").as_deref(), Ok("1900-01-01"));
+        settings.rules.earliest_date = "1950-06-01".into();
+        assert_eq!(of(&settings, "1950-05-31"), Err(Unread::TooEarly));
+        assert_eq!(of(&settings, "1950-06-01").as_deref(), Ok("1950-06-01"));
     }
 
     #[test]

@@ -13,7 +13,9 @@ use polars::prelude::{
 };
 
 use super::actions::Release;
+use super::checks::Checks;
 use super::expression::{broken, elementwise};
+use super::identifiers::of_directory;
 use super::npi::is_false_npi;
 use super::text::clean;
 use crate::account::ProviderCounts;
@@ -55,11 +57,13 @@ pub struct Directory {
     rejects: Arc<[Refused]>,
 }
 
-/// What is read of a provider source: the contract's columns in canonical form, and where each
-/// record came from.
-pub fn provider_rows(providers: LazyFrame) -> LazyFrame {
-    let mut columns = [ORIGIN, SOURCE_LINE, DAMAGE].map(col).to_vec();
-    columns.extend(Dataset::Providers.columns().map(clean));
+/// What is read of a provider source: the contract's columns in canonical form, where each record came from, and the rule
+/// that a record breaks by itself.
+pub fn provider_rows(providers: LazyFrame, checks: &Checks) -> LazyFrame {
+    let mut columns = [ORIGIN, SOURCE_LINE].map(col).to_vec();
+    columns.extend(of_directory(checks));
+    let texts = Dataset::Providers.columns().filter(|column| *column != "provider_id");
+    columns.extend(texts.map(clean));
     providers.select(columns)
 }
 

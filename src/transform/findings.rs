@@ -13,6 +13,7 @@ use super::checks::Checks;
 use super::code::{belongs, hcpcs_within};
 use super::directory::FalseNpis;
 use super::expression::{broken, elementwise};
+use super::identifiers::{FINDINGS, MARKS};
 use super::npi::is_false_npi;
 use super::validate::DAY;
 use crate::config::CodeSystem;
@@ -22,26 +23,21 @@ use crate::schema::{CENTS, PROVIDER_ROW};
 /// The rows' findings; the provider's place is known by now.
 pub(super) fn flags(checks: &Arc<Checks>, false_npis: FalseNpis) -> Expr {
     let checks = Arc::clone(checks);
-    let inputs =
-        ["patient_id", "provider_id", PROVIDER_ROW, "procedure_code", "amount", CENTS, DAY];
+    let inputs = [MARKS, "provider_id", PROVIDER_ROW, "procedure_code", "amount", CENTS, DAY];
     elementwise("dq_flags", &inputs.map(col), DataType::Int32, move |series| {
-        let [patient, provider, place, procedure, amount, cents, day] = series else {
+        let [marks, provider, place, procedure, amount, cents, day] = series else {
             return Err(broken("dq_flags takes seven columns"));
         };
         let day = day.to_physical_repr();
         let mut flags = by_size(&checks, values(cents.i64()?), values(day.i32()?));
+        let marks = values(marks.i32()?);
+        flags.iter_mut().zip(marks).for_each(|(flags, mark)| *flags |= mark & FINDINGS);
         let mut mark = |row: usize, bit: i32| flags[row] |= bit;
 
         let rounded = checks.bit(Rule::AmountRounded);
         each_text(amount.str()?, |row, text| {
             if is_rounded(text) {
                 mark(row, rounded);
-            }
-        });
-        let placeholder = checks.bit(Rule::PatientIdPlaceholder);
-        each_text(patient.str()?, |row, text| {
-            if checks.placeholders.have(text) {
-                mark(row, placeholder);
             }
         });
         let missing = checks.bit(Rule::ProcedureMissing);

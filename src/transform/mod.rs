@@ -18,6 +18,7 @@ mod date;
 mod directory;
 mod expression;
 mod findings;
+mod identifiers;
 mod identity;
 mod npi;
 mod pairs;
@@ -35,7 +36,7 @@ use polars::prelude::{
 };
 
 pub use actions::Release;
-pub use checks::Checks;
+pub use checks::{Checks, Judged};
 pub use code::belongs;
 pub use date::DateFormats;
 pub use directory::{Directory, Refused, provider_rows};

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use polars::prelude::{Column, DataFrame, LazyFrame};
 
-use super::text::clean;
+use super::text::canonical;
 use crate::error::{Error, Result};
 use crate::key::{Token, Tokenizer};
 
 /// The columns with identifiers, in canonical form; blank is null.
 pub fn identifiers(records: LazyFrame, columns: &[&str]) -> LazyFrame {
-    let columns: Vec<_> = columns.iter().map(|column| clean(column)).collect();
+    let columns: Vec<_> = columns.iter().map(|column| canonical(column)).collect();
     records.select(columns)
 }
 

@@ -15,6 +15,7 @@ use super::cells::{all_texts, each_null, each_text, nullable_series, values};
 use super::checks::Checks;
 use super::date::{DateFormats, Unread};
 use super::expression::{broken, elementwise};
+use super::identifiers::{CLAIM_PLACEHOLDER, MARKS};
 use super::validate::{DAY, LINE};
 use crate::key::Tokenizer;
 use crate::rule::{Rule, Severity, is_code, is_one_line};
@@ -39,6 +40,7 @@ pub(super) fn reject(checks: &Arc<Checks>, formats: &Arc<DateFormats>) -> Expr {
         PROVIDER_ROW,
         "procedure_code",
         "dq_flags",
+        MARKS,
     ];
     elementwise("reject_reason", &inputs.map(col), DataType::Int32, move |series| {
         let columns = Columns::of(series)?;
@@ -78,6 +80,7 @@ struct Columns<'a> {
     place: &'a Series,
     procedure: &'a StringChunked,
     flags: &'a [i32],
+    marks: &'a [i32],
 }
 
 impl<'a> Columns<'a> {
@@ -95,9 +98,10 @@ impl<'a> Columns<'a> {
             place,
             procedure,
             flags,
+            marks,
         ] = series
         else {
-            return Err(broken("reject_reason takes twelve columns"));
+            return Err(broken("reject_reason takes thirteen columns"));
         };
         Ok(Self {
             required: [claim, patient, line, cents, day],
@@ -113,6 +117,7 @@ impl<'a> Columns<'a> {
             place,
             procedure: procedure.str()?,
             flags: values(flags.i32()?),
+            marks: values(marks.i32()?),
         })
     }
 
@@ -136,6 +141,11 @@ impl<'a> Columns<'a> {
         }
         if self.flags.iter().fold(0, |all, flags| all | flags) & refusing != 0 {
             let found = self.flags.iter().enumerate().filter(|(_, flags)| *flags & refusing != 0);
+            found.for_each(|(row, _)| mark(row));
+        }
+        if self.marks.iter().fold(0, |all, marks| all | marks) & CLAIM_PLACEHOLDER != 0 {
+            let found = self.marks.iter().enumerate();
+            let found = found.filter(|(_, marks)| *marks & CLAIM_PLACEHOLDER != 0);
             found.for_each(|(row, _)| mark(row));
         }
         // The ids of the directory are codes.
@@ -188,6 +198,8 @@ impl<'a> Columns<'a> {
             Rule::PatientIdInvalid
         } else if self.claim.get(row).is_none() {
             Rule::ClaimIdMissing
+        } else if self.marks[row] & CLAIM_PLACEHOLDER != 0 {
+            Rule::ClaimIdPlaceholder
         } else if is_null(self.line) {
             Rule::LineNumberInvalid
         } else if self.patient.get(row).is_none() {
@@ -204,6 +216,7 @@ impl<'a> Columns<'a> {
             match self.date.get(row).map(|text| formats.days(text)) {
                 None => Rule::DateMissing,
                 Some(Err(Unread::Ambiguous)) => Rule::DateAmbiguous,
+                Some(Err(Unread::TooEarly)) => Rule::DateBeforeEarliest,
                 Some(_) => Rule::DateUnparseable,
             }
         })

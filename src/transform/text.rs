@@ -1,7 +1,5 @@
-//! Texts as they are compared, joined and hashed: trimmed, NFC, blank is null.
-//!
-//! A file of its own because both inputs and all identifiers go through it, and because nearly
-//! always there is nothing to do: then the column passes through untouched.
+//! Texts other than identifiers: without what surrounds them, blank is null. Nearly always there is nothing to do: then
+//! the column passes through untouched.
 
 use std::borrow::Cow;
 
@@ -9,19 +7,43 @@ use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBu
 
 use super::cells::all_texts;
 use super::expression::of_text;
-use crate::key::canonical;
+use crate::identifier;
 
-/// A column in canonical form.
+/// A column of texts for people: trimmed and NFC.
 pub(super) fn clean(column: &str) -> Expr {
-    of_text("clean", col(column), DataType::String, |text| Ok(cleaned(text).into_series()))
+    of_text("clean", col(column), DataType::String, |text| {
+        Ok(cleaned(text, is_plain, identifier::trimmed).into_series())
+    })
 }
 
-fn cleaned(text: &StringChunked) -> StringChunked {
-    // Nearly always ASCII without white space at its ends.
-    let plain = |value: &str| {
-        let ends = [value.as_bytes().first(), value.as_bytes().last()];
-        ends.iter().all(|end| end.is_some_and(u8::is_ascii_graphic)) && value.is_ascii()
-    };
+/// A column of values to be read: also without invisible characters and the text markers of spreadsheets.
+pub(super) fn bare(column: &str) -> Expr {
+    of_text("bare", col(column), DataType::String, |text| {
+        Ok(cleaned(text, is_plain, identifier::bare).into_series())
+    })
+}
+
+/// A column of identifiers in canonical form, damaged or not.
+pub(super) fn canonical(column: &str) -> Expr {
+    of_text("canonical", col(column), DataType::String, |text| {
+        Ok(cleaned(text, identifier::is_plain, identifier::canonical).into_series())
+    })
+}
+
+/// ASCII without white space or a text marker at its ends.
+fn is_plain(value: &str) -> bool {
+    let ends = [value.as_bytes().first(), value.as_bytes().last()];
+    ends.iter().all(|end| end.is_some_and(u8::is_ascii_graphic))
+        && !value.starts_with(['=', '"', '\''])
+        && value.is_ascii()
+}
+
+/// A column in the form that `canonical` gives a text; `plain` knows by a quick look those that have it.
+fn cleaned(
+    text: &StringChunked,
+    plain: fn(&str) -> bool,
+    canonical: fn(&str) -> Cow<'_, str>,
+) -> StringChunked {
     let canonical_already = |value: &str| {
         !value.is_empty()
             && matches!(canonical(value), Cow::Borrowed(same) if same.len() == value.len())
@@ -52,8 +74,10 @@ mod tests {
             "a".into(),
             &[Some(" x "), Some(""), Some("\t \u{a0}"), None, Some("Vi\u{301}ctor"), Some("007")],
         );
-        let cleaned: Vec<Option<String>> =
-            cleaned(&text).iter().map(|value| value.map(ToOwned::to_owned)).collect();
+        let cleaned: Vec<Option<String>> = cleaned(&text, is_plain, identifier::trimmed)
+            .iter()
+            .map(|value| value.map(ToOwned::to_owned))
+            .collect();
         let expected = [Some("x"), None, None, None, Some("V\u{ed}ctor"), Some("007")];
         assert_eq!(cleaned, expected.map(|value| value.map(ToOwned::to_owned)));
     }

@@ -13,7 +13,8 @@ use super::checks::Checks;
 use super::code;
 use super::date::{DateFormats, date};
 use super::expression::of_text;
-use super::text::clean;
+use super::identifiers;
+use super::text::bare;
 use crate::config::CodeSystem;
 use crate::rule::Rule;
 use crate::schema::{CENTS, DAMAGE, Dataset, ORIGIN, RAW, SOURCE_LINE};
@@ -26,13 +27,24 @@ pub(super) const LINE: &str = "line";
 pub(super) const CODE: &str = "code";
 
 /// The claims with typed values.
-pub(super) fn typed(claims: LazyFrame, formats: &Arc<DateFormats>, checks: &Checks) -> LazyFrame {
+pub(super) fn typed(
+    claims: LazyFrame,
+    formats: &Arc<DateFormats>,
+    checks: &Arc<Checks>,
+) -> LazyFrame {
     let mut columns: Vec<Expr> = [ORIGIN, DAMAGE, RAW, SOURCE_LINE].map(col).to_vec();
-    columns.extend(Dataset::Claims.columns().map(clean));
+    let judged = |column: &str| identifiers::COLUMNS.contains(&column);
+    columns.extend(
+        Dataset::Claims
+            .columns()
+            .map(|column| if judged(column) { col(column) } else { bare(column) }),
+    );
+    columns.push(identifiers::marks(checks));
     let normalized =
         checks.code_system == CodeSystem::Hcpcs && checks.bit(Rule::ProcedureNormalized) != 0;
     let code = if normalized { code::bare("procedure_code") } else { col("procedure_code") };
-    claims.select(columns).with_columns([
+    let canonical = identifiers::COLUMNS.map(|column| identifiers::canonical(column, checks));
+    claims.select(columns).with_columns(canonical).with_columns([
         cents("amount").alias(CENTS),
         date("date_of_service", formats).alias(DAY),
         line_number("line_number").alias(LINE),

@@ -19,6 +19,7 @@ use super::talk::Talk;
 use crate::error::{Error, Result};
 use crate::key::{Domain, MasterKey};
 use crate::pipeline::{self, KeyReport};
+use crate::transform::Checks;
 
 /// Work on the key.
 #[derive(Debug, Subcommand)]
@@ -111,30 +112,43 @@ fn render(report: &KeyReport) -> String {
     )
 }
 
-/// `token`: a line for each line of `input`; blank for a blank one.
+/// `token`: a line for each line of `input`; blank for a blank one, and for one that a run gives no token.
 ///
 /// # Errors
-/// `Config` when there is no key, `Source` when the input cannot be read.
+/// `Config` when there is no key or a rule is wrong, `Source` when the input cannot be read.
 pub(super) fn token(
     domain: TokenDomain,
     place: KeyPlaceOptions,
     input: &mut dyn BufRead,
 ) -> Result<Reply> {
-    let tokenizer = MasterKey::resolve(&place.load()?)?.tokenizer(match domain {
-        TokenDomain::Claim => Domain::Claim,
-        TokenDomain::Patient => Domain::Patient,
-        TokenDomain::Provider => Domain::Provider,
-    });
-    let mut text = String::new();
+    let settings = place.load()?;
+    let (domain, column) = match domain {
+        TokenDomain::Claim => (Domain::Claim, "claim_id"),
+        TokenDomain::Patient => (Domain::Patient, "patient_id"),
+        TokenDomain::Provider => (Domain::Provider, "provider_id"),
+    };
+    let tokenizer = MasterKey::resolve(&settings)?.tokenizer(domain);
+    // No rule about identifiers depends on the day.
+    let checks = Checks::new(&settings.rules, 0)?;
+    let (mut text, mut refused) = (String::new(), 0_u64);
     for line in input.lines() {
         let line = line.map_err(|error| {
             Error::source(format!("standard input: {}", error.kind()))
                 .hint("identifiers are UTF-8 text, one a line")
         })?;
-        if let Some(token) = tokenizer.token(&line) {
+        let identifier = checks.named(column, &line);
+        if let Some(token) = identifier.and_then(|identifier| tokenizer.token(&identifier)) {
             text.push_str(&Uuid::from_bytes(token).to_string());
+        } else if !line.trim().is_empty() {
+            refused += 1;
         }
         text.push('\n');
+    }
+    if refused > 0 {
+        tracing::warn!(
+            "{refused} identifiers have no token: they are placeholders, or numbers in scientific form, which a run \
+             rejects or takes for missing"
+        );
     }
     Ok(Reply::done(text))
 }

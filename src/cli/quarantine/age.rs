@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
+use crate::config::day;
+
 /// What divides old from new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
@@ -31,7 +33,7 @@ impl FromStr for Age {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "write a number with h, d or w (30d), or a day (2024-01-31)";
-        if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        if let Some(day) = day(text) {
             return Ok(Self::Before(day));
         }
         let unit = text.chars().next_back().ok_or(WRONG)?;
@@ -64,7 +66,9 @@ mod tests {
         assert_eq!(before("0d"), day("2024-02-01T00:00:00"));
         assert_eq!(before("2023-06-01"), day("2023-06-01T00:00:00"));
         assert!(before("99999999999w").is_err() && before("999999999d").is_ok());
-        for wrong in ["", "d", "30", "-1d", "+1d", "1.5d", "30 d", "30m", "3€", "2024-02-30"] {
+        for wrong in
+            ["", "d", "30", "-1d", "+1d", "1.5d", "30 d", "30m", "3€", "2024-02-30", "24-01-31"]
+        {
             assert!(before(wrong).is_err(), "{wrong}");
         }
     }

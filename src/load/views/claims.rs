@@ -16,7 +16,13 @@ const FLAGS_BEFORE: (usize, usize) = (6, 19);
 /// Claims with their provider. A view can only grow at its end without the views of others on top of it
 /// being dropped, so new columns come last.
 pub(super) fn claims(shape: Shape) -> View {
-    let flag = |rule: &Rule| format!("f.dq_flags & {} <> 0 AS {}", rule.mask(), rule.name());
+    // Of what a run has only counted, nothing is in the row: the answer is null, not false.
+    let flag = |rule: &Rule| {
+        let (bit, name) = (rule.mask(), rule.name());
+        format!(
+            "CASE WHEN f.dq_flags & {bit} <> 0 THEN true WHEN r.flags_stored & {bit} <> 0 THEN false END AS {name}"
+        )
+    };
     let (first, second) = FLAGS_BEFORE;
     let released = [
         "f.claim_token",
@@ -61,7 +67,7 @@ pub(super) fn claims(shape: Shape) -> View {
             columns.join(",\n       "),
             scored()
         ),
-        comment: "Claims with their provider, decoded risk components and quality flags. risk_coverage: the share of the weights whose components could be computed. risk_stats_version: the last run that is in the statistics of the score.",
+        comment: "Claims with their provider, decoded risk components and quality flags. A flag is null where the run that wrote the row did not store it, because the rule only counts or is off (claims_etl.runs.flags_stored): its count is in claims_etl.runs.flags. risk_coverage: the share of the weights whose components could be computed. risk_stats_version: the last run that is in the statistics of the score.",
         indexes: String::new(),
     }
 }
@@ -86,7 +92,7 @@ fn scored() -> String {
         )
     };
     format!(
-        "SELECT r.run_no, r.run_id, r.published_at,
+        "SELECT r.run_no, r.run_id, r.published_at, r.flags_stored,
              coalesce(s.model, r.risk_model) AS model,
              coalesce(s.stats_version, r.run_no) AS stats_version,
              {}
@@ -110,7 +116,7 @@ pub(super) fn flags() -> View {
 FROM {PUBLISHED}.{CLAIMS_FACT} f
 JOIN {PUBLISHED}.dq_rules q ON f.dq_flags & q.bit <> 0"
         ),
-        comment: "One row a flag of a claim line, with what it says.",
+        comment: "One row a flag of a claim line, with what it says. Only rules that flag are here: what a run counts is in claims_etl.runs.flags.",
         indexes: String::new(),
     }
 }
@@ -123,9 +129,10 @@ mod tests {
     fn every_flag_has_its_column_where_it_was() {
         let query = claims(Shape::WHOLE).query;
         let at = |text: &str| query.find(text).expect(text);
-        assert!(at("f.dq_flags & 1 <> 0 AS provider_missing") < at("AS amount_rounded"));
+        assert!(at("AS provider_missing") < at("AS amount_rounded"));
         assert!(at("AS amount_rounded") < at("AS loaded_at"));
-        assert!(at("AS loaded_at") < at("f.dq_flags & 64 <> 0 AS npi_invalid"));
-        assert!(at("f.dq_flags & 262144 <> 0 AS reversal_pair") < at("AS risk_coverage"));
+        assert!(at("AS loaded_at") < at("AS npi_invalid"));
+        assert!(at("AS reversal_pair") < at("AS risk_coverage"));
+        assert!(at("AS risk_stats_version") < at("AS identifier_scientific"));
     }
 }

@@ -1,0 +1,66 @@
+//! How many identifiers of a column are placeholders, or damaged by an export; never which.
+
+use polars::prelude::StringChunked;
+use serde::Serialize;
+
+use crate::identifier::Damage;
+use crate::transform::{Checks, Judged};
+
+/// Rows by what is wrong with their identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct DamagedIds {
+    /// It stands for nothing or nobody.
+    pub placeholders: u64,
+    /// It is a number in scientific form, or has lost digits.
+    pub scientific: u64,
+    /// It ends with `.0`.
+    pub decimal: u64,
+    /// It has invisible characters or unusual blanks.
+    pub invisible: u64,
+    /// It is in the text markers of a spreadsheet.
+    pub wrapped: u64,
+}
+
+impl DamagedIds {
+    /// Counts a column of a block; none where nothing is wrong in it.
+    pub(super) fn of(column: &str, texts: &StringChunked, checks: &Checks) -> Option<Self> {
+        let mut counts = Self::default();
+        for text in texts.iter().flatten() {
+            if let Some(judged) = checks.judge(column, text).filter(|judged| !judged.is_sound()) {
+                counts.add(&judged);
+            }
+        }
+        (counts != Self::default()).then_some(counts)
+    }
+
+    fn add(&mut self, judged: &Judged<'_>) {
+        let of = |damage| u64::from(judged.damage.has(damage));
+        self.placeholders += u64::from(judged.is_placeholder);
+        self.scientific += of(Damage::SCIENTIFIC);
+        self.decimal += of(Damage::DECIMAL);
+        self.invisible += of(Damage::INVISIBLE);
+        self.wrapped += of(Damage::WRAPPED);
+    }
+
+    /// Adds what another thread has counted.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.placeholders += other.placeholders;
+        self.scientific += other.scientific;
+        self.decimal += other.decimal;
+        self.invisible += other.invisible;
+        self.wrapped += other.wrapped;
+    }
+
+    /// Each that there are, with its name.
+    #[must_use]
+    pub fn named(&self) -> Vec<(u64, &'static str)> {
+        let all = [
+            (self.placeholders, "placeholders"),
+            (self.scientific, "in scientific form"),
+            (self.decimal, "with .0"),
+            (self.invisible, "with invisible characters"),
+            (self.wrapped, "in text markers"),
+        ];
+        all.into_iter().filter(|(rows, _)| *rows > 0).collect()
+    }
+}

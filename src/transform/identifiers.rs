@@ -1,0 +1,132 @@
+//! The identifiers and the code of a claim: each is judged once, into a column of marks, and then brought into canonical
+//! form where its mark says so. Nearly always nothing is marked, and the columns pass through untouched.
+
+use std::sync::Arc;
+
+use polars::prelude::{
+    DataType, Expr, Int32Chunked, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
+    StringChunkedBuilder, col,
+};
+
+use super::cells::{each_text, values};
+use super::checks::Checks;
+use super::expression::elementwise;
+use crate::rule::{Rule, Severity};
+use crate::schema::DAMAGE;
+
+/// The columns of claims that are judged; the place of each is the bit that has it rewritten.
+pub(super) const COLUMNS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];
+/// The column of marks.
+pub(super) const MARKS: &str = "marks";
+/// The mark of a claim id that is a placeholder.
+pub(super) const CLAIM_PLACEHOLDER: i32 = 1 << COLUMNS.len();
+/// The marks that are findings: the same bits as in `dq_flags`.
+pub(super) const FINDINGS: i32 =
+    Rule::IdentifierScientific.mask() | Rule::PatientIdPlaceholder.mask() | Rule::MENDED;
+
+/// What is to be done to the identifiers of each row, and what it is flagged for.
+pub(super) fn marks(checks: &Arc<Checks>) -> Expr {
+    let checks = Arc::clone(checks);
+    elementwise("judge_identifiers", &COLUMNS.map(col), DataType::Int32, move |series| {
+        let mut marks = vec![0; series[0].len()];
+        for (place, (column, texts)) in COLUMNS.iter().zip(series).enumerate() {
+            each_text(texts.str()?, |row, text| marks[row] |= mark(&checks, place, column, text));
+        }
+        Ok(Int32Chunked::from_vec(MARKS.into(), marks).into_series())
+    })
+    .alias(MARKS)
+}
+
+/// The mark of one identifier.
+#[inline]
+fn mark(checks: &Checks, place: usize, column: &str, text: &str) -> i32 {
+    let Some(judged) = checks.judge(column, text) else { return 0 };
+    let rewritten = 1 << place;
+    let mut mark = checks.bits_of(judged.damage);
+    if judged.text != text || judged.text.is_empty() {
+        mark |= rewritten;
+    }
+    if judged.is_placeholder {
+        mark |= match column {
+            "claim_id" => CLAIM_PLACEHOLDER,
+            "patient_id" => checks.bit(Rule::PatientIdPlaceholder),
+            _ => rewritten,
+        };
+    }
+    mark
+}
+
+/// A column of claims in canonical form: blank is null, and so is a provider or a code that is a placeholder.
+pub(super) fn canonical(column: &'static str, checks: &Arc<Checks>) -> Expr {
+    let checks = Arc::clone(checks);
+    let bit = COLUMNS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
+    elementwise("canonical", &[col(column), col(MARKS)], DataType::String, move |series| {
+        let marks = values(series[1].i32()?);
+        rewritten(series[0].str()?, |row| marks[row] & bit != 0, &checks, column)
+    })
+    .alias(column)
+}
+
+/// A column with the texts of some rows in canonical form.
+fn rewritten(
+    texts: &StringChunked,
+    is_marked: impl Fn(usize) -> bool,
+    checks: &Checks,
+    column: &str,
+) -> PolarsResult<polars::prelude::Series> {
+    if !(0..texts.len()).any(&is_marked) {
+        return Ok(texts.clone().into_series());
+    }
+    let is_null = matches!(column, "provider_id" | "procedure_code");
+    let mut builder = StringChunkedBuilder::new(texts.name().clone(), texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        match text.filter(|_| is_marked(row)).and_then(|text| checks.judge(column, text)) {
+            None => builder.append_option(text),
+            Some(judged) if judged.text.is_empty() || judged.is_placeholder && is_null => {
+                builder.append_null();
+            }
+            Some(judged) => builder.append_value(judged.text),
+        }
+    }
+    Ok(builder.finish().into_series())
+}
+
+/// The id of a directory's records in canonical form; blank is null.
+pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
+    let (one, other) = (Arc::new(checks.clone()), Arc::new(checks.clone()));
+    let inputs = [DAMAGE, "provider_id"].map(col);
+    let damage = elementwise("judge_directory", &inputs, DataType::Int32, move |series| {
+        let (damage, ids) = (series[0].i32()?, series[1].str()?);
+        let refusing = one.severities().mask(Severity::Reject);
+        let mut found: Vec<Option<i32>> = Vec::new();
+        each_text(ids, |row, text| {
+            if let Some(rule) = refusal(&one, refusing, text) {
+                if found.is_empty() {
+                    found = damage.iter().collect();
+                }
+                found[row] = found[row].or(Some(rule.code()));
+            }
+        });
+        if found.is_empty() {
+            return Ok(series[0].clone());
+        }
+        Ok(Int32Chunked::from_iter_options(DAMAGE.into(), found.into_iter()).into_series())
+    });
+    let id = elementwise("canonical", &[col("provider_id")], DataType::String, move |series| {
+        let ids = series[0].str()?;
+        let mut marked = vec![false; ids.len()];
+        each_text(ids, |row, text| marked[row] = other.judge("provider_id", text).is_some());
+        rewritten(ids, |row| marked[row], &other, "provider_id")
+    });
+    [damage.alias(DAMAGE), id.alias("provider_id")]
+}
+
+/// The rule for which a record of the directory is refused because of its id.
+fn refusal(checks: &Checks, refusing: i32, text: &str) -> Option<Rule> {
+    let judged = checks.judge("provider_id", text)?;
+    if judged.is_placeholder {
+        return Some(Rule::DirectoryIdPlaceholder);
+    }
+    let broken = checks.bits_of(judged.damage) & refusing;
+    Rule::FLAGS.into_iter().find(|rule| broken & rule.mask() != 0)
+}
