@@ -249,7 +249,9 @@ mod tests {
             chosen.filter_map(|row| row["field"].as_str()).collect()
         };
         assert_eq!(of("JOIN"), ["provider_id", "provider_id"]);
-        assert_eq!(of("FILTER"), ["claim_id", "patient_id", "amount", "date_of_service", "extra"]);
+        let expected =
+            ["claim_id", "patient_id", "procedure_code", "amount", "date_of_service", "extra"];
+        assert_eq!(of("FILTER"), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use polars::prelude::{
-    DataType, Expr, Int32Chunked, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
+    DataType, Expr, Int32Chunked, IntoSeries, NewChunkedArray, Series, StringChunked,
     StringChunkedBuilder, col,
 };
 
@@ -62,7 +62,7 @@ pub(super) fn canonical(column: &'static str, checks: &Arc<Checks>) -> Expr {
     let bit = COLUMNS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
     elementwise("canonical", &[col(column), col(MARKS)], DataType::String, move |series| {
         let marks = values(series[1].i32()?);
-        rewritten(series[0].str()?, |row| marks[row] & bit != 0, &checks, column)
+        Ok(rewritten(series[0].str()?, |row| marks[row] & bit != 0, &checks, column))
     })
     .alias(column)
 }
@@ -73,9 +73,9 @@ fn rewritten(
     is_marked: impl Fn(usize) -> bool,
     checks: &Checks,
     column: &str,
-) -> PolarsResult<polars::prelude::Series> {
+) -> Series {
     if !(0..texts.len()).any(&is_marked) {
-        return Ok(texts.clone().into_series());
+        return texts.clone().into_series();
     }
     let is_null = matches!(column, "provider_id" | "procedure_code");
     let mut builder = StringChunkedBuilder::new(texts.name().clone(), texts.len());
@@ -88,7 +88,7 @@ fn rewritten(
             Some(judged) => builder.append_value(judged.text),
         }
     }
-    Ok(builder.finish().into_series())
+    builder.finish().into_series()
 }
 
 /// The id of a directory's records in canonical form; blank is null.
@@ -116,7 +116,7 @@ pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
         let ids = series[0].str()?;
         let mut marked = vec![false; ids.len()];
         each_text(ids, |row, text| marked[row] = other.judge("provider_id", text).is_some());
-        rewritten(ids, |row| marked[row], &other, "provider_id")
+        Ok(rewritten(ids, |row| marked[row], &other, "provider_id"))
     });
     [damage.alias(DAMAGE), id.alias("provider_id")]
 }
