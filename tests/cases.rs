@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
 use claims_etl::key::{Domain, MasterKey};
+use serde_json::Value;
 
 use crate::program::{Call, KEY, Program};
 use crate::real_data;
@@ -310,6 +310,7 @@ fn a_folder_of_spark_is_read_without_its_litter() {
     assert_eq!(account(&load("parquet")), (5.into(), 5.into(), "15.00".into()));
     let day = "parquet --interval-start 2024-01-31 --interval-end 2024-02-01";
     assert_eq!(account(&load(day)), (3.into(), 3.into(), "12.00".into()));
+}
 
 /// A case's run into a database of its own: the call, and what is published.
 fn loaded(program: &Program, arguments: &str) -> (Call, Database) {
