@@ -11,7 +11,7 @@ use crate::scanner;
 
 /// Each module and what it may import, lowest layer first: a module may only name modules that
 /// stand above it in this table.
-const LAYERS: [(&str, &[&str]); 31] = [
+const LAYERS: [(&str, &[&str]); 32] = [
     // Layer 0: vocabulary.
     ("error", &[]),
     ("worker", &["error"]),
