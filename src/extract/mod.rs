@@ -225,8 +225,6 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                     None => left_out.empty += 1,
                 }
             }
-            let Recognised { name: line_column, warning } =
-                line_column::recognise(dataset, source, &mut files)?;
             // All headers first: a wrong one is told before gigabytes are hashed.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
@@ -234,6 +232,9 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                     file.modified = None;
                 }
             }
+            // What is read to its end must be what was fingerprinted.
+            let Recognised { name: line_column, warning } =
+                line_column::recognise(dataset, source, &mut files)?;
             Ok(Extracted {
                 dataset,
                 fingerprint: fingerprint::of_all(&files),
