@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 folder="${CLAIMS_ETL_TEST_POSTGRES:-/var/tmp/claims-etl-postgres}"
 core='test(/^(adbc_driver|copy_roundtrip|run|pipeline|correction|foreign_writer|group_rules|keys|kill_matrix|lock_wait|outbox|privacy_actions|privacy_profiles|privacy_report|public_views|readers|refresh_sql|risk_history|risk_sql|roles|rotation|row_security|surroundings|tasks_apart|verify|warehouse_faults)::/) and not test(/^privacy_profiles::a_run_that_is_killed/)'
-read -ra runner <<< "${CLAIMS_ETL_TEST_RUNNER:-cargo nextest run --release --locked --features failpoints}"
+read -ra runner <<< "${CLAIMS_ETL_TEST_RUNNER:-cargo nextest run --release --locked --features failpoints --no-fail-fast}"
 
 latest() {
     case "$1" in
@@ -35,7 +35,7 @@ for version in "$@"; do
     fi
     echo "PostgreSQL: $("$programs/postgres" --version)"
     export CLAIMS_ETL_PG_BIN="$programs"
-    "${runner[@]}" --no-fail-fast -E "$core" || status=1
+    "${runner[@]}" -E "$core" || status=1
     "${runner[@]}" --run-ignored only -E 'test(=server::stop)' > /dev/null 2>&1 || true
 done
 exit "$status"
