@@ -56,6 +56,7 @@ fn begin_rotation(desk: &Desk) -> Result<(), String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of alterations")]
 fn what_would_break_a_load_is_refused_with_its_name_and_the_way_out() {
     let mut desk = filled();
     for (alteration, named, way_out, undo) in [

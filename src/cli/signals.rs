@@ -51,14 +51,14 @@ fn install() -> std::io::Result<Cancellation> {
     let shared = cancel.clone();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            shared.cancel(signal);
-            tracing::warn!(target: "claims_etl", signal, "stopping; a second signal ends at once");
-            let patience = failpoint::limit("stop.patience", PATIENCE_SECS);
-            thread::sleep(Duration::from_secs(patience));
-            tracing::error!(target: "claims_etl", "still waiting for an answer after {patience} s; ending at once");
-            low_level::exit(128 + signal);
-        }
+        // The first one; of a second one the handlers above make the end.
+        let Some(signal) = signals.forever().next() else { return };
+        shared.cancel(signal);
+        tracing::warn!(target: "claims_etl", signal, "stopping; a second signal ends at once");
+        let patience = failpoint::limit("stop.patience", PATIENCE_SECS);
+        thread::sleep(Duration::from_secs(patience));
+        tracing::error!(target: "claims_etl", "still waiting for an answer after {patience} s; ending at once");
+        low_level::exit(128 + signal);
     })?;
     Ok(cancel)
 }

@@ -153,7 +153,7 @@ fn input(extracted: &Extracted) -> String {
     };
     let plural = if files == 1 { "file" } else { "files" };
     let warnings: String =
-        extracted.warnings.iter().map(|warning| format!("; warning: {warning}")).collect();
+        extracted.warnings.iter().flat_map(|warning| ["; warning: ", warning.as_str()]).collect();
     let note = extracted.left_out.note().map_or_else(String::new, |note| format!("; {note}"));
     format!("{files} {plural}, {bytes} bytes; {}{ignored}{note}{warnings}", mapped.join(", "))
 }
