@@ -157,6 +157,8 @@ rules! {
     AmountMissing: A1 amount_missing "amount" Reject FIXED;
     /// The amount is no decimal number.
     AmountUnparseable: A1 amount_unparseable "amount" Reject FIXED;
+    /// The amount has another decimal mark than the configured one.
+    AmountDecimalMark: A1 amount_decimal_mark "amount" Reject FIXED by "claims.decimal";
     /// The amount had more than two decimals and was rounded half to even.
     AmountRounded: A1 amount_rounded "amount" Flag ANY bit 5;
     /// The amount is negative: a reversal.

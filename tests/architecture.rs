@@ -227,7 +227,7 @@ const OWNERS: [(&str, &[&str]); 49] = [
         ],
     ),
     ("getrandom", &["key", "pipeline/leak_audit/canary"]),
-    ("unicode_normalization", &["identifier"]),
+    ("unicode_normalization", &["identifier", "extract/name"]),
     ("secrecy", &["config", "key"]),
 ];
 

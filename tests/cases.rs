@@ -478,3 +478,69 @@ fn whole_numbers_of_parquet_are_identifiers() {
     assert_eq!(claims(&database, "1001"), ["1"]);
     assert_eq!(rows(&database, named), ["Example, Ada 3", "Unknown provider 1"]);
 }
+
+/// A run of a case into a database of its own; its report.
+fn reported(program: &Program, database: &Database, arguments: &str) -> (Call, Value) {
+    let call = program.call(&format!(
+        "run --format json --key-file claims-etl.key --warehouse {} {arguments}",
+        database.url()
+    ));
+    let report = call.json();
+    (call, report)
+}
+
+#[test]
+fn odd_headers() {
+    let Some(program) = program("12-odd-headers") else { return };
+    let files = "--claims claims.csv --providers providers.csv";
+    let (call, report) = reported(&program, &server::database(), files);
+    assert_eq!(call.code, Some(2), "{}", call.stderr);
+    let hint = report["error"]["hint"].as_str().expect("a hint");
+    for line in [
+        "claim_id = \"Claim ID\"",
+        "patient_id = \"Patient\\nID\"",
+        "provider_id = \"Provider ID\"",
+        "procedure_code = \"Procedure \\\"CPT\\\" Code\"",
+        "date_of_service = \"Date of Service\"",
+    ] {
+        assert!(hint.contains(line), "{line}: {hint}");
+    }
+    for (config, claims) in [("odd.toml", "claims.csv"), ("nfd.toml", "nfd.csv")] {
+        let files = format!("--config {config} --claims {claims} --providers providers.csv");
+        let (call, report) = reported(&program, &server::database(), &files);
+        assert_eq!(call.code, Some(0), "{config}: {}", call.stderr);
+        assert_eq!(
+            (&report["claims"]["read"], &report["claims"]["loaded"]),
+            (&5.into(), &5.into())
+        );
+        assert_eq!(report["amount"]["loaded"], "15.00", "{config}");
+    }
+}
+
+#[test]
+fn the_national_directory() {
+    let Some(program) = program("nppes-directory") else { return };
+    let database = server::database();
+    let (call, report) = reported(&program, &database, "--config claims-etl.toml");
+    assert_eq!(call.code, Some(0), "{}", call.stderr);
+    assert_eq!((&report["claims"]["read"], &report["claims"]["loaded"]), (&20.into(), &20.into()));
+    assert_eq!(report["amount"]["loaded"], "210.00");
+    for flag in ["npi_invalid", "provider_not_in_directory"] {
+        assert_eq!(report["flags"][flag], Value::Null, "{flag}");
+    }
+    let providers = &report["providers"];
+    for (count, expected) in [("read", 10), ("loaded", 10), ("rejected", 0), ("inferred", 0)] {
+        assert_eq!(providers[count], expected, "{count}");
+    }
+    let named = "SELECT count(*) FILTER (WHERE provider_name <> ''), count(*) FILTER (WHERE specialty ~ '^[0-9]{3}[A-Z0-9]{6}X$'),
+            count(*) FILTER (WHERE location = 'KEARNEY, NE 688472944')
+        FROM healthcare_analytics.providers_dim WHERE is_current AND NOT is_inferred AND provider_id ~ '^[0-9]{10}$'";
+    let row = database.connect().query_one(named, &[]).expect("counts");
+    let counts = [0, 1, 2].map(|column| row.get::<_, i64>(column));
+    assert_eq!((counts[0], counts[1]), (10, 10));
+    assert!(counts[2] >= 1, "{counts:?}");
+    let screen = program.call("check --config claims-etl.toml providers.csv").done();
+    assert!(screen.lines().count() < 24, "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+    assert!(screen.contains("329 columns · 10 records"), "{screen}");
+}

@@ -146,7 +146,7 @@ date_of_service  SVC_DT?      100 %  date %Y-%m-%d      10
 line_number      LINE_NUM     100 %  digits              1
 ✗ a run would end with exit code 2:
   no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service
-  say in the configuration how they are named:
+  set in the configuration how they are named:
     [claims.columns]
     claim_id = "CLM_ID"
     patient_id = "BENE_ID"
@@ -160,27 +160,19 @@ line_number      LINE_NUM     100 %  digits              1
     let call = screen(&program, "other.csv");
     assert_eq!(call.code, Some(2), "{}", call.stderr);
     assert_snapshot!(call.stdout, @r#"
-other.csv: neither claims nor providers by its header
-  delimited text · 21 B · UTF-8 · LF · "," · 2 columns
-
-column           from     filled  texts  length
-claim_id         missing
-patient_id       missing
-provider_id      missing
-procedure_code   missing
-amount           missing
-date_of_service  missing
-line_number      –
+other.csv: no header found
+  delimited text · 21 B · UTF-8 · LF · ","
 ✗ a run would end with exit code 2:
-  no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service
-  say in the configuration how they are named:
+  no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service; line 1 is no header (2 fields, only 1 known column name)
+  line 1 must name the columns; check the delimiter too
+    if it does, set how they are named:
     [claims.columns]
-    claim_id = "…"   # no name is like it
-    patient_id = "…"   # no name is like it
-    provider_id = "…"   # no name is like it
-    procedure_code = "…"   # no name is like it
-    amount = "…"   # no name is like it
-    date_of_service = "…"   # no name is like it
+    claim_id = "…"
+    patient_id = "…"
+    provider_id = "…"
+    procedure_code = "…"
+    amount = "…"
+    date_of_service = "…"
 "#);
 }
 

@@ -30,6 +30,7 @@ mod fixtures;
 mod foreign_writer;
 mod fuzz_smoke;
 mod group_rules;
+mod headers;
 mod identifiers;
 mod invariance;
 mod keys;

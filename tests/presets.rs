@@ -94,6 +94,7 @@ fn presets_are_listed_and_printed_as_configurations() {
     synthea    Synthea: claims_transactions.csv and providers.csv as they are exported
     desynpuf   CMS 2008-2010 DE-SynPUF: inpatient claims as CMS publishes them
     cms_lines  CMS-style claim lines, one row a line, named as in Medicare's research identifiable files
+    nppes      NPPES: the national directory of providers as CMS disseminates it (npidata_pfile_….csv)
     ");
     let synthea = program.call("presets synthea").done();
     assert!(synthea.starts_with("# Synthea"), "{synthea}");
@@ -105,7 +106,7 @@ fn presets_are_listed_and_printed_as_configurations() {
     assert_eq!(report["claims"]["loaded"], 2);
     let (code, message) = program.call("presets nothing").refused();
     assert_eq!(code, 2, "{message}");
-    assert!(message.contains("synthea, desynpuf, cms_lines"), "{message}");
+    assert!(message.contains("synthea, desynpuf, cms_lines, nppes"), "{message}");
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn a_header_that_does_not_fit_gets_a_mapping_proposed() {
         unknown.stdout.lines().take_while(|line| !line.contains("providers:")).collect();
     assert_snapshot!(claims.join("\n"), @r#"
     ✗ claims: unknown.csv: no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service; the header has: Claim Nbr, MBR_ID, Rendering NPI, CPT, Billed Amt, Paid Amt, Allowed Amt, DOS, Note
-        hint: say in the configuration how they are named:
+        hint: set in the configuration how they are named:
       [claims.columns]
       claim_id = "Claim Nbr"
       patient_id = "MBR_ID"

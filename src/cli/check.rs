@@ -1,11 +1,10 @@
-//! The command `check`: what a run would find, or what files are that nobody has seen before.
-//!
-//! A file of its own because its answer has to fit on one screen, whatever the file is like.
+//! The command `check`: what a run would find, or what files are that nobody has seen before. The
+//! answer has to fit on one screen, whatever the file is like.
 
 use std::fmt::Write as _;
 
 use crate::error::Result;
-use crate::extract::{Compression, Format as RowFormat};
+use crate::extract::{Compression, Format as RowFormat, not_loaded};
 use crate::pipeline::{self, ColumnReport, Examination, Finding, Repeats, Shape};
 use crate::schema::Dataset;
 
@@ -23,8 +22,6 @@ const SCREEN: usize = 23;
 const WIDTH: usize = 80;
 /// Signs of a header name in a list.
 const NAME: usize = 20;
-/// Lines of advice after an error.
-const ADVICE: usize = 9;
 
 /// `check`: a line a finding; `check FILE`: a screen a file.
 ///
@@ -67,7 +64,7 @@ fn finding(finding: &Finding) -> String {
 /// All about one file.
 fn screen(file: &Examination) -> String {
     let what = match file.dataset {
-        _ if file.shape.headless => "no header: its first record looks like data".to_owned(),
+        _ if file.shape.headless => "no header found".to_owned(),
         None => "neither claims nor providers by its header".to_owned(),
         Some(_) if file.shape.format.is_none() => "cannot be read".to_owned(),
         Some(dataset) => dataset.to_string(),
@@ -244,8 +241,8 @@ fn facts(file: &Examination) -> String {
         let all = file.read.unwrap_or(0) + file.filtered;
         lines.push(format!("{} of {} rows are no claims", count(file.filtered), count(all)));
     }
-    if !file.ignored.is_empty() && file.assumed.is_none() {
-        lines.push(cut(&format!("not loaded: {}", file.ignored.join(", ")), WIDTH));
+    if let Some(ignored) = not_loaded(&file.ignored).filter(|_| file.assumed.is_none()) {
+        lines.push(cut(&ignored, WIDTH));
     }
     lines.join("\n")
 }
@@ -306,7 +303,15 @@ fn verdict(file: &Examination) -> String {
             ),
             _ => format!("{} of {} rejected", count(file.rejected), count(read)),
         };
-        let _ = writeln!(text, "✓ a run could go on: {rejected}");
+        let _ = match file.dataset {
+            Some(dataset) if read == 0 && file.filtered == 0 => {
+                writeln!(
+                    text,
+                    "! a run would load nothing: no record follows the header of {dataset}"
+                )
+            }
+            _ => writeln!(text, "✓ a run could go on: {rejected}"),
+        };
         return text;
     };
     let message = error.message.split("; the header has: ").next().unwrap_or_default();
@@ -318,7 +323,7 @@ fn verdict(file: &Examination) -> String {
     let bare = bare.trim_end_matches("; nothing was published");
     let _ = writeln!(text, "✗ a run would end with exit code {}:\n  {bare}", file.exit_code);
     if let Some(hint) = &error.hint {
-        for line in hint.lines().take(ADVICE) {
+        for line in hint.lines() {
             let _ = writeln!(text, "  {line}");
         }
     }

@@ -87,6 +87,9 @@ fn value(setting: &str, settings: &Settings) -> Option<String> {
         "rules.future_days" => rules.future_days.to_string(),
         "rules.max_age_years" => rules.max_age_years.to_string(),
         "rules.filing_days" => rules.filing_days.to_string(),
+        "claims.decimal" => {
+            serde_json::to_value(settings.claims.decimal).ok()?.as_str()?.to_owned()
+        }
         "claims.date_formats" => settings.claims.date_formats.join(", "),
         "warehouse.on_duplicate" => policy(settings.warehouse.duplicate_policy()).to_owned(),
         "warehouse.on_provider_conflict" => {

@@ -181,6 +181,8 @@ mod tests {
             },
             |s| s.claims.delimiter = ";".into(),
             |s| s.claims.date_formats.reverse(),
+            |s| s.claims.skip_lines = 1,
+            |s| s.claims.decimal = crate::config::Decimal::Comma,
             |s| drop(s.claims.columns.insert("claim_id".into(), "CLM_ID".into())),
             |s| drop(s.providers.columns.insert("specialty".into(), "SPEC".into())),
             |s| s.warehouse.mode = Mode::Replace,

@@ -44,7 +44,7 @@ pub use rules::{CodeSystem, Rules};
 pub use schedule::{Schedule, ScheduleOverrides};
 pub use secret::Secret;
 pub use secret_source::SecretSource;
-pub use settings::{AUTO, Mode, OnDuplicate, Quality, Run, Settings, Source, Warehouse};
+pub use settings::{AUTO, Decimal, Mode, OnDuplicate, Quality, Run, Settings, Source, Warehouse};
 pub use telemetry::{Lineage, LineageCaller, Metrics};
 pub use wait::Wait;
 pub use zip3::OTHER_ZIP3;

@@ -21,6 +21,7 @@ use super::secret::Secret;
 use super::secret_source::SecretSource;
 use super::telemetry::{Lineage, Metrics};
 use super::wait::Wait;
+use crate::schema::Dataset;
 
 /// Everything that a run can be told.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -83,6 +84,9 @@ pub struct Source {
     pub encoding: String,
     /// Lines of delimited files that begin with this ASCII character are comments; none by default.
     pub comment: Option<char>,
+    /// Lines before the header of delimited files, such as a title; 0 by default. A first line
+    /// `sep=;` is passed over in any case.
+    pub skip_lines: u32,
     /// Contract column → header name, where they differ, matched without regard to case. Also a
     /// template of names (`"{A}-{B}"`), a list of names of which the first that is there counts,
     /// `{ constant = "text" }`, or `""` for a column that the source does not have.
@@ -92,6 +96,8 @@ pub struct Source {
     pub filter: BTreeMap<String, Values>,
     /// Date formats (chrono's strftime, or `rfc3339`), tried in this order. Claims only.
     pub date_formats: Vec<String>,
+    /// What separates the decimals of amounts: `.` (by default) or `,`. Claims only.
+    pub decimal: Decimal,
 }
 
 impl Default for Source {
@@ -105,11 +111,25 @@ impl Default for Source {
             delimiter: AUTO.into(),
             encoding: AUTO.into(),
             comment: None,
+            skip_lines: 0,
             columns: BTreeMap::new(),
             filter: BTreeMap::new(),
             date_formats: ["%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "rfc3339"].map(Into::into).to_vec(),
+            decimal: Decimal::Point,
         }
     }
+}
+
+/// What separates the decimals of an amount; the other mark may set thousands apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Decimal {
+    /// `1,234.56`
+    #[default]
+    #[serde(rename = ".")]
+    Point,
+    /// `1.234,56`
+    #[serde(rename = ",")]
+    Comma,
 }
 
 /// What happens to rows that are published already.
@@ -251,6 +271,15 @@ impl Default for Run {
 }
 
 impl Settings {
+    /// How one of the inputs is read.
+    #[must_use]
+    pub fn source(&self, dataset: Dataset) -> &Source {
+        match dataset {
+            Dataset::Claims => &self.claims,
+            Dataset::Providers => &self.providers,
+        }
+    }
+
     /// Every secret that is named by its place.
     pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
         let mut secrets = self.refresh.secrets_mut();

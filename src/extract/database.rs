@@ -16,8 +16,10 @@ use connectorx::prelude::{
 use connectorx::sources::postgres::PostgresSourceError;
 use polars::prelude::{Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, StringChunkedBuilder};
 
-use super::mapping::{self, Mapped};
+use super::mapping::{Header, Mapped};
+use super::name::same;
 use super::partition::{self, Partition};
+use super::recognition::Standing;
 use super::{Extracted, Format, SourceFile, line_column, shape};
 use crate::adbc_postgres::Address;
 use crate::config::Source;
@@ -79,7 +81,9 @@ pub(super) fn fetch(
     let named = format!("{dataset}: {}", asked.place);
     let header = asked.header()?;
     let mut file = SourceFile::new(PathBuf::from(&asked.place), None);
-    let Mapped { columns, filter } = mapping::resolve(dataset, source, &named, &header)?;
+    let standing = Standing::Names;
+    let names = Header { dataset, source, place: &named, names: &header, standing };
+    let Mapped { columns, filter } = names.resolve()?;
     (file.format, file.header) = (Format::Database, header);
     (file.columns, file.filter) = (columns, filter);
     let line = match line_column::by_name(&file).as_slice() {
@@ -217,7 +221,7 @@ impl Asked<'_> {
         let mut names = shape::fields(file);
         let used = names.len();
         if let Some(wanted) = &source.partition_on {
-            let name = file.header.iter().find(|name| mapping::same(name, wanted));
+            let name = file.header.iter().find(|name| same(name, wanted));
             names.push(name.ok_or_else(|| {
                 Error::config(format!(
                     "{dataset}: {place}: there is no column \"{wanted}\" to partition on"

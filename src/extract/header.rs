@@ -1,19 +1,21 @@
 //! Headers: reading the first record of a delimited file, and finding out what separates its fields.
 //!
-//! A file of its own because most failed first runs end here, and its messages are what people
-//! then read. A file without a header would show a patient's first row in such a message, so
-//! names are only repeated when the record looks like a header.
+//! Most failed first runs end here, and its messages are what people then read. What of the record
+//! is shown is for [`super::recognition`] to say.
+
+use memchr::{memchr, memchr_iter};
+use serde::Serializer;
 
 use super::mapping::{self, Take};
+use super::name::{WITHHELD, may_be_a_value};
+use super::recognition::{Standing, judge};
 use super::{Delimited, HEADER_BYTES, SourceFile, TextStart, delimited};
 use crate::config::{AUTO, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Names shown in a message, at most.
-const SHOWN_NAMES: usize = 40;
-/// A name with a longer run of digits is taken for an identifier.
-const DIGITS_IN_A_NAME: usize = 4;
+/// Records among which a header is looked for.
+const LINES_LOOKED_AT: usize = 50;
 
 /// Separators that are tried where none is configured, in this order.
 const SEPARATORS: [u8; 4] = [b',', b';', b'|', b'\t'];
@@ -23,7 +25,7 @@ fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     match source.delimiter.as_bytes() {
         text if text == AUTO.as_bytes() => Ok(None),
         b"\\t" => Ok(Some(b'\t')),
-        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => Ok(Some(*byte)),
+        [byte] if is_separator(*byte) => Ok(Some(*byte)),
         _ => Err(Error::config(format!(
             "{dataset}: delimiter must be one ASCII character other than a quote or a line end"
         ))
@@ -34,26 +36,76 @@ fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
 }
 
 /// The field separator: the configured one, or that with which the header has most of the contract's
-/// columns. A header that has none of them is cut into as many fields as possible, so that the
-/// message about it names them.
+/// columns, then most names that are known, then most fields.
 fn separator(
-    dataset: Dataset,
     source: &Source,
+    dataset: Dataset,
+    start: Beginning,
     names: impl Fn(u8) -> Option<Vec<String>>,
 ) -> Result<u8> {
-    if let Some(separator) = configured(dataset, source)? {
+    if let Some(separator) = configured(dataset, source)?.or(start.separator) {
         return Ok(separator);
     }
-    let (mut best, mut most) = (SEPARATORS[0], (0, 0));
+    let (mut best, mut most) = (SEPARATORS[0], (0, 0, 0));
     for separator in SEPARATORS {
         let names = names(separator).unwrap_or_default();
         let matches = mapping::matches(dataset, source, &names);
-        let found = (matches, if matches == 0 { names.len() } else { 0 });
+        let (known, _) = judge(source, &names, 1);
+        let found = (matches, known, if matches == 0 { names.len() } else { 0 });
         if found > most {
             (best, most) = (separator, found);
         }
     }
     Ok(best)
+}
+
+/// What comes before the header.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Beginning {
+    /// Bytes of lines that are passed over.
+    bytes: usize,
+    /// The separator that the line `sep=;` names, which spreadsheets write and read.
+    separator: Option<u8>,
+}
+
+impl Beginning {
+    /// The configured lines, and one that names the separator.
+    fn of(source: &Source, text: &[u8]) -> Self {
+        let feeds = memchr_iter(b'\n', text);
+        let skipped = match source.skip_lines as usize {
+            0 => 0,
+            lines => feeds.map(|feed| feed + 1).nth(lines - 1).unwrap_or(text.len()),
+        };
+        let rest = &text[skipped..];
+        let end = memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
+        let separator = named_separator(&rest[..end]);
+        let bytes = skipped + if separator.is_some() { end } else { 0 };
+        Self { bytes, separator }
+    }
+}
+
+fn named_separator(line: &[u8]) -> Option<u8> {
+    let line = line.trim_ascii_end();
+    let line = line.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(line);
+    let (word, rest) = line.split_at_checked(b"sep=".len())?;
+    match rest {
+        _ if !word.eq_ignore_ascii_case(b"sep=") => None,
+        // A tab is white space at the line's end.
+        [] => Some(b'\t'),
+        [byte] => Some(*byte).filter(|byte| is_separator(*byte)),
+        _ => None,
+    }
+}
+
+fn is_separator(byte: u8) -> bool {
+    byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
+}
+
+/// A header that was read.
+pub(super) struct Read {
+    pub(super) names: Vec<String>,
+    pub(super) standing: Standing,
+    pub(super) delimited: Delimited,
 }
 
 /// Reads the names in the first record of a delimited file, and how the file is cut.
@@ -62,14 +114,16 @@ pub(super) fn read(
     source: &Source,
     file: &SourceFile,
     start: TextStart,
-) -> Result<(Vec<String>, Delimited)> {
+) -> Result<Read> {
     let path = file.path.display();
     let comment = comment(dataset, source)?;
     let TextStart { format, text, ended } = start;
+    let beginning = Beginning::of(source, &text);
+    let rest = &text[beginning.bytes..];
     let names =
-        |separator| delimited::header(&text, separator, comment, ended).map(|found| found.names);
-    let separator = separator(dataset, source, names)?;
-    let Some(found) = delimited::header(&text, separator, comment, ended) else {
+        |separator| delimited::header(rest, separator, comment, ended).map(|found| found.names);
+    let separator = separator(source, dataset, beginning, names)?;
+    let Some(found) = delimited::header(rest, separator, comment, ended) else {
         return Err(if ended {
             Error::source(format!("{dataset}: {path} holds no header"))
                 .hint("the first line must name the columns")
@@ -91,9 +145,65 @@ pub(super) fn read(
             "say which it is, for example:\n  [{dataset}]\n  encoding = \"windows-1252\""
         )));
     }
+    let line = 1 + feeds(&text[..beginning.bytes + found.start]);
+    let (known, mut standing) = judge(source, &found.names, line);
+    if mapping::fit(dataset, source, &found.names).is_none() {
+        let lines = Lines { source, text: &text, comment, ended };
+        let separators = configured(dataset, source)?.or(beginning.separator);
+        let separators = separators.map_or(SEPARATORS.to_vec(), |separator| vec![separator]);
+        let after = beginning.bytes + found.end;
+        match lines.most_known(after, &separators, &found.record) {
+            Some((most, likely)) if most > known => {
+                standing = Standing::Data { line, likely: Some(likely) };
+            }
+            // Lines that are all alike are records.
+            Some((most, _)) if most == known => standing = Standing::Data { line, likely: None },
+            _ => {}
+        }
+    }
+    let header_end = beginning.bytes + found.end;
     let delimited =
-        Delimited { text: format, separator, comment, record: found.record, header_end: found.end };
-    Ok((found.names, delimited))
+        Delimited { text: format, separator, comment, record: found.record, header_end };
+    Ok(Read { names: found.names, standing, delimited })
+}
+
+/// The first lines of a text.
+struct Lines<'a> {
+    source: &'a Source,
+    text: &'a [u8],
+    comment: Option<u8>,
+    ended: bool,
+}
+
+impl Lines<'_> {
+    /// The most names that are known in one of the first records from `from` on, and on which line
+    /// it begins; none where no record can be a header.
+    fn most_known(&self, from: usize, separators: &[u8], header: &[u8]) -> Option<(usize, u64)> {
+        let mut best: Option<(usize, u64)> = None;
+        for &separator in separators {
+            let mut at = from;
+            for _ in 0..LINES_LOOKED_AT {
+                let rest = &self.text[at..];
+                let Some(found) = delimited::header(rest, separator, self.comment, self.ended)
+                else {
+                    break;
+                };
+                let line = 1 + feeds(&self.text[..at + found.start]);
+                at += found.end;
+                let (known, standing) = judge(self.source, &found.names, line);
+                let data = matches!(standing, Standing::Data { .. });
+                let better = best.is_none_or(|(most, _)| known > most);
+                if better && !data && found.record != header {
+                    best = Some((known, line));
+                }
+            }
+        }
+        best
+    }
+}
+
+fn feeds(text: &[u8]) -> u64 {
+    memchr_iter(b'\n', text).count() as u64
 }
 
 /// The configured first character of comments.
@@ -108,35 +218,18 @@ fn comment(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     }
 }
 
-/// `what`, followed by the names that were found, unless they may be data.
-pub(super) fn describe(header: &[String], what: &str) -> String {
-    if !looks_like_names(header) {
-        return format!(
-            "{what}; the first of its lines has {} fields and looks like data, not like a header",
-            header.len()
-        );
-    }
-    let shown: Vec<&str> = header.iter().take(SHOWN_NAMES).map(String::as_str).collect();
-    let more = match header.len() - shown.len() {
-        0 => String::new(),
-        rest => format!(" and {rest} more"),
-    };
-    format!("{what}; the header has: {}{more}", shown.join(", "))
+/// A name as it is handed on; one that may be a value is not.
+fn may_be_shown(name: &str) -> String {
+    if may_be_a_value(name) { WITHHELD.to_owned() } else { name.to_owned() }
 }
 
-/// Whether all fields could be column names: words, no dates, amounts or identifiers, and no blanks,
-/// which a first record without an amount and a date would have.
-pub(super) fn looks_like_names(header: &[String]) -> bool {
-    header.iter().all(|name| {
-        let mut run = 0;
-        let short_runs = name.chars().all(|c| {
-            run = if c.is_ascii_digit() { run + 1 } else { 0 };
-            run <= DIGITS_IN_A_NAME
-        });
-        let starts_well = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
-        let plain = name.chars().all(|c| c.is_alphanumeric() || " _-.#/()".contains(c));
-        short_runs && starts_well && plain && name.len() <= 64
-    })
+/// The names of a header as they are handed on.
+#[expect(clippy::ptr_arg, reason = "serde's form")]
+pub(super) fn handed_on<S: Serializer>(
+    names: &Vec<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(|name| may_be_shown(name)))
 }
 
 /// The names that no contract column uses, over all files, each once.
@@ -146,8 +239,9 @@ pub(super) fn ignored(files: &[SourceFile]) -> Vec<String> {
         for name in &file.header {
             let taken = || file.columns.values().flat_map(Take::names);
             let used = taken().any(|used| used == name) || file.filter.contains_key(name);
-            if !used && !name.is_empty() && !names.contains(name) {
-                names.push(name.clone());
+            let name = may_be_shown(name);
+            if !used && !name.is_empty() && !names.contains(&name) {
+                names.push(name);
             }
         }
     }

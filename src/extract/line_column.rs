@@ -10,7 +10,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use polars::prelude::{Column, DataFrame, PolarsError, StringChunked};
 
 use super::line_name::{Likeness, likeness};
-use super::mapping::{Take, same};
+use super::mapping::Take;
+use super::name::{may_be_a_value, same};
 use super::{Extracted, Format, SourceFile, parquet_file, scan};
 use crate::config::{Pattern, Source};
 use crate::error::{Error, Result};
@@ -142,7 +143,8 @@ fn look(extracted: &Extracted) -> Result<Vec<String>> {
     }
     // Stable: in the header's order.
     found.sort_by_key(|(how, _)| std::cmp::Reverse(*how));
-    Ok(found.into_iter().map(|(_, name)| name).collect())
+    let names = found.into_iter().map(|(_, name)| name);
+    Ok(names.filter(|name| !may_be_a_value(name)).collect())
 }
 
 /// The names of a header that say that they number lines.

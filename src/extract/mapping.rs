@@ -1,15 +1,16 @@
 //! From the configured mapping to a file's own columns.
 //!
-//! A file of its own because most failed first runs end here, and its messages are what people then
-//! read: what is missing, what it may be called, which preset fits.
+//! Most failed first runs end here, and its messages are what people then read: what is missing,
+//! what it may be called, which preset fits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::header::{describe, looks_like_names};
+use super::name::same;
 use super::proposal::{self, Proposal};
+use super::recognition::{Standing, describe, may_be_shown};
 use crate::config::{Mapping, Part, Pattern, Source, Values};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
@@ -57,53 +58,15 @@ impl Serialize for Take {
     }
 }
 
-/// Finds every contract column in a header, and the columns that tell which rows are claims.
-///
-/// # Errors
-/// `Config`, saying what to write, when a column is missing or named twice, or the mapping is wrong.
-pub(super) fn resolve(
-    dataset: Dataset,
-    source: &Source,
-    place: &str,
-    header: &[String],
-) -> Result<Mapped> {
-    check(dataset, source)?;
-    let header = Header { dataset, place, names: header };
-    let mut mapped = Mapped::default();
-    let mut missing = Vec::new();
-    for column in dataset.columns() {
-        match (header.take(source, column)?, source.columns.get(column)) {
-            (Some(take), _) => drop(mapped.columns.insert(column, take)),
-            (None, mapping) if may_be_null(dataset, column, mapping) => {}
-            (None, Some(mapping)) => return Err(header.not_there(column, mapping)),
-            (None, None) => missing.push(column),
-        }
-    }
-    if !missing.is_empty() {
-        let what = format!("no column for {}", missing.join(", "));
-        let error = Error::config(format!("{place}: {}", describe(header.names, &what)));
-        return Err(header.with_way_out(error, source, &missing, &mapped));
-    }
-    for (wanted, values) in &source.filter {
-        let name = header.one(wanted, "the rows that are claims")?.ok_or_else(|| {
-            let what = describe(header.names, "there is no such column");
-            Error::config(format!("{place}: [{dataset}.where] names \"{wanted}\", but {what}"))
-                .hint("correct the name in the configuration, or remove the line")
-        })?;
-        mapped.filter.insert(name.to_owned(), values.clone());
-    }
-    Ok(mapped)
-}
-
 /// The columns that a header lacks, the line number among them where nothing is said of it, and the
 /// names of the header that they may have.
 #[must_use]
 pub fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
-    let names = Header { dataset, place: "", names: header };
+    let names = Header::new(dataset, source, header);
     let (mut missing, mut taken) = (Vec::new(), Vec::new());
     for column in dataset.columns() {
         let mapping = source.columns.get(column);
-        match names.take(source, column) {
+        match names.take(column) {
             Ok(Some(take)) => taken.extend(take.names().map(ToOwned::to_owned)),
             _ if matches!(mapping, Some(Mapping::Absent)) => {}
             _ => missing.push(column),
@@ -124,8 +87,8 @@ fn may_be_null(dataset: Dataset, column: &str, mapping: Option<&Mapping>) -> boo
 
 /// How many contract columns a header has, the mapping included: by this separators are compared.
 pub(super) fn matches(dataset: Dataset, source: &Source, header: &[String]) -> usize {
-    let header = Header { dataset, place: "", names: header };
-    let there = |column: &&str| !matches!(header.take(source, column), Ok(None));
+    let header = Header::new(dataset, source, header);
+    let there = |column: &&str| !matches!(header.take(column), Ok(None));
     let fixed = |column: &&str| {
         matches!(source.columns.get(*column), Some(Mapping::Constant(_) | Mapping::Absent))
     };
@@ -134,10 +97,10 @@ pub(super) fn matches(dataset: Dataset, source: &Source, header: &[String]) -> u
 
 /// How many names of a header a mapping reads; none where one is missing or named twice.
 pub(super) fn fit(dataset: Dataset, source: &Source, header: &[String]) -> Option<usize> {
-    let header = Header { dataset, place: "", names: header };
+    let header = Header::new(dataset, source, header);
     let mut names = BTreeSet::new();
     for column in dataset.columns() {
-        match header.take(source, column).ok()? {
+        match header.take(column).ok()? {
             Some(take) => names.extend(take.names().map(ToOwned::to_owned)),
             None if may_be_null(dataset, column, source.columns.get(column)) => {}
             None => return None,
@@ -147,11 +110,6 @@ pub(super) fn fit(dataset: Dataset, source: &Source, header: &[String]) -> Optio
         names.insert(header.one(wanted, "").ok()??.to_owned());
     }
     Some(names.len())
-}
-
-/// Whether two names are the same: without regard to case and surrounding blanks.
-pub(super) fn same(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 /// Checks what no header can mend.
@@ -187,17 +145,63 @@ fn check(dataset: Dataset, source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// The names of a file.
-struct Header<'a> {
-    dataset: Dataset,
-    place: &'a str,
-    names: &'a [String],
+/// The names of a source, and what they are taken for.
+pub(super) struct Header<'a> {
+    pub(super) dataset: Dataset,
+    pub(super) source: &'a Source,
+    /// What messages begin with.
+    pub(super) place: &'a str,
+    pub(super) names: &'a [String],
+    pub(super) standing: Standing,
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    /// Names that no message will be about.
+    fn new(dataset: Dataset, source: &'a Source, names: &'a [String]) -> Self {
+        Self { dataset, source, place: "", names, standing: Standing::Names }
+    }
+
+    /// Finds every contract column, and the columns that tell which rows are claims.
+    ///
+    /// # Errors
+    /// `Config`, with what to write, when a column is missing or named twice, or the mapping is
+    /// wrong.
+    pub(super) fn resolve(&self) -> Result<Mapped> {
+        let Self { dataset, source, place, .. } = *self;
+        check(dataset, source)?;
+        let mut mapped = Mapped::default();
+        let mut missing = Vec::new();
+        for column in dataset.columns() {
+            match (self.take(column)?, source.columns.get(column)) {
+                (Some(take), _) => drop(mapped.columns.insert(column, take)),
+                (None, mapping) if may_be_null(dataset, column, mapping) => {}
+                (None, Some(mapping)) => return Err(self.not_there(column, mapping)),
+                (None, None) => missing.push(column),
+            }
+        }
+        if !missing.is_empty() {
+            let what = format!("no column for {}", missing.join(", "));
+            let error = Error::config(format!("{place}: {}", self.describe(&what)));
+            return Err(self.with_way_out(error, &missing, &mapped));
+        }
+        for (wanted, values) in &source.filter {
+            let name = self.one(wanted, "the rows that are claims")?.ok_or_else(|| {
+                let what = self.describe("there is no such column");
+                Error::config(format!("{place}: [{dataset}.where] names \"{wanted}\", but {what}"))
+                    .hint("correct the name in the configuration, or remove the line")
+            })?;
+            mapped.filter.insert(name.to_owned(), values.clone());
+        }
+        Ok(mapped)
+    }
+
+    fn describe(&self, what: &str) -> String {
+        describe(self.standing, self.source, self.names, what)
+    }
+
     /// Where a column comes from, if it is there.
-    fn take(&self, source: &Source, column: &str) -> Result<Option<Take>> {
-        let found = match source.columns.get(column) {
+    fn take(&self, column: &str) -> Result<Option<Take>> {
+        let found = match self.source.columns.get(column) {
             None => self.pattern(column, &Pattern::Name(column.to_owned()))?,
             Some(Mapping::Is(pattern)) => self.pattern(column, pattern)?,
             Some(Mapping::FirstOf { patterns, .. }) => {
@@ -264,44 +268,62 @@ impl Header<'_> {
             Mapping::Is(pattern) => format!("\"{pattern}\""),
             Mapping::Constant(_) | Mapping::Absent => String::new(),
         };
-        let what = describe(self.names, "there is no such column");
+        let what = self.describe("there is no such column");
         let (dataset, place) = (self.dataset, self.place);
         let error = Error::config(format!(
             "{place}: [{dataset}.columns] maps {column} to {names}, but {what}"
         ));
-        let preset = proposal::preset_line(dataset, self.names);
-        let line = proposal::lines(&[column], self.names).filter(|_| looks_like_names(self.names));
-        let way_out = "correct the name in the configuration, or remove the line";
-        let line = line.map(|line| format!(", or say:\n  [{dataset}.columns]{line}"));
-        error.hint(format!("{way_out}{}{}", line.unwrap_or_default(), preset.unwrap_or_default()))
+        if let Some(hint) = self.no_header() {
+            return error.hint(hint);
+        }
+        let preset = proposal::preset_line(dataset, self.names).unwrap_or_default();
+        let free = may_be_shown(self.standing, self.source, self.names);
+        let line = proposal::lines(&[column], &free);
+        error.hint(format!(
+            "correct the name in the configuration, or remove the line, or set:\n  \
+             [{dataset}.columns]{line}{preset}"
+        ))
     }
 
     /// Adds what to write where columns are missing.
-    fn with_way_out(
-        &self,
-        error: Error,
-        source: &Source,
-        missing: &[&'static str],
-        mapped: &Mapped,
-    ) -> Error {
-        let open = |column: &str| {
-            !mapped.columns.contains_key(column) && !source.columns.contains_key(column)
+    fn with_way_out(&self, error: Error, missing: &[&'static str], mapped: &Mapped) -> Error {
+        let dataset = self.dataset;
+        let preset = proposal::preset_line(dataset, self.names).unwrap_or_default();
+        let open = |column: &&&str| {
+            !mapped.columns.contains_key(**column) && !self.source.columns.contains_key(**column)
         };
-        let preset = proposal::preset_line(self.dataset, self.names).unwrap_or_default();
-        if !looks_like_names(self.names) {
-            let first = "the first line must name the columns; check the delimiter too";
-            return error.hint(format!("{first}{preset}"));
+        let wanted: Vec<&'static str> =
+            missing.iter().chain(dataset.optional().iter().filter(open)).copied().collect();
+        let lines = |free: &[String]| {
+            format!("\n  [{dataset}.columns]{}{preset}", proposal::lines(&wanted, free))
+        };
+        if let Some(hint) = self.no_header() {
+            let rest = if matches!(self.standing, Standing::Data { likely: None, .. }) {
+                format!("\n  if it does, set how they are named:{}", lines(&[]))
+            } else {
+                preset.clone()
+            };
+            return error.hint(format!("{hint}{rest}"));
         }
-        let taken = |name: &&String| {
-            mapped.columns.values().flat_map(Take::names).any(|taken| taken == *name)
+        let taken = |name: &String| {
+            mapped.columns.values().flat_map(Take::names).any(|taken| taken == name)
         };
-        let free: Vec<String> = self.names.iter().filter(|name| !taken(name)).cloned().collect();
-        let optional = self.dataset.optional().iter().filter(|column| open(column));
-        let wanted: Vec<&'static str> = missing.iter().chain(optional).copied().collect();
-        error.hint(format!(
-            "say in the configuration how they are named:\n  [{}.columns]{}{preset}",
-            self.dataset,
-            proposal::lines(&wanted, &free).unwrap_or_default()
-        ))
+        let mut free = may_be_shown(self.standing, self.source, self.names);
+        free.retain(|name| !taken(name));
+        error.hint(format!("set in the configuration how they are named:{}", lines(&free)))
+    }
+
+    /// What to do where the first record is no header.
+    fn no_header(&self) -> Option<String> {
+        let Standing::Data { line, likely } = self.standing else { return None };
+        Some(match likely {
+            Some(likely) => format!(
+                "the header must come first; pass over the lines before it:\n  [{}]\n  \
+                 skip_lines = {}",
+                self.dataset,
+                likely - 1
+            ),
+            None => format!("line {line} must name the columns; check the delimiter too"),
+        })
     }
 }

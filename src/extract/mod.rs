@@ -21,6 +21,7 @@ mod line_column;
 mod line_name;
 mod look;
 mod mapping;
+mod name;
 mod origin;
 mod parquet_file;
 mod parquet_records;
@@ -28,6 +29,7 @@ mod parquet_text;
 #[cfg(feature = "database")]
 mod partition;
 mod proposal;
+mod recognition;
 mod records;
 mod scan;
 mod shape;
@@ -51,6 +53,7 @@ pub use left_out::LeftOut;
 pub use line_column::likely_line_columns;
 pub use look::{Look, look};
 pub use mapping::{Take, suggest};
+pub use name::not_loaded;
 pub use parquet_file::panic_is_expected;
 pub use parquet_records::parquet_records;
 pub use proposal::{Proposal, fitting_preset, propose};
@@ -64,8 +67,9 @@ use crate::event::Cancellation;
 use crate::schema::Dataset;
 
 use line_column::Recognised;
-use mapping::Mapped;
+use mapping::{Header, Mapped};
 use origin::{Origin, Place};
+use recognition::Standing;
 use spool::Spool;
 
 /// One input, found, checked and fingerprinted: the result that an extract task hands on.
@@ -100,6 +104,21 @@ fn list<S: Serializer>(files: &Arc<Vec<SourceFile>>, serializer: S) -> Result<S:
     files.as_slice().serialize(serializer)
 }
 
+impl Extracted {
+    /// How many columns are not loaded, and the first of them; none where there are none.
+    #[must_use]
+    pub fn not_loaded(&self) -> Option<String> {
+        name::not_loaded(&self.ignored_columns)
+    }
+
+    /// The input as if it had this file only, from 0; none where there is no such file.
+    #[must_use]
+    pub fn of_file(&self, file: usize) -> Option<Self> {
+        let file = self.files.get(file)?.clone();
+        Some(Self { files: Arc::new(vec![file]), ..self.clone() })
+    }
+}
+
 /// One file (or database) of an input.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceFile {
@@ -118,6 +137,7 @@ pub struct SourceFile {
     /// How its bytes are packed.
     pub compression: Compression,
     /// The column names as the file spells them.
+    #[serde(serialize_with = "header::handed_on")]
     pub header: Vec<String>,
     /// Contract column → where it comes from.
     pub columns: BTreeMap<&'static str, Take>,
@@ -206,10 +226,7 @@ impl SourceFile {
 /// `Config` when there is no source, a column is missing or named twice, or the mapping is wrong;
 /// `Source` when a file is missing or cannot be read; `Interrupted` when asked to stop.
 pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
-    let source = match dataset {
-        Dataset::Claims => &settings.claims,
-        Dataset::Providers => &settings.providers,
-    };
+    let source = settings.source(dataset);
     match origin::resolve(dataset, source, &settings.interval(), cancel)? {
         Origin::Places { places, mut left_out } => {
             let mut files = Vec::with_capacity(places.len());
@@ -220,7 +237,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 let file = brought(dataset, place, &settings.spill_dir(), cancel)?;
                 // A part of no bytes has no rows; where all are so, the last one says it.
                 let may_be_empty = part && !(number == last && files.is_empty());
-                match inspect(dataset, source, file, may_be_empty)? {
+                match inspect(dataset, settings, file, may_be_empty)? {
                     Some(file) => files.push(file),
                     None => left_out.empty += 1,
                 }
@@ -296,23 +313,25 @@ fn brought(
 /// without a byte, where it may be empty.
 fn inspect(
     dataset: Dataset,
-    source: &Source,
+    settings: &Settings,
     mut file: SourceFile,
     may_be_empty: bool,
 ) -> Result<Option<SourceFile>> {
+    let source = settings.source(dataset);
     let Some((format, compression)) = format::detect(dataset, &file, may_be_empty)? else {
         return Ok(None);
     };
     (file.format, file.compression) = (format, compression);
-    let mut parquet = None;
+    let (mut parquet, mut standing) = (None, Standing::Names);
     match file.format {
         Format::Csv => {
             let start = text_start(dataset, source, &file)?;
             if start.text.is_empty() && start.ended && may_be_empty {
                 return Ok(None);
             }
-            let (names, delimited) = header::read(dataset, source, &file, start)?;
-            (file.header, file.delimited) = (names, Some(delimited));
+            let read = header::read(dataset, source, &file, start)?;
+            (file.header, file.delimited) = (read.names, Some(read.delimited));
+            standing = read.standing;
         }
         Format::Parquet => {
             let opened = parquet_file::open(dataset, &file)?;
@@ -322,7 +341,10 @@ fn inspect(
         Format::Database => return Err(Error::internal("a file is no database")),
     }
     let place = format!("{dataset}: {}", file.path.display());
-    let Mapped { columns, filter } = mapping::resolve(dataset, source, &place, &file.header)?;
+    let header = Header { dataset, source, place: &place, names: &file.header, standing };
+    let Mapped { columns, filter } = header
+        .resolve()
+        .map_err(|error| look::swapped(dataset, settings, &file).unwrap_or(error))?;
     (file.columns, file.filter) = (columns, filter);
     if let Some(opened) = parquet {
         opened.check(dataset, &file)?;

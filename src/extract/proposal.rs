@@ -10,8 +10,9 @@ use strsim::jaro_winkler;
 
 use super::line_name::{self, Likeness};
 use super::mapping;
+use super::name::{plain, quoted, words};
 use super::synonyms::SYNONYMS;
-use crate::config::presets;
+use crate::config::{Pattern, presets};
 use crate::schema::Dataset;
 
 /// Names offered for a column, at most.
@@ -148,6 +149,9 @@ pub fn fitting_preset(dataset: Dataset, header: &[String]) -> Option<&'static st
             Dataset::Claims => &preset.settings.claims,
             Dataset::Providers => &preset.settings.providers,
         };
+        if source.columns.is_empty() {
+            return None;
+        }
         let names = mapping::fit(dataset, source, header)?;
         // One name alone is no layout.
         (names > 1).then_some((names, preset.name))
@@ -161,30 +165,37 @@ pub(super) fn preset_line(dataset: Dataset, header: &[String]) -> Option<String>
     Some(format!("\n  this looks like preset {name}: --preset {name}"))
 }
 
-/// Lines of TOML for these columns, with the names of `free`; none where there are no names.
-pub(super) fn lines(columns: &[&'static str], free: &[String]) -> Option<String> {
+/// Lines of TOML for these columns, with the names of `free`.
+pub(super) fn lines(columns: &[&'static str], free: &[String]) -> String {
     let mut lines = String::new();
     for (column, names) in propose_for(columns, free) {
         let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        let first = names.first().map(|first| written(first)).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = match names.as_slice() {
             [] if column == LINE_NUMBER => continue,
-            [] => write!(lines, "\n  {column} = \"…\"   # no name is like it"),
-            [first, ..] if column == LINE_NUMBER => {
-                write!(lines, "\n  {column} = {first:?}   # if it numbers the lines of each claim")
+            [] if free.is_empty() => write!(lines, "\n  {column} = \"…\""),
+            [] => write!(lines, "\n  {column} = \"…\"   # no similar column found"),
+            _ if column == LINE_NUMBER => {
+                write!(lines, "\n  {column} = {first}   # if it numbers the lines of each claim")
             }
-            [only] => write!(lines, "\n  {column} = {only:?}"),
-            [first, others @ ..] => {
-                write!(lines, "\n  {column} = {first:?}   # {}", instead(column, first, others))
+            [_] => write!(lines, "\n  {column} = {first}"),
+            [best, others @ ..] => {
+                write!(lines, "\n  {column} = {first}   # {}", instead(column, best, others))
             }
         };
     }
-    (!free.is_empty()).then_some(lines)
+    lines
+}
+
+/// A name as the configuration has it.
+fn written(name: &str) -> String {
+    quoted(&Pattern::Name(name.to_owned()).to_string())
 }
 
 /// Why the first of several names is proposed, where there is a reason, and which the others are.
 fn instead(column: &str, first: &str, others: &[&str]) -> String {
-    let quoted: Vec<String> = others.iter().map(|other| format!("{other:?}")).collect();
+    let quoted: Vec<String> = others.iter().map(|other| written(other)).collect();
     let others_say = |is: fn(&[String]) -> bool| {
         !is(&words(first)) && others.iter().any(|other| is(&words(other)))
     };
@@ -319,28 +330,6 @@ fn by_name(column: &str, name: &str) -> f64 {
 /// Whether all words of a known name are among those of another.
 fn holds(words: &[String], known: &str) -> bool {
     known.len() > 2 && self::words(known).iter().all(|word| words.contains(word))
-}
-
-/// Letters and digits in lower case.
-fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// The words of a name: split at other signs, and where a small letter meets a capital one.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut was_small = false;
-    for c in name.chars() {
-        if !c.is_alphanumeric() || (was_small && c.is_uppercase()) {
-            words.push(String::new());
-        }
-        was_small = c.is_lowercase();
-        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
-            word.extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 #[cfg(test)]

@@ -162,3 +162,26 @@ pub(super) const SYNONYMS: [(&str, &[&str]); 9] = [
         &["city", "address", "prvdr_state_cd", "state", "practice_location", "county", "site"],
     ),
 ];
+
+/// Words of column names beyond those of the names above: what only they are made of is no value.
+pub(super) const WORDS: &str = "
+    account acct address adj adjudication adjusted adjustment admission admit affiliation age allowed amount amt
+    authorization authorized balance batch begin beneficiary billed billing birth brand business cardholder
+    carrier category cd charge charged check city claim clm cob code codes coinsurance coins copay cost country county
+    coverage cov covered create created credential currency data date days ded deductible denial denied dep dependent
+    desc description diag diagnosis discharge disp dispensed dob dose drug dt dx effective eligibility email employer
+    encounter end enrollee entity enumeration episode ethnicity event expense facility fax fee fields file fill
+    financial first flag from full gender generic group header home hosp hospital id identifier ids if in ind index
+    indicator indicators inpatient insurance insured is key kind last legal length level license line list load local
+    mailing mbi mbr med medicaid medical medicare member mi middle mod mode modified modifier modifiers mon month mrn
+    name names national nbr ndc net network no note notes npi nr num number of official operating organization
+    original other out outpatient outside owed own paid part patient pay payable payer payment payor pcp period
+    person pharmacy phone physician place plan pmt policy pos position postal practice prefix prescriber primary
+    principal prior procedure proc processed product prov provider prv prvdr px qty qualifier quantity race rate
+    reactivation deactivation reason received rec record ref reference referral referring refill region relationship
+    remark rendering replacement report responsibility result rev revenue revision role row run rx second secondary
+    seq sequence service servicing sex site size source specialty ssn st start state status street sub submitted
+    subscriber suffix sum supervising supply surgery svc switch system tax taxonomy tel telephone text the through
+    thru tier time timestamp tin title to total transaction txn type typ unit units update updated us usd value
+    version visit void year zip zipcode
+";

@@ -174,7 +174,7 @@ impl Shape {
             encoding: text.map(|text| text.encoding().to_owned()),
             byte_order_mark: text.is_some_and(|text| text.has_byte_order_mark()),
             line_ends: line_ends.filter(|_| look.format == Some(Format::Csv)),
-            header_columns: look.header.len(),
+            header_columns: look.fields,
             headless: look.headless,
             blank_lines: 0,
             comments: 0,

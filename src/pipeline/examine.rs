@@ -1,7 +1,7 @@
 //! A source that nobody has seen before: what it is, what is in it, what a run would do with it.
 //!
-//! A file of its own because it is the way of a run without a warehouse, a key and a verdict on
-//! others: whatever is wrong with one source is part of its report.
+//! It is the way of a run without a warehouse, a key and a verdict on others: whatever is wrong with
+//! one source is part of its report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use polars::prelude::{Column, DataFrame, DataType, IntoLazy};
 
 use super::breakers::too_many_conflicts;
 use super::examination::{ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape};
-use super::loading::too_many_rejects;
 use super::preparing::{checks, memory, severities};
+use super::reject_advice::{Rejects, advice, refusal};
 use super::survey::{Counts, EXAMPLES, Survey};
 use super::tasks::collect;
 use crate::account::Example;
@@ -89,10 +89,13 @@ impl Subject {
             (Dataset::Claims, claims)
         };
         // What is no file of this machine, or no readable one, is taken for claims.
-        let unlike = !look.header.is_empty() && look.likeness < ENOUGH;
+        let unlike = (look.fields > 0 || look.headless) && look.likeness < ENOUGH;
         Self { source: source.to_owned(), dataset: (!unlike).then_some(dataset), look }
     }
 }
+
+/// Rejected rows by rule, and the origins of the first.
+type Found = BTreeMap<Rule, (u64, Vec<i64>)>;
 
 struct Examiner<'a> {
     settings: &'a Settings,
@@ -160,7 +163,7 @@ impl<'a> Examiner<'a> {
             columns: columns(taken_for, &settings, &look),
             ..Examination::new(shown, self.settings.quality.max_reject_ratio)
         };
-        let (extracted, refusal) = match extract::extract(taken_for, &settings, self.cancel) {
+        let (extracted, unfit) = match extract::extract(taken_for, &settings, self.cancel) {
             Ok(extracted) => (Some(extracted), None),
             Err(error) => {
                 // To be of use, the figures are those of the likeliest mapping.
@@ -179,10 +182,12 @@ impl<'a> Examiner<'a> {
         }
         let mut end = Ok(());
         if let Some(extracted) = extracted.filter(|_| dataset.is_some()) {
-            end = self.survey(&task, &extracted, &mut report);
-            end = end.and_then(|()| self.judge(&extracted, &mut report));
+            let (rejects, surveyed) = self.survey(&task, &extracted, &mut report);
+            // Where the mapping is assumed, what is not known to be a name may be data.
+            report.ignored.retain(|name| report.assumed.is_none() || look.header.contains(name));
+            end = surveyed.and_then(|()| self.judge(&extracted, &rejects, &mut report));
         }
-        if let Err(error) = refusal.map_or(end, Err) {
+        if let Err(error) = unfit.map_or(end, Err) {
             report.exit_code = error.kind().exit_code();
             report.error = Some((&error).into());
         }
@@ -199,14 +204,22 @@ impl<'a> Examiner<'a> {
         Ok(report)
     }
 
-    /// Reads the rows, as far as they can be read.
-    fn survey(&self, task: &str, extracted: &Extracted, report: &mut Examination) -> Result<()> {
+    /// Reads the rows, as far as they can be read; the rejects by rule.
+    fn survey(
+        &self,
+        task: &str,
+        extracted: &Extracted,
+        report: &mut Examination,
+    ) -> (Found, Result<()>) {
         let dataset = extracted.dataset;
         let none;
         let directory = if let Some(directory) = &self.directory {
             directory
         } else {
-            none = no_directory(&self.checks, &self.release)?;
+            match no_directory(&self.checks, &self.release) {
+                Ok(directory) => none = directory,
+                Err(error) => return (Found::new(), Err(error)),
+            }
             &none
         };
         let plan = Claims::new(directory, &self.formats, &self.checks, &self.release);
@@ -243,14 +256,20 @@ impl<'a> Examiner<'a> {
             }
         }
         self.fill(extracted, &blocks, &counts, report);
-        end.and_then(|()| match dataset {
+        let end = end.and_then(|()| match dataset {
             Dataset::Claims => Ok(()),
             Dataset::Providers => self.providers(extracted, report),
-        })
+        });
+        (counts.rejects, end)
     }
 
     /// Refuses what a run would refuse, and says which columns look like a line number.
-    fn judge(&self, extracted: &Extracted, report: &mut Examination) -> Result<()> {
+    fn judge(
+        &self,
+        extracted: &Extracted,
+        rejects: &Found,
+        report: &mut Examination,
+    ) -> Result<()> {
         if extracted.dataset == Dataset::Providers {
             return Ok(());
         }
@@ -264,8 +283,15 @@ impl<'a> Examiner<'a> {
         if let Some(column) = lines.filter(|column| column.from.is_none() && !columns.is_empty()) {
             column.proposals = columns.to_vec();
         }
-        let refused = too_many_rejects(self.settings, claims.read, claims.rejected);
-        refused.map_or(Ok(()), Err)?;
+        let reasons = rejects.iter().map(|(&rule, (rows, _))| (rule, *rows)).collect();
+        let marked = rejects.get(&Rule::AmountDecimalMark).map_or(&[][..], |(_, first)| first);
+        let rejects = Rejects { rows: claims.rejected, reasons: &reasons, marked };
+        if let Some(error) = refusal(self.settings, extracted, claims.read, &rejects)? {
+            return Err(match advice(self.settings, extracted, &rejects) {
+                Some(advice) => error.hint(advice),
+                None => error,
+            });
+        }
         too_many_conflicts(self.settings, &claims, &reversals, extracted).map_or(Ok(()), Err)
     }
 

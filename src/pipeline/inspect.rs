@@ -131,7 +131,10 @@ fn rows(
     cancel: &Cancellation,
 ) -> Result<String> {
     let (counts, _) = examine_rows(settings, claims, observer, cancel)?.counts();
-    let ClaimCounts { read, rejected, duplicates, conflicts, .. } = counts;
+    let ClaimCounts { read, rejected, duplicates, conflicts, filtered, .. } = counts;
+    if read + filtered == 0 {
+        return Ok("warning: no record after the header".to_owned());
+    }
     let [read, rejected, duplicates, conflicts] =
         [read, rejected, duplicates, conflicts].map(|rows| grouped(&rows.to_string()));
     Ok(format!(
@@ -146,16 +149,12 @@ fn input(extracted: &Extracted) -> String {
     let mapped: Vec<String> = extracted.files.first().map_or_else(Vec::new, |file| {
         file.columns.iter().map(|(column, take)| format!("{column} = {take}")).collect()
     });
-    let ignored = if extracted.ignored_columns.is_empty() {
-        String::new()
-    } else {
-        format!("; not loaded: {}", extracted.ignored_columns.join(", "))
-    };
+    let mut parts = vec![mapped.join(", ")];
+    parts.extend(extracted.not_loaded());
+    parts.extend(extracted.left_out.note());
+    parts.extend(extracted.warnings.iter().map(|warning| format!("warning: {warning}")));
     let plural = if files == 1 { "file" } else { "files" };
-    let warnings: String =
-        extracted.warnings.iter().flat_map(|warning| ["; warning: ", warning.as_str()]).collect();
-    let note = extracted.left_out.note().map_or_else(String::new, |note| format!("; {note}"));
-    format!("{files} {plural}, {bytes} bytes; {}{ignored}{note}{warnings}", mapped.join(", "))
+    format!("{files} {plural}, {bytes} bytes; {}", parts.join("; "))
 }
 
 fn key(settings: &Settings) -> Result<String> {

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::breakers;
 use super::lines::find_lines;
 use super::refreshing::enabled;
+use super::reject_advice::{Rejects, advice, refusal};
 use super::scoring::one_token_each;
 use super::tasks::{collect, tell};
 use super::warehouse::Warehouse;
@@ -244,7 +245,10 @@ fn complete_quarantine(work: &Work<'_>, rejected: &[(i64, Rule)]) -> Result<()> 
 /// Refuses a run with too many rejects: those of the first pass and `more`.
 pub(super) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
     let rejected = tally.rejected_rows() + more;
-    let Some(error) = too_many_rejects(work.settings, tally.read(), rejected) else {
+    let marked = tally.examples.get(&Rule::AmountDecimalMark).map_or(&[][..], Vec::as_slice);
+    let rejects = Rejects { rows: rejected, reasons: &tally.rejected, marked };
+    let claims = work.claims.get()?;
+    let Some(error) = refusal(work.settings, &claims, tally.read(), &rejects)? else {
         return Ok(());
     };
     if more == 0 {
@@ -255,32 +259,12 @@ pub(super) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
         account.providers = work.prepared.get()?.directory.counts();
         work.account.put(account);
     }
-    Err(error.hint(format!(
-        "`claims-etl quarantine {}` lists them; raise --max-reject-ratio if this is as it should be",
-        work.identity.run
-    )))
-}
-
-/// The refusal of a run with too many rejects.
-pub(super) fn too_many_rejects(
-    settings: &crate::config::Settings,
-    read: u64,
-    rejected: u64,
-) -> Option<Error> {
-    let quality = &settings.quality;
-    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 53 bits")]
-    let ratio = if read == 0 { 0.0 } else { rejected as f64 / read as f64 };
-    let limit = if ratio > quality.max_reject_ratio {
-        format!("max_reject_ratio is {}", quality.max_reject_ratio)
-    } else if let Some(limit) = quality.max_reject_rows.filter(|&limit| rejected > limit) {
-        format!("max_reject_rows is {limit}")
-    } else {
-        return None;
-    };
-    Some(Error::quality(format!(
-        "{rejected} of {read} claims were rejected ({:.1} %), but {limit}; nothing was published",
-        ratio * 100.0
-    )))
+    let listed = format!("`claims-etl quarantine {}` lists them", work.identity.run);
+    let advice = advice(work.settings, &claims, &rejects);
+    Err(error.hint(match advice {
+        Some(advice) => format!("{advice}\n  {listed}"),
+        None => format!("{listed}; raise --max-reject-ratio if so many rejects are expected"),
+    }))
 }
 
 /// The first rejected records of each rule, for people who look for the cause.

@@ -34,6 +34,7 @@ mod privacy_report;
 mod quarantine;
 mod quasi;
 mod refreshing;
+mod reject_advice;
 mod rejected;
 mod report;
 mod rescore;

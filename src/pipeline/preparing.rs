@@ -56,8 +56,9 @@ impl Inputs<'_> {
         let own = route == Route::Attach;
         let counting = Counting::new(settings, own);
         let mut shuffle = Shuffle::new(&settings.spill_dir(), memory, &severities, counting.kept);
+        let blocks = extract::scan(claims);
         let (tally, statistics) = FirstPass {
-            blocks: &extract::scan(claims),
+            blocks: &blocks,
             claims: &Claims::new(&directory, formats, checks, &release),
             directory: &directory,
             shuffle: &shuffle,
@@ -68,6 +69,13 @@ impl Inputs<'_> {
         }
         .run()?;
         failpoint::hit("first_pass.done")?;
+        let without_records = claims
+            .files
+            .iter()
+            .zip(blocks.census())
+            .filter(|(_, census)| census.records == 0)
+            .map(|(file, _)| file.path.display().to_string())
+            .collect();
         // What was fingerprinted must be what was read.
         extract::unchanged(claims)?;
         extract::unchanged(providers)?;
@@ -86,7 +94,7 @@ impl Inputs<'_> {
             providers: Distinct { ids: members, tokens: members },
         };
         let (shuffle, checks) = (Arc::new(shuffle.compared(cancel)?), Arc::clone(checks));
-        Ok(Prepared { shuffle, tally, directory, checks, scoring, scored_by })
+        Ok(Prepared { shuffle, tally, without_records, directory, checks, scoring, scored_by })
     }
 }
 
@@ -118,7 +126,7 @@ pub(super) fn checks(settings: &Settings, run: RunId) -> Result<Checks> {
 
 /// The same, where the day is known.
 pub(super) fn checks_on(settings: &Settings, day: i32) -> Result<Checks> {
-    Checks::new(&settings.rules, day)
+    Ok(Checks::new(&settings.rules, day)?.with_decimal(settings.claims.decimal))
 }
 
 /// The day of a run: its id tells it. Where that was made from a name, the interval's end is the

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::preparing::Inputs;
 use super::rotation::note_pairs;
 use super::warehouse::Warehouse;
-use super::work::Work;
+use super::work::{Prepared, Work};
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
@@ -36,11 +36,8 @@ pub(super) fn extract(
     for warning in &extracted.warnings {
         task.observer.observe(&RunEvent::Warning(warning.clone()));
     }
-    if !extracted.ignored_columns.is_empty() {
-        task.observer.observe(&RunEvent::Note(format!(
-            "{dataset}: columns that are not loaded: {}",
-            extracted.ignored_columns.join(", ")
-        )));
+    if let Some(ignored) = extracted.not_loaded() {
+        task.observer.observe(&RunEvent::Note(format!("{dataset}: {ignored}")));
     }
     if let Some(name) = &extracted.line_column {
         task.observer.observe(&RunEvent::Note(format!(
@@ -98,6 +95,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         "patients": prepared.scored_by.patients.ids,
         "shuffled_bytes": prepared.shuffle.bytes(),
     });
+    warn_of_nothing(&prepared, &providers, task);
     let quarantine = quarantine.into_inner().unwrap_or_else(PoisonError::into_inner);
     work.rejects.put(quarantine);
     failpoint::hit("transform.done")?;
@@ -119,6 +117,33 @@ pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         return Ok(Outcome::Done(json!({ "account": work.account.get()? })));
     }
     super::loading::load(work, warehouse, session, &prepared, task)
+}
+
+/// Warns of files that hold a header and no record.
+pub(super) fn warn_of_nothing(prepared: &Prepared, providers: &Extracted, task: &TaskContext<'_>) {
+    let warn = |dataset: Dataset, files: &[String]| {
+        let warning = no_record(dataset, files);
+        task.observer.observe(&RunEvent::Warning(warning));
+    };
+    if !prepared.without_records.is_empty() {
+        warn(Dataset::Claims, &prepared.without_records);
+    }
+    if prepared.directory.counts().read == 0 && !providers.files.is_empty() {
+        let files = providers.files.iter().map(|file| file.path.display().to_string());
+        warn(Dataset::Providers, &files.collect::<Vec<String>>());
+    }
+}
+
+/// What is said of files that hold a header and no record.
+pub(super) fn no_record(dataset: Dataset, files: &[String]) -> String {
+    let first = files.iter().take(3).map(String::as_str).collect::<Vec<&str>>().join(", ");
+    match files.len() {
+        1 => format!("{dataset}: {first} holds no record after its header"),
+        count @ ..=3 => {
+            format!("{dataset}: {count} files hold no record after their header: {first}")
+        }
+        count => format!("{dataset}: {count} files hold no record after their header: {first}, …"),
+    }
 }
 
 /// The run's session. In a task that is tried again the connection may be lost, and with it the

@@ -81,6 +81,8 @@ impl Scoring {
 pub(super) struct Prepared {
     pub(super) shuffle: Arc<Shuffle>,
     pub(super) tally: Tally,
+    /// Files of claims that hold no record.
+    pub(super) without_records: Vec<String>,
     pub(super) directory: Directory,
     pub(super) checks: Arc<Checks>,
     pub(super) scoring: Scoring,

@@ -1,24 +1,94 @@
 //! Money from text, exact to the cent.
 //!
-//! A file of its own because it is the one reader of amounts: decimal digits become cents, a float
-//! is never involved. Rule A1: `$`, thousands commas, spaces and a sign are understood,
-//! `(12.34)` is negative; exponents, NaN and anything else are not. More than two decimals are
-//! rounded half to even.
+//! The one reader of amounts: decimal digits become cents, a float is never involved. Rule A1: `$`,
+//! thousands commas, spaces and a sign are understood, `(12.34)` is negative; exponents, NaN and
+//! anything else are not. More than two decimals are rounded half to even. Where the decimal mark is
+//! a comma, points set thousands apart, and `€` is understood before and after.
 
-use polars::prelude::{DataType, Expr, Int64Type, IntoSeries, col};
+use polars::prelude::{DataType, Expr, Int64Type, IntoSeries, StringChunked, col};
 
 use super::cells::read;
 use super::expression::of_text;
+use crate::config::Decimal;
 
 /// Cents beyond what any amount may have; stands for "a number, but far too large".
 const TOO_LARGE: i64 = i64::MAX;
 
 /// The column's cents as `Int64`: null when the text is no amount, saturated when it is beyond
 /// any range.
-pub(super) fn cents(column: &str) -> Expr {
-    of_text("cents", col(column), DataType::Int64, |text| {
-        Ok(read::<Int64Type>(text, |text| parse(text.as_bytes())).into_series())
+pub(super) fn cents(column: &str, decimal: Decimal) -> Expr {
+    of_text("cents", col(column), DataType::Int64, move |text| {
+        let cents = match decimal {
+            Decimal::Point => read::<Int64Type>(text, |text| parse(text.as_bytes())),
+            Decimal::Comma => {
+                let mut pointed = Vec::new();
+                read::<Int64Type>(text, |text| {
+                    point(text, &mut pointed);
+                    parse(&pointed)
+                })
+            }
+        };
+        Ok(cents.into_series())
     })
+}
+
+/// Whether a text would be an amount with the other decimal mark.
+pub(super) fn has_the_other_mark(text: &str, decimal: Decimal) -> bool {
+    match decimal {
+        Decimal::Point => {
+            let mut pointed = Vec::new();
+            point(text, &mut pointed);
+            parse(&pointed).is_some()
+        }
+        Decimal::Comma => parse(text.as_bytes()).is_some(),
+    }
+}
+
+/// Amounts by their decimal mark: how many have one or two decimals behind the configured one, and
+/// how many are amounts with the other one only.
+#[must_use]
+pub fn decimal_marks(texts: &StringChunked, decimal: Decimal) -> (u64, u64) {
+    let own = match decimal {
+        Decimal::Point => b'.',
+        Decimal::Comma => b',',
+    };
+    let (mut with_own, mut with_other) = (0, 0);
+    for text in texts.iter().flatten().map(str::trim) {
+        if is_amount(text, decimal) {
+            let place = text.bytes().rev().take(3).position(|byte| byte == own);
+            with_own += u64::from(matches!(place, Some(1 | 2)));
+        } else if has_the_other_mark(text, decimal) {
+            with_other += 1;
+        }
+    }
+    (with_own, with_other)
+}
+
+fn is_amount(text: &str, decimal: Decimal) -> bool {
+    let other = match decimal {
+        Decimal::Point => Decimal::Comma,
+        Decimal::Comma => Decimal::Point,
+    };
+    has_the_other_mark(text, other)
+}
+
+/// Writes an amount with a decimal comma as one with a point.
+fn point(text: &str, pointed: &mut Vec<u8>) {
+    pointed.clear();
+    for c in text.trim().chars() {
+        pointed.push(match c {
+            ',' => b'.',
+            '.' => b',',
+            '\u{20ac}' => b'$',
+            // Spaces that do not break set thousands apart.
+            '\u{a0}' | '\u{202f}' => b' ',
+            c => u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?'),
+        });
+    }
+    // The currency may come last.
+    if pointed.last() == Some(&b'$') && pointed.iter().filter(|&&byte| byte == b'$').count() == 1 {
+        pointed.pop();
+    }
 }
 
 /// Reads one amount.
@@ -124,12 +194,18 @@ fn magnitude(whole: &[u8], fraction: &[u8]) -> i64 {
 }
 
 /// Whether a readable amount has digits beyond the cent, which rounding dropped.
-pub(super) fn is_rounded(text: &str) -> bool {
+pub(super) fn is_rounded(text: &str, decimal: Decimal) -> bool {
+    let mark = match decimal {
+        Decimal::Point => '.',
+        Decimal::Comma => ',',
+    };
     // Nearly always two decimals at the end.
-    if let [.., b'.', _, _] = text.as_bytes() {
+    if let [.., byte, _, _] = text.as_bytes()
+        && char::from(*byte) == mark
+    {
         return false;
     }
-    text.rsplit_once('.').is_some_and(|(_, fraction)| {
+    text.rsplit_once(mark).is_some_and(|(_, fraction)| {
         fraction.bytes().filter(u8::is_ascii_digit).skip(2).any(|digit| digit != b'0')
     })
 }
@@ -214,8 +290,58 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), Some(cents), "{text}");
         }
+        let is_rounded = |text| is_rounded(text, Decimal::Point);
         assert!(is_rounded("0.125") && is_rounded("(1.001)") && !is_rounded("1.000"));
         assert!(!is_rounded("1,234") && !is_rounded("12.34") && !is_rounded("$5."));
+    }
+
+    #[test]
+    fn a_decimal_comma_is_read_exactly() {
+        let read = |text: &str| {
+            let mut pointed = Vec::new();
+            point(text, &mut pointed);
+            parse(&pointed)
+        };
+        for (text, cents) in [
+            ("77,49", 7749),
+            ("1.234,56", 123_456),
+            ("1.234.567", 123_456_700),
+            ("1 234,5", 123_450),
+            ("1\u{202f}234,56 \u{20ac}", 123_456),
+            ("\u{20ac} 12,00", 1200),
+            ("(1.234,56)", -123_456),
+            ("-0,01", -1),
+            ("0,125", 12),
+            ("5", 500),
+            ("9999999999,99", 999_999_999_999),
+        ] {
+            assert_eq!(read(text), Some(cents), "{text}");
+        }
+        for text in ["12.34", "1,234.56", "1.23", "12,3,4", "\u{20ac}5\u{20ac}", "5 \u{a3}", "x"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(is_rounded("0,125", Decimal::Comma) && !is_rounded("1.234", Decimal::Comma));
+    }
+
+    #[test]
+    fn marks_are_counted_where_they_tell_something() {
+        use polars::prelude::NewChunkedArray;
+        let texts = ["12.50", "1.5", "7", "1.234", "1,234", "12,50", "1.234,56", "x", "", "1,2,3"];
+        let texts = StringChunked::from_slice("a".into(), &texts);
+        assert_eq!(decimal_marks(&texts, Decimal::Point), (2, 2));
+        assert_eq!(decimal_marks(&texts, Decimal::Comma), (2, 2));
+    }
+
+    #[test]
+    fn the_other_mark_is_recognised() {
+        for text in ["12,34", "1.234,56", "12,5 \u{20ac}", "1.234.567"] {
+            assert!(has_the_other_mark(text, Decimal::Point), "{text}");
+        }
+        for text in ["abc", "1e5", "12,34,5", "", "1,2,3"] {
+            assert!(!has_the_other_mark(text, Decimal::Point), "{text}");
+        }
+        assert!(has_the_other_mark("12.34", Decimal::Comma));
+        assert!(!has_the_other_mark("n/a", Decimal::Comma));
     }
 
     #[test]
@@ -231,12 +357,16 @@ mod tests {
             let text = crate::account::Cents(i128::from(cents)).to_string();
             prop_assert_eq!(parse(text.as_bytes()), Some(cents));
             prop_assert_eq!(decorated(text.as_bytes()), Some(cents), "both readers agree");
+            let mut pointed = Vec::new();
+            point(&text.replace('.', ","), &mut pointed);
+            prop_assert_eq!(parse(&pointed), Some(cents));
         }
 
         #[test]
         fn no_text_panics(text in "[ -~]{0,24}") {
             let _ = parse(text.as_bytes());
-            let _ = is_rounded(&text);
+            let _ = is_rounded(&text, Decimal::Point);
+            let _ = has_the_other_mark(&text, Decimal::Point);
         }
     }
 }

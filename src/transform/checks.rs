@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::{CodeSystem, Rules};
+use crate::config::{CodeSystem, Decimal, Rules};
 use crate::error::{Error, Result};
 use crate::identifier::{self, Damage, Kind, Placeholders};
 use crate::rule::{Rule, Severities, Severity};
@@ -16,6 +16,8 @@ use crate::schema::UNKNOWN_PROVIDER;
 pub struct Checks {
     severities: Severities,
     pub(super) code_system: CodeSystem,
+    /// The decimal mark of amounts.
+    pub(super) decimal: Decimal,
     /// Cents beyond which an amount, without its sign, is remarkable.
     pub(super) amount_limit: u64,
     /// The day of the run.
@@ -63,6 +65,7 @@ impl Checks {
         Ok(Self {
             severities: rules.severities()?,
             code_system: rules.code_system,
+            decimal: Decimal::default(),
             amount_limit: u64::try_from(limit.0)
                 .map_err(|_| Error::internal("an amount limit out of its range"))?,
             run_day,
@@ -74,6 +77,12 @@ impl Checks {
                 listed(&rules.placeholders).chain(listed(&rules.patient_placeholders)),
             ),
         })
+    }
+
+    /// The same for amounts with this decimal mark.
+    #[must_use]
+    pub fn with_decimal(self, decimal: Decimal) -> Self {
+        Self { decimal, ..self }
     }
 
     /// The severity of every rule.

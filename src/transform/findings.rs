@@ -36,7 +36,7 @@ pub(super) fn flags(checks: &Arc<Checks>, false_npis: FalseNpis) -> Expr {
 
         let rounded = checks.bit(Rule::AmountRounded);
         each_text(amount.str()?, |row, text| {
-            if is_rounded(text) {
+            if is_rounded(text, checks.decimal) {
                 mark(row, rounded);
             }
         });

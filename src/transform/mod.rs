@@ -15,6 +15,7 @@ mod cells;
 mod checks;
 mod code;
 mod date;
+mod date_suggestion;
 mod directory;
 mod expression;
 mod findings;
@@ -36,9 +37,11 @@ use polars::prelude::{
 };
 
 pub use actions::Release;
+pub use amount::decimal_marks;
 pub use checks::{Checks, Judged};
 pub use code::belongs;
 pub use date::DateFormats;
+pub use date_suggestion::{DateSample, DateSuggestion};
 pub use directory::{Directory, Refused, provider_rows};
 pub use pairs::{identifiers, token_pairs};
 pub use risk::{Counter, Scorer};

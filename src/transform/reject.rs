@@ -11,12 +11,14 @@ use polars::prelude::{
     StringChunked, col,
 };
 
+use super::amount::has_the_other_mark;
 use super::cells::{all_texts, each_null, each_text, nullable_series, values};
 use super::checks::Checks;
 use super::date::{DateFormats, Unread};
 use super::expression::{broken, elementwise};
 use super::identifiers::{CLAIM_PLACEHOLDER, MARKS};
 use super::validate::{DAY, LINE};
+use crate::config::Decimal;
 use crate::key::Tokenizer;
 use crate::rule::{Rule, Severity, is_code, is_one_line};
 use crate::schema::{
@@ -27,6 +29,7 @@ use crate::schema::{
 pub(super) fn reject(checks: &Arc<Checks>, formats: &Arc<DateFormats>) -> Expr {
     let refusing = checks.severities().mask(Severity::Reject);
     let formats = Arc::clone(formats);
+    let decimal = checks.decimal;
     let inputs = [
         DAMAGE,
         "claim_id",
@@ -43,7 +46,7 @@ pub(super) fn reject(checks: &Arc<Checks>, formats: &Arc<DateFormats>) -> Expr {
         MARKS,
     ];
     elementwise("reject_reason", &inputs.map(col), DataType::Int32, move |series| {
-        let columns = Columns::of(series)?;
+        let columns = Columns::of(series, decimal)?;
         let rows = series[0].len();
         let suspects = columns.suspects(rows, refusing);
         if suspects.is_empty() {
@@ -81,10 +84,12 @@ struct Columns<'a> {
     procedure: &'a StringChunked,
     flags: &'a [i32],
     marks: &'a [i32],
+    /// The decimal mark of amounts.
+    decimal: Decimal,
 }
 
 impl<'a> Columns<'a> {
-    fn of(series: &'a [Series]) -> PolarsResult<Self> {
+    fn of(series: &'a [Series], decimal: Decimal) -> PolarsResult<Self> {
         let [
             damage,
             claim,
@@ -118,6 +123,7 @@ impl<'a> Columns<'a> {
             procedure: procedure.str()?,
             flags: values(flags.i32()?),
             marks: values(marks.i32()?),
+            decimal,
         })
     }
 
@@ -207,7 +213,12 @@ impl<'a> Columns<'a> {
         } else if self.amount.get(row).is_none() {
             Rule::AmountMissing
         } else if self.cents.get(row).is_none() {
-            Rule::AmountUnparseable
+            let text = self.amount.get(row).unwrap_or_default();
+            if has_the_other_mark(text, self.decimal) {
+                Rule::AmountDecimalMark
+            } else {
+                Rule::AmountUnparseable
+            }
         } else if !self.cents.get(row).is_some_and(in_range) {
             Rule::AmountOutOfRange
         } else if !is_null(self.day) {

@@ -45,7 +45,7 @@ pub(super) fn typed(
     let code = if normalized { code::bare("procedure_code") } else { col("procedure_code") };
     let canonical = identifiers::COLUMNS.map(|column| identifiers::canonical(column, checks));
     claims.select(columns).with_columns(canonical).with_columns([
-        cents("amount").alias(CENTS),
+        cents("amount", checks.decimal).alias(CENTS),
         date("date_of_service", formats).alias(DAY),
         line_number("line_number").alias(LINE),
         code.alias(CODE),

@@ -23,6 +23,8 @@ pub(super) struct Header {
     pub(super) names: Vec<String>,
     /// The record as it stands, without its line's end.
     pub(super) record: Vec<u8>,
+    /// Where it begins.
+    pub(super) start: usize,
     /// Where it ends, its line feed included.
     pub(super) end: usize,
 }
@@ -61,7 +63,7 @@ pub(super) fn header(
             _ => break,
         }
     }
-    Some(Header { names, record: without_end(&bytes[start..at]).to_vec(), end: at })
+    Some(Header { names, record: without_end(&bytes[start..at]).to_vec(), start, end: at })
 }
 
 #[cfg(test)]
@@ -74,7 +76,7 @@ mod tests {
         let found = header(text, b',', Some(b'#'), false).expect("a header");
         assert_eq!(found.names, ["a", "b\nb", "c"]);
         assert_eq!(found.record, b"\"a \",\"b\nb\", c");
-        assert_eq!(&text[found.end..], b"1,2,3\n");
+        assert_eq!((found.start, &text[found.end..]), (14, &b"1,2,3\n"[..]));
         for (text, ended) in [("", true), ("\n\n", true), ("a,b", false), ("a,\"b\n", true)] {
             assert_eq!(header(text.as_bytes(), b',', None, ended), None, "{text:?}");
         }

@@ -1,0 +1,223 @@
+//! Whether a record names columns, judged by the names that are known; and what of it may be shown.
+//!
+//! A file without a header, or with a title above it, begins with a line that can hold a patient's
+//! name. So the text of a line is in a message only where it is known to be a header.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use super::name::{may_be_a_value, plain, same, shown, words};
+use super::synonyms::{SYNONYMS, WORDS};
+use crate::config::{Mapping, Pattern, Source, presets};
+use crate::schema::Dataset;
+
+/// Names shown in a message, at most.
+const SHOWN_NAMES: usize = 40;
+
+/// What a record is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A header: most of its names are known, or the format itself names columns.
+    Names,
+    /// A header of which few names are known: only those are shown.
+    Partly,
+    /// No header: nothing of it is shown.
+    Data {
+        /// The line on which it begins.
+        line: u64,
+        /// A line that looks like the header.
+        likely: Option<u64>,
+    },
+}
+
+/// How many names of a record are known, and what the record is taken for by them.
+pub(super) fn judge(source: &Source, names: &[String], line: u64) -> (usize, Standing) {
+    let known = names.iter().filter(|name| is_known(source, name)).count();
+    let values = names.iter().filter(|name| may_be_a_value(name)).count();
+    let filled = names.iter().filter(|name| !name.is_empty()).count();
+    let standing = if known < 2 || known < 2 * values {
+        Standing::Data { line, likely: None }
+    } else if 2 * known > filled {
+        Standing::Names
+    } else if values == 0 {
+        Standing::Partly
+    } else {
+        Standing::Data { line, likely: None }
+    };
+    (known, standing)
+}
+
+/// The names that may be shown and proposed.
+pub(super) fn may_be_shown(standing: Standing, source: &Source, names: &[String]) -> Vec<String> {
+    let may = |name: &&String| match standing {
+        Standing::Names => !may_be_a_value(name),
+        Standing::Partly => is_known(source, name),
+        Standing::Data { .. } => false,
+    };
+    names.iter().filter(|name| !name.is_empty()).filter(may).cloned().collect()
+}
+
+/// `what`, followed by those of the names that may be shown.
+pub(super) fn describe(
+    standing: Standing,
+    source: &Source,
+    names: &[String],
+    what: &str,
+) -> String {
+    let fields = match names.len() {
+        1 => "1 field".to_owned(),
+        fields => format!("{fields} fields"),
+    };
+    if let Standing::Data { line, likely } = standing {
+        return match likely {
+            Some(likely) => {
+                format!("{what}; line {line} is no header; line {likely} looks like one")
+            }
+            None => {
+                let known = names.iter().filter(|name| is_known(source, name)).count();
+                let known = if known == 0 { "no".to_owned() } else { format!("only {known}") };
+                let plural = if known == "only 1" { "name" } else { "names" };
+                format!(
+                    "{what}; line {line} is no header ({fields}, {known} known column {plural})"
+                )
+            }
+        };
+    }
+    let may = may_be_shown(standing, source, names);
+    let first: Vec<String> = may.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();
+    let more = match names.len() - first.len() {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    format!("{what}; the header has: {}{more}", first.join(", "))
+}
+
+/// Whether a name is configured, one of the contract, of the field or of a preset, or is made of
+/// such names' words alone.
+fn is_known(source: &Source, name: &str) -> bool {
+    let configured = || source.columns.values().flat_map(patterns).flat_map(Pattern::names);
+    let named = |wanted: &str| same(wanted, name);
+    let vocabulary = &*VOCABULARY;
+    vocabulary.names.contains(&plain(name))
+        || configured().any(named)
+        || source.filter.keys().any(|wanted| named(wanted))
+        || is_of_words(vocabulary, name)
+}
+
+/// Whether a name is made of known words, small numbers beside them.
+fn is_of_words(vocabulary: &Vocabulary, name: &str) -> bool {
+    let words = words(name);
+    let is_number = |word: &String| word.len() <= 2 && word.bytes().all(|b| b.is_ascii_digit());
+    words.iter().any(|word| !is_number(word))
+        && words.iter().all(|word| is_number(word) || vocabulary.words.contains(word))
+}
+
+fn patterns(mapping: &Mapping) -> &[Pattern] {
+    match mapping {
+        Mapping::Is(pattern) => std::slice::from_ref(pattern),
+        Mapping::FirstOf { patterns, .. } => patterns,
+        Mapping::Constant(_) | Mapping::Absent => &[],
+    }
+}
+
+/// What columns are called, here and elsewhere.
+struct Vocabulary {
+    /// Whole names, their letters and digits only.
+    names: BTreeSet<String>,
+    /// Their words.
+    words: BTreeSet<String>,
+}
+
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
+    let mut all: Vec<String> = [Dataset::Claims, Dataset::Providers]
+        .into_iter()
+        .flat_map(Dataset::columns)
+        .chain(SYNONYMS.iter().flat_map(|(_, names)| names.iter().copied()))
+        .map(ToOwned::to_owned)
+        .collect();
+    for preset in presets() {
+        for source in [&preset.settings.claims, &preset.settings.providers] {
+            let columns = source.columns.values().flat_map(patterns).flat_map(Pattern::names);
+            all.extend(columns.map(ToOwned::to_owned));
+            all.extend(source.filter.keys().cloned());
+        }
+    }
+    let words = all.iter().flat_map(|name| words(name));
+    let words = words.chain(WORDS.split_whitespace().map(ToOwned::to_owned));
+    let is_word = |word: &String| word.chars().any(char::is_alphabetic);
+    Vocabulary {
+        words: words.filter(is_word).collect(),
+        names: all.iter().map(|name| plain(name)).collect(),
+    }
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(line: &str) -> Vec<String> {
+        line.split('|').map(ToOwned::to_owned).collect()
+    }
+
+    fn standing(line: &str) -> Standing {
+        judge(&Source::default(), &names(line), 1).1
+    }
+
+    #[test]
+    fn a_header_is_known_by_its_names() {
+        for header in [
+            "claim_id|patient_id|provider_id|procedure_code|amount|date_of_service",
+            "Claim ID|Patient\nID|Provider ID|Procedure \"CPT\" Code|Montant (\u{20ac})|Date of Service|Notes|Notes|",
+            "CLM|PAT|AMT (1)",
+            "Member Number|DOS|Amount ($)|CPT, HCPCS",
+            "DESYNPUF_ID|CLM_ID|SEGMENT|CLM_FROM_DT|ICD9_PRCDR_CD_1|HCPCS_CD_45",
+            "NPI|Provider Last Name (Legal Name)|Provider Business Practice Location Address Country Code (If outside U.S.)",
+            "claim_id|patient_id|provider_id|amount|CLM000123|CLM000124",
+        ] {
+            assert_eq!(standing(header), Standing::Names, "{header}");
+        }
+        assert_eq!(standing("claim_id|member_id|kolor|kleur|farbe|culoare"), Standing::Partly);
+    }
+
+    #[test]
+    fn no_line_of_a_person_is_a_header() {
+        for line in [
+            "Statement for Jane Doe MRN 1234",
+            "Statement for Jane Doe|MRN 1234",
+            "Patient: Jane Doe",
+            "Patient|Jane Doe|DOB|01/02/1980",
+            "MRN 1234|Jane Doe|99213|12.50|2024-01-01",
+            "CLM-1|PAT-1|PRV-1|99213|12.50|2024-01-02",
+            "CLM1|Jane|Doe|99213|12.50|2024-01-02",
+            "claim|C0001234|10.00|2024-01-01",
+            "",
+            "amount",
+        ] {
+            assert!(matches!(standing(line), Standing::Data { .. }), "{line}");
+            let shown = describe(standing(line), &Source::default(), &names(line), "no");
+            assert!(!shown.contains("Doe") && !shown.contains("1234"), "{shown}");
+        }
+        // Half of it may be somebody: only what is known is shown.
+        let half = "Patient|Jane Doe|Provider|John Roe";
+        assert_eq!(standing(half), Standing::Partly);
+        let shown = describe(Standing::Partly, &Source::default(), &names(half), "no amount");
+        assert_eq!(shown, "no amount; the header has: Patient, Provider and 2 more");
+    }
+
+    #[test]
+    fn what_is_configured_is_known() {
+        let mut source = Source::default();
+        source.columns.insert("claim_id".into(), "Identifiant".into());
+        source.columns.insert("patient_id".into(), "Assur\u{e9}".into());
+        source.columns.insert("provider_id".into(), "M\u{e9}decin".into());
+        let header = names("Identifiant|Assure\u{301}|Me\u{301}decin|Acte|Date");
+        assert_eq!(judge(&source, &header, 1), (4, Standing::Names));
+        let (known, standing) = judge(&Source::default(), &header, 3);
+        assert_eq!((known, standing), (1, Standing::Data { line: 3, likely: None }));
+        let text = describe(standing, &Source::default(), &header, "no column for amount");
+        assert_eq!(
+            text,
+            "no column for amount; line 3 is no header (5 fields, only 1 known column name)"
+        );
+    }
+}
