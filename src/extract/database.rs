@@ -82,8 +82,8 @@ pub(super) fn fetch(
     let header = asked.header()?;
     let mut file = SourceFile::new(PathBuf::from(&asked.place), None);
     let standing = Standing::Names;
-    let names = Header { dataset, source, place: &named, names: &header, standing };
-    let Mapped { columns, filter } = names.resolve()?;
+    let found = Header { dataset, source, place: &named, names: &header, standing };
+    let Mapped { columns, filter } = found.resolve()?;
     (file.format, file.header) = (Format::Database, header);
     (file.columns, file.filter) = (columns, filter);
     let line = match line_column::by_name(&file).as_slice() {

@@ -1,5 +1,7 @@
 //! A column's name as a source spells it: how names are compared, and how one is shown and written.
 
+use std::fmt::Write as _;
+
 use unicode_normalization::UnicodeNormalization;
 
 /// Characters of a name that are shown.
@@ -108,7 +110,8 @@ pub(super) fn quoted(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             c if c.is_control() || is_invisible(c) => {
-                quoted.push_str(&format!("\\u{:04X}", u32::from(c)));
+                // Writing to a String cannot fail.
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
             }
             c => quoted.push(c),
         }

@@ -69,19 +69,15 @@ pub(super) fn describe(
         fields => format!("{fields} fields"),
     };
     if let Standing::Data { line, likely } = standing {
-        return match likely {
-            Some(likely) => {
-                format!("{what}; line {line} is no header; line {likely} looks like one")
-            }
-            None => {
-                let known = names.iter().filter(|name| is_known(source, name)).count();
-                let known = if known == 0 { "no".to_owned() } else { format!("only {known}") };
-                let plural = if known == "only 1" { "name" } else { "names" };
-                format!(
-                    "{what}; line {line} is no header ({fields}, {known} known column {plural})"
-                )
-            }
+        if let Some(likely) = likely {
+            return format!("{what}; line {line} is no header; line {likely} looks like one");
+        }
+        let known = match names.iter().filter(|name| is_known(source, name)).count() {
+            0 => "no known column names".to_owned(),
+            1 => "only 1 known column name".to_owned(),
+            known => format!("only {known} known column names"),
         };
+        return format!("{what}; line {line} is no header ({fields}, {known})");
     }
     let may = may_be_shown(standing, source, names);
     let first: Vec<String> = may.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();

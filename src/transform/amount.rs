@@ -86,7 +86,9 @@ fn point(text: &str, pointed: &mut Vec<u8>) {
         });
     }
     // The currency may come last.
-    if pointed.last() == Some(&b'$') && pointed.iter().filter(|&&byte| byte == b'$').count() == 1 {
+    if let [before @ .., b'$'] = pointed.as_slice()
+        && !before.contains(&b'$')
+    {
         pointed.pop();
     }
 }
