@@ -435,7 +435,6 @@ mod tests {
         let birth = firsts(Dataset::Claims, "birth_date,dob,DATE_OF_DEATH");
         assert!(birth.iter().all(|(_, name)| name.is_none()), "{birth:?}");
         let lines = lines(&[DATE, AMOUNT], &header("SVC_END_DT,SVC_START_DT,TOT_CHRG,LN_CHRG"));
-        let lines = lines.expect("lines");
         for told in [
             "date_of_service = \"SVC_START_DT\"   # the start of service, not its end; or \"SVC_END_DT\"",
             "amount = \"LN_CHRG\"   # the amount of the line, not of the claim; or \"TOT_CHRG\"",

@@ -66,8 +66,9 @@ pub(super) fn examine_rows(
     let mut examiner = Examiner::new(settings, observer, cancel)?;
     examiner.directory = examiner.directory(&[]);
     let mut report = Examination::new("claims".into(), settings.quality.max_reject_ratio);
-    examiner.survey("check claims", claims, &mut report)?;
-    examiner.judge(claims, &mut report)?;
+    let (rejects, end) = examiner.survey("check claims", claims, &mut report);
+    end?;
+    examiner.judge(claims, &rejects, &mut report)?;
     Ok(report)
 }
 

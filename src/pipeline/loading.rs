@@ -23,7 +23,7 @@ use super::work::{Prepared, Work};
 use crate::account::{Account, Example};
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Cancellation, RunEvent, meanwhile};
 use crate::failpoint;
 use crate::interchange::record_batch;
