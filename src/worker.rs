@@ -2,7 +2,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::sync::Mutex;
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use crate::error::{Error, Result};
 
@@ -37,6 +38,27 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     }
 }
 
+/// Whether the system has the threads that reading takes. Where it has not, libraries under it panic, or
+/// wait for ever for what a thread that was never started should do.
+///
+/// # Errors
+/// `Config` when it refuses one.
+pub fn spare() -> Result<()> {
+    let count = 4 * thread::available_parallelism().map_or(1, usize::from) + 4;
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        // All of them are there at once; the last ones of a scope are let go with its end.
+        let _closed = gate.lock();
+        for _ in 0..count {
+            let _one = Worker::start(scope, "spare", || {
+                drop(gate.lock());
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })
+}
+
 /// The error of a system that refuses a thread.
 #[must_use]
 pub fn refused(error: &io::Error) -> Error {
@@ -55,8 +77,6 @@ pub fn panicked(work: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
     use crate::error::ErrorKind;
 
@@ -80,6 +100,11 @@ mod tests {
             7
         });
         assert_eq!(kept, 7);
+    }
+
+    #[test]
+    fn spare_threads_are_let_go() {
+        assert_eq!(spare(), Ok(()));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Standard error and standard output that nobody reads, that are full, or closed: what a command does
 //! and its exit code do not depend on them.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -308,4 +310,72 @@ fn few_file_descriptors_end_a_run_with_an_error() {
     }
     assert_eq!(codes.last(), Some(&0), "{codes:?}");
     assert_eq!(desk.rows(LOADED), ["2 3.25"]);
+}
+
+/// No threads: an error, in time, whichever cannot be started. The limit is that of a user, so it takes
+/// root to have a user who has no other process.
+#[test]
+fn few_threads_end_a_run_with_an_error() {
+    const USER: u32 = 64_321;
+    if !nix::unistd::geteuid().is_root() || !Path::new("/bin/bash").exists() {
+        return;
+    }
+    let desk = desk();
+    let migrated = process::output(process::command(&desk).args(["warehouse", "migrate"]));
+    assert!(migrated.status.success());
+    let all = |mode| Permissions::from_mode(mode);
+    fs::set_permissions(desk.folder.path(), all(0o777)).expect("chmod");
+    fs::create_dir_all(&desk.settings.run.data_dir).expect("a folder");
+    fs::set_permissions(&desk.settings.run.data_dir, all(0o777)).expect("chmod");
+    let program = desk.path("claims-etl");
+    fs::copy(env!("CARGO_BIN_EXE_claims-etl"), &program).expect("copied");
+    fs::set_permissions(&program, all(0o755)).expect("chmod");
+    for limit in 1..=12 {
+        let reading = process::reading(&desk, &["run", "--force", "--retries", "0"]);
+        let mut shell = Command::new("/bin/bash");
+        shell.arg("-c").arg(format!("ulimit -u {limit}; exec \"$0\" \"$@\"")).arg(&program);
+        shell.args(reading.get_args()).env_clear().current_dir(desk.folder.path()).uid(USER);
+        for (name, value) in reading.get_envs() {
+            if let Some(value) = value {
+                shell.env(name, value);
+            }
+        }
+        let (status, said) = Running::start(&mut shell).end();
+        let code = status.code().unwrap_or_else(|| panic!("{limit}: {status}: {said}"));
+        assert!(matches!(code, 0..=5), "{limit}: {code}: {said}");
+        assert!(!said.contains("panic"), "{limit}: {code}: {said}");
+    }
+}
+
+/// What is handed on to an orchestrator cannot be written: the run is done, and says so.
+#[test]
+fn a_hand_over_that_fails_hides_no_report() {
+    let desk = desk();
+    // A folder is in the way of the file.
+    fs::create_dir_all(desk.path("return.json").join("x")).expect("a folder");
+    let mut command = process::reading(&desk, &["run", "--format", "json", "--xcom-file"]);
+    let output = process::output(command.arg(desk.path("return.json")));
+    let (report, said) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(report.contains("\"status\":\"success\""), "{report}");
+    assert!(said.contains("return.json"), "{said}");
+    assert_eq!(desk.rows(LOADED), ["2 3.25"]);
+}
+
+/// A key that cannot be written leaves nothing that would be taken for one.
+#[test]
+fn half_a_key_is_not_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("claims.key");
+    // As on a full disk: no file may grow.
+    let generate = |limit: &str| {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("{limit} exec \"$0\" key generate --key-file \"$1\""));
+        shell.arg(env!("CARGO_BIN_EXE_claims-etl")).arg(&path).env_clear();
+        process::output(shell.current_dir(folder.path())).status.code()
+    };
+    assert_eq!(generate("trap '' XFSZ; ulimit -f 0;"), Some(2));
+    assert!(!path.exists());
+    assert_eq!(generate(""), Some(0));
 }

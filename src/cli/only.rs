@@ -13,7 +13,7 @@ use super::output::{Reply, json};
 use super::run::RunOptions;
 use super::signals;
 use super::talk::Talk;
-use super::xcom::small;
+use super::xcom::{self, small};
 
 /// `run --only`: always an end, even when the settings are refused.
 ///
@@ -47,7 +47,7 @@ pub(super) fn only(
         Format::Json => json(&end)?,
         Format::Text => text(&end, options.xcom.is_on_stdout())?,
     };
-    Ok(Reply::new(text + &options.xcom.of_task(&end)?, end.exit_code))
+    Ok(xcom::reply(text, options.xcom.of_task(&end), end.exit_code, talk))
 }
 
 /// For people: how it ended, and what it hands on.

@@ -17,7 +17,7 @@ use super::output::{Reply, json};
 use super::signals;
 use super::summary;
 use super::talk::Talk;
-use super::xcom::XcomOptions;
+use super::xcom::{self, XcomOptions};
 
 /// What is special about this run.
 #[derive(Debug, Clone, Args)]
@@ -113,8 +113,7 @@ pub(super) fn run(
         (Format::Text, Some(severities)) => summary::render(&report, options.dry_run, &severities),
         (Format::Text, None) => String::new(),
     };
-    let text = text + &options.xcom.of_run(&report)?;
-    Ok(Reply::new(text, report.exit_code))
+    Ok(xcom::reply(text, options.xcom.of_run(&report), report.exit_code, talk))
 }
 
 /// The report of a run whose settings were refused.

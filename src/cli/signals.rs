@@ -3,6 +3,7 @@
 //! A file of its own because a handler is installed for the whole process, and only commands that
 //! leave something behind want one: elsewhere the default (end at once) is right.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -16,6 +17,7 @@ use signal_hook::low_level;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::worker::refused;
 
 /// How long an orderly stop may take. What it waits for may never answer: a server behind a network that
 /// swallows everything, a pooler without a free connection. Nothing is published by halves then either.
@@ -37,7 +39,11 @@ pub(super) fn end_at_once() {
 /// # Errors
 /// `Internal` when the operating system refuses a handler.
 pub(super) fn cancellation() -> Result<Cancellation> {
-    install().map_err(|error| Error::internal(format!("signal handlers: {}", error.kind())))
+    install().map_err(|error| match error.kind() {
+        // The thread that hears them.
+        ErrorKind::WouldBlock => refused(&error),
+        kind => Error::internal(format!("signal handlers: {kind}")),
+    })
 }
 
 fn install() -> std::io::Result<Cancellation> {

@@ -13,6 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
 use crate::whole_file::{READABLE, replace};
 
+use super::output::Reply;
+use super::talk::Talk;
+
 /// Longer lists are told by their length: what they name is in the ledger.
 const LONGEST: usize = 20;
 
@@ -94,6 +97,18 @@ impl XcomOptions {
                 .map_err(|error| Error::io(ErrorKind::Config, path, &error))?;
         }
         Ok(if self.xcom { line } else { String::new() })
+    }
+}
+
+/// The reply with what is handed on. The work is done whatever becomes of that, so its report comes out
+/// where it cannot be written, too.
+pub(super) fn reply(text: String, handed_on: Result<String>, exit_code: u8, talk: &Talk) -> Reply {
+    match handed_on {
+        Ok(line) => Reply::new(text + &line, exit_code),
+        Err(error) => {
+            talk.error(&error);
+            Reply::new(text, if exit_code == 0 { error.kind().exit_code() } else { exit_code })
+        }
     }
 }
 

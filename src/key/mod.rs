@@ -202,7 +202,12 @@ impl MasterKey {
         for key in &self.0 {
             material::line(key.expose_secret(), &mut text);
         }
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)
+        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // Half a key would be in the way of a whole one, which never takes the place of another file.
+            let _ = fs::remove_file(path);
+        }
+        written.map_err(io)
     }
 
     /// A key from the operating system's random numbers that is kept nowhere.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::event::{Cancellation, meanwhile};
 use crate::extract::{Block, Blocks};
-use crate::worker::Worker;
+use crate::worker::{Worker, spare};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
@@ -52,6 +52,9 @@ impl AllBlocks<'_> {
             (state, Ok(()))
         };
         let failed = |error| (start(), Err(error));
+        if let Err(error) = spare() {
+            return vec![failed(error)];
+        }
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let tell = || (self.progress)(rows.load(Ordering::Relaxed));
         let all = || {
