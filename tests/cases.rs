@@ -164,7 +164,7 @@ fn postgres_surroundings() {
     refused("loader", "c_sql_ascii", run, &["has the encoding SQL_ASCII", "UTF8"]);
     server.admin("a_publication", "CREATE PUBLICATION everything FOR ALL TABLES");
     loads("a_publication");
-    for arguments in ["refresh --list", "quarantine prune", "risk rescore"] {
+    for arguments in ["refresh --list", "quarantine prune --older-than 90d", "risk rescore"] {
         call("loader", "a_publication", arguments).done();
     }
     loads("d_timeouts");
@@ -202,7 +202,7 @@ fn types_of_real_parquet_files_are_read_as_they_are() {
     let load = |file: &str| {
         program.call(&format!(
             "run --claims {file}.parquet --providers providers.csv --mode replace --max-reject-ratio 1 \
-             --format json --warehouse {}",
+             --format json --key-file claims-etl.key --warehouse {}",
             database.url()
         ))
     };
@@ -298,7 +298,9 @@ fn a_folder_of_spark_is_read_without_its_litter() {
     let load = |claims: &str| {
         let database = server::database();
         let url = database.url();
-        let run = format!("run --providers providers.csv --format json --warehouse {url} --claims");
+        let run = format!(
+            "run --providers providers.csv --format json --key-file claims-etl.key --warehouse {url} --claims"
+        );
         program.call(&format!("{run} {claims}"))
     };
     for claims in ["out", "out/*.csv"] {

@@ -299,8 +299,11 @@ fn a_killed_run_leaves_the_months_due_and_whoever_looks_makes_up_for_it() {
 fn a_refresh_that_fails_is_a_warning_and_stays_due() {
     let desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
     succeeded(&desk.run());
-    let hide = "ALTER TABLE claims_etl.provider_month_hidden RENAME TO elsewhere";
-    desk.database.connect().batch_execute(hide).expect("renamed");
+    let refuse = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR DELETE ON claims_etl.provider_month_hidden
+            FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()";
+    desk.database.connect().batch_execute(refuse).expect("a trigger");
     let desk = desk.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,1.25,2024-01-01"]);
     let report = desk.run();
     succeeded(&report);

@@ -19,6 +19,8 @@ use crate::event::Cancellation;
 use crate::failpoint;
 use crate::worker::refused;
 
+use super::outlet;
+
 /// How long an orderly stop may take. What it waits for may never answer: a server behind a network that
 /// swallows everything, a pooler without a free connection. Nothing is published by halves then either.
 const PATIENCE_SECS: u64 = 60;
@@ -64,6 +66,7 @@ fn install() -> std::io::Result<Cancellation> {
         let patience = failpoint::limit("stop.patience", PATIENCE_SECS);
         thread::sleep(Duration::from_secs(patience));
         tracing::error!(target: "claims_etl", "still waiting for an answer after {patience} s; ending at once");
+        outlet::stderr().flush();
         low_level::exit(128 + signal);
     })?;
     Ok(cancel)

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn each_setting_that_changes_the_result_counts() {
-        let changes: [fn(&mut Settings); 29] = [
+        let changes: [fn(&mut Settings); 31] = [
             |s| s.claims.table = Some("t".into()),
             |s| s.claims.encoding = "windows-1252".into(),
             |s| s.claims.comment = Some('#'),

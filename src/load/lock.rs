@@ -36,6 +36,20 @@ pub(super) fn lock(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<()> {
+    lock_unless(connection, wait, observer, cancel, |_| Ok(false)).map(drop)
+}
+
+/// Takes the lock, unless there is no need for it any more, and returns whether it is taken.
+///
+/// # Errors
+/// As [`lock`], and whatever the question for the need fails with.
+pub(super) fn lock_unless<C: Connection>(
+    connection: &mut C,
+    wait: Wait,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+    needless: impl Fn(&mut C) -> Result<bool>,
+) -> Result<bool> {
     let began = Instant::now();
     let limit = wait.limit(GRACE);
     // A wait that nobody asked for is not worth a line: it ends soon, one way or the other.
@@ -43,6 +57,9 @@ pub(super) fn lock(
     let mut pause = SOON;
     while !is_free(connection)? {
         cancel.check()?;
+        if needless(connection)? {
+            return Ok(false);
+        }
         let waited = began.elapsed();
         if limit.is_some_and(|limit| waited >= limit) {
             return Err(refusal(connection, wait));
@@ -56,7 +73,7 @@ pub(super) fn lock(
         rest(pause.min(left), || cancel.check())?;
         pause = (pause + pause / 4).min(RARELY);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Lets go of the lock without ending the session.

@@ -141,7 +141,10 @@ pub fn bring_up(
     if migrate::is_current(connection)? {
         return Ok(Vec::new());
     }
-    lock::lock(connection, wait, observer, cancel)?;
+    // Whoever holds the lock may have migrated, and holds it for long.
+    if !lock::lock_unless(connection, wait, observer, cancel, migrate::is_current)? {
+        return Ok(Vec::new());
+    }
     let applied = migrate(connection, observer, cancel);
     // At the latest the end of the connection does it.
     let unlocked = lock::unlock(connection);
