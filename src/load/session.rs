@@ -130,7 +130,7 @@ pub fn hold<D: Database>(
 /// versions that were applied.
 ///
 /// # Errors
-/// As [`hold`], and as [`migrate::migrate`].
+/// As [`hold`], and as `migrate::migrate`.
 pub fn bring_up(
     connection: &mut impl Connection,
     wait: Wait,

@@ -35,7 +35,7 @@ pub(super) fn check(connection: &mut impl Connection) -> Result<()> {
     replica_identities(connection)
 }
 
-/// Everything that can be told before a load in a mode: [`check`] and [`check_ties`]. A warehouse that
+/// Everything that can be told before a load in a mode: `check` and `check_ties`. A warehouse that
 /// is not at this version's schema is left to the load.
 ///
 /// # Errors

@@ -244,7 +244,7 @@ pub fn claim(
 
 /// Notes how the run of an interval ended, unless another run has it by now. What is published
 /// is a success, whatever came after. Returns the state, and how many later intervals are wanted again:
-/// see [`want_later`].
+/// see `want_later`.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
