@@ -242,7 +242,9 @@ fn types_of_real_parquet_files_are_read_as_they_are() {
         let call = load(file);
         assert_eq!(account(&call), (4.into(), loaded.into(), sum.into()), "{file}");
         let report = call.json();
-        assert_eq!(report["flags"].get("amount_rounded"), None, "{file}: {report}");
+        // 0.1 + 0.2 is not thirty cents until it is rounded.
+        let rounded = (file == "float64").then(|| Value::from(1));
+        assert_eq!(report["flags"].get("amount_rounded"), rounded.as_ref(), "{file}: {report}");
         match file {
             "int96" | "timestamp-naive-ns" | "timestamp-utc" | "date-int" | "date-text" => {
                 assert_eq!(texts(&database, days), expected_days, "{file}");
@@ -536,7 +538,7 @@ fn the_national_directory() {
     }
     let named = "SELECT count(*) FILTER (WHERE provider_name <> ''), count(*) FILTER (WHERE specialty ~ '^[0-9]{3}[A-Z0-9]{6}X$'),
             count(*) FILTER (WHERE location = 'KEARNEY, NE 688472944')
-        FROM healthcare_analytics.providers_dim WHERE is_current AND NOT is_inferred AND provider_id ~ '^[0-9]{10}$'";
+        FROM healthcare_analytics.providers_dim WHERE NOT is_inferred AND provider_id ~ '^[0-9]{10}$'";
     let row = database.connect().query_one(named, &[]).expect("counts");
     let counts = [0, 1, 2].map(|column| row.get::<_, i64>(column));
     assert_eq!((counts[0], counts[1]), (10, 10));
