@@ -271,7 +271,7 @@ fn types_of_real_parquet_files_are_read_as_they_are() {
         assert_eq!(missing, u64::from(file == "float-ids"), "{file}: {flags}");
         assert_eq!(flags.get("provider_not_in_directory"), None, "{file}: {flags}");
     }
-    let mut command = program.command("token --domain claim");
+    let mut command = program.command("token --domain claim --key-file claims-etl.key");
     command.write_stdin("1001");
     let token = Call::of(&mut command).done();
     let found = "SELECT claim_token::text FROM healthcare_analytics.claims_fact";
