@@ -353,8 +353,8 @@ fn a_hand_over_that_fails_hides_no_report() {
     let desk = desk();
     // A folder is in the way of the file.
     fs::create_dir_all(desk.path("return.json").join("x")).expect("a folder");
-    let mut command = process::reading(&desk, &["run", "--format", "json", "--xcom-file"]);
-    let output = process::output(command.arg(desk.path("return.json")));
+    let mut command = process::reading(&desk, &["run", "--format", "json"]);
+    let output = process::output(command.arg("--xcom-file").arg(desk.path("return.json")));
     let (report, said) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(2), "{said}");
