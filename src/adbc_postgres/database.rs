@@ -37,8 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server that was reached may take to let us in: somebody else's silence, or a pooler without a
 /// free connection.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection on which nothing has come for so long is asked for a sign of life, so often and so many
-/// times, unless the URI says otherwise: the system's two hours would hold a run that waits for an answer.
+/// TCP keepalives, unless the URI sets them: after this idle time, at this interval, this many probes. The
+/// system's two hours would hold a run that waits for an answer.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 6;

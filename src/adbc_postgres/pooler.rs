@@ -24,9 +24,9 @@ struct Backend {
     mark: String,
 }
 
-/// Refuses a connection that is not one session. The mark that is left in the session must be there
-/// whenever it is asked for, and must never be seen by another connection, which `connect` opens. Where
-/// no second one can be had, the first is all that is asked.
+/// Refuses a connection that is not one session. A mark left in the session must still be there at every
+/// query, and must never be visible to a second connection, which `connect` opens. Where no second
+/// connection is available, only the first is queried.
 ///
 /// # Errors
 /// `InvalidArguments` behind a pooler in transaction mode, `IO` when the connection breaks.

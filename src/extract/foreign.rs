@@ -1,5 +1,5 @@
 //! Files of formats that are not read, recognised by their first bytes and refused by name, each with
-//! the way to one that is: whoever is told of a wrong encoding instead would set an encoding.
+//! the way to one that is. A message about a wrong encoding would lead people to set an encoding.
 
 use memchr::memmem::find;
 

@@ -178,7 +178,7 @@ pub fn let_go(mut control: impl Connection) -> Result<()> {
 /// would hold the run lock, and readers would queue behind it, as long as it waits for another lock; and a
 /// table that it makes would be there after the next run has cleared away what the dead one left.
 fn notice_a_dead_client(connection: &mut impl Connection) {
-    // Best effort: servers before version 14 and some systems cannot do it.
+    // Best effort: some systems cannot do it.
     let _ = sql::query(
         connection,
         "watching the connection",
