@@ -88,6 +88,11 @@ fn way_out(state: &str, failure: &adbc_core::error::Error) -> Option<&'static st
 pub const ROW_SECURITY: &str = "the role must see every row: `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` lets the \
      owner see all of them and keeps the policies of all others, or a superuser can give the role BYPASSRLS";
 
+/// Names of the program's own as a list of SQL literals: `'a', 'b'`.
+pub fn literals<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
 /// Runs SQL without parameters, possibly several statements; returns the rows that the last one
 /// touched (0 where there is nothing to count).
 ///

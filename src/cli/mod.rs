@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
             Ok(()) => reply.exit_code,
             Err(error) => {
                 talk.error(&error);
-                if reply.exit_code == 0 { error.kind().exit_code() } else { reply.exit_code }
+                reply.exit_code_after(&error)
             }
         },
         Err(error) => {

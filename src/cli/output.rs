@@ -27,6 +27,11 @@ impl Reply {
         Self { text: text.into(), exit_code }
     }
 
+    /// The exit code where an error has come after the work: the work's own failure counts more.
+    pub(super) fn exit_code_after(&self, error: &Error) -> u8 {
+        if self.exit_code == 0 { error.kind().exit_code() } else { self.exit_code }
+    }
+
     /// A result of a command that did what it was told.
     pub(super) fn done(text: impl Into<String>) -> Self {
         Self::new(text, 0)

@@ -107,7 +107,8 @@ pub(super) fn reply(text: String, handed_on: Result<String>, exit_code: u8, talk
         Ok(line) => Reply::new(text + &line, exit_code),
         Err(error) => {
             talk.error(&error);
-            Reply::new(text, if exit_code == 0 { error.kind().exit_code() } else { exit_code })
+            let reply = Reply::new(text, exit_code);
+            Reply { exit_code: reply.exit_code_after(&error), ..reply }
         }
     }
 }

@@ -41,11 +41,14 @@ impl ConfigFile {
     /// # Errors
     /// `Config` when the file is open to others and holds one.
     pub(super) fn check(&self) -> Result<()> {
+        if self.is_private {
+            return Ok(());
+        }
         // A text that is not TOML is refused elsewhere, with its line.
         let Ok(table) = self.text.parse() else { return Ok(()) };
         let mut found = Vec::new();
         collect("", &Value::Table(table), &mut found);
-        if self.is_private || found.is_empty() {
+        if found.is_empty() {
             return Ok(());
         }
         let path = self.path.display();

@@ -6,7 +6,7 @@
 use memchr::{memchr, memchr_iter};
 use serde::Serializer;
 
-use super::mapping::{self, Take};
+use super::mapping;
 use super::name::{WITHHELD, may_be_a_value};
 use super::recognition::{Standing, judge};
 use super::{Delimited, HEADER_BYTES, SourceFile, TextStart, delimited};
@@ -237,8 +237,7 @@ pub(super) fn ignored(files: &[SourceFile]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for file in files {
         for name in &file.header {
-            let taken = || file.columns.values().flat_map(Take::names);
-            let used = taken().any(|used| used == name) || file.filter.contains_key(name);
+            let used = file.reads(name);
             let name = may_be_shown(name);
             if !used && !name.is_empty() && !names.contains(&name) {
                 names.push(name);

@@ -166,12 +166,8 @@ fn exact<T>(file: &SourceFile, mut columns: Vec<T>, name: impl Fn(&T) -> &String
 
 /// Names that nothing is read from, each there once.
 fn free(file: &SourceFile) -> Vec<String> {
-    let taken = |name: &str| {
-        file.columns.values().flat_map(Take::names).any(|used| used == name)
-            || file.filter.contains_key(name)
-    };
     let once = |name: &str| file.header.iter().filter(|other| same(other, name)).count() == 1;
-    let is_free = |name: &&String| !name.is_empty() && !taken(name) && once(name);
+    let is_free = |name: &&String| !name.is_empty() && !file.reads(name) && once(name);
     file.header.iter().filter(is_free).cloned().collect()
 }
 
@@ -215,16 +211,16 @@ fn first_rows(extracted: &Extracted) -> Result<Option<DataFrame>> {
     let frame = block.frame()?.collect();
     // What the engine says can quote cells.
     let frame = frame.map_err(|_| Error::source("the first records cannot be read"))?;
-    let sound = frame.column(DAMAGE).map_err(lacks)?.is_null();
-    frame.filter(&sound).map(|frame| Some(frame.head(Some(RECORDS)))).map_err(lacks)
+    let sound = frame.column(DAMAGE).map_err(incomplete)?.is_null();
+    frame.filter(&sound).map(|frame| Some(frame.head(Some(RECORDS)))).map_err(incomplete)
 }
 
-fn lacks(_: PolarsError) -> Error {
+fn incomplete(_: PolarsError) -> Error {
     Error::internal("a block lacks a column")
 }
 
 fn texts<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
-    frame.column(column).and_then(Column::str).map_err(lacks)
+    frame.column(column).and_then(Column::str).map_err(incomplete)
 }
 
 /// What a record has for a line number.

@@ -3,6 +3,8 @@
 //! Words and separators vary without end, but the words are few: a name is one if nothing is left of it
 //! once these words are taken off.
 
+use super::name::plain;
+
 /// How surely a name is that of a line number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Likeness {
@@ -62,8 +64,7 @@ const WHOSE: [&str; 39] = [
 
 /// How surely a name is that of a line number; none where it is not like one.
 pub(super) fn likeness(name: &str) -> Option<Likeness> {
-    let plain: String =
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let plain = plain(name);
     if plain.len() > 64 || !plain.is_ascii() {
         return None;
     }

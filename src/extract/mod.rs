@@ -105,6 +105,21 @@ fn list<S: Serializer>(files: &Arc<Vec<SourceFile>>, serializer: S) -> Result<S:
 }
 
 impl Extracted {
+    /// One file alone, to look at what is in it.
+    fn only(dataset: Dataset, file: SourceFile) -> Self {
+        Self {
+            dataset,
+            files: Arc::new(vec![file]),
+            fingerprint: String::new(),
+            ignored_columns: Vec::new(),
+            left_out: LeftOut::default(),
+            warnings: Vec::new(),
+            line_column: None,
+            #[cfg(feature = "database")]
+            fetched: None,
+        }
+    }
+
     /// How many columns are not loaded, and the first of them; none where there are none.
     #[must_use]
     pub fn not_loaded(&self) -> Option<String> {
@@ -152,23 +167,6 @@ pub struct SourceFile {
     spool: Option<Spool>,
 }
 
-impl Extracted {
-    /// One file alone, to look at what is in it.
-    fn only(dataset: Dataset, file: SourceFile) -> Self {
-        Self {
-            dataset,
-            files: Arc::new(vec![file]),
-            fingerprint: String::new(),
-            ignored_columns: Vec::new(),
-            left_out: LeftOut::default(),
-            warnings: Vec::new(),
-            line_column: None,
-            #[cfg(feature = "database")]
-            fetched: None,
-        }
-    }
-}
-
 /// How standard input is named where files are.
 pub const STANDARD_INPUT: &str = "standard input";
 
@@ -211,6 +209,12 @@ impl SourceFile {
             Some(spool) => spool.open(),
             None => File::open(&self.path),
         }
+    }
+
+    /// Whether a column of its header is read: into a contract column, or to choose the rows.
+    fn reads(&self, name: &str) -> bool {
+        self.columns.values().flat_map(Take::names).any(|used| used == name)
+            || self.filter.contains_key(name)
     }
 
     /// Whether it is no file that somebody else could look at.

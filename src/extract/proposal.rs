@@ -145,10 +145,7 @@ pub fn propose(dataset: Dataset, header: &[String]) -> Vec<Proposal> {
 #[must_use]
 pub fn fitting_preset(dataset: Dataset, header: &[String]) -> Option<&'static str> {
     let fits = presets().iter().filter_map(|preset| {
-        let source = match dataset {
-            Dataset::Claims => &preset.settings.claims,
-            Dataset::Providers => &preset.settings.providers,
-        };
+        let source = preset.settings.source(dataset);
         if source.columns.is_empty() {
             return None;
         }

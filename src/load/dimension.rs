@@ -141,7 +141,7 @@ pub(super) fn publish(
 /// `Warehouse` when others' tables refer to one of them: these tables are named.
 pub(super) fn remove(connection: &mut impl Connection, condition: &str) -> Result<u64> {
     let context = "removing providers";
-    let referring = referring(connection)?;
+    let referring = referring(connection, PROVIDERS_DIM)?;
     let removed = sql::execute(
         connection,
         context,
@@ -162,19 +162,19 @@ pub(super) fn remove(connection: &mut impl Connection, condition: &str) -> Resul
     }
 }
 
-/// The foreign keys of others that refer to the dimension, with their tables.
+/// The foreign keys of others that refer to a published table, with their own tables.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub(super) fn referring(connection: &mut impl Connection) -> Result<Vec<String>> {
+pub(super) fn referring(connection: &mut impl Connection, table: &str) -> Result<Vec<String>> {
     let rows = sql::query(
         connection,
-        "looking for foreign keys on the providers",
+        "looking for foreign keys",
         &format!(
             "SELECT format('%s (foreign key %I)', conrelid::regclass, conname) AS what
              FROM pg_constraint
              WHERE contype = 'f' AND conparentid = 0
-               AND confrelid = '{PUBLISHED}.{PROVIDERS_DIM}'::regclass ORDER BY 1"
+               AND confrelid = '{PUBLISHED}.{table}'::regclass ORDER BY 1"
         ),
     )?;
     Ok((0..rows.num_rows()).filter_map(|row| sql::text(&rows, "what", row)).collect())

@@ -104,9 +104,6 @@ fn schemas(connection: &mut impl Connection, who: &Who, may_create: bool) -> Res
 /// Who attaches partitions, drops them and migrates must own the tables, and the views and functions that
 /// follow the settings. What others keep in the schemas is theirs.
 fn tables(connection: &mut impl Connection, who: &Who) -> Result<()> {
-    let list = |names: &mut dyn Iterator<Item = &str>| -> String {
-        names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
-    };
     let views = views::all(Shape::WHOLE);
     let published =
         [CLAIMS_FACT, PROVIDERS_DIM].into_iter().chain(views.iter().map(|view| view.name));
@@ -128,8 +125,8 @@ fn tables(connection: &mut impl Connection, who: &Who) -> Result<()> {
                  WHERE p.pronamespace = to_regnamespace('{PUBLISHED}')
                    AND p.proname IN ('risk_band', 'risk_component', 'dq_flag_names')) AS ours
              WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY what LIKE 'table %' DESC, what LIMIT 1",
-            list(&mut migrate::tables().into_iter()),
-            list(&mut published.clone())
+            sql::literals(migrate::tables()),
+            sql::literals(published)
         ),
     )?;
     match (sql::text(&rows, "what", 0), sql::text(&rows, "owner", 0)) {

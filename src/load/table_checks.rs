@@ -96,10 +96,11 @@ impl Ties {
         }
         let mut referring = Vec::new();
         if is_filled(connection)? {
-            referring = listed(connection, &foreign_keys_on_fact())?;
+            referring = dimension::referring(connection, CLAIMS_FACT)?;
+            referring.truncate(5);
         }
         if self.dimension {
-            referring.extend(dimension::referring(connection)?);
+            referring.extend(dimension::referring(connection, PROVIDERS_DIM)?);
         }
         if referring.is_empty() {
             return Ok(());
@@ -132,15 +133,6 @@ fn built_on_partitions() -> String {
            AND NOT EXISTS (SELECT FROM pg_constraint k WHERE d.classid = 'pg_constraint'::regclass
                            AND k.oid = d.objid AND k.conparentid <> 0)
          ORDER BY 1 LIMIT 5"
-    )
-}
-
-/// The foreign keys of others that refer to claims.
-fn foreign_keys_on_fact() -> String {
-    format!(
-        "SELECT format('%s (foreign key %I)', conrelid::regclass, conname) AS what FROM pg_constraint
-         WHERE contype = 'f' AND conparentid = 0
-           AND confrelid = '{PUBLISHED}.{CLAIMS_FACT}'::regclass ORDER BY 1 LIMIT 5"
     )
 }
 
@@ -196,8 +188,7 @@ fn changed(shape: Shape) -> String {
         // Writing to a string cannot fail.
         let _ = write!(expected, "{separator}('{kind}', '{name}', '{of}', {nullable})");
     }
-    let internal: Vec<String> = migrate::tables().iter().map(|name| format!("'{name}'")).collect();
-    let internal = internal.join(", ");
+    let internal = sql::literals(migrate::tables());
     format!(
         "WITH expected(kind, name, type, nullable) AS (VALUES {expected}),
          published AS (
@@ -318,7 +309,6 @@ fn expected_columns(shape: Shape) -> Vec<(&'static str, &'static str, &'static s
 /// whose rows it cannot name. It is asked rather than reasoned out, because what counts differs from
 /// version to version; EXPLAIN changes nothing.
 fn replica_identities(connection: &mut impl Connection) -> Result<()> {
-    let internal: Vec<String> = migrate::tables().iter().map(|name| format!("'{name}'")).collect();
     let script = format!(
         "DO $probe$ DECLARE one record; unfit text := ''; BEGIN
              SET LOCAL lock_timeout = '1s';
@@ -348,7 +338,7 @@ fn replica_identities(connection: &mut impl Connection) -> Result<()> {
              END IF;
              PERFORM set_config('claims_etl.unfit', substr(unfit, 3), false);
          END $probe$",
-        internal.join(", ")
+        sql::literals(migrate::tables())
     );
     sql::execute(connection, CONTEXT, &script)?;
     let unfit = "SELECT current_setting('claims_etl.unfit') AS what";

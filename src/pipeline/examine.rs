@@ -13,7 +13,7 @@ use polars::prelude::{Column, DataFrame, DataType, IntoLazy};
 use super::breakers::too_many_conflicts;
 use super::examination::{ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape};
 use super::preparing::{checks, memory, severities};
-use super::reject_advice::{Rejects, advice, refusal};
+use super::reject_advice::{Refusal, Rejects, refusal};
 use super::survey::{Counts, EXAMPLES, Survey};
 use super::tasks::collect;
 use crate::account::Example;
@@ -287,8 +287,10 @@ impl<'a> Examiner<'a> {
         let reasons = rejects.iter().map(|(&rule, (rows, _))| (rule, *rows)).collect();
         let marked = rejects.get(&Rule::AmountDecimalMark).map_or(&[][..], |(_, first)| first);
         let rejects = Rejects { rows: claims.rejected, reasons: &reasons, marked };
-        if let Some(error) = refusal(self.settings, extracted, claims.read, &rejects)? {
-            return Err(match advice(self.settings, extracted, &rejects) {
+        if let Some(Refusal { error, advice }) =
+            refusal(self.settings, extracted, claims.read, &rejects)?
+        {
+            return Err(match advice {
                 Some(advice) => error.hint(advice),
                 None => error,
             });
@@ -480,10 +482,7 @@ fn assumed(dataset: Dataset, settings: &Settings, look: &Look) -> Option<(Settin
 }
 
 fn columns(dataset: Dataset, settings: &Settings, look: &Look) -> Vec<ColumnReport> {
-    let source = match dataset {
-        Dataset::Claims => &settings.claims,
-        Dataset::Providers => &settings.providers,
-    };
+    let source = settings.source(dataset);
     let suggested = extract::suggest(dataset, source, &look.header);
     let proposals: BTreeMap<_, _> = suggested.into_iter().collect();
     let mapped = &source.columns;

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::breakers;
 use super::lines::find_lines;
 use super::refreshing::enabled;
-use super::reject_advice::{Rejects, advice, refusal};
+use super::reject_advice::{Refusal, Rejects, refusal};
 use super::scoring::one_token_each;
 use super::tasks::{collect, tell};
 use super::warehouse::Warehouse;
@@ -248,7 +248,8 @@ pub(super) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
     let marked = tally.examples.get(&Rule::AmountDecimalMark).map_or(&[][..], Vec::as_slice);
     let rejects = Rejects { rows: rejected, reasons: &tally.rejected, marked };
     let claims = work.claims.get()?;
-    let Some(error) = refusal(work.settings, &claims, tally.read(), &rejects)? else {
+    let Some(Refusal { error, advice }) = refusal(work.settings, &claims, tally.read(), &rejects)?
+    else {
         return Ok(());
     };
     if more == 0 {
@@ -260,7 +261,6 @@ pub(super) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
         work.account.put(account);
     }
     let listed = format!("`claims-etl quarantine {}` lists them", work.identity.run);
-    let advice = advice(work.settings, &claims, &rejects);
     Err(error.hint(match advice {
         Some(advice) => format!("{advice}\n  {listed}"),
         None => format!("{listed}; raise --max-reject-ratio if so many rejects are expected"),

@@ -83,7 +83,7 @@ pub use rejected::{Found, Originals};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
 pub use rescore::{Bands, RescoreReport, rescore};
 pub use resume::resume;
-pub(crate) use retries::Retries;
+pub(crate) use retries::{OPENING, Retries};
 pub use risk_explain::risk_explain;
 pub use risk_explanation::{
     ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, RiskExplanation,

@@ -7,7 +7,7 @@ use super::RunOptions;
 use super::chosen::Chosen;
 use super::report::RunReport;
 use super::resume::resume;
-use super::retries::Retries;
+use super::retries::{OPENING, Retries};
 use super::run::run_this_way;
 use super::run_name::RunName;
 use super::warehouse::Warehouse;
@@ -33,7 +33,7 @@ pub fn run_named(
         Way::named(name, settings, None).map(Some)
     } else {
         let retries = Retries::new(settings, observer, cancel);
-        retries.run("opening the warehouse", || way(settings, name, observer, cancel))
+        retries.run(OPENING, || way(settings, name, observer, cancel))
     };
     match way {
         Ok(Some(way)) => run_this_way(&way, settings, options, observer, cancel),
@@ -58,7 +58,7 @@ pub(super) fn go_on_under_its_id(
     cancel: &Cancellation,
 ) -> Result<Option<RunReport>> {
     let id = RunId::parse(&record.run_id)?;
-    let before = Retries::new(settings, observer, cancel).run("opening the warehouse", || {
+    let before = Retries::new(settings, observer, cancel).run(OPENING, || {
         apart::progress(&mut Warehouse::open(settings, observer)?.connect()?, id)
     })?;
     let apart = |before: &Progress| before.last_task.is_some() && !before.published;

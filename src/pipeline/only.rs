@@ -14,7 +14,7 @@ use super::original::unlike;
 use super::refreshing::REFRESH;
 use super::report::{ErrorReport, RunReport};
 use super::resume::{self, Left, left};
-use super::retries::Retries;
+use super::retries::{OPENING, RUN_LOG, Retries};
 use super::run::run_this_way;
 use super::run_name::RunName;
 use super::task_id::Task;
@@ -30,9 +30,6 @@ use crate::load::ledger;
 use crate::load::record::{self, Record};
 use crate::load::{self, hold, let_go};
 use crate::schema::Dataset;
-
-/// What is done again when the warehouse does not answer.
-const OPENING: &str = "opening the warehouse";
 
 /// How a task ended that was called alone: what `--format json` prints then.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -329,7 +326,7 @@ impl Call<'_> {
         end.tries += way.tries.get(task.id()).copied().unwrap_or(0);
         end.result = way.only.and_then(|only| only.result.into_inner());
         let write = |what: &dyn Fn(&mut PostgresConnection) -> Result<()>| {
-            self.retries().run("writing to the run log", || what(&mut warehouse.connect()?))
+            self.retries().run(RUN_LOG, || what(&mut warehouse.connect()?))
         };
         if report.loaded_by.is_some() && report.error.is_none() {
             write(&|connection| apart::skip(connection, id, task.downstream()))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use polars::prelude::{Column, DataFrame, StringChunked};
 
 use super::tasks::collect;
-use crate::config::{Decimal, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::extract::{self, Extracted};
 use crate::rule::Rule;
@@ -25,22 +25,38 @@ pub(super) struct Rejects<'a> {
 /// Rows of a file that are looked at for their decimal mark, at least.
 const ROWS_LOOKED_AT: u64 = 200_000;
 
+/// A refusal, and what to do about it; none where no rule stands out.
+pub(super) struct Refusal {
+    pub(super) error: Error,
+    pub(super) advice: Option<String>,
+}
+
 /// The refusal of a run whose claims cannot be loaded as they are read.
 pub(super) fn refusal(
     settings: &Settings,
     claims: &Extracted,
     read: u64,
     rejects: &Rejects<'_>,
-) -> Result<Option<Error>> {
+) -> Result<Option<Refusal>> {
+    let marks = with_another_mark(settings, claims, rejects.marked)?;
+    let error = match &marks {
+        Some(file) => Some(Error::quality(format!(
+            "claims: {file}: amounts have a decimal {}, so those without one may be misread; \
+             nothing was published",
+            settings.claims.decimal.other().name()
+        ))),
+        None => too_many(settings, read, rejects.rows),
+    };
+    let Some(error) = error else { return Ok(None) };
+    // What refuses the run by itself is what to mend first.
+    let rule = marks.map(|_| (Rule::AmountDecimalMark, 0)).or_else(|| rejects.of_one_rule());
+    let advice = rule.map(|(rule, rows)| advice(settings, claims, rule, rows));
+    Ok(Some(Refusal { error, advice }))
+}
+
+/// The refusal of a run with too many rejects.
+fn too_many(settings: &Settings, read: u64, rejected: u64) -> Option<Error> {
     let quality = &settings.quality;
-    let rejected = rejects.rows;
-    if let Some(file) = with_another_mark(settings, claims, rejects.marked)? {
-        let (mark, _) = other_mark(settings.claims.decimal);
-        return Ok(Some(Error::quality(format!(
-            "claims: {file}: amounts have a decimal {mark}, so those without one may be misread; \
-             nothing was published"
-        ))));
-    }
     #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 53 bits")]
     let ratio = if read == 0 { 0.0 } else { rejected as f64 / read as f64 };
     let limit = if ratio > quality.max_reject_ratio {
@@ -48,12 +64,20 @@ pub(super) fn refusal(
     } else if let Some(limit) = quality.max_reject_rows.filter(|&limit| rejected > limit) {
         format!("max_reject_rows is {limit}")
     } else {
-        return Ok(None);
+        return None;
     };
-    Ok(Some(Error::quality(format!(
+    Some(Error::quality(format!(
         "{rejected} of {read} claims were rejected ({:.1} %), but {limit}; nothing was published",
         ratio * 100.0
-    ))))
+    )))
+}
+
+impl Rejects<'_> {
+    /// The rule that rejects most of the rows, and how many; none where there is no such rule.
+    fn of_one_rule(&self) -> Option<(Rule, u64)> {
+        let (&rule, &rows) = self.reasons.iter().max_by_key(|(_, rows)| **rows)?;
+        (rows * 2 > self.rows).then_some((rule, rows))
+    }
 }
 
 /// A file most of whose amounts with decimals have another mark than the configured one: there
@@ -88,22 +112,12 @@ fn text<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
     texts.map_err(|_| Error::internal("a block lacks a column"))
 }
 
-/// What to do about the rule that rejects most rows; none where there is no such rule.
-pub(super) fn advice(
-    settings: &Settings,
-    claims: &Extracted,
-    rejects: &Rejects<'_>,
-) -> Option<String> {
-    let marks = with_another_mark(settings, claims, rejects.marked).ok().flatten();
-    let most = rejects.reasons.iter().max_by_key(|(_, rows)| **rows);
-    let most =
-        most.filter(|(_, rows)| **rows * 2 > rejects.rows).map(|(rule, rows)| (*rule, *rows));
-    // What refuses the run by itself is what to mend first.
-    let (rule, rows) = marks.map(|_| (Rule::AmountDecimalMark, 0)).or(most)?;
+/// What to do about the rule that rejects most rows.
+fn advice(settings: &Settings, claims: &Extracted, rule: Rule, rows: u64) -> String {
     let set = |line: &str| format!("set in the configuration:\n  [claims]\n  {line}");
-    Some(match rule {
+    match rule {
         Rule::AmountDecimalMark => {
-            set(&format!("decimal = \"{}\"", other_mark(settings.claims.decimal).1))
+            set(&format!("decimal = \"{}\"", settings.claims.decimal.other().mark()))
         }
         Rule::DateUnparseable | Rule::DateAmbiguous => {
             match dates(settings, claims).ok().flatten() {
@@ -127,14 +141,6 @@ pub(super) fn advice(
             rule.name(),
             rule.description()
         ),
-    })
-}
-
-/// The other decimal mark than the configured one: its name, and how it is written.
-fn other_mark(decimal: Decimal) -> (&'static str, char) {
-    match decimal {
-        Decimal::Point => ("comma", ','),
-        Decimal::Comma => ("point", '.'),
     }
 }
 

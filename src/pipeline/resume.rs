@@ -13,7 +13,7 @@ use super::log::LedgerLog;
 use super::named::go_on_under_its_id;
 use super::refreshing::{REFRESH, enabled, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
-use super::retries::Retries;
+use super::retries::{OPENING, Retries};
 use super::run::run_as;
 use super::tasks::fingerprint;
 use super::warehouse::Warehouse;
@@ -163,15 +163,14 @@ fn go_on(
         );
     }
     let retries = Retries::new(settings, observer, cancel);
-    let opening = "opening the warehouse";
-    let warehouse = retries.run(opening, || Warehouse::open(settings, observer))?;
+    let warehouse = retries.run(OPENING, || Warehouse::open(settings, observer))?;
     report.places.warehouse.clone_from(&warehouse.place);
     report.places.psql.clone_from(&warehouse.psql);
     let given = match which {
         Chosen::Last => Given::of(settings, cancel)?,
         Chosen::Run(_) => None,
     };
-    let (asked, mut record, mut left) = retries.run(opening, || {
+    let (asked, mut record, mut left) = retries.run(OPENING, || {
         let mut connection = warehouse.connect()?;
         let asked = match &given {
             Some(given) => given.last_run(&mut connection)?,
@@ -193,7 +192,7 @@ fn go_on(
         // It may be at work just now. With the lock held it is not, and what the ledger says then
         // is the last word.
         let (wait, database) = (settings.run.wait, &warehouse.database);
-        held = Some(retries.run(opening, || {
+        held = Some(retries.run(OPENING, || {
             let mut control = load::hold(database, wait, observer, cancel)?;
             record = chosen::read(&mut control, asked)?;
             left = self::left(&mut control, settings, &record)?;
@@ -201,7 +200,7 @@ fn go_on(
         })?);
     }
     if let Some(given) = given.filter(|_| left == Left::Nothing) {
-        retries.run(opening, || given.still_loaded(&mut warehouse.connect()?, &record))?;
+        retries.run(OPENING, || given.still_loaded(&mut warehouse.connect()?, &record))?;
     }
     let run = RunId::parse(&record.run_id)?;
     observer.observe(&RunEvent::RunStarted { run });

@@ -7,6 +7,10 @@ use crate::dag::RetryPolicy;
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent, rest};
 
+/// What is done again when the warehouse does not answer.
+pub(crate) const OPENING: &str = "opening the warehouse";
+pub(super) const RUN_LOG: &str = "writing to the run log";
+
 /// The tries of one call, as `run.retries` and `run.retry_delay_secs` allow them to a task.
 #[derive(Clone, Copy)]
 pub(crate) struct Retries<'a> {

@@ -6,8 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -17,7 +16,7 @@ use super::preparing::{checks_on, severities};
 use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
-use super::retries::Retries;
+use super::retries::{OPENING, RUN_LOG, Retries};
 use super::task_id::Task;
 use super::tasks::{extract, load_warehouse, transform_join};
 use super::warehouse::Warehouse;
@@ -113,8 +112,7 @@ fn drive(
     report.privacy_profile = Some(settings.privacy.profile.name().to_owned());
     let retries = Retries::new(settings, observer, cancel);
     let open = || Warehouse::open(settings, observer);
-    let warehouse =
-        if options.dry_run { None } else { Some(retries.run("opening the warehouse", open)?) };
+    let warehouse = if options.dry_run { None } else { Some(retries.run(OPENING, open)?) };
     let identity = Identity {
         run: id,
         key_id: key.id(),
@@ -157,11 +155,9 @@ fn drive(
         report.places.psql.clone_from(&warehouse.psql);
         if way.task().is_some_and(Task::is_extract) {
             // Nothing of the warehouse is touched: no lock is needed to look at a source.
-            retries.run("opening the warehouse", || {
-                way.enter(&mut warehouse.connect()?, &work.identity)
-            })?;
+            retries.run(OPENING, || way.enter(&mut warehouse.connect()?, &work.identity))?;
         } else {
-            let mut session = retries.run("opening the warehouse", || {
+            let mut session = retries.run(OPENING, || {
                 let (identity, wait) = (work.identity.clone(), settings.run.wait);
                 Session::open(&warehouse.database, identity, wait, observer, cancel)
             })?;
@@ -185,7 +181,7 @@ fn drive(
         let tasks = plan.run(retries.policy(), observer, &log, cancel);
         // The next task of a run that is done task by task goes by what the ledger says of this one.
         let written = match &way.only {
-            Some(_) => retries.run("writing to the run log", || log.complete()),
+            Some(_) => retries.run(RUN_LOG, || log.complete()),
             None => log.complete(),
         };
         (tasks, written.err().filter(|_| way.only.is_some()))
@@ -270,7 +266,7 @@ fn conclude(
         if complete(&mut session.control).is_err() {
             // The lock went with the session, but nothing of the warehouse is touched any more.
             is_held = false;
-            session.control = retries.run("writing to the run log", || {
+            session.control = retries.run(RUN_LOG, || {
                 let mut fresh = warehouse.connect()?;
                 complete(&mut fresh).map(|()| fresh)
             })?;

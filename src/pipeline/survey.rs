@@ -21,7 +21,7 @@ use crate::extract::{Block, Blocks};
 use crate::load::{Resolved, Shuffle, Writer};
 use crate::rule::Rule;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, ORIGIN, REJECT};
-use crate::transform::{Checks, Claims};
+use crate::transform::{Checks, Claims, IDENTIFIERS};
 
 /// Records named of each rule.
 pub(super) const EXAMPLES: usize = 3;
@@ -100,7 +100,7 @@ impl Counts {
             if column == "procedure_code" {
                 self.codes.observe(column_texts);
             }
-            if matches!(column, "claim_id" | "patient_id" | "provider_id" | "procedure_code")
+            if IDENTIFIERS.contains(&column)
                 && let Some(damaged) = DamagedIds::of(column, column_texts, checks)
             {
                 self.damaged.entry(column).or_default().merge(damaged);

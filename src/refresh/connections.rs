@@ -82,7 +82,7 @@ fn stoppable<C: Connection, T>(
             let _ = handle.try_cancel();
         }
     };
-    let done = meanwhile(STEP, stop, || statement(open)).and_then(|done| done);
+    let done = meanwhile(STEP, stop, || statement(open)).flatten();
     // A cancelled statement fails as one of the warehouse; the reason is the signal.
     done.or_else(|error| cancel.check().and(Err(error)))
 }

@@ -9,15 +9,12 @@ use serde::Serialize;
 use super::clock::Clock;
 use super::plan;
 use super::preview;
-use super::run::Scheduler;
+use super::run::{LEDGER, Scheduler};
 use super::state::{self, Entry, State};
 use super::timetable::{DataInterval, Timetable};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{ErrorReport, Status};
-
-/// What is done again when the warehouse does not answer.
-const LEDGER: &str = "the schedule's ledger";
 
 /// What is filled.
 #[derive(Debug, Clone, PartialEq, Eq)]

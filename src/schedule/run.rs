@@ -22,7 +22,10 @@ use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::failpoint;
 use crate::load;
 use crate::pipeline::warehouse::Warehouse;
-use crate::pipeline::{self, Retries, RunOptions, RunReport, Status};
+use crate::pipeline::{self, OPENING, Retries, RunOptions, RunReport, Status};
+
+/// What is done again when the warehouse does not answer.
+pub(super) const LEDGER: &str = "the schedule's ledger";
 
 /// How long a scheduler waits before it asks a warehouse again that did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -96,14 +99,13 @@ impl<'a> Scheduler<'a> {
             catchup: settings.schedule.catchup,
             depends_on_past: settings.schedule.depends_on_past,
         };
-        let warehouse =
-            Retries::new(settings, observer, cancel).run("opening the warehouse", || {
-                let warehouse = Warehouse::open(settings, observer)?;
-                let mut connection = warehouse.connect()?;
-                load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
-                clock.follow(state::server_time(&mut connection)?);
-                Ok(Arc::new(warehouse))
-            })?;
+        let warehouse = Retries::new(settings, observer, cancel).run(OPENING, || {
+            let warehouse = Warehouse::open(settings, observer)?;
+            let mut connection = warehouse.connect()?;
+            load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+            clock.follow(state::server_time(&mut connection)?);
+            Ok(Arc::new(warehouse))
+        })?;
         Ok(Self { settings, timetable, policy, warehouse, clock, observer, cancel, pulse })
     }
 
@@ -233,7 +235,7 @@ impl<'a> Scheduler<'a> {
     /// A look, and the run that it leads to.
     fn step(&self, lease: &Lease, options: &mut Options) -> Result<(Step, Option<Ended>)> {
         let step = if options.once {
-            self.retries().run("the schedule's ledger", || self.look(lease, options))?
+            self.retries().run(LEDGER, || self.look(lease, options))?
         } else {
             self.look(lease, options)?
         };
@@ -290,7 +292,7 @@ impl<'a> Scheduler<'a> {
         from: &[State],
     ) -> Result<Option<Ended>> {
         let run = RunId::now();
-        let is_taken = self.retries().run("the schedule's ledger", || {
+        let is_taken = self.retries().run(LEDGER, || {
             state::claim(&mut self.warehouse.connect()?, lease.ticket(), interval, run, from)
         })?;
         if !is_taken {

@@ -34,13 +34,17 @@ pub(super) fn cents(column: &str, decimal: Decimal) -> Expr {
 
 /// Whether a text would be an amount with the other decimal mark.
 pub(super) fn has_the_other_mark(text: &str, decimal: Decimal) -> bool {
+    is_amount(text, decimal.other())
+}
+
+fn is_amount(text: &str, decimal: Decimal) -> bool {
     match decimal {
-        Decimal::Point => {
+        Decimal::Point => parse(text.as_bytes()).is_some(),
+        Decimal::Comma => {
             let mut pointed = Vec::new();
             point(text, &mut pointed);
             parse(&pointed).is_some()
         }
-        Decimal::Comma => parse(text.as_bytes()).is_some(),
     }
 }
 
@@ -48,28 +52,17 @@ pub(super) fn has_the_other_mark(text: &str, decimal: Decimal) -> bool {
 /// how many are amounts with the other one only.
 #[must_use]
 pub fn decimal_marks(texts: &StringChunked, decimal: Decimal) -> (u64, u64) {
-    let own = match decimal {
-        Decimal::Point => b'.',
-        Decimal::Comma => b',',
-    };
     let (mut with_own, mut with_other) = (0, 0);
     for text in texts.iter().flatten().map(str::trim) {
         if is_amount(text, decimal) {
-            let place = text.bytes().rev().take(3).position(|byte| byte == own);
+            let place =
+                text.bytes().rev().take(3).position(|byte| char::from(byte) == decimal.mark());
             with_own += u64::from(matches!(place, Some(1 | 2)));
         } else if has_the_other_mark(text, decimal) {
             with_other += 1;
         }
     }
     (with_own, with_other)
-}
-
-fn is_amount(text: &str, decimal: Decimal) -> bool {
-    let other = match decimal {
-        Decimal::Point => Decimal::Comma,
-        Decimal::Comma => Decimal::Point,
-    };
-    has_the_other_mark(text, other)
 }
 
 /// Writes an amount with a decimal comma as one with a point.
@@ -197,10 +190,7 @@ fn magnitude(whole: &[u8], fraction: &[u8]) -> i64 {
 
 /// Whether a readable amount has digits beyond the cent, which rounding dropped.
 pub(super) fn is_rounded(text: &str, decimal: Decimal) -> bool {
-    let mark = match decimal {
-        Decimal::Point => '.',
-        Decimal::Comma => ',',
-    };
+    let mark = decimal.mark();
     // Nearly always two decimals at the end.
     if let [.., byte, _, _] = text.as_bytes()
         && char::from(*byte) == mark

@@ -25,8 +25,37 @@ enum Format {
     Compact,
     /// `rfc3339`: a date, `T` or a space, a time, an optional fraction and zone.
     Timestamp,
-    /// Any other strftime format.
-    Strftime(String),
+    /// Any other strftime format, and the year of four digits that it has.
+    Strftime(String, Option<Year>),
+}
+
+/// A year of four digits in a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Year {
+    /// `%Y`
+    Calendar,
+    /// `%G`, that of the ISO week.
+    Week,
+}
+
+impl Year {
+    fn of_format(format: &str) -> Option<Self> {
+        StrftimeItems::new(format).find_map(|item| match item {
+            Item::Numeric(Numeric::Year, _) => Some(Self::Calendar),
+            Item::Numeric(Numeric::IsoYear, _) => Some(Self::Week),
+            _ => None,
+        })
+    }
+
+    /// Whether the year of a date is written whole in its text: all four digits, and without a sign.
+    fn is_whole(self, text: &str, date: NaiveDate) -> bool {
+        let year = match self {
+            Self::Calendar => date.year(),
+            Self::Week => date.iso_week().year(),
+        };
+        let digits = format!("{year:04}");
+        text.match_indices(&digits).any(|(at, _)| !text[..at].ends_with('+'))
+    }
 }
 
 /// Why a text is no date.
@@ -94,8 +123,8 @@ impl DateFormats {
                 Format::Iso => iso(text.as_bytes()),
                 Format::Compact => compact(text.as_bytes()),
                 Format::Timestamp => timestamp(text),
-                Format::Strftime(format) => {
-                    let day = strftime_date(text, format);
+                Format::Strftime(format, year) => {
+                    let day = strftime_date(text, format, *year);
                     if day.is_some_and(|day| self.reads_otherwise(text, day, place + 1)) {
                         return Err(Unread::Ambiguous);
                     }
@@ -112,8 +141,8 @@ impl DateFormats {
     /// Whether a later one of chrono's formats reads another date.
     fn reads_otherwise(&self, text: &str, day: i32, later: usize) -> bool {
         self.formats[later..].iter().any(|format| match format {
-            Format::Strftime(format) => {
-                strftime_date(text, format).is_some_and(|other| other != day)
+            Format::Strftime(format, year) => {
+                strftime_date(text, format, *year).is_some_and(|other| other != day)
             }
             Format::Iso | Format::Compact | Format::Timestamp => false,
         })
@@ -136,38 +165,26 @@ fn strftime(format: &str) -> Result<Format> {
         .ok_or_else(|| Error::internal("the probe date"))?;
     let items: Vec<_> = StrftimeItems::new(format).collect();
     let known = !items.iter().any(|item| matches!(item, Item::Error));
+    let year = Year::of_format(format);
     let reads_back = known && {
         let spelt = probe.and_utc().format_with_items(items.iter()).to_string();
-        strftime_date(&spelt, format) == days_of(probe.date())
+        strftime_date(&spelt, format, year) == days_of(probe.date())
     };
     if reads_back {
-        Ok(Format::Strftime(format.to_owned()))
+        Ok(Format::Strftime(format.to_owned(), year))
     } else {
         Err(Error::config(format!("date format {format:?} does not name a full date"))
             .hint("use chrono's strftime codes, for example %m/%d/%Y or %d-%b-%Y, or rfc3339"))
     }
 }
 
-fn strftime_date(text: &str, format: &str) -> Option<i32> {
+fn strftime_date(text: &str, format: &str, year: Option<Year>) -> Option<i32> {
     NaiveDate::parse_from_str(text, format)
         .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
         .or_else(|_| DateTime::parse_from_str(text, format).map(|time| time.date_naive()))
         .ok()
-        .filter(|date| has_whole_year(text, *date, format))
+        .filter(|date| year.is_none_or(|year| year.is_whole(text, *date)))
         .and_then(days_of)
-}
-
-/// Whether the year, where the format has one of four digits, is written so: all of them, and without a sign.
-fn has_whole_year(text: &str, date: NaiveDate, format: &str) -> bool {
-    let year = StrftimeItems::new(format).find_map(|item| match item {
-        Item::Numeric(Numeric::Year, _) => Some(date.year()),
-        Item::Numeric(Numeric::IsoYear, _) => Some(date.iso_week().year()),
-        _ => None,
-    });
-    year.is_none_or(|year| {
-        let digits = format!("{year:04}");
-        text.match_indices(&digits).any(|(at, _)| !text[..at].ends_with('+'))
-    })
 }
 
 /// `2024-01-31`

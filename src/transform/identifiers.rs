@@ -15,7 +15,7 @@ use crate::rule::{Rule, Severity};
 use crate::schema::DAMAGE;
 
 /// The columns of claims that are judged; the place of each is the bit that has it rewritten.
-pub(super) const COLUMNS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];
+pub const COLUMNS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];
 /// The column of marks.
 pub(super) const MARKS: &str = "marks";
 /// The mark of a claim id that is a placeholder.
@@ -93,7 +93,8 @@ fn rewritten(
 
 /// The id of a directory's records in canonical form; blank is null.
 pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
-    let (one, other) = (Arc::new(checks.clone()), Arc::new(checks.clone()));
+    let one = Arc::new(checks.clone());
+    let other = Arc::clone(&one);
     let inputs = [DAMAGE, "provider_id"].map(col);
     let damage = elementwise("judge_directory", &inputs, DataType::Int32, move |series| {
         let (damage, ids) = (series[0].i32()?, series[1].str()?);

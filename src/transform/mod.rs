@@ -43,6 +43,7 @@ pub use code::belongs;
 pub use date::DateFormats;
 pub use date_suggestion::{DateSample, DateSuggestion};
 pub use directory::{Directory, Refused, provider_rows};
+pub use identifiers::COLUMNS as IDENTIFIERS;
 pub use pairs::{identifiers, token_pairs};
 pub use risk::{Counter, Scorer};
 

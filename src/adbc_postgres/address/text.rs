@@ -23,12 +23,12 @@ fn is_ours(name: &str) -> bool {
 /// `user:password@host/name?parameters`; a password may hold `/` and `?`.
 fn from_url(scheme: &str, rest: &str) -> Option<(String, Vec<(String, String)>)> {
     let place = rest.find('@').map_or(0, |at| at + 1);
-    let end = rest[place..].find('?').map_or(rest.len(), |mark| place + mark);
-    if rest[place..end].contains('@') {
+    let mark = rest[place..].find('?').map(|mark| place + mark);
+    if rest[place..mark.unwrap_or(rest.len())].contains('@') {
         // The first one belongs to the password, and what follows it would be shown as the host.
         return None;
     }
-    let Some(mark) = rest[place..].find('?').map(|mark| place + mark) else {
+    let Some(mark) = mark else {
         return Some((format!("{scheme}{rest}"), Vec::new()));
     };
     let (mut kept, mut taken) = (Vec::new(), Vec::new());

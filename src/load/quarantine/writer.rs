@@ -168,10 +168,13 @@ pub fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
 /// # Errors
 /// `Config` when that cannot be done.
 pub fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
-    let partial = partial(&path(folder, run));
-    match fs::remove_file(&partial) {
+    remove_if_there(&partial(&path(folder, run)))
+}
+
+fn remove_if_there(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(ErrorKind::Config, &partial, &error))
+            Err(Error::io(ErrorKind::Config, file, &error))
         }
         _ => Ok(()),
     }
@@ -180,10 +183,7 @@ pub fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
 fn open(path: &Path) -> Result<ArrowWriter<File>> {
     let partial = partial(path);
     let failed = |error: std::io::Error| Error::io(ErrorKind::Config, &partial, &error);
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
+    remove_if_there(&partial)?;
     // A new file: whatever somebody else puts under this name is not written to.
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;

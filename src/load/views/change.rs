@@ -35,14 +35,13 @@ pub(in crate::load) fn locks(
     let mut names: Vec<String> = Vec::new();
     for view in &views {
         let reads = |other: &View| {
-            names.contains(&other.name.to_owned()) && view.query.contains(&other.place())
+            names.iter().any(|name| name == other.name) && view.query.contains(&other.place())
         };
         if known.get(view.name) != wanted.get(view.name) || views.iter().any(reads) {
             names.push(view.name.to_owned());
         }
     }
     names.extend(known.keys().filter(|name| !wanted.contains_key(*name)).cloned());
-    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -50,7 +49,7 @@ pub(in crate::load) fn locks(
             "SELECT format('ALTER TABLE %s OWNER TO %I', oid::regclass, pg_get_userbyid(relowner)) AS lock
              FROM pg_class WHERE relnamespace = '{PUBLISHED}'::regnamespace AND relkind IN ('v', 'm')
                AND relname = ANY (ARRAY[{}]::text[]) ORDER BY oid",
-            names.join(", ")
+            sql::literals(names.iter().map(String::as_str))
         ),
     )?;
     let mut locks: Vec<String> =

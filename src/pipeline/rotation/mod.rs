@@ -128,10 +128,7 @@ pub fn map(
     let both = Both::new(&old, &next, &rotation);
     let mut mapped = 0;
     for dataset in [Dataset::Claims, Dataset::Providers] {
-        let named = match dataset {
-            Dataset::Claims => &settings.claims.sources,
-            Dataset::Providers => &settings.providers.sources,
-        };
+        let named = &settings.source(dataset).sources;
         if named.is_empty() || both.columns(dataset).is_empty() {
             continue;
         }
