@@ -36,7 +36,7 @@ const LAYERS: [(&str, &[&str]); 32] = [
     // Layer 2: the stages, which never import one another.
     (
         "extract",
-        // The driver for its addresses alone: a source's is read as the warehouse's is.
+        // The driver for a source's address and its connection: both are as the warehouse's.
         &[
             "error",
             "event",
@@ -46,6 +46,7 @@ const LAYERS: [(&str, &[&str]); 32] = [
             "schema",
             "interchange",
             "adbc_postgres",
+            "sql",
             "http",
         ],
     ),
@@ -140,11 +141,14 @@ const OWNERS: [(&str, &[&str]); 49] = [
     ),
     ("parquet", &["extract/parquet_file", "extract/tests/parquet_types", "load/quarantine"]),
     ("bytes", &["adbc_postgres", "extract/parquet_file", "extract/tests/parquet_types"]),
-    ("postgres", &["adbc_postgres", "local_postgres/tests"]),
-    ("tokio_postgres_rustls", &["adbc_postgres/tls"]),
+    ("postgres", &["adbc_postgres", "extract/database", "local_postgres/tests"]),
+    ("tokio_postgres_rustls", &["adbc_postgres"]),
     ("rustls", &["adbc_postgres/tls", "http"]),
     ("rustls_native_certs", &["adbc_postgres/tls"]),
-    ("adbc_core", &["adbc_postgres", "sql", "load", "refresh", "verify", "pipeline"]),
+    (
+        "adbc_core",
+        &["adbc_postgres", "sql", "extract/database", "load", "refresh", "verify", "pipeline"],
+    ),
     ("connectorx", &["extract/database"]),
     ("object_store", &["extract/cloud/objects"]),
     ("reqwest", &["extract/cloud/web", "http"]),

@@ -1,12 +1,16 @@
 //! Lines of a claim keep their identity: the column that numbers them is recognised, and where lines
 //! share a key although their content differs, a run stops before it publishes half of the money.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use claims_etl::account::Cents;
 use claims_etl::config::{Mode, OnDuplicate};
 use claims_etl::event::Cancellation;
 use claims_etl::extract::extract;
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
 use claims_etl::schema::Dataset;
+use parquet::arrow::ArrowWriter;
 
 use crate::desk::{Desk, succeeded};
 
@@ -95,24 +99,24 @@ fn a_line_column_is_used_by_itself_under_any_of_its_names() {
 
 #[test]
 fn a_line_column_of_parquet_is_used_too() {
-    use polars::prelude::{Column, DataFrame, NamedFrom as _, ParquetWriter, Series};
     let rows = lines(|_, line| format!(",{line}"));
     let field = |place: usize| -> Vec<String> {
         rows.iter().map(|row| row.split(',').nth(place).expect("a field").to_owned()).collect()
     };
-    let mut columns: Vec<Column> = HEADER
-        .split(',')
-        .enumerate()
-        .map(|(place, name)| Series::new(name.into(), field(place)).into())
-        .collect();
+    let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
+    for (place, name) in HEADER.split(',').enumerate() {
+        columns.push((name, Arc::new(StringArray::from(field(place)))));
+    }
     let numbers: Vec<i64> = field(6).iter().map(|text| text.parse().expect("a number")).collect();
-    columns.push(Series::new("CLM_LINE_NBR".into(), numbers).into());
-    columns.push(Series::new("LINE_NO".into(), vec![1.5_f64; rows.len()]).into());
-    let mut frame = DataFrame::new(rows.len(), columns).expect("a frame");
+    columns.push(("CLM_LINE_NBR", Arc::new(Int64Array::from(numbers))));
+    columns.push(("LINE_NO", Arc::new(Float64Array::from(vec![1.5; rows.len()]))));
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
     let mut desk = desk(HEADER, &[]);
     let path = desk.path("claims.parquet");
     let file = std::fs::File::create(&path).expect("a file");
-    ParquetWriter::new(file).finish(&mut frame).expect("written");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
     desk.settings.claims.sources = vec![path.display().to_string()];
     let report = desk.run();
     succeeded(&report);

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use adbc_core::{Database, Optionable};
 use nix::unistd::{User, geteuid};
 use postgres::config::SslMode;
 use postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Login, Parameters, password_from_file};
 use super::bounded::within;
@@ -81,6 +82,24 @@ pub struct PostgresDatabase {
 struct Ready {
     config: Config,
     tls: Tls,
+    protection: Protection,
+}
+
+/// How much a connection keeps from whoever is on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// No network lies on the way.
+    Local,
+    /// Nothing is encrypted.
+    None,
+    /// Encrypted where the server offers it; who it is is not verified.
+    IfOffered,
+    /// Encrypted; who the server is is not verified.
+    Encrypted,
+    /// Encrypted; a trusted authority has signed the server's certificate, whatever its name.
+    Signed,
+    /// Encrypted, and the server is the one that the address names.
+    Verified,
 }
 
 impl Ready {
@@ -111,6 +130,51 @@ impl PostgresDatabase {
     /// to others, and for options that contradict each other.
     pub fn prepare(&self) -> Result<()> {
         self.ready().map(drop)
+    }
+
+    /// The database at `uri`, with the parameters of [`default_option`] where the URI is silent, and
+    /// libpq's default files in `home`. Its files are read already.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`]; `InvalidArguments` for a URI that is none.
+    pub fn of_client(
+        uri: &str,
+        defaults: &[(&'static str, String)],
+        home: Option<&Path>,
+    ) -> Result<Self> {
+        let mut database = Self::default();
+        database.set_option(OptionDatabase::Uri, uri.into())?;
+        for (name, value) in defaults {
+            let option = OptionDatabase::Other(default_option(name));
+            database.set_option(option, value.as_str().into())?;
+        }
+        database.home = home.map(ToOwned::to_owned);
+        database.prepare()?;
+        Ok(database)
+    }
+
+    /// What another client of the crate `postgres` needs to connect as this driver does: settings
+    /// with the password, and the TLS connector where there is to be TLS.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn client(&self) -> Result<(Config, Option<MakeRustlsConnect>)> {
+        let ready = self.ready()?;
+        let connector = match &ready.tls {
+            Tls::Off => None,
+            Tls::On(connector) => Some(connector.clone()),
+        };
+        Ok((ready.config.clone(), connector))
+    }
+
+    /// Connects and lets go again; says how connections are protected.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`]; whatever keeps a connection from being made.
+    pub fn probe(&self) -> Result<Protection> {
+        let ready = self.ready()?;
+        ready.connect()?;
+        Ok(ready.protection)
     }
 
     fn ready(&self) -> Result<&Ready> {
@@ -164,13 +228,16 @@ impl PostgresDatabase {
         }
         // Notices can quote values; the default callback would hand them to a logger.
         config.notice_callback(|_| {});
-        let (mode, tls) = if address.is_local() {
-            (SslMode::Disable, Tls::Off)
+        let (mode, tls, mut protection) = if address.is_local() {
+            (SslMode::Disable, Tls::Off, Protection::Local)
         } else {
             tls::resolve(&parameters, self.home.as_deref())?
         };
+        if address.stays_on_this_machine() {
+            protection = Protection::Local;
+        }
         config.ssl_mode(mode);
-        Ok(Ready { config, tls })
+        Ok(Ready { config, tls, protection })
     }
 
     fn password_from_file(

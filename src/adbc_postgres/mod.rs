@@ -40,7 +40,7 @@ mod types;
 pub use address::Address;
 pub use connection::PostgresConnection;
 pub use copy_encoder::CopyEncoder;
-pub use database::{HOME, PostgresDatabase, default_option};
+pub use database::{HOME, PostgresDatabase, Protection, default_option};
 pub use driver::PostgresDriver;
 pub use statement::PostgresStatement;
 

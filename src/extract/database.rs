@@ -1,31 +1,32 @@
 //! Claims or providers from a Postgres query, through connectorx.
 //!
-//! A file of its own because it is the only one that knows connectorx, and is left out without the
-//! feature `database`. The rows are fetched as a whole: a query has no second reading that is sure
-//! to be the same. Every column is cast to text by the server, so amounts stay exact and nothing
-//! is inferred.
+//! connectorx gets the connection settings and the TLS connector that the warehouse's connections
+//! have. The rows are fetched as a whole: a query has no second reading that is sure to be the
+//! same. Every column is cast to text by the server, so amounts stay exact and nothing is inferred.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::thread;
 
-use connectorx::errors::ConnectorXOutError;
 use connectorx::prelude::{
-    ArrowDestination, CXQuery, PostgresArrowTransportError, SourceConn, get_arrow,
+    CXQuery, PartitionParser as _, PostgresSource, Source as _, SourcePartition as _,
 };
-use connectorx::sources::postgres::PostgresSourceError;
+use connectorx::sources::postgres::{BinaryProtocol, PostgresSourceError, PostgresTypeSystem};
 use polars::prelude::{Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, StringChunkedBuilder};
+use postgres::tls::{MakeTlsConnect, TlsConnect};
+use postgres::{Config, NoTls, Socket};
 
 use super::mapping::{Header, Mapped};
 use super::name::same;
 use super::partition::{self, Partition};
 use super::recognition::Standing;
 use super::{Extracted, Format, SourceFile, line_column, shape};
-use crate::adbc_postgres::Address;
-use crate::config::Source;
-use crate::error::{Error, Result};
+use crate::adbc_postgres::{Address, PostgresDatabase, Protection};
+use crate::config::{PostgresEnvironment, Source};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
+use crate::sql;
 use crate::worker::Worker;
 
 /// Ranges in which a table is read, where it is to be read in ranges.
@@ -56,27 +57,33 @@ struct Asked<'a> {
     dataset: Dataset,
     /// Its address without credentials.
     place: String,
-    connection: SourceConn,
+    database: PostgresDatabase,
     query: String,
     cancel: &'a Cancellation,
 }
 
-/// Checks the query's columns against the contract, then fetches its rows. Also the column that line
-/// numbers are read from without being mapped.
+/// What a database source gave.
+pub(super) struct Answer {
+    pub(super) file: SourceFile,
+    pub(super) rows: Fetched,
+    /// The column that line numbers are read from without being mapped.
+    pub(super) line_column: Option<String>,
+    /// What is not safe about the way from the source to here.
+    pub(super) warning: Option<String>,
+}
+
+/// Checks the query's columns against the contract, then fetches its rows.
 pub(super) fn fetch(
     dataset: Dataset,
     source: &Source,
     address: &str,
+    environment: &PostgresEnvironment,
     cancel: &Cancellation,
-) -> Result<(SourceFile, Fetched, Option<String>)> {
+) -> Result<Answer> {
     let query = query(dataset, source)?;
-    let parsed = readable(dataset, address)?;
-    refuse_verification(dataset, &parsed)?;
-    let connection = SourceConn::try_from(address).map_err(|_| unreadable(dataset))?;
-    let url = &connection.conn;
-    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-    let place = format!("postgres://{}{port}{}", url.host_str().unwrap_or_default(), url.path());
-    let asked = Asked { dataset, place, connection, query, cancel };
+    let (place, database) = database(dataset, address, environment)?;
+    let asked = Asked { dataset, place, database, query, cancel };
+    let warning = asked.protection()?;
 
     let named = format!("{dataset}: {}", asked.place);
     let header = asked.header()?;
@@ -109,7 +116,7 @@ pub(super) fn fetch(
     }
     (file.fingerprint, file.bytes) =
         digest(&file, &frame).ok_or_else(|| Error::internal("a fetched column is not text"))?;
-    Ok((file, Fetched(frame), line_column))
+    Ok(Answer { file, rows: Fetched(frame), line_column, warning })
 }
 
 /// A file and its rows without the line number that they were fetched with.
@@ -125,50 +132,33 @@ fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceF
     Ok((without, frame))
 }
 
-fn readable(dataset: Dataset, address: &str) -> Result<Address> {
-    Address::parse(address).map_err(|_| unreadable(dataset))
-}
-
-fn unreadable(dataset: Dataset) -> Error {
-    Error::config(format!("{dataset}: the postgres:// address cannot be understood")).hint(
-        "postgres://user:password@host:5432/database; in a password write @ as %40, / as %2F, : as %3A, \
-         # as %23, ? as %3F and % as %25",
-    )
-}
-
-/// connectorx knows no mode that verifies the server's name, and must not be taken for one that does.
-fn refuse_verification(dataset: Dataset, address: &Address) -> Result<()> {
-    let Some(mode) = address.sslmode().filter(|mode| mode.starts_with("verify-")) else {
-        return Ok(());
+/// Where the database at `address` is, without credentials, and how to connect to it.
+///
+/// # Errors
+/// `Config` for an address that cannot be understood, and for files of passwords and certificates
+/// that are missing, unreadable or open to others.
+fn database(
+    dataset: Dataset,
+    address: &str,
+    environment: &PostgresEnvironment,
+) -> Result<(String, PostgresDatabase)> {
+    let refused = |error: &adbc_core::error::Error| {
+        let refused =
+            Error::config(format!("{dataset}: the postgres:// address: {}", error.message));
+        refused.hint(sql::hint(error).unwrap_or_else(|| {
+            "postgres://user:password@host:5432/database; in a password write @ as %40, / as %2F, : as %3A, \
+             # as %23, ? as %3F and % as %25"
+                .into()
+        }))
     };
-    Err(Error::config(format!(
-        "{dataset}: sslmode={mode} is not possible for a postgres:// source yet; nothing was read"
-    ))
-    .hint(
-        "read through a tunnel that ends on this machine, or export the rows to a file; \
-         sslmode=require&sslrootcert=FILE encrypts and verifies who has signed the certificate, not the server's name",
-    ))
-}
-
-/// What is not safe about the way from a source to here, where a network lies between: its rows are
-/// identifiers as they are.
-pub(super) fn warning(dataset: Dataset, address: &str) -> Option<String> {
-    let address = readable(dataset, address).ok()?;
-    if address.stays_on_this_machine() {
-        return None;
-    }
-    let way = match (address.sslmode(), address.sslrootcert()) {
-        (Some("require"), Some(_)) => "encrypted, but the server's name is not verified",
-        (Some("require"), None) => {
-            "encrypted, but the server's certificate is not verified: anybody on the way could pose as the server"
-        }
-        (Some("disable"), _) => "not encrypted",
-        _ => "not encrypted unless the server offers it, and never verified",
-    };
-    Some(format!(
-        "{dataset}: identifiers cross the network from the database: {way}; read through a tunnel that ends on this machine, \
-         or set at least sslmode=require&sslrootcert=FILE"
-    ))
+    let parsed = Address::parse(address).map_err(|error| refused(&error))?;
+    let (host, port, name) = parsed.location().unwrap_or_default();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.replace('/', "%2F") };
+    // PGPASSWORD is the warehouse's: it is not sent to another server.
+    let home = environment.home.as_deref();
+    let database = PostgresDatabase::of_client(address, &environment.parameters, home)
+        .map_err(|error| refused(&error))?;
+    Ok((format!("postgres://{host}:{port}/{name}"), database))
 }
 
 /// The configured query, or that for the configured table.
@@ -187,18 +177,101 @@ fn query(dataset: Dataset, source: &Source) -> Result<String> {
 }
 
 impl Asked<'_> {
+    /// Connects once, so that a server that refuses is named with its reason, and says what is not
+    /// safe about the way to it: the rows are identifiers as they are.
+    fn protection(&self) -> Result<Option<String>> {
+        let protection = self.database.probe().map_err(|error| {
+            let context = format!("{}: connecting to {}", self.dataset, self.place);
+            let found = sql::error(&context, error);
+            let error = match found.kind() {
+                ErrorKind::Config => Error::config(found.message()),
+                _ => Error::source(found.message()),
+            };
+            match found.way_out() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })?;
+        let way = match protection {
+            Protection::Local | Protection::Verified => return Ok(None),
+            Protection::Signed => "encrypted, but the server's name is not verified",
+            Protection::Encrypted => {
+                "encrypted, but the server's certificate is not verified: anybody on the way could pose as the server"
+            }
+            Protection::IfOffered => {
+                "not encrypted unless the server offers it, and never verified"
+            }
+            Protection::None => "not encrypted",
+        };
+        Ok(Some(format!(
+            "{}: identifiers cross the network from the database: {way}; set sslmode=verify-full",
+            self.dataset
+        )))
+    }
+
     /// The answer to a query whose columns are texts.
     fn texts(&self, query: String, columns: &[String]) -> Result<DataFrame> {
+        let (config, tls) =
+            self.database.client().map_err(|error| sql::error("connecting", error))?;
+        match tls {
+            None => self.texts_over(config, NoTls, query, columns),
+            Some(connector) => self.texts_over(config, connector, query, columns),
+        }
+    }
+
+    fn texts_over<C>(
+        &self,
+        config: Config,
+        tls: C,
+        query: String,
+        columns: &[String],
+    ) -> Result<DataFrame>
+    where
+        C: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        C::TlsConnect: Send,
+        C::Stream: Send,
+        <C::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let failed = |error: PostgresSourceError| reduced(self.dataset, &self.place, &error);
         self.cancel.check()?;
+        let mut source =
+            PostgresSource::<BinaryProtocol, C>::new(config, tls, 1).map_err(failed)?;
+        source.set_queries(&[CXQuery::Naked(query)]);
         // Dates in one form, and rows in the order of the table, so that the same table gives the
         // same fingerprint.
         let settings = ["SET datestyle TO ISO, YMD", "SET synchronize_seqscans TO off"];
-        let settings = settings.map(ToOwned::to_owned);
-        let answer = get_arrow(&self.connection, None, &[CXQuery::Naked(query)], Some(&settings));
-        let answer = answer.map_err(|error| reduced(self.dataset, &self.place, &error))?;
-        frame(answer, columns).ok_or_else(|| {
-            Error::source(format!("{}: {} did not answer with text", self.dataset, self.place))
-        })
+        source.set_pre_execution_queries(Some(&settings.map(ToOwned::to_owned)));
+        source.fetch_metadata().map_err(failed)?;
+        if source.schema().len() != columns.len() || !source.schema().iter().all(is_text) {
+            return Err(Error::source(format!(
+                "{}: {} did not answer with text",
+                self.dataset, self.place
+            )));
+        }
+        let mut builders: Vec<StringChunkedBuilder> =
+            columns.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
+        let mut height = 0;
+        for mut partition in source.partition().map_err(failed)? {
+            let mut parser = partition.parser().map_err(failed)?;
+            loop {
+                self.cancel.check()?;
+                let (rows, is_last) = parser.fetch_next().map_err(failed)?;
+                height += rows;
+                for _ in 0..rows {
+                    for builder in &mut builders {
+                        let cell: Option<&str> = parser.parse().map_err(failed)?;
+                        builder.append_option(cell);
+                    }
+                }
+                if is_last {
+                    break;
+                }
+            }
+        }
+        let columns: Vec<Column> =
+            builders.into_iter().map(|builder| builder.finish().into_column()).collect();
+        DataFrame::new(height, columns)
+            .map_err(|_| Error::internal("fetched columns differ in length"))
     }
 
     /// The names of the query's columns.
@@ -307,38 +380,10 @@ fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
     })
 }
 
-/// Copies connectorx's Arrow text columns into Polars. Its Arrow is of another major version whose
-/// types have no name here, so offsets and bytes are read as the format defines them for Utf8.
-fn frame(rows: ArrowDestination, names: &[String]) -> Option<DataFrame> {
-    let batches = rows.arrow().ok()?;
-    let mut height = 0;
-    for batch in &batches {
-        height += batch.num_rows();
-    }
-    let mut columns: Vec<Column> = Vec::with_capacity(names.len());
-    for (index, name) in names.iter().enumerate() {
-        let mut builder = StringChunkedBuilder::new(name.as_str().into(), height);
-        for batch in &batches {
-            let data = batch.column(index).to_data();
-            if data.data_type().to_string() != "Utf8" {
-                return None;
-            }
-            let [offsets, bytes] = data.buffers() else { return None };
-            let offsets =
-                offsets.typed_data::<i32>().get(data.offset()..=data.offset() + data.len())?;
-            for (row, ends) in offsets.windows(2).enumerate() {
-                if data.is_null(row) {
-                    builder.append_null();
-                    continue;
-                }
-                let (start, end) = (usize::try_from(ends[0]).ok()?, usize::try_from(ends[1]).ok()?);
-                let text = bytes.as_slice().get(start..end)?;
-                builder.append_value(std::str::from_utf8(text).ok()?);
-            }
-        }
-        columns.push(builder.finish().into_column());
-    }
-    DataFrame::new(height, columns).ok()
+/// Whether cells of this type come as texts.
+fn is_text(kind: &PostgresTypeSystem) -> bool {
+    use PostgresTypeSystem::{BpChar, Name, Text, VarChar};
+    matches!(kind, Text(_) | BpChar(_) | VarChar(_) | Name(_))
 }
 
 /// BLAKE3 over all values, each preceded by its length so that no two tables look alike.
@@ -358,13 +403,11 @@ fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
 }
 
 /// A failure without the driver's words: they can quote values and the password.
-fn reduced(dataset: Dataset, place: &str, error: &ConnectorXOutError) -> Error {
+fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error {
     let postgres = match error {
-        ConnectorXOutError::PostgresError(error)
-        | ConnectorXOutError::PostgresSourceError(PostgresSourceError::PostgresError(error))
-        | ConnectorXOutError::PostgresArrowTransportError(PostgresArrowTransportError::Source(
-            PostgresSourceError::PostgresError(error),
-        )) => error.code().map(|code| code.code().to_owned()),
+        PostgresSourceError::PostgresError(error) => {
+            error.code().map(|code| code.code().to_owned())
+        }
         _ => None,
     };
     match postgres.as_deref() {
@@ -385,36 +428,30 @@ fn reduced(dataset: Dataset, place: &str, error: &ConnectorXOutError) -> Error {
 mod tests {
     use super::*;
 
-    fn way(address: &str) -> String {
-        warning(Dataset::Claims, address).unwrap_or_default()
+    #[test]
+    fn a_place_shows_no_credentials() {
+        let environment = PostgresEnvironment::default();
+        let place = |address| database(Dataset::Claims, address, &environment).expect("known").0;
+        assert_eq!(place("postgres://u:hunter2@db/x"), "postgres://db:5432/x");
+        assert_eq!(place("postgres://u@[::1]:6000/x"), "postgres://[::1]:6000/x");
+        assert_eq!(place("postgres:///x?host=/run/pg&user=u"), "postgres://%2Frun%2Fpg:5432/x");
     }
 
     #[test]
-    fn a_source_across_the_network_is_warned_about() {
-        for address in [
-            "postgres://u:p@localhost/x",
-            "postgres://u:p@127.0.0.1:5433/x?sslmode=disable",
-            "postgres:///x?host=/run/postgresql",
+    fn an_address_that_cannot_be_honoured_is_refused() {
+        let environment = PostgresEnvironment {
+            parameters: vec![("sslrootcert", "/nowhere/ca.crt".into())],
+            ..PostgresEnvironment::default()
+        };
+        for (address, meant) in [
+            ("postgres://u:hunter2@db/x?sslmode=maybe", "sslmode must be"),
+            ("postgres://u:hunter2@db/x?sslmode=verify-full", "/nowhere/ca.crt"),
+            ("postgres://u:hun:ter2@db:port/x", "cannot be"),
         ] {
-            assert_eq!(way(address), "", "{address}");
-        }
-        assert!(way("postgres://u:p@db/x").contains("not encrypted unless"));
-        assert!(way("postgres://u:p@db/x?sslmode=disable").contains("not encrypted;"));
-        assert!(way("postgres://u:p@db/x?sslmode=require").contains("pose as the server"));
-        let with_root = way("postgres://u:p@db/x?sslmode=require&sslrootcert=/ca.crt");
-        assert!(with_root.contains("name is not verified"), "{with_root}");
-    }
-
-    #[test]
-    fn verification_that_is_not_possible_is_refused() {
-        for mode in ["verify-ca", "verify-full"] {
-            let source = Source { table: Some("t".into()), ..Source::default() };
-            let address = format!("postgres://u:hunter2@localhost/x?sslmode={mode}");
-            let error = fetch(Dataset::Claims, &source, &address, &Cancellation::default())
-                .expect_err("nothing is read");
+            let error = database(Dataset::Claims, address, &environment).err().expect("refused");
             assert_eq!(error.kind().exit_code(), 2, "{error}");
-            assert!(error.message().contains(mode) && error.way_out().is_some(), "{error}");
-            assert!(!error.to_string().contains("hunter2"));
+            assert!(error.message().contains(meant), "{error}");
+            assert!(error.way_out().is_some() && !error.to_string().contains("hunter2"), "{error}");
         }
     }
 }

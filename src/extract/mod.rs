@@ -270,17 +270,18 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
         }
         #[cfg(feature = "database")]
         Origin::Database(address) => {
-            let (file, fetched, line_column) = database::fetch(dataset, source, address, cancel)?;
-            let files = vec![file];
+            let environment = &settings.warehouse.environment;
+            let answer = database::fetch(dataset, source, address, environment, cancel)?;
+            let files = vec![answer.file];
             Ok(Extracted {
                 dataset,
                 fingerprint: fingerprint::of_all(&files),
                 ignored_columns: header::ignored(&files),
-                warnings: database::warning(dataset, address).into_iter().collect(),
+                warnings: answer.warning.into_iter().collect(),
                 left_out: LeftOut::default(),
                 files: Arc::new(files),
-                line_column,
-                fetched: Some(fetched),
+                line_column: answer.line_column,
+                fetched: Some(answer.rows),
             })
         }
         #[cfg(not(feature = "database"))]

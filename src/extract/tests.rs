@@ -9,9 +9,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use polars::prelude::{
-    AnyValue, Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, Series, col,
-};
+use ::parquet::arrow::ArrowWriter;
+use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
+use polars::prelude::{AnyValue, DataType, col};
 
 use super::*;
 use crate::config::Interval;
@@ -349,28 +349,30 @@ fn single_records_are_found_again() {
     assert_eq!(found, expected.map(|(record, line, bytes)| (record, line, bytes.to_vec())));
 }
 
-fn parquet(directory: &tempfile::TempDir, name: &str, amount: Column) -> PathBuf {
-    let day = Series::new("date_of_service".into(), [19_724_i32]).cast(&DataType::Date);
-    let columns = vec![
-        Series::new("Claim_ID".into(), ["007"]).into_column(),
-        Series::new("patient_id".into(), [12_i64]).into_column(),
-        Series::new("provider_id".into(), ["1"]).into_column(),
-        Series::new("procedure_code".into(), [None::<&str>]).into_column(),
-        amount,
-        day.expect("a date").into_column(),
-    ];
-    let mut frame = DataFrame::new(1, columns).expect("a frame");
-    let path = directory.path().join(name);
-    let file = fs::File::create(&path).expect("created");
-    ParquetWriter::new(file).finish(&mut frame).expect("written");
-    path
+/// A Parquet file of these columns.
+fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("a batch");
+    let file = fs::File::create(path).expect("created");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
 }
 
 #[test]
 fn parquet_columns_become_exact_text() {
     let directory = tempfile::tempdir().expect("a directory");
-    let decimal = Series::new("amount".into(), ["12.50"]).cast(&DataType::Decimal(12, 2));
-    let path = parquet(&directory, "claims", decimal.expect("a decimal").into_column());
+    let amount = Decimal128Array::from(vec![1250]).with_precision_and_scale(12, 2);
+    let path = directory.path().join("claims");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("Claim_ID", Arc::new(StringArray::from(vec!["007"]))),
+        ("patient_id", Arc::new(Int64Array::from(vec![12]))),
+        ("provider_id", Arc::new(StringArray::from(vec!["1"]))),
+        ("procedure_code", Arc::new(StringArray::from(vec![None::<&str>]))),
+        ("amount", Arc::new(amount.expect("a decimal"))),
+        ("date_of_service", Arc::new(Date32Array::from(vec![19_724]))),
+    ];
+    parquet(&path, columns);
     let csv = write(&directory, "b.csv", format!("{HEADER}\na,p,1,c,1,d\n"));
     assert_eq!(
         rows(&source(&[&path, &csv])),

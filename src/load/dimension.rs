@@ -6,6 +6,7 @@
 use adbc_core::sync::Connection;
 
 use super::stage::providers_stage;
+use super::table_checks::foreign_keys_to;
 use crate::error::{Error, Result};
 use crate::schema::{
     Column, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, UNKNOWN_PROVIDER, provider_columns,
@@ -141,7 +142,7 @@ pub(super) fn publish(
 /// `Warehouse` when others' tables refer to one of them: these tables are named.
 pub(super) fn remove(connection: &mut impl Connection, condition: &str) -> Result<u64> {
     let context = "removing providers";
-    let referring = referring(connection, PROVIDERS_DIM)?;
+    let referring = foreign_keys_to(connection, PROVIDERS_DIM)?;
     let removed = sql::execute(
         connection,
         context,
@@ -160,22 +161,4 @@ pub(super) fn remove(connection: &mut impl Connection, condition: &str) -> Resul
         }
         removed => removed,
     }
-}
-
-/// The foreign keys of others that refer to a published table, with their own tables.
-///
-/// # Errors
-/// `Warehouse` when the query fails.
-pub(super) fn referring(connection: &mut impl Connection, table: &str) -> Result<Vec<String>> {
-    let rows = sql::query(
-        connection,
-        "looking for foreign keys",
-        &format!(
-            "SELECT format('%s (foreign key %I)', conrelid::regclass, conname) AS what
-             FROM pg_constraint
-             WHERE contype = 'f' AND conparentid = 0
-               AND confrelid = '{PUBLISHED}.{table}'::regclass ORDER BY 1"
-        ),
-    )?;
-    Ok((0..rows.num_rows()).filter_map(|row| sql::text(&rows, "what", row)).collect())
 }

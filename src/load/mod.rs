@@ -7,6 +7,7 @@ pub mod apart;
 mod attach;
 mod changes;
 mod comments;
+mod connection;
 mod cursor;
 mod dimension;
 pub mod exposure;
@@ -33,15 +34,17 @@ mod stage;
 mod staging;
 mod statistics;
 mod stored_statistics;
+mod strategy;
 mod table_checks;
 mod table_lock;
 mod tally;
 pub mod views;
 
 pub use changes::Changes;
-pub use publish::{Route, filled_meanwhile, is_filled, publish, refuse_repeats, route};
+pub use connection::{bring_up, connect, let_go};
+pub use publish::{filled_meanwhile, publish, refuse_repeats};
 pub use server::{check as check_server, check_connections};
-pub use session::{Session, bring_up, connect, hold, let_go, sweep};
+pub use session::{Session, hold, sweep};
 pub use shape::{Treatment, check as check_shape, is_shaped};
 pub use shuffle::{
     Counted, Distinct, PlaceSums, ProviderDay, Resolved, Shuffle, Total, Writer, no_rows,
@@ -51,5 +54,6 @@ pub use stage::{create_stage, drop_stage};
 pub use staging::{Part, Score, Staged, Staging};
 pub use statistics::{analyze, stage_inferred, stage_providers};
 pub use stored_statistics::{Own, Scored, ScoredBy};
+pub use strategy::{Route, is_filled, route};
 pub use table_checks::check_before as check_tables;
 pub use tally::{Tally, add_examples};

@@ -10,7 +10,7 @@ use adbc_core::sync::Connection;
 use serde_json::{Map, Value};
 
 use super::comments;
-use super::publish::{Route, route};
+use super::strategy::{Route, route};
 use super::table_lock::Attempt;
 use super::views::{self, Digests};
 use crate::config::{Action, Level, Mode, Privacy, Risk};

@@ -21,10 +21,10 @@ use arrow::array::RecordBatch;
 use polars::prelude::DataFrame;
 
 use super::changes::{Changes, changes, totals};
-use super::publish::Route;
 use super::reader::{Books, Reader, STOPPED, open};
 use super::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
 use super::stage::{TEMPORARY, claims_stage, stage_columns};
+use super::strategy::Route;
 use super::table_lock;
 use crate::account::Cents;
 use crate::config::OnDuplicate;

@@ -11,9 +11,9 @@ use adbc_core::sync::Connection;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchIterator, StringArray};
 use polars::prelude::DataFrame;
 
-use super::publish::Route;
 use super::risk::STORED;
 use super::stage::providers_stage;
+use super::strategy::Route;
 use crate::error::{Error, Result};
 use crate::interchange::record_batch;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, provider_schema};

@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 
 use adbc_core::sync::Connection;
 
-use super::publish::{Route, is_filled, route};
+use super::migrate;
 use super::shape::{Treatment, stored};
-use super::{dimension, migrate};
+use super::strategy::{Route, is_filled, route};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::schema::{
@@ -96,11 +96,11 @@ impl Ties {
         }
         let mut referring = Vec::new();
         if is_filled(connection)? {
-            referring = dimension::referring(connection, CLAIMS_FACT)?;
+            referring = foreign_keys_to(connection, CLAIMS_FACT)?;
             referring.truncate(5);
         }
         if self.dimension {
-            referring.extend(dimension::referring(connection, PROVIDERS_DIM)?);
+            referring.extend(foreign_keys_to(connection, PROVIDERS_DIM)?);
         }
         if referring.is_empty() {
             return Ok(());
@@ -349,6 +349,27 @@ fn replica_identities(connection: &mut impl Connection) -> Result<()> {
         ))
         .hint("ALTER TABLE … REPLICA IDENTITY DEFAULT, or take it out of the publication")),
     }
+}
+
+/// The foreign keys of others that refer to a published table, with their own tables.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(super) fn foreign_keys_to(
+    connection: &mut impl Connection,
+    table: &str,
+) -> Result<Vec<String>> {
+    let rows = sql::query(
+        connection,
+        "looking for foreign keys",
+        &format!(
+            "SELECT format('%s (foreign key %I)', conrelid::regclass, conname) AS what
+             FROM pg_constraint
+             WHERE contype = 'f' AND conparentid = 0
+               AND confrelid = '{PUBLISHED}.{table}'::regclass ORDER BY 1"
+        ),
+    )?;
+    Ok((0..rows.num_rows()).filter_map(|row| sql::text(&rows, "what", row)).collect())
 }
 
 #[cfg(test)]

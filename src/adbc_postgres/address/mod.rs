@@ -138,21 +138,8 @@ impl Address {
         Some((host, port, name.to_owned()))
     }
 
-    /// How the connection is to be protected (`sslmode`), where the address says so.
-    #[must_use]
-    pub fn sslmode(&self) -> Option<&str> {
-        self.parameters.sslmode.as_deref()
-    }
-
-    /// The certificates that are trusted (`sslrootcert`), where the address says so.
-    #[must_use]
-    pub fn sslrootcert(&self) -> Option<&str> {
-        self.parameters.sslrootcert.as_deref()
-    }
-
     /// Whether no network lies on the way: Unix sockets and loopback addresses only.
-    #[must_use]
-    pub fn stays_on_this_machine(&self) -> bool {
+    pub(super) fn stays_on_this_machine(&self) -> bool {
         let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
         (0..hosts.len().max(addresses.len())).all(|index| {
             match (addresses.get(index), hosts.get(index)) {

@@ -22,6 +22,7 @@ use rustls::crypto::ring;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Parameters, invalid};
+use super::database::Protection;
 use verifier::{Trust, Verifier};
 
 pub(super) use failure::{Failure, failure};
@@ -102,10 +103,13 @@ const SYSTEM: &str = "system";
 /// # Errors
 /// `InvalidArguments` for values that are none, and for files that are missing, unreadable, no
 /// certificates, or a key that others can read.
-pub(super) fn resolve(parameters: &Parameters, home: Option<&Path>) -> Result<(SslMode, Tls)> {
+pub(super) fn resolve(
+    parameters: &Parameters,
+    home: Option<&Path>,
+) -> Result<(SslMode, Tls, Protection)> {
     let mode = Mode::of(parameters)?;
     if mode == Mode::Disable {
-        return Ok((SslMode::Disable, Tls::Off));
+        return Ok((SslMode::Disable, Tls::Off, Protection::None));
     }
     let default = |name: &str| {
         home.map(|home| home.join(".postgresql").join(name)).filter(|path| path.exists())
@@ -124,6 +128,13 @@ pub(super) fn resolve(parameters: &Parameters, home: Option<&Path>) -> Result<(S
              sslrootcert=FILE, sslrootcert=system, or the file ~/.postgresql/root.crt",
         ));
     }
+    let protection = match (mode, trusted.is_some()) {
+        (Mode::Disable, _) => Protection::None,
+        (Mode::Prefer, _) => Protection::IfOffered,
+        (Mode::VerifyFull, _) => Protection::Verified,
+        (Mode::VerifyCa, _) | (Mode::Require, true) => Protection::Signed,
+        (Mode::Require, false) => Protection::Encrypted,
+    };
     let provider = Arc::new(ring::default_provider());
     // As in libpq, a root certificate that is there is used in every mode.
     let trust = trusted.map(|certificates| {
@@ -162,7 +173,7 @@ pub(super) fn resolve(parameters: &Parameters, home: Option<&Path>) -> Result<(S
     // Servers from version 17 on can be asked without the preceding question in the clear.
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let encrypted = if mode == Mode::Prefer { SslMode::Prefer } else { SslMode::Require };
-    Ok((encrypted, Tls::On(MakeRustlsConnect::new(config))))
+    Ok((encrypted, Tls::On(MakeRustlsConnect::new(config)), protection))
 }
 
 #[cfg(test)]
@@ -207,8 +218,8 @@ mod tests {
     #[test]
     fn disabled_reads_no_file() {
         let parameters = parameters([Some("disable"), Some("/nowhere"), None, None]);
-        let (mode, tls) = resolve(&parameters, None).expect("nothing to read");
+        let (mode, tls, protection) = resolve(&parameters, None).expect("nothing to read");
         assert_eq!(mode, SslMode::Disable);
-        assert!(matches!(tls, Tls::Off));
+        assert!(matches!(tls, Tls::Off) && protection == Protection::None);
     }
 }

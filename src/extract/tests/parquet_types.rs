@@ -1,8 +1,5 @@
 //! Tests of Parquet sources: types of the field, footers that lie, bytes that may be anything.
 
-use std::sync::Arc;
-
-use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{BrotliLevel, Compression as Codec, GzipLevel, ZstdLevel};
 use ::parquet::data_type::{ByteArray, ByteArrayType, Int96, Int96Type};
 use ::parquet::file::metadata::{
@@ -12,9 +9,9 @@ use ::parquet::file::properties::{WriterProperties, WriterVersion};
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
-    DictionaryArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
-    LargeStringArray, NullArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    BinaryArray, BooleanArray, Decimal256Array, DictionaryArray, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int32Array, LargeStringArray, NullArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Int32Type, Schema, i256};
 use bytes::Bytes;

@@ -32,12 +32,10 @@ fn as_parquet(directory: &tempfile::TempDir) -> PathBuf {
         let cell = |row: &&'static str| row.split(',').nth(place).filter(|cell| !cell.is_empty());
         let cells: Vec<Option<&str>> =
             ROWS.iter().map(cell).map(|cell| cell.map(|cell| cell.trim_matches('"'))).collect();
-        Series::new((*name).into(), cells).into_column()
+        (*name, Arc::new(StringArray::from(cells)) as ArrayRef)
     });
-    let mut frame = DataFrame::new(ROWS.len(), columns.collect()).expect("a frame");
     let path = directory.path().join("odd.parquet");
-    let file = fs::File::create(&path).expect("created");
-    ParquetWriter::new(file).finish(&mut frame).expect("written");
+    parquet(&path, columns.collect());
     path
 }
 

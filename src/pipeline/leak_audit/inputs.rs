@@ -6,10 +6,12 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use polars::prelude::{Column, DataFrame, IntoColumn as _, NamedFrom as _, ParquetWriter, Series};
+use parquet::arrow::ArrowWriter;
 
 use super::canary::{Canaries, Kind};
 use crate::error::{Error, ErrorKind, Result};
@@ -172,16 +174,18 @@ impl Inputs<'_> {
 
     fn parquet(&self, path: &Path) -> Result<()> {
         let rows: Vec<String> = (400..420).map(|n| self.row(n, n, "3.00")).collect();
-        let column = |place: usize, name: &str| -> Column {
-            let cells: Vec<&str> =
-                rows.iter().map(|row| row.split(',').nth(place).unwrap_or_default()).collect();
-            Series::new(name.into(), cells).into_column()
+        let column = |place: usize| -> ArrayRef {
+            let cells = rows.iter().map(|row| row.split(',').nth(place).unwrap_or_default());
+            Arc::new(StringArray::from_iter_values(cells))
         };
-        let columns = HEADER.iter().enumerate().map(|(place, name)| column(place, name)).collect();
+        let columns = HEADER.iter().enumerate().map(|(place, name)| (*name, column(place)));
         let broken = || Error::internal("the Parquet file of the audit");
-        let mut frame = DataFrame::new(rows.len(), columns).map_err(|_| broken())?;
+        let batch = RecordBatch::try_from_iter(columns).map_err(|_| broken())?;
         let file = File::create(path).map_err(|error| failed(path, &error))?;
-        ParquetWriter::new(file).finish(&mut frame).map(drop).map_err(|_| broken())
+        ArrowWriter::try_new(file, batch.schema(), None)
+            .and_then(|mut writer| writer.write(&batch).and_then(|()| writer.close()))
+            .map(drop)
+            .map_err(|_| broken())
     }
 
     /// Files that are damaged as a whole, or are none: what is wrong with each, and its bytes.

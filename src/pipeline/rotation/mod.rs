@@ -9,7 +9,7 @@ use serde::Serialize;
 
 pub(super) use pairs::note_pairs;
 
-use self::pairs::{Both, Mapping};
+use self::pairs::{Both, Mapping, next_key};
 use super::warehouse::Warehouse;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
@@ -299,14 +299,4 @@ fn domains(rotation: &Rotation) -> impl Iterator<Item = (&'static str, Domain)> 
         [("claim", Domain::Claim), ("patient", Domain::Patient), ("provider", Domain::Provider)];
     let mapped = rotation.domains();
     all.into_iter().filter(|(name, _)| mapped.contains(name))
-}
-
-/// The key that a rotation leads to.
-fn next_key(settings: &Settings) -> Result<MasterKey> {
-    let Some(path) = &settings.privacy.next_key_file else {
-        return Err(Error::config("which key is the next one?").hint(
-            "--next-key-file names its file; `claims-etl key generate --key-file FILE` makes one",
-        ));
-    };
-    MasterKey::load(path).map_err(|error| error.context("the next key"))
 }

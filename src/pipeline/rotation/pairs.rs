@@ -6,8 +6,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
 use crate::dag::TaskContext;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::extract::{self, Block, Extracted};
 use crate::key::{Domain, MasterKey, Tokenizer};
@@ -119,7 +120,7 @@ pub(in crate::pipeline) fn note_pairs(
     if work.settings.privacy.next_key_file.is_none() {
         return Ok(());
     }
-    let next = super::next_key(work.settings)?;
+    let next = next_key(work.settings)?;
     let mut connection = warehouse.connect()?;
     let rotation = match rotation::read(&mut connection)? {
         Some(rotation) if rotation.phase != Phase::Attached => rotation,
@@ -144,4 +145,14 @@ pub(in crate::pipeline) fn note_pairs(
             .run(input, warehouse.connect()?)?;
     }
     Ok(())
+}
+
+/// The key that a rotation leads to.
+pub(super) fn next_key(settings: &Settings) -> Result<MasterKey> {
+    let Some(path) = &settings.privacy.next_key_file else {
+        return Err(Error::config("which key is the next one?").hint(
+            "--next-key-file names its file; `claims-etl key generate --key-file FILE` makes one",
+        ));
+    };
+    MasterKey::load(path).map_err(|error| error.context("the next key"))
 }
