@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use claims_etl::config::{OnDuplicate, Privacy, Risk, Rules, Settings};
+use claims_etl::config::{OnDuplicate, Rules, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
+use claims_etl::privacy::settings::Privacy;
+use claims_etl::risk::settings::Risk;
 use claims_etl::risk::{Exactness, Kept, Medians, RiskModel, Statistics, Twin};
 use claims_etl::rule::Severities;
 use claims_etl::schema::{Dataset, TWIN};

@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use claims_etl::account::Cents;
-use claims_etl::config::{Action, Level, OnDuplicate, Privacy, Rules, Settings};
+use claims_etl::config::{OnDuplicate, Rules, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
+use claims_etl::privacy::settings::{Action, Level, Privacy};
 use claims_etl::schema::Dataset;
 use claims_etl::synth::{self, Spec};
+use claims_etl::totals::Cents;
 use claims_etl::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
 use polars::prelude::DataFrame;
 

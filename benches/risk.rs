@@ -7,9 +7,10 @@
 
 #![expect(clippy::print_stdout, reason = "figures are its result")]
 
-use claims_etl::config::{Risk, Settings};
+use claims_etl::config::Settings;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::pipeline::{self, RunOptions, Status};
+use claims_etl::risk::settings::Risk;
 use claims_etl::synth::{self, Spec};
 
 const CLAIMS: u64 = 2_000_000;

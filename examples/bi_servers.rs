@@ -25,7 +25,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-
 use mock_http::Heard;
 use power_bi_server::PowerBiServer;
 use tableau_server::TableauServer;

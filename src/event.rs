@@ -4,13 +4,12 @@
 //! A file of its own so that lower layers can tell what happens without knowing who listens
 //! (progress bars, log lines, the ledger): events go out, nothing comes back but "stop".
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

@@ -25,46 +25,45 @@
 //! # }
 //! ```
 
-// Layer 0: vocabulary.
-pub mod account;
+// Vocabulary: types that every room speaks.
+pub mod atomic_file;
 pub mod error;
 pub mod event;
 pub mod failpoint;
 pub mod identifier;
 pub mod rule;
 pub mod schema;
+pub mod secret;
+pub mod totals;
 pub mod worker;
 
-// Layer 1: mechanism.
-pub mod adbc_postgres;
+// Domains, and the settings that are composed of theirs.
 pub mod config;
+pub mod key;
+pub mod privacy;
+pub mod risk;
+
+// Mechanisms.
+pub mod adbc_postgres;
 pub mod dag;
 pub mod http;
 pub mod interchange;
-pub mod key;
-pub mod local_postgres;
-pub mod risk;
-pub mod sql;
 pub mod synth;
-pub mod whole_file;
+pub mod warehouse;
 
-// Layer 2: the stages; they never import one another.
+// The stages of a run; they never import one another.
 pub mod extract;
-pub mod lineage;
 pub mod load;
-pub mod metrics;
+pub mod quarantine;
 pub mod refresh;
+pub mod shuffle;
+pub mod telemetry;
 pub mod transform;
-pub mod verify;
 
-// Layer 2 too: who is told how it goes.
-pub mod mail;
-// Layer 2 too: a text for another program.
-pub mod airflow;
-
-// Layer 3: the program.
+// The program.
+pub mod commands;
 pub mod pipeline;
 pub mod schedule;
 
-// Layer 4: the face.
+// The command line.
 pub mod cli;

@@ -14,7 +14,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, TimeUnit};
 use claims_etl::error::ErrorKind;
-use claims_etl::sql;
+use claims_etl::warehouse::sql;
 
 use crate::sandbox::{Sandbox, batch, connect, load, some};
 

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use claims_etl::airflow::{Caller, dag};
+use claims_etl::commands::airflow::{Caller, dag};
 use claims_etl::config::Settings;
 use claims_etl::pipeline::Task;
 use insta::{assert_snapshot, with_settings};

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use claims_etl::config::Secret;
+use claims_etl::secret::value::Secret;
 
 use crate::desk::Desk;
 use crate::own_server::{OwnServer, patient_client};

@@ -6,11 +6,12 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use claims_etl::account::Amounts;
-use claims_etl::config::{Secret, Settings};
+use claims_etl::config::Settings;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::MasterKey;
 use claims_etl::pipeline::{self, RunOptions, RunReport, Status};
+use claims_etl::secret::value::Secret;
+use claims_etl::totals::Amounts;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use postgres::Client;

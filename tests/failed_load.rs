@@ -6,7 +6,7 @@ use std::sync::Arc;
 use adbc_core::options::IngestMode;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, RecordBatchIterator};
 use arrow::error::ArrowError;
-use claims_etl::sql;
+use claims_etl::warehouse::sql;
 
 use crate::sandbox::{Sandbox, batch, connect, some};
 

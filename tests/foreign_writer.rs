@@ -1,7 +1,7 @@
 //! Somebody else writes into the published tables while a command is at work: those rows are never dropped
 //! unseen.
 
-use claims_etl::config::Secret;
+use claims_etl::secret::value::Secret;
 use postgres::Client;
 use postgres::error::SqlState;
 

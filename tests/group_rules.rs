@@ -4,8 +4,10 @@
 //! A file of its own because a naive model of these rules is a unit test of the shuffle; here one
 //! small file with each of them goes to the tables and to the ledger.
 
+use claims_etl::commands::quarantine::reasons;
+use claims_etl::commands::verify::recompute;
 use claims_etl::event::{Cancellation, RunId, Silent};
-use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, VerifyOptions};
+use claims_etl::pipeline::{Chosen, RunOptions, RunReport, VerifyOptions};
 use claims_etl::rule::Rule;
 
 use crate::desk::{Desk, succeeded};
@@ -62,7 +64,7 @@ fn counts(report: &RunReport) -> Vec<(&str, u64)> {
 fn verified(desk: &Desk) {
     let which = Chosen::parse("last").expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
-    let report = pipeline::verify(&desk.settings, options, which, &Silent, &cancel);
+    let report = recompute::verify(&desk.settings, options, which, &Silent, &cancel);
     let report = report.expect("verified");
     assert!(report.equal, "{report:#?}");
 }
@@ -100,7 +102,7 @@ fn each_rule_of_several_rows_is_stored_counted_or_rejects() {
     assert_eq!(desk.rows(ledger), ["4 2"]);
 
     let run = RunId::parse(&report.run_id).expect("an id");
-    let rejects = pipeline::quarantine(&desk.settings, run).expect("readable");
+    let rejects = reasons::quarantine(&desk.settings, run).expect("readable");
     let rejects: Vec<_> =
         rejects.iter().map(|reject| (reject.record, reject.why.column.as_str())).collect();
     assert_eq!(rejects, [(15, "patient_id"), (16, "patient_id"), (17, "patient_id")]);

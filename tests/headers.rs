@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use claims_etl::account::Cents;
+use claims_etl::totals::Cents;
 
 use crate::desk::{Desk, succeeded};
 use crate::program::{Call, KEY, Program};

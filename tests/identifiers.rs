@@ -1,8 +1,9 @@
 //! Identifiers as exports damage them, through a whole run: one person stays one, and what names nobody becomes nobody.
 
+use claims_etl::commands::verify::recompute;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::{Domain, MasterKey};
-use claims_etl::pipeline::{self, Chosen, VerifyOptions};
+use claims_etl::pipeline::{Chosen, VerifyOptions};
 
 use crate::desk::{Desk, succeeded};
 use crate::program::{Call, KEY, Program};
@@ -64,7 +65,7 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
     assert_eq!(report.flags.get("identifier_wrapped"), Some(&2));
     let never = Cancellation::default();
     let verified =
-        pipeline::verify(&desk.settings, VerifyOptions::default(), Chosen::Last, &Silent, &never);
+        recompute::verify(&desk.settings, VerifyOptions::default(), Chosen::Last, &Silent, &never);
     assert!(verified.expect("verified").equal);
 }
 

@@ -6,9 +6,10 @@
 
 use std::fs;
 
-use claims_etl::config::{Mode, Secret};
+use claims_etl::config::Mode;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::pipeline::{self, RunOptions};
+use claims_etl::secret::value::Secret;
 use claims_etl::synth::{self, Spec};
 use proptest::collection::btree_set;
 use proptest::prelude::*;

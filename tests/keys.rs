@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use claims_etl::config::{Secret, Settings};
+use claims_etl::config::Settings;
 use claims_etl::error::Error;
 use claims_etl::key::{Domain, MasterKey};
+use claims_etl::secret::value::Secret;
 use uuid::Uuid;
 
 use crate::desk::{Desk, succeeded};

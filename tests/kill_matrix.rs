@@ -5,12 +5,11 @@
 //! first load, a replace and a merge.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::thread;
+use std::{fs, thread};
 
 use crate::desk::Desk;
 use crate::own_server::OwnServer;

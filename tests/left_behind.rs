@@ -3,8 +3,8 @@
 use std::fs;
 
 use claims_etl::event::RunId;
-use claims_etl::load::quarantine;
 use claims_etl::pipeline::Status;
+use claims_etl::quarantine;
 
 use crate::desk::{Desk, succeeded};
 use crate::paused::Paused;
@@ -14,7 +14,7 @@ const CLAIMS: [&str; 2] = ["A,P,V1,99213,1.25,2024-01-01", "B,P,V1,99213,much,20
 
 fn desk() -> Desk {
     let mut desk = Desk::new().claims(&CLAIMS).providers(&["V1,Ada,Cardiology,Here"]);
-    desk.settings.privacy.key = Some(claims_etl::config::Secret::new(process::KEY));
+    desk.settings.privacy.key = Some(claims_etl::secret::value::Secret::new(process::KEY));
     desk
 }
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use claims_etl::config::SecretSource;
 use claims_etl::event::{Cancellation, Observer, RunEvent};
 use claims_etl::pipeline::{self, RunOptions, RunReport, Status};
+use claims_etl::secret::source::SecretSource;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

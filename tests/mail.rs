@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use claims_etl::config::{Mail, MailEncryption, SecretSource, Settings};
-use claims_etl::mail::{self, Mailer};
+use claims_etl::config::{Mail, MailEncryption, Settings};
 use claims_etl::pipeline::Status;
+use claims_etl::secret::source::SecretSource;
+use claims_etl::telemetry::mail;
+use claims_etl::telemetry::mail::Mailer;
 use tempfile::TempDir;
 
 use crate::desk::Desk;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use claims_etl::metrics::{Endpoint, Figures, Health, Totals};
 use claims_etl::pipeline::{RunOptions, Status};
+use claims_etl::telemetry::metrics::{Endpoint, Figures, Health, Totals};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, succeeded};

@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use claims_etl::config::{Mode, Secret};
+use claims_etl::config::Mode;
 use claims_etl::pipeline::{RunReport, Status};
+use claims_etl::secret::value::Secret;
 use nix::sys::signal::Signal;
 
 use crate::correction::{Correction, run};

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use claims_etl::config::Secret;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status, Task};
+use claims_etl::secret::value::Secret;
+use claims_etl::warehouse::location;
 
 use crate::desk::{Desk, succeeded};
 use crate::own_server::OwnServer;
@@ -20,8 +21,7 @@ fn desk() -> Desk {
 
 /// Ends the session that enters a run into the ledger, each of the first `times` times after `before`.
 pub(crate) fn end_sessions(desk: &Desk, before: u32, times: u32) {
-    pipeline::warehouse::migrate(&desk.settings, &Silent, &Cancellation::default())
-        .expect("migrated");
+    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
     let script = format!(
         "CREATE SEQUENCE public.begun;
          CREATE FUNCTION public.boom() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -70,8 +70,7 @@ fn a_session_that_is_ended_while_a_task_begins_costs_a_try() {
 fn a_server_that_is_away_at_the_start_is_waited_for() {
     let server = OwnServer::start();
     let desk = server.desk().claims(&CLAIMS);
-    pipeline::warehouse::migrate(&desk.settings, &Silent, &Cancellation::default())
-        .expect("migrated");
+    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
     server.crash();
     let mut command = process::reading(&desk, &["run", "--retries", "20"]);
     let mut running = Running::start(command.env("CLAIMS_ETL_RETRY_DELAY_SECS", "1"));

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use claims_etl::event::Silent;
-use claims_etl::local_postgres::{LocalPostgres, Status};
+use claims_etl::warehouse::private_server::{LocalPostgres, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postgres::{Client, NoTls};

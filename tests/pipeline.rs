@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use claims_etl::account::Cents;
-use claims_etl::config::{Mode, OnDuplicate, Secret};
-use claims_etl::pipeline::{self, RunOptions, Status};
+use claims_etl::commands::quarantine::reasons;
+use claims_etl::config::{Mode, OnDuplicate};
+use claims_etl::pipeline::{RunOptions, Status};
+use claims_etl::secret::value::Secret;
+use claims_etl::totals::Cents;
 
 use crate::desk::{Desk, succeeded};
 use crate::process::OTHER_KEY;
@@ -94,7 +96,7 @@ fn rejects_lead_back_to_the_source() {
     succeeded(&report);
     let run =
         report.run_id.parse().ok().and_then(|id: String| claims_etl::event::RunId::parse(&id).ok());
-    let rejects = pipeline::quarantine(&desk.settings, run.expect("an id")).expect("readable");
+    let rejects = reasons::quarantine(&desk.settings, run.expect("an id")).expect("readable");
     assert_eq!(rejects.len(), 1);
     let reject = rejects.iter().next().expect("one");
     assert_eq!(

@@ -1,14 +1,13 @@
 //! A connection pooler on the way to the warehouse: one in transaction mode is refused before anything is
 //! done, alone or among others; one in session mode is a server like any other.
 
-use std::fs;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

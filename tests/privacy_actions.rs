@@ -4,13 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use claims_etl::account::Cents;
-use claims_etl::config::{Action, Level, Mode, OnDuplicate, Privacy, Secret, Settings};
+use claims_etl::config::{Mode, OnDuplicate, Settings};
 use claims_etl::event::Cancellation;
 use claims_etl::extract;
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
+use claims_etl::privacy::settings::{Action, Level, Privacy};
 use claims_etl::schema::Dataset;
+use claims_etl::secret::value::Secret;
+use claims_etl::totals::Cents;
 use claims_etl::transform::{Checks, Directory, Release, provider_rows};
 use polars::prelude::Column;
 

@@ -1,12 +1,12 @@
 //! The warehouse follows the privacy profile: columns, types, comments, views, grants and ledger; and
 //! rows to which different things were done never stand side by side.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::{fs, thread};
 
-use claims_etl::config::{Mode, Privacy, Profile};
+use claims_etl::config::Mode;
+use claims_etl::privacy::settings::{Privacy, Profile};
 use claims_etl::schema::{Shape, fact_columns, provider_columns};
 
 use crate::desk::{Desk, succeeded};
@@ -381,12 +381,12 @@ pub(crate) fn earlier_warehouse() -> Desk {
     let desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
     let key = claims_etl::key::MasterKey::resolve(&desk.settings).expect("a key").id();
     let scripts = [
-        (1, "warehouse", include_str!("../src/load/migrations/V001__warehouse.sql")),
-        (2, "filtered", include_str!("../src/load/migrations/V002__filtered.sql")),
-        (3, "rules", include_str!("../src/load/migrations/V003__rules.sql")),
-        (4, "refresh_outbox", include_str!("../src/load/migrations/V004__refresh_outbox.sql")),
-        (5, "schedule", include_str!("../src/load/migrations/V005__schedule.sql")),
-        (6, "tasks_apart", include_str!("../src/load/migrations/V006__tasks_apart.sql")),
+        (1, "warehouse", include_str!("../src/warehouse/migrations/V001__warehouse.sql")),
+        (2, "filtered", include_str!("../src/warehouse/migrations/V002__filtered.sql")),
+        (3, "rules", include_str!("../src/warehouse/migrations/V003__rules.sql")),
+        (4, "refresh_outbox", include_str!("../src/warehouse/migrations/V004__refresh_outbox.sql")),
+        (5, "schedule", include_str!("../src/warehouse/migrations/V005__schedule.sql")),
+        (6, "tasks_apart", include_str!("../src/warehouse/migrations/V006__tasks_apart.sql")),
     ];
     let mut client = desk.database.connect();
     client

@@ -1,9 +1,11 @@
 //! The privacy report: its figures against published ones, its text, its exit code.
 
-use claims_etl::config::{Action, Level, Profile};
+use claims_etl::commands::privacy::quasi_identifiers::QuasiSet;
+use claims_etl::commands::privacy::report;
+use claims_etl::commands::privacy::report::{PrivacyQuestion, PrivacyReport};
 use claims_etl::error::ErrorKind;
 use claims_etl::event::Silent;
-use claims_etl::pipeline::{self, PrivacyQuestion, PrivacyReport, QuasiSet};
+use claims_etl::privacy::settings::{Action, Level, Profile};
 use insta::{assert_snapshot, with_settings};
 
 use crate::desk::{Desk, succeeded};
@@ -15,7 +17,7 @@ fn question() -> PrivacyQuestion {
 }
 
 fn report(desk: &Desk, question: &PrivacyQuestion) -> PrivacyReport {
-    pipeline::privacy_report(&desk.settings, question, &Silent).expect("a report")
+    report::privacy_report(&desk.settings, question, &Silent).expect("a report")
 }
 
 /// Shares of rows in groups of fewer than 2 and than 11 patients, in percent with one decimal.
@@ -118,7 +120,7 @@ fn sets_of_what_is_not_released_are_left_out_and_said() {
     assert_eq!(of_years.left_out.len(), 5);
     let sets = vec![QuasiSet::parse("provider_id,date_of_service:month").expect("a set")];
     let required = PrivacyQuestion { sets, k: 11, require_k: Some(2) };
-    let error = pipeline::privacy_report(&desk.settings, &required, &Silent).expect_err("refused");
+    let error = report::privacy_report(&desk.settings, &required, &Silent).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("dates are released by year, not by month"), "{error}");
 }
@@ -144,8 +146,7 @@ fn what_was_done_to_the_columns_is_what_is_judged() {
 #[test]
 fn an_empty_warehouse_has_nothing_to_report() {
     let desk = Desk::new();
-    let error =
-        pipeline::privacy_report(&desk.settings, &question(), &Silent).expect_err("refused");
+    let error = report::privacy_report(&desk.settings, &question(), &Silent).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 

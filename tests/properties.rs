@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use claims_etl::account::{Cents, Reversals};
-use claims_etl::config::{Mode, OnDuplicate, Secret, Settings};
+use claims_etl::config::{Mode, OnDuplicate, Settings};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::identifier::{self, Damage, Kind};
 use claims_etl::key::{Domain, MasterKey, Tokenizer};
 use claims_etl::pipeline::{self, RunOptions, RunReport};
+use claims_etl::secret::value::Secret;
+use claims_etl::totals::{Cents, Reversals};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claims_etl::config::{Action, Level};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::pipeline::{self, Which};
+use claims_etl::privacy::settings::{Action, Level};
 use postgres::Client;
 
 use crate::desk::{Desk, succeeded};

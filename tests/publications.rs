@@ -1,11 +1,13 @@
 //! What was published last counts, not what was begun last: two runs that overlap, a directory that goes
 //! back and forth, a setting that changes what is read.
 
+use claims_etl::commands::risk::rescore;
+use claims_etl::commands::verify::recompute;
+use claims_etl::commands::verify::report::Verification;
 use claims_etl::config::Mode;
 use claims_etl::event::{Cancellation, Silent};
-use claims_etl::pipeline::{
-    self, Chosen, RunName, RunOptions, RunReport, Status, Task, Verification, VerifyOptions,
-};
+use claims_etl::pipeline;
+use claims_etl::pipeline::{Chosen, RunName, RunOptions, RunReport, Status, Task, VerifyOptions};
 
 use crate::desk::{Desk, succeeded};
 
@@ -83,7 +85,7 @@ fn what_a_run_that_began_earlier_has_overwritten_is_loaded_again() {
 fn verify(desk: &Desk, run: &str) -> Verification {
     let which = Chosen::parse(run).expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
-    pipeline::verify(&desk.settings, options, which, &Silent, &cancel).expect("verified")
+    recompute::verify(&desk.settings, options, which, &Silent, &cancel).expect("verified")
 }
 
 #[test]
@@ -97,7 +99,7 @@ fn whoever_looks_at_the_last_run_sees_the_one_that_published_last() {
         let report = desk.run();
         succeeded(&report);
         fast = Some(report.run_id);
-        let rescored = pipeline::rescore(&desk.settings, false, &Silent, &Cancellation::default());
+        let rescored = rescore::rescore(&desk.settings, false, &Silent, &Cancellation::default());
         assert!(rescored.expect("rescored").stats_version > 1);
         desk.settings.risk.medium_from = 20.0;
         // One claim was read then, two are now.

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use claims_etl::config::{Mode, Secret};
+use claims_etl::config::Mode;
 use claims_etl::pipeline::RunOptions;
+use claims_etl::secret::value::Secret;
 use postgres::Client;
 
 use crate::desk::{Desk, succeeded};

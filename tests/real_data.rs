@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use claims_etl::account::Cents;
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::RunReport;
+use claims_etl::totals::Cents;
 
 use crate::desk::{Desk, succeeded};
 

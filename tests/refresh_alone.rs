@@ -5,10 +5,11 @@
 use std::time::Instant;
 
 use claims_etl::adbc_postgres::PostgresConnection;
-use claims_etl::config::{SecretSource, Settings};
+use claims_etl::config::Settings;
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{Ask, Failure, Job, Occasion, TargetResult, refresh_all, targets};
+use claims_etl::secret::source::SecretSource;
 
 /// The targets that need no provider.
 const OWN: [&str; 2] = ["provider_month", "dashboard"];

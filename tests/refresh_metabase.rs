@@ -215,7 +215,7 @@ fn a_check_proves_what_is_needed_and_starts_nothing() {
     assert_eq!(failure.message, "dashboard 16: Metabase has none");
     let mut wrong = settings(&server, card(4));
     wrong.refresh.metabase.api_key =
-        claims_etl::config::SecretSource::from_variable("SECRET", "other");
+        claims_etl::secret::source::SecretSource::from_variable("SECRET", "other");
     let failure = check(&wrong).expect_err("another key");
     assert!(failure.message.contains("does not accept the API key"), "{failure}");
     assert_eq!(server.count("POST", ""), 0);

@@ -1,27 +1,26 @@
 //! Power BI's models are refreshed, once: whatever the service answers, however it fails, and
 //! whoever wants it to end. The service is a mock; what it is asked is counted.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 use boon::{Compiler, Schemas};
 use claims_etl::adbc_postgres::PostgresConnection;
 use claims_etl::config::{
-    OnConflict, PowerBiCommit, PowerBiMode, PowerBiObject, PowerBiTarget, PowerBiType,
-    SecretSource, Settings,
+    OnConflict, PowerBiCommit, PowerBiMode, PowerBiObject, PowerBiTarget, PowerBiType, Settings,
 };
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{
     Ask, Failure, Job, Occasion, Outcome, Target, TargetResult, refresh_all, targets,
 };
+use claims_etl::secret::source::SecretSource;
 use serde_json::{Value, json};
 
 use crate::desk::Desk;

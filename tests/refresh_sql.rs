@@ -1,9 +1,11 @@
 //! Materialized views as refresh targets: their order, readers that go on, what cannot be refreshed
 //! and why.
 
-use claims_etl::config::{Secret, SqlViews};
+use claims_etl::commands::check;
+use claims_etl::config::SqlViews;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::pipeline::{self, RefreshReport, Which};
+use claims_etl::secret::value::Secret;
 
 use crate::desk::{Desk, succeeded};
 use crate::program::Program;
@@ -128,7 +130,7 @@ fn what_cannot_be_refreshed_is_said_before_anything_is_refreshed() {
         assert!(report.detail.contains(says), "{}", report.detail);
         let half = name == "public.broken";
         assert_eq!(desk.rows(at) != before, half, "{name}: only its own query can tell");
-        let found = pipeline::check(&desk.settings, &Silent, &Cancellation::default());
+        let found = check::check(&desk.settings, &Silent, &Cancellation::default());
         let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
         assert_eq!(found.ok, half, "{name}: {}", found.detail);
     }
@@ -156,7 +158,7 @@ fn a_role_that_may_not_refresh_a_view_is_told_so() {
     let mark = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{mark}options=-crole%3D{role}");
     desk.settings.warehouse.url = Some(Secret::new(url));
-    let found = pipeline::check(&desk.settings, &Silent, &Cancellation::default());
+    let found = check::check(&desk.settings, &Silent, &Cancellation::default());
     client.batch_execute(&format!("DROP ROLE {role}")).expect("dropped");
     let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
     let says = format!("optional; the role {role} may not refresh public.daily");

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
 use claims_etl::adbc_postgres::PostgresConnection;
-use claims_etl::config::{self, OnConflict, SecretSource, Settings, TableauTarget};
+use claims_etl::config;
+use claims_etl::config::{OnConflict, Settings, TableauTarget};
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{
     Ask, Failure, Job, Occasion, Outcome, TargetResult, refresh_all, targets,
 };
+use claims_etl::secret::source::SecretSource;
 
 use crate::fixtures;
 use crate::mock_http::Reply;

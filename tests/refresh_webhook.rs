@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use claims_etl::account::{Account, Example};
 use claims_etl::adbc_postgres::PostgresConnection;
-use claims_etl::config::{SecretSource, Settings, Webhook, WebhookStyle};
+use claims_etl::config::{Settings, Webhook, WebhookStyle};
 use claims_etl::error::Error;
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{self, Occasion, TargetResult};
+use claims_etl::secret::source::SecretSource;
+use claims_etl::totals::{Account, Example};
 use serde_json::{Value, json};
 
 use crate::fixtures;

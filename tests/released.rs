@@ -5,9 +5,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::architecture;
 use crate::desk::Desk;
-use crate::process;
+use crate::{architecture, process};
 
 /// The program as `just run` builds it; `just test` says where a copy of it is.
 #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]

@@ -3,10 +3,10 @@
 
 use std::fs;
 
-use claims_etl::config::Secret;
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, RunId, Silent};
 use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, Status};
+use claims_etl::secret::value::Secret;
 
 use crate::desk::{Desk, succeeded};
 use crate::process;

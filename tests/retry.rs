@@ -1,10 +1,9 @@
 //! Failures that can pass by themselves: the connection is cut in the middle of a load, and the
 //! task is tried again.
 
-use std::fs;
 use std::io::Write as _;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use claims_etl::pipeline::Status;
 

@@ -4,9 +4,15 @@
 //! A file of its own because every test here asks the same: the statistics must be those of one load
 //! of everything, whatever the way.
 
-use claims_etl::config::{Mode, OnDuplicate, Risk, Secret};
+use claims_etl::commands::risk::rescore;
+use claims_etl::commands::risk::rescore::RescoreReport;
+use claims_etl::commands::verify::recompute;
+use claims_etl::config::{Mode, OnDuplicate};
 use claims_etl::event::{Cancellation, Silent};
-use claims_etl::pipeline::{self, RescoreReport, RunOptions};
+use claims_etl::pipeline;
+use claims_etl::pipeline::RunOptions;
+use claims_etl::risk::settings::Risk;
+use claims_etl::secret::value::Secret;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::desk::{Desk, succeeded};
@@ -158,7 +164,7 @@ fn rescored(desk: &Desk) -> RescoreReport {
 }
 
 fn rescore(desk: &Desk, dry_run: bool) -> RescoreReport {
-    pipeline::rescore(&desk.settings, dry_run, &Silent, &Cancellation::default()).expect("rescored")
+    rescore::rescore(&desk.settings, dry_run, &Silent, &Cancellation::default()).expect("rescored")
 }
 
 /// The statistics as they are when they are counted anew.
@@ -413,7 +419,7 @@ fn a_stopped_rescore_changes_nothing() {
     let before = desk.rows(SCORES);
     let cancel = Cancellation::default();
     cancel.cancel(2);
-    let stopped = pipeline::rescore(&desk.settings, false, &Silent, &cancel).expect_err("stopped");
+    let stopped = rescore::rescore(&desk.settings, false, &Silent, &cancel).expect_err("stopped");
     assert_eq!(stopped.kind().exit_code(), 130);
     assert_eq!(desk.rows(SCORES), before);
     assert!(rescored(&desk).changed > 0);
@@ -480,7 +486,7 @@ fn verify_compares_scores_that_a_runs_own_claims_have_made() {
     let files = days(41, 2);
     let desk = load(desk(), &files[0]);
     let verify = |desk: &Desk| {
-        pipeline::verify(
+        recompute::verify(
             &desk.settings,
             pipeline::VerifyOptions::default(),
             pipeline::Chosen::parse("last").expect("a run"),

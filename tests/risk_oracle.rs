@@ -17,9 +17,9 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{Datelike, NaiveDate, Weekday};
-use claims_etl::config::Risk;
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::{Domain, MasterKey};
+use claims_etl::risk::settings::Risk;
 use claims_etl::synth::{self, Spec};
 use uuid::Uuid;
 

@@ -5,23 +5,25 @@
 //! other tokens, and the old key is needed by nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
-use claims_etl::config::{Action, Mode};
+use claims_etl::commands::rotate;
+use claims_etl::commands::rotate::RotationReport;
+use claims_etl::commands::verify::recompute;
+use claims_etl::config::Mode;
 use claims_etl::error::{Error, ErrorKind};
 use claims_etl::event::{Cancellation, Silent};
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::load::rotation::{Coverage, Phase};
-use claims_etl::pipeline::rotation::{self, RotationReport};
-use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, Status, VerifyOptions};
+use claims_etl::pipeline::{Chosen, RunOptions, RunReport, Status, VerifyOptions};
+use claims_etl::privacy::settings::Action;
 use uuid::Uuid;
 
 use crate::desk::{Desk, succeeded};
@@ -44,19 +46,19 @@ const CONTENT: &str = "SELECT concat_ws('|',
          SELECT count(*) AS n FROM healthcare_analytics.claims_fact GROUP BY provider_id) AS p))";
 
 fn begin(desk: &Desk) -> Result<RotationReport, Error> {
-    rotation::begin(&desk.settings, false, &Silent, &Cancellation::default())
+    rotate::begin(&desk.settings, false, &Silent, &Cancellation::default())
 }
 
 fn map(desk: &Desk) -> Result<RotationReport, Error> {
-    rotation::map(&desk.settings, &Silent, &Cancellation::default())
+    rotate::map(&desk.settings, &Silent, &Cancellation::default())
 }
 
 fn chain(desk: &Desk) -> Result<RotationReport, Error> {
-    rotation::chain(&desk.settings, &Silent, &Cancellation::default())
+    rotate::chain(&desk.settings, &Silent, &Cancellation::default())
 }
 
 fn finish(desk: &Desk) -> Result<RotationReport, Error> {
-    rotation::finish(&desk.settings, false, &Silent, &Cancellation::default())
+    rotate::finish(&desk.settings, false, &Silent, &Cancellation::default())
 }
 
 fn forced(desk: &Desk) -> RunReport {
@@ -137,7 +139,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     let loaded = desk.run();
     succeeded(&loaded);
     assert_eq!((loaded.claims.inserted, loaded.claims.updated), (1, 1));
-    assert_eq!(lacking(&rotation::status(&desk.settings).expect("a status")), [2, 1]);
+    assert_eq!(lacking(&rotate::status(&desk.settings).expect("a status")), [2, 1]);
     // Of one that does not name the next key, the next step takes stock.
     let next = desk.settings.privacy.next_key_file.take();
     desk = desk.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
@@ -188,7 +190,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     let which = Chosen::parse(&first_run).expect("an id");
     let options = VerifyOptions { claims_named: true, providers_named: true };
     let cancel = Cancellation::default();
-    let verified = pipeline::verify(&first.settings, options, which, &Silent, &cancel);
+    let verified = recompute::verify(&first.settings, options, which, &Silent, &cancel);
     assert!(verified.expect("verifies").equal);
 }
 
@@ -332,7 +334,7 @@ fn ids_of_the_form_of_a_token_are_no_tokens() {
             }
             _ => {
                 let cancel = Cancellation::default();
-                rotation::begin(&desk.settings, true, &Silent, &cancel).expect("begins");
+                rotate::begin(&desk.settings, true, &Silent, &cancel).expect("begins");
                 change_over(&mut desk);
                 desk.settings.warehouse.mode = Mode::Replace;
                 succeeded(&forced(&desk));
@@ -377,7 +379,7 @@ fn what_cannot_be_changed_in_place_is_loaded_anew() {
     desk.settings.warehouse.mode = Mode::Merge;
 
     let cancel = Cancellation::default();
-    rotation::begin(&desk.settings, true, &Silent, &cancel).expect("begins");
+    rotate::begin(&desk.settings, true, &Silent, &cancel).expect("begins");
     assert_eq!(finish(&desk).expect_err("nothing is loaded").kind(), ErrorKind::Quality);
     let old = desk.settings.privacy.key_file.clone();
     change_over(&mut desk);
@@ -428,7 +430,7 @@ fn what_makes_no_sense_is_refused_and_an_abort_leaves_no_trace() {
     assert!(refused(&forced(&desk)).contains("has not ended"));
     desk.settings.privacy.key_file = old;
 
-    rotation::abort(&desk.settings, &Silent, &Cancellation::default()).expect("gives up");
+    rotate::abort(&desk.settings, &Silent, &Cancellation::default()).expect("gives up");
     assert_eq!(Published::read(&mut desk.database.connect()), before);
     assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
     assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.keys"), ["1"]);

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
-use claims_etl::config::{CodeSystem, Privacy, Rules, Settings};
+use claims_etl::config::{CodeSystem, Rules, Settings};
 use claims_etl::event::Cancellation;
 use claims_etl::extract;
 use claims_etl::key::MasterKey;
+use claims_etl::privacy::settings::Privacy;
 use claims_etl::rule::{Rule, Severity};
 use claims_etl::schema::{Dataset, REJECT};
 use claims_etl::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};

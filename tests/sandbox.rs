@@ -5,7 +5,7 @@ use adbc_core::options::{IngestMode, OptionDatabase, OptionStatement};
 use adbc_core::{Connection as _, Database as _, Driver as _, Optionable as _, Statement as _};
 use arrow::array::{ArrayRef, RecordBatch};
 use claims_etl::adbc_postgres::{PostgresConnection, PostgresDriver};
-use claims_etl::sql;
+use claims_etl::warehouse::sql;
 
 use crate::server;
 

@@ -4,32 +4,29 @@
 //! A file of its own because every test is a process, or two, at a desk with a file a day.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use chrono::{TimeDelta, Utc};
 use claims_etl::config::{Settings, Wait};
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, RunId, Silent};
-use claims_etl::pipeline::warehouse::Warehouse;
 use claims_etl::schedule::state::{self, State, Ticket};
 use claims_etl::schedule::{
     DataInterval, Jumping, Lease, Options, Pulse, Request, Scheduler, Timetable,
 };
+use claims_etl::warehouse::location::Warehouse;
 use insta::{assert_snapshot, with_settings};
 use nix::sys::signal::Signal;
 
 use crate::desk::Desk;
-use crate::metrics;
-use crate::opening;
 use crate::paused::Paused;
 use crate::process::{self, Running, gone, until};
-use crate::released;
+use crate::{metrics, opening, released};
 
 /// The days that have files.
 const DAYS: [&str; 3] = ["2024-01-01", "2024-01-02", "2024-01-03"];
@@ -478,7 +475,7 @@ fn an_interval_of_ones_own_is_refused() {
 fn migrated(desk: &Desk) -> (Warehouse, Settings, DataInterval) {
     let settings = desk.settings.clone();
     let warehouse = Warehouse::open(&settings, &Silent).expect("a warehouse");
-    claims_etl::pipeline::warehouse::migrate(&settings, &Silent, &Cancellation::default())
+    claims_etl::warehouse::location::migrate(&settings, &Silent, &Cancellation::default())
         .expect("migrated");
     let timetable = Timetable::new(&settings.schedule).expect("a timetable");
     let first = timetable.intervals().next().expect("an interval");

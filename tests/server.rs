@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use claims_etl::event::Silent;
-use claims_etl::local_postgres::LocalPostgres;
+use claims_etl::warehouse::private_server::LocalPostgres;
 use postgres::{Client, NoTls};
 
 /// The private server of the tests: one for each folder of programs that `CLAIMS_ETL_PG_BIN` names, because

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claims_etl::pipeline::{self, Chosen, VerifyOptions};
+use claims_etl::commands::verify::recompute;
+use claims_etl::pipeline::{Chosen, VerifyOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parquet::arrow::ArrowWriter;
@@ -198,7 +199,7 @@ fn rows_that_are_no_claims_are_counted_apart() {
     assert_eq!(desk.rows("SELECT claims_filtered FROM claims_etl.runs"), ["3"]);
 
     let which = Chosen::parse(&report.run_id).expect("an id");
-    let verification = pipeline::verify(
+    let verification = recompute::verify(
         &desk.settings,
         VerifyOptions::default(),
         which,

@@ -7,8 +7,7 @@ use adbc_core::options::OptionDatabase;
 use adbc_core::{Driver as _, Optionable as _};
 use claims_etl::adbc_postgres::{PostgresConnection, PostgresDriver};
 use claims_etl::config::Mode;
-use claims_etl::load;
-use claims_etl::sql;
+use claims_etl::warehouse::{connection, sql};
 
 use crate::desk::{Desk, succeeded};
 use crate::program::{Call, Program};
@@ -135,7 +134,7 @@ fn connection(database: &Database) -> PostgresConnection {
     let mut driver = PostgresDriver;
     let mut address = driver.new_database().expect("a database");
     address.set_option(OptionDatabase::Uri, database.url().into()).expect("an address");
-    load::connect(&address).expect("a connection")
+    connection::connect(&address).expect("a connection")
 }
 
 #[test]
@@ -162,7 +161,8 @@ fn habits_change_nothing_about_what_is_loaded() {
                 r"C3,P3,V\3,O'Hara\n,0.05,2024-12-31",
             ])
             .providers(&["V1,Ann – „Łuz“ 医院,Cardiology,Boston", r"V2,Ben \'x,Oncology,Salem"]);
-        desk.settings.privacy.key = Some(claims_etl::config::Secret::new(crate::process::KEY));
+        desk.settings.privacy.key =
+            Some(claims_etl::secret::value::Secret::new(crate::process::KEY));
         desk
     };
     let plain = lay(Desk::new());

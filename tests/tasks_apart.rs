@@ -4,9 +4,10 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use claims_etl::config::Secret;
 use claims_etl::event::{Cancellation, RunId, Silent};
 use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status};
+use claims_etl::secret::value::Secret;
+use claims_etl::warehouse::location;
 use serde_json::Value;
 
 use crate::desk::{Desk, succeeded};
@@ -295,8 +296,7 @@ fn desk_with(claims: &[&str]) -> Desk {
 #[test]
 fn extracts_go_side_by_side_while_another_run_holds_the_warehouse() {
     let desk = desk();
-    pipeline::warehouse::migrate(&desk.settings, &Silent, &Cancellation::default())
-        .expect("migrated");
+    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
     let mut holder = desk.database.connect();
     holder.batch_execute("SELECT pg_advisory_lock(x'636c61696d65746c'::bigint)").expect("held");
     let started: Vec<_> = TASKS[..2]
@@ -449,8 +449,7 @@ fn standard_input_cannot_be_handed_on() {
 #[test]
 fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
     let desk = desk();
-    pipeline::warehouse::migrate(&desk.settings, &Silent, &Cancellation::default())
-        .expect("migrated");
+    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
     // The session of whoever writes down that the task is done is ended, so often.
     let lose = |which: &str, times: u32| {
         let script = format!(

@@ -1,15 +1,14 @@
 //! The way to the warehouse: encrypted and verified as `sslmode` says, on every connection, and
 //! never less than that.
 
-use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use adbc_core::error::{Error, Status};
 use adbc_core::options::OptionDatabase;
 use adbc_core::{Connection as _, Database as _, Driver as _};
 use claims_etl::adbc_postgres::{PostgresConnection, PostgresDriver};
-use claims_etl::sql;
+use claims_etl::warehouse::sql;
 
 use crate::program::{Call, Program};
 use crate::secure_server::{DATABASE, SecureServer};

@@ -3,8 +3,9 @@
 
 use std::fs;
 
-use claims_etl::config::{SecretSource, Webhook};
+use claims_etl::config::Webhook;
 use claims_etl::pipeline::Status;
+use claims_etl::secret::source::SecretSource;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, succeeded};

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use claims_etl::config::{Mode, Secret};
+use claims_etl::commands::verify::recompute;
+use claims_etl::commands::verify::report::{Verdict, Verification};
+use claims_etl::commands::verify::tables::Difference;
+use claims_etl::config::Mode;
 use claims_etl::error::{Error, ErrorKind};
 use claims_etl::event::{Cancellation, Silent};
-use claims_etl::pipeline::{self, Chosen, Verdict, Verification, VerifyOptions};
-use claims_etl::verify::Difference;
+use claims_etl::pipeline::{Chosen, VerifyOptions};
+use claims_etl::secret::value::Secret;
 
 use crate::desk::{Desk, cut_short, succeeded};
 use crate::process::OTHER_KEY;
@@ -42,7 +45,7 @@ pub(crate) fn loaded() -> Desk {
 fn attempt(desk: &Desk, which: &str) -> Result<Verification, Error> {
     let which = Chosen::parse(which).expect("a run");
     let options = VerifyOptions::default();
-    pipeline::verify(&desk.settings, options, which, &Silent, &Cancellation::default())
+    recompute::verify(&desk.settings, options, which, &Silent, &Cancellation::default())
 }
 
 pub(crate) fn verify(desk: &Desk, which: &str) -> Verification {
@@ -56,7 +59,7 @@ pub(crate) fn equal(desk: &Desk, which: &str) -> Verification {
     assert!(report.compared.iter().all(|compared| compared.verdict == Verdict::Equal));
     let sums = report.checksums.expect("compared");
     assert_eq!(sums.sources, sums.table);
-    assert_ne!(sums.table, claims_etl::verify::Checksum::default());
+    assert_ne!(sums.table, claims_etl::commands::verify::checksum::Checksum::default());
     report
 }
 
@@ -336,7 +339,7 @@ fn a_removed_file_is_told_and_another_place_can_be_named() {
     assert!(!verify(&desk, "last").equal);
     let named = VerifyOptions { claims_named: true, ..VerifyOptions::default() };
     let report =
-        pipeline::verify(&desk.settings, named, Chosen::Last, &Silent, &Cancellation::default());
+        recompute::verify(&desk.settings, named, Chosen::Last, &Silent, &Cancellation::default());
     assert!(report.expect("verified").equal);
 }
 
@@ -352,7 +355,7 @@ fn several_files_are_told_apart() {
     let named = |desk: &Desk| {
         let options = VerifyOptions { claims_named: true, providers_named: false };
         let (last, never) = (Chosen::Last, Cancellation::default());
-        let report = pipeline::verify(&desk.settings, options, last, &Silent, &never);
+        let report = recompute::verify(&desk.settings, options, last, &Silent, &never);
         report.expect("verified").compared[0].differences.clone()
     };
     desk.settings.claims.sources = vec![second.clone()];

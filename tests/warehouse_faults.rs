@@ -3,11 +3,10 @@
 //! A file of its own because each refusal has its kind: tried again where it can pass by itself,
 //! else the end of the run; and never a half of it published.
 
-use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
+use std::{fs, thread};
 
 use crate::correction::{Correction, last_run, retries, run};
 use crate::desk::Desk;

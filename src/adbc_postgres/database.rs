@@ -3,13 +3,12 @@
 //! A file of its own because this is where everything that decides about a connection comes together:
 //! address, options, passwords, TLS. Secrets go in, and are never given back or printed.
 
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fmt, io};
 
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::{OptionConnection, OptionDatabase, OptionValue};

@@ -4,9 +4,8 @@
 //! the server is free. Locks, settings and prepared statements of a session are then lost, or somebody
 //! else's: what rests on them goes wrong without an error.
 
-use std::process;
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{process, thread};
 
 use adbc_core::error::{Error, Result, Status};
 use postgres::{Client, SimpleQueryMessage};

@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, Command, Error};
 
 use crate::adbc_postgres::Address;
-use crate::config::Secret;
+use crate::secret::value::Secret;
 
 /// Reads a text, and refuses a password that was typed; the text then becomes a `T`.
 #[derive(Clone, Copy)]

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::airflow::{Caller, dag};
-use crate::error::{Error, ErrorKind, Result};
-use crate::whole_file::{READABLE, replace};
-
 use super::options::ConfigOptions;
 use super::output::Reply;
+use crate::atomic_file::{READABLE, replace};
+use crate::commands::airflow::{Caller, dag};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Work for Apache Airflow.
 #[derive(Debug, Subcommand)]

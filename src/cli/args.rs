@@ -79,7 +79,7 @@ fn without_stray_value(mut error: clap::Error) -> clap::Error {
 
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// For people
     #[default]
     Text,
@@ -89,7 +89,7 @@ pub(super) enum Format {
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Args)]
-pub(super) struct MessageOptions {
+pub(crate) struct MessageOptions {
     /// Form of the messages on stderr
     #[arg(
         long,

@@ -6,11 +6,11 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 
 use super::args::{Format, ResultOptions};
-use super::numbers::{bytes, count, seconds};
 use super::output::{Reply, json};
 use super::signals;
 use super::table::Table;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::cli::format::{bytes, count, seconds};
 use crate::error::Result;
 use crate::pipeline::{self, LeakFinding, LeakOptions, LeakReport, PlaceReport};
 

@@ -6,17 +6,16 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::error::Result;
-use crate::schedule::{self, BackfillReport, Pulse, Scheduler, State, Stretch};
-
 use super::args::{Format, ResultOptions};
-use super::numbers::{count, money_text, seconds};
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::schedule::TimetableOptions;
 use super::signals;
 use super::table::Table;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::cli::format::{count, money_text, seconds};
+use crate::error::Result;
+use crate::schedule::{self, BackfillReport, Pulse, Scheduler, State, Stretch};
 
 /// What is filled.
 #[derive(Debug, Clone, Args)]

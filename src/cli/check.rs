@@ -3,18 +3,20 @@
 
 use std::fmt::Write as _;
 
-use crate::error::Result;
-use crate::extract::{Compression, Format as RowFormat, not_loaded};
-use crate::pipeline::{self, ColumnReport, Examination, Finding, Repeats, Shape};
-use crate::schema::Dataset;
-
 use super::args::Format;
-use super::numbers::{bytes, count, money, percent};
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::signals;
 use super::table::{Table, shortened};
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::cli::format::{bytes, count, money, percent};
+use crate::commands::check;
+use crate::commands::check::Finding;
+use crate::commands::inspect::examine;
+use crate::commands::inspect::report::{ColumnReport, Examination, Repeats, Shape};
+use crate::error::Result;
+use crate::extract::{Compression, Format as RowFormat, not_loaded};
+use crate::schema::Dataset;
 
 /// Lines of a screen, the prompt's left out.
 const SCREEN: usize = 23;
@@ -36,7 +38,7 @@ pub(super) fn check(
     let settings = settings.load()?;
     if files.is_empty() {
         // Sessions with providers are ended also after a signal.
-        let report = pipeline::check(&settings, talk.observer(), &signals::cancellation()?);
+        let report = check::check(&settings, talk.observer(), &signals::cancellation()?);
         talk.finish();
         let text = match format {
             Format::Json => json(&report.findings)?,
@@ -44,7 +46,7 @@ pub(super) fn check(
         };
         return Ok(Reply::new(text, report.exit_code));
     }
-    let examined = pipeline::examine(&settings, files, talk.observer(), &signals::cancellation()?);
+    let examined = examine::examine(&settings, files, talk.observer(), &signals::cancellation()?);
     talk.finish();
     let examined = examined?;
     let exit_code = examined.iter().map(|file| file.exit_code).find(|code| *code > 0).unwrap_or(0);

@@ -6,12 +6,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::{Error, Result};
-use crate::synth;
-
 use super::output::Reply;
 use super::signals;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::error::{Error, Result};
+use crate::synth;
 
 /// How much synthetic data, and how dirty.
 #[derive(Debug, Clone, Args)]

@@ -9,11 +9,12 @@ mod args;
 mod audit;
 mod backfill;
 mod check;
+pub(crate) mod config;
+pub(crate) mod console;
+pub(crate) mod format;
 mod generate;
 mod help;
 mod key;
-mod ledger;
-mod numbers;
 mod only;
 mod options;
 mod outlet;
@@ -26,12 +27,11 @@ mod refresh;
 mod risk;
 mod rules;
 mod run;
+pub(crate) mod runs;
 mod schedule;
-mod settings;
 mod signals;
 mod summary;
 mod table;
-mod talk;
 mod verify;
 mod warehouse;
 mod xcom;
@@ -40,13 +40,13 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
+use args::Command;
+use output::Reply;
+
+use crate::cli::console::Talk;
 use crate::error::Result;
 use crate::extract::panic_is_expected;
 use crate::worker::panicked;
-
-use args::Command;
-use output::Reply;
-use talk::Talk;
 
 /// Runs the program: reads the command line, does what it says, writes the result.
 #[must_use]
@@ -92,8 +92,8 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
             check::check(&files, settings, result.format, talk)
         }
         Command::Explain { settings } => run::explain(settings),
-        Command::Runs { run: None, place, result } => ledger::runs(place, result.format, talk),
-        Command::Runs { run: Some(run), place, .. } => ledger::run_details(&run, place, talk),
+        Command::Runs { run: None, place, result } => runs::runs(place, result.format, talk),
+        Command::Runs { run: Some(run), place, .. } => runs::run_details(&run, place, talk),
         Command::Quarantine(options) => quarantine::quarantine(options, talk),
         Command::Verify { run, settings, result } => {
             verify::verify(&run, settings, result.format, talk)
@@ -110,7 +110,7 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
         Command::Schedule(options) => schedule::schedule(*options, talk),
         Command::Backfill(options) => backfill::backfill(*options, talk),
         Command::Config(args::ConfigCommand::Show { settings, result }) => {
-            settings::show(settings, result.format)
+            config::show(settings, result.format)
         }
         Command::Airflow(command) => airflow::airflow(command),
         Command::Presets { name: None, result } => presets::list(result.format),

@@ -3,17 +3,16 @@
 //! A file of its own because its end is told otherwise than that of a whole run: what matters is
 //! the small result that the orchestrator keeps.
 
-use crate::error::{Error, Result};
-use crate::pipeline::{self, ErrorReport, RunName, Task, TaskEnd};
-
 use super::args::Format;
-use super::numbers::seconds;
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::run::RunOptions;
 use super::signals;
-use super::talk::Talk;
 use super::xcom::{self, small};
+use crate::cli::console::Talk;
+use crate::cli::format::seconds;
+use crate::error::{Error, Result};
+use crate::pipeline::{self, ErrorReport, RunName, Task, TaskEnd};
 
 /// `run --only`: always an end, even when the settings are refused.
 ///

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{
-    self, Mode, Moment, OnDuplicate, Overrides, ScheduleOverrides, Secret, Settings, Wait,
-};
+use super::address::AddressParser;
+use crate::config;
+use crate::config::{Mode, Moment, OnDuplicate, Overrides, ScheduleOverrides, Settings, Wait};
 use crate::error::Result;
 use crate::key::take_descriptor;
-
-use super::address::AddressParser;
+use crate::secret::value::Secret;
 
 /// Where settings and files are.
 #[derive(Debug, Clone, Args)]
@@ -71,7 +70,7 @@ pub(super) struct NextKeyOptions {
 
 /// Where the warehouse is.
 #[derive(Debug, Clone, Args)]
-pub(super) struct PlaceOptions {
+pub(crate) struct PlaceOptions {
     #[command(flatten)]
     config: ConfigOptions,
     #[command(flatten)]
@@ -109,7 +108,7 @@ pub(super) struct BothKeysOptions {
 
 /// All options of a run.
 #[derive(Debug, Clone, Args)]
-pub(super) struct SettingsOptions {
+pub(crate) struct SettingsOptions {
     /// Claims: CSV (plain, gzip, zstd) or Parquet files, folders, globs, - for standard input, s3://,
     /// gs://, az:// or https:// addresses, or one postgres:// address. {interval_start:%Y-%m-%d} and
     /// {interval_end:%Y-%m-%d} stand for the data interval

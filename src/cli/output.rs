@@ -10,13 +10,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind, Result};
-
 use super::signals;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A command's result and the process' exit code.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     pub(super) text: String,
     pub(super) exit_code: u8,
 }

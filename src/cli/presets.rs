@@ -5,12 +5,11 @@
 
 use serde_json::json;
 
-use crate::config;
-use crate::error::Result;
-
 use super::args::Format;
 use super::output::{self, Reply};
 use super::table::Table;
+use crate::config;
+use crate::error::Result;
 
 /// `presets`: a line a preset.
 ///

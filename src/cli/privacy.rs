@@ -5,13 +5,15 @@
 use clap::{Args, Subcommand};
 
 use super::args::{Format, ResultOptions};
-use super::numbers::{count, percent};
 use super::options::PlaceOptions;
 use super::output::{Reply, json};
 use super::table::Table;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::cli::format::{count, percent};
+use crate::commands::privacy::quasi_identifiers::QuasiSet;
+use crate::commands::privacy::report;
+use crate::commands::privacy::report::{PrivacyQuestion, PrivacyReport};
 use crate::error::Result;
-use crate::pipeline::{self, PrivacyQuestion, PrivacyReport, QuasiSet};
 
 /// Columns of a terminal that the report fits into.
 const WIDTH: usize = 100;
@@ -56,7 +58,7 @@ pub(super) fn privacy(command: PrivacyCommand, talk: &Talk) -> Result<Reply> {
     let ReportOptions { quasi, k, require_k, place, result } = options;
     let sets = quasi.iter().map(|set| QuasiSet::parse(set)).collect::<Result<_>>()?;
     let question = PrivacyQuestion { sets, k, require_k };
-    let report = pipeline::privacy_report(&place.load()?, &question, talk.observer())?;
+    let report = report::privacy_report(&place.load()?, &question, talk.observer())?;
     let text = match result.format {
         Format::Json => json(&report)?,
         Format::Text => render(&report),

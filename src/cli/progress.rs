@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::cli::format;
 use crate::error::Error;
 use crate::event::{Observer, RunEvent};
-
-use super::numbers;
 
 /// How often a log line tells about the rows of a task.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -187,9 +186,9 @@ fn rounded(elapsed: Duration) -> f64 {
 }
 
 fn rows_and_rate(rows: u64, elapsed: Duration) -> String {
-    let rate = numbers::rate(rows, elapsed.as_secs_f64());
+    let rate = format::rate(rows, elapsed.as_secs_f64());
     let rate = rate.map_or_else(String::new, |rate| format!(", {rate}"));
-    format!("{} rows{rate}", numbers::count(rows))
+    format!("{} rows{rate}", format::count(rows))
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -5,17 +5,19 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::error::{ErrorKind, Result};
-use crate::event::Cancellation;
-use crate::pipeline::{self, RefreshReport, TargetState, Which};
-
 use super::args::{Format, ResultOptions};
-use super::numbers::seconds;
 use super::options::PlaceOptions;
 use super::output::{Reply, json};
 use super::signals;
 use super::table::Table;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::cli::format::seconds;
+use crate::commands::check;
+use crate::commands::check::TargetState;
+use crate::error::{ErrorKind, Result};
+use crate::event::Cancellation;
+use crate::pipeline;
+use crate::pipeline::{RefreshReport, Which};
 
 /// Which targets.
 #[derive(Debug, Clone, Args)]
@@ -54,7 +56,7 @@ pub(super) fn refresh(options: RefreshOptions, talk: &Talk) -> Result<Reply> {
     let RefreshOptions { targets, due, list, place, result } = options;
     let settings = place.load()?;
     if list {
-        let states = pipeline::refresh_list(&settings, talk.observer())?;
+        let states = check::refresh_list(&settings, talk.observer())?;
         return match result.format {
             Format::Json => json(&states).map(Reply::done),
             Format::Text => Ok(Reply::done(listed(&states))),

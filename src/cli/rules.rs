@@ -8,13 +8,12 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::config::{OnDuplicate, Settings};
-use crate::error::Result;
-use crate::rule::{Rule, Severity};
-
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::table::Table;
+use crate::config::{OnDuplicate, Settings};
+use crate::error::Result;
+use crate::rule::{Rule, Severity};
 
 /// A form of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -6,18 +6,16 @@
 use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 
+use super::args::Format;
+use super::options::SettingsOptions;
+use super::output::{Reply, json};
+use super::xcom::{self, XcomOptions};
+use super::{only, signals, summary};
+use crate::cli::console::Talk;
+use crate::commands::check;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
 use crate::pipeline::{self, Chosen, ErrorReport, RunName, RunReport, Status, Task};
-
-use super::args::Format;
-use super::only;
-use super::options::SettingsOptions;
-use super::output::{Reply, json};
-use super::signals;
-use super::summary;
-use super::talk::Talk;
-use super::xcom::{self, XcomOptions};
 
 /// What is special about this run.
 #[derive(Debug, Clone, Args)]
@@ -131,5 +129,5 @@ fn not_begun(error: &Error) -> RunReport {
 /// # Errors
 /// `Config` or `Source` when there is no plan to make.
 pub(super) fn explain(settings: SettingsOptions) -> Result<Reply> {
-    pipeline::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)
+    check::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)
 }

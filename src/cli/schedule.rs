@@ -8,20 +8,18 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::args::{Format, ResultOptions};
+use super::options::SettingsOptions;
+use super::output::{Reply, json};
+use super::table::Table;
+use super::{outlet, signals};
+use crate::cli::console::Talk;
+use crate::cli::format::{count, money, seconds};
 use crate::config::{ScheduleOverrides, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunEvent;
-use crate::metrics::Endpoint;
 use crate::schedule::{self, Ended, MODEL, Options, Preview, Pulse, Scheduler};
-
-use super::args::{Format, ResultOptions};
-use super::numbers::{count, money, seconds};
-use super::options::SettingsOptions;
-use super::outlet;
-use super::output::{Reply, json};
-use super::signals;
-use super::table::Table;
-use super::talk::Talk;
+use crate::telemetry::metrics::Endpoint;
 
 /// When runs happen.
 #[derive(Debug, Clone, Args)]

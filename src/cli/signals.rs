@@ -10,16 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use signal_hook::iterator::Signals;
-use signal_hook::low_level;
+use signal_hook::{flag, low_level};
 
+use super::outlet;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
 use crate::worker::refused;
-
-use super::outlet;
 
 /// How long an orderly stop may take. What it waits for may never answer: a server behind a network that
 /// swallows everything, a pooler without a free connection. Nothing is published by halves then either.

@@ -3,12 +3,11 @@
 //! A file of its own because it is most of what an analyst ever sees: what happened, that nothing
 //! is missing, what was refused, and where to look next.
 
-use crate::account::{Cents, Reversals};
+use super::table::Table;
+use crate::cli::format::{count, money, rate, seconds};
 use crate::pipeline::{RunReport, Status};
 use crate::rule::{Rule, Severities, Severity};
-
-use super::numbers::{count, money, rate, seconds};
-use super::table::Table;
+use crate::totals::{Cents, Reversals};
 
 /// Records that are named of each reason.
 const EXAMPLES: usize = 3;

@@ -3,22 +3,23 @@
 //! A file of its own because it is read by somebody who has to prove that the tables are what the
 //! sources give.
 
-use crate::error::Result;
-use crate::event::Cancellation;
-use crate::pipeline::{self, Chosen, Verdict, Verification, VerifyOptions};
-use crate::verify::{Difference, Example, RowCounts};
-
 use super::args::Format;
-use super::numbers::{count, seconds};
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::table::Table;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::cli::format::{count, seconds};
+use crate::commands::verify::recompute;
+use crate::commands::verify::report::{Verdict, Verification};
+use crate::commands::verify::tables::{Difference, Example, RowCounts};
+use crate::error::Result;
+use crate::event::Cancellation;
+use crate::pipeline::{Chosen, VerifyOptions};
 
 /// `verify`: a run computed anew and compared with the tables.
 ///
 /// # Errors
-/// As [`pipeline::verify`].
+/// As [`recompute::verify`].
 pub(super) fn verify(
     run: &str,
     settings: SettingsOptions,
@@ -30,7 +31,7 @@ pub(super) fn verify(
     let options = VerifyOptions { claims_named, providers_named };
     // Nothing is written, so a signal may end the program at once.
     let cancel = Cancellation::default();
-    let report = pipeline::verify(&settings.load()?, options, which, talk.observer(), &cancel)?;
+    let report = recompute::verify(&settings.load()?, options, which, talk.observer(), &cancel)?;
     let text = match format {
         Format::Json => json(&report)?,
         Format::Text => render(&report),

@@ -7,14 +7,12 @@ use std::os::unix::process::CommandExt;
 
 use clap::Subcommand;
 
-use crate::config::Secret;
-use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline;
-
 use super::options::PlaceOptions;
 use super::output::Reply;
 use super::signals;
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::value::Secret;
 
 /// Work on the warehouse.
 #[derive(Debug, Subcommand)]
@@ -54,7 +52,7 @@ pub(super) enum WarehouseCommand {
 /// # Errors
 /// `Config` or `Warehouse` as the work it stands for.
 pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply> {
-    use pipeline::warehouse::{login, migrate, start, stop, url};
+    use crate::warehouse::location::{login, migrate, start, stop, url};
     let observer = talk.observer();
     match command {
         WarehouseCommand::Start { place } => start(&place.load()?, observer).map(Reply::line),

@@ -9,12 +9,11 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
 
+use super::output::Reply;
+use crate::atomic_file::{READABLE, replace};
+use crate::cli::console::Talk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
-use crate::whole_file::{READABLE, replace};
-
-use super::output::Reply;
-use super::talk::Talk;
 
 /// Longer lists are told by their length: what they name is in the ledger.
 const LONGEST: usize = 20;

@@ -75,10 +75,11 @@ fn counted(settings: &Settings) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CodeSystem;
     use crate::config::mapping::{Mapping, Values};
-    use crate::config::privacy::Action;
     use crate::config::settings::{Mode, OnDuplicate};
-    use crate::config::{CodeSystem, Secret};
+    use crate::privacy::settings::Action;
+    use crate::secret::value::Secret;
 
     /// The settings that count.
     const COUNTED: &[&str] = &[
@@ -194,7 +195,7 @@ mod tests {
             |s| s.warehouse.on_provider_conflict = OnDuplicate::Reject,
             |s| s.risk.min_peers = 31,
             |s| s.risk.weight_volume = 0.0,
-            |s| s.privacy.profile = crate::config::Profile::SafeHarborAssist,
+            |s| s.privacy.profile = crate::privacy::settings::Profile::SafeHarborAssist,
             |s| drop(s.privacy.columns.insert("specialty".into(), Action::Drop)),
             |s| s.privacy.zip3_restricted = "census2010".into(),
             |s| s.rules.code_system = CodeSystem::Hcpcs,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::private::is_private;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::file_permissions::is_private;
 
 /// A configuration file as it was read; empty where there is none.
 #[derive(Default)]

@@ -7,17 +7,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-
 use super::file::ConfigFile;
 use super::interval::Moment;
 use super::postgres_environment::PostgresEnvironment;
 use super::preset::preset;
 use super::schedule::ScheduleOverrides;
-use super::secret::Secret;
 use super::settings::{Mode, OnDuplicate, Quality, Settings};
 use super::validate::validate;
-use super::wait::Wait;
+use crate::config::lock_wait::Wait;
+use crate::error::{Error, Result};
+use crate::secret::value::Secret;
 
 /// Read from the current directory when no other file is named.
 pub const DEFAULT_FILE: &str = "claims-etl.toml";

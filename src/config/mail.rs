@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::secret_source::SecretSource;
 use crate::error::{Error, Result};
+use crate::secret::source::SecretSource;
 
 /// Whom to tell, over which server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

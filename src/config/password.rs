@@ -8,11 +8,10 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::error::{Error, ErrorKind, Result};
-
-use super::private::is_private;
-use super::secret::Secret;
 use super::settings::Warehouse;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::file_permissions::is_private;
+use crate::secret::value::Secret;
 
 impl Warehouse {
     /// The password for an address that holds none: that of `password_file`, else of `PGPASSWORD`.

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::secret::Secret;
+use crate::secret::value::Secret;
 
 /// What the environment says to every client of PostgreSQL; nothing where it is silent.
 #[derive(Debug, Clone, PartialEq, Default)]

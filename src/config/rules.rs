@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::interval::day;
 use super::settings::{OnDuplicate, Settings};
-use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::rule::{Rule, Severities, Severity};
 use crate::schema::AMOUNT_MAX_CENTS;
+use crate::totals::Cents;
 
 /// What systems write where they have no value: databases, data frames, spreadsheets, people. Compared without regard to
 /// case.

@@ -12,16 +12,16 @@ use super::interval::{Interval, Moment};
 use super::mail::Mail;
 use super::mapping::{Mapping, Values};
 use super::postgres_environment::PostgresEnvironment;
-use super::privacy::Privacy;
 use super::refresh::Refresh;
-use super::risk::Risk;
 use super::rules::Rules;
 use super::schedule::Schedule;
-use super::secret::Secret;
-use super::secret_source::SecretSource;
 use super::telemetry::{Lineage, Metrics};
-use super::wait::Wait;
+use crate::config::lock_wait::Wait;
+use crate::privacy::settings::Privacy;
+use crate::risk::settings::Risk;
 use crate::schema::Dataset;
+use crate::secret::source::SecretSource;
+use crate::secret::value::Secret;
 
 /// Everything that a run can be told.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::refresh::check_url;
-use super::secret_source::SecretSource;
 use crate::error::{Error, Result};
+use crate::secret::source::SecretSource;
 
 /// Metrics.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 //! A file of its own because a value may come from the file, the environment or the command line,
 //! and is checked once, after they are merged.
 
-use crate::error::{Error, Result};
-
+use super::rules;
 use super::settings::{AUTO, Settings, Source};
-use super::{privacy, risk, rules};
+use crate::error::{Error, Result};
+use crate::{privacy, risk};
 
 /// Standard input as a source.
 const STANDARD_INPUT: &str = "-";
@@ -53,8 +53,8 @@ pub(super) fn validate(settings: &Settings) -> Result<()> {
     settings.mail.validate()?;
     settings.metrics.validate()?;
     settings.lineage.validate()?;
-    privacy::validate(&settings.privacy)?;
-    risk::validate(&settings.risk)?;
+    privacy::settings::validate(&settings.privacy)?;
+    risk::settings::validate(&settings.risk)?;
     if settings.warehouse.connections.is_some_and(|count| !(1..=64).contains(&count)) {
         return Err(Error::config("warehouse.connections must be from 1 to 64"));
     }

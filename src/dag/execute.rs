@@ -12,12 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use super::graph::{Node, Plan};
+use super::task::{LogEntry, Outcome, RetryPolicy, State, TaskContext, TaskLog, TaskRun};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, rest};
 use crate::worker::{panicked, refused};
-
-use super::graph::{Node, Plan};
-use super::task::{LogEntry, Outcome, RetryPolicy, State, TaskContext, TaskLog, TaskRun};
 
 /// A finished task, and whether what comes after it is skipped.
 struct End {

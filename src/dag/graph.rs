@@ -5,9 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{Error, Result};
-
 use super::task::{Outcome, TaskContext};
+use crate::error::{Error, Result};
 
 /// What a task does.
 pub(super) type Work<'a> = Box<dyn Fn(&TaskContext<'_>) -> Result<Outcome> + Send + Sync + 'a>;

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The address of an object or a web page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address(String);
+pub(crate) struct Address(String);
 
 /// What stands in the place of a query.
 const QUERY: &str = "?…";

@@ -4,9 +4,8 @@
 //! have. The rows are fetched as a whole: a query has no second reading that is sure to be the
 //! same. Every column is cast to text by the server, so amounts stay exact and nothing is inferred.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::thread;
+use std::{fmt, thread};
 
 use connectorx::prelude::{
     CXQuery, PartitionParser as _, PostgresSource, Source as _, SourcePartition as _,
@@ -20,13 +19,14 @@ use super::mapping::{Header, Mapped};
 use super::name::same;
 use super::partition::{self, Partition};
 use super::recognition::Standing;
-use super::{Extracted, Format, SourceFile, line_column, shape};
+use super::{Extracted, Format, SourceFile, line_column};
 use crate::adbc_postgres::{Address, PostgresDatabase, Protection};
 use crate::config::{PostgresEnvironment, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
+use crate::extract::projection;
 use crate::schema::Dataset;
-use crate::sql;
+use crate::warehouse::sql;
 use crate::worker::Worker;
 
 /// Ranges in which a table is read, where it is to be read in ranges.
@@ -122,11 +122,11 @@ pub(super) fn fetch(
 /// A file and its rows without the line number that they were fetched with.
 fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceFile, DataFrame)> {
     let without = line_column::without_line(file);
-    let fields = shape::fields(file);
+    let fields = projection::fields(file);
     let kept = fields.iter().zip(frame.columns()).filter(|(field, _)| **field != name);
-    let columns = kept
-        .enumerate()
-        .map(|(place, (_, column))| column.clone().with_name(shape::name(place).as_str().into()));
+    let columns = kept.enumerate().map(|(place, (_, column))| {
+        column.clone().with_name(projection::name(place).as_str().into())
+    });
     let frame = DataFrame::new(frame.height(), columns.collect())
         .map_err(|_| Error::internal("fetched columns differ in length"))?;
     Ok((without, frame))
@@ -242,7 +242,7 @@ impl Asked<'_> {
         let settings = ["SET datestyle TO ISO, YMD", "SET synchronize_seqscans TO off"];
         source.set_pre_execution_queries(Some(&settings.map(ToOwned::to_owned)));
         source.fetch_metadata().map_err(failed)?;
-        if source.schema().len() != columns.len() || !source.schema().iter().all(is_text) {
+        if source.schema().len() != columns.len() || !source.schema().into_iter().all(is_text) {
             return Err(Error::source(format!(
                 "{}: {} did not answer with text",
                 self.dataset, self.place
@@ -282,7 +282,7 @@ impl Asked<'_> {
 
     /// Whether a column's text is exact.
     fn is_exact(&self, name: &str) -> Result<bool> {
-        let column = [shape::name(0)];
+        let column = [projection::name(0)];
         let types = self.texts(partition::types_of(&self.query, &[name]), &column)?;
         let found = cells(&types, 0).into_iter().flatten().next().unwrap_or_default();
         Ok(!matches!(found.as_str(), "" | "real" | "double precision"))
@@ -291,7 +291,7 @@ impl Asked<'_> {
     /// Refuses numbers that are not exact, and tells the column by whose ranges the rows are read.
     fn check_types(&self, file: &SourceFile, source: &Source) -> Result<Option<Partition>> {
         let (dataset, place) = (self.dataset, &self.place);
-        let mut names = shape::fields(file);
+        let mut names = projection::fields(file);
         let used = names.len();
         if let Some(wanted) = &source.partition_on {
             let name = file.header.iter().find(|name| same(name, wanted));
@@ -301,7 +301,7 @@ impl Asked<'_> {
                 ))
             })?);
         }
-        let columns: Vec<String> = (0..names.len()).map(shape::name).collect();
+        let columns: Vec<String> = (0..names.len()).map(projection::name).collect();
         let types = self.texts(partition::types_of(&self.query, &names), &columns)?;
         let kind = |place| cells(&types, place).into_iter().flatten().next().unwrap_or_default();
         for (field, name) in names.iter().enumerate().take(used) {
@@ -330,10 +330,10 @@ impl Asked<'_> {
 
     /// The fields that are read, of all rows.
     fn rows(&self, file: &SourceFile, partition: Option<&Partition>) -> Result<DataFrame> {
-        let fields = shape::fields(file);
+        let fields = projection::fields(file);
         let texts: Vec<String> =
             fields.iter().map(|name| format!("q.{}::text", partition::quoted(name))).collect();
-        let names: Vec<String> = (0..fields.len()).map(shape::name).collect();
+        let names: Vec<String> = (0..fields.len()).map(projection::name).collect();
         let selected = format!("SELECT {} FROM ({}\n) AS q", texts.join(", "), self.query);
         let Some(partition) = partition else { return self.texts(selected, &names) };
 
@@ -381,7 +381,7 @@ fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
 }
 
 /// Whether cells of this type come as texts.
-fn is_text(kind: &PostgresTypeSystem) -> bool {
+fn is_text(kind: PostgresTypeSystem) -> bool {
     use PostgresTypeSystem::{BpChar, Name, Text, VarChar};
     matches!(kind, Text(_) | BpChar(_) | VarChar(_) | Name(_))
 }
@@ -390,7 +390,7 @@ fn is_text(kind: &PostgresTypeSystem) -> bool {
 fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
-    for (name, column) in shape::fields(file).iter().zip(frame.columns()) {
+    for (name, column) in projection::fields(file).iter().zip(frame.columns()) {
         hasher.update(name.as_bytes());
         for value in column.str().ok()?.iter() {
             let length = value.map_or(u64::MAX, |text| text.len() as u64);
@@ -448,7 +448,7 @@ mod tests {
             ("postgres://u:hunter2@db/x?sslmode=verify-full", "/nowhere/ca.crt"),
             ("postgres://u:hun:ter2@db:port/x", "cannot be"),
         ] {
-            let error = database(Dataset::Claims, address, &environment).err().expect("refused");
+            let error = database(Dataset::Claims, address, &environment).expect_err("refused");
             assert_eq!(error.kind().exit_code(), 2, "{error}");
             assert!(error.message().contains(meant), "{error}");
             assert!(error.way_out().is_some() && !error.to_string().contains("hunter2"), "{error}");

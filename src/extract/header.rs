@@ -6,10 +6,9 @@
 use memchr::{memchr, memchr_iter};
 use serde::Serializer;
 
-use super::mapping;
 use super::name::{WITHHELD, may_be_a_value};
 use super::recognition::{Standing, judge};
-use super::{Delimited, HEADER_BYTES, SourceFile, TextStart, delimited};
+use super::{Delimited, HEADER_BYTES, SourceFile, TextStart, delimited, mapping};
 use crate::config::{AUTO, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;

@@ -9,10 +9,11 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::name::same;
-use super::proposal::{self, Proposal};
 use super::recognition::{Standing, describe, may_be_shown};
 use crate::config::{Mapping, Part, Pattern, Source, Values};
 use crate::error::{Error, Result};
+use crate::extract::mapping_suggestion;
+use crate::extract::mapping_suggestion::Proposal;
 use crate::schema::Dataset;
 
 /// Where a contract column comes from in one file: names are spelled as the file does.
@@ -73,7 +74,7 @@ pub fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Prop
         }
     }
     let free: Vec<String> = header.iter().filter(|name| !taken.contains(name)).cloned().collect();
-    proposal::propose_for(&missing, &free)
+    mapping_suggestion::propose_for(&missing, &free)
 }
 
 /// Whether nothing may be found for a column.
@@ -276,9 +277,9 @@ impl<'a> Header<'a> {
         if let Some(hint) = self.no_header() {
             return error.hint(hint);
         }
-        let preset = proposal::preset_line(dataset, self.names).unwrap_or_default();
+        let preset = mapping_suggestion::preset_line(dataset, self.names).unwrap_or_default();
         let free = may_be_shown(self.standing, self.source, self.names);
-        let line = proposal::lines(&[column], &free);
+        let line = mapping_suggestion::lines(&[column], &free);
         error.hint(format!(
             "correct the name in the configuration, or remove the line, or set:\n  \
              [{dataset}.columns]{line}{preset}"
@@ -288,14 +289,14 @@ impl<'a> Header<'a> {
     /// Adds what to write where columns are missing.
     fn with_way_out(&self, error: Error, missing: &[&'static str], mapped: &Mapped) -> Error {
         let dataset = self.dataset;
-        let preset = proposal::preset_line(dataset, self.names).unwrap_or_default();
+        let preset = mapping_suggestion::preset_line(dataset, self.names).unwrap_or_default();
         let open = |column: &&&str| {
             !mapped.columns.contains_key(**column) && !self.source.columns.contains_key(**column)
         };
         let wanted: Vec<&'static str> =
             missing.iter().chain(dataset.optional().iter().filter(open)).copied().collect();
         let lines = |free: &[String]| {
-            format!("\n  [{dataset}.columns]{}{preset}", proposal::lines(&wanted, free))
+            format!("\n  [{dataset}.columns]{}{preset}", mapping_suggestion::lines(&wanted, free))
         };
         if let Some(hint) = self.no_header() {
             let rest = if matches!(self.standing, Standing::Data { likely: None, .. }) {

@@ -19,20 +19,20 @@ mod header;
 mod left_out;
 mod line_column;
 mod line_name;
-mod look;
 mod mapping;
+pub(crate) mod mapping_suggestion;
 mod name;
-mod origin;
 mod parquet_file;
 mod parquet_records;
 mod parquet_text;
 #[cfg(feature = "database")]
 mod partition;
-mod proposal;
+pub(crate) mod preview;
+pub(crate) mod projection;
 mod recognition;
 mod records;
 mod scan;
-mod shape;
+pub(crate) mod source_resolver;
 mod spool;
 mod synonyms;
 mod template;
@@ -45,32 +45,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
-
 pub use fingerprint::unchanged;
 pub use format::{Compression, Format};
 pub use left_out::LeftOut;
+use line_column::Recognised;
 pub use line_column::likely_line_columns;
-pub use look::{Look, look};
+use mapping::{Header, Mapped};
 pub use mapping::{Take, suggest};
 pub use name::not_loaded;
 pub use parquet_file::panic_is_expected;
 pub use parquet_records::parquet_records;
-pub use proposal::{Proposal, fitting_preset, propose};
+use recognition::Standing;
 pub use records::{Original, records};
 pub use scan::{Block, Blocks, Census, scan};
+use serde::{Serialize, Serializer};
+use spool::Spool;
 pub use text::TextFormat;
 
 use crate::config::{Settings, Source, Values};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+pub use crate::extract::mapping_suggestion::{Proposal, fitting_preset, propose};
+pub use crate::extract::preview::{Look, look};
+use crate::extract::source_resolver::{Origin, Place};
 use crate::schema::Dataset;
-
-use line_column::Recognised;
-use mapping::{Header, Mapped};
-use origin::{Origin, Place};
-use recognition::Standing;
-use spool::Spool;
 
 /// One input, found, checked and fingerprinted: the result that an extract task hands on.
 #[derive(Debug, Clone, Serialize)]
@@ -231,7 +229,7 @@ impl SourceFile {
 /// `Source` when a file is missing or cannot be read; `Interrupted` when asked to stop.
 pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
     let source = settings.source(dataset);
-    match origin::resolve(dataset, source, &settings.interval(), cancel)? {
+    match source_resolver::resolve(dataset, source, &settings.interval(), cancel)? {
         Origin::Places { places, mut left_out } => {
             let mut files = Vec::with_capacity(places.len());
             let last = places.len();
@@ -349,7 +347,7 @@ fn inspect(
     let header = Header { dataset, source, place: &place, names: &file.header, standing };
     let Mapped { columns, filter } = header
         .resolve()
-        .map_err(|error| look::swapped(dataset, settings, &file).unwrap_or(error))?;
+        .map_err(|error| preview::swapped(dataset, settings, &file).unwrap_or(error))?;
     (file.columns, file.filter) = (columns, filter);
     if let Some(opened) = parquet {
         opened.check(dataset, &file)?;

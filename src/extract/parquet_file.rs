@@ -29,10 +29,11 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::TypePtr;
 use polars::prelude::Column;
 
+use super::SourceFile;
 use super::delimited::Damaged;
 use super::parquet_text::{self, Reading, Texts};
-use super::{SourceFile, shape};
 use crate::error::{Error, Result};
+use crate::extract::projection;
 use crate::schema::Dataset;
 
 /// Rows of a batch.
@@ -342,7 +343,7 @@ fn next(
 
 /// The root columns that are read of a file, in its order.
 fn used(file: &SourceFile) -> Vec<usize> {
-    let names = shape::fields(file);
+    let names = projection::fields(file);
     let all = file.header.iter().enumerate();
     all.filter(|(_, name)| names.contains(&name.as_str())).map(|(root, _)| root).collect()
 }

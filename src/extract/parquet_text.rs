@@ -18,7 +18,7 @@ use polars::prelude::Column;
 use uuid::Uuid;
 
 use super::delimited::{Damage, Damaged};
-use super::shape;
+use crate::extract::projection;
 use crate::interchange::{TextBlock, TextColumn};
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -217,7 +217,7 @@ pub(super) fn table(fields: &[Texts], rows: usize) -> (Vec<Column>, Vec<Damaged>
                 None => column.push_null(),
             }
         }
-        column.finish(&shape::name(field))
+        column.finish(&projection::name(field))
     };
     let columns = fields.iter().enumerate().map(column).collect();
     let damaged = broken.iter().map(|(&row, &damage)| {

@@ -16,8 +16,9 @@ use polars::prelude::{
 
 use super::delimited::{self, Damage, Damaged, Dialect, Layout, Reader, Table};
 use super::format::{self, Raw};
-use super::{Delimited, Extracted, Format, SourceFile, parquet_file, shape};
+use super::{Delimited, Extracted, Format, SourceFile, parquet_file};
 use crate::error::{Error, Result};
+use crate::extract::projection;
 use crate::rule::Rule;
 use crate::schema::{DAMAGE, Dataset, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
@@ -360,7 +361,7 @@ impl Piece<'_> {
         columns.push(lines.unwrap_or_else(no_lines));
         let frame = DataFrame::new(rows, columns)
             .map_err(|_| Error::internal("a block's columns differ in length"))?;
-        shape::apply(dataset, file, frame)
+        projection::apply(dataset, file, frame)
     }
 }
 
@@ -421,10 +422,10 @@ fn base(dataset: Dataset, number: usize) -> Result<i64> {
 /// Which fields of the file become which columns.
 fn layout(file: &SourceFile) -> Result<Layout> {
     let how = delimited(file)?;
-    let used = shape::fields(file);
+    let used = projection::fields(file);
     let place = |name: &String| used.iter().position(|used| used == name);
     let fields = file.header.iter().map(place).collect();
-    let names = (0..used.len()).map(shape::name).collect();
+    let names = (0..used.len()).map(projection::name).collect();
     let (separator, comment, header) = (how.separator, how.comment, how.record.clone());
     Ok(Layout { fields, names, separator, comment, header })
 }

@@ -2,7 +2,7 @@
 
 mod messages;
 mod parquet_types;
-mod shape;
+pub(crate) mod projection;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -443,7 +443,8 @@ fn finding(files: usize) -> std::time::Duration {
     let configured = source(&[directory.path(), &directory.path().join("*.csv")]);
     let began = std::time::Instant::now();
     let cancel = Cancellation::default();
-    let origin = origin::resolve(Dataset::Claims, &configured, &Interval::default(), &cancel);
+    let origin =
+        source_resolver::resolve(Dataset::Claims, &configured, &Interval::default(), &cancel);
     let Ok(Origin::Places { places, .. }) = origin else { panic!("places") };
     assert_eq!(places.len(), files, "none twice");
     began.elapsed()

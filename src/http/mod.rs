@@ -15,13 +15,12 @@ use std::pin::pin;
 use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 
-use reqwest::redirect::Policy;
-use tokio::runtime::Builder;
-use tokio::time::timeout;
-
 pub use answer::Answer;
 pub use backoff::Backoff;
 pub use request::{Method, Request, escape};
+use reqwest::redirect::Policy;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use crate::error::{Error, Result};
 use crate::event::Cancellation;

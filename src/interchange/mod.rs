@@ -12,7 +12,6 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use arrow::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
 use polars::prelude::{Column, DataFrame, DataType};
-
 pub use text::{TextBlock, TextColumn};
 
 use crate::error::{Error, Result};

@@ -11,7 +11,7 @@
 //! changes its key without the identifiers. `docs/keys.md` has all of this with known answers.
 
 mod material;
-mod place;
+pub(crate) mod source;
 mod tokenizer;
 
 use std::borrow::Cow;
@@ -22,14 +22,13 @@ use std::path::Path;
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
-
-pub use place::{KeyPlace, take_descriptor};
 pub use tokenizer::{TOKEN_BYTES, Token, Tokenizer};
 
 use self::material::{KEY_BYTES, MAX_KEYS, Material};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identifier;
+pub use crate::key::source::{KeyPlace, take_descriptor};
 
 /// What an identifier names. The same text in two domains gives two unrelated tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +145,7 @@ impl MasterKey {
     /// # Errors
     /// As [`MasterKey::resolve`].
     pub fn find(settings: &Settings) -> Result<(Self, KeyPlace)> {
-        place::resolve(settings)
+        source::resolve(settings)
     }
 
     /// Reads a key file.
@@ -154,7 +153,7 @@ impl MasterKey {
     /// # Errors
     /// As [`MasterKey::resolve`].
     pub fn load(path: &Path) -> Result<Self> {
-        place::file(path).map(|(key, _)| key)
+        source::file(path).map(|(key, _)| key)
     }
 
     /// Makes a new key from the operating system's random numbers and writes it with mode 0600.

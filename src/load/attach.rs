@@ -5,13 +5,13 @@
 
 use adbc_core::sync::Connection;
 
-use super::partitions::partitions;
-use super::stage::providers_stage;
-use super::staging::Part;
 use crate::error::Result;
 use crate::failpoint;
+use crate::load::copy_workers::Part;
+use crate::load::staging_tables::providers_stage;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
-use crate::sql;
+use crate::warehouse::partitions::partitions;
+use crate::warehouse::sql;
 
 /// Takes its partitions from the fact, and drops them.
 pub(super) fn detach(connection: &mut impl Connection) -> Result<()> {

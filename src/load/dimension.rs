@@ -5,13 +5,13 @@
 
 use adbc_core::sync::Connection;
 
-use super::stage::providers_stage;
-use super::table_checks::foreign_keys_to;
 use crate::error::{Error, Result};
+use crate::load::staging_tables::providers_stage;
 use crate::schema::{
     Column, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, UNKNOWN_PROVIDER, provider_columns,
 };
-use crate::sql;
+use crate::warehouse::sql;
+use crate::warehouse::table_checks::foreign_keys_to;
 
 /// What a publish changes of the dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

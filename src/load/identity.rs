@@ -3,11 +3,12 @@
 //! A file of its own because it is told once, at the beginning, and asked by everything that could refuse
 //! the run.
 
-use super::keys::KeyName;
-use super::shape::Treatment;
-use crate::config::{Mode, Risk};
+use crate::config::Mode;
 use crate::event::RunId;
 use crate::key::CheckValue;
+use crate::risk::settings::Risk;
+use crate::warehouse::keys::KeyName;
+use crate::warehouse::table_layout::Treatment;
 
 /// What identifies a run's work.
 #[derive(Debug, Clone)]

@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use super::identity::Identity;
-use crate::account::Account;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::failpoint;
-use crate::sql;
+use crate::totals::Account;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "run ledger";
 

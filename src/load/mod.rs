@@ -3,57 +3,31 @@
 //! A module of its own because everything that changes the warehouse is here, and all of it talks
 //! to the warehouse through ADBC's traits: another driver would fit.
 
-pub mod apart;
 mod attach;
-mod changes;
-mod comments;
-mod connection;
-mod cursor;
+pub(crate) mod copy_source;
+pub(crate) mod copy_workers;
 mod dimension;
-pub mod exposure;
-mod identity;
-pub mod keys;
+pub mod identity;
 pub mod ledger;
-mod lock;
-mod migrate;
+pub mod ledger_read;
+pub(crate) mod merge_diff;
 pub mod outbox;
-mod partitions;
 mod publish;
-pub mod quarantine;
-mod reader;
-pub mod record;
-mod reshape;
-mod rights;
 pub mod risk;
 pub mod rotation;
-mod server;
+pub(crate) mod score_statistics;
 mod session;
-mod shape;
-mod shuffle;
-mod stage;
-mod staging;
-mod statistics;
-mod stored_statistics;
-mod strategy;
-mod table_checks;
-mod table_lock;
-mod tally;
-pub mod views;
+pub(crate) mod staged_providers;
+pub(crate) mod staging_tables;
+pub mod task_progress;
+pub(crate) mod totals;
 
-pub use changes::Changes;
-pub use connection::{bring_up, connect, let_go};
 pub use publish::{filled_meanwhile, publish, refuse_repeats};
-pub use server::{check as check_server, check_connections};
 pub use session::{Session, hold, sweep};
-pub use shape::{Treatment, check as check_shape, is_shaped};
-pub use shuffle::{
-    Counted, Distinct, PlaceSums, ProviderDay, Resolved, Shuffle, Total, Writer, no_rows,
-    token_range,
-};
-pub use stage::{create_stage, drop_stage};
-pub use staging::{Part, Score, Staged, Staging};
-pub use statistics::{analyze, stage_inferred, stage_providers};
-pub use stored_statistics::{Own, Scored, ScoredBy};
-pub use strategy::{Route, is_filled, route};
-pub use table_checks::check_before as check_tables;
-pub use tally::{Tally, add_examples};
+
+pub use crate::load::copy_workers::{Part, Score, Staged, Staging};
+pub use crate::load::merge_diff::Changes;
+pub use crate::load::score_statistics::{Own, Scored, ScoredBy};
+pub use crate::load::staged_providers::{analyze, stage_inferred, stage_providers};
+pub use crate::load::staging_tables::{create_stage, drop_stage};
+pub use crate::load::totals::{Tally, add_examples};

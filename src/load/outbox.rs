@@ -7,11 +7,11 @@
 use adbc_core::sync::Connection;
 use serde::Deserialize;
 
-use super::record::{self, Record};
-use super::{comments, migrate};
 use crate::error::{Error, Result};
 use crate::event::RunId;
-use crate::sql;
+use crate::load::ledger_read;
+use crate::load::ledger_read::Record;
+use crate::warehouse::{comments, migrations, sql};
 
 const CONTEXT: &str = "refresh outbox";
 
@@ -220,7 +220,7 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
     };
     let schema_changed = sql::boolean(&rows, "schema_changed", 0) == Some(true);
     let schema_version = sql::int(&rows, "schema_version", 0).unwrap_or(0);
-    let run = record::record(connection, RunId::parse(&run)?, "")?
+    let run = ledger_read::record(connection, RunId::parse(&run)?, "")?
         .ok_or_else(|| Error::internal("the ledger has lost a run that is published"))?;
     Ok(Some(Wanted {
         is_due: sql::boolean(&rows, "is_due", 0) == Some(true),
@@ -239,7 +239,7 @@ fn schema_version() -> String {
         "(SELECT ('x' || encode(substring(sha256(convert_to(concat_ws(' ', {}, dropped, views - '{}'), 'UTF8'))
               FROM 1 FOR 7), 'hex'))::bit(56)::bigint
           FROM claims_etl.shape)",
-        migrate::published_version(),
+        migrations::published_version(),
         comments::NAME
     )
 }

@@ -8,22 +8,21 @@
 use adbc_core::sync::Connection;
 
 use super::attach::{attach, detach};
-use super::changes::{Changes, apply};
-use super::dimension;
-use super::reshape::Reshaping;
 use super::risk::{self, Scope};
 use super::session::Session;
-use super::stage::drop_stage;
-use super::staging::Part;
-use super::stored_statistics::{Scored, write_statistics};
-use super::strategy::{Route, is_filled};
-use super::{ledger, lock, outbox, shape, table_lock, views};
-use crate::account::Account;
+use super::{dimension, ledger, outbox};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::load::copy_workers::Part;
+use crate::load::merge_diff::{Changes, apply};
+use crate::load::score_statistics::{Scored, write_statistics};
+use crate::load::staging_tables::drop_stage;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
-use crate::sql;
+use crate::totals::Account;
+use crate::warehouse::load_strategy::{Route, is_filled};
+use crate::warehouse::relayout::Reshaping;
+use crate::warehouse::{lock, sql, table_layout, table_lock, views};
 
 const CONTEXT: &str = "publish";
 
@@ -86,7 +85,7 @@ pub fn publish<C: Connection>(
         };
         account.providers.inferred = members.inferred;
         failpoint::hit("publish.providers")?;
-        let other_bands = shape::set_bands(connection, &session.identity.risk)?;
+        let other_bands = table_layout::set_bands(connection, &session.identity.risk)?;
         let staged: u64 = parts.iter().map(|part| part.rows).sum();
         let new: u64 = parts.iter().map(|part| part.changes.new).sum();
         let changed: u64 = parts.iter().map(|part| part.changes.changed).sum();

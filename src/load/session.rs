@@ -5,15 +5,16 @@
 
 use adbc_core::sync::{Connection, Database};
 
-use super::connection::{connect, migrate, tell_if_clear};
-use super::stage::{self, Whose};
-use super::{keys, ledger, lock, server, shape, table_checks};
+use super::ledger;
 use crate::config::{Mode, Wait};
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::failpoint;
+use crate::load::staging_tables::Whose;
+use crate::load::{identity, staging_tables};
 use crate::schema::INTERNAL;
-use crate::sql;
+use crate::warehouse::connection::{connect, migrate, tell_if_clear};
+use crate::warehouse::{keys, lock, server, sql, table_checks, table_layout};
 
 /// The control connection of a run. The lock is held as long as it lives.
 pub struct Session<C> {
@@ -24,7 +25,7 @@ pub struct Session<C> {
     /// Whether an earlier try of this very run has published already.
     pub published: bool,
     /// What identifies the run's work.
-    pub identity: ledger::Identity,
+    pub identity: identity::Identity,
 }
 
 impl<C: Connection> Session<C> {
@@ -36,7 +37,7 @@ impl<C: Connection> Session<C> {
     /// things were done, beside which these cannot stand.
     pub fn open<D>(
         database: &D,
-        identity: ledger::Identity,
+        identity: identity::Identity,
         wait: Wait,
         observer: &dyn Observer,
         cancel: &Cancellation,
@@ -46,7 +47,7 @@ impl<C: Connection> Session<C> {
     {
         let mut control = hold(database, wait, observer, cancel)?;
         keys::check(&mut control, &identity.key(), identity.mode == Mode::Replace)?;
-        shape::check(&mut control, &identity.treatment, identity.mode)?;
+        table_layout::check(&mut control, &identity.treatment, identity.mode)?;
         table_checks::check_ties(&mut control, &identity.treatment, identity.mode)?;
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
         failpoint::hit("session.begun")?;
@@ -86,7 +87,7 @@ pub fn hold<D: Database>(
 /// `Warehouse` when a statement fails.
 pub fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
-    for name in stage::drop_tables(connection, context, Whose::AllRuns)? {
+    for name in staging_tables::drop_tables(connection, context, Whose::AllRuns)? {
         observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));
     }
     sql::execute(

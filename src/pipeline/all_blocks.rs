@@ -16,17 +16,17 @@ use crate::worker::{Worker, spare};
 const TICK: Duration = Duration::from_millis(200);
 
 /// An input that is to be read.
-pub(super) struct AllBlocks<'a> {
-    pub(super) blocks: &'a Blocks<'a>,
-    pub(super) cancel: &'a Cancellation,
+pub(crate) struct AllBlocks<'a> {
+    pub(crate) blocks: &'a Blocks<'a>,
+    pub(crate) cancel: &'a Cancellation,
     /// Told the rows handled so far.
-    pub(super) progress: &'a (dyn Fn(u64) + Sync),
+    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl AllBlocks<'_> {
     /// Handles the blocks; `handle` returns how many rows it had. Each thread begins with a state
     /// of its own; what became of it is there also where the thread has failed or was stopped.
-    pub(super) fn each<S: Send>(
+    pub(crate) fn each<S: Send>(
         &self,
         start: impl Fn() -> S + Sync,
         handle: impl Fn(Block<'_>, &mut S) -> Result<u64> + Sync,

@@ -23,7 +23,7 @@ pub struct DamagedIds {
 
 impl DamagedIds {
     /// Counts a column of a block; none where nothing is wrong in it.
-    pub(super) fn of(column: &str, texts: &StringChunked, checks: &Checks) -> Option<Self> {
+    pub(crate) fn of(column: &str, texts: &StringChunked, checks: &Checks) -> Option<Self> {
         let mut counts = Self::default();
         for text in texts.iter().flatten() {
             if let Some(judged) = checks.judge(column, text).filter(|judged| !judged.is_sound()) {
@@ -43,7 +43,7 @@ impl DamagedIds {
     }
 
     /// Adds what another thread has counted.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.placeholders += other.placeholders;
         self.scientific += other.scientific;
         self.decimal += other.decimal;

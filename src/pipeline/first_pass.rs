@@ -9,23 +9,24 @@ use polars::prelude::{Column, DataFrame, PolarsError};
 
 use super::all_blocks::AllBlocks;
 use super::scoring::Counting;
-use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::extract::{Block, Blocks};
 use crate::failpoint;
-use crate::load::quarantine::{Quarantine, Rejected};
-use crate::load::{Shuffle, Tally, Writer};
+use crate::load::Tally;
+use crate::quarantine::{Quarantine, Rejected};
 use crate::risk::Statistics;
 use crate::rule::Rule;
 use crate::schema::{
     AMOUNT_MAX_CENTS, CENTS, CLAIM_CHECK, GENERALIZED, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, REJECT,
     ROW_FINGERPRINT, SOURCE_LINE,
 };
+use crate::shuffle::{Shuffle, Writer};
+use crate::totals::Cents;
 use crate::transform::{Claims, Counter, Directory};
 
 /// The columns of accepted rows: what is counted and shuffled.
-pub(super) const SHUFFLED: [&str; 12] = [
+pub(crate) const SHUFFLED: [&str; 12] = [
     "claim_token",
     "line_number",
     "patient_token",

@@ -11,16 +11,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::report::{ErrorReport, RunReport, Status};
-use super::warehouse;
-use crate::account::Account;
 use crate::adbc_postgres::Address;
 use crate::config::Settings;
 use crate::event::{Observer, RunEvent, RunId};
-use crate::lineage::{End, Lineage, Place, Scope};
-use crate::load::apart::Progress;
-use crate::mail::Mailer;
-use crate::metrics::{LastRun, TargetFigures, TaskFigures, write_textfile};
+use crate::load::task_progress::Progress;
 use crate::schema::Dataset;
+use crate::telemetry::lineage::{End, Lineage, Place, Scope};
+use crate::telemetry::mail::Mailer;
+use crate::telemetry::metrics::{LastRun, TargetFigures, TaskFigures, write_textfile};
+use crate::totals::Account;
+use crate::warehouse::location;
 
 /// How long the end of a run waits for its last mail, and how long where it was asked to stop.
 const LAST_MAIL: Duration = Duration::from_secs(15);
@@ -200,7 +200,7 @@ impl Observer for Listeners<'_> {
 
 /// Where the warehouse is, without user and password.
 fn place(settings: &Settings) -> Option<Place> {
-    let address = Address::parse(&warehouse::url(settings).ok()?).ok()?;
+    let address = Address::parse(&location::url(settings).ok()?).ok()?;
     let (host, port, database) = address.location()?;
     Some(Place { host, port, database })
 }
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::event::Silent;
-    use crate::load::apart::Tried;
+    use crate::load::task_progress::Tried;
 
     fn lines(settings: &Settings) -> Vec<Value> {
         let path = settings.lineage.file.as_ref().expect("a file");

@@ -8,94 +8,46 @@
 //!     → load.refresh_bi
 //! ```
 
-mod all_blocks;
-mod alone;
-mod breakers;
-mod chosen;
-mod code_systems;
-mod column_profile;
-mod damaged_ids;
-mod examination;
-mod examine;
-mod first_pass;
-mod guarded;
-mod inspect;
-mod key_check;
+pub(crate) mod all_blocks;
+pub(crate) mod damaged_ids;
+pub(crate) mod first_pass;
 mod leak_audit;
-mod lines;
+pub(crate) mod line_lookup;
 mod listeners;
-mod loading;
-mod log;
-mod named;
-mod only;
-mod original;
-mod preparing;
-mod privacy_report;
-mod quarantine;
-mod quasi;
-mod refreshing;
-mod reject_advice;
-mod rejected;
-mod report;
-mod rescore;
+pub(crate) mod load_stage;
+pub(crate) mod named_run;
+pub(crate) mod outbox_target;
+pub(crate) mod quality_gates;
+pub(crate) mod refresh_stage;
+pub(crate) mod reject_advice;
+pub(crate) mod report;
 mod resume;
-mod retries;
-mod risk_explain;
-mod risk_explanation;
-pub mod rotation;
+pub(crate) mod retries;
+pub(crate) mod rotation_pairs;
 mod run;
+pub(crate) mod run_context;
 mod run_name;
-mod safe_harbor;
-mod scoring;
-mod survey;
-mod task_id;
-mod tasks;
-mod verification;
-mod verifying;
-pub mod warehouse;
-mod way;
-mod work;
+pub(crate) mod run_request;
+pub(crate) mod run_selector;
+pub(crate) mod scoring;
+pub(crate) mod single_task;
+pub(crate) mod source_check;
+pub(crate) mod task_command;
+pub(crate) mod task_id;
+pub(crate) mod task_log;
+pub(crate) mod tasks;
+pub(crate) mod transform_stage;
 
-pub use chosen::Chosen;
-pub use code_systems::SystemCount;
-pub use column_profile::KindCount;
 pub use damaged_ids::DamagedIds;
-pub use examination::{ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape};
-pub use examine::examine;
-pub use inspect::{
-    CheckReport, Finding, TargetState, check, explain, refresh_list, run_details, runs,
-};
-pub use key_check::{KeyReport, check_key};
 pub use leak_audit::{LeakFinding, LeakOptions, LeakReport, PlaceReport, audit_leak};
-pub use named::run_named;
-pub use only::{TaskEnd, run_only};
-pub use original::VerifyOptions;
-pub use privacy_report::{
-    ForAHuman, MeasuredSet, PrivacyQuestion, PrivacyReport, SmallCells, UnmeasuredSet,
-    privacy_report,
-};
-pub use quarantine::{
-    ReasonCount, by_reason, kept_quarantines, latest_quarantine, prune, quarantine,
-};
-pub use quasi::QuasiSet;
-pub use refreshing::{Which, refresh, refresh_due};
-pub use rejected::{Found, Originals};
+pub use named_run::run_named;
+pub use refresh_stage::{Which, refresh, refresh_due};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
-pub use rescore::{Bands, RescoreReport, rescore};
 pub use resume::resume;
 pub(crate) use retries::{OPENING, Retries};
-pub use risk_explain::risk_explain;
-pub use risk_explanation::{
-    ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, RiskExplanation,
-    StoredStatistics,
-};
 pub use run::{RunOptions, run, run_as};
 pub use run_name::RunName;
-pub use safe_harbor::{Kind, Met, PublishedColumn};
+pub use run_selector::Chosen;
+pub use source_check::VerifyOptions;
+pub use task_command::{TaskEnd, run_only};
 pub use task_id::Task;
-pub use verification::{Checksums, Compared, Verdict, Verification};
-pub use verifying::verify;
-
-pub use crate::load::ledger::RunRow;
-pub use crate::load::quarantine::{Kept as KeptQuarantine, NamedSource, Reject, Rejects};
-pub use crate::load::risk::explained::OtherClaim;

@@ -14,25 +14,25 @@ use crate::schema::origin_file;
 use crate::transform::{DateFormats, DateSample, DateSuggestion, decimal_marks};
 
 /// Rows that were rejected, and where the first of them are.
-pub(super) struct Rejects<'a> {
+pub(crate) struct Rejects<'a> {
     /// All of them, those beyond `reasons` too.
-    pub(super) rows: u64,
-    pub(super) reasons: &'a BTreeMap<Rule, u64>,
+    pub(crate) rows: u64,
+    pub(crate) reasons: &'a BTreeMap<Rule, u64>,
     /// Origins of rows whose amount has another decimal mark than the configured one.
-    pub(super) marked: &'a [i64],
+    pub(crate) marked: &'a [i64],
 }
 
 /// Rows of a file that are looked at for their decimal mark, at least.
 const ROWS_LOOKED_AT: u64 = 200_000;
 
 /// A refusal, and what to do about it; none where no rule stands out.
-pub(super) struct Refusal {
-    pub(super) error: Error,
-    pub(super) advice: Option<String>,
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    pub(crate) advice: Option<String>,
 }
 
 /// The refusal of a run whose claims cannot be loaded as they are read.
-pub(super) fn refusal(
+pub(crate) fn refusal(
     settings: &Settings,
     claims: &Extracted,
     read: u64,

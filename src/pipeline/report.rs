@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use chrono::SecondsFormat;
 use serde::Serialize;
 
-use crate::account::{Account, Amounts, ClaimCounts, Example, ProviderCounts, Reversals};
 use crate::dag::TaskRun;
 use crate::error::Error;
 use crate::event::RunId;
 use crate::refresh::TargetResult;
+use crate::totals::{Account, Amounts, ClaimCounts, Example, ProviderCounts, Reversals};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,26 +7,28 @@
 use std::time::Instant;
 
 use super::RunOptions;
-use super::chosen::{self, Chosen};
 use super::listeners::Listeners;
-use super::log::LedgerLog;
-use super::named::go_on_under_its_id;
-use super::refreshing::{REFRESH, enabled, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::retries::{OPENING, Retries};
 use super::run::run_as;
 use super::tasks::fingerprint;
-use super::warehouse::Warehouse;
-use super::work::Slot;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Settings, digest};
 use crate::dag::Graph;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
-use crate::extract;
-use crate::load::record::{self, Record};
-use crate::load::{self, ledger, outbox, quarantine};
+use crate::load::ledger_read::Record;
+use crate::load::{ledger, ledger_read, outbox};
+use crate::pipeline::named_run::go_on_under_its_id;
+use crate::pipeline::refresh_stage::{REFRESH, enabled, refresh_bi};
+use crate::pipeline::run_context::Slot;
+use crate::pipeline::run_selector;
+use crate::pipeline::run_selector::Chosen;
+use crate::pipeline::task_log::LedgerLog;
 use crate::schema::Dataset;
+use crate::warehouse::connection;
+use crate::warehouse::location::Warehouse;
+use crate::{extract, load, quarantine};
 
 /// What is left to do for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +79,11 @@ impl Given {
     /// The last run of this input.
     fn last_run(&self, connection: &mut PostgresConnection) -> Result<RunId> {
         let fingerprint = self.fingerprint.as_deref();
-        if let Some(run) = record::latest_of(connection, fingerprint, &self.config_digest)? {
+        if let Some(run) = ledger_read::latest_of(connection, fingerprint, &self.config_digest)? {
             return Ok(run);
         }
         let run = Chosen::Last.id(connection)?;
-        let status = chosen::read(connection, run)?.status;
+        let status = run_selector::read(connection, run)?.status;
         let why = match fingerprint {
             Some(_) => "no run has read this input with these settings",
             None => "standard input cannot be compared with what a run has read",
@@ -176,10 +178,10 @@ fn go_on(
             Some(given) => given.last_run(&mut connection)?,
             None => which.id(&mut connection)?,
         };
-        let record = chosen::read(&mut connection, asked)?;
+        let record = run_selector::read(&mut connection, asked)?;
         if record.account.is_some() {
             // An earlier version's warehouse has no outbox yet.
-            load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+            connection::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
         }
         let left = left(&mut connection, settings, &record)?;
         Ok((asked, record, left))
@@ -194,7 +196,7 @@ fn go_on(
         let (wait, database) = (settings.run.wait, &warehouse.database);
         held = Some(retries.run(OPENING, || {
             let mut control = load::hold(database, wait, observer, cancel)?;
-            record = chosen::read(&mut control, asked)?;
+            record = run_selector::read(&mut control, asked)?;
             left = self::left(&mut control, settings, &record)?;
             Ok(control)
         })?);
@@ -235,7 +237,7 @@ fn go_on(
     };
     if let Some(control) = held {
         // At the latest the end of the connection does it.
-        let _ = load::let_go(control);
+        let _ = connection::let_go(control);
     }
     done
 }
@@ -333,7 +335,7 @@ pub(super) fn owed_refresh(
     let Some(run) = outbox::last_changing_run(connection)?.filter(|_| !due.is_empty()) else {
         return Ok(());
     };
-    let record = chosen::read(connection, run)?;
+    let record = run_selector::read(connection, run)?;
     let what = due.join(", ");
     note(
         observer,

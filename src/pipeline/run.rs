@@ -11,31 +11,33 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::listeners::Listeners;
-use super::log::LedgerLog;
-use super::preparing::{checks_on, severities};
-use super::refreshing::{REFRESH, refresh_bi};
 use super::report::{RefreshReport, RunReport, Status, TaskReport};
 use super::resume::owed_refresh;
 use super::retries::{OPENING, RUN_LOG, Retries};
 use super::task_id::Task;
 use super::tasks::{extract, load_warehouse, transform_join};
-use super::warehouse::Warehouse;
-use super::way::Way;
-use super::work::{Slot, Work};
-use crate::account::Account;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Settings, digest};
 use crate::dag::{Graph, Outcome, Plan, State, TaskRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::key::MasterKey;
-use crate::load::ledger::{self, Identity};
-use crate::load::{self, Session, Treatment, quarantine};
+use crate::load::identity::Identity;
+use crate::load::{Session, ledger};
+use crate::pipeline::refresh_stage::{REFRESH, refresh_bi};
+use crate::pipeline::run_context::{Slot, Work};
+use crate::pipeline::run_request::Way;
+use crate::pipeline::task_log::LedgerLog;
+use crate::pipeline::transform_stage::{checks_on, severities};
 use crate::rule::Severity;
 use crate::schema::Dataset;
+use crate::totals::Account;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
+use crate::warehouse::location::Warehouse;
+use crate::warehouse::table_layout::Treatment;
 use crate::worker::panicked;
+use crate::{load, quarantine};
 
 /// What a run is told beside the settings.
 #[derive(Debug, Clone, Default)]

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
-use crate::load::{Counted, Distinct, Own, Shuffle};
+use crate::load::Own;
 use crate::risk::{Codes, Exactness, Fence, Kept, Medians, ProviderSums, RiskModel, Statistics};
+use crate::shuffle::{Counted, Distinct, Shuffle};
 use crate::transform::{Directory, Scorer};
 
 /// What is counted for the score.

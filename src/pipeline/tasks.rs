@@ -8,19 +8,21 @@ use std::sync::{Mutex, PoisonError};
 use polars::prelude::{DataFrame, LazyFrame, PolarsError};
 use serde_json::json;
 
-use super::preparing::Inputs;
-use super::rotation::note_pairs;
-use super::warehouse::Warehouse;
-use super::work::{Prepared, Work};
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, Result};
 use crate::event::RunEvent;
 use crate::extract::{self, Extracted};
 use crate::failpoint;
-use crate::load::quarantine::{NamedSource, Quarantine};
-use crate::load::{self, Route, Session, ledger};
+use crate::load::{Session, ledger};
+use crate::pipeline::rotation_pairs::note_pairs;
+use crate::pipeline::run_context::{Prepared, Work};
+use crate::pipeline::transform_stage::Inputs;
+use crate::quarantine::{NamedSource, Quarantine};
 use crate::schema::Dataset;
+use crate::warehouse::load_strategy::Route;
+use crate::warehouse::location::Warehouse;
+use crate::warehouse::{load_strategy, server};
 
 /// `extract.extract_claims` and `extract.extract_providers`: found, checked, fingerprinted.
 pub(super) fn extract(
@@ -66,7 +68,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         let session = session(&mut held, work, warehouse, task)?;
         let sources = json!({ "claims": json(&claims)?, "providers": json(&providers)? });
         let control = &mut session.control;
-        load::check_connections(control, work.settings.connections())?;
+        server::check_connections(control, work.settings.connections())?;
         ledger::note_sources(control, work.identity.run, &fingerprint, &sources)?;
         let (settings, key) = (&work.identity.config_digest, &work.identity.key_id);
         let known = ledger::already_loaded(control, &fingerprint, settings, key)?;
@@ -74,7 +76,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
             work.loaded_by.put(run.clone());
             return Ok(Outcome::ShortCircuit(json!({ "already_loaded_by": run })));
         }
-        route = load::route(control, work.settings.warehouse.mode)?;
+        route = load_strategy::route(control, work.settings.warehouse.mode)?;
         note_pairs(work, warehouse, [&claims, &providers], task)?;
     }
 
@@ -107,7 +109,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
 pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<Outcome> {
     let prepared = work.prepared.get()?;
     let Some(warehouse) = work.warehouse else {
-        return super::loading::count_only(work, &prepared, task);
+        return crate::pipeline::load_stage::count_only(work, &prepared, task);
     };
     let mut held = work.session.lock();
     let session = session(&mut held, work, warehouse, task)?;
@@ -116,7 +118,7 @@ pub(super) fn load_warehouse(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         work.published.put(());
         return Ok(Outcome::Done(json!({ "account": work.account.get()? })));
     }
-    super::loading::load(work, warehouse, session, &prepared, task)
+    crate::pipeline::load_stage::load(work, warehouse, session, &prepared, task)
 }
 
 /// Warns of files that hold a header and no record.
@@ -169,7 +171,7 @@ fn session<'s>(
 }
 
 /// The whole input's fingerprint.
-pub(super) fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
+pub(crate) fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(claims.fingerprint.as_bytes());
     hasher.update(providers.fingerprint.as_bytes());
@@ -177,12 +179,12 @@ pub(super) fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
 }
 
 /// Collects a frame.
-pub(super) fn collect(plan: LazyFrame) -> Result<DataFrame> {
+pub(crate) fn collect(plan: LazyFrame) -> Result<DataFrame> {
     plan.collect().map_err(|error| plan_error(&error))
 }
 
 /// A failure of the engine, without its text: that can quote cells.
-pub(super) fn plan_error(error: &PolarsError) -> Error {
+pub(crate) fn plan_error(error: &PolarsError) -> Error {
     match error {
         PolarsError::IO { error, .. } => Error::source(format!("reading failed: {}", error.kind())),
         PolarsError::ComputeError(_) | PolarsError::SchemaMismatch(_) => {

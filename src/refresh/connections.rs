@@ -11,7 +11,8 @@ use arrow::record_batch::RecordBatch;
 use super::job::Ask;
 use crate::error::Result;
 use crate::event::{Cancellation, meanwhile};
-use crate::{failpoint, sql};
+use crate::failpoint;
+use crate::warehouse::sql;
 
 /// How often a running statement looks whether it has to end.
 const STEP: Duration = Duration::from_millis(50);

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use arrow::record_batch::RecordBatch;
 
 use super::outcome::{Failure, Outcome, TargetResult};
-use super::waiter::Waiter;
-use crate::account::Account;
 use crate::error::Result;
 use crate::event::Cancellation;
 use crate::http::{Answer, Client, Lost, Request};
+use crate::refresh::deadline::Waiter;
+use crate::totals::Account;
 
 /// What has been published, and by which run.
 #[derive(Debug, Clone, Default)]

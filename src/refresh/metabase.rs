@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::about::{About, off};
-use super::gate::Gates;
 use super::outcome::{Done, Failure};
-use super::patient::{self, Patient, Question};
-use super::together::{counted, summed, together};
-use super::waiter::Waiter;
 use super::{Job, Target};
 use crate::config::{MetabaseTarget, Settings};
 use crate::error::Error;
 use crate::http::{Answer, Request};
+use crate::refresh::concurrency_limit::Gates;
+use crate::refresh::deadline::Waiter;
+use crate::refresh::fan_out::{counted, summed, together};
+use crate::refresh::retry;
+use crate::refresh::retry::{Patient, Question};
+use crate::refresh::target_info::{About, off};
 
 /// The turns of those who run a question.
 const PIECE: &str = "piece";
@@ -272,6 +273,6 @@ fn found(subject: &str, answer: &Answer) -> Result<Value, Failure> {
 
 /// An answer that nobody expects; its words are left out.
 fn unexpected(subject: &str, answer: &Answer) -> Failure {
-    let failure = patient::status("Metabase", answer);
+    let failure = retry::status("Metabase", answer);
     Failure { message: format!("{subject}: {}", failure.message), ..failure }
 }

@@ -5,22 +5,22 @@
 //! in it: a target that fails, or panics, stops neither the others nor the run. One file or folder a
 //! provider; the providers never name one another.
 
-mod about;
-mod checking;
+pub(crate) mod concurrency_limit;
 mod connections;
 mod dashboard;
-mod gate;
+pub(crate) mod deadline;
+pub(crate) mod fan_out;
 mod job;
 mod metabase;
 mod outcome;
-mod patient;
 mod power_bi;
+pub(crate) mod preflight;
 mod provider_month;
+pub(crate) mod retry;
 mod sql_views;
 mod superset;
 mod tableau;
-mod together;
-mod waiter;
+pub(crate) mod target_info;
 mod webhook;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,20 +28,18 @@ use std::time::{Duration, Instant};
 
 use adbc_core::Connection;
 use chrono::Utc;
+use connections::Connections;
+pub use dashboard::Dashboard;
+pub use job::{Ask, Job, Occasion};
+pub use outcome::{Done, Failure, Outcome, TargetResult};
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
-
-use connections::Connections;
-use gate::Gates;
-
-pub use about::About;
-pub use checking::{Checked, check_all};
-pub use dashboard::Dashboard;
-pub use job::{Ask, Job, Occasion};
-pub use outcome::{Done, Failure, Outcome, TargetResult};
-pub use waiter::Waiter;
+use crate::refresh::concurrency_limit::Gates;
+pub use crate::refresh::deadline::Waiter;
+pub use crate::refresh::preflight::{Checked, check_all};
+pub use crate::refresh::target_info::About;
 
 /// When a target's turn comes: all of a wave have ended before the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,11 +3,12 @@
 //! A file of its own as every provider is. All views are looked at before the first one is
 //! refreshed: a view that cannot be is no reason to leave the others half done.
 
-use super::about::{About, off};
-use super::together::counted;
 use super::{Done, Failure, Job, Target};
 use crate::config::Settings;
-use crate::sql::{self, quote_identifier};
+use crate::refresh::fan_out::counted;
+use crate::refresh::target_info::{About, off};
+use crate::warehouse::sql;
+use crate::warehouse::sql::quote_identifier;
 
 const CONTEXT: &str = "looking at the materialized views";
 

@@ -4,7 +4,8 @@
 //! whose input is taken away is null, and a statistic that no component needs is not kept.
 
 use super::components::{AMOUNT, DUPLICATE, MISMATCH, PROVIDER, VOLUME, WEEKEND};
-use crate::config::{Action, Privacy, Risk};
+use crate::privacy::settings::{Action, Privacy};
+use crate::risk::settings::Risk;
 
 /// Which values are exact enough to be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Level;
+    use crate::privacy::settings::Level;
 
     #[test]
     fn a_component_without_weight_keeps_nothing() {

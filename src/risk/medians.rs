@@ -11,7 +11,7 @@ use super::components::{AMOUNT, COMPONENTS, MISMATCH, VOLUME, WEEKEND, thousandt
 use super::fence::Fence;
 use super::histogram::{Histogram, ln_dollars};
 use super::statistics::Statistics;
-use crate::config::Risk;
+use crate::risk::settings::Risk;
 
 /// A group of claims whose amounts are compared.
 #[derive(Debug, Clone, Copy, PartialEq)]

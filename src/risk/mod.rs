@@ -12,6 +12,7 @@ mod fence;
 mod histogram;
 mod medians;
 mod model;
+pub mod settings;
 mod specialty;
 mod statistics;
 

@@ -7,11 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::clock::Clock;
-use super::plan;
-use super::preview;
 use super::run::{LEDGER, Scheduler};
 use super::state::{self, Entry, State};
 use super::timetable::{DataInterval, Timetable};
+use super::{plan, preview};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{ErrorReport, Status};

@@ -18,8 +18,8 @@ use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Schedule, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{self, Cancellation, Observer, RunEvent};
-use crate::pipeline::warehouse::Warehouse;
-use crate::sql;
+use crate::warehouse::location::Warehouse;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "schedule lease";
 

@@ -13,7 +13,7 @@ use super::timetable::{DataInterval, Timetable};
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::warehouse;
+use crate::warehouse::location;
 
 /// How data and runs belong together, in words.
 pub const MODEL: &str =
@@ -103,7 +103,7 @@ fn known_state(entries: &[Entry], interval: DataInterval) -> Option<State> {
 /// # Errors
 /// `Warehouse` when the ledger cannot be reached.
 pub(super) fn ledger(settings: &Settings) -> Result<Option<PostgresConnection>> {
-    let Some(warehouse) = warehouse::running(settings)? else { return Ok(None) };
+    let Some(warehouse) = location::running(settings)? else { return Ok(None) };
     let mut connection = warehouse.connect()?;
     Ok(if state::is_there(&mut connection)? { Some(connection) } else { None })
 }

@@ -20,9 +20,9 @@ use crate::config::{Settings, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::failpoint;
-use crate::load;
-use crate::pipeline::warehouse::Warehouse;
 use crate::pipeline::{self, OPENING, Retries, RunOptions, RunReport, Status};
+use crate::warehouse::connection;
+use crate::warehouse::location::Warehouse;
 
 /// What is done again when the warehouse does not answer.
 pub(super) const LEDGER: &str = "the schedule's ledger";
@@ -102,7 +102,7 @@ impl<'a> Scheduler<'a> {
         let warehouse = Retries::new(settings, observer, cancel).run(OPENING, || {
             let warehouse = Warehouse::open(settings, observer)?;
             let mut connection = warehouse.connect()?;
-            load::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+            connection::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
             clock.follow(state::server_time(&mut connection)?);
             Ok(Arc::new(warehouse))
         })?;

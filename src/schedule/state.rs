@@ -11,7 +11,7 @@ use super::timetable::DataInterval;
 use crate::adbc_postgres::PostgresConnection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunId;
-use crate::sql;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "schedule";
 

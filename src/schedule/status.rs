@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::state::State;
 use super::timetable::DataInterval;
-use crate::metrics::{Figures, Health};
 use crate::pipeline::RunReport;
+use crate::telemetry::metrics::{Figures, Health};
 
 /// How a scheduler is at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

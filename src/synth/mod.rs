@@ -38,13 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Cancellation, Observer, RunEvent};
-use crate::whole_file::{READABLE, WholeFile};
-use crate::worker::Worker;
-
 use claim::{BLOCK, Block, Shop};
 use dirt::Dirt;
+
+use crate::atomic_file::{READABLE, WholeFile};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
+use crate::worker::Worker;
 
 /// Threads at most; beyond that the disk decides.
 const MAX_THREADS: usize = 8;

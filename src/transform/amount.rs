@@ -7,9 +7,9 @@
 
 use polars::prelude::{DataType, Expr, Int64Type, IntoSeries, StringChunked, col};
 
-use super::cells::read;
 use super::expression::of_text;
 use crate::config::Decimal;
+use crate::transform::column_access::read;
 
 /// Cents beyond what any amount may have; stands for "a number, but far too large".
 const TOO_LARGE: i64 = i64::MAX;
@@ -346,7 +346,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_amount_reads_back(cents in -999_999_999_999_i64..=999_999_999_999) {
-            let text = crate::account::Cents(i128::from(cents)).to_string();
+            let text = crate::totals::Cents(i128::from(cents)).to_string();
             prop_assert_eq!(parse(text.as_bytes()), Some(cents));
             prop_assert_eq!(decorated(text.as_bytes()), Some(cents), "both readers agree");
             let mut pointed = Vec::new();

@@ -11,10 +11,10 @@ use chrono::format::{Item, Numeric, StrftimeItems};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use polars::prelude::{DataType, Expr, Int32Type, IntoSeries, col};
 
-use super::cells::read;
 use super::expression::of_text;
 use crate::config::Settings;
 use crate::error::{Error, Result};
+use crate::transform::column_access::read;
 
 /// One way to spell a date.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,17 +13,17 @@ use polars::prelude::{
 };
 
 use super::actions::Release;
-use super::checks::Checks;
 use super::expression::{broken, elementwise};
 use super::identifiers::of_directory;
 use super::npi::is_false_npi;
 use super::text::clean;
-use crate::account::ProviderCounts;
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::risk::canonical_specialty;
 use crate::rule::{Rule, is_code};
 use crate::schema::{DAMAGE, Dataset, ORIGIN, PROVIDER_ROW, SOURCE_LINE, Shape};
+use crate::totals::ProviderCounts;
+use crate::transform::rule_set::Checks;
 
 /// For the member at each place whether its id has the form of an NPI and is none; nothing where
 /// that is so of no member.

@@ -3,8 +3,8 @@
 use polars::prelude::Int64Chunked;
 
 use super::*;
-use crate::config::{Action, Level, Mask, Privacy};
 use crate::key::MasterKey;
+use crate::privacy::settings::{Action, Level, Mask, Privacy};
 
 fn directory(rows: &[(Option<&str>, &str)], policy: OnDuplicate) -> Directory {
     released(rows, policy, &[])

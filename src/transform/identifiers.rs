@@ -8,11 +8,11 @@ use polars::prelude::{
     StringChunkedBuilder, col,
 };
 
-use super::cells::{each_text, values};
-use super::checks::Checks;
 use super::expression::elementwise;
 use crate::rule::{Rule, Severity};
 use crate::schema::DAMAGE;
+use crate::transform::column_access::{each_text, values};
+use crate::transform::rule_set::Checks;
 
 /// The columns of claims that are judged; the place of each is the bit that has it rewritten.
 pub const COLUMNS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];

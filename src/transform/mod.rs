@@ -11,43 +11,38 @@
 
 mod actions;
 mod amount;
-mod cells;
-mod checks;
-mod code;
+pub(crate) mod column_access;
 mod date;
 mod date_suggestion;
 mod directory;
 mod expression;
-mod findings;
 mod identifiers;
 mod identity;
 mod npi;
-mod pairs;
+pub(crate) mod procedure_code;
 mod pseudonymize;
+pub(crate) mod quality_flags;
 mod reject;
 pub mod risk;
+pub(crate) mod rule_set;
 mod text;
+pub(crate) mod token_map;
 mod validate;
 
 use std::sync::Arc;
 
-use polars::prelude::{
-    DataType, Expr, Int32Chunked, Int128Chunked, IntoSeries, JoinArgs, JoinType, LazyFrame, NULL,
-    NewChunkedArray, col, lit,
-};
-
 pub use actions::Release;
 pub use amount::decimal_marks;
-pub use checks::{Checks, Judged};
-pub use code::belongs;
 pub use date::DateFormats;
 pub use date_suggestion::{DateSample, DateSuggestion};
 pub use directory::{Directory, Refused, provider_rows};
 pub use identifiers::COLUMNS as IDENTIFIERS;
-pub use pairs::{identifiers, token_pairs};
+use polars::prelude::{
+    DataType, Expr, Int32Chunked, Int128Chunked, IntoSeries, JoinArgs, JoinType, LazyFrame, NULL,
+    NewChunkedArray, col, lit,
+};
 pub use risk::{Counter, Scorer};
 
-use self::cells::values;
 use self::directory::FalseNpis;
 use self::expression::elementwise;
 use self::validate::LINE;
@@ -56,6 +51,10 @@ use crate::schema::{
     AMOUNT_MAX_CENTS, AMOUNT_PRECISION, AMOUNT_SCALE, CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK,
     PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE, UNKNOWN_PROVIDER, fact_columns,
 };
+use crate::transform::column_access::values;
+pub use crate::transform::procedure_code::belongs;
+pub use crate::transform::rule_set::{Checks, Judged};
+pub use crate::transform::token_map::{identifiers, token_pairs};
 
 /// The first pass over claims.
 pub struct Claims {
@@ -103,7 +102,7 @@ impl Claims {
     /// for measuring and testing, never for loading.
     pub fn joined(&self, claims: LazyFrame) -> LazyFrame {
         self.typed(claims)
-            .with_columns([findings::flags(&self.checks, self.false_npis.clone())])
+            .with_columns([quality_flags::flags(&self.checks, self.false_npis.clone())])
             .with_columns([reject::reject(&self.checks, &self.formats)])
             .with_columns([reject::fingerprint(self.release.record())])
     }

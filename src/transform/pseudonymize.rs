@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use polars::prelude::{DataType, Expr, Int128Chunked, Int128Type, IntoSeries, col};
 
-use super::cells::{each_text, nullable_series};
 use super::expression::of_text;
 use crate::key::Tokenizer;
+use crate::transform::column_access::{each_text, nullable_series};
 
 /// The token of a column's identifiers, as the 16 bytes of a 128-bit integer; null stays null.
 /// The column is in canonical form already.

@@ -12,8 +12,6 @@ use polars::prelude::{
 };
 
 use super::amount::has_the_other_mark;
-use super::cells::{all_texts, each_null, each_text, nullable_series, values};
-use super::checks::Checks;
 use super::date::{DateFormats, Unread};
 use super::expression::{broken, elementwise};
 use super::identifiers::{CLAIM_PLACEHOLDER, MARKS};
@@ -24,6 +22,8 @@ use crate::rule::{Rule, Severity, is_code, is_one_line};
 use crate::schema::{
     AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, PROVIDER_ROW, RAW, REJECT, ROW_FINGERPRINT,
 };
+use crate::transform::column_access::{all_texts, each_null, each_text, nullable_series, values};
+use crate::transform::rule_set::Checks;
 
 /// The code of the first broken rule that rejects, or null.
 pub(super) fn reject(checks: &Arc<Checks>, formats: &Arc<DateFormats>) -> Expr {

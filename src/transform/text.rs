@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBuilder, col};
 
-use super::cells::all_texts;
 use super::expression::of_text;
 use crate::identifier;
+use crate::transform::column_access::all_texts;
 
 /// A column of texts for people: trimmed and NFC.
 pub(super) fn clean(column: &str) -> Expr {

@@ -8,9 +8,6 @@ use std::sync::Arc;
 use polars::prelude::{DataType, Expr, Int16Chunked, Int16Type, IntoSeries, LazyFrame, col};
 
 use super::amount::cents;
-use super::cells::{each_text, nullable_series};
-use super::checks::Checks;
-use super::code;
 use super::date::{DateFormats, date};
 use super::expression::of_text;
 use super::identifiers;
@@ -18,6 +15,9 @@ use super::text::bare;
 use crate::config::CodeSystem;
 use crate::rule::Rule;
 use crate::schema::{CENTS, DAMAGE, Dataset, ORIGIN, RAW, SOURCE_LINE};
+use crate::transform::column_access::{each_text, nullable_series};
+use crate::transform::procedure_code;
+use crate::transform::rule_set::Checks;
 
 /// The date of service, beside its text.
 pub(super) const DAY: &str = "day";
@@ -42,7 +42,8 @@ pub(super) fn typed(
     columns.push(identifiers::marks(checks));
     let normalized =
         checks.code_system == CodeSystem::Hcpcs && checks.bit(Rule::ProcedureNormalized) != 0;
-    let code = if normalized { code::bare("procedure_code") } else { col("procedure_code") };
+    let code =
+        if normalized { procedure_code::bare("procedure_code") } else { col("procedure_code") };
     let canonical = identifiers::COLUMNS.map(|column| identifiers::canonical(column, checks));
     claims.select(columns).with_columns(canonical).with_columns([
         cents("amount", checks.decimal).alias(CENTS),

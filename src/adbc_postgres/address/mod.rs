@@ -10,12 +10,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use adbc_core::error::{Error, Result, Status};
+pub(super) use passfile::{Login, password as password_from_file};
 use postgres::Config;
 use postgres::config::Host;
 
 use super::error::with_hint;
-
-pub(super) use passfile::{Login, password as password_from_file};
 
 /// The parameters of libpq that are taken out of an address before the client's parser, which does
 /// not know them, sees it. Each is nothing where the address is silent.

@@ -15,17 +15,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adbc_core::error::Result;
+pub(super) use failure::{Failure, failure};
 use postgres::config::SslMode;
 use postgres::{CancelToken, Client, Config, NoTls};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use verifier::{Trust, Verifier};
 
 use super::address::{Parameters, invalid};
 use super::database::Protection;
-use verifier::{Trust, Verifier};
-
-pub(super) use failure::{Failure, failure};
 
 /// How every connection to one database is protected.
 #[derive(Clone)]

@@ -15,10 +15,11 @@ use self::rotate::RotateCommand;
 use super::args::{Format, ResultOptions};
 use super::options::{KeyPlaceOptions, KeyWarehouseOptions};
 use super::output::{Reply, json};
-use super::talk::Talk;
+use crate::cli::console::Talk;
+use crate::commands::key_check;
+use crate::commands::key_check::KeyReport;
 use crate::error::{Error, Result};
 use crate::key::{Domain, MasterKey};
-use crate::pipeline::{self, KeyReport};
 use crate::transform::Checks;
 
 /// Work on the key.
@@ -83,7 +84,7 @@ pub(super) fn key(command: KeyCommand, talk: &Talk) -> Result<Reply> {
         }
         KeyCommand::Id { place } => MasterKey::resolve(&place.load()?).map(|k| Reply::line(k.id())),
         KeyCommand::Check { place, result } => {
-            let report = pipeline::check_key(&place.load()?)?;
+            let report = key_check::check_key(&place.load()?)?;
             let text = match result.format {
                 Format::Json => json(&report)?,
                 Format::Text => render(&report),

@@ -5,13 +5,14 @@
 use clap::Subcommand;
 
 use crate::cli::args::{Format, ResultOptions};
+use crate::cli::console::Talk;
 use crate::cli::options::{BothKeysOptions, PlaceOptions, SettingsOptions};
 use crate::cli::output::{Reply, json};
 use crate::cli::signals;
-use crate::cli::talk::Talk;
+use crate::commands::rotate;
+use crate::commands::rotate::RotationReport;
 use crate::error::Result;
 use crate::load::rotation::{Coverage, Method, Phase};
-use crate::pipeline::rotation::{self, RotationReport};
 
 /// Steps of a rotation. Each can be called again after a crash.
 #[derive(Debug, Subcommand)]
@@ -74,23 +75,22 @@ pub(super) fn rotate(command: RotateCommand, talk: &Talk) -> Result<Reply> {
     let observer = talk.observer();
     let (report, format, next) = match command {
         RotateCommand::Begin { reload, keys, result } => {
-            let report =
-                rotation::begin(&keys.load()?, reload, observer, &signals::cancellation()?)?;
+            let report = rotate::begin(&keys.load()?, reload, observer, &signals::cancellation()?)?;
             let next = begun(&report);
             (report, result.format, next)
         }
         RotateCommand::Map { settings, result } => {
-            let report = rotation::map(&settings.load()?, observer, &signals::cancellation()?)?;
+            let report = rotate::map(&settings.load()?, observer, &signals::cancellation()?)?;
             let next = what_lacks(&report);
             (report, result.format, next)
         }
         RotateCommand::Chain { keys, result } => {
-            let report = rotation::chain(&keys.load()?, observer, &signals::cancellation()?)?;
+            let report = rotate::chain(&keys.load()?, observer, &signals::cancellation()?)?;
             let next = what_lacks(&report);
             (report, result.format, next)
         }
         RotateCommand::Status { place, result } => {
-            let report = rotation::status(&place.load()?)?;
+            let report = rotate::status(&place.load()?)?;
             let next = report.rotation.as_ref().map_or_else(String::new, |rotation| {
                 match (rotation.phase, rotation.method) {
                     (Phase::Attached, _) => {
@@ -105,12 +105,12 @@ pub(super) fn rotate(command: RotateCommand, talk: &Talk) -> Result<Reply> {
         }
         RotateCommand::Finish { keep_map, place, result } => {
             let report =
-                rotation::finish(&place.load()?, keep_map, observer, &signals::cancellation()?)?;
+                rotate::finish(&place.load()?, keep_map, observer, &signals::cancellation()?)?;
             let next = ended(&report);
             (report, result.format, next)
         }
         RotateCommand::Abort { place, result } => {
-            let report = rotation::abort(&place.load()?, observer, &signals::cancellation()?)?;
+            let report = rotate::abort(&place.load()?, observer, &signals::cancellation()?)?;
             let next =
                 "Given up: the map and the next key are forgotten, nothing else has changed.\n";
             (report, result.format, next.into())

@@ -6,13 +6,13 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use crate::account::Example;
-use crate::event::RunId;
-use crate::pipeline::{ReasonCount, Reject, Rejects, by_reason};
-
-use super::super::numbers::{count, percent};
 use super::super::output::Stopped;
 use super::super::table::{Table, shortened};
+use crate::cli::format::{count, percent};
+use crate::commands::quarantine::reasons::{ReasonCount, by_reason};
+use crate::event::RunId;
+use crate::quarantine::reader::{Reject, Rejects};
+use crate::totals::Example;
 
 /// Lines of a screen, the prompt's left out.
 const SCREEN: usize = 23;

@@ -9,23 +9,24 @@ mod list;
 mod records;
 
 pub(super) use args::QuarantineOptions;
+use args::{Input, ListFormat, QuarantineCommand, ShownOptions};
+use chrono::Utc;
 pub(super) use list::examples;
 
-use chrono::Utc;
-
-use crate::config::Settings;
-use crate::error::{Error, Result};
-use crate::event::{Cancellation, RunEvent, RunId};
-use crate::pipeline::{self, KeptQuarantine, Originals, Rejects};
-use crate::schema::Dataset;
-
 use super::args::Format;
-use super::numbers::{bytes, count};
 use super::options::PlaceOptions;
 use super::output::{Reply, json, stream};
 use super::table::Table;
-use super::talk::Talk;
-use args::{Input, ListFormat, QuarantineCommand, ShownOptions};
+use crate::cli::console::Talk;
+use crate::cli::format::{bytes, count};
+use crate::commands::quarantine::reasons;
+use crate::commands::quarantine::records::Originals;
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, RunEvent, RunId};
+use crate::quarantine::reader::Rejects;
+use crate::quarantine::retention::Kept as KeptQuarantine;
+use crate::schema::Dataset;
 
 /// `quarantine RUN`, `quarantine list`, `quarantine prune`.
 ///
@@ -35,11 +36,11 @@ use args::{Input, ListFormat, QuarantineCommand, ShownOptions};
 pub(super) fn quarantine(options: QuarantineOptions, talk: &Talk) -> Result<Reply> {
     match options.command {
         Some(QuarantineCommand::List { place, result }) => {
-            kept(&pipeline::kept_quarantines(&place.load()?)?, result.format, "no rejects are kept")
+            kept(&reasons::kept_quarantines(&place.load()?)?, result.format, "no rejects are kept")
         }
         Some(QuarantineCommand::Prune { older_than, dry_run, place, result }) => {
             let before = older_than.before(Utc::now());
-            let gone = pipeline::prune(&place.load()?, before, dry_run)?;
+            let gone = reasons::prune(&place.load()?, before, dry_run)?;
             let what = if dry_run { "would be removed" } else { "removed" };
             if result.format == Format::Json {
                 return json(&gone).map(Reply::done);
@@ -97,10 +98,10 @@ fn since(age: chrono::TimeDelta) -> String {
 fn shown(run: &str, options: &ShownOptions, place: PlaceOptions, talk: &Talk) -> Result<Reply> {
     let settings = place.load()?;
     let run = match run {
-        "last" => pipeline::latest_quarantine(&settings)?,
+        "last" => reasons::latest_quarantine(&settings)?,
         id => RunId::parse(id)?,
     };
-    let rejects = chosen(pipeline::quarantine(&settings, run)?, options)?;
+    let rejects = chosen(reasons::quarantine(&settings, run)?, options)?;
     let limit = options.limit.unwrap_or(usize::MAX);
     let file = options.output.as_deref();
     if options.source {

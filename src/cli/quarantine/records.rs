@@ -6,11 +6,11 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::error::{Error, Result};
-use crate::pipeline::{Found, Originals, Rejects};
-
-use super::super::numbers::count;
 use super::super::output::Stopped;
+use crate::cli::format::count;
+use crate::commands::quarantine::records::{Found, Originals};
+use crate::error::{Error, Result};
+use crate::quarantine::reader::Rejects;
 
 /// Records shown on a screen.
 pub(super) const SCREEN: usize = 18;

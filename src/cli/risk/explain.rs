@@ -5,18 +5,19 @@
 
 use clap::Args;
 
-use crate::account::Cents;
 use crate::cli::args::{Format, ResultOptions};
-use crate::cli::numbers::{count, money};
+use crate::cli::console::Talk;
+use crate::cli::format::{count, money};
 use crate::cli::options::PlaceOptions;
 use crate::cli::output::{Reply, json};
 use crate::cli::table::{Table, shortened};
-use crate::cli::talk::Talk;
-use crate::error::Result;
-use crate::pipeline::{
-    self, ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, OtherClaim,
-    RiskExplanation,
+use crate::commands::risk::explain;
+use crate::commands::risk::explanation::{
+    ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, RiskExplanation,
 };
+use crate::error::Result;
+use crate::load::risk::explained::OtherClaim;
+use crate::totals::Cents;
 
 /// Other claims that are named, at most.
 const NAMED: usize = 5;
@@ -41,7 +42,7 @@ pub(in crate::cli) struct ExplainOptions {
 /// `Config` when there is no such claim, `Warehouse` when the warehouse cannot be read.
 pub(super) fn explain(options: ExplainOptions, talk: &Talk) -> Result<Reply> {
     let ExplainOptions { token, place, result } = options;
-    let explained = pipeline::risk_explain(&place.load()?, token, talk.observer())?;
+    let explained = explain::risk_explain(&place.load()?, token, talk.observer())?;
     let text = match result.format {
         Format::Json => json(&explained)?,
         Format::Text => render(&explained),

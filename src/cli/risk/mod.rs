@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::help::RISK_EXPLAIN_EXAMPLES;
 use super::output::Reply;
-use super::talk::Talk;
+use crate::cli::console::Talk;
 use crate::error::Result;
 
 /// Work on the scores.

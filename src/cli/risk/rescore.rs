@@ -6,14 +6,15 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::cli::args::{Format, ResultOptions};
-use crate::cli::numbers::{count, seconds};
+use crate::cli::console::Talk;
+use crate::cli::format::{count, seconds};
 use crate::cli::options::PlaceOptions;
 use crate::cli::output::{Reply, json};
 use crate::cli::signals;
 use crate::cli::table::Table;
-use crate::cli::talk::Talk;
+use crate::commands::risk::rescore;
+use crate::commands::risk::rescore::RescoreReport;
 use crate::error::Result;
-use crate::pipeline::{self, RescoreReport};
 
 /// How.
 #[derive(Debug, Clone, Args)]
@@ -30,11 +31,11 @@ pub(in crate::cli) struct RescoreOptions {
 /// `risk rescore`.
 ///
 /// # Errors
-/// As [`pipeline::rescore`].
+/// As [`rescore::rescore`].
 pub(super) fn rescore(options: RescoreOptions, talk: &Talk) -> Result<Reply> {
     let RescoreOptions { dry_run, place, result } = options;
     let cancel = signals::cancellation()?;
-    let report = pipeline::rescore(&place.load()?, dry_run, talk.observer(), &cancel)?;
+    let report = rescore::rescore(&place.load()?, dry_run, talk.observer(), &cancel)?;
     match result.format {
         Format::Json => json(&report).map(Reply::done),
         Format::Text => Ok(Reply::done(render(&report))),

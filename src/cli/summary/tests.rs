@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::account::{Amounts, Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 use crate::pipeline::{ErrorReport, Places, RefreshReport, TaskReport};
+use crate::totals::{Amounts, Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 
 /// The text of a report where nothing is configured.
 fn render(report: &RunReport, dry_run: bool) -> String {

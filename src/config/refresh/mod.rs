@@ -15,21 +15,20 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 pub use dashboard::Dashboard;
 pub use metabase::{Metabase, MetabaseTarget};
 pub use power_bi::{
     PowerBi, PowerBiCommit, PowerBiMode, PowerBiObject, PowerBiTarget, PowerBiType,
 };
 pub use provider_month::ProviderMonth;
+use serde::{Deserialize, Serialize};
 pub use sql::SqlViews;
 pub use superset::{Superset, SupersetTarget};
 pub use tableau::{Tableau, TableauTarget};
 pub use webhook::{Webhook, WebhookStyle};
 
-use super::secret_source::SecretSource;
 use crate::error::{Error, Result};
+use crate::secret::source::SecretSource;
 
 /// The targets that are refreshed after the load has committed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{OnConflict, check_deadline, check_name, check_url};
 use crate::config::interval::Moment;
-use crate::config::secret_source::SecretSource;
 use crate::error::{Error, Result};
+use crate::secret::source::SecretSource;
 
 /// How Power BI is reached, and what is refreshed there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

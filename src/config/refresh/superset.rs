@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{check_deadline, check_name, check_url};
-use crate::config::secret_source::SecretSource;
 use crate::error::{Error, Result};
+use crate::secret::source::SecretSource;
 
 /// How Superset is reached, and what is refreshed there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

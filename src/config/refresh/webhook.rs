@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{check_deadline, check_name, check_url};
-use crate::config::secret_source::SecretSource;
 use crate::error::{Error, Result};
+use crate::secret::source::SecretSource;
 
 /// The longest list of waits: what lasts longer is the work of a queue, not of a batch job.
 const MOST_RETRIES: usize = 10;

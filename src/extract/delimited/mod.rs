@@ -10,10 +10,9 @@ mod reader;
 mod record;
 
 pub(super) use columns::{Damaged, Layout, Table, read};
+use memchr::memchr;
 pub(super) use reader::{Block, RECORD_BYTES, Reader};
 pub(super) use record::{Damage, Dialect, next_record, without_end};
-
-use memchr::memchr;
 use record::{End, field, is_skipped, text};
 
 /// The first record of some text, which names the columns.

@@ -9,12 +9,13 @@ use adbc_core::sync::Connection;
 use uuid::Uuid;
 
 use super::{Scope, model};
-use crate::config::{Privacy, Risk};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::privacy::settings::Privacy;
+use crate::risk::settings::Risk;
 use crate::risk::{Exactness, ProviderTotal, Statistics, canonical_specialty};
 use crate::schema::{CLAIMS_FACT, PUBLISHED, Shape};
-use crate::sql;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "explaining a score";
 

@@ -7,14 +7,14 @@ use std::thread;
 
 use adbc_core::sync::Connection;
 
-use super::Scope;
-use super::memory::with_memory;
-use super::rows::Rows;
 use super::scoring::{Counts, Scoring};
-use super::{around, change, indexes, model, recount};
+use super::{Scope, indexes, model};
 use crate::error::Result;
 use crate::failpoint;
 use crate::load::Part;
+use crate::load::risk::scored_rows::Rows;
+use crate::load::risk::work_mem::with_memory;
+use crate::load::risk::{delta, rebuild, related_claims};
 use crate::risk::RiskModel;
 use crate::schema::INTERNAL;
 use crate::worker::Worker;
@@ -45,16 +45,16 @@ pub fn score_differing<C: Connection + Send>(
     if differing.is_empty() {
         return Ok(false);
     }
-    recount::where_incomplete(control, scope)?;
+    rebuild::where_incomplete(control, scope)?;
     indexes::make(control, connections, scope)?;
     let rows = Rows::Differing(&differing);
     look_around(control, connections, scope, &rows)?;
     let model = with_memory(control, CONTEXT, |control| {
-        let change = change::count(control, scope, &rows)?;
+        let change = delta::count(control, scope, &rows)?;
         if scope.kept().provider_totals {
-            change::totals(control, scope, &rows)?;
+            delta::totals(control, scope, &rows)?;
         }
-        change::lay_down(control, scope, &change)?;
+        delta::lay_down(control, scope, &change)?;
         let mut counts = model::read(control, scope)?;
         counts.merge(&change);
         let model = model::fit(control, scope, &counts, true)?;
@@ -82,10 +82,12 @@ pub(super) fn look_around<C: Connection + Send>(
     rows: &Rows<'_>,
 ) -> Result<()> {
     let twins = |connection: &mut C| {
-        with_memory(connection, CONTEXT, |connection| around::twins(connection, scope, rows))
+        with_memory(connection, CONTEXT, |connection| {
+            related_claims::twins(connection, scope, rows)
+        })
     };
     let days = |control: &mut C| {
-        with_memory(control, CONTEXT, |control| around::days(control, scope, rows))
+        with_memory(control, CONTEXT, |control| related_claims::days(control, scope, rows))
     };
     if !scope.kept().twins {
         return days(control);

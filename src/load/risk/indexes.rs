@@ -9,11 +9,11 @@ use std::thread;
 use adbc_core::sync::Connection;
 
 use super::Scope;
-use super::memory::with_memory;
 use crate::error::Result;
 use crate::failpoint;
+use crate::load::risk::work_mem::with_memory;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
-use crate::sql;
+use crate::warehouse::sql;
 use crate::worker::Worker;
 
 const CONTEXT: &str = "indexes for the score";

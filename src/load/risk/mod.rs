@@ -5,22 +5,23 @@
 //! providers and patients are looked up. The rows are scored by what is stored and the change
 //! together, and the publish adds the one to the other.
 
-mod around;
-mod change;
+pub(crate) mod delta;
 pub mod explained;
 mod history;
 mod indexes;
-mod keep;
-mod memory;
 mod model;
-mod recount;
+pub(crate) mod rebuild;
+pub(crate) mod related_claims;
 mod rescore;
-mod rows;
 mod scope;
+pub(crate) mod scored_rows;
 mod scoring;
+pub(crate) mod store;
+pub(crate) mod work_mem;
 
 pub use history::score_differing;
 pub(super) use history::scores_of;
-pub(super) use keep::{STORED, keep};
 pub use rescore::{Rescored, rescore};
 pub use scope::Scope;
+
+pub(super) use crate::load::risk::store::{STORED, keep};

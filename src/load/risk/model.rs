@@ -9,12 +9,12 @@ use adbc_core::sync::Connection;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use super::Scope;
-use super::around::copy;
-use super::change::TOTALS;
 use crate::error::{Error, Result};
-use crate::load::cursor::each_batch;
+use crate::load::risk::delta::TOTALS;
+use crate::load::risk::related_claims::copy;
 use crate::risk::{Medians, ProviderSums, RiskModel, Statistics};
-use crate::sql;
+use crate::warehouse::cursor::each_batch;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "reading the statistics";
 

@@ -7,16 +7,16 @@ use adbc_core::sync::Connection;
 
 use super::Scope;
 use super::history::{look_around, scores_of, side_by_side, stored_model};
-use super::recount;
-use super::rows::Rows;
 use super::scoring::{Counts, Scoring};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::load::outbox;
-use crate::load::partitions::partitions;
+use crate::load::risk::rebuild;
+use crate::load::risk::scored_rows::Rows;
 use crate::risk::RISK_MODEL;
 use crate::schema::INTERNAL;
-use crate::sql;
+use crate::warehouse::partitions::partitions;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "rescoring";
 
@@ -50,7 +50,7 @@ pub fn rescore<C: Connection + Send>(
     targets: &[String],
     dry_run: bool,
 ) -> Result<Rescored> {
-    let recounted = recount::where_incomplete(control, scope)?;
+    let recounted = rebuild::where_incomplete(control, scope)?;
     look_around(control, connections, scope, &Rows::Published)?;
     let model = stored_model(control, scope)?;
     let partitions = partitions(control)?;

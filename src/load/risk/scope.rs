@@ -5,12 +5,13 @@
 
 use adbc_core::sync::Connection;
 
-use crate::config::{Privacy, Risk};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
+use crate::privacy::settings::Privacy;
+use crate::risk::settings::Risk;
 use crate::risk::{Exactness, Kept};
 use crate::schema::{INTERNAL, Shape};
-use crate::sql;
+use crate::warehouse::sql;
 
 /// Who works on the statistics, under which settings.
 #[derive(Debug, Clone, Copy)]

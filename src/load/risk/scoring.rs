@@ -14,14 +14,14 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema};
 
 use super::Scope;
-use super::around::{DAYS, SPECIALTIES, TWINS};
-use crate::account::Cents;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::load::cursor::each_batch;
+use crate::load::risk::related_claims::{DAYS, SPECIALTIES, TWINS};
 use crate::risk::{Inputs, RiskModel, Twin, canonical_specialty, pack, score_tenths};
 use crate::schema::INTERNAL;
-use crate::sql;
+use crate::totals::Cents;
+use crate::warehouse::cursor::each_batch;
+use crate::warehouse::sql;
 
 const CONTEXT: &str = "scoring claims";
 

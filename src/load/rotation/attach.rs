@@ -10,11 +10,10 @@ use super::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::load::dimension;
-use crate::load::partitions::partitions;
-use crate::load::{lock, outbox, table_lock};
+use crate::load::{dimension, outbox};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
-use crate::sql;
+use crate::warehouse::partitions::partitions;
+use crate::warehouse::{lock, sql, table_lock};
 
 /// What stays the same of every row: compared before the old rows are dropped.
 const SAME: &str = "concat_ws('|', count(*), sum(amount), sum(line_number), sum(risk_score),

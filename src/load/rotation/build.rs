@@ -6,15 +6,14 @@
 use adbc_core::sync::Connection;
 use uuid::Uuid;
 
-use super::CONTEXT;
-use super::Rotation;
+use super::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::load::stage::{Whose, drop_tables};
-use crate::load::table_checks::Ties;
+use crate::load::staging_tables::{Whose, drop_tables};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, TokenRange};
-use crate::sql;
+use crate::warehouse::sql;
+use crate::warehouse::table_checks::Ties;
 
 /// Rows of a partition: what the server sorts for it takes some 500 MB.
 const PART_ROWS: u64 = 4_000_000;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::key::Token;
 use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, UNKNOWN_PROVIDER};
-use crate::sql;
+use crate::warehouse::sql;
 
 /// Pairs that are sent at once: some 1.5 MB of text.
 const BATCH: usize = 20_000;

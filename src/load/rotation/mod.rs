@@ -10,20 +10,18 @@ mod build;
 mod map;
 
 use adbc_core::sync::Connection;
-use serde::Serialize;
-
 pub use attach::{attach, forget, install_reloaded, renew_views};
 pub use build::build;
 pub use map::{Coverage, Offer, coverage, lacking, put, take_stock};
+use serde::Serialize;
 
-use super::keys::{self, KeyName};
-use super::shape;
-use super::table_checks::Ties;
-use crate::config::Action;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::privacy::settings::Action;
 use crate::schema::INTERNAL;
-use crate::sql;
+use crate::warehouse::keys::KeyName;
+use crate::warehouse::table_checks::Ties;
+use crate::warehouse::{keys, sql, table_layout};
 
 const CONTEXT: &str = "key rotation";
 
@@ -215,7 +213,7 @@ pub fn begin(
 /// Whether provider ids are tokens. The warehouse knows what was done to its columns; how an id looks
 /// proves nothing, because many systems make their ids of the same form.
 fn has_provider_tokens(connection: &mut impl Connection, method: Method) -> Result<bool> {
-    let published = shape::stored(connection)?.treatment;
+    let published = table_layout::stored(connection)?.treatment;
     if method != Method::Reload {
         if matches!(published.action("date_of_service"), Some(Action::DateShift(_))) {
             return Err(refused("dates are shifted by the key"));

@@ -119,15 +119,15 @@ impl<'a> Desk<'a> {
     pub(super) fn sql(&self, text: &str) -> Result<()> {
         let mut connection =
             self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        crate::sql::execute(&mut *connection, super::server::CONTEXT, text).map(drop)
+        crate::warehouse::sql::execute(&mut *connection, super::server::CONTEXT, text).map(drop)
     }
 
     /// The text that a query of the audit gives; empty where there is no row.
     pub(super) fn ask(&self, query: &str) -> Result<String> {
         let mut connection =
             self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let rows = crate::sql::query(&mut *connection, super::server::CONTEXT, query)?;
-        Ok(crate::sql::text(&rows, "answer", 0).unwrap_or_default())
+        let rows = crate::warehouse::sql::query(&mut *connection, super::server::CONTEXT, query)?;
+        Ok(crate::warehouse::sql::text(&rows, "answer", 0).unwrap_or_default())
     }
 
     /// Waits until the sessions of a program that is gone have ended.

@@ -15,25 +15,24 @@ mod search;
 mod server;
 mod trials;
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
+use std::{fs, thread};
 
-use crate::error::{Error, Result};
-use crate::event::{Cancellation, Observer, RunEvent};
 use canary::Canaries;
 use desk::{Desk, LEVELS, Level};
 use inputs::Inputs;
 use places::Eyes;
 use report::{CONTROLS, Tally};
+pub use report::{LeakFinding, LeakReport, PlaceReport};
 use search::Search;
 use server::Server;
 use trials::{TRIALS, Trial};
 
-pub use report::{LeakFinding, LeakReport, PlaceReport};
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
 
 /// How an audit is done.
 #[derive(Debug, Clone, Default)]

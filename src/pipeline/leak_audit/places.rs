@@ -13,8 +13,8 @@ use super::server::{CONTEXT, Server};
 use crate::adbc_postgres::PostgresConnection;
 use crate::error::Result;
 use crate::event::RunId;
-use crate::load::quarantine;
-use crate::sql;
+use crate::quarantine;
+use crate::warehouse::sql;
 
 /// Looks into places and notes what is there.
 pub(super) struct Eyes {

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use crate::adbc_postgres::PostgresConnection;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer};
-use crate::local_postgres::LocalPostgres;
-use crate::pipeline::warehouse;
-use crate::{load, sql};
+use crate::warehouse::private_server::LocalPostgres;
+use crate::warehouse::{connection, location, sql};
 
 /// What a database of the audit writes into the server's log: all statements, with their parameters,
 /// and errors with the rows that they quote.
@@ -74,7 +73,8 @@ impl Server {
 
     /// A session that leaves nothing in the log.
     pub(super) fn connect(&self, database: Option<&str>) -> Result<PostgresConnection> {
-        let mut connection = load::connect(&warehouse::database(&self.url(database), Vec::new())?)?;
+        let mut connection =
+            connection::connect(&location::database(&self.url(database), Vec::new())?)?;
         sql::execute(
             &mut connection,
             CONTEXT,

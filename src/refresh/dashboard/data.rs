@@ -12,11 +12,11 @@ use arrow::record_batch::RecordBatch;
 use self::ledger::{LEDGER, ledger};
 use super::provider_months::ProviderMonths;
 use super::released::{Released, released};
-use crate::account::{Account, Cents};
 use crate::error::{Error, Result};
 use crate::refresh::Job;
 use crate::rule::Severities;
-use crate::sql;
+use crate::totals::{Account, Cents};
+use crate::warehouse::sql;
 
 /// Everything on the page.
 #[derive(Debug, Clone, Default)]

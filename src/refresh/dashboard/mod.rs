@@ -17,13 +17,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::about::{About, off};
 use super::{Done, Failure, Job, Target};
+use crate::atomic_file::WholeFile;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
+use crate::refresh::target_info::{About, off};
 use crate::rule::Severities;
-use crate::whole_file::WholeFile;
 
 /// The page as a target.
 pub struct Dashboard {

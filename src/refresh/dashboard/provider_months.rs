@@ -8,10 +8,10 @@ use super::released::{Dates, Released};
 use super::sections::section;
 use super::table::{Cell, numbers, table, words};
 use super::text::{count, money, month};
-use crate::account::Cents;
 use crate::error::Result;
 use crate::refresh::Job;
-use crate::sql;
+use crate::totals::Cents;
+use crate::warehouse::sql;
 
 /// Months that are looked at, from the last one backwards.
 const MONTHS: u32 = 3;

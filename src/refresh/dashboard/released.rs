@@ -4,13 +4,12 @@
 //! A file of its own because every section asks it: a page must not draw months where dates are
 //! years, nor pass over in silence what is not there.
 
+use super::table::Levels;
+use super::text;
 use crate::error::{Error, Result};
 use crate::refresh::Job;
 use crate::schema::Shape;
-use crate::sql;
-
-use super::table::Levels;
-use super::text;
+use crate::warehouse::sql;
 
 /// The tables and the score as they are published.
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,8 @@ use super::data::{Claim, Failure, Month, Provider, Run, Snapshot, Specialty};
 use super::released::{Dates, Released};
 use super::table::Levels;
 use super::{page, write};
-use crate::account::{Account, Amounts, Cents, ClaimCounts, ProviderCounts, Reversals};
 use crate::schema::Shape;
+use crate::totals::{Account, Amounts, Cents, ClaimCounts, ProviderCounts, Reversals};
 
 fn run() -> Run {
     Run {

@@ -3,7 +3,7 @@
 //! A file of its own because each of these is a promise: no text of the warehouse is markup, no
 //! amount passes through a float, no small count of patients is shown.
 
-use crate::account::{Cents, grouped};
+use crate::totals::{Cents, grouped};
 
 /// Counts of patients below this, but for zero, are not shown: the cell-size policy of CMS.
 const SMALLEST_CELL: i64 = 11;

@@ -12,8 +12,8 @@ use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::config::Secret;
 use crate::error::{Error, Result};
+use crate::secret::value::Secret;
 
 /// How long it is good for, in seconds.
 const GOOD_FOR: i64 = 600;

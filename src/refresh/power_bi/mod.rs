@@ -7,25 +7,25 @@
 //! refresh with the Power BI REST API".
 
 mod assertion;
-mod begin;
-mod body;
 mod errors;
-mod follow;
 mod model;
+pub(crate) mod poll;
 mod report;
+pub(crate) mod request;
+pub(crate) mod start;
 mod token;
 mod verify;
 
 use std::sync::Arc;
 
-use follow::Work;
 use model::{Model, TRIES};
 use token::Session;
 
-use super::about::{About, off};
 use super::{Done, Failure, Job, Outcome, Target};
 use crate::config::{PowerBiTarget, Settings};
 use crate::http::Request;
+use crate::refresh::power_bi::poll::Work;
+use crate::refresh::target_info::{About, off};
 
 /// One semantic model as a target.
 struct PowerBi {

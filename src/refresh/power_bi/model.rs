@@ -25,7 +25,7 @@ const PAGES: u32 = 4;
 pub(super) const USUAL_WAIT: Duration = Duration::from_secs(30);
 
 /// A model and how it is reached.
-pub(super) struct Model {
+pub(crate) struct Model {
     session: Arc<Session>,
     address: String,
 }

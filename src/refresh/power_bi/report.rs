@@ -19,7 +19,7 @@ const CODES: usize = 3;
 
 /// One refresh.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// The id in the history.
     pub(super) id: Option<String>,
     /// How it was asked for: `ViaApi`, `ViaEnhancedApi`, `Scheduled` …

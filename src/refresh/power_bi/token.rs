@@ -15,10 +15,12 @@ use serde_json::Value;
 
 use super::assertion::assertion;
 use super::errors::{clean, is_page};
-use crate::config::{PowerBi, Secret, SecretSource};
+use crate::config::PowerBi;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Answer, Backoff, Request, escape};
 use crate::refresh::{Failure, Job, Outcome};
+use crate::secret::source::SecretSource;
+use crate::secret::value::Secret;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::model::{Model, TRIES};
 use crate::http::Request;
 use crate::refresh::{Failure, Job};
-use crate::sql;
+use crate::warehouse::sql;
 
 const CLAIMS: &str = "SELECT count(*) AS claims FROM healthcare_analytics.claims_fact";
 const WHAT: &str = "the query of verify_query";

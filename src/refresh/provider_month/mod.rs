@@ -4,11 +4,11 @@
 //! A folder of its own because it is the one target that lies in the warehouse itself and belongs to
 //! the program; the SQL that finds what to hide lies beside it.
 
-use super::about::{About, off};
 use super::{Done, Failure, Job, Target, Wave};
 use crate::config::Settings;
+use crate::refresh::target_info::{About, off};
 use crate::schema::SMALLEST_CELL;
-use crate::sql;
+use crate::warehouse::sql;
 
 /// The name of the target, and what it refreshes.
 const NAME: &str = "provider_month";

@@ -6,10 +6,10 @@
 
 use serde_json::Value;
 
-use crate::config::Secret;
 use crate::http::Answer;
 use crate::refresh::outcome::Failure;
-use crate::refresh::patient;
+use crate::refresh::retry;
+use crate::secret::value::Secret;
 
 /// Why a request was not even looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,6 @@ pub(super) fn found(subject: &str, right: &str, answer: &Answer) -> Result<Value
 
 /// An answer that nobody expects; its words are left out.
 pub(super) fn unexpected(subject: &str, answer: &Answer) -> Failure {
-    let failure = patient::status("Superset", answer);
+    let failure = retry::status("Superset", answer);
     Failure { message: format!("{subject}: {}", failure.message), ..failure }
 }

@@ -13,16 +13,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use session::{Sending, Session};
 
-use super::about::{About, off};
 use super::outcome::{Done, Failure};
-use super::together::{counted, summed, together};
-use super::waiter::Waiter;
 use super::{Job, Target};
 use crate::config::{Settings, SupersetTarget};
 use crate::http::{Request, escape};
-
-use session::{Sending, Session};
+use crate::refresh::deadline::Waiter;
+use crate::refresh::fan_out::{counted, summed, together};
+use crate::refresh::target_info::{About, off};
 
 /// A dashboard.
 struct Dashboard {

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::answer::{self, Refused};
-use crate::config::{Secret, Superset};
+use crate::config::Superset;
 use crate::http::{Answer, Request};
-use crate::refresh::gate::Gates;
+use crate::refresh::concurrency_limit::Gates;
+use crate::refresh::deadline::Waiter;
 use crate::refresh::outcome::{Failure, Outcome};
-use crate::refresh::patient::{Patient, Question};
-use crate::refresh::waiter::Waiter;
+use crate::refresh::retry::{Patient, Question};
+use crate::secret::value::Secret;
 
 /// The turn of the one who signs in.
 const SIGN_IN: &str = "sign in";

@@ -18,14 +18,14 @@ mod xml;
 
 use std::sync::Arc;
 
-use super::about::{About, off};
-use super::{Done, Failure, Job, Target};
-use crate::config::{Settings, TableauTarget};
-
 use call::TRIES;
 use object::Object;
 use run::Run;
 use session::Session;
+
+use super::{Done, Failure, Job, Target};
+use crate::config::{Settings, TableauTarget};
+use crate::refresh::target_info::{About, off};
 
 /// A data source, a workbook or a task.
 struct Extract {

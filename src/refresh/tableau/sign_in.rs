@@ -12,10 +12,11 @@ use super::answer::{Reply, word};
 use super::call::{TRIES, repeat};
 use super::version::{TOKENS, Version};
 use super::xml::Element;
-use crate::config::{Secret, Tableau};
+use crate::config::Tableau;
 use crate::error::Error;
 use crate::http::{Method, Request};
 use crate::refresh::{Failure, Job};
+use crate::secret::value::Secret;
 
 /// What is sent and answered.
 const XML: &str = "application/xml";

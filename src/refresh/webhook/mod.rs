@@ -12,15 +12,14 @@ mod signature;
 use std::time::Duration;
 
 use chrono::Utc;
+use payload::Notice;
+use signature::Signer;
 
-use super::about::{About, off};
 use super::outcome::{Done, Failure, Outcome};
 use super::{Job, Target, Wave};
 use crate::config::{Settings, Webhook};
 use crate::http::{Answer, Lost, Request};
-
-use payload::Notice;
-use signature::Signer;
+use crate::refresh::target_info::{About, off};
 
 /// The targets that the settings name.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {

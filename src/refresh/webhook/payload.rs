@@ -9,9 +9,9 @@ use chrono::{SecondsFormat, Utc};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::account::Account;
 use crate::refresh::job::Occasion;
 use crate::refresh::outcome::TargetResult;
+use crate::totals::Account;
 
 /// The graph and the task that the event is about, as Airflow names them.
 const DAG: &str = "healthcare_claims_etl";

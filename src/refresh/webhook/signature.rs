@@ -141,7 +141,7 @@ fn hex(tag: &Tag) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SecretSource;
+    use crate::secret::source::SecretSource;
 
     fn signer(style: WebhookStyle, secrets: &[&str]) -> Result<Signer> {
         let secrets =

@@ -3,7 +3,7 @@
 //! A file of its own because the second reading of the formulas is here.
 
 use super::*;
-use crate::config::Risk;
+use crate::risk::settings::Risk;
 use crate::risk::{Statistics, pack, score_tenths};
 
 fn settings() -> Risk {

@@ -5,9 +5,9 @@
 
 use polars::prelude::{DataType, Expr, Int64Chunked, IntoSeries, NewChunkedArray, col};
 
-use crate::config::Action;
+use crate::privacy::settings::Action;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, GENERALIZED};
-use crate::transform::cells::values;
+use crate::transform::column_access::values;
 use crate::transform::expression::elementwise;
 
 /// How an amount is made coarser. All sizes are positive cents that numeric(12,2) holds.
@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::account::Cents;
+    use crate::totals::Cents;
 
     fn coarse(action: &Action) -> Coarse {
         Coarse::of(action).expect("a change")

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use chrono::{Datelike, NaiveDate};
 use polars::prelude::{ChunkApply, DataType, Expr, Int32Type, IntoSeries, col};
 
-use crate::config::Level;
 use crate::key::{Token, Tokenizer};
-use crate::transform::cells::nullable;
+use crate::privacy::settings::Level;
+use crate::transform::column_access::nullable;
 use crate::transform::expression::elementwise;
 
 /// From here to 1970-01-01 in chrono's days.

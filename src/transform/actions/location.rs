@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBuilder, col};
 
-use crate::config::OTHER_ZIP3;
+use crate::privacy::zip3::OTHER_ZIP3;
 use crate::transform::expression::of_text;
 
 /// The codes of the Postal Service: states, the district, territories, associated states, military.
@@ -211,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::Privacy;
+    use crate::privacy::settings::Privacy;
 
     fn union() -> Arc<BTreeSet<String>> {
         Arc::new(Privacy::default().restricted_zip3().expect("the union"))

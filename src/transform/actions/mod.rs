@@ -16,9 +16,9 @@ use polars::prelude::{ChunkFullNull, DataType, Expr, IntoSeries, NULL, StringChu
 use super::expression::elementwise;
 use super::pseudonymize::token;
 use super::validate::{CODE, DAY};
-use crate::config::{Action, Level, Privacy};
 use crate::error::Result;
 use crate::key::{Domain, MasterKey, Tokenizer};
+use crate::privacy::settings::{Action, Level, Privacy};
 use crate::risk::canonical_specialty;
 use crate::schema::{CENTS, PROVIDER_ROW, Shape};
 

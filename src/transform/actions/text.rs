@@ -8,8 +8,8 @@ use std::sync::Arc;
 use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBuilder, col};
 use uuid::Uuid;
 
-use crate::config::{Action, Mask};
 use crate::key::{Token, Tokenizer};
+use crate::privacy::settings::{Action, Mask};
 use crate::transform::expression::of_text;
 
 /// What an action makes of a column's texts; none where it is no action of a text that stays.

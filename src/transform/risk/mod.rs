@@ -9,16 +9,14 @@ mod scorer;
 
 use std::sync::Arc;
 
-use polars::prelude::{DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries, col};
-
 pub use counter::Counter;
+use polars::prelude::{DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries, col};
+use scorer::Row;
 pub use scorer::{BusyDay, Scorer};
 
-pub use crate::risk::*;
-
 use super::expression::elementwise;
+pub use crate::risk::*;
 use crate::schema::{CENTS, PROVIDER_ROW, TWIN};
-use scorer::Row;
 
 /// The packed components of each row; 0 where nothing is scored.
 pub(super) fn risk_components(scorer: Option<&Arc<Scorer>>) -> Expr {

@@ -6,9 +6,9 @@ use arrow::record_batch::RecordBatch;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, Run, Snapshot, cents, number, text};
-use crate::account::{Account, Amounts, ClaimCounts, ProviderCounts};
 use crate::error::{Error, Result};
-use crate::sql;
+use crate::totals::{Account, Amounts, ClaimCounts, ProviderCounts};
+use crate::warehouse::sql;
 
 pub(super) const LEDGER: &str = r#"
 SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_model,

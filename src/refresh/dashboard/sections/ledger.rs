@@ -9,8 +9,8 @@ use super::super::data::{Run, Snapshot};
 use super::super::table::{Cell, numbers, table, words};
 use super::super::text::{self, count, escape, money, share};
 use super::{NOT_STATED, section};
-use crate::account::{Account, Cents, Example};
 use crate::rule::{Rule, Severity};
+use crate::totals::{Account, Cents, Example};
 
 /// The last load as a balanced account: what came in is what is loaded, rejected or repeated.
 pub(in super::super) fn accounting(run: &Run) -> String {

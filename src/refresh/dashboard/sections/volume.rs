@@ -11,7 +11,7 @@ use super::super::data::{Month, Snapshot};
 use super::super::table::{Cell, numbers, words};
 use super::super::text::{self, compact, compact_money, count, escape, money, share};
 use super::{NOT_STATED, section};
-use crate::account::Cents;
+use crate::totals::Cents;
 
 /// Months, quarters or years drawn, at most.
 const PERIODS: i64 = 36;

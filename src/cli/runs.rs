@@ -1,0 +1,92 @@
+//! The command `runs`: what the ledger holds, as a table.
+//!
+//! A file of its own because it looks back at runs that have ended.
+
+use super::args::Format;
+use super::options::PlaceOptions;
+use super::output::{Reply, json};
+use super::table::Table;
+use crate::cli::console::Talk;
+use crate::cli::format;
+use crate::cli::format::{money_text, seconds};
+use crate::commands::check;
+use crate::error::{Error, Result};
+use crate::event::RunId;
+use crate::load::ledger::RunRow;
+
+/// `runs`: a line a run, latest first.
+///
+/// # Errors
+/// `Config` or `Warehouse` when the ledger cannot be read.
+pub(crate) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<Reply> {
+    let runs = check::runs(&place.load()?, talk.observer())?;
+    if format == Format::Json {
+        return json(&runs).map(Reply::done);
+    }
+    if runs.is_empty() {
+        return Ok(Reply::line("no runs yet"));
+    }
+    let mut table = Table::new("llllrrrrrrrll");
+    // Who calls tasks one by one finds here what was called last, and under which name.
+    let apart = |title: &'static str| if runs.iter().any(is_apart) { title } else { "" };
+    table.head([
+        "run",
+        "status",
+        "mode",
+        "started",
+        "time",
+        "read",
+        "loaded",
+        "rejected",
+        "duplicates",
+        "conflicts",
+        "amount loaded",
+        apart("last task"),
+        apart("called"),
+    ]);
+    for run in &runs {
+        table.row([
+            run.run_id.clone(),
+            run.status.clone(),
+            run.mode.clone(),
+            run.started_at.clone(),
+            run.seconds.map_or_else(String::new, seconds),
+            rows(run.claims_read),
+            rows(run.claims_loaded),
+            rows(run.claims_rejected),
+            rows(run.claims_duplicates),
+            rows(run.claims_conflicts),
+            run.amount_loaded.as_deref().map_or_else(String::new, money_text),
+            last_task(run),
+            run.orchestrator_run_id.clone().unwrap_or_default(),
+        ]);
+    }
+    Ok(Reply::done(table.render("")))
+}
+
+fn is_apart(run: &RunRow) -> bool {
+    run.last_task.is_some() || run.orchestrator_run_id.is_some()
+}
+
+/// The task that was called last, and when.
+fn last_task(run: &RunRow) -> String {
+    let called = run.last_task.as_ref().zip(run.last_task_at.as_ref());
+    called.map_or_else(String::new, |(task, at)| format!("{task} ({at})"))
+}
+
+/// A count of the ledger; blank for a run that did not get so far.
+fn rows(count: Option<i64>) -> String {
+    count.and_then(|count| u64::try_from(count).ok()).map_or_else(String::new, format::count)
+}
+
+/// `runs RUN`: all that the ledger holds about one run.
+///
+/// # Errors
+/// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
+pub(crate) fn run_details(run: &str, place: PlaceOptions, talk: &Talk) -> Result<Reply> {
+    let run = RunId::parse(run)?;
+    let details = check::run_details(&place.load()?, run, talk.observer())?;
+    let text = serde_json::to_string_pretty(&details)
+        .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
+    Ok(Reply::line(text))
+}

@@ -1,0 +1,104 @@
+//! Which code system procedure codes look like.
+//!
+//! A file of its own because it suggests a setting: what a code must look like is for the rules to
+//! say.
+
+use polars::prelude::StringChunked;
+use serde::Serialize;
+
+use crate::config::CodeSystem;
+use crate::transform::belongs;
+
+/// How many codes look like those of one system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SystemCount {
+    /// `hcpcs`, `icd9`, `icd10pcs` or `snomed`.
+    pub system: &'static str,
+    /// Codes that look like it.
+    pub rows: u64,
+}
+
+const SYSTEMS: [(&str, CodeSystem); 4] = [
+    ("hcpcs", CodeSystem::Hcpcs),
+    ("icd9", CodeSystem::Icd9),
+    ("icd10pcs", CodeSystem::Icd10pcs),
+    ("snomed", CodeSystem::Snomed),
+];
+
+/// Codes counted by the systems that they look like; a code can look like several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CodeSystems {
+    codes: u64,
+    of: [u64; SYSTEMS.len()],
+}
+
+impl CodeSystems {
+    /// Counts the codes of a block.
+    pub(crate) fn observe(&mut self, codes: &StringChunked) {
+        for code in codes.iter().flatten().map(str::trim).filter(|code| !code.is_empty()) {
+            self.codes += 1;
+            for (count, (_, system)) in self.of.iter_mut().zip(SYSTEMS) {
+                *count += u64::from(belongs(code, system));
+            }
+        }
+    }
+
+    /// Adds what another thread has counted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.codes += other.codes;
+        for (count, more) in self.of.iter_mut().zip(other.of) {
+            *count += more;
+        }
+    }
+
+    /// Codes seen.
+    pub(crate) fn codes(&self) -> u64 {
+        self.codes
+    }
+
+    /// The systems that any code looks like, the most frequent first.
+    pub(crate) fn counts(&self) -> Vec<SystemCount> {
+        let counts = SYSTEMS.iter().zip(self.of);
+        let mut counts: Vec<SystemCount> = counts
+            .filter(|(_, rows)| *rows > 0)
+            .map(|((system, _), rows)| SystemCount { system, rows })
+            .collect();
+        counts.sort_by_key(|count| std::cmp::Reverse(count.rows));
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::NewChunkedArray;
+
+    use super::*;
+
+    #[test]
+    fn codes_look_like_systems() {
+        for (code, expected) in [
+            ("99213", "hcpcs"),
+            ("0001F", "hcpcs"),
+            ("J1100", "hcpcs"),
+            ("4513", "icd9"),
+            ("45.13", "icd9"),
+            ("45", "icd9"),
+            ("0DTJ4ZZ", "icd10pcs"),
+            ("185345009", "snomed"),
+            ("45.", ""),
+            ("99213-25", ""),
+            ("W1234", ""),
+            ("", ""),
+        ] {
+            let mut systems = CodeSystems::default();
+            systems.observe(&StringChunked::from_slice("x".into(), &[code]));
+            let counts = systems.counts();
+            let found = counts.first().map_or("", |count| count.system);
+            assert_eq!(
+                (found, counts.len()),
+                (expected, usize::from(!expected.is_empty())),
+                "{code}"
+            );
+        }
+    }
+}

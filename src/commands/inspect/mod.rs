@@ -1,0 +1,7 @@
+//! `inspect FILE`: what a file is, how it fits the contract, and what a run would make of it.
+
+pub mod code_systems;
+pub mod column_profile;
+pub mod examine;
+pub mod report;
+pub mod sampling;

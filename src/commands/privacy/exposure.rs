@@ -1,0 +1,254 @@
+//! What the published tables hold, and how well patients hide in them: figures only, no values.
+//!
+//! A file of its own because these queries only read, each of them the whole fact, and because no
+//! cell of an identifying column may leave the server here.
+
+use std::collections::BTreeMap;
+
+use adbc_core::sync::Connection;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::privacy::settings::Level;
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL};
+use crate::warehouse::sql;
+
+const CONTEXT: &str = "privacy report";
+
+/// The last run that published, and what was done to the columns.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Released {
+    /// The run's id.
+    pub run_id: String,
+    /// The id of the key that made the tokens.
+    pub key_id: String,
+    /// The profile's name.
+    pub profile: String,
+    /// Column → action; none where the warehouse does not tell.
+    pub actions: Option<BTreeMap<String, Value>>,
+}
+
+/// What the warehouse says of itself; none where nothing is published.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub fn released(connection: &mut impl Connection) -> Result<Option<Released>> {
+    let there = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS runs,
+             to_regclass('claims_etl.shape') IS NOT NULL AS shape",
+    )?;
+    let is_there = |name| sql::boolean(&there, name, 0) == Some(true);
+    if !is_there("runs") {
+        return Ok(None);
+    }
+    // The shape holds for all rows; a warehouse of an earlier version has only its runs.
+    let shape = if is_there("shape") {
+        "LEFT JOIN claims_etl.shape s ON true"
+    } else {
+        "CROSS JOIN (SELECT NULL::text AS profile, NULL::jsonb AS actions) s"
+    };
+    object(
+        connection,
+        &format!(
+            "SELECT jsonb_build_object('run_id', r.run_id, 'key_id', r.key_id,
+                 'profile', coalesce(s.profile, r.privacy_profile),
+                 'actions', coalesce(s.actions, to_jsonb(r) -> 'privacy_actions'))::text AS found
+             FROM (SELECT * FROM claims_etl.runs WHERE published_at IS NOT NULL
+                   ORDER BY publish_no DESC LIMIT 1) r {shape}"
+        ),
+    )
+}
+
+/// Tables and columns that are published, in their order.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn columns(connection: &mut impl Connection) -> Result<Vec<(String, String)>> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT c.relname::text AS relation, a.attname::text AS name
+             FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+             WHERE c.relnamespace = '{PUBLISHED}'::regnamespace
+               AND c.relname IN ('{CLAIMS_FACT}', '{PROVIDERS_DIM}')
+               AND a.attnum > 0 AND NOT a.attisdropped
+             ORDER BY c.relname, a.attnum"
+        ),
+    )?;
+    let column = |row| Some((sql::text(&rows, "relation", row)?, sql::text(&rows, "name", row)?));
+    Ok((0..rows.num_rows()).filter_map(column).collect())
+}
+
+/// How much is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Size {
+    /// Rows of the fact.
+    pub rows: u64,
+    /// Distinct patients.
+    pub patients: u64,
+    /// The largest number of rows that one patient has.
+    pub most_rows_of_a_patient: u64,
+}
+
+/// Counts rows and patients.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn size(connection: &mut impl Connection) -> Result<Size> {
+    let size = object(
+        connection,
+        &format!(
+            "SELECT jsonb_build_object('rows', coalesce(sum(claims), 0), 'patients', count(*),
+                 'most_rows_of_a_patient', coalesce(max(claims), 0))::text AS found
+             FROM (SELECT count(*) AS claims FROM {PUBLISHED}.{CLAIMS_FACT}
+                   GROUP BY patient_token) p"
+        ),
+    )?;
+    size.ok_or_else(|| Error::internal("the claims cannot be counted"))
+}
+
+/// One column of a set that people could be found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quasi {
+    /// The column.
+    pub column: &'static str,
+    /// How coarse its dates are taken; none of another column, and of a date that is taken whole.
+    pub level: Option<Level>,
+}
+
+impl Quasi {
+    /// What rows are grouped by.
+    fn expression(self) -> String {
+        let column = match self.column {
+            "provider_name" => "d.provider_name".to_owned(),
+            column => format!("f.{column}"),
+        };
+        match self.level {
+            Some(Level::Week) => format!("{column} - extract(isodow FROM {column})::integer"),
+            Some(Level::Month) => format!("{column} - extract(day FROM {column})::integer"),
+            Some(Level::Quarter) => {
+                format!("(extract(year FROM {column}) * 4 + extract(quarter FROM {column}))")
+            }
+            Some(Level::Year) => format!("extract(year FROM {column})"),
+            _ => column,
+        }
+    }
+}
+
+/// How well patients hide among those that share all values of a set of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Hiding {
+    /// Distinct combinations of values; null is a value.
+    pub groups: u64,
+    /// Patients of the smallest one; 0 where there is no row.
+    pub smallest: u64,
+    /// Rows whose combination only one patient has.
+    pub rows_below_2: u64,
+    /// Rows whose combination fewer than `k` patients have.
+    pub rows_below_k: u64,
+    /// Rows that alone have their combination.
+    pub unique_rows: u64,
+    /// Combinations that fewer than `k` patients have.
+    pub groups_below_k: u64,
+}
+
+/// Measures a set of columns.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn hiding(connection: &mut impl Connection, set: &[Quasi], k: u32) -> Result<Hiding> {
+    let join = if set.iter().any(|quasi| quasi.column == "provider_name") {
+        format!("JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)")
+    } else {
+        String::new()
+    };
+    let by: Vec<String> = set.iter().map(|quasi| quasi.expression()).collect();
+    let hiding = object(
+        connection,
+        &format!(
+            "SELECT jsonb_build_object('groups', count(*), 'smallest', coalesce(min(patients), 0),
+                 'rows_below_2', coalesce(sum(claims) FILTER (WHERE patients < 2), 0),
+                 'rows_below_k', coalesce(sum(claims) FILTER (WHERE patients < {k}), 0),
+                 'unique_rows', count(*) FILTER (WHERE claims = 1),
+                 'groups_below_k', count(*) FILTER (WHERE patients < {k}))::text AS found
+             FROM (SELECT count(*) AS claims, count(DISTINCT f.patient_token) AS patients
+                   FROM {PUBLISHED}.{CLAIMS_FACT} f {join} GROUP BY {}) g",
+            by.join(", ")
+        ),
+    )?;
+    hiding.ok_or_else(|| Error::internal("the groups cannot be counted"))
+}
+
+/// What the public view shows of providers and months.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct PublicCells {
+    /// Cells with at least one claim.
+    pub cells: u64,
+    /// Cells whose figures are shown.
+    pub shown: u64,
+    /// Cells of fewer than eleven patients.
+    pub primary: u64,
+    /// Cells that are hidden lest another one could be computed.
+    pub complementary: u64,
+}
+
+/// Counts the cells of the public view; none where it is not there or was never filled.
+///
+/// # Errors
+/// `Warehouse` when a query fails.
+pub fn public_cells(connection: &mut impl Connection) -> Result<Option<PublicCells>> {
+    if !is_filled(connection)? {
+        return Ok(None);
+    }
+    object(
+        connection,
+        &format!(
+            "SELECT jsonb_build_object('cells', count(*),
+                 'shown', count(*) FILTER (WHERE suppressed IS NULL),
+                 'primary', count(*) FILTER (WHERE suppressed = 'primary'),
+                 'complementary', count(*) FILTER (WHERE suppressed = 'complementary'))::text
+                 AS found
+             FROM {PUBLISHED}.v_provider_month_public"
+        ),
+    )
+}
+
+fn is_filled(connection: &mut impl Connection) -> Result<bool> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT to_regclass('{PUBLISHED}.v_provider_month_public') IS NOT NULL
+                 AND coalesce((SELECT relispopulated FROM pg_class
+                     WHERE oid = to_regclass('{PUBLISHED}.mv_provider_month')), false) AS filled"
+        ),
+    )?;
+    Ok(sql::boolean(&rows, "filled", 0) == Some(true))
+}
+
+/// How many provider-months there are in the fact, and how many of them have too few patients.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub fn provider_months(connection: &mut impl Connection) -> Result<(u64, u64)> {
+    let month = Quasi { column: "date_of_service", level: Some(Level::Month) };
+    let provider = Quasi { column: "provider_id", level: None };
+    let cells = hiding(connection, &[provider, month], SMALLEST_CELL)?;
+    Ok((cells.groups, cells.groups_below_k))
+}
+
+/// The first row's `found`, read as JSON; none where there is no row.
+fn object<T: DeserializeOwned>(connection: &mut impl Connection, query: &str) -> Result<Option<T>> {
+    let rows = sql::query(connection, CONTEXT, query)?;
+    let found = (rows.num_rows() > 0).then(|| sql::text(&rows, "found", 0)).flatten();
+    let read = |text: String| {
+        serde_json::from_str(&text)
+            .map_err(|_| Error::internal("an answer of the warehouse cannot be read"))
+    };
+    found.map(read).transpose()
+}

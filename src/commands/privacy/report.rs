@@ -1,0 +1,352 @@
+//! The report on what is released: the columns, how well patients hide, what is left for a human.
+//!
+//! A file of its own because it is a contract: `privacy report --format json` prints exactly this.
+//! It reads the warehouse alone, in one snapshot, and knows neither sources nor key.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::safe_harbor::{PublishedColumn, judge, source};
+use crate::adbc_postgres::PostgresConnection;
+use crate::commands::privacy::exposure;
+use crate::commands::privacy::exposure::{Hiding, PublicCells, Quasi, Released, Size};
+use crate::commands::privacy::quasi_identifiers::QuasiSet;
+use crate::commands::verify::snapshot::in_snapshot;
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Observer;
+use crate::privacy::settings::{Action, Privacy, Profile};
+use crate::schema::{SMALLEST_CELL, Shape};
+use crate::totals::grouped;
+use crate::warehouse::location::Warehouse;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivacyQuestion {
+    /// The sets; where there are none, the usual ones.
+    pub sets: Vec<QuasiSet>,
+    /// Groups of fewer patients are counted, 2 or more.
+    pub k: u32,
+    /// What the smallest group of every set must have.
+    pub require_k: Option<u32>,
+}
+
+/// A set that was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MeasuredSet {
+    /// The columns, a date with its grain.
+    pub columns: Vec<String>,
+    /// Distinct combinations of values; null is a value.
+    pub groups: u64,
+    /// Patients of the smallest one: the k of k-anonymity.
+    pub smallest_k: u64,
+    /// Rows whose combination only one patient has.
+    pub rows_below_2: u64,
+    /// Rows whose combination fewer than k patients have.
+    pub rows_below_k: u64,
+    /// Rows that alone have their combination.
+    pub unique_rows: u64,
+}
+
+/// A set that was not measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnmeasuredSet {
+    /// The columns, a date with its grain.
+    pub columns: Vec<String>,
+    /// Why.
+    pub why: String,
+}
+
+/// Providers and months.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SmallCells {
+    /// Fewer patients than this are not shown.
+    pub threshold: u32,
+    /// Provider-months with at least one claim.
+    pub provider_months: u64,
+    /// Those of fewer patients.
+    pub small: u64,
+    /// Of the public view, the cells when it was filled; null where it never was.
+    pub cells: Option<u64>,
+    /// Those that it shows.
+    pub shown: Option<u64>,
+    /// Those that it hides because they are small.
+    pub hidden_primary: Option<u64>,
+    /// Those that it hides lest a small one could be computed.
+    pub hidden_complementary: Option<u64>,
+}
+
+/// Something that no program can decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForAHuman {
+    /// What it is about.
+    pub about: &'static str,
+    /// What is to be decided.
+    pub text: String,
+}
+
+/// The report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PrivacyReport {
+    /// The run that published last.
+    pub run_id: String,
+    /// The id of the key that made the tokens.
+    pub key_id: String,
+    /// The profile.
+    pub profile: String,
+    /// Column → action.
+    pub actions: BTreeMap<String, Value>,
+    /// Rows of the fact.
+    pub rows: u64,
+    /// Distinct patients.
+    pub patients: u64,
+    /// The columns that remain.
+    pub columns: Vec<PublishedColumn>,
+    /// The columns of the contract that do not.
+    pub dropped: Vec<String>,
+    /// Groups of fewer patients are counted.
+    pub k: u32,
+    /// What was measured.
+    pub sets: Vec<MeasuredSet>,
+    /// What was not, and why.
+    pub left_out: Vec<UnmeasuredSet>,
+    /// Providers and months.
+    pub small_cells: SmallCells,
+    /// What a human must decide.
+    pub to_decide: Vec<ForAHuman>,
+    /// What the smallest group of every set had to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_k: Option<u32>,
+    /// The process' exit code.
+    #[serde(skip)]
+    pub exit_code: u8,
+}
+
+/// Reports on what is published.
+///
+/// # Errors
+/// `Config` where nothing is published, or where a set must have a k but cannot be measured;
+/// `Warehouse` when the tables cannot be read. A k that is too small is the exit code, not an error.
+pub fn privacy_report(
+    settings: &Settings,
+    question: &PrivacyQuestion,
+    observer: &dyn Observer,
+) -> Result<PrivacyReport> {
+    let mut connection = Warehouse::open(settings, observer)?.connect()?;
+    let nothing = || {
+        Error::config("nothing is published: there is nothing to report on")
+            .hint("`claims-etl run` loads claims")
+    };
+    // Asked before the snapshot, which names tables that must be there.
+    exposure::released(&mut connection)?.ok_or_else(nothing)?;
+    in_snapshot(&mut connection, |connection| {
+        let released = exposure::released(connection)?.ok_or_else(nothing)?;
+        report(connection, released, question)
+    })
+}
+
+fn report(
+    connection: &mut PostgresConnection,
+    released: Released,
+    question: &PrivacyQuestion,
+) -> Result<PrivacyReport> {
+    let privacy = privacy(&released)?;
+    let columns = exposure::columns(connection)?;
+    let shape = shape(&columns);
+    let asked = if question.sets.is_empty() { QuasiSet::defaults() } else { question.sets.clone() };
+    let dates = privacy.action("date_of_service");
+    let (mut measurable, mut left_out) = (Vec::new(), Vec::new());
+    for set in asked {
+        match set.measurable(shape, &dates) {
+            Ok(by) => measurable.push((set.names(), by)),
+            Err(why) => left_out.push(UnmeasuredSet { columns: set.names(), why }),
+        }
+    }
+    let named = !question.sets.is_empty();
+    if let (Some(_), Some(first)) = (question.require_k, left_out.first())
+        && (named || measurable.is_empty())
+    {
+        let set = first.columns.join(",");
+        return Err(Error::config(format!(
+            "{set} must have a k, but cannot be measured: {}",
+            first.why
+        ))
+        .hint("name sets of what is released, with --quasi"));
+    }
+    let size = exposure::size(connection)?;
+    let mut sets = Vec::new();
+    for (columns, by) in measurable {
+        sets.push(measured(columns, exposure::hiding(connection, &by, question.k)?));
+    }
+    let too_small = |set: &MeasuredSet| {
+        question.require_k.is_some_and(|k| set.groups > 0 && set.smallest_k < u64::from(k))
+    };
+    let exit_code = if sets.iter().any(too_small) { ErrorKind::Quality.exit_code() } else { 0 };
+    let (provider_months, small) = exposure::provider_months(connection)?;
+    let cells = exposure::public_cells(connection)?;
+    let to_decide = to_decide(connection, &privacy, shape, size)?;
+    Ok(PrivacyReport {
+        run_id: released.run_id,
+        key_id: released.key_id,
+        profile: released.profile,
+        actions: privacy
+            .actions()
+            .map(|(column, action)| (column.into(), written(&action)))
+            .collect(),
+        rows: size.rows,
+        patients: size.patients,
+        columns: columns
+            .iter()
+            .map(|(table, column)| {
+                let action = source(table, column).map(|source| privacy.action(source));
+                judge(table, column, action.as_ref())
+            })
+            .collect(),
+        dropped: shape.dropped().map(ToOwned::to_owned).collect(),
+        k: question.k,
+        sets,
+        left_out,
+        small_cells: small_cells(provider_months, small, cells),
+        to_decide,
+        required_k: question.require_k,
+        exit_code,
+    })
+}
+
+/// What was done to the columns, as settings. An action that cannot be read is refused: a report on
+/// something else would be worse than none.
+fn privacy(released: &Released) -> Result<Privacy> {
+    let unreadable = |what: &str| {
+        Error::config(format!("the warehouse tells {what} that this program does not know"))
+            .hint("a later version of claims-etl has loaded it: report with that version")
+    };
+    let profile: Profile = serde_json::from_value(Value::String(released.profile.clone()))
+        .map_err(|_| unreadable("of a privacy profile"))?;
+    let read = |(column, action): (&String, &Value)| {
+        let action = serde_json::from_value(action.clone())
+            .map_err(|_| unreadable("of an action on a column"))?;
+        Ok((column.clone(), action))
+    };
+    let columns = released.actions.iter().flatten().map(read).collect::<Result<_>>()?;
+    Ok(Privacy { profile, columns, ..Privacy::default() })
+}
+
+/// An action as JSON.
+fn written(action: &Action) -> Value {
+    serde_json::to_value(action).unwrap_or_else(|_| Value::from(action.name()))
+}
+
+/// Which columns the tables really have.
+fn shape(columns: &[(String, String)]) -> Shape {
+    let is_there = |name: &&str| columns.iter().any(|(_, column)| column == name);
+    let optional = ["provider_name", "specialty", "location", "procedure_code"];
+    Shape::without(optional.into_iter().filter(|name| !is_there(name)))
+}
+
+fn measured(columns: Vec<String>, hiding: Hiding) -> MeasuredSet {
+    MeasuredSet {
+        columns,
+        groups: hiding.groups,
+        smallest_k: hiding.smallest,
+        rows_below_2: hiding.rows_below_2,
+        rows_below_k: hiding.rows_below_k,
+        unique_rows: hiding.unique_rows,
+    }
+}
+
+fn small_cells(provider_months: u64, small: u64, cells: Option<PublicCells>) -> SmallCells {
+    SmallCells {
+        threshold: SMALLEST_CELL,
+        provider_months,
+        small,
+        cells: cells.map(|cells| cells.cells),
+        shown: cells.map(|cells| cells.shown),
+        hidden_primary: cells.map(|cells| cells.primary),
+        hidden_complementary: cells.map(|cells| cells.complementary),
+    }
+}
+
+/// What is left for a human, with the figures that help.
+fn to_decide(
+    connection: &mut PostgresConnection,
+    privacy: &Privacy,
+    shape: Shape,
+    size: Size,
+) -> Result<Vec<ForAHuman>> {
+    let mut list = Vec::new();
+    let mut add = |about, text: String| list.push(ForAHuman { about, text });
+    let figure = |number: u64| grouped(&number.to_string());
+    add(
+        "actual knowledge",
+        "Safe Harbor also needs that you know of no way in which what remains could identify a \
+         person, alone or with other information (45 CFR 164.514(b)(2)(ii)). No program can know that."
+            .into(),
+    );
+    add(
+        "tokens",
+        "Tokens are made from identifiers by a keyed hash. A code under 164.514(c) must not be derived \
+         from information about the person, so rows with tokens are not de-identified by Safe Harbor: \
+         an expert determines that the risk is very small (164.514(b)(1)), or they stay protected \
+         health information."
+            .into(),
+    );
+    if privacy.profile == Profile::LimitedDataSet {
+        add(
+            "data use agreement",
+            "A limited data set is protected health information: every recipient needs a data use \
+             agreement (164.514(e)(4))."
+                .into(),
+        );
+    }
+    if let Action::DateShift(_) = privacy.action("date_of_service") {
+        add(
+            "shifted dates",
+            "Shifted dates are still elements of dates: Safe Harbor allows the year alone, and a known \
+             date of one claim gives away all dates of its patient."
+                .into(),
+        );
+    }
+    let names = privacy.action("provider_name");
+    if shape.has("provider_name") && !matches!(names, Action::Redact(_) | Action::Token) {
+        add(
+            "provider names",
+            "Names are free text: somebody must look whether they hold what does not belong there. A \
+             practice of one physician is a person, and its patients are few."
+                .into(),
+        );
+    }
+    if shape.has("procedure_code") {
+        let codes = Quasi { column: "procedure_code", level: None };
+        let codes = exposure::hiding(connection, &[codes], SMALLEST_CELL)?;
+        add(
+            "rare procedures",
+            format!(
+                "A code says what a patient has: {} of {} codes have fewer than {SMALLEST_CELL} \
+                 patients. Rows with such a code: {}.",
+                figure(codes.groups_below_k),
+                figure(codes.groups),
+                figure(codes.rows_below_k)
+            ),
+        );
+    }
+    let amounts = exposure::hiding(connection, &[Quasi { column: "amount", level: None }], 2)?;
+    add(
+        "amounts",
+        format!(
+            "Whoever holds a bill finds its row by the amount: {} of {} rows have one that only one \
+             patient has.",
+            figure(amounts.rows_below_2),
+            figure(size.rows)
+        ),
+    );
+    add(
+        "frequency of tokens",
+        format!(
+            "A token hides who somebody is, not how often they come: one patient has {} of the rows.",
+            figure(size.most_rows_of_a_patient)
+        ),
+    );
+    Ok(list)
+}

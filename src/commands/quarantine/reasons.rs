@@ -1,0 +1,87 @@
+//! What is known of rejected records without looking at them: the rejects of a run, by reason, and
+//! which runs have any.
+//!
+//! A file of its own because nothing here touches a source: what it says may be passed on.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::event::RunId;
+use crate::quarantine;
+use crate::quarantine::{Kept, Reason, Rejects};
+use crate::totals::Example;
+
+/// Records named as examples of a reason.
+const EXAMPLES: usize = 3;
+
+/// The rejects of a run.
+///
+/// # Errors
+/// `Config` when the run has no quarantine.
+pub fn quarantine(settings: &Settings, run: RunId) -> Result<Rejects> {
+    quarantine::read(&settings.quarantine_dir(), run)
+}
+
+/// The runs whose rejects are kept, latest first.
+///
+/// # Errors
+/// `Config` when the folder cannot be read.
+pub fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
+    quarantine::list(&settings.quarantine_dir())
+}
+
+/// Removes the rejects of runs that began before a time, and says which they were. `dry_run`: says
+/// only.
+///
+/// # Errors
+/// `Config` when the folder cannot be read or a file not be removed.
+pub fn prune(settings: &Settings, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
+    quarantine::prune(&settings.quarantine_dir(), before, dry_run)
+}
+
+/// The latest run whose rejects are kept.
+///
+/// # Errors
+/// `Config` when there is none.
+pub fn latest_quarantine(settings: &Settings) -> Result<RunId> {
+    let kept = kept_quarantines(settings)?;
+    kept.first().map(|kept| kept.run_id).ok_or_else(|| {
+        Error::config(format!("no rejects are kept in {}", settings.quarantine_dir().display()))
+            .hint("a run without rejects has no file; --data-dir names another data directory")
+    })
+}
+
+/// The rejects of one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReasonCount {
+    /// Why.
+    #[serde(flatten)]
+    pub why: Reason,
+    /// How many.
+    pub records: u64,
+    /// The first of them.
+    pub examples: Vec<Example>,
+}
+
+/// The rejects by reason, the most frequent first.
+#[must_use]
+pub fn by_reason(rejects: &Rejects) -> Vec<ReasonCount> {
+    let mut counts: Vec<ReasonCount> = Vec::new();
+    for reject in rejects.iter() {
+        let place = counts.iter().position(|count| count.why == *reject.why).unwrap_or_else(|| {
+            let why = reject.why.clone();
+            counts.push(ReasonCount { why, records: 0, examples: Vec::new() });
+            counts.len() - 1
+        });
+        let count = &mut counts[place];
+        count.records += 1;
+        if count.examples.len() < EXAMPLES {
+            let (source, record) = (reject.source.to_owned(), reject.record);
+            count.examples.push(Example { source, record });
+        }
+    }
+    counts.sort_by_key(|count| std::cmp::Reverse(count.records));
+    counts
+}

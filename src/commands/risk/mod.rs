@@ -1,0 +1,5 @@
+//! `risk explain` and `risk rescore`.
+
+pub mod explain;
+pub mod explanation;
+pub mod rescore;

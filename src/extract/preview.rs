@@ -1,0 +1,155 @@
+//! A first look at a file, whether or not it fits the contract.
+//!
+//! Everything else in this module refuses what does not fit; here somebody wants to know what it is.
+//! What cannot be told is left out; nothing here is an error.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use memchr::memchr_iter;
+
+use super::name::same;
+use super::recognition::{Standing, may_be_shown};
+use super::{
+    Compression, Delimited, Format, SourceFile, fitting_preset, format, header, parquet_file,
+    propose, text_start,
+};
+use crate::config::{Mapping, Pattern, Settings, Source};
+use crate::error::Error;
+use crate::schema::Dataset;
+
+/// A file with so much of a contract's columns is clearly that input.
+const CLEARLY: f64 = 0.75;
+/// A file with so little of them is hardly that input.
+const HARDLY: f64 = 0.5;
+
+/// What a file is, as far as it can be told.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// How its rows are written.
+    pub format: Option<Format>,
+    /// How its bytes are packed.
+    pub compression: Option<Compression>,
+    /// How a delimited file is cut.
+    pub delimited: Option<Delimited>,
+    /// Lines of its first text that end with carriage return and line feed, and with a line feed
+    /// alone.
+    pub line_ends: (u64, u64),
+    /// Fields of its header.
+    pub fields: usize,
+    /// The names in its header that may be shown; none where it has no names, but what may be data.
+    pub header: Vec<String>,
+    /// Whether its first record may be data.
+    pub headless: bool,
+    /// Contract column → where it comes from, with the configured mapping.
+    pub columns: BTreeMap<&'static str, String>,
+    /// The preset whose names it has.
+    pub preset: Option<&'static str>,
+    /// How much of the contract it has, from 0 to 1: by name, else by likeness.
+    pub likeness: f64,
+}
+
+/// Looks at a file as an input of this kind.
+#[must_use]
+pub fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
+    let mut look = Look::default();
+    let Ok(metadata) = path.metadata() else { return look };
+    if !metadata.is_file() {
+        return look;
+    }
+    look.bytes = Some(metadata.len());
+    let mut file = SourceFile::new(path.to_owned(), None);
+    let Ok(Some((format, compression))) = format::detect(dataset, &file, false) else {
+        return look;
+    };
+    (file.format, file.compression) = (format, compression);
+    (look.format, look.compression) = (Some(format), Some(compression));
+    let (mut names, mut standing) = (Vec::new(), Standing::Names);
+    if format == Format::Parquet {
+        let opened = parquet_file::open(dataset, &file);
+        names = opened.map(|opened| opened.header()).unwrap_or_default();
+    } else if let Ok(start) = text_start(dataset, source, &file) {
+        let feeds = memchr_iter(b'\n', &start.text);
+        let (mut pairs, mut alone) = (0, 0);
+        for at in feeds {
+            let pair = at > 0 && start.text[at - 1] == b'\r';
+            pairs += u64::from(pair);
+            alone += u64::from(!pair);
+        }
+        look.line_ends = (pairs, alone);
+        if let Ok(read) = header::read(dataset, source, &file, start) {
+            (names, standing) = (read.names, read.standing);
+            look.delimited = Some(read.delimited);
+        }
+    }
+    look.columns = found(dataset, source, &names);
+    look.headless = matches!(standing, Standing::Data { .. });
+    look.preset = fitting_preset(dataset, &names);
+    look.header = may_be_shown(standing, source, &names);
+    look.fields = if look.headless { 0 } else { names.len() };
+    look.likeness = likeness(dataset, &look.columns, &look.header, look.preset);
+    look
+}
+
+/// The refusal of a file that is the other input; none where it is not clearly so.
+pub(crate) fn swapped(dataset: Dataset, settings: &Settings, file: &SourceFile) -> Option<Error> {
+    let other = match dataset {
+        Dataset::Claims => Dataset::Providers,
+        Dataset::Providers => Dataset::Claims,
+    };
+    let likeness = |dataset: Dataset| {
+        let names = &file.header;
+        let columns = found(dataset, settings.source(dataset), names);
+        likeness(dataset, &columns, names, fitting_preset(dataset, names))
+    };
+    let is_other = likeness(other) >= CLEARLY && likeness(dataset) <= HARDLY;
+    is_other.then(|| {
+        Error::config(format!(
+            "{dataset}: {} holds {other}, not {dataset}, by its column names",
+            file.path.display()
+        ))
+        .hint(format!("are the files swapped? Give this one as --{other}"))
+    })
+}
+
+/// The contract columns that a header has.
+fn found(dataset: Dataset, source: &Source, header: &[String]) -> BTreeMap<&'static str, String> {
+    let there = |pattern: &&Pattern| {
+        pattern.names().all(|wanted| header.iter().any(|name| same(name, wanted)))
+    };
+    let take = |column: &'static str| match source.columns.get(column) {
+        None => header.iter().find(|name| same(name, column)).cloned(),
+        Some(Mapping::Is(pattern)) => Some(pattern).filter(there).map(ToString::to_string),
+        Some(Mapping::FirstOf { patterns, .. }) => {
+            patterns.iter().find(there).map(ToString::to_string)
+        }
+        Some(Mapping::Constant(text)) => Some(format!("{text:?}")),
+        Some(Mapping::Absent) => None,
+    };
+    dataset.columns().filter_map(|column| Some((column, take(column)?))).collect()
+}
+
+/// How much of the contract some names have, from 0 to 1.
+fn likeness(
+    dataset: Dataset,
+    columns: &BTreeMap<&'static str, String>,
+    names: &[String],
+    preset: Option<&str>,
+) -> f64 {
+    let proposals = propose(dataset, names);
+    let best = |column: &str| {
+        if columns.contains_key(column) {
+            return 1.0;
+        }
+        let of_column = proposals.iter().find(|(proposed, _)| *proposed == column);
+        // A name that is like another is less than the name itself.
+        of_column.and_then(|(_, names)| Some(names.first()?.1 * 0.8)).unwrap_or(0.0)
+    };
+    let required = dataset.required();
+    let sum: f64 = required.iter().map(|column| best(column)).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a handful of columns")]
+    let share = sum / required.len() as f64;
+    if preset.is_some() { share.max(0.95) } else { share }
+}

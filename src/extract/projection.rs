@@ -1,0 +1,247 @@
+//! From a source's fields to the contract's columns, and from its rows to the claims among them.
+//!
+//! Every block goes through it, whatever the source is: delimited text, Parquet or a database. The fields are read as text first; templates, constants and the choice of
+//! rows are made of them here.
+
+use polars::prelude::{
+    BooleanChunked, Column, DataFrame, DataType, IntoColumn, NewChunkedArray, PlSmallStr,
+    PolarsError, Scalar, StringChunked, StringChunkedBuilder,
+};
+
+use super::SourceFile;
+use super::mapping::Take;
+use crate::config::{Part, Pattern, Values};
+use crate::error::{Error, Result};
+use crate::schema::{DAMAGE, Dataset};
+
+/// What is before the number of a field in the name of its column.
+const FIELD: &str = "field ";
+
+/// The header names that are read of a file, in the header's order: column `i` of a raw block.
+pub(crate) fn fields(file: &SourceFile) -> Vec<&str> {
+    let takes = || file.columns.values().flat_map(Take::names);
+    let is_used = |name: &str| takes().any(|used| used == name) || file.filter.contains_key(name);
+    file.header.iter().map(String::as_str).filter(|name| is_used(name)).collect()
+}
+
+/// The name of a raw block's column.
+pub(crate) fn name(field: usize) -> String {
+    format!("{FIELD}{field}")
+}
+
+/// The contract's columns of a raw block, followed by those that are no fields, without the rows
+/// that are no claims; and how many those were. A damaged row is kept: nobody knows what it says.
+///
+/// # Errors
+/// `Internal` when the block lacks a field.
+pub(crate) fn apply(
+    dataset: Dataset,
+    file: &SourceFile,
+    block: DataFrame,
+) -> Result<(DataFrame, u64)> {
+    let lacks = |_: PolarsError| Error::internal("a block lacks a field");
+    let fields = fields(file);
+    let before = block.height();
+    let block = match chosen(file, &fields, &block).map_err(lacks)? {
+        None => block,
+        Some(chosen) => block.filter(&chosen).map_err(lacks)?,
+    };
+    let rows = block.height();
+    let mut columns = Vec::with_capacity(block.width());
+    for column in dataset.columns() {
+        let made = match file.columns.get(column) {
+            None => Column::full_null(column.into(), rows, &DataType::String),
+            Some(Take::Constant(text)) => Column::new_scalar(
+                column.into(),
+                Scalar::from(PlSmallStr::from(text.as_str())),
+                rows,
+            ),
+            Some(Take::Fields(Pattern::Name(name))) => {
+                let field = texts(&block, &fields, name).map_err(lacks)?;
+                field.clone().with_name(column.into()).into_column()
+            }
+            Some(Take::Fields(Pattern::Template(parts))) => {
+                template(column, parts, &fields, &block).map_err(lacks)?
+            }
+        };
+        columns.push(made);
+    }
+    columns.extend(block.columns().iter().filter(|c| !c.name().starts_with(FIELD)).cloned());
+    let shaped = DataFrame::new(rows, columns).map_err(lacks)?;
+    Ok((shaped, (before - rows) as u64))
+}
+
+fn texts<'a>(
+    block: &'a DataFrame,
+    fields: &[&str],
+    wanted: &str,
+) -> Result<&'a StringChunked, PolarsError> {
+    let place = fields.iter().position(|field| *field == wanted).unwrap_or(usize::MAX);
+    block.column(&name(place))?.str()
+}
+
+/// Which rows are claims; none where all are.
+fn chosen(
+    file: &SourceFile,
+    fields: &[&str],
+    block: &DataFrame,
+) -> Result<Option<BooleanChunked>, PolarsError> {
+    if file.filter.is_empty() {
+        return Ok(None);
+    }
+    let damaged = block.column(DAMAGE).ok().map(Column::is_not_null);
+    let mut chosen = vec![true; block.height()];
+    for (name, Values(values)) in &file.filter {
+        for (chosen, text) in chosen.iter_mut().zip(texts(block, fields, name)?.iter()) {
+            let text = text.unwrap_or_default().trim();
+            *chosen &= values.iter().any(|value| value.trim() == text);
+        }
+    }
+    if let Some(damaged) = damaged {
+        for (chosen, damaged) in chosen.iter_mut().zip(damaged.iter()) {
+            *chosen |= damaged == Some(true);
+        }
+    }
+    Ok(Some(BooleanChunked::from_slice("chosen".into(), &chosen)))
+}
+
+/// Columns for people to read, in which what is there of a template counts. The parts of an
+/// identifier, a code, an amount or a date make something else if one of them is missing.
+const TEXTS: [&str; 2] = ["provider_name", "location"];
+
+/// Puts fields together, each without blanks around it. Where one of them is missing or blank, a
+/// name or a location is made of the others, anything else is null.
+fn template(
+    column: &str,
+    parts: &[Part],
+    fields: &[&str],
+    block: &DataFrame,
+) -> Result<Column, PolarsError> {
+    let mut sources = Vec::with_capacity(parts.len());
+    for part in parts {
+        sources.push(match part {
+            Part::Text(text) => (text.as_str(), None),
+            Part::Field(name) => ("", Some(texts(block, fields, name)?)),
+        });
+    }
+    let is_text = TEXTS.contains(&column);
+    let mut builder = StringChunkedBuilder::new(column.into(), block.height());
+    let mut text = String::new();
+    for row in 0..block.height() {
+        text.clear();
+        let complete = sources.iter().all(|(plain, field)| {
+            let part = field.map_or(Some(*plain), |field| filled(field, row));
+            text.push_str(part.unwrap_or_default());
+            part.is_some()
+        });
+        if complete {
+            builder.append_value(&text);
+        } else if is_text {
+            let parts = sources.iter().map(|(plain, field)| match field {
+                None => Piece::Text(plain),
+                Some(field) => Piece::Field(filled(field, row)),
+            });
+            builder.append_option(joined(parts));
+        } else {
+            builder.append_null();
+        }
+    }
+    Ok(builder.finish().into_column())
+}
+
+fn filled(field: &StringChunked, row: usize) -> Option<&str> {
+    field.get(row).map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// A part of a template in one row.
+enum Piece<'a> {
+    Text(&'a str),
+    Field(Option<&'a str>),
+}
+
+/// What is there of a template: its filled fields, with the text that stands right before each but
+/// the first, and with the texts at its ends where the fields beside them are there. None where no
+/// field is filled.
+fn joined<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Option<String> {
+    let mut joined = String::new();
+    // The text before the next field, and whether the field before that is filled.
+    let (mut before, mut any, mut last) = ("", false, true);
+    let mut first_field = true;
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => before = text,
+            Piece::Field(part) => {
+                if let Some(part) = part {
+                    if any || first_field {
+                        joined.push_str(before);
+                    }
+                    joined.push_str(part);
+                    any = true;
+                }
+                last = part.is_some();
+                (before, first_field) = ("", false);
+            }
+        }
+    }
+    if last {
+        joined.push_str(before);
+    }
+    any.then(|| without_lone_brackets(&joined).trim().to_owned())
+}
+
+/// A text without the brackets whose partner is not there.
+fn without_lone_brackets(text: &str) -> String {
+    let mut open = Vec::new();
+    let mut lone = Vec::new();
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' | '[' => open.push((at, c)),
+            ')' | ']' => match open.last() {
+                Some((_, '(')) if c == ')' => drop(open.pop()),
+                Some((_, '[')) if c == ']' => drop(open.pop()),
+                _ => lone.push(at),
+            },
+            _ => {}
+        }
+    }
+    lone.extend(open.into_iter().map(|(at, _)| at));
+    text.char_indices().filter(|(at, _)| !lone.contains(at)).map(|(_, c)| c).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_of_a_template_is_joined() {
+        let made = |template: &str, fields: &[&str]| {
+            let Pattern::Template(parts) = Pattern::parse(template).expect("a template") else {
+                panic!("no template");
+            };
+            let mut fields = fields.iter();
+            joined(parts.iter().map(|part| match part {
+                Part::Text(text) => Piece::Text(text),
+                Part::Field(_) => {
+                    Piece::Field(fields.next().copied().filter(|field| !field.is_empty()))
+                }
+            }))
+        };
+        for (template, fields, expected) in [
+            ("{Last}{Org}", ["Roe", "", ""], Some("Roe")),
+            ("{Last}{Org}", ["", "Lake Clinic", ""], Some("Lake Clinic")),
+            ("{Last}{Org}", ["", "", ""], None),
+            ("{City}, {State} {Zip}", ["", "NE", "68847"], Some("NE 68847")),
+            ("{City}, {State} {Zip}", ["Kearney", "", "68847"], Some("Kearney 68847")),
+            ("{City}, {State} {Zip}", ["Kearney", "NE", ""], Some("Kearney, NE")),
+            ("{City}, {State} {Zip}", ["Kearney", "", ""], Some("Kearney")),
+            ("{Name} ({City})", ["Roe", "", ""], Some("Roe")),
+            ("{Name} ({City})", ["", "Kearney", ""], Some("Kearney")),
+            ("({City}, {State})", ["Kearney", "", ""], Some("Kearney")),
+            ("Dr. {First} {Last}", ["", "Roe", ""], Some("Roe")),
+            ("Dr. {First} {Last}", ["Ann", "", ""], Some("Dr. Ann")),
+            ("{Org}{Last}, {First}", ["Clinic [A)", "", ""], Some("Clinic A")),
+        ] {
+            assert_eq!(made(template, &fields).as_deref(), expected, "{template} {fields:?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The second pass as a reader of batches: what a connection's COPY pulls.
+//!
+//! A file of its own because here shuffled rows become batches of the fact, one range of keys at a
+//! time, and what was sent and what was not is counted on the way.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use polars::prelude::DataFrame;
+
+use crate::config::OnDuplicate;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::failpoint;
+use crate::load::copy_workers::Score;
+use crate::shuffle::{Resolved, Shuffle};
+
+/// What a connection fails with when another one has.
+pub(crate) const STOPPED: &str = "staging was stopped";
+
+/// What a connection's rows add up to on this side.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) rows: u64,
+    pub(crate) resolved: Resolved,
+    pub(crate) failure: Option<Error>,
+}
+
+pub(crate) fn open(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The rows of a range as ADBC wants them.
+pub(crate) struct Reader {
+    pub(crate) books: Arc<Mutex<Books>>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) source: Arc<Shuffle>,
+    pub(crate) buckets: Range<usize>,
+    pub(crate) policy: OnDuplicate,
+    pub(crate) score: Score,
+    pub(crate) batch_rows: usize,
+    /// Parts of the last rows that are still to be scored, last one first.
+    pub(crate) waiting: Vec<DataFrame>,
+    pub(crate) rows: Arc<AtomicU64>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) cancel: Cancellation,
+}
+
+impl Reader {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(rows) = self.waiting.pop() {
+                failpoint::hit("copy.batch")?;
+                let batch = (self.score)(rows)?;
+                let rows = batch.num_rows() as u64;
+                open(&self.books).rows += rows;
+                self.rows.fetch_add(rows, Ordering::Relaxed);
+                return Ok(Some(batch));
+            }
+            self.cancel.check()?;
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::internal(STOPPED));
+            }
+            let mut resolved = Resolved::default();
+            let rows = self.source.next_rows(
+                &mut self.buckets,
+                self.batch_rows,
+                self.policy,
+                &mut resolved,
+            )?;
+            open(&self.books).resolved.merge(resolved);
+            let Some(rows) = rows else {
+                failpoint::hit("copy.end")?;
+                return Ok(None);
+            };
+            // A bucket of a large input is scored part by part, so that memory does not grow with it.
+            let starts = (0..rows.height()).step_by(self.batch_rows).rev();
+            let part = |start: usize| {
+                rows.slice(i64::try_from(start).unwrap_or(i64::MAX), self.batch_rows)
+            };
+            self.waiting = starts.map(part).collect();
+        }
+    }
+
+    /// Scores all rows and keeps none.
+    pub(crate) fn drain(mut self) -> Result<Resolved> {
+        while self.next_batch()?.is_some() {}
+        Ok(std::mem::take(&mut open(&self.books).resolved))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = std::result::Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_batch() {
+            Ok(batch) => batch.map(Ok),
+            Err(failure) => {
+                let text = failure.message().to_owned();
+                open(&self.books).failure = Some(failure);
+                Some(Err(ArrowError::ExternalError(text.into())))
+            }
+        }
+    }
+}
+
+impl RecordBatchReader for Reader {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

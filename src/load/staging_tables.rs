@@ -1,0 +1,145 @@
+//! The tables that a run stages its rows in: how they are called, made and dropped.
+//!
+//! Whoever removes what a dead run left behind must know every name that a run can give, and no other.
+
+use adbc_core::sync::Connection;
+
+use crate::error::Result;
+use crate::schema::{CLAIMS_FACT, Column, INTERNAL, PUBLISHED, Shape, fact_columns};
+use crate::warehouse::sql;
+
+/// The schema of the tables that one connection alone reads; they end with it at the latest.
+pub(crate) const TEMPORARY: &str = "pg_temp";
+
+/// The name of one connection's table.
+#[must_use]
+pub(crate) fn claims_stage(run_no: i64, place: usize) -> String {
+    format!("claims_stage_{run_no}_{place}")
+}
+
+/// The columns of a connection's table, as SQL: those of the published fact, or where that has not
+/// the wanted ones yet, the contract's.
+#[must_use]
+pub(crate) fn stage_columns(shape: Shape, alike: bool) -> String {
+    if alike {
+        return format!("LIKE {PUBLISHED}.{CLAIMS_FACT}");
+    }
+    let columns =
+        fact_columns(shape).into_iter().map(|Column { name, postgres, nullable, .. }| {
+            format!("{name} {postgres}{}", if nullable { "" } else { " NOT NULL" })
+        });
+    let columns: Vec<String> = columns.chain(["run_no integer NOT NULL".to_owned()]).collect();
+    columns.join(", ")
+}
+
+/// The name of a run's staged providers.
+#[must_use]
+pub(crate) fn providers_stage(run_no: i64) -> String {
+    format!("providers_stage_{run_no}")
+}
+
+/// Makes the empty table for a run's providers.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
+    sql::execute(
+        connection,
+        "creating the staging tables",
+        &format!(
+            "CREATE TABLE {INTERNAL}.{} (
+                 provider_id text NOT NULL, provider_name text, specialty text, location text,
+                 is_inferred boolean NOT NULL DEFAULT false)",
+            providers_stage(run_no)
+        ),
+    )
+    .map(drop)
+}
+
+/// Whose tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Those of one run; 0 for a rescore, which is none.
+    Run(i64),
+    /// Those of all runs in the ledger, and of a rescore.
+    AllRuns,
+    /// Partitions that a rotation has built and not attached.
+    Rotation,
+}
+
+/// What a table of a run is called behind the run's number, as a regular expression: a part, its
+/// scores, and the steps of the statistics.
+const KINDS: [&str; 10] = [
+    "[0-9]+(_scores)?",
+    "specialties",
+    "days",
+    "twins",
+    "touched_(days|patients)",
+    "amounts",
+    "weekends",
+    "totals",
+    "provider_days",
+    "expected",
+];
+
+/// Drops the staging tables of a run, as far as they are there.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
+    drop_tables(connection, "dropping the staging tables", Whose::Run(run_no)).map(drop)
+}
+
+/// Drops tables that are not published; returns their names.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(crate) fn drop_tables(
+    connection: &mut impl Connection,
+    context: &str,
+    whose: Whose,
+) -> Result<Vec<String>> {
+    let names = tables(connection, context, whose)?;
+    for name in &names {
+        let table = sql::quote_identifier(name);
+        sql::execute(connection, context, &format!("DROP TABLE IF EXISTS {INTERNAL}.{table}"))?;
+    }
+    Ok(names)
+}
+
+/// The tables that are there: those alone that the ledger knows to be the program's. Whoever keeps a
+/// table of a like name in the schema keeps it.
+fn tables(connection: &mut impl Connection, context: &str, whose: Whose) -> Result<Vec<String>> {
+    let known = match whose {
+        Whose::Run(run_no) => format!("{} AND m.run_no = {run_no}", of_a_run()),
+        Whose::AllRuns => format!(
+            "{} AND (m.run_no = 0 OR EXISTS (
+                 SELECT FROM {INTERNAL}.runs r WHERE r.run_no = m.run_no))",
+            of_a_run()
+        ),
+        Whose::Rotation => format!(
+            "c.relname = 'rotation_part_' || m.run_no AND EXISTS (
+                 SELECT FROM {INTERNAL}.rotation_parts p WHERE p.table_name = c.relname)"
+        ),
+    };
+    let tables = sql::query(
+        connection,
+        context,
+        &format!(
+            "SELECT c.relname::text AS name
+             FROM pg_class c CROSS JOIN LATERAL (
+                 SELECT (substring(c.relname FROM '[0-9]{{1,18}}'))::bigint AS run_no) m
+             WHERE c.relnamespace = '{INTERNAL}'::regnamespace AND c.relkind = 'r'
+               AND pg_has_role(c.relowner, 'USAGE') AND {known} ORDER BY 1"
+        ),
+    )?;
+    Ok((0..tables.num_rows()).filter_map(|row| sql::text(&tables, "name", row)).collect())
+}
+
+/// Whether a table has exactly a name that the run of the number `m.run_no` gives.
+fn of_a_run() -> String {
+    format!(
+        "c.relname ~ ('^(providers_stage_' || m.run_no || '|claims_stage_' || m.run_no || '_({}))$')",
+        KINDS.join("|")
+    )
+}

@@ -1,0 +1,224 @@
+//! The refreshes that come after the commit: as a run's last task, and on their own.
+//!
+//! A file of its own because they need neither sources nor key nor session: what is due stands in
+//! the outbox, whoever has published it.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::report::RefreshReport;
+use crate::config::Settings;
+use crate::dag::{Outcome, TaskContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Cancellation, Observer, RunEvent, RunId};
+use crate::failpoint;
+use crate::load::outbox;
+use crate::pipeline::outbox_target::{Guarded, Outbox};
+use crate::pipeline::run_context::Slot;
+use crate::refresh::{self, Done, Outcome as End, Target, TargetResult};
+use crate::warehouse::connection;
+use crate::warehouse::location::Warehouse;
+
+/// The task's id.
+pub(crate) const REFRESH: &str = "load.refresh_bi";
+
+/// How often one call refreshes a target whose data become newer meanwhile; then it stays due.
+const ROUNDS: usize = 3;
+
+/// Which targets are refreshed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which<'a> {
+    /// Those that do not show what they are to.
+    Due,
+    /// Those with these names, and those of the providers with these names; due or not.
+    Named(&'a [String]),
+    /// All.
+    All,
+}
+
+/// The names of the targets that are not switched off.
+pub(crate) fn enabled(settings: &Settings) -> Vec<String> {
+    let targets = refresh::targets(settings);
+    let enabled = targets.iter().filter(|target| target.about().skipped.is_none());
+    enabled.map(|target| target.name().to_owned()).collect()
+}
+
+/// `load.refresh_bi`: all targets that are due, at once, after the commit.
+pub(crate) fn refresh_bi(
+    settings: &Settings,
+    warehouse: &Warehouse,
+    run: RunId,
+    refreshed: &Slot<Vec<TargetResult>>,
+    task: &TaskContext<'_>,
+) -> Result<Outcome> {
+    failpoint::hit("refresh.begin")?;
+    let results = refresh_these(settings, warehouse, Which::Due, task.observer, task.cancel)?;
+    let failed = results.iter().find(|result| result.required && result.outcome.is_failure());
+    let again = format!("`claims-etl run --resume {run}` tries again");
+    let stopped = results.iter().any(|result| result.outcome == End::Cancelled);
+    let error = match (task.cancel.signal().filter(|_| stopped), failed) {
+        (Some(signal), _) => Some(Error::new(
+            ErrorKind::Interrupted(signal),
+            "stopped by a signal; the data are loaded, the dashboards may be stale",
+        )),
+        (None, Some(result)) => Some(Error::new(
+            ErrorKind::Refresh,
+            format!("{} was not refreshed: {}; the data are loaded", result.target, result.detail),
+        )),
+        (None, None) => None,
+    };
+    let handed_on = results.iter().map(|result| {
+        json!({ "target": result.target, "outcome": result.outcome.as_str(),
+                "remote_id": result.remote_id })
+    });
+    let handed_on = handed_on.collect();
+    refreshed.put(results);
+    match error {
+        Some(error) => Err(error.hint(again)),
+        None => Ok(Outcome::Done(handed_on)),
+    }
+}
+
+/// Refreshes targets without a run. A target that fails is a report, not an error.
+///
+/// # Errors
+/// `Config` for an unknown name, `Warehouse` when it cannot be opened.
+pub fn refresh(
+    settings: &Settings,
+    which: Which<'_>,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Vec<RefreshReport>> {
+    known(settings, which)?;
+    let warehouse = Warehouse::open(settings, observer)?;
+    connection::bring_up(&mut warehouse.connect()?, settings.run.wait, observer, cancel)?;
+    let mut results = refresh_these(settings, &warehouse, which, observer, cancel)?;
+    if which == Which::Due {
+        results.retain(|result| result.outcome != End::Skipped);
+    }
+    Ok(results.into_iter().map(RefreshReport::from).collect())
+}
+
+/// Refreshes what is due: what was published since a target was refreshed last, by whichever run,
+/// and whatever became of its own refreshes.
+///
+/// # Errors
+/// `Warehouse` when it cannot be opened. A target that fails is a report.
+pub fn refresh_due(
+    settings: &Settings,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Vec<RefreshReport>> {
+    refresh(settings, Which::Due, observer, cancel)
+}
+
+/// Refuses a name that no target and no provider has.
+fn known(settings: &Settings, which: Which<'_>) -> Result<()> {
+    let Which::Named(names) = which else { return Ok(()) };
+    let targets = refresh::targets(settings);
+    let unknown = |name: &&String| !targets.iter().any(|target| is_called(target.as_ref(), name));
+    let Some(name) = names.iter().find(unknown) else { return Ok(()) };
+    let known: Vec<&str> = targets.iter().map(|target| target.name()).collect();
+    Err(Error::config(format!("there is no refresh target {name:?}"))
+        .hint(format!("the targets are: {}", known.join(", "))))
+}
+
+fn is_called(target: &dyn Target, name: &str) -> bool {
+    target.name() == name || target.about().provider == name
+}
+
+/// Refreshes targets, and those once more for which newer data were published meanwhile. Tells of
+/// every target that was chosen, also of those that are left out and why.
+fn refresh_these(
+    settings: &Settings,
+    warehouse: &Warehouse,
+    which: Which<'_>,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Vec<TargetResult>> {
+    let outbox = Outbox::new(warehouse, observer);
+    let enabled = enabled(settings);
+    let due = || outbox.with(|connection| outbox::due(connection, &enabled));
+    let is_chosen = |target: &dyn Target| match which {
+        Which::Named(names) => names.iter().any(|name| is_called(target, name)),
+        Which::Due | Which::All => true,
+    };
+    let mut chosen = refresh::targets(settings);
+    chosen.retain(|target| is_chosen(target.as_ref()));
+    let order: Vec<String> = chosen.iter().map(|target| target.name().to_owned()).collect();
+
+    let at_first = due()?;
+    let (wanted, left_out): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .partition(|target| which != Which::Due || at_first.iter().any(|due| due == target.name()));
+    let mut results: BTreeMap<String, TargetResult> =
+        left_out.iter().map(|target| (target.name().to_owned(), left(target.as_ref()))).collect();
+    let mut round = all(wanted, &outbox, which == Which::Due, cancel);
+    for rounds in 1.. {
+        let shown = |result: &&TargetResult| result.outcome == End::Succeeded;
+        let shown: Vec<String> =
+            round.iter().filter(shown).map(|result| result.target.clone()).collect();
+        for result in round {
+            note(observer, &result);
+            let before = results.remove(&result.target);
+            results.insert(result.target.clone(), added_up(before, result));
+        }
+        if rounds == ROUNDS || shown.is_empty() || cancel.is_cancelled() {
+            break;
+        }
+        let due = due()?;
+        // Made anew: what the last ones shared has ended.
+        let mut again = refresh::targets(settings);
+        again.retain(|target| {
+            [&shown, &due].iter().all(|names| names.iter().any(|name| name == target.name()))
+        });
+        if again.is_empty() {
+            break;
+        }
+        round = all(again, &outbox, true, cancel);
+    }
+    Ok(order.iter().filter_map(|name| results.remove(name)).collect())
+}
+
+/// One round.
+fn all(
+    targets: Vec<Box<dyn Target>>,
+    outbox: &Outbox<'_>,
+    only_due: bool,
+    cancel: &Cancellation,
+) -> Vec<TargetResult> {
+    let guarded: Vec<Box<dyn Target + '_>> = targets
+        .into_iter()
+        .map(|target| Box::new(Guarded::new(target, outbox, only_due)) as Box<dyn Target + '_>)
+        .collect();
+    let occasion = refresh::Occasion::default();
+    refresh::refresh_all(&guarded, &occasion, &|| outbox.connect(), cancel)
+}
+
+/// The result of a target that is left out.
+fn left(target: &dyn Target) -> TargetResult {
+    let detail = target.about().skipped.clone().unwrap_or_else(|| "nothing changed".to_owned());
+    refresh::at_once(target, Ok(Done { outcome: End::Skipped, detail }))
+}
+
+/// Two refreshes of a target as one: how the last one ended, what both took.
+fn added_up(before: Option<TargetResult>, last: TargetResult) -> TargetResult {
+    match before {
+        Some(before) => TargetResult {
+            started: before.started,
+            elapsed: before.elapsed + last.elapsed,
+            attempts: before.attempts + last.attempts,
+            ..last
+        },
+        None => last,
+    }
+}
+
+/// Tells what needs a look.
+fn note(observer: &dyn Observer, result: &TargetResult) {
+    if result.outcome.is_failure() {
+        let text = format!("{}: {}", result.target, result.detail);
+        observer.observe(&RunEvent::Warning(text));
+    }
+}

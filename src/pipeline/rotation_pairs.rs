@@ -1,0 +1,158 @@
+//! The identifiers of sources, as pairs of tokens in the map of a rotation.
+//!
+//! A file of its own because sources are read for it in two places: by `key rotate map`, and by each
+//! load of the window, which has its identifiers at hand for the last time.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
+use crate::dag::TaskContext;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
+use crate::extract::{self, Block, Extracted};
+use crate::key::{Domain, MasterKey, Tokenizer};
+use crate::load::rotation::{self, Method, Offer, Phase, Rotation};
+use crate::pipeline::all_blocks::AllBlocks;
+use crate::pipeline::run_context::Work;
+use crate::pipeline::tasks::collect;
+use crate::schema::Dataset;
+use crate::transform::{identifiers, token_pairs};
+use crate::warehouse::keys::KeyName;
+use crate::warehouse::location::Warehouse;
+
+/// The tokenizers of both keys for a column.
+struct Column {
+    dataset: Dataset,
+    name: &'static str,
+    domain: &'static str,
+    old: Tokenizer,
+    new: Tokenizer,
+}
+
+/// What is made of the identifiers.
+pub(crate) struct Both(Vec<Column>);
+
+impl Both {
+    /// The tokenizers that a rotation needs.
+    pub(crate) fn new(old: &MasterKey, new: &MasterKey, rotation: &Rotation) -> Self {
+        let columns = [
+            (Dataset::Claims, "claim_id", "claim", Domain::Claim),
+            (Dataset::Claims, "patient_id", "patient", Domain::Patient),
+            (Dataset::Claims, "provider_id", "provider", Domain::Provider),
+            (Dataset::Providers, "provider_id", "provider", Domain::Provider),
+        ];
+        let mapped = rotation.domains();
+        let columns = columns.into_iter().filter(|(.., domain, _)| mapped.contains(domain));
+        let column = |(dataset, name, domain, key)| Column {
+            dataset,
+            name,
+            domain,
+            old: old.tokenizer(key),
+            new: new.tokenizer(key),
+        };
+        Self(columns.map(column).collect())
+    }
+
+    /// The columns that are read of an input.
+    pub(crate) fn columns(&self, dataset: Dataset) -> Vec<&'static str> {
+        let of_it = self.0.iter().filter(|column| column.dataset == dataset);
+        of_it.map(|column| column.name).collect()
+    }
+}
+
+/// One reading of an input for the map.
+pub(crate) struct Mapping<'a> {
+    pub(crate) both: &'a Both,
+    pub(crate) offer: Offer,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) cancel: &'a Cancellation,
+    pub(crate) task: &'a str,
+}
+
+impl Mapping<'_> {
+    /// Reads an input; returns how many tokens were mapped.
+    ///
+    /// # Errors
+    /// `Source` when it cannot be read or has changed, `Warehouse` when the map cannot be written,
+    /// `Interrupted` on cancellation; what was mapped stays.
+    pub(crate) fn run(&self, extracted: &Extracted, connection: PostgresConnection) -> Result<u64> {
+        let (both, dataset) = (self.both, extracted.dataset);
+        let names = both.columns(dataset);
+        let connection = Mutex::new(connection);
+        let block = |block: Block<'_>, mapped: &mut u64| -> Result<u64> {
+            let frame = collect(identifiers(block.frame()?, &names))?;
+            for column in both.0.iter().filter(|column| column.dataset == dataset) {
+                let pairs = token_pairs(&frame, column.name, &column.old, &column.new)?;
+                let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                *mapped += rotation::put(&mut *connection, column.domain, &pairs, self.offer)?;
+            }
+            Ok(frame.height() as u64)
+        };
+        let progress = |rows| {
+            let task = self.task.to_owned();
+            self.observer.observe(&RunEvent::Progress { task, rows, total: None });
+        };
+        let blocks = extract::scan(extracted);
+        let all = AllBlocks { blocks: &blocks, cancel: self.cancel, progress: &progress };
+        let mut mapped = 0;
+        for (of_thread, end) in all.each(|| 0_u64, block) {
+            end?;
+            mapped += of_thread;
+        }
+        self.cancel.check()?;
+        extract::unchanged(extracted)?;
+        Ok(mapped)
+    }
+}
+
+/// In a load of the window: the tokens that it is about to publish get their new ones, so that the map
+/// only grows. Nothing happens where no next key is named or no rotation is at work.
+///
+/// # Errors
+/// `Config` when the next key is not the rotation's, and as [`Mapping::run`].
+pub(crate) fn note_pairs(
+    work: &Work<'_>,
+    warehouse: &Warehouse,
+    inputs: [&Extracted; 2],
+    task: &TaskContext<'_>,
+) -> Result<()> {
+    if work.settings.privacy.next_key_file.is_none() {
+        return Ok(());
+    }
+    let next = next_key(work.settings)?;
+    let mut connection = warehouse.connect()?;
+    let rotation = match rotation::read(&mut connection)? {
+        Some(rotation) if rotation.phase != Phase::Attached => rotation,
+        _ => {
+            task.observer.observe(&RunEvent::Note(
+                "no rotation of the key is at work: the next key is not used".into(),
+            ));
+            return Ok(());
+        }
+    };
+    rotation.leads_to(&KeyName::of(&next))?;
+    if rotation.method == Method::Reload {
+        return Ok(());
+    }
+    let both = Both::new(work.key, &next, &rotation);
+    for input in inputs {
+        if both.columns(input.dataset).is_empty() {
+            continue;
+        }
+        let (observer, cancel, name) = (task.observer, task.cancel, task.task);
+        Mapping { both: &both, offer: Offer::All, observer, cancel, task: name }
+            .run(input, warehouse.connect()?)?;
+    }
+    Ok(())
+}
+
+/// The key that a rotation leads to.
+pub(crate) fn next_key(settings: &Settings) -> Result<MasterKey> {
+    let Some(path) = &settings.privacy.next_key_file else {
+        return Err(Error::config("which key is the next one?").hint(
+            "--next-key-file names its file; `claims-etl key generate --key-file FILE` makes one",
+        ));
+    };
+    MasterKey::load(path).map_err(|error| error.context("the next key"))
+}

@@ -1,0 +1,67 @@
+//! Which earlier run somebody means, and what the ledger holds about it.
+//!
+//! A file of its own because a run is chosen the same way to be resumed and to be verified.
+
+use crate::adbc_postgres::PostgresConnection;
+use crate::error::{Error, Result};
+use crate::event::RunId;
+use crate::load::ledger_read;
+use crate::load::ledger_read::Record;
+use crate::pipeline::refresh_stage::REFRESH;
+
+/// An earlier run, as it is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// The run that was begun last.
+    Last,
+    /// The run with this id.
+    Run(RunId),
+}
+
+impl Chosen {
+    /// Reads `last` or a run's id.
+    ///
+    /// # Errors
+    /// `Config` when the text is neither.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text == "last" { Ok(Self::Last) } else { RunId::parse(text).map(Self::Run) }
+    }
+
+    /// The run's id.
+    pub(crate) fn id(self, connection: &mut PostgresConnection) -> Result<RunId> {
+        match self {
+            Self::Run(run) => Ok(run),
+            Self::Last => ledger_read::latest(connection)?.ok_or_else(|| {
+                Error::config("the ledger knows no run yet")
+                    .hint("there is nothing to go back to before the first `claims-etl run`")
+            }),
+        }
+    }
+}
+
+/// The record of the run that was asked for, or of the one that had loaded its input already.
+pub(crate) fn read(connection: &mut PostgresConnection, run: RunId) -> Result<Record> {
+    let unknown = || {
+        Error::config(format!("the ledger knows no run {run}"))
+            .hint("`claims-etl runs` lists the ids of all runs")
+    };
+    let record = ledger_read::record(connection, run, REFRESH)?.ok_or_else(unknown)?;
+    let Some(loaded_by) = record.loaded_by.as_deref().filter(|_| record.account.is_none()) else {
+        return Ok(record);
+    };
+    Ok(ledger_read::record(connection, RunId::parse(loaded_by)?, REFRESH)?.unwrap_or(record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_run_is_named_by_its_id_or_as_the_last() {
+        let run = RunId::now();
+        assert_eq!(Chosen::parse("last"), Ok(Chosen::Last));
+        assert_eq!(Chosen::parse(&run.to_string()), Ok(Chosen::Run(run)));
+        assert_eq!(Chosen::parse("first").expect_err("no id").kind(), ErrorKind::Config);
+    }
+}

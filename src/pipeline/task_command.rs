@@ -1,0 +1,373 @@
+//! A task that is called alone, by an orchestrator that knows the order.
+//!
+//! A file of its own because it is decided by the ledger alone what such a call means: work, or the
+//! same answer as before, or that something else must come first.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::RunOptions;
+use super::listeners::Listeners;
+use super::report::{ErrorReport, RunReport};
+use super::resume::{self, Left, left};
+use super::retries::{OPENING, RUN_LOG, Retries};
+use super::run::run_this_way;
+use super::run_name::RunName;
+use super::task_id::Task;
+use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, Observer, RunEvent};
+use crate::extract;
+use crate::load::ledger_read::Record;
+use crate::load::task_progress::Progress;
+use crate::load::{hold, ledger, ledger_read, task_progress};
+use crate::pipeline::refresh_stage::REFRESH;
+use crate::pipeline::run_request::Way;
+use crate::pipeline::source_check::unlike;
+use crate::schema::Dataset;
+use crate::warehouse::connection;
+use crate::warehouse::connection::let_go;
+use crate::warehouse::location::Warehouse;
+
+/// How a task ended that was called alone: what `--format json` prints then.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskEnd {
+    /// The task's id.
+    pub task: &'static str,
+    /// Its state, as Airflow names it; `skipped` where there was nothing to do.
+    pub state: &'static str,
+    /// The run's id.
+    pub run_id: String,
+    /// The name from which it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator_run_id: Option<String>,
+    /// Tries begun, those of earlier calls included.
+    pub tries: u32,
+    /// Wall time of this call.
+    pub seconds: f64,
+    /// What it handed on.
+    pub result: Option<Value>,
+    /// What ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorReport>,
+    /// The process' exit code.
+    #[serde(skip)]
+    pub exit_code: u8,
+}
+
+impl TaskEnd {
+    /// A task that has not begun.
+    #[must_use]
+    pub fn new(task: Task, name: &RunName) -> Self {
+        Self {
+            task: task.id(),
+            state: "failed",
+            run_id: name.id().to_string(),
+            orchestrator_run_id: name.text().map(ToOwned::to_owned),
+            tries: 0,
+            seconds: 0.0,
+            result: None,
+            error: None,
+            exit_code: 0,
+        }
+    }
+
+    /// Says that it has failed, and why.
+    pub fn fail(&mut self, error: &Error) {
+        self.state = "failed";
+        self.exit_code = error.kind().exit_code();
+        self.error = Some(error.into());
+    }
+}
+
+/// Does one task of a named run and tells how it ended; a failure is an end too.
+///
+/// What must come before has to be done already, as the ledger knows it. A task of a run that has
+/// published is not done again.
+#[must_use]
+pub fn run_only(
+    settings: &Settings,
+    options: &RunOptions,
+    task: Task,
+    name: &RunName,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> TaskEnd {
+    let started = Instant::now();
+    let mut end = TaskEnd::new(task, name);
+    let call = Call { settings, options, task, name, observer, cancel };
+    if let Err(error) = call.answer(&mut end) {
+        end.fail(&error);
+    }
+    end.seconds = started.elapsed().as_secs_f64();
+    end
+}
+
+/// The call of a task.
+struct Call<'a> {
+    settings: &'a Settings,
+    options: &'a RunOptions,
+    task: Task,
+    name: &'a RunName,
+    observer: &'a dyn Observer,
+    cancel: &'a Cancellation,
+}
+
+impl Call<'_> {
+    fn answer(&self, end: &mut TaskEnd) -> Result<()> {
+        self.refuse_what_cannot_be()?;
+        self.tell_whose_it_is();
+        let open = || Warehouse::open(self.settings, self.observer);
+        let warehouse = self.retries().run(OPENING, open)?;
+        // Twice, because another process of the run may be at work, and end meanwhile.
+        for _ in 0..2 {
+            let (before, is_over) = self.retries().run(OPENING, || self.look(&warehouse, end))?;
+            if is_over {
+                return Ok(());
+            }
+            self.after_what_comes_before(before.as_ref())?;
+            let done = match self.task {
+                Task::RefreshBi => self.refresh(&warehouse, before.as_ref(), end)?,
+                _ => self.work(&warehouse, before, end)?,
+            };
+            if done {
+                return Ok(());
+            }
+        }
+        Err(Error::internal("the ledger changes its mind about this run"))
+    }
+
+    /// How far the run has come, and whether nothing is left to do here.
+    fn look(&self, warehouse: &Warehouse, end: &mut TaskEnd) -> Result<(Option<Progress>, bool)> {
+        let mut connection = warehouse.connect()?;
+        let wait = self.settings.run.wait;
+        connection::bring_up(&mut connection, wait, self.observer, self.cancel)?;
+        let before = task_progress::progress(&mut connection, self.name.id())?;
+        let record = ledger_read::record(&mut connection, self.name.id(), REFRESH)?;
+        let is_over = match &record {
+            Some(record) => self.is_over(&mut connection, record, before.as_ref(), end)?,
+            None => false,
+        };
+        Ok((before, is_over))
+    }
+
+    fn retries(&self) -> Retries<'_> {
+        Retries::new(self.settings, self.observer, self.cancel)
+    }
+
+    fn refuse_what_cannot_be(&self) -> Result<()> {
+        if self.options.dry_run {
+            return Err(Error::config("a dry run leaves nothing behind for a next task")
+                .hint("leave out --dry-run, or --only"));
+        }
+        let sources = [&self.settings.claims.sources, &self.settings.providers.sources];
+        if sources.iter().any(|sources| sources.iter().any(|source| source == "-")) {
+            return Err(Error::config("standard input cannot be read again by the next task")
+                .hint("name a file, or do all tasks in one process: leave out --only"));
+        }
+        Ok(())
+    }
+
+    fn tell_whose_it_is(&self) {
+        let id = self.name.id();
+        let named = self.name.text().map_or_else(String::new, |text| format!(" ({text})"));
+        let attempt = self.settings.run.orchestrator_try;
+        let attempt = attempt.map_or_else(String::new, |attempt| format!(", try {attempt} there"));
+        self.note(format!("{} of run {id}{named}{attempt}", self.task.id()));
+    }
+
+    /// Whether nothing is left to do here for a run that has published, or had nothing to do.
+    fn is_over(
+        &self,
+        connection: &mut PostgresConnection,
+        record: &Record,
+        before: Option<&Progress>,
+        end: &mut TaskEnd,
+    ) -> Result<bool> {
+        let (task, run) = (self.task, &record.run_id);
+        let left = left(connection, self.settings, record)?;
+        if record.account.is_some() {
+            if left == Left::Refresh && task == Task::RefreshBi {
+                return Ok(false);
+            }
+            self.unchanged(record)?;
+        } else if record.status != "already_loaded"
+            // Whether the input is still loaded is for the transform to find out.
+            || task.is_extract()
+            || task == Task::TransformJoin
+        {
+            return Ok(false);
+        } else {
+            still_loaded(connection, record)?;
+        }
+        let last = before.and_then(|before| before.tasks.get(task.id()));
+        end.tries = last.map_or(0, |last| last.try_number);
+        end.result = before.and_then(|before| before.result(task.id())).cloned();
+        if left == Left::Refresh {
+            // What comes after this task must go on.
+            self.note(format!("run {run} has published already: {} is done", task.id()));
+            end.state = "success";
+        } else {
+            let since = resume::since(record);
+            self.note(format!("run {run} is complete: there is nothing to do{since}"));
+            end.state = "skipped";
+            end.exit_code = self.settings.run.already_loaded_exit_code;
+        }
+        Ok(true)
+    }
+
+    /// A run that has published does not load again: who calls it once more for the sake of a new
+    /// file must not be told that all is well.
+    fn unchanged(&self, record: &Record) -> Result<()> {
+        let dataset = match self.task {
+            Task::ExtractClaims => Dataset::Claims,
+            Task::ExtractProviders => Dataset::Providers,
+            _ => return Ok(()),
+        };
+        let Some(sources) = &record.sources else { return Ok(()) };
+        let then = match dataset {
+            Dataset::Claims => &sources.claims,
+            Dataset::Providers => &sources.providers,
+        };
+        let mut found = unlike(then, &extract::extract(dataset, self.settings, self.cancel)?);
+        if found.is_empty() {
+            return Ok(());
+        }
+        found.truncate(3);
+        let found = found.join("; ");
+        Err(Error::source(format!("run {} has published already: {found}", record.run_id))
+            .hint("a new run, under another name, loads what the source holds now"))
+    }
+
+    /// Refuses a task as long as one before it is not done.
+    fn after_what_comes_before(&self, before: Option<&Progress>) -> Result<()> {
+        let published = before.is_some_and(|before| before.published);
+        let is_done = |task: Task| {
+            let result = before.and_then(|before| before.result(task.id()));
+            // A transform that found its input loaded has counted nothing.
+            let whole = task != Task::TransformJoin
+                || result.is_some_and(|result| result["account"].is_object());
+            published || (result.is_some() && whole)
+        };
+        let Some(missing) = self.task.upstream().iter().find(|task| !is_done(**task)) else {
+            return Ok(());
+        };
+        let (missing, id) = (missing.id(), self.name.id());
+        let state = before.and_then(|before| before.tasks.get(missing));
+        let state = state.map_or_else(|| "never called".to_owned(), |last| last.state.clone());
+        let name = self.name.text().map_or_else(|| id.to_string(), |text| format!("'{text}'"));
+        Err(Error::config(format!(
+            "{} comes after {missing}, which is not done in run {id} ({state})",
+            self.task.id()
+        ))
+        .hint(format!("first: claims-etl run --only {missing} --run-id {name}")))
+    }
+
+    /// The refresh, which needs neither sources nor key; false where it is not to be done any more.
+    fn refresh(
+        &self,
+        warehouse: &Warehouse,
+        before: Option<&Progress>,
+        end: &mut TaskEnd,
+    ) -> Result<bool> {
+        let Self { settings, observer, cancel, .. } = *self;
+        let id = self.name.id();
+        let held = self.retries().run(OPENING, || {
+            let mut control = hold(&warehouse.database, settings.run.wait, observer, cancel)?;
+            let record = ledger_read::record(&mut control, id, REFRESH)?;
+            let is_due = match &record {
+                Some(record) => left(&mut control, settings, record)? == Left::Refresh,
+                None => false,
+            };
+            let Some(record) = record.filter(|_| is_due) else {
+                let_go(control)?;
+                return Ok(None);
+            };
+            task_progress::close_tries(&mut control, id, REFRESH)?;
+            Ok(Some((control, record)))
+        })?;
+        let Some((control, record)) = held else { return Ok(false) };
+        let mut report = RunReport::new(id);
+        let listeners = Listeners::of_task(settings, observer, id, before);
+        let done = resume::refresh(settings, warehouse, &record, &listeners, cancel, &mut report);
+        if let Err(error) = done {
+            report.fail(&error);
+        }
+        listeners.finish_task(report.error.as_ref());
+        let targets: Vec<Value> = report
+            .refresh
+            .iter()
+            .map(|target| json!({ "target": target.target, "outcome": target.outcome }))
+            .collect();
+        take(&report, end);
+        end.result = Some(json!(targets));
+        // At the latest the end of the connection does it.
+        let _ = let_go(control);
+        Ok(true)
+    }
+
+    /// Any other task; false where another process of the run was faster.
+    fn work(
+        &self,
+        warehouse: &Warehouse,
+        before: Option<Progress>,
+        end: &mut TaskEnd,
+    ) -> Result<bool> {
+        let Self { settings, options, observer, cancel, task, name } = *self;
+        let id = name.id();
+        let way = Way::named(name, settings, before.as_ref())?.only(task, before);
+        let report = run_this_way(&way, settings, options, observer, cancel);
+        if report.loaded_by.as_deref() == Some(&id.to_string()) {
+            return Ok(false);
+        }
+        take(&report, end);
+        end.tries += way.tries.get(task.id()).copied().unwrap_or(0);
+        end.result = way.only.and_then(|only| only.result.into_inner());
+        let write = |what: &dyn Fn(&mut PostgresConnection) -> Result<()>| {
+            self.retries().run(RUN_LOG, || what(&mut warehouse.connect()?))
+        };
+        if report.loaded_by.is_some() && report.error.is_none() {
+            write(&|connection| task_progress::skip(connection, id, task.downstream()))?;
+        }
+        if let Some(error) = report.error.filter(|_| task.is_extract()) {
+            write(&|connection| {
+                task_progress::fail(connection, id, error.kind, &error.message, error.is_transient)
+            })?;
+        }
+        Ok(true)
+    }
+
+    fn note(&self, text: String) {
+        self.observer.observe(&RunEvent::Note(text));
+    }
+}
+
+/// A run that found its input loaded has nothing to do as long as that is so.
+fn still_loaded(connection: &mut PostgresConnection, record: &Record) -> Result<()> {
+    let Some(fingerprint) = &record.fingerprint else { return Ok(()) };
+    let (settings, key) = (&record.config_digest, &record.key_id);
+    if ledger::already_loaded(connection, fingerprint, settings, key)?.is_some() {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "run {} found its input loaded, but what was published since has changed that",
+        record.run_id
+    ))
+    .hint(format!("call {} again: it finds out what is to be done", Task::TransformJoin.id())))
+}
+
+/// Takes over how the task ended.
+fn take(report: &RunReport, end: &mut TaskEnd) {
+    if let Some(task) = report.tasks.iter().find(|task| task.id == end.task) {
+        end.state = task.state;
+        end.tries = task.tries;
+    }
+    end.error.clone_from(&report.error);
+    end.exit_code = report.exit_code;
+    if end.error.is_some() {
+        end.state = "failed";
+    }
+}

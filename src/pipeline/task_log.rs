@@ -1,0 +1,125 @@
+//! The tasks' log: every state change of every try becomes a row of the ledger.
+//!
+//! A file of its own because a run and its resumption write the same log, the second one going on
+//! where the first one ended. A log never fails what it writes about: what could not be written is kept,
+//! and written once more at the end.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::adbc_postgres::PostgresConnection;
+use crate::dag::{LogEntry, TaskLog};
+use crate::error::Result;
+use crate::event::{Observer, RunEvent, RunId};
+use crate::failpoint;
+use crate::load::ledger::{self, TaskEntry};
+use crate::warehouse::location::Warehouse;
+
+/// A try of a task: its id, and the number.
+type Try = (String, u32);
+
+/// Writes the tasks' states into the ledger, over a connection of its own.
+pub(crate) struct LedgerLog<'a> {
+    connection: Mutex<Option<PostgresConnection>>,
+    /// The last state of each try that the ledger does not have.
+    unwritten: Mutex<BTreeMap<Try, TaskEntry>>,
+    /// None for a dry run, of which nothing is written.
+    warehouse: Option<&'a Warehouse>,
+    observer: &'a dyn Observer,
+    run: RunId,
+    /// Tries that the ledger holds already, of an earlier call for the same run.
+    tries_before: u32,
+    /// The same, of tasks that were not tried equally often.
+    tries: BTreeMap<String, u32>,
+}
+
+impl<'a> LedgerLog<'a> {
+    /// The log of `run`, none of whose tasks has been tried.
+    pub(crate) fn new(
+        warehouse: Option<&'a Warehouse>,
+        observer: &'a dyn Observer,
+        run: RunId,
+    ) -> Self {
+        let (connection, unwritten) = (Mutex::default(), Mutex::default());
+        let tries = BTreeMap::new();
+        Self { connection, unwritten, warehouse, observer, run, tries_before: 0, tries }
+    }
+
+    /// The same, where the run's remaining tasks have been tried so often.
+    pub(crate) fn after(self, tries_before: u32) -> Self {
+        Self { tries_before, ..self }
+    }
+
+    /// The same, where each task has been tried so often.
+    pub(crate) fn after_each(self, tries: BTreeMap<String, u32>) -> Self {
+        Self { tries, ..self }
+    }
+
+    /// Writes what could not be written before.
+    ///
+    /// # Errors
+    /// `Warehouse` when that fails once more; called again it goes on.
+    pub(crate) fn complete(&self) -> Result<()> {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(warehouse) = self.warehouse.filter(|_| !unwritten.is_empty()) else {
+            return Ok(());
+        };
+        let mut fresh = warehouse.connect()?;
+        while let Some(first) = unwritten.first_entry() {
+            ledger::record_task(&mut fresh, self.run, first.get())?;
+            first.remove();
+        }
+        Ok(())
+    }
+
+    fn write(&self, warehouse: &Warehouse, entry: &TaskEntry) -> Result<()> {
+        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = held.as_mut()
+            && ledger::record_task(connection, self.run, entry).is_ok()
+        {
+            return Ok(());
+        }
+        // The connection may have been lost with the server: once more over a fresh one.
+        let mut fresh = warehouse.connect()?;
+        ledger::record_task(&mut fresh, self.run, entry)?;
+        *held = Some(fresh);
+        Ok(())
+    }
+}
+
+impl TaskLog for LedgerLog<'_> {
+    fn record(&self, entry: &LogEntry<'_>) {
+        let Some(warehouse) = self.warehouse else { return };
+        let before = self.tries.get(entry.task).copied().unwrap_or(self.tries_before);
+        if entry.try_number == 0 && before > 0 {
+            // It was not tried again: the last try's row stands.
+            return;
+        }
+        let leaked = failpoint::leak("leak.ledger");
+        let error = leaked.as_deref().or(entry.error).map(ToOwned::to_owned);
+        let entry = TaskEntry {
+            task: entry.task.to_owned(),
+            attempt: before + entry.try_number,
+            state: entry.state.name(),
+            started: entry.started_at,
+            elapsed: entry.elapsed,
+            result: entry.result.cloned(),
+            error,
+        };
+        let written = self.write(warehouse, &entry);
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let which = (entry.task.clone(), entry.attempt);
+        match written {
+            // A later state of the same try takes the place of an earlier one.
+            Ok(()) => drop(unwritten.remove(&which)),
+            Err(error) => {
+                let (task, state) = (&entry.task, entry.state);
+                self.observer.observe(&RunEvent::Warning(format!(
+                    "could not write to the run log that {task} is {state}: {}",
+                    error.message()
+                )));
+                unwritten.insert(which, entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Starts a refresh, once.
+//!
+//! A file of its own because a refresh must never be asked for twice blindly: when the answer to
+//! the request is lost, the refresh may be at work. Which refreshes there were before is noted
+//! first; one that has come since is ours, or as good as ours, because it reads what has been
+//! published. No clock is compared with another machine's.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::errors::{Kind, Refusal, clean, is_page};
+use super::model::{Model, TRIES, USUAL_WAIT};
+use super::report::{Report, State};
+use crate::config::{OnConflict, PowerBiMode, PowerBiTarget};
+use crate::http::{Answer, Backoff, Lost, Request};
+use crate::refresh::power_bi::request::body;
+use crate::refresh::{Failure, Job};
+
+/// How often a refresh is asked for where the service itself fails.
+const STARTS: u32 = 3;
+/// How often the history is looked at for a refresh that the service may have begun while it failed.
+const GRACE: u32 = 3;
+
+/// A start at work.
+#[derive(Default)]
+pub(crate) struct Start {
+    /// The refreshes that there were before.
+    before: Option<BTreeSet<String>>,
+    /// Whether a request may have arrived whose answer is not known.
+    pub(crate) in_doubt: bool,
+    /// What it waits for, where it waits.
+    pub(crate) waits_for: Option<&'static str>,
+}
+
+/// What became of a start.
+pub(crate) enum Begun {
+    /// A refresh with this id.
+    Refresh(String),
+    /// Somebody else's refresh was left alone.
+    LeftAlone,
+}
+
+impl Start {
+    /// Starts a refresh, or finds the one that a lost request has started.
+    pub(crate) fn run(
+        &mut self,
+        job: &mut Job<'_>,
+        model: &Model,
+        target: &PowerBiTarget,
+    ) -> Result<Begun, Failure> {
+        let history = model.history(job, TRIES)?;
+        self.before = Some(history.into_iter().filter_map(|report| report.id).collect());
+        let request = Request::post(model.at("/refreshes")).json(&body(target));
+        let appears = Duration::from_secs(target.appear_secs);
+        let (mut failed, mut backoff) = (0, Backoff::default());
+        loop {
+            let answer = match model.start(job, &request)? {
+                Ok(answer) => answer,
+                Err(Lost::NotSent) => {
+                    job.check()?;
+                    failed += 1;
+                    if failed == TRIES {
+                        return Err(Failure::failed(format!(
+                            "the refresh: {}; is refresh.power_bi.api_url right, is the network \
+                             up?",
+                            Lost::NotSent
+                        )));
+                    }
+                    job.pause(backoff.wait())?;
+                    continue;
+                }
+                Err(lost) => {
+                    self.in_doubt = true;
+                    job.check()?;
+                    return self.found(job, model, target, appears, &lost.to_string());
+                }
+            };
+            if answer.is_success() {
+                if answer.status() != 202 && is_page(&answer) {
+                    self.in_doubt = true;
+                    return self.found(job, model, target, appears, "a page came as the answer");
+                }
+                let Some(id) = id_in(&answer, target.mode) else {
+                    self.in_doubt = true;
+                    return self.found(job, model, target, appears, "the answer has no id");
+                };
+                self.in_doubt = false;
+                return Ok(Begun::Refresh(id));
+            }
+            let refusal = Refusal::of(&answer);
+            match refusal.kind {
+                Kind::AlreadyRunning => {
+                    // It may be the one that an earlier request of ours has started.
+                    if self.in_doubt
+                        && let Some(id) = self.ours(&model.history(job, TRIES)?, target.mode)
+                    {
+                        return Ok(self.adopted(id));
+                    }
+                    match target.on_conflict {
+                        OnConflict::Wait => self.outwait(job, model, &mut backoff)?,
+                        OnConflict::Skip => return Ok(Begun::LeftAlone),
+                        OnConflict::Fail => return Err(refusal.failure("the refresh")),
+                    }
+                }
+                Kind::RateLimited => {
+                    let wait = refusal.wait.unwrap_or(USUAL_WAIT);
+                    if wait > job.left() {
+                        return Err(refusal.failure("the refresh"));
+                    }
+                    self.waits_for = Some("the service took no more requests");
+                    // Never at once, whatever the service says.
+                    job.pause(wait.max(backoff.wait()))?;
+                    self.waits_for = None;
+                }
+                Kind::Passing => {
+                    self.in_doubt = true;
+                    if let Some(id) = self.look(job, model, target.mode, GRACE, Duration::ZERO)? {
+                        return Ok(self.adopted(id));
+                    }
+                    failed += 1;
+                    if failed >= STARTS {
+                        return Err(refusal.failure("the refresh"));
+                    }
+                }
+                _ => return Err(refusal.failure("the refresh")),
+            }
+        }
+    }
+
+    /// The refresh that a request has started whose answer is not known; sent again it is not.
+    fn found(
+        &mut self,
+        job: &mut Job<'_>,
+        model: &Model,
+        target: &PowerBiTarget,
+        appears: Duration,
+        why: &str,
+    ) -> Result<Begun, Failure> {
+        if let Some(id) = self.look(job, model, target.mode, GRACE, appears)? {
+            return Ok(self.adopted(id));
+        }
+        self.in_doubt = false;
+        Err(Failure::failed(format!(
+            "the refresh was asked for ({why}), and none has begun in {} s: it was dropped, or \
+             never arrived; refresh again",
+            appears.as_secs()
+        )))
+    }
+
+    /// Looks into the history for a refresh that has come: at least so often and so long.
+    fn look(
+        &mut self,
+        job: &mut Job<'_>,
+        model: &Model,
+        mode: PowerBiMode,
+        polls: u32,
+        time: Duration,
+    ) -> Result<Option<String>, Failure> {
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        for poll in 1.. {
+            job.pause(backoff.wait())?;
+            let history = model.history(job, u32::MAX)?;
+            if let Some(id) = self.ours(&history, mode) {
+                return Ok(Some(id));
+            }
+            if poll >= polls && began.elapsed() >= time {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the end of somebody else's refresh.
+    fn outwait(
+        &mut self,
+        job: &mut Job<'_>,
+        model: &Model,
+        backoff: &mut Backoff,
+    ) -> Result<(), Failure> {
+        self.waits_for = Some("another refresh was still at work");
+        loop {
+            job.pause(backoff.wait())?;
+            let history = model.history(job, u32::MAX)?;
+            if !history.iter().any(|report| matches!(report.state(200), State::Running(_))) {
+                self.waits_for = None;
+                return Ok(());
+            }
+        }
+    }
+
+    fn adopted(&mut self, id: String) -> Begun {
+        self.in_doubt = false;
+        Begun::Refresh(id)
+    }
+
+    /// The first refresh of our kind that was not there before.
+    pub(crate) fn ours(&self, history: &[Report], mode: PowerBiMode) -> Option<String> {
+        let before = self.before.as_ref()?;
+        let kind = match mode {
+            PowerBiMode::Enhanced => "ViaEnhancedApi",
+            PowerBiMode::Standard => "ViaApi",
+        };
+        let ours = |report: &&Report| report.kind.is_empty() || report.kind == kind;
+        // The newest comes first.
+        history
+            .iter()
+            .rev()
+            .filter(ours)
+            .find_map(|report| report.id.as_ref().filter(|id| !before.contains(*id)).cloned())
+    }
+}
+
+/// The id that the answer gives the refresh.
+fn id_in(answer: &Answer, mode: PowerBiMode) -> Option<String> {
+    let own = || answer.header("x-ms-request-id").and_then(clean);
+    let place = || answer.header("location")?.rsplit('/').next().and_then(clean);
+    match mode {
+        // `RequestId` is only the request's here.
+        PowerBiMode::Enhanced => own().or_else(place),
+        PowerBiMode::Standard => answer.header("requestid").and_then(clean).or_else(own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn ours_is_the_first_of_our_kind_that_was_not_there() {
+        let history: Vec<Report> = [
+            ("6", "ViaEnhancedApi"),
+            ("5", "ViaApi"),
+            ("4", "ViaEnhancedApi"),
+            ("3", "Scheduled"),
+            ("2", "ViaEnhancedApi"),
+            ("1", ""),
+        ]
+        .iter()
+        .map(|(id, kind)| Report::of(&json!({ "requestId": id, "refreshType": kind })))
+        .chain([Report::of(&Value::Null)])
+        .collect();
+        let before = |ids: &[&str]| Start {
+            before: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
+            ..Start::default()
+        };
+        let (enhanced, standard) = (PowerBiMode::Enhanced, PowerBiMode::Standard);
+        assert_eq!(before(&["1", "2"]).ours(&history, enhanced).as_deref(), Some("4"));
+        assert_eq!(before(&["1", "2"]).ours(&history, standard).as_deref(), Some("5"));
+        assert_eq!(before(&["1", "2", "4", "6"]).ours(&history, enhanced), None);
+        // One whose kind is not told may be ours.
+        assert_eq!(before(&[]).ours(&history, standard).as_deref(), Some("1"));
+        // Where it is not known what was there, nothing is taken.
+        assert_eq!(Start::default().ours(&history, enhanced), None);
+    }
+}

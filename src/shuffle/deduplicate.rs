@@ -1,0 +1,235 @@
+//! What the rows of one claim break together, and which of them leave.
+//!
+//! A file of its own because here rows are judged by their neighbours: the rows of a claim lie side
+//! by side, whatever order they came in. Nothing is dropped or rejected without being counted.
+
+use super::row::Row;
+use crate::config::OnDuplicate;
+use crate::rule::{Rule, Severities, Severity};
+use crate::shuffle::token_collisions::Distinct;
+use crate::totals::{Cents, Reversals};
+
+/// What is done about rules, as bits of `dq_flags`.
+#[derive(Clone, Copy)]
+pub(crate) struct Masks {
+    /// Rules that are looked at.
+    pub(crate) on: i32,
+    /// Rules that reject.
+    reject: i32,
+}
+
+impl Masks {
+    pub(crate) fn of(severities: &Severities) -> Self {
+        Self { on: !severities.mask(Severity::Off), reject: severities.mask(Severity::Reject) }
+    }
+}
+
+/// What became of rows that came with others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Rows dropped because another row of the same key, with the same content, counts.
+    pub duplicates: u64,
+    /// Money of those rows.
+    pub duplicates_amount: Cents,
+    /// Rows dropped because another row of the same key, with other content, counts.
+    pub conflicts: u64,
+    /// Money of those rows.
+    pub conflicts_amount: Cents,
+    /// Keys whose rows cancel one another.
+    pub reversals: Reversals,
+    /// Rows rejected: their origins, and why.
+    pub rejected: Vec<(i64, Rule)>,
+    /// Money of the rejected rows.
+    pub rejected_amount: Cents,
+    /// Removed rows (dropped and rejected) by what the first pass has flagged them for, in the order
+    /// of [`Rule::FLAGS`].
+    pub removed: [u64; Rule::FLAGS.len()],
+    /// Rows that leave, by what they break together with others, in the same order.
+    pub found: [u64; Rule::FLAGS.len()],
+    /// The claims of all rows.
+    pub claims: Distinct,
+}
+
+impl Resolved {
+    /// Adds what became of other rows.
+    pub fn merge(&mut self, other: Self) {
+        self.duplicates += other.duplicates;
+        self.duplicates_amount += other.duplicates_amount;
+        self.conflicts += other.conflicts;
+        self.conflicts_amount += other.conflicts_amount;
+        self.reversals.lines += other.reversals.lines;
+        self.reversals.dropped += other.reversals.dropped;
+        self.reversals.dropped_amount += other.reversals.dropped_amount;
+        self.reversals.kept_amount += other.reversals.kept_amount;
+        self.rejected.extend(other.rejected);
+        self.rejected_amount += other.rejected_amount;
+        self.claims.merge(other.claims);
+        let counts = self.removed.iter_mut().chain(&mut self.found);
+        for (count, more) in counts.zip(other.removed.into_iter().chain(other.found)) {
+            *count += more;
+        }
+    }
+
+    /// Rows that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.duplicates + self.conflicts
+    }
+
+    /// Drops a row of a key of which `kept` counts.
+    fn drop_repeat(&mut self, row: Row<'_>, kept: Row<'_>) {
+        let (rows, amount) = if row.content() == kept.content() {
+            (&mut self.duplicates, &mut self.duplicates_amount)
+        } else {
+            (&mut self.conflicts, &mut self.conflicts_amount)
+        };
+        *rows += 1;
+        *amount += Cents(row.cents().into());
+        count(&mut self.removed, row.flags());
+    }
+
+    /// Counts a key whose rows cancel one another, the one that counts first.
+    fn reversal(&mut self, cents: &[i64]) {
+        let [kept, dropped @ ..] = cents else { return };
+        self.reversals.lines += 1;
+        self.reversals.dropped += dropped.len() as u64;
+        self.reversals.dropped_amount +=
+            dropped.iter().map(|&cents| Cents(cents.into())).sum::<Cents>();
+        self.reversals.kept_amount += Cents((*kept).into());
+    }
+
+    fn reject(&mut self, row: Row<'_>, rule: Rule) {
+        self.rejected.push((row.origin(), rule));
+        self.rejected_amount += Cents(row.cents().into());
+        count(&mut self.removed, row.flags());
+    }
+
+    /// Counts what a row that leaves breaks together with others.
+    pub(crate) fn count_found(&mut self, bits: i32) {
+        if bits != 0 {
+            count(&mut self.found, bits);
+        }
+    }
+}
+
+fn count(counts: &mut [u64; Rule::FLAGS.len()], bits: i32) {
+    for (count, rule) in counts.iter_mut().zip(Rule::FLAGS) {
+        *count += u64::from(bits & rule.mask() != 0);
+    }
+}
+
+/// Whether an amount cancels another one. Most keys come twice or a few times.
+fn cancel(cents: &[i64]) -> bool {
+    let mut sorted = cents.to_vec();
+    sorted.sort_unstable();
+    sorted.iter().take_while(|&&cents| cents < 0).any(|cents| sorted.binary_search(&-cents).is_ok())
+}
+
+/// A row's key and its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) token: u128,
+    pub(crate) line: i16,
+    /// What the row breaks together with others of its claim, as bits of `dq_flags`.
+    pub(crate) found: i32,
+    pub(crate) start: usize,
+}
+
+impl Entry {
+    pub(crate) fn same_claim(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+
+    fn same_key(&self, other: &Self) -> bool {
+        self.token == other.token && self.line == other.line
+    }
+}
+
+/// The rows of some claims.
+pub(crate) struct Claims<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) policy: OnDuplicate,
+    pub(crate) masks: Masks,
+    pub(crate) resolved: &'a mut Resolved,
+}
+
+impl Claims<'_> {
+    fn row(&self, entry: &Entry) -> Row<'_> {
+        Row::at(self.bytes, entry.start)
+    }
+
+    /// The rows that leave, of `entries` in the order of their keys.
+    pub(crate) fn resolve(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        let mut kept = Vec::with_capacity(entries.len());
+        for claim in entries.chunk_by_mut(Entry::same_claim) {
+            match claim {
+                [only] => kept.push(*only),
+                rows => self.claim(rows, &mut kept),
+            }
+        }
+        kept
+    }
+
+    /// The rows of one claim: first its patient, about which all of them have a say, then the
+    /// repeats, then the lines that remain.
+    fn claim(&mut self, rows: &mut [Entry], kept: &mut Vec<Entry>) {
+        let patient = self.row(&rows[0]).patient();
+        let two_patients = rows.iter().any(|entry| self.row(entry).patient() != patient);
+        let mut found = if two_patients { Rule::ClaimWithTwoPatients.mask() } else { 0 };
+        if found & self.masks.reject != 0 {
+            for entry in rows {
+                let row = Row::at(self.bytes, entry.start);
+                self.resolved.reject(row, Rule::ClaimWithTwoPatients);
+            }
+            return;
+        }
+        let first = kept.len();
+        for line in rows.chunk_by_mut(Entry::same_key) {
+            kept.extend(self.line(line));
+        }
+        let lines = &mut kept[first..];
+        if self.one_amount(lines) {
+            found |= Rule::AmountSameOnAllLines.mask();
+        }
+        for line in lines {
+            line.found = found & self.masks.on;
+        }
+    }
+
+    /// One row of a key, or none.
+    fn line(&mut self, rows: &mut [Entry]) -> Option<Entry> {
+        if let [only] = rows {
+            return Some(*only);
+        }
+        let (bytes, policy) = (self.bytes, self.policy);
+        let row = |entry: &Entry| Row::at(bytes, entry.start);
+        rows.sort_unstable_by_key(|entry| row(entry).origin());
+        if policy == OnDuplicate::Last {
+            rows.reverse();
+        }
+        // The first one counts. Under `reject` a key whose rows differ has none that counts.
+        let kept = row(&rows[0]);
+        let differs = |entry: &Entry| row(entry).content() != kept.content();
+        if policy == OnDuplicate::Reject && rows.iter().any(differs) {
+            for entry in rows {
+                self.resolved.reject(row(entry), Rule::DuplicateConflict);
+            }
+            return None;
+        }
+        for entry in &rows[1..] {
+            self.resolved.drop_repeat(row(entry), kept);
+        }
+        let cents: Vec<i64> = rows.iter().map(|entry| row(entry).cents()).collect();
+        if cancel(&cents) {
+            self.resolved.reversal(&cents);
+        }
+        Some(rows[0])
+    }
+
+    /// Whether there are several lines, all with the same amount, which is not zero.
+    fn one_amount(&self, lines: &[Entry]) -> bool {
+        let [first, _, ..] = lines else { return false };
+        let cents = self.row(first).cents();
+        cents != 0 && lines.iter().all(|line| self.row(line).cents() == cents)
+    }
+}

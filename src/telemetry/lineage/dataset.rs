@@ -1,0 +1,170 @@
+//! What data sets are called.
+//!
+//! A file of its own because names are what joins one program's lineage to another's: OpenLineage's
+//! documentation (Naming conventions) says how files, buckets and tables are named. A name never
+//! holds a user, a password or a query.
+
+use std::path::Path;
+
+use super::event::Name;
+use super::facets::DataSource;
+
+/// How an extract task names standard input where files are.
+const STANDARD_INPUT: &str = "standard input";
+
+/// The place of a warehouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The host, or the directory of its Unix sockets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+}
+
+impl Place {
+    /// `postgres://host:port`. A directory of Unix sockets is percent-encoded, as in libpq's own
+    /// addresses: each private server then has a name of its own.
+    fn namespace(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            crate::http::escape(&self.host)
+        };
+        format!("postgres://{host}:{}", self.port)
+    }
+
+    /// A table's name.
+    pub(crate) fn table(&self, schema: &str, table: &str) -> Name {
+        Name { namespace: self.namespace(), name: format!("{}.{schema}.{table}", self.database) }
+    }
+
+    /// Where its tables are.
+    pub(crate) fn source(&self) -> DataSource {
+        let name = self.namespace();
+        let uri = format!("{name}/{}", crate::http::escape(&self.database));
+        DataSource { name, uri }
+    }
+}
+
+/// The name of a source: an absolute path, an object in a bucket, a web address.
+pub(crate) fn of_file(path: &str) -> Name {
+    let named = |namespace: String, name: &str| Name { namespace, name: name.to_owned() };
+    if path == STANDARD_INPUT {
+        return named("file".into(), "/dev/stdin");
+    }
+    let Some((scheme, rest)) = path.split_once("://") else {
+        let absolute = std::path::absolute(Path::new(path));
+        let absolute = absolute.map_or_else(|_| path.to_owned(), |path| path.display().to_string());
+        return named("file".into(), &absolute);
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (host, key) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit_once('@').filter(|_| !scheme.starts_with("abfs"));
+    let host = host.map_or(rest.split('/').next().unwrap_or_default(), |(_, host)| host);
+    match scheme {
+        "http" | "https" => named(format!("{scheme}://{host}"), &format!("/{key}")),
+        _ => named(format!("{scheme}://{host}"), key),
+    }
+}
+
+/// What is left of the name of a database source, whose path is `postgres://host:port/database`:
+/// the table where there is one, else the query, which has no name of its own.
+pub(crate) fn of_query(path: &str, table: Option<&str>, dataset: &str) -> Name {
+    let rest = path.split_once("://").map_or(path, |(_, rest)| rest);
+    let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        host.to_owned()
+    } else {
+        format!("{host}:5432")
+    };
+    let what = match table {
+        Some(table) if table.contains('.') => table.to_owned(),
+        Some(table) => format!("public.{table}"),
+        None => format!("(query).{dataset}"),
+    };
+    Name { namespace: format!("postgres://{host}"), name: format!("{database}.{what}") }
+}
+
+/// Where a source is.
+pub(crate) fn source(name: &Name) -> DataSource {
+    let escaped: Vec<String> = name.name.split('/').map(crate::http::escape).collect();
+    let path = escaped.join("/");
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let namespace = if name.namespace == "file" { "file://" } else { name.namespace.as_str() };
+    DataSource { name: name.namespace.clone(), uri: format!("{namespace}{slash}{path}") }
+}
+
+/// The folder that all names have in common, for inputs of very many files.
+pub(crate) fn common_folder(names: &[Name]) -> Option<Name> {
+    let first = names.first()?;
+    if names.iter().any(|name| name.namespace != first.namespace) {
+        return None;
+    }
+    let mut common: Vec<&str> = first.name.split('/').collect();
+    common.pop();
+    for name in names {
+        let same = common.iter().zip(name.name.split('/')).take_while(|(a, b)| **a == *b).count();
+        common.truncate(same);
+    }
+    let folder = common.join("/");
+    let folder = if folder.is_empty() { "/".to_owned() } else { folder };
+    Some(Name { namespace: first.namespace.clone(), name: folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &Name) -> (&str, &str) {
+        (&name.namespace, &name.name)
+    }
+
+    #[test]
+    fn names_are_those_of_the_specification() {
+        for (path, namespace, name) in [
+            ("/in/claims.csv", "file", "/in/claims.csv"),
+            ("standard input", "file", "/dev/stdin"),
+            ("s3://bucket/a/b.csv", "s3://bucket", "a/b.csv"),
+            ("gs://bucket/a.csv.gz", "gs://bucket", "a.csv.gz"),
+            ("abfss://box@acc.dfs.core.windows.net/a", "abfss://box@acc.dfs.core.windows.net", "a"),
+            ("https://me:hunter2@h/x.csv?sig=hunter2", "https://h", "/x.csv"),
+            ("https://h/x.csv?…", "https://h", "/x.csv"),
+        ] {
+            assert_eq!(pair(&of_file(path)), (namespace, name), "{path}");
+        }
+        let relative = of_file("in/claims.csv");
+        assert!(relative.name.starts_with('/') && relative.name.ends_with("/in/claims.csv"));
+    }
+
+    #[test]
+    fn tables_and_queries_have_names() {
+        let table = of_query("postgres://h/db", Some("s.t"), "claims");
+        assert_eq!(pair(&table), ("postgres://h:5432", "db.s.t"));
+        let query = of_query("postgres://h:6000/db", None, "claims");
+        assert_eq!(pair(&query), ("postgres://h:6000", "db.(query).claims"));
+        let place = |host: &str| Place { host: host.into(), port: 5433, database: "db".into() };
+        let fact = place("db.example.org").table("s", "t");
+        assert_eq!(pair(&fact), ("postgres://db.example.org:5433", "db.s.t"));
+        let private = place("/data/warehouse").source();
+        assert_eq!(private.uri, "postgres://%2Fdata%2Fwarehouse:5433/db");
+        assert_eq!(place("::1").source().name, "postgres://[::1]:5433");
+    }
+
+    #[test]
+    fn a_source_is_an_address() {
+        assert_eq!(source(&of_file("/in/a b.csv")).uri, "file:///in/a%20b.csv");
+        assert_eq!(source(&of_file("s3://bucket/a/b.csv")).uri, "s3://bucket/a/b.csv");
+    }
+
+    #[test]
+    fn many_files_have_a_folder() {
+        let names = |paths: &[&str]| -> Vec<Name> { paths.iter().map(|p| of_file(p)).collect() };
+        let folder = |paths: &[&str]| common_folder(&names(paths)).map(|name| name.name);
+        assert_eq!(folder(&["/a/b/1.csv", "/a/b/2.csv"]).as_deref(), Some("/a/b"));
+        assert_eq!(folder(&["/a/b/1.csv", "/a/bc/2.csv"]).as_deref(), Some("/a"));
+        assert_eq!(folder(&["/a/1.csv", "/b/2.csv"]).as_deref(), Some("/"));
+        assert_eq!(folder(&["/a/1.csv", "s3://a/1.csv"]), None);
+    }
+}

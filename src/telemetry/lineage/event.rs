@@ -1,0 +1,196 @@
+//! An event as OpenLineage's specification 2-0-2 writes it.
+//!
+//! A file of its own because it is somebody else's contract: the names here are those of
+//! `OpenLineage.json`, and the tests hold them against that schema.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Who tells: this program, in this version.
+pub(crate) const PRODUCER: &str = concat!("urn:claims-etl:", env!("CARGO_PKG_VERSION"));
+/// The schema of every event.
+const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
+
+/// What happened to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum EventType {
+    /// It began: the first event of each run.
+    Start,
+    /// It goes on.
+    Running,
+    /// It did all that it had to do.
+    Complete,
+    /// An error ended it.
+    Fail,
+    /// Somebody stopped it.
+    Abort,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Event {
+    #[serde(rename = "eventType")]
+    kind: EventType,
+    #[serde(rename = "eventTime")]
+    time: String,
+    producer: &'static str,
+    #[serde(rename = "schemaURL")]
+    schema_url: &'static str,
+    run: Run,
+    job: Job,
+    inputs: Vec<InputDataset>,
+    outputs: Vec<OutputDataset>,
+}
+
+/// A run: of the whole, or of one task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Run {
+    pub(crate) run_id: Uuid,
+    pub(crate) facets: Facets,
+}
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Job {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) facets: Facets,
+}
+
+/// A data set's official name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Name {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// A data set that is read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InputDataset {
+    #[serde(flatten)]
+    pub(crate) name: Name,
+    pub(crate) facets: Facets,
+    pub(crate) input_facets: Facets,
+}
+
+/// A data set that is written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OutputDataset {
+    #[serde(flatten)]
+    pub(crate) name: Name,
+    pub(crate) facets: Facets,
+    pub(crate) output_facets: Facets,
+}
+
+/// What one facet tells.
+pub(crate) trait Facet: Serialize {
+    /// Its key.
+    const KEY: &'static str;
+    /// Its schema: the version and the name.
+    const SCHEMA: (&'static str, &'static str);
+}
+
+/// Facets by key.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Facets(BTreeMap<&'static str, Value>);
+
+#[derive(Serialize)]
+struct Envelope<'a, F> {
+    #[serde(rename = "_producer")]
+    producer: &'static str,
+    #[serde(rename = "_schemaURL")]
+    schema_url: String,
+    #[serde(flatten)]
+    facet: &'a F,
+}
+
+impl Facets {
+    /// With one more facet.
+    pub(crate) fn with<F: Facet>(mut self, facet: &F) -> Self {
+        let (version, name) = F::SCHEMA;
+        let schema_url =
+            format!("https://openlineage.io/spec/facets/{version}/{name}.json#/$defs/{name}");
+        // Texts, numbers and lists of them are always JSON.
+        if let Ok(value) = serde_json::to_value(Envelope { producer: PRODUCER, schema_url, facet })
+        {
+            self.0.insert(F::KEY, value);
+        }
+        self
+    }
+
+    /// With one more facet, where there is one.
+    pub(crate) fn with_some<F: Facet>(self, facet: Option<&F>) -> Self {
+        match facet {
+            Some(facet) => self.with(facet),
+            None => self,
+        }
+    }
+}
+
+impl Event {
+    /// An event of now.
+    pub(crate) fn now(kind: EventType, run: Run, job: Job) -> Self {
+        let time = moment(Utc::now());
+        let (inputs, outputs) = (Vec::new(), Vec::new());
+        Self { kind, time, producer: PRODUCER, schema_url: SCHEMA, run, job, inputs, outputs }
+    }
+
+    /// The same with what is read.
+    pub(crate) fn reads(self, inputs: Vec<InputDataset>) -> Self {
+        Self { inputs, ..self }
+    }
+
+    /// The same with what is written.
+    pub(crate) fn writes(self, outputs: Vec<OutputDataset>) -> Self {
+        Self { outputs, ..self }
+    }
+
+    /// As it goes over the wire and into a file: one line, without its end.
+    pub(crate) fn line(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+}
+
+/// A time as the schema wants it.
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::telemetry::lineage::facets::Documentation;
+
+    #[test]
+    fn an_event_is_one_line_with_the_names_of_the_specification() {
+        let run = Run { run_id: Uuid::nil(), facets: Facets::default() };
+        let description = "loads".into();
+        let facets = Facets::default().with(&Documentation { description });
+        let job = Job { namespace: "n".into(), name: "j".into(), facets };
+        let line = Event::now(EventType::Complete, run, job).line().expect("JSON");
+        assert!(!line.contains(&b'\n'));
+        let event: Value = serde_json::from_slice(&line).expect("JSON");
+        assert_eq!(event["eventType"], "COMPLETE");
+        assert_eq!(event["schemaURL"], SCHEMA);
+        assert_eq!(event["run"]["runId"], "00000000-0000-0000-0000-000000000000");
+        let expected = json!({
+            "_producer": PRODUCER,
+            "_schemaURL": "https://openlineage.io/spec/facets/1-1-0/DocumentationJobFacet.json#/$defs/DocumentationJobFacet",
+            "description": "loads",
+        });
+        assert_eq!(event["job"]["facets"]["documentation"], expected);
+        let time = event["eventTime"].as_str().expect("a text");
+        assert!(DateTime::parse_from_rfc3339(time).is_ok() && time.ends_with('Z'), "{time}");
+    }
+}

@@ -1,0 +1,138 @@
+//! The run that this one is part of, as an orchestrator hands it down.
+//!
+//! A file of its own because it is read as OpenLineage's own programs read it (`dbt-ol`):
+//! `OPENLINEAGE_CONTEXT` as JSON, else `OPENLINEAGE_PARENT_ID` and `OPENLINEAGE_ROOT_PARENT_ID` as
+//! `namespace/job/run`. What cannot be read is passed over: lineage never stops a load.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::event::Name;
+use super::facets::{Parent, Reference, RunReference};
+use crate::config::LineageCaller;
+
+/// The context, as far as it is of use.
+#[derive(Deserialize)]
+struct Context {
+    parent: Given,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    run: GivenRun,
+    job: GivenJob,
+    root: Option<Box<GivenRoot>>,
+}
+
+#[derive(Deserialize)]
+struct GivenRoot {
+    run: GivenRun,
+    job: GivenJob,
+}
+
+#[derive(Deserialize)]
+struct GivenRun {
+    #[serde(rename = "runId")]
+    run_id: Uuid,
+}
+
+#[derive(Deserialize)]
+struct GivenJob {
+    namespace: String,
+    name: String,
+}
+
+fn reference(run: &GivenRun, job: GivenJob) -> Reference {
+    let run = RunReference { run_id: run.run_id };
+    Reference { run, job: Name { namespace: job.namespace, name: job.name } }
+}
+
+/// What the environment says, and the variables that cannot be read.
+pub(crate) fn of(caller: &LineageCaller) -> (Option<Parent>, Vec<&'static str>) {
+    if let Some(text) = &caller.context {
+        return match serde_json::from_str::<Context>(text) {
+            Ok(Context { parent: Given { run, job, root } }) => {
+                let root = root.map(|root| reference(&root.run, root.job));
+                (Some(Parent { parent: reference(&run, job), root }), Vec::new())
+            }
+            Err(_) => (None, vec!["OPENLINEAGE_CONTEXT"]),
+        };
+    }
+    let mut passed_over = Vec::new();
+    let mut read = |name: &'static str, text: &Option<String>| {
+        let text = text.as_deref()?;
+        let read = named(text);
+        if read.is_none() {
+            passed_over.push(name);
+        }
+        read
+    };
+    let parent = read("OPENLINEAGE_PARENT_ID", &caller.parent);
+    let root = read("OPENLINEAGE_ROOT_PARENT_ID", &caller.root);
+    (parent.map(|parent| Parent { parent, root }), passed_over)
+}
+
+/// `namespace/job/run`; a namespace may hold slashes of its own.
+fn named(text: &str) -> Option<Reference> {
+    let mut parts = text.trim().rsplitn(3, '/');
+    let (run, job, namespace) = (parts.next()?, parts.next()?, parts.next()?);
+    if namespace.is_empty() || job.is_empty() {
+        return None;
+    }
+    let run = RunReference { run_id: Uuid::parse_str(run).ok()? };
+    Some(Reference { run, job: Name { namespace: namespace.into(), name: job.into() } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "0193513a-7a31-7c10-8a55-2f1b0c9a0001";
+    const ROOT: &str = "0193513a-7a31-7c10-8a55-2f1b0c9a0002";
+
+    fn names(parent: &Reference) -> (String, String, String) {
+        let Reference { run, job } = parent.clone();
+        (job.namespace, job.name, run.run_id.to_string())
+    }
+
+    #[test]
+    fn three_names_are_a_parent() {
+        let caller = LineageCaller {
+            parent: Some(format!("airflow/dag.task/{RUN}")),
+            root: Some(format!("http://airflow.example.org/x/dag/{ROOT}")),
+            ..LineageCaller::default()
+        };
+        let (parent, passed_over) = of(&caller);
+        let parent = parent.expect("a parent");
+        assert!(passed_over.is_empty());
+        assert_eq!(names(&parent.parent), ("airflow".into(), "dag.task".into(), RUN.into()));
+        let root = names(&parent.root.expect("a root"));
+        assert_eq!(root, ("http://airflow.example.org/x".into(), "dag".into(), ROOT.into()));
+    }
+
+    #[test]
+    fn the_context_comes_first() {
+        let context = format!(
+            r#"{{"parent":{{"run":{{"runId":"{RUN}"}},"job":{{"namespace":"n","name":"j"}},
+                "root":{{"run":{{"runId":"{ROOT}"}},"job":{{"namespace":"rn","name":"rj"}}}}}}}}"#
+        );
+        let caller = LineageCaller {
+            context: Some(context),
+            parent: Some(format!("other/other/{ROOT}")),
+            root: None,
+        };
+        let parent = of(&caller).0.expect("a parent");
+        assert_eq!(names(&parent.parent), ("n".into(), "j".into(), RUN.into()));
+        assert_eq!(names(&parent.root.expect("a root")), ("rn".into(), "rj".into(), ROOT.into()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over() {
+        for text in ["", "x", "a/b", "a/b/c", &format!("/{RUN}"), &format!("//{RUN}")] {
+            let caller = LineageCaller { parent: Some((*text).into()), ..LineageCaller::default() };
+            assert_eq!(of(&caller), (None, vec!["OPENLINEAGE_PARENT_ID"]), "{text}");
+        }
+        let caller = LineageCaller { context: Some("{}".into()), ..LineageCaller::default() };
+        assert_eq!(of(&caller), (None, vec!["OPENLINEAGE_CONTEXT"]));
+    }
+}

@@ -1,0 +1,356 @@
+//! What is told, and how it is written down.
+//!
+//! A file of its own because here every metric has its name and its help. Labels hold names of tasks,
+//! rules and targets, never a value of the data.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::totals::{Account, Cents};
+
+/// The name before all names.
+const PREFIX: &str = "claims_etl";
+/// All that a run's report can say of its end.
+const STATUSES: [&str; 3] = ["success", "already_loaded", "failed"];
+
+type Labels = Vec<(&'static str, String)>;
+type Number = Gauge<f64, AtomicU64>;
+type Count = Gauge<u64, AtomicU64>;
+
+/// Everything that there is to tell.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Figures {
+    /// The last run that has ended.
+    pub last_run: Option<LastRun>,
+    /// When a run has succeeded last, where that is known.
+    pub last_success: Option<DateTime<Utc>>,
+    /// What a scheduler has counted.
+    pub totals: Option<Totals>,
+}
+
+/// One run that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastRun {
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// How: `success`, `already_loaded` or `failed`.
+    pub status: &'static str,
+    /// The exit code that it gives the program.
+    pub exit_code: u8,
+    /// What it has counted.
+    pub account: Account,
+    /// Bytes of each input that was read.
+    pub bytes: BTreeMap<&'static str, u64>,
+    /// Its tasks.
+    pub tasks: Vec<TaskFigures>,
+    /// The targets that it has refreshed.
+    pub targets: Vec<TargetFigures>,
+}
+
+impl LastRun {
+    /// Whether it ended well; input that was loaded already is no failure.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.status != "failed"
+    }
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskFigures {
+    /// Its id.
+    pub task: String,
+    /// Whether it ended well or was skipped.
+    pub success: bool,
+    /// Tries begun.
+    pub tries: u32,
+    /// Seconds over all tries.
+    pub seconds: f64,
+}
+
+/// One refreshed target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetFigures {
+    /// Its name.
+    pub target: String,
+    /// How its refresh ended (`succeeded`, `failed`, …).
+    pub outcome: String,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// What a scheduler has counted since it started.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Totals {
+    /// Runs by how they ended.
+    pub runs: BTreeMap<String, u64>,
+    /// Data intervals by what became of them.
+    pub intervals: BTreeMap<String, u64>,
+    /// When the next run is due.
+    pub next_run: Option<DateTime<Utc>>,
+}
+
+impl Figures {
+    /// As text for Prometheus: OpenMetrics, and as long as there are no totals (counters) the older
+    /// text format as well.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let built = Family::<Labels, Count>::default();
+        built.get_or_create(&label("version", env!("CARGO_PKG_VERSION"))).set(1);
+        registry.register("build_info", "The version that wrote these figures", built);
+        if let Some(success) = self.last_success {
+            let at = number(seconds(success));
+            registry.register("last_success_timestamp_seconds", "When a run succeeded last", at);
+        }
+        if let Some(run) = &self.last_run {
+            run.register(&mut registry);
+        }
+        if let Some(totals) = &self.totals {
+            totals.register(&mut registry);
+        }
+        let mut text = String::new();
+        // Writing into a text cannot fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+impl LastRun {
+    fn register(&self, registry: &mut Registry) {
+        let run = registry.sub_registry_with_prefix("last_run");
+        let started = number(seconds(self.started));
+        run.register("start_timestamp_seconds", "When the last run began", started);
+        let ended = number(seconds(self.ended));
+        run.register("end_timestamp_seconds", "When the last run ended", ended);
+        let took = number(seconds(self.ended) - seconds(self.started));
+        run.register("duration_seconds", "How long the last run took", took);
+        let success = count(u64::from(self.is_success()));
+        run.register("success", "Whether the last run ended well", success);
+        run.register("exit_code", "The exit code of the last run", count(self.exit_code.into()));
+        let status =
+            STATUSES.map(|known| (label("status", known), u64::from(self.status == known)));
+        run.register("status", "How the last run ended", counts(status));
+        self.register_rows(run);
+        let bytes = self.bytes.iter().map(|(input, bytes)| (label("input", *input), *bytes));
+        run.register("input_bytes", "Bytes of the sources", counts(bytes));
+
+        let task = |task: &TaskFigures| label("task", &task.task);
+        let took = self.tasks.iter().map(|one| (task(one), one.seconds));
+        run.register("task_duration_seconds", "How long a task took", numbers(took));
+        let tries = self.tasks.iter().map(|one| (task(one), u64::from(one.tries)));
+        run.register("task_tries", "How often a task was tried", counts(tries));
+        let ended = self.tasks.iter().map(|one| (task(one), u64::from(one.success)));
+        run.register("task_success", "Whether a task ended well or was skipped", counts(ended));
+
+        let target = |target: &TargetFigures| label("target", &target.target);
+        let took = self.targets.iter().map(|one| (target(one), one.seconds));
+        run.register("refresh_duration_seconds", "How long a refresh took", numbers(took));
+        let fresh =
+            self.targets.iter().map(|one| (target(one), u64::from(one.outcome == "succeeded")));
+        run.register("refresh_success", "Whether a target shows the published data", counts(fresh));
+        let outcomes = self.targets.iter().map(|one| {
+            let mut labels = target(one);
+            labels.push(("outcome", one.outcome.clone()));
+            (labels, 1)
+        });
+        run.register("refresh_outcome", "How the refresh of a target ended", counts(outcomes));
+    }
+
+    fn register_rows(&self, run: &mut Registry) {
+        let Account { claims, amount, providers, reject_reasons, flags, .. } = &self.account;
+        let classed = |classes: &[(&str, u64)]| {
+            counts(classes.iter().map(|(class, rows)| (label("class", *class), *rows)))
+        };
+        let rows = classed(&[
+            ("read", claims.read),
+            ("loaded", claims.loaded),
+            ("inserted", claims.inserted),
+            ("updated", claims.updated),
+            ("unchanged", claims.unchanged),
+            ("rejected", claims.rejected),
+            ("duplicates", claims.duplicates),
+            ("conflicts", claims.conflicts),
+            ("filtered", claims.filtered),
+        ]);
+        run.register("claims", "Claim rows by what became of them; classes overlap", rows);
+        let cents = [
+            ("read", amount.read),
+            ("loaded", amount.loaded),
+            ("rejected", amount.rejected),
+            ("duplicates", amount.duplicates),
+            ("conflicts", amount.conflicts),
+        ];
+        let cents = cents.into_iter().map(|(class, cents)| (label("class", class), whole(cents)));
+        let sums = Family::<Labels, Gauge>::default();
+        for (labels, cents) in cents {
+            sums.get_or_create(&labels).set(cents);
+        }
+        run.register("amount_cents", "Money of the claim rows, in cents", sums);
+        let rows = classed(&[
+            ("read", providers.read),
+            ("loaded", providers.loaded),
+            ("rejected", providers.rejected),
+            ("duplicates", providers.duplicates),
+            ("conflicts", providers.conflicts),
+            ("inferred", providers.inferred),
+        ]);
+        run.register("providers", "Provider rows by what became of them; classes overlap", rows);
+        let by_rule = |rules: &BTreeMap<String, u64>| {
+            counts(rules.iter().map(|(rule, rows)| (label("rule", rule), *rows)))
+        };
+        run.register("rejects", "Rejected claims by rule", by_rule(reject_reasons));
+        run.register("flags", "Loaded claims that break a rule", by_rule(flags));
+    }
+}
+
+impl Totals {
+    fn register(&self, registry: &mut Registry) {
+        let counters = |name: &'static str, totals: &BTreeMap<String, u64>| {
+            let family = Family::<Labels, Counter>::default();
+            for (value, total) in totals {
+                family.get_or_create(&label(name, value)).inc_by(*total);
+            }
+            family
+        };
+        let runs = counters("status", &self.runs);
+        registry.register("runs", "Runs that have ended, by how", runs);
+        let intervals = counters("state", &self.intervals);
+        registry.register("intervals", "Data intervals, by what became of them", intervals);
+        if let Some(next) = self.next_run {
+            let at = number(seconds(next));
+            registry.register("next_run_timestamp_seconds", "When the next run is due", at);
+        }
+    }
+}
+
+fn label(name: &'static str, value: impl Into<String>) -> Labels {
+    vec![(name, value.into())]
+}
+
+fn count(value: u64) -> Count {
+    let gauge = Count::default();
+    gauge.set(value);
+    gauge
+}
+
+fn number(value: f64) -> Number {
+    let gauge = Number::default();
+    gauge.set(value);
+    gauge
+}
+
+fn counts(values: impl IntoIterator<Item = (Labels, u64)>) -> Family<Labels, Count> {
+    let family = Family::<Labels, Count>::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(value);
+    }
+    family
+}
+
+fn numbers(values: impl IntoIterator<Item = (Labels, f64)>) -> Family<Labels, Number> {
+    let family = Family::<Labels, Number>::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(value);
+    }
+    family
+}
+
+/// Cents as a sample; what is beyond 64 bits (92 quadrillion dollars) stays at the end of the range.
+fn whole(Cents(cents): Cents) -> i64 {
+    i64::try_from(cents).unwrap_or(if cents < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this millennium fit 53 bits")]
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A run with something of everything.
+    pub(crate) fn run(status: &'static str) -> LastRun {
+        let mut account = Account::default();
+        account.claims.read = 10;
+        account.claims.loaded = 9;
+        account.claims.rejected = 1;
+        account.amount.read = Cents(-5);
+        account.amount.loaded = Cents(i128::MAX);
+        account.reject_reasons.insert("amount_missing".into(), 1);
+        let at = |millis| DateTime::from_timestamp_millis(millis).expect("a time");
+        LastRun {
+            started: at(1_704_067_200_000),
+            ended: at(1_704_067_201_500),
+            status,
+            exit_code: 0,
+            account,
+            bytes: BTreeMap::from([("claims", 1234)]),
+            tasks: vec![TaskFigures {
+                task: "load.load_warehouse".into(),
+                success: true,
+                tries: 2,
+                seconds: 0.5,
+            }],
+            targets: vec![TargetFigures {
+                target: "power_bi.sales".into(),
+                outcome: "timed_out".into(),
+                seconds: 60.0,
+            }],
+        }
+    }
+
+    #[test]
+    fn figures_have_names_help_and_types() {
+        let last_run = Some(run("success"));
+        let text = Figures { last_run, ..Figures::default() }.render();
+        for line in [
+            "# HELP claims_etl_last_run_duration_seconds How long the last run took.",
+            "# TYPE claims_etl_last_run_duration_seconds gauge",
+            "claims_etl_last_run_duration_seconds 1.5",
+            "claims_etl_last_run_start_timestamp_seconds 1704067200.0",
+            "claims_etl_last_run_success 1",
+            "claims_etl_last_run_status{status=\"failed\"} 0",
+            "claims_etl_last_run_claims{class=\"read\"} 10",
+            "claims_etl_last_run_amount_cents{class=\"read\"} -5",
+            "claims_etl_last_run_amount_cents{class=\"loaded\"} 9223372036854775807",
+            "claims_etl_last_run_rejects{rule=\"amount_missing\"} 1",
+            "claims_etl_last_run_input_bytes{input=\"claims\"} 1234",
+            "claims_etl_last_run_task_tries{task=\"load.load_warehouse\"} 2",
+            "claims_etl_last_run_refresh_success{target=\"power_bi.sales\"} 0",
+            "claims_etl_last_run_refresh_outcome{target=\"power_bi.sales\",outcome=\"timed_out\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains(" counter\n"), "a file of gauges only");
+    }
+
+    #[test]
+    fn totals_are_counters() {
+        let totals = Totals {
+            runs: BTreeMap::from([("success".into(), 7)]),
+            intervals: BTreeMap::from([("done".into(), 3)]),
+            next_run: DateTime::from_timestamp(1_704_067_200, 0),
+        };
+        let text = Figures { totals: Some(totals), ..Figures::default() }.render();
+        for line in [
+            "# TYPE claims_etl_runs counter",
+            "claims_etl_runs_total{status=\"success\"} 7",
+            "claims_etl_intervals_total{state=\"done\"} 3",
+            "claims_etl_next_run_timestamp_seconds 1704067200.0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+    }
+}

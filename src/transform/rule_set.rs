@@ -1,0 +1,209 @@
+//! The rules as configured, ready to be asked of every row.
+//!
+//! Thresholds are settled once, before the first row: days are numbers, money is cents, and what is a placeholder is known
+//! by its first letter and length.
+
+use std::borrow::Cow;
+
+use crate::config::{CodeSystem, Decimal, Rules};
+use crate::error::{Error, Result};
+use crate::identifier::{self, Damage, Kind, Placeholders};
+use crate::rule::{Rule, Severities, Severity};
+use crate::schema::UNKNOWN_PROVIDER;
+
+/// The rules of a row, their severities and thresholds.
+#[derive(Debug, Clone)]
+pub struct Checks {
+    severities: Severities,
+    pub(crate) code_system: CodeSystem,
+    /// The decimal mark of amounts.
+    pub(crate) decimal: Decimal,
+    /// Cents beyond which an amount, without its sign, is remarkable.
+    pub(crate) amount_limit: u64,
+    /// The day of the run.
+    pub(crate) run_day: i32,
+    /// The last day that is not in the future.
+    pub(crate) last_day: i32,
+    /// The first day that is not too old.
+    pub(crate) first_day: i32,
+    /// The first day of the filing window.
+    pub(crate) first_filing_day: i32,
+    /// What an identifier or code is that stands for nothing.
+    placeholders: Placeholders,
+    /// What a patient id is that stands for nobody: those too.
+    patient_placeholders: Placeholders,
+}
+
+/// An identifier as a run takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged<'a> {
+    /// It in canonical form; empty where nothing is left.
+    pub text: Cow<'a, str>,
+    /// What was done to it before.
+    pub damage: Damage,
+    /// Whether it stands for nothing or nobody.
+    pub is_placeholder: bool,
+}
+
+impl Judged<'_> {
+    /// Whether nothing was wrong with it.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damage == Damage::NONE && !self.is_placeholder
+    }
+}
+
+impl Checks {
+    /// The rules of a run that started on a day (in days since 1970-01-01, UTC).
+    ///
+    /// # Errors
+    /// `Config` where a severity or a threshold is none.
+    pub fn new(rules: &Rules, started: i32) -> Result<Self> {
+        let run_day = rules.run_day(started)?;
+        let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
+        let limit = rules.amount_limit()?;
+        Ok(Self {
+            severities: rules.severities()?,
+            code_system: rules.code_system,
+            decimal: Decimal::default(),
+            amount_limit: u64::try_from(limit.0)
+                .map_err(|_| Error::internal("an amount limit out of its range"))?,
+            run_day,
+            last_day: run_day.saturating_add(days(rules.future_days)),
+            first_day: rules.too_old_before(run_day)?,
+            first_filing_day: run_day.saturating_sub(days(rules.filing_days)),
+            placeholders: Placeholders::new(listed(&rules.placeholders)),
+            patient_placeholders: Placeholders::new(
+                listed(&rules.placeholders).chain(listed(&rules.patient_placeholders)),
+            ),
+        })
+    }
+
+    /// The same for amounts with this decimal mark.
+    #[must_use]
+    pub fn with_decimal(self, decimal: Decimal) -> Self {
+        Self { decimal, ..self }
+    }
+
+    /// The severity of every rule.
+    #[must_use]
+    pub fn severities(&self) -> &Severities {
+        &self.severities
+    }
+
+    /// Takes the text of a contract column that holds identifiers or codes as a run does; none where it is in canonical
+    /// form and sound, which nearly all are.
+    #[inline]
+    #[must_use]
+    pub fn judge<'a>(&self, column: &str, text: &'a str) -> Option<Judged<'a>> {
+        let placeholders = self.placeholders_of(column);
+        if identifier::is_plain(text) && !placeholders.have(text) {
+            return None;
+        }
+        let kind = if column == "procedure_code" { Kind::Code } else { Kind::Id };
+        let examined = identifier::examine(text, kind);
+        let is_placeholder = placeholders.have(&examined.text);
+        let judged = Judged { text: examined.text, damage: examined.damage, is_placeholder };
+        let is_canonical = judged.text == text && !text.is_empty();
+        (!is_canonical || !judged.is_sound()).then_some(judged)
+    }
+
+    fn placeholders_of(&self, column: &str) -> &Placeholders {
+        if column == "patient_id" { &self.patient_placeholders } else { &self.placeholders }
+    }
+
+    /// The rules about identifiers that a damaged one breaks, as bits of `dq_flags`.
+    pub(crate) fn bits_of(&self, damage: Damage) -> i32 {
+        let rules = [
+            (Damage::SCIENTIFIC, Rule::IdentifierScientific),
+            (Damage::DECIMAL, Rule::IdentifierDecimal),
+            (Damage::INVISIBLE, Rule::IdentifierInvisible),
+            (Damage::WRAPPED, Rule::IdentifierWrapped),
+        ];
+        let broken = rules.into_iter().filter(|(one, _)| damage.has(*one));
+        broken.fold(0, |bits, (_, rule)| bits | self.bit(rule))
+    }
+
+    /// What a run makes the token of an identifier from; none where it makes none.
+    #[must_use]
+    pub fn named<'a>(&self, column: &str, text: &'a str) -> Option<Cow<'a, str>> {
+        let Some(judged) = self.judge(column, text) else { return Some(text.into()) };
+        let mut broken = self.bits_of(judged.damage);
+        if judged.is_placeholder {
+            if column != "patient_id" {
+                return None;
+            }
+            broken |= self.bit(Rule::PatientIdPlaceholder);
+        }
+        let refused = broken & self.severities.mask(Severity::Reject) != 0;
+        Some(judged.text).filter(|text| !refused && !text.is_empty())
+    }
+
+    /// The value of a rule in `dq_flags`; 0 where nobody looks.
+    pub(crate) fn bit(&self, rule: Rule) -> i32 {
+        if self.severities.of(rule) == Severity::Off { 0 } else { rule.mask() }
+    }
+}
+
+/// The configured placeholders, and the id of the unknown provider, which names nobody either.
+fn listed(texts: &[String]) -> impl Iterator<Item = &str> {
+    texts.iter().map(String::as_str).chain([UNKNOWN_PROVIDER])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks(rules: &Rules) -> Checks {
+        Checks::new(rules, 0).expect("rules")
+    }
+
+    #[test]
+    fn a_sound_identifier_is_taken_as_it_is() {
+        let checks = checks(&Rules::default());
+        for column in ["claim_id", "patient_id", "provider_id", "procedure_code"] {
+            for text in ["00456", "100571169204E347", "PRV-01", "3E03317", "99213"] {
+                assert_eq!(checks.judge(column, text), None, "{column} {text}");
+                assert_eq!(checks.named(column, text).as_deref(), Some(text));
+            }
+        }
+    }
+
+    #[test]
+    fn what_names_nobody_has_no_token() {
+        let all =
+            ["nan", "NULL", "\\N", "<na>", " #N/A ", "(null)", ".", "9.87E+11", " ", "(Unknown)"];
+        let checks = checks(&Rules::default());
+        for column in ["claim_id", "patient_id", "provider_id"] {
+            for text in all {
+                assert_eq!(checks.named(column, text), None, "{column} {text}");
+            }
+            assert_eq!(checks.named(column, "=\"00456\"").as_deref(), Some("00456"));
+        }
+        // Zeros are nobody among patients, and may be anything else.
+        assert_eq!(checks.named("patient_id", "000"), None);
+        assert_eq!(checks.named("claim_id", "000").as_deref(), Some("000"));
+    }
+
+    #[test]
+    fn lists_and_severities_are_the_settings() {
+        let severities = [
+            ("identifier_scientific", "flag"),
+            ("patient_id_placeholder", "flag"),
+            ("identifier_decimal", "reject"),
+        ];
+        let checks = checks(&Rules {
+            placeholders: vec!["void".into()],
+            patient_placeholders: Vec::new(),
+            severity: severities.map(|(rule, severity)| (rule.into(), severity.into())).into(),
+            ..Rules::default()
+        });
+        assert_eq!(checks.named("claim_id", "nan").as_deref(), Some("nan"));
+        assert_eq!(checks.named("claim_id", "VOID"), None);
+        assert_eq!(checks.named("patient_id", "void").as_deref(), Some("void"));
+        assert_eq!(checks.named("claim_id", "9.87E+11").as_deref(), Some("9.87E+11"));
+        assert_eq!(checks.named("claim_id", "5001.0"), None);
+        // No setting makes the unknown provider a known one.
+        assert_eq!(checks.named("provider_id", "(unknown)"), None);
+    }
+}

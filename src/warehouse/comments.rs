@@ -1,0 +1,185 @@
+//! What the tables say of themselves: grain, units, and what was done to the values.
+//!
+//! A file of its own because it is what somebody sees who has only the database: it must be true of
+//! the rows that are there, so it is written anew whenever the actions change.
+
+use crate::privacy::settings::{Action, Level, Privacy, Profile};
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, fact_columns, provider_columns};
+use crate::warehouse::table_layout::Treatment;
+
+/// The name under which the digest of the comments is kept, beside those of the views.
+pub(crate) const NAME: &str = "(comments)";
+
+/// The SQL that writes the comments of both tables and of those of their columns that actions can
+/// be given for.
+pub(crate) fn script(treatment: &Treatment) -> String {
+    let place = |table: &str| format!("{PUBLISHED}.{table}");
+    let (fact, dimension) = (place(CLAIMS_FACT), place(PROVIDERS_DIM));
+    let profile = profile(treatment);
+    let mut script = vec![
+        comment(
+            "TABLE",
+            &fact,
+            &format!("Grain: one row per claim line, key (claim_token, line_number). {profile}"),
+        ),
+        comment(
+            "TABLE",
+            &dimension,
+            &format!(
+                "One row per provider. is_inferred: seen in a claim only, completed when a directory names it. {profile}"
+            ),
+        ),
+    ];
+    let tables =
+        [(&fact, fact_columns(treatment.shape)), (&dimension, provider_columns(treatment.shape))];
+    for (table, columns) in tables {
+        for column in columns {
+            if let Some(text) = of_column(treatment, column.name) {
+                script.push(comment("COLUMN", &format!("{table}.{}", column.name), &text));
+            }
+        }
+    }
+    script.join(";\n")
+}
+
+fn comment(kind: &str, of: &str, text: &str) -> String {
+    format!("COMMENT ON {kind} {of} IS '{}'", text.replace('\'', "''"))
+}
+
+/// The profile, what is true of data under it, and where actions are not its own.
+fn profile(treatment: &Treatment) -> String {
+    let known = [Profile::Pseudonymized, Profile::LimitedDataSet, Profile::SafeHarborAssist];
+    let profile = known.into_iter().find(|known| known.name() == treatment.profile);
+    let meaning = match profile {
+        Some(Profile::Pseudonymized) | None => {
+            "claim and patient ids are keyed tokens, which is no anonymity; still protected health information"
+        }
+        Some(Profile::LimitedDataSet) => {
+            "towards 45 CFR 164.514(e), which needs a data use agreement; still protected health information"
+        }
+        Some(Profile::SafeHarborAssist) => {
+            "towards 45 CFR 164.514(b)(2); tokens are made from identifiers, so treat it as protected health information until an expert has determined otherwise"
+        }
+    };
+    let mut sentences = vec![format!("Privacy profile: {} ({meaning}).", treatment.profile)];
+    let preset = Privacy { profile: profile.unwrap_or_default(), ..Privacy::default() };
+    let differing: Vec<&str> = preset
+        .actions()
+        .filter(|(column, action)| treatment.action(column).as_ref() != Some(action))
+        .map(|(column, _)| column)
+        .collect();
+    if !differing.is_empty() {
+        sentences.push(format!("Not as the profile has it: {}.", differing.join(", ")));
+    }
+    let dropped: Vec<&str> = treatment.shape.dropped().collect();
+    if !dropped.is_empty() {
+        sentences.push(format!("Dropped: {}.", dropped.join(", ")));
+    }
+    sentences.join(" ")
+}
+
+/// What a column holds; none for columns that no action can be given for.
+fn of_column(treatment: &Treatment, column: &str) -> Option<String> {
+    Some(match column {
+        "claim_token" => "Keyed BLAKE3 token of the claim id, 128 bits.".into(),
+        "patient_token" => "Keyed BLAKE3 token of the patient id, 128 bits.".into(),
+        "provider_id" => {
+            let id = match treatment.action(column)? {
+                Action::Token => "Keyed BLAKE3 token of the provider id, 128 bits",
+                _ => "The provider id",
+            };
+            format!(
+                "{id}. claims_fact refers to providers_dim; (unknown) when the claim names none."
+            )
+        }
+        "amount" => amount(&treatment.action(column)?),
+        "date_of_service" => date(&treatment.action(column)?),
+        "provider_name" => text("provider's name", &treatment.action(column)?),
+        "specialty" => text("provider's specialty", &treatment.action(column)?),
+        "location" => text("provider's location", &treatment.action(column)?),
+        "procedure_code" => text("procedure code", &treatment.action(column)?),
+        _ => return None,
+    })
+}
+
+fn amount(action: &Action) -> String {
+    match action {
+        Action::Bucket(edges) => {
+            let edges: Vec<String> = edges.iter().map(ToString::to_string).collect();
+            format!(
+                "Dollars: the lower edge of the amount's bucket, of {} (generalized); negative for reversals.",
+                edges.join(", ")
+            )
+        }
+        Action::Round(step) => format!(
+            "Dollars, rounded to a multiple of {step}, half to even (generalized); negative for reversals."
+        ),
+        Action::TopCode(most) => format!(
+            "Dollars, exact to the cent up to {most} and {most} above (top-coded); negative for reversals."
+        ),
+        _ => "Dollars, exact to the cent; negative for reversals.".into(),
+    }
+}
+
+fn date(action: &Action) -> String {
+    match action {
+        Action::Generalize(Level::Week) => "Monday of the week of service (generalized).".into(),
+        Action::Generalize(Level::Month) => {
+            "First day of the month of service (generalized).".into()
+        }
+        Action::Generalize(Level::Quarter) => {
+            "First day of the quarter of service (generalized).".into()
+        }
+        Action::Generalize(Level::Year) => "First day of the year of service (generalized).".into(),
+        Action::DateShift(days) => format!(
+            "Day of service, moved by up to {days} days either way: all of a patient by the same multiple of 7 (shifted)."
+        ),
+        _ => "Day of service.".into(),
+    }
+}
+
+fn text(what: &str, action: &Action) -> String {
+    match action {
+        Action::Token => format!("Keyed BLAKE3 token of the {what}, 128 bits."),
+        Action::Redact(_) => format!("Stands in for the {what}: one text for all (redacted)."),
+        Action::Mask(mask) => format!(
+            "The {what}: the first {} and the last {} characters, the others masked.",
+            mask.first, mask.last
+        ),
+        Action::Truncate(length) => format!("The first {length} characters of the {what}."),
+        Action::Generalize(Level::State) => format!("The state of the {what} (generalized)."),
+        Action::Generalize(Level::Zip3) => format!(
+            "The first three digits of the ZIP code of the {what}, 000 where too few people live (generalized)."
+        ),
+        _ => format!("The {what}, as delivered."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::totals::Cents;
+
+    #[test]
+    fn the_tables_say_what_was_done_to_them() {
+        let privacy = Privacy {
+            profile: Profile::SafeHarborAssist,
+            columns: [("amount".to_owned(), Action::Round(Cents(500)))].into(),
+            ..Privacy::default()
+        };
+        let said = script(&Treatment::of(&privacy));
+        for part in [
+            "COMMENT ON COLUMN healthcare_analytics.claims_fact.date_of_service IS 'First day of the year of service (generalized).'",
+            "Privacy profile: safe_harbor_assist (towards",
+            "Not as the profile has it: amount.",
+            "Dropped: provider_name.",
+            "rounded to a multiple of 5.00",
+            "providers_dim.location IS 'The state of the provider''s location (generalized).'",
+        ] {
+            assert!(said.contains(part), "{part}\n{said}");
+        }
+        assert!(!said.contains("provider_name IS"));
+        let said = script(&Treatment::of(&Privacy::default()));
+        assert!(said.contains("still protected health information"));
+    }
+}

@@ -1,0 +1,59 @@
+//! How staged claims become published ones: by attaching the staged tables, by a merge, by an append.
+
+use adbc_core::sync::Connection;
+
+use crate::config::Mode;
+use crate::error::Result;
+use crate::schema::{CLAIMS_FACT, PUBLISHED};
+use crate::warehouse::sql;
+
+const CONTEXT: &str = "asking what is published";
+
+/// How the staged claims become published ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The staged table becomes the fact's partition.
+    Attach,
+    /// New rows are inserted, changed ones updated, equal ones left alone.
+    Merge,
+    /// All rows are inserted; none may be there.
+    Append,
+}
+
+impl Route {
+    /// The name in the task's result.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attach => "attach",
+            Self::Merge => "merge",
+            Self::Append => "append",
+        }
+    }
+}
+
+/// The route for a mode: attach where nothing that is published stays.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(crate) fn route(connection: &mut impl Connection, mode: Mode) -> Result<Route> {
+    Ok(match mode {
+        Mode::Replace => Route::Attach,
+        _ if !is_filled(connection)? => Route::Attach,
+        Mode::Merge => Route::Merge,
+        Mode::Append => Route::Append,
+    })
+}
+
+/// Whether any claim is published.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(crate) fn is_filled(connection: &mut impl Connection) -> Result<bool> {
+    let filled = sql::query(
+        connection,
+        CONTEXT,
+        &format!("SELECT EXISTS (SELECT FROM {PUBLISHED}.{CLAIMS_FACT}) AS filled"),
+    )?;
+    Ok(sql::boolean(&filled, "filled", 0) == Some(true))
+}

@@ -1,0 +1,397 @@
+//! The private PostgreSQL server: used when no warehouse is configured, and by the tests.
+//!
+//! A module of its own because it is a mechanism that knows nothing of claims: it finds the
+//! installed programs, makes a cluster, starts it on demand and leaves it running; the next run
+//! finds it there, and `stop` ends it.
+//!
+//! The server listens on a Unix socket only, and its authentication is `trust`: the socket lies in
+//! a folder of mode 0700, so whoever reaches it is the owner or root, who could read the files of
+//! the cluster anyway. A password would have to be kept beside them and would protect nothing.
+//!
+//! Its log holds no row: statements, parameters and details of errors are all left out, and what
+//! remains are the failures to start or to sign in.
+
+mod binaries;
+pub(crate) mod data_dir;
+mod postmaster;
+pub(crate) mod service_user;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use binaries::Binaries;
+use postmaster::{Postmaster, clear_remains, socket_setting};
+
+use crate::atomic_file::{READABLE, replace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Observer, RunEvent};
+use crate::warehouse::private_server::data_dir::Place;
+
+/// The database.
+const DATABASE: &str = "claims";
+
+/// The database's only user, a superuser.
+const USER: &str = "claims_etl";
+
+/// How long a start or a stop may take: the recovery after a crash reads up to `max_wal_size`.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The server's settings. They stand on its command line rather than in its files, so that a
+/// newer version of this program brings its own.
+const SETTINGS: [(&str, &str); 24] = [
+    ("listen_addresses", ""),
+    ("port", "5432"),
+    ("unix_socket_permissions", "0700"),
+    ("max_connections", "50"),
+    ("timezone", "UTC"),
+    // A loader's memory and log: few checkpoints during a COPY, no log for standbys.
+    ("shared_buffers", "256MB"),
+    ("maintenance_work_mem", "256MB"),
+    ("max_wal_size", "4GB"),
+    ("checkpoint_timeout", "30min"),
+    ("wal_level", "minimal"),
+    ("max_wal_senders", "0"),
+    ("jit", "off"),
+    // What is committed survives a power cut.
+    ("fsync", "on"),
+    ("full_page_writes", "on"),
+    ("synchronous_commit", "on"),
+    // No value of a row in the log.
+    ("logging_collector", "off"),
+    ("log_destination", "stderr"),
+    ("log_timezone", "UTC"),
+    ("log_min_messages", "fatal"),
+    ("log_min_error_statement", "panic"),
+    ("log_error_verbosity", "terse"),
+    ("log_statement", "none"),
+    ("log_min_duration_statement", "-1"),
+    ("log_parameter_max_length_on_error", "0"),
+];
+
+/// The private server of one data directory.
+#[derive(Debug, Clone)]
+pub struct LocalPostgres {
+    dir: PathBuf,
+}
+
+/// A server that takes connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    url: String,
+    started: bool,
+}
+
+impl Running {
+    /// The address of its database.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether this call started it; false when it was running already.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.started
+    }
+}
+
+/// Whether there is a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// There is no cluster yet.
+    Absent,
+    /// There is a cluster, and nobody serves it.
+    Stopped,
+    /// Process `pid` serves it.
+    Running {
+        /// The server's first process.
+        pid: u32,
+    },
+}
+
+impl LocalPostgres {
+    /// The server whose cluster is in `dir`, for example `data/warehouse`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Starts the server unless it runs already; makes the cluster and its database the first
+    /// time. Of several callers at once one starts it and the others find it running.
+    ///
+    /// # Errors
+    /// `Config` when no PostgreSQL server is installed or the folder is somebody else's,
+    /// `Warehouse` when the server does not start; the message then names its log.
+    pub fn start(&self, observer: &dyn Observer) -> Result<Running> {
+        fs::create_dir_all(&self.dir).map_err(|error| Error::io(KIND, &self.dir, &error))?;
+        let place = Place::of(&self.dir)?;
+        let lock = place.prepare_and_lock()?;
+        let started = if let Some(server) = Postmaster::of(&place) {
+            wait_until_ready(&place, server)?;
+            false
+        } else {
+            let made_by = fs::read_to_string(place.data().join("PG_VERSION")).ok();
+            let binaries = Binaries::find(made_by.as_deref().map(str::trim))?;
+            if made_by.is_none() {
+                self.tell(&place, observer)?;
+                make_cluster(&place, &binaries, &lock)?;
+            }
+            clear_remains(&place)?;
+            launch(&place, &binaries)?;
+            true
+        };
+        Ok(Running { url: address(&place), started })
+    }
+
+    /// Stops the server after the statements that run now are rolled back; false when it was not
+    /// running.
+    ///
+    /// # Errors
+    /// `Warehouse` when the server does not stop in time.
+    pub fn stop(&self) -> Result<bool> {
+        let Some(place) = self.existing()? else { return Ok(false) };
+        let _lock = place.lock()?;
+        if Postmaster::of(&place).is_none() {
+            return Ok(false);
+        }
+        let made_by = fs::read_to_string(place.data().join("PG_VERSION")).ok();
+        let binaries = Binaries::find(made_by.as_deref().map(str::trim))?;
+        let output = run(pg_ctl(&place, &binaries, "stop").args(["-m", "fast"]))?;
+        if output.status.success() {
+            Ok(true)
+        } else {
+            Err(Error::warehouse(format!(
+                "the private warehouse in {} did not stop: {}",
+                place.cluster.display(),
+                last_line(&output.stderr)
+            )))
+        }
+    }
+
+    /// Stops the server and removes its cluster, with everything that is in it.
+    ///
+    /// # Errors
+    /// `Warehouse` when it does not stop or cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        let Some(place) = self.existing()? else { return Ok(()) };
+        self.stop()?;
+        let cluster = if place.elsewhere { place.home() } else { &place.cluster };
+        for folder in [cluster, Path::new(&place.sockets)] {
+            match fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(KIND, folder, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the programs of the server's version, such as `pg_dump`, where it is installed beside
+    /// the server.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let place = self.existing().ok()??;
+        let made_by = fs::read_to_string(place.data().join("PG_VERSION")).ok()?;
+        let path = Binaries::find(Some(made_by.trim())).ok()?.program(name);
+        path.is_file().then_some(path)
+    }
+
+    /// Whether there is a cluster and a server for it.
+    ///
+    /// # Errors
+    /// `Config` when the cluster is out of reach of its owner.
+    pub fn status(&self) -> Result<Status> {
+        Ok(match self.existing()? {
+            None => Status::Absent,
+            Some(place) => Postmaster::of(&place)
+                .map_or(Status::Stopped, |server| Status::Running { pid: server.pid }),
+        })
+    }
+
+    /// The address of the database, whether the server runs or not.
+    ///
+    /// # Errors
+    /// `Config` when there is no cluster yet.
+    pub fn url(&self) -> Result<String> {
+        let place = self.existing()?.ok_or_else(|| {
+            Error::config(format!("there is no warehouse in {} yet", self.dir.display()))
+                .hint("`claims-etl warehouse start` makes one, and so does the first run")
+        })?;
+        Ok(address(&place))
+    }
+
+    /// The shell command that opens the database, to be pasted.
+    ///
+    /// # Errors
+    /// `Config` when there is no cluster yet.
+    pub fn psql(&self) -> Result<String> {
+        self.url().map(|url| format!("psql \"{url}\""))
+    }
+
+    /// The place of the cluster, where there is one.
+    fn existing(&self) -> Result<Option<Place>> {
+        if !self.dir.exists() {
+            return Ok(None);
+        }
+        let place = Place::of(&self.dir)?;
+        Ok(place.data().exists().then_some(place))
+    }
+
+    /// Says where a new cluster is made; where that is elsewhere, leaves a note in the folder.
+    fn tell(&self, place: &Place, observer: &dyn Observer) -> Result<()> {
+        let home = place.home().display();
+        let mut note = format!("made a private warehouse in {home}");
+        if place.elsewhere {
+            let file = self.dir.join("location");
+            replace(&file, format!("{home}\n").as_bytes(), READABLE)
+                .map_err(|error| Error::io(KIND, &file, &error))?;
+            let (owner, dir) = (&place.owner.name, self.dir.display());
+            note = format!("{note}, because {owner} may not enter {dir}");
+        }
+        observer.observe(&RunEvent::Note(note));
+        Ok(())
+    }
+}
+
+/// How failures of files here are classified: mending them takes a person.
+const KIND: ErrorKind = ErrorKind::Warehouse { transient: false };
+
+/// Makes the cluster and its database beside the final folder and moves it there in one step: a
+/// kill on the way leaves nothing that looks finished.
+fn make_cluster(place: &Place, binaries: &Binaries, folder: &File) -> Result<()> {
+    let draft = place.cluster.join("data.new");
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(|error| Error::io(KIND, &draft, &error))?;
+    }
+    let mut initdb = place.owner.command(&binaries.program("initdb"), &place.cluster);
+    initdb.arg("-D").arg(&draft).args(["-U", USER, "-A", "trust"]);
+    initdb.args(["--no-locale", "--encoding=UTF8", "--data-checksums"]);
+    let output = run(&mut initdb)?;
+    if !output.status.success() {
+        return Err(Error::warehouse(format!(
+            "initdb could not make the private warehouse in {}: {}",
+            place.cluster.display(),
+            last_line(&output.stderr)
+        )));
+    }
+
+    let mut single = place.owner.command(&binaries.program("postgres"), &place.cluster);
+    single.args(["--single", "-D"]).arg(&draft).arg("postgres");
+    single.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let failed = |error| Error::io(KIND, &binaries.program("postgres"), &error);
+    let mut child = single.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        writeln!(input, "CREATE DATABASE {DATABASE}").map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    // A failed statement does not change the exit code of a single-user server.
+    if !output.status.success() || String::from_utf8_lossy(&output.stderr).contains("ERROR:") {
+        return Err(Error::warehouse(format!(
+            "could not make the database {DATABASE}: {}",
+            last_line(&output.stderr)
+        )));
+    }
+    fs::rename(&draft, place.data())
+        .and_then(|()| folder.sync_all())
+        .map_err(|error| Error::io(KIND, &place.data(), &error))
+}
+
+/// Starts the server and waits until it takes queries.
+fn launch(place: &Place, binaries: &Binaries) -> Result<()> {
+    let log_begin = fs::metadata(place.log()).map_or(0, |found| found.len());
+    // `pg_ctl` hands the options to a shell.
+    let settings = SETTINGS.map(|(name, value)| format!("{name}={value}"));
+    let options: Vec<String> = [socket_setting(&place.sockets)]
+        .iter()
+        .chain(&settings)
+        .map(|setting| format!("-c {}", quoted(setting)))
+        .collect();
+    // The log's name is relative to the working directory: the full path would have to survive
+    // the shell as well.
+    let output =
+        run(pg_ctl(place, binaries, "start").args(["-l", "server.log", "-o", &options.join(" ")]))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = fs::read(place.log()).unwrap_or_default();
+    let news = usize::try_from(log_begin).ok().and_then(|begin| log.get(begin..));
+    let reason = match news.map(last_line) {
+        Some(line) if !line.is_empty() => line,
+        _ => last_line(&output.stderr),
+    };
+    Err(Error::warehouse(format!("the private warehouse did not start: {reason}"))
+        .hint(format!("see {}", place.log().display())))
+}
+
+/// Waits for a server that somebody else has started and that may still be recovering.
+fn wait_until_ready(place: &Place, mut server: Postmaster) -> Result<()> {
+    let begin = Instant::now();
+    while !server.ready && begin.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(100));
+        server = Postmaster::of(place).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Warehouse { transient: true },
+                "the private warehouse ended while it was starting",
+            )
+            .hint(format!("see {}", place.log().display()))
+        })?;
+    }
+    UnixStream::connect(place.socket()).map(drop).map_err(|error| {
+        Error::io(KIND, &place.socket(), &error)
+            .context(format!("the private warehouse (process {}) does not answer", server.pid))
+            .hint("`claims-etl warehouse stop`, then try again")
+    })
+}
+
+/// A `pg_ctl` command that waits. The folder goes by the environment: on the command line `pg_ctl`
+/// would hand it to a shell between double quotes, where a `$` in a path is not safe.
+fn pg_ctl(place: &Place, binaries: &Binaries, verb: &str) -> Command {
+    let mut command = place.owner.command(&binaries.program("pg_ctl"), &place.cluster);
+    command.env("PGDATA", place.data());
+    command.args([verb, "--silent", "--wait", "--timeout", &PATIENCE.as_secs().to_string()]);
+    command
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) -> Result<Output> {
+    let program = PathBuf::from(command.get_program());
+    command.output().map_err(|error| Error::io(KIND, &program, &error))
+}
+
+/// The last line of a program's output that is not empty.
+fn last_line(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}
+
+/// Text as one word for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The address of the database.
+fn address(place: &Place) -> String {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let mut host = String::new();
+    for byte in place.sockets.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b'~' => {
+                host.push(char::from(byte));
+            }
+            other => {
+                host.push('%');
+                host.extend([other >> 4, other & 15].map(|half| HEX[usize::from(half)]));
+            }
+        }
+    }
+    format!("postgresql:///{DATABASE}?host={host}&user={USER}")
+}

@@ -1,0 +1,266 @@
+//! What is done to the columns of what is published, and which of them are there.
+//!
+//! A file of its own because it holds for all rows at once: only a publish that leaves no published
+//! row can change it, and whatever would mix two of them is refused.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use adbc_core::sync::Connection;
+use serde_json::{Map, Value};
+
+use super::comments;
+use super::table_lock::Attempt;
+use super::views::{self, Digests};
+use crate::config::Mode;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::privacy::settings::{Action, Level, Privacy};
+use crate::risk::settings::Risk;
+use crate::schema::{PUBLISHED, Shape};
+use crate::warehouse::load_strategy::{Route, route};
+use crate::warehouse::sql;
+
+const CONTEXT: &str = "the shape of what is published";
+/// The list of restricted ZIP prefixes, beside the actions where one needs it.
+const RESTRICTED: &str = "zip3_restricted";
+
+/// A profile, and column by column what is done to its values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Treatment {
+    /// The profile's name.
+    pub profile: String,
+    /// Column → action, as in the configuration.
+    pub actions: Map<String, Value>,
+    /// Which columns are there.
+    pub shape: Shape,
+}
+
+impl Treatment {
+    /// What the settings want.
+    ///
+    /// # Panics
+    /// Never: an action has a form in JSON.
+    #[must_use]
+    pub fn of(privacy: &Privacy) -> Self {
+        let json = |action| serde_json::to_value(action).expect("names and numbers");
+        let mut actions: Map<String, Value> =
+            privacy.actions().map(|(name, action)| (name.into(), json(action))).collect();
+        if privacy.action("location") == Action::Generalize(Level::Zip3) {
+            // Another list makes other values; one that cannot be read fails the run elsewhere.
+            let prefixes = privacy.restricted_zip3().unwrap_or_default();
+            let prefixes: Vec<String> = prefixes.into_iter().collect();
+            actions.insert(RESTRICTED.into(), prefixes.into());
+        }
+        Self { profile: privacy.profile.name().to_owned(), actions, shape: privacy.shape() }
+    }
+
+    /// What is done to a column; none for one that no action can be given for.
+    #[must_use]
+    pub fn action(&self, column: &str) -> Option<Action> {
+        serde_json::from_value(self.actions.get(column)?.clone()).ok()
+    }
+
+    /// The columns to which something else is done there.
+    fn unlike(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.actions.keys().chain(other.actions.keys()).collect();
+        let differs = |name: &&&String| self.actions.get(**name) != other.actions.get(**name);
+        names.iter().filter(differs).map(|name| (*name).clone()).collect()
+    }
+}
+
+/// The profile, and what is done where a value is not kept.
+impl fmt::Display for Treatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.actions.keys().filter_map(|name| Some((name, self.action(name)?)));
+        let done: Vec<String> = columns
+            .filter(|(name, action)| *action != Action::Keep && *name != RESTRICTED)
+            .map(|(name, action)| format!("{name} {}", action.name()))
+            .collect();
+        write!(f, "{} ({})", self.profile, done.join(", "))
+    }
+}
+
+/// What the warehouse holds.
+pub(crate) struct Stored {
+    /// What was done to its columns.
+    pub(crate) treatment: Treatment,
+    /// The digests of its views.
+    pub(crate) views: Digests,
+}
+
+/// What is published; a warehouse that does not say is of a version that knew one profile.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(crate) fn stored(connection: &mut impl Connection) -> Result<Stored> {
+    let rows = sql::query(
+        connection,
+        CONTEXT,
+        "SELECT profile, actions::text AS actions, array_to_json(dropped)::text AS dropped, views::text AS views
+         FROM claims_etl.shape",
+    )?;
+    if rows.num_rows() == 0 {
+        return Ok(Stored { treatment: Treatment::of(&Privacy::default()), views: Digests::new() });
+    }
+    let text = |name: &str| sql::text(&rows, name, 0).unwrap_or_default();
+    let unreadable = |_| Error::internal("claims_etl.shape cannot be read");
+    let dropped: Vec<String> = serde_json::from_str(&text("dropped")).map_err(unreadable)?;
+    Ok(Stored {
+        treatment: Treatment {
+            profile: text("profile"),
+            actions: serde_json::from_str(&text("actions")).map_err(unreadable)?,
+            shape: Shape::without(dropped.iter().map(String::as_str)),
+        },
+        views: serde_json::from_str(&text("views")).map_err(unreadable)?,
+    })
+}
+
+/// Whether the views are as this version makes them.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(crate) fn is_current(connection: &mut impl Connection) -> Result<bool> {
+    let stored = stored(connection)?;
+    Ok(stored.views == digests(&stored.treatment))
+}
+
+/// The digests of the views and comments that a treatment has.
+pub(crate) fn digests(treatment: &Treatment) -> Digests {
+    let mut digests = views::digests(&views::all(treatment.shape));
+    let comments = blake3::hash(comments::script(treatment).as_bytes());
+    digests.insert(comments::NAME.to_owned(), comments.to_hex()[..32].to_owned());
+    digests
+}
+
+/// The views that are there, each after those that it reads.
+pub(crate) fn view_names(stored: &Stored) -> Vec<String> {
+    let names = views::all(stored.treatment.shape).into_iter().map(|view| view.name.to_owned());
+    names.collect()
+}
+
+/// Makes the views as this version makes them, for what is published. Within a transaction.
+///
+/// # Errors
+/// As [`views::bring_up`]; `Interrupted` on cancellation.
+pub(crate) fn bring_up_views(
+    connection: &mut impl Connection,
+    cancel: &Cancellation,
+) -> Result<()> {
+    let Stored { treatment, views } = stored(connection)?;
+    let wanted = digests(&treatment);
+    let commented = views.get(comments::NAME) == wanted.get(comments::NAME);
+    let mut known = views;
+    known.remove(comments::NAME);
+    let attempt = Attempt {
+        context: CONTEXT,
+        busy: "a view of the warehouse",
+        undone: "the views stay as they were",
+    };
+    let mut script = views::locks(connection, treatment.shape, &known)?;
+    if !commented {
+        script = format!("{script};\n{}", comments::script(&treatment));
+    }
+    attempt.make(connection, &script, cancel)?;
+    views::bring_up(connection, treatment.shape, &known)?;
+    note(connection, &treatment, &wanted)
+}
+
+/// Refuses a run that would mix rows to which different things were done, or that would take a
+/// column away that others have built on. Nothing is read before.
+///
+/// # Errors
+/// `Config`, with the columns and the way out.
+pub(crate) fn check(
+    connection: &mut impl Connection,
+    treatment: &Treatment,
+    mode: Mode,
+) -> Result<()> {
+    let stored = stored(connection)?;
+    if route(connection, mode)? == Route::Attach {
+        if stored.treatment.shape == treatment.shape {
+            return Ok(());
+        }
+        let leaving: Vec<&str> =
+            treatment.shape.dropped().filter(|column| stored.treatment.shape.has(column)).collect();
+        return views::refuse_dependants(connection, &view_names(&stored), &leaving);
+    }
+    let unlike = stored.treatment.unlike(treatment);
+    if unlike.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the warehouse holds rows under the privacy profile {}, this run has {}; what is done to {} is not the same",
+        stored.treatment.profile,
+        treatment.profile,
+        unlike.join(", ")
+    ))
+    .hint("keep the profile and its columns as they were, load all files with --mode replace, or load into another database"))
+}
+
+/// Lets the bands of scores follow the settings.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(crate) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result<bool> {
+    let body = format!(
+        " SELECT CASE WHEN score >= {} THEN 'high' WHEN score >= {} THEN 'medium' ELSE 'low' END ",
+        risk.high_from, risk.medium_from
+    );
+    let there = sql::query_with(
+        connection,
+        CONTEXT,
+        &format!(
+            "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = 'risk_band' AND prosrc = $1
+                 AND pronamespace = '{PUBLISHED}'::regnamespace) AS there"
+        ),
+        sql::texts(&[Some(&body)]),
+    )?;
+    if sql::boolean(&there, "there", 0) == Some(true) {
+        return Ok(false);
+    }
+    sql::execute(
+        connection,
+        CONTEXT,
+        &format!(
+            "CREATE OR REPLACE FUNCTION {PUBLISHED}.risk_band(score numeric) RETURNS text
+             LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $band${body}$band$"
+        ),
+    )?;
+    Ok(true)
+}
+
+/// Notes what is published now.
+pub(crate) fn note(
+    connection: &mut impl Connection,
+    treatment: &Treatment,
+    views: &Digests,
+) -> Result<()> {
+    let json = |value: Result<String, serde_json::Error>| {
+        value.map_err(|_| Error::internal("names have a form in JSON"))
+    };
+    sql::execute_with(
+        connection,
+        CONTEXT,
+        "INSERT INTO claims_etl.shape (profile, actions, dropped, views)
+         VALUES ($1, $2::text::jsonb, ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)), $4::text::jsonb)
+         ON CONFLICT (only_row) DO UPDATE
+         SET profile = excluded.profile, actions = excluded.actions, dropped = excluded.dropped,
+             views = excluded.views, changed_at = now()",
+        sql::texts(&[
+            Some(&treatment.profile),
+            Some(&json(serde_json::to_string(&treatment.actions))?),
+            Some(&json(serde_json::to_string(&treatment.shape.dropped().collect::<Vec<_>>()))?),
+            Some(&json(serde_json::to_string(views))?),
+        ]),
+    )
+    .map(drop)
+}
+
+/// Whether the published tables have the columns of a shape.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(crate) fn is_shaped(connection: &mut impl Connection, shape: Shape) -> Result<bool> {
+    Ok(stored(connection)?.treatment.shape == shape)
+}

@@ -1,0 +1,138 @@
+//! The views of single claims: each with its provider and its score taken apart, and its flags.
+//!
+//! A file of its own because these show rows: they are for analysts.
+
+use super::{Audience, View};
+use crate::rule::Rule;
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
+
+/// The components of the score, from the lowest bits of `risk_components`.
+const COMPONENTS: [&str; 6] = ["amount", "duplicate", "provider", "volume", "mismatch", "weekend"];
+
+/// How many flags, in the order of their bits, stand before the run's columns, and before those of the
+/// score's origin: as they were added. Later ones stand last.
+const FLAGS_BEFORE: (usize, usize) = (6, 19);
+
+/// Claims with their provider. A view can only grow at its end without the views of others on top of it
+/// being dropped, so new columns come last.
+pub(crate) fn claims(shape: Shape) -> View {
+    // Of what a run has only counted, nothing is in the row: the answer is null, not false.
+    let flag = |rule: &Rule| {
+        let (bit, name) = (rule.mask(), rule.name());
+        format!(
+            "CASE WHEN f.dq_flags & {bit} <> 0 THEN true WHEN r.flags_stored & {bit} <> 0 THEN false END AS {name}"
+        )
+    };
+    let (first, second) = FLAGS_BEFORE;
+    let released = [
+        "f.claim_token",
+        "f.line_number",
+        "f.patient_token",
+        "f.provider_id",
+        "d.provider_name",
+        "f.procedure_code",
+        "f.amount",
+        "f.date_of_service",
+        "f.specialty",
+        "f.location",
+        "f.risk_score",
+    ];
+    let mut columns: Vec<String> = released
+        .iter()
+        .filter(|column| shape.has(column.split_at(2).1))
+        .map(|column| (*column).to_owned())
+        .collect();
+    columns.push(format!("{PUBLISHED}.risk_band(f.risk_score) AS risk_band"));
+    let names = COMPONENTS.map(|name| format!("'{name}'")).join(", ");
+    columns.push(format!("(ARRAY[{names}])[(f.risk_components >> 60)::integer] AS risk_reason"));
+    for (place, name) in COMPONENTS.iter().enumerate() {
+        columns.push(format!("{PUBLISHED}.risk_component(f.risk_components, {place}) AS c_{name}"));
+    }
+    columns.push("f.is_reversal".into());
+    columns.extend(Rule::FLAGS[..first].iter().map(flag));
+    columns.push("d.is_inferred AS provider_is_inferred".into());
+    columns.push("r.run_id".into());
+    columns.push("r.published_at AS loaded_at".into());
+    columns.extend(Rule::FLAGS[first..second].iter().map(flag));
+    columns.push(format!("{} AS risk_coverage", coverage()));
+    columns.push("r.model AS risk_model_version".into());
+    columns.push("r.stats_version AS risk_stats_version".into());
+    columns.extend(Rule::FLAGS[second..].iter().map(flag));
+    View {
+        name: "v_claims",
+        materialized: false,
+        audience: Audience::Analyst,
+        query: format!(
+            "SELECT {}\nFROM {PUBLISHED}.{CLAIMS_FACT} f\nJOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)\nJOIN ({}) r ON r.run_no = f.run_no",
+            columns.join(",\n       "),
+            scored()
+        ),
+        comment: "Claims with their provider, decoded risk components and quality flags. A flag is null where the run that wrote the row did not store it, because the rule only counts or is off (claims_etl.runs.flags_stored): its count is in claims_etl.runs.flags. risk_coverage: the share of the weights whose components could be computed. risk_stats_version: the last run that is in the statistics of the score.",
+        indexes: String::new(),
+    }
+}
+
+/// The share of the weights whose components are there, 0 to 1.
+fn coverage() -> String {
+    let there = |(place, name): (usize, &&str)| {
+        let bits = 10 * place;
+        format!("CASE WHEN (f.risk_components >> {bits}) & 1023 <> 1023 THEN r.{name} ELSE 0 END")
+    };
+    let sum: Vec<String> = COMPONENTS.iter().enumerate().map(there).collect();
+    let all = COMPONENTS.map(|name| format!("r.{name}")).join(" + ");
+    format!("round(({}) / nullif({all}, 0), 3)", sum.join(" + "))
+}
+
+/// What a run's rows were scored with: by itself, or by the last rescore where a run that published later,
+/// or the run itself, is in its statistics. `OFFSET 0` lets the server do this once a run and not once a claim.
+fn scored() -> String {
+    let weight = |name: &str| {
+        format!(
+            "(coalesce(s.parameters, r.risk_parameters) ->> 'weight_{name}')::numeric AS {name}"
+        )
+    };
+    format!(
+        "SELECT r.run_no, r.run_id, r.published_at, r.flags_stored,
+             coalesce(s.model, r.risk_model) AS model,
+             coalesce(s.stats_version, r.run_no) AS stats_version,
+             {}
+      FROM {INTERNAL}.runs r
+      LEFT JOIN (SELECT s.stats_version, s.model, s.parameters, v.publish_no
+                 FROM {INTERNAL}.risk_rescores s JOIN {INTERNAL}.runs v ON v.run_no = s.stats_version
+                 ORDER BY s.rescore_no DESC LIMIT 1) s ON s.publish_no >= r.publish_no
+      OFFSET 0",
+        COMPONENTS.map(weight).join(",\n             ")
+    )
+}
+
+/// One row a flag of a claim line.
+pub(crate) fn flags() -> View {
+    View {
+        name: "v_claim_flags",
+        materialized: false,
+        audience: Audience::Analyst,
+        query: format!(
+            "SELECT f.claim_token, f.line_number, q.id AS rule_id, q.name AS flag, q.description, f.run_no
+FROM {PUBLISHED}.{CLAIMS_FACT} f
+JOIN {PUBLISHED}.dq_rules q ON f.dq_flags & q.bit <> 0"
+        ),
+        comment: "One row a flag of a claim line, with what it says. Only rules that flag are here: what a run counts is in claims_etl.runs.flags.",
+        indexes: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_has_its_column_where_it_was() {
+        let query = claims(Shape::WHOLE).query;
+        let at = |text: &str| query.find(text).expect(text);
+        assert!(at("AS provider_missing") < at("AS amount_rounded"));
+        assert!(at("AS amount_rounded") < at("AS loaded_at"));
+        assert!(at("AS loaded_at") < at("AS npi_invalid"));
+        assert!(at("AS reversal_pair") < at("AS risk_coverage"));
+        assert!(at("AS risk_stats_version") < at("AS identifier_scientific"));
+    }
+}
