@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use claims_etl::config::{OnDuplicate, Rules, Settings};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::Privacy;
@@ -36,7 +36,8 @@ struct Input {
 
 fn input(folder: &Path, rows: u64) -> Input {
     let spec = Spec { claims: rows, providers: PROVIDERS, seed: 7, dirty: 0.01 };
-    let made = synth::generate(&spec, folder, &Silent, &Cancellation::default()).expect("written");
+    let made =
+        synth::generate(&spec, folder, &NullObserver, &Cancellation::default()).expect("written");
     let mut settings = Settings::default();
     settings.claims.sources = vec![made.claims_path.display().to_string()];
     settings.providers.sources = vec![made.providers_path.display().to_string()];

@@ -1,8 +1,6 @@
 //! What the actions cost: rounds of the first pass with the default profile, with each action and
 //! with all of them, one after the other, so that whatever else the machine does meets all of them.
 //! The number of claims can be given.
-//!
-//! A file of its own because it is a comparison: criterion measures each thing by itself.
 
 #![expect(clippy::print_stdout, reason = "figures are its result")]
 
@@ -13,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use claims_etl::config::{OnDuplicate, Rules, Settings};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::{Action, Level, Privacy};
@@ -30,7 +28,7 @@ fn main() {
     let claims = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(CLAIMS);
     let folder = tempfile::tempdir().expect("a folder");
     let spec = Spec { claims, providers: 50_000, seed: 7, dirty: 0.0 };
-    let made = synth::generate(&spec, folder.path(), &Silent, &Cancellation::default());
+    let made = synth::generate(&spec, folder.path(), &NullObserver, &Cancellation::default());
     let made = made.expect("written");
     let mut settings = Settings::default();
     settings.claims.sources = vec![made.claims_path.display().to_string()];

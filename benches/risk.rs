@@ -1,14 +1,11 @@
 //! What the risk score costs, as a share of the transform: rounds of dry runs with all components,
 //! with none, and with each of them left out, one after the other, so that whatever else the machine
 //! does meets all of them.
-//!
-//! A file of its own because it measures what a run does: both passes and the steps between them,
-//! through the same door, without a warehouse.
 
 #![expect(clippy::print_stdout, reason = "figures are its result")]
 
 use claims_etl::config::Settings;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{self, RunOptions, Status};
 use claims_etl::risk::settings::Risk;
 use claims_etl::synth::{self, Spec};
@@ -22,7 +19,7 @@ const TASKS: [&str; 2] = ["transform_join", "load.load_warehouse"];
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let spec = Spec { claims: CLAIMS, providers: 50_000, seed: 7, dirty: 0.0 };
-    let made = synth::generate(&spec, folder.path(), &Silent, &Cancellation::default());
+    let made = synth::generate(&spec, folder.path(), &NullObserver, &Cancellation::default());
     let made = made.expect("written");
     let mut settings = Settings::default();
     settings.run.data_dir = folder.path().join("data");
@@ -78,7 +75,7 @@ fn without(names: &[&str]) -> Risk {
 /// Seconds of a dry run's transform.
 fn transform(settings: &Settings) -> f64 {
     let options = RunOptions { force: true, dry_run: true };
-    let report = pipeline::run(settings, &options, &Silent, &Cancellation::default());
+    let report = pipeline::run(settings, &options, &NullObserver, &Cancellation::default());
     assert_eq!(report.status, Status::Success, "{:?}", report.error);
     assert_eq!(report.claims.read, CLAIMS, "every row is counted");
     report

@@ -1,8 +1,6 @@
 //! What validation costs a clean input, as a share of the transform: rounds of the whole transform,
 //! of the same without the rules, and of reading alone, one after the other, so that whatever else
 //! the machine does meets all of them.
-//!
-//! A file of its own because it is a comparison: criterion measures each thing by itself.
 
 #![expect(clippy::print_stdout, reason = "figures are its result")]
 
@@ -13,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use claims_etl::config::{OnDuplicate, Rules, Settings};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::extract::{self, Block, Extracted};
 use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::Privacy;
@@ -33,7 +31,7 @@ const ROUNDS: usize = 9;
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let spec = Spec { claims: CLAIMS, providers: 50_000, seed: 7, dirty: 0.0 };
-    let made = synth::generate(&spec, folder.path(), &Silent, &Cancellation::default());
+    let made = synth::generate(&spec, folder.path(), &NullObserver, &Cancellation::default());
     let made = made.expect("written");
     let mut settings = Settings::default();
     settings.claims.sources = vec![made.claims_path.display().to_string()];

@@ -1,8 +1,7 @@
 //! The one error type: what kind of failure, where it happened, what to do next.
 //!
-//! A file of its own because exit codes and retries are decided here, once, as pure functions of
-//! the kind. An error names the file, the column, the count and the way out; it never holds the
-//! value of a cell, because errors reach logs, the ledger and chat channels.
+//! An error names the file, the column, the count and the way out; it never holds the value of a
+//! cell, because errors reach logs, the ledger and chat channels.
 
 use std::fmt;
 
@@ -130,7 +129,6 @@ impl Error {
         self
     }
 
-    /// The kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,8 +1,5 @@
 //! What happens during a run, as values: the run's id, its events, who observes them, and the
 //! request to stop; and how to listen for either while work goes on.
-//!
-//! A file of its own so that lower layers can tell what happens without knowing who listens
-//! (progress bars, log lines, the ledger): events go out, nothing comes back but "stop".
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -73,13 +70,9 @@ impl fmt::Display for RunId {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
     /// A run began; what follows is of this run.
-    RunStarted {
-        /// Its id.
-        run: RunId,
-    },
+    RunStarted { run: RunId },
     /// The run ended.
     RunFinished {
-        /// Its id.
         run: RunId,
         /// How, as its report says it (`success`, `already_loaded`, `failed`).
         status: &'static str,
@@ -140,9 +133,9 @@ pub trait Observer: Send + Sync {
 
 /// An observer that listens to nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct NullObserver;
 
-impl Observer for Silent {
+impl Observer for NullObserver {
     fn observe(&self, _event: &RunEvent) {}
 }
 
@@ -205,7 +198,7 @@ pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(),
 ///
 /// # Errors
 /// `Config` when the system refuses a thread for `again`; `work` was not begun then.
-pub fn meanwhile<T>(
+pub fn with_ticker<T>(
     every: Duration,
     again: impl Fn() + Send,
     work: impl FnOnce() -> T,
@@ -263,17 +256,17 @@ mod tests {
             }
             7
         };
-        assert_eq!(meanwhile(Duration::from_millis(1), count, work), Ok(7));
+        assert_eq!(with_ticker(Duration::from_millis(1), count, work), Ok(7));
         let began = Instant::now();
-        assert_eq!(meanwhile(Duration::from_mins(1), || (), || ()), Ok(()));
+        assert_eq!(with_ticker(Duration::from_mins(1), || (), || ()), Ok(()));
         assert!(began.elapsed() < Duration::from_secs(30), "nobody waits for the next time");
         times.store(0, Ordering::Relaxed);
         let panics = || {
             count();
             panic!("on purpose");
         };
-        assert_eq!(meanwhile(Duration::from_millis(1), panics, work), Ok(7));
-        let panics = || meanwhile(Duration::from_mins(1), || (), || panic!("on purpose"));
+        assert_eq!(with_ticker(Duration::from_millis(1), panics, work), Ok(7));
+        let panics = || with_ticker(Duration::from_mins(1), || (), || panic!("on purpose"));
         assert!(catch_unwind(panics).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Failpoints: named places at which a test can kill, stop or fail a run.
 //!
-//! A file of its own, in the lowest layer, because every step of a run may name one. They exist
-//! under the feature `failpoints` only; without it [`hit`] is nothing, and so are the names.
+//! They exist under the feature `failpoints` only; without it [`hit`] is nothing, and so are the
+//! names.
 //!
 //! `CLAIMS_ETL_FAILPOINT` holds `name[:nth]=action`, several with commas. The action happens at the
 //! `nth` hit (the first by default) and never again in this process, so that a second try passes:

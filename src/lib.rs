@@ -7,14 +7,14 @@
 //!
 //! ```
 //! use claims_etl::config::Settings;
-//! use claims_etl::event::{Cancellation, Silent};
+//! use claims_etl::event::{Cancellation, NullObserver};
 //! use claims_etl::schema::Dataset;
 //! use claims_etl::{extract, synth};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = tempfile::tempdir()?;
 //! let spec = synth::Spec { claims: 100, providers: 5, seed: 1, dirty: 0.0 };
-//! let made = synth::generate(&spec, folder.path(), &Silent, &Cancellation::default())?;
+//! let made = synth::generate(&spec, folder.path(), &NullObserver, &Cancellation::default())?;
 //!
 //! let mut settings = Settings::default();
 //! settings.claims.sources = vec![made.claims_path.display().to_string()];

@@ -1,8 +1,7 @@
 //! The rules of the data: what a record, a row or a run must satisfy, and what happens if it does not.
 //!
-//! A file of its own because the plan assigns these rules, the quarantine and the ledger name them,
-//! the fact stores their bits, and people configure them. A rule is one line of the table here, and
-//! everything else follows from it. Names and bits are stored: they never change.
+//! A rule is one line of the table here, and everything else follows from it. Names and bits are
+//! stored: they never change.
 
 mod severity;
 

@@ -1,8 +1,7 @@
 //! The contract: the columns of the two inputs and of the two tables, with their Arrow and
 //! Postgres types.
 //!
-//! A file of its own because every stage agrees on it and none owns it. The SQL in
-//! `load/migrations` creates the same columns; an integration test compares the two.
+//! The SQL in `load/migrations` creates the same columns; an integration test compares the two.
 
 use std::fmt;
 use std::sync::Arc;

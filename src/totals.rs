@@ -1,7 +1,4 @@
 //! The accounting of a run: rows and money, read = loaded + rejected + duplicates + conflicts.
-//!
-//! A file of its own because the load fills it, the ledger stores it, the summary prints it, and
-//! its balance is a condition of the commit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -198,7 +195,7 @@ pub struct Example {
 
 /// The whole accounting of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Account {
+pub struct ControlTotals {
     /// Claim rows.
     pub claims: ClaimCounts,
     /// Claim money.
@@ -217,7 +214,7 @@ pub struct Account {
     pub flags: BTreeMap<String, u64>,
 }
 
-impl Account {
+impl ControlTotals {
     /// What does not balance, in words; empty when every row and cent is accounted for.
     #[must_use]
     pub fn imbalances(&self) -> Vec<String> {
@@ -306,7 +303,7 @@ mod tests {
     #[test]
     fn one_lost_cent_is_an_imbalance() {
         let claims = ClaimCounts { read: 2, loaded: 2, inserted: 2, ..ClaimCounts::default() };
-        let mut account = Account { claims, ..Account::default() };
+        let mut account = ControlTotals { claims, ..ControlTotals::default() };
         account.amount.read = Cents(100);
         account.amount.loaded = Cents(100);
         assert!(account.imbalances().is_empty());

@@ -1,8 +1,5 @@
 //! Files as they really arrive, and worse: each made here, under the name that the table of outcomes
 //! knows it by.
-//!
-//! A file of its own because what a file is and what becomes of it (`adversarial.txt`) are two lists
-//! that must not follow each other.
 
 use std::io::Write as _;
 

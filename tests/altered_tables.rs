@@ -5,7 +5,7 @@ use claims_etl::commands::check::Finding;
 use claims_etl::commands::risk::rescore;
 use claims_etl::commands::{check, rotate};
 use claims_etl::config::Mode;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
 use claims_etl::privacy::settings::Action;
 
@@ -35,7 +35,7 @@ fn run(desk: &mut Desk, mode: Mode) -> RunReport {
 
 /// What `check` says of the warehouse.
 fn checked(desk: &Desk) -> Finding {
-    let report = check::check(&desk.settings, &Silent, &Cancellation::default());
+    let report = check::check(&desk.settings, &NullObserver, &Cancellation::default());
     report.findings.into_iter().find(|finding| finding.what == "warehouse").expect("a finding")
 }
 
@@ -55,7 +55,7 @@ fn is_refused(desk: &mut Desk, mode: Mode, named: &str, way_out: &str) {
 }
 
 fn begin_rotation(desk: &Desk) -> Result<(), String> {
-    let begun = rotate::begin(&desk.settings, false, &Silent, &Cancellation::default());
+    let begun = rotate::begin(&desk.settings, false, &NullObserver, &Cancellation::default());
     begun.map(drop).map_err(|error| error.to_string())
 }
 
@@ -274,12 +274,12 @@ fn what_does_no_harm_is_left_alone_in_every_mode_and_in_a_rotation() {
     }
     let inferred = "SELECT provider_id || ' ' || is_inferred FROM healthcare_analytics.providers_dim ORDER BY 1";
     assert_eq!(desk.rows(inferred), ["(unknown) false", "V1 false", "V2 false"]);
-    let rescored = rescore::rescore(&desk.settings, false, &Silent, &Cancellation::default());
+    let rescored = rescore::rescore(&desk.settings, false, &NullObserver, &Cancellation::default());
     rescored.expect("rescores");
     begin_rotation(&desk).expect("begins");
     let cancel = Cancellation::default();
-    rotate::map(&desk.settings, &Silent, &cancel).expect("maps");
-    rotate::finish(&desk.settings, false, &Silent, &cancel).expect("finishes");
+    rotate::map(&desk.settings, &NullObserver, &cancel).expect("maps");
+    rotate::finish(&desk.settings, false, &NullObserver, &cancel).expect("finishes");
     assert_eq!(desk.rows(TOTALS), ["2 15.00"]);
     assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.mine"), ["0"]);
 }
@@ -301,7 +301,7 @@ fn tables_of_like_names_that_no_run_has_made_stay() {
     );
     succeeded(&run(&mut desk, Mode::Merge));
     begin_rotation(&desk).expect("begins");
-    rotate::abort(&desk.settings, &Silent, &Cancellation::default()).expect("aborts");
+    rotate::abort(&desk.settings, &NullObserver, &Cancellation::default()).expect("aborts");
     let left = "SELECT relname FROM pg_class WHERE relnamespace = 'claims_etl'::regnamespace
         AND relkind = 'r' AND relname ~ 'stage|part_' ORDER BY 1";
     assert_eq!(

@@ -1,6 +1,4 @@
 //! A backfill through the program: what it runs, what it skips, where it stops and how it goes on.
-//!
-//! A file of its own because a backfill ends by itself and tells a table.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

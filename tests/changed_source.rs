@@ -1,7 +1,4 @@
 //! A source that changes under a run: what was fingerprinted is what is loaded, or nothing is.
-//!
-//! A file of its own because the run has to be stopped between the two readings, at a place that
-//! only the tests' program has.
 
 use std::fs;
 use std::io::Write as _;

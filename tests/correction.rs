@@ -1,7 +1,4 @@
 //! A server whose warehouse holds the first version of an input, and is about to get the second.
-//!
-//! A file of its own because most tests of faults begin here: what is published before, and what
-//! it comes to when nothing goes wrong.
 
 use std::process::Command;
 

@@ -1,13 +1,11 @@
 //! A run's surroundings for the tests: a folder, a database of its own, settings.
-//!
-//! A file of its own because nearly every integration test begins with one.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use claims_etl::config::Settings;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::MasterKey;
 use claims_etl::pipeline::{self, RunOptions, RunReport, Status};
 use claims_etl::secret::value::Secret;
@@ -80,7 +78,7 @@ impl Desk {
     }
 
     pub(crate) fn run_with(&self, options: &RunOptions) -> RunReport {
-        pipeline::run(&self.settings, options, &Silent, &Cancellation::default())
+        pipeline::run(&self.settings, options, &NullObserver, &Cancellation::default())
     }
 
     pub(crate) fn rows(&self, sql: &str) -> Vec<String> {

@@ -1,12 +1,9 @@
 //! The rules that need more than one row, through the whole program: what is stored, what is
 //! counted, what is rejected, and that a verification finds the same.
-//!
-//! A file of its own because a naive model of these rules is a unit test of the shuffle; here one
-//! small file with each of them goes to the tables and to the ledger.
 
 use claims_etl::commands::quarantine::reasons;
 use claims_etl::commands::verify::recompute;
-use claims_etl::event::{Cancellation, RunId, Silent};
+use claims_etl::event::{Cancellation, NullObserver, RunId};
 use claims_etl::pipeline::{Chosen, RunOptions, RunReport, VerifyOptions};
 use claims_etl::rule::Rule;
 
@@ -64,7 +61,7 @@ fn counts(report: &RunReport) -> Vec<(&str, u64)> {
 fn verified(desk: &Desk) {
     let which = Chosen::parse("last").expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
-    let report = recompute::verify(&desk.settings, options, which, &Silent, &cancel);
+    let report = recompute::verify(&desk.settings, options, which, &NullObserver, &cancel);
     let report = report.expect("verified");
     assert!(report.equal, "{report:#?}");
 }

@@ -1,7 +1,7 @@
 //! Identifiers as exports damage them, through a whole run: one person stays one, and what names nobody becomes nobody.
 
 use claims_etl::commands::verify::recompute;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::{Chosen, VerifyOptions};
 
@@ -64,8 +64,13 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
     assert_eq!(desk.rows(flags), expected);
     assert_eq!(report.flags.get("identifier_wrapped"), Some(&2));
     let never = Cancellation::default();
-    let verified =
-        recompute::verify(&desk.settings, VerifyOptions::default(), Chosen::Last, &Silent, &never);
+    let verified = recompute::verify(
+        &desk.settings,
+        VerifyOptions::default(),
+        Chosen::Last,
+        &NullObserver,
+        &never,
+    );
     assert!(verified.expect("verified").equal);
 }
 

@@ -1,13 +1,10 @@
 //! What the result must not depend on, and what it must: batches, connections, threads and the
 //! order of rows change nothing; the key changes every token; the score is the published formula.
-//!
-//! A file of its own because all of these compare whole tables, where `properties` compares single
-//! records with a reading of the rules.
 
 use std::fs;
 
 use claims_etl::config::Mode;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{self, RunOptions};
 use claims_etl::secret::value::Secret;
 use claims_etl::synth::{self, Spec};
@@ -34,7 +31,7 @@ fn desk() -> Desk {
 fn synthetic(claims: u64, dirty: f64) -> Desk {
     let mut desk = desk();
     let spec = Spec { claims, providers: 200, seed: 7, dirty };
-    let made = synth::generate(&spec, &desk.path("in"), &Silent, &Cancellation::default());
+    let made = synth::generate(&spec, &desk.path("in"), &NullObserver, &Cancellation::default());
     let made = made.expect("generated");
     desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
     desk.settings.providers.sources = vec![made.providers_path.display().to_string()];
@@ -43,7 +40,7 @@ fn synthetic(claims: u64, dirty: f64) -> Desk {
 
 fn load(desk: &Desk) {
     let options = RunOptions { force: true, dry_run: false };
-    succeeded(&pipeline::run(&desk.settings, &options, &Silent, &Cancellation::default()));
+    succeeded(&pipeline::run(&desk.settings, &options, &NullObserver, &Cancellation::default()));
 }
 
 /// Everything that a run publishes, but its number and the time.

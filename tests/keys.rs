@@ -1,7 +1,5 @@
 //! Keys from files, variables and descriptors; which are refused; whose the warehouse is; and the
 //! known answers of the documentation.
-//!
-//! A file of its own because all of it is about one secret: what may become of it and what may not.
 
 use std::fs::{self, File};
 use std::os::fd::IntoRawFd;

@@ -1,8 +1,5 @@
 //! A run is killed at every step there is: what is published stays whole, the next run finishes,
 //! and nothing is left of the dead one.
-//!
-//! A file of its own because it is a table: each place in the code (`src/failpoint.rs`), times a
-//! first load, a replace and a merge.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;

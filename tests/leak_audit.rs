@@ -1,7 +1,4 @@
 //! `audit leak --canary`: clean as the program is, and not when a leak is planted.
-//!
-//! A file of its own because an audit that finds nothing proves nothing unless it finds what is
-//! there: each planted leak is found by its place, its kind and its spelling.
 
 use std::process::Command;
 

@@ -1,7 +1,5 @@
 //! Somebody holds the claims while a run wants to publish: it waits, not for ever, and whoever
 //! reads meanwhile does not wait with it.
-//!
-//! A file of its own because it measures, and what it measures is the readers' time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

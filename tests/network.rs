@@ -1,7 +1,4 @@
 //! The network between the program and the server breaks or stands still.
-//!
-//! A file of its own because nothing of the program and nothing of the server is at fault here; the
-//! proxy between them is in `proxy`.
 
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status, Task};
 use claims_etl::secret::value::Secret;
 use claims_etl::warehouse::location;
@@ -21,7 +21,7 @@ fn desk() -> Desk {
 
 /// Ends the session that enters a run into the ledger, each of the first `times` times after `before`.
 pub(crate) fn end_sessions(desk: &Desk, before: u32, times: u32) {
-    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
+    location::migrate(&desk.settings, &NullObserver, &Cancellation::default()).expect("migrated");
     let script = format!(
         "CREATE SEQUENCE public.begun;
          CREATE FUNCTION public.boom() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -60,7 +60,7 @@ fn a_session_that_is_ended_while_a_task_begins_costs_a_try() {
     let name = RunName::parse("etl/opening").expect("a name");
     let (options, cancel) = (RunOptions::default(), Cancellation::default());
     for task in Task::ALL {
-        let end = pipeline::run_only(&desk.settings, &options, task, &name, &Silent, &cancel);
+        let end = pipeline::run_only(&desk.settings, &options, task, &name, &NullObserver, &cancel);
         assert_eq!(end.exit_code, 0, "{:?}", end.error);
     }
     assert_eq!(desk.rows("SELECT nextval('public.begun') > 2"), ["true"]);
@@ -70,7 +70,7 @@ fn a_session_that_is_ended_while_a_task_begins_costs_a_try() {
 fn a_server_that_is_away_at_the_start_is_waited_for() {
     let server = OwnServer::start();
     let desk = server.desk().claims(&CLAIMS);
-    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
+    location::migrate(&desk.settings, &NullObserver, &Cancellation::default()).expect("migrated");
     server.crash();
     let mut command = process::reading(&desk, &["run", "--retries", "20"]);
     let mut running = Running::start(command.env("CLAIMS_ETL_RETRY_DELAY_SECS", "1"));
@@ -91,7 +91,8 @@ fn a_lost_answer_about_an_open_run_begins_no_other_run() {
     for number in 2..=4 {
         let desk = desk();
         for task in &Task::ALL[..3] {
-            let end = pipeline::run_only(&desk.settings, &options, *task, &name, &Silent, &cancel);
+            let end =
+                pipeline::run_only(&desk.settings, &options, *task, &name, &NullObserver, &cancel);
             assert_eq!(end.exit_code, 0, "{:?}", end.error);
         }
         let resume = |retries: u32| {
@@ -100,7 +101,7 @@ fn a_lost_answer_about_an_open_run_begins_no_other_run() {
             settings.warehouse.url = Some(Secret::new(proxy.url(desk.database.url())));
             settings.run.retries = retries;
             let which = Chosen::Run(name.id());
-            let report = pipeline::resume(&settings, &options, which, &Silent, &cancel);
+            let report = pipeline::resume(&settings, &options, which, &NullObserver, &cancel);
             assert_eq!(proxy.faults(), 1);
             report
         };

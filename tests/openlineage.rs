@@ -1,7 +1,4 @@
 //! OpenLineage's official schemas, when they are there, and what every event must keep.
-//!
-//! A file of its own because the top-level schema lets any facet pass: each of them is held against
-//! its own schema, and its key and its place against what that schema is for.
 
 use std::collections::BTreeMap;
 use std::fs;

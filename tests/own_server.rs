@@ -1,12 +1,10 @@
 //! A PostgreSQL server of one test's own, which may be crashed, stopped and started again.
-//!
-//! A file of its own because the server of `server` is shared: other tests run on it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use claims_etl::event::Silent;
+use claims_etl::event::NullObserver;
 use claims_etl::warehouse::private_server::{LocalPostgres, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -49,7 +47,7 @@ impl OwnServer {
 
     /// Starts it, or finds it running.
     pub(crate) fn start_again(&self) {
-        self.server.start(&Silent).expect("a server");
+        self.server.start(&NullObserver).expect("a server");
     }
 
     /// A desk at an empty database of this server.

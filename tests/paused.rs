@@ -1,6 +1,4 @@
 //! A run that waits at a failpoint, so that a test can do something at exactly that moment.
-//!
-//! A file of its own because such a run is a process and a file by which the two speak.
 
 use std::fs;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use claims_etl::commands::privacy::quasi_identifiers::QuasiSet;
 use claims_etl::commands::privacy::report;
 use claims_etl::commands::privacy::report::{PrivacyQuestion, PrivacyReport};
 use claims_etl::error::ErrorKind;
-use claims_etl::event::Silent;
+use claims_etl::event::NullObserver;
 use claims_etl::privacy::settings::{Action, Level, Profile};
 use insta::{assert_snapshot, with_settings};
 
@@ -17,7 +17,7 @@ fn question() -> PrivacyQuestion {
 }
 
 fn report(desk: &Desk, question: &PrivacyQuestion) -> PrivacyReport {
-    report::privacy_report(&desk.settings, question, &Silent).expect("a report")
+    report::privacy_report(&desk.settings, question, &NullObserver).expect("a report")
 }
 
 /// Shares of rows in groups of fewer than 2 and than 11 patients, in percent with one decimal.
@@ -120,7 +120,8 @@ fn sets_of_what_is_not_released_are_left_out_and_said() {
     assert_eq!(of_years.left_out.len(), 5);
     let sets = vec![QuasiSet::parse("provider_id,date_of_service:month").expect("a set")];
     let required = PrivacyQuestion { sets, k: 11, require_k: Some(2) };
-    let error = report::privacy_report(&desk.settings, &required, &Silent).expect_err("refused");
+    let error =
+        report::privacy_report(&desk.settings, &required, &NullObserver).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("dates are released by year, not by month"), "{error}");
 }
@@ -146,7 +147,8 @@ fn what_was_done_to_the_columns_is_what_is_judged() {
 #[test]
 fn an_empty_warehouse_has_nothing_to_report() {
     let desk = Desk::new();
-    let error = report::privacy_report(&desk.settings, &question(), &Silent).expect_err("refused");
+    let error =
+        report::privacy_report(&desk.settings, &question(), &NullObserver).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 

@@ -1,8 +1,5 @@
 //! The program as a process of its own, for tests of what only a process has: signals, threads,
 //! standard output and standard error.
-//!
-//! A file of its own because several tests start it the same way: nothing of the caller's
-//! environment reaches it, and everything it is told stands here.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

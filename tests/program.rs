@@ -1,5 +1,3 @@
-//! The built program, called in a folder of its own.
-
 use std::path::Path;
 use std::process;
 
@@ -9,7 +7,6 @@ use tempfile::TempDir;
 /// A key that protects nothing.
 pub(crate) const KEY: &str = "0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0";
 
-/// The program in a folder of its own, with nothing in its environment.
 pub(crate) struct Program {
     folder: TempDir,
 }

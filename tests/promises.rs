@@ -1,7 +1,4 @@
 //! What README.md promises under "What happens when": each line names the test that proves it.
-//!
-//! A file of its own because a promise without a proof is only a sentence: a line whose test is
-//! gone, renamed or ignored fails here.
 
 use std::fs;
 use std::path::Path;

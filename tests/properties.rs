@@ -1,15 +1,13 @@
 //! Accounting as a property: whatever a file holds, every record and cent of it is in exactly one
 //! class, and the fact table holds exactly the rows that an independent reading of the rules says.
 //!
-//! A file of its own because the second reading is here: values are made together with their
-//! meaning, so nothing of the program is needed to know what each spelling stands for. Only the canonical form of
-//! identifiers is the program's own; it has properties of its own.
+//! Only the canonical form of identifiers is the program's own; it has properties of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use claims_etl::config::{Mode, OnDuplicate, Settings};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::identifier::{self, Damage, Kind};
 use claims_etl::key::{Domain, MasterKey, Tokenizer};
 use claims_etl::pipeline::{self, RunOptions, RunReport};
@@ -436,7 +434,7 @@ fn load(desk: &Desk, rows: &[Row], books: &Books) -> Result<RunReport, TestCaseE
     });
     write(&desk.path("claims.csv"), std::iter::once(header).chain(records));
     let options = RunOptions { force: true, dry_run: false };
-    let report = pipeline::run(&desk.settings, &options, &Silent, &Cancellation::default());
+    let report = pipeline::run(&desk.settings, &options, &NullObserver, &Cancellation::default());
     succeeded(&report);
     prop_assert_eq!(report.claims.read, rows.len() as u64);
     prop_assert_eq!(&report.reject_reasons, &books.reasons);

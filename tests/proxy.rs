@@ -1,8 +1,5 @@
 //! A proxy between the program and the server that breaks the connection at a chosen byte, or
 //! holds it up.
-//!
-//! A file of its own because it stands in for the network: what goes wrong there is nobody's error
-//! message, only silence or an end.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{self, Which};
 use claims_etl::privacy::settings::{Action, Level};
 use postgres::Client;
@@ -62,7 +62,7 @@ impl Bench {
         let names = ["provider_month".to_owned()];
         let cancel = Cancellation::default();
         let reports =
-            pipeline::refresh(&self.desk.settings, Which::Named(&names), &Silent, &cancel);
+            pipeline::refresh(&self.desk.settings, Which::Named(&names), &NullObserver, &cancel);
         let reports = reports.expect("reports");
         assert_eq!(reports[0].outcome, "succeeded", "{}", reports[0].detail);
     }

@@ -5,7 +5,7 @@ use claims_etl::commands::risk::rescore;
 use claims_etl::commands::verify::recompute;
 use claims_etl::commands::verify::report::Verification;
 use claims_etl::config::Mode;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline;
 use claims_etl::pipeline::{Chosen, RunName, RunOptions, RunReport, Status, Task, VerifyOptions};
 
@@ -24,7 +24,7 @@ fn with(desk: Desk, claims: &[&str]) -> Desk {
 fn task(desk: &Desk, task: Task) {
     let name = RunName::parse(NAME).expect("a name");
     let (options, cancel) = (RunOptions::default(), Cancellation::default());
-    let end = pipeline::run_only(&desk.settings, &options, task, &name, &Silent, &cancel);
+    let end = pipeline::run_only(&desk.settings, &options, task, &name, &NullObserver, &cancel);
     assert_eq!(end.exit_code, 0, "{:?}", end.error);
 }
 
@@ -85,7 +85,7 @@ fn what_a_run_that_began_earlier_has_overwritten_is_loaded_again() {
 fn verify(desk: &Desk, run: &str) -> Verification {
     let which = Chosen::parse(run).expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
-    recompute::verify(&desk.settings, options, which, &Silent, &cancel).expect("verified")
+    recompute::verify(&desk.settings, options, which, &NullObserver, &cancel).expect("verified")
 }
 
 #[test]
@@ -99,7 +99,8 @@ fn whoever_looks_at_the_last_run_sees_the_one_that_published_last() {
         let report = desk.run();
         succeeded(&report);
         fast = Some(report.run_id);
-        let rescored = rescore::rescore(&desk.settings, false, &Silent, &Cancellation::default());
+        let rescored =
+            rescore::rescore(&desk.settings, false, &NullObserver, &Cancellation::default());
         assert!(rescored.expect("rescored").stats_version > 1);
         desk.settings.risk.medium_from = 20.0;
         // One claim was read then, two are now.

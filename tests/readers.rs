@@ -1,6 +1,4 @@
 //! Readers at work while runs publish: every answer is one whole version.
-//!
-//! A file of its own because it needs many connections at once, and so a server of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

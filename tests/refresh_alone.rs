@@ -1,6 +1,4 @@
 //! Refreshes without a warehouse, for the targets that only talk to a web server.
-//!
-//! A file of its own because the tests of several providers begin the same way.
 
 use std::time::Instant;
 
@@ -8,7 +6,7 @@ use claims_etl::adbc_postgres::PostgresConnection;
 use claims_etl::config::Settings;
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
-use claims_etl::refresh::{Ask, Failure, Job, Occasion, TargetResult, refresh_all, targets};
+use claims_etl::refresh::{Ask, Failure, Job, PublishedRun, TargetResult, refresh_all, targets};
 use claims_etl::secret::source::SecretSource;
 
 /// The targets that need no provider.
@@ -36,7 +34,7 @@ fn no_warehouse() -> Result<PostgresConnection> {
 /// Refreshes everything that the settings name; the static page is left out.
 pub(crate) fn refresh_on(
     settings: &Settings,
-    occasion: &Occasion,
+    occasion: &PublishedRun,
     cancel: &Cancellation,
 ) -> Vec<TargetResult> {
     let results = refresh_all(&targets(settings), occasion, &no_warehouse, cancel);
@@ -50,7 +48,7 @@ pub(crate) fn refresh_on(
 
 /// The one target's end.
 pub(crate) fn refresh(settings: &Settings) -> TargetResult {
-    let mut results = refresh_on(settings, &Occasion::default(), &Cancellation::default());
+    let mut results = refresh_on(settings, &PublishedRun::default(), &Cancellation::default());
     assert_eq!(results.len(), 1);
     results.remove(0)
 }
@@ -68,7 +66,8 @@ pub(crate) fn check(settings: &Settings) -> Result<String, Failure> {
     }
     let all = targets(settings);
     let target = all.iter().find(|target| !OWN.contains(&target.name())).expect("a target");
-    let (occasion, cancel, mut nothing) = (Occasion::default(), Cancellation::default(), Nothing);
+    let (occasion, cancel, mut nothing) =
+        (PublishedRun::default(), Cancellation::default(), Nothing);
     let until = Instant::now() + target.about().deadline;
     target.check(&mut Job::new(&occasion, &[], &mut nothing, until, &cancel))
 }

@@ -1,15 +1,12 @@
 //! The refresh of Metabase against a server that answers in the shapes that its documentation and
 //! its own tests name; no live Metabase was at hand.
-//!
-//! A file of its own because a provider's whole behaviour is seen only from outside: which requests
-//! it gets, how many, and what the report says.
 
 use std::sync::Barrier;
 use std::time::Duration;
 
 use claims_etl::config::{MetabaseTarget, Settings};
 use claims_etl::event::Cancellation;
-use claims_etl::refresh::{Occasion, Outcome};
+use claims_etl::refresh::{Outcome, PublishedRun};
 
 use crate::mock_http::{Heard, MockHttp, Reply};
 use crate::refresh_alone::{self, check, refresh, refresh_on};
@@ -197,7 +194,7 @@ fn a_question_without_end_is_ended_by_the_deadline_and_by_a_signal() {
             completed().after(Duration::from_mins(5))
         })
     });
-    let results = refresh_on(&settings(&server, card(4)), &Occasion::default(), &cancel);
+    let results = refresh_on(&settings(&server, card(4)), &PublishedRun::default(), &cancel);
     assert_eq!((results[0].outcome, results[0].attempts), (Outcome::Cancelled, 1));
 }
 

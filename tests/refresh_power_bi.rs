@@ -18,7 +18,7 @@ use claims_etl::config::{
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{
-    Ask, Failure, Job, Occasion, Outcome, Target, TargetResult, refresh_all, targets,
+    Ask, Failure, Job, Outcome, PublishedRun, Target, TargetResult, refresh_all, targets,
 };
 use claims_etl::secret::source::SecretSource;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn no_server() -> Result<PostgresConnection> {
 }
 
 fn all(targets: &[Box<dyn Target>], cancel: &Cancellation) -> Vec<TargetResult> {
-    let mut results = refresh_all(targets, &Occasion::default(), &no_server, cancel);
+    let mut results = refresh_all(targets, &PublishedRun::default(), &no_server, cancel);
     results.retain(|result| result.target.starts_with("power_bi."));
     results
 }
@@ -722,7 +722,7 @@ fn alone<T>(
     let targets = targets(settings);
     let target = targets.iter().find(|one| one.name() == "power_bi.claims").expect("a target");
     let (occasion, cancel, mut claims) =
-        (Occasion::default(), Cancellation::default(), Claims(3000));
+        (PublishedRun::default(), Cancellation::default(), Claims(3000));
     let until = Instant::now() + Duration::from_secs(30);
     work(target.as_ref(), &mut Job::new(&occasion, &[], &mut claims, until, &cancel))
 }

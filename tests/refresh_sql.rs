@@ -3,7 +3,7 @@
 
 use claims_etl::commands::check;
 use claims_etl::config::SqlViews;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{self, RefreshReport, Which};
 use claims_etl::secret::value::Secret;
 
@@ -30,7 +30,7 @@ fn views(desk: &mut Desk) -> &mut SqlViews {
 fn refresh(desk: &Desk) -> RefreshReport {
     let names = ["sql.daily".to_owned()];
     let cancel = Cancellation::default();
-    let reports = pipeline::refresh(&desk.settings, Which::Named(&names), &Silent, &cancel);
+    let reports = pipeline::refresh(&desk.settings, Which::Named(&names), &NullObserver, &cancel);
     let [report] = <[RefreshReport; 1]>::try_from(reports.expect("reports")).expect("one");
     report
 }
@@ -130,7 +130,7 @@ fn what_cannot_be_refreshed_is_said_before_anything_is_refreshed() {
         assert!(report.detail.contains(says), "{}", report.detail);
         let half = name == "public.broken";
         assert_eq!(desk.rows(at) != before, half, "{name}: only its own query can tell");
-        let found = check::check(&desk.settings, &Silent, &Cancellation::default());
+        let found = check::check(&desk.settings, &NullObserver, &Cancellation::default());
         let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
         assert_eq!(found.ok, half, "{name}: {}", found.detail);
     }
@@ -158,7 +158,7 @@ fn a_role_that_may_not_refresh_a_view_is_told_so() {
     let mark = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{mark}options=-crole%3D{role}");
     desk.settings.warehouse.url = Some(Secret::new(url));
-    let found = check::check(&desk.settings, &Silent, &Cancellation::default());
+    let found = check::check(&desk.settings, &NullObserver, &Cancellation::default());
     client.batch_execute(&format!("DROP ROLE {role}")).expect("dropped");
     let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
     let says = format!("optional; the role {role} may not refresh public.daily");

@@ -1,15 +1,12 @@
 //! The refresh of Superset against a server that asks for what the real one asks for, and that is
 //! slow, busy, broken or forgetful.
-//!
-//! A file of its own because a provider's whole behaviour is seen only from outside: which requests
-//! it gets, how many, and what the report says.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use claims_etl::event::Cancellation;
-use claims_etl::refresh::{Occasion, Outcome};
+use claims_etl::refresh::{Outcome, PublishedRun};
 use serde_json::Value;
 
 use crate::fixtures;
@@ -74,7 +71,7 @@ fn all_targets_share_one_session_and_one_limit() {
     settings.refresh.superset.targets.insert("two".into(), dashboard("claims"));
     settings.refresh.superset.targets.insert("off".into(), dashboard("1"));
     settings.refresh.superset.targets.get_mut("off").expect("there").enabled = false;
-    let results = refresh_on(&settings, &Occasion::default(), &Cancellation::default());
+    let results = refresh_on(&settings, &PublishedRun::default(), &Cancellation::default());
     let ends: Vec<(&str, Outcome)> =
         results.iter().map(|one| (one.target.as_str(), one.outcome)).collect();
     let expected = [
@@ -191,7 +188,7 @@ fn a_refused_account_is_tried_once() {
     settings.refresh.superset.username = "somebody".into();
     settings.refresh.superset.targets.insert("two".into(), dashboard("1"));
     settings.refresh.superset.targets.insert("three".into(), dashboard("1"));
-    let results = refresh_on(&settings, &Occasion::default(), &Cancellation::default());
+    let results = refresh_on(&settings, &PublishedRun::default(), &Cancellation::default());
     for result in results {
         assert_eq!((result.outcome, result.attempts), (Outcome::Failed, 0));
         assert!(result.detail.contains("does not let the account in"), "{}", result.detail);
@@ -209,7 +206,7 @@ fn an_account_that_may_change_nothing_is_told() {
     });
     let mut settings = superset.settings();
     settings.refresh.superset.targets.insert("two".into(), dashboard("1"));
-    for result in refresh_on(&settings, &Occasion::default(), &Cancellation::default()) {
+    for result in refresh_on(&settings, &PublishedRun::default(), &Cancellation::default()) {
         assert_eq!(result.outcome, Outcome::Failed);
         assert!(result.detail.contains("`can read on SecurityRestApi`"), "{}", result.detail);
     }
@@ -305,7 +302,7 @@ fn a_signal_ends_the_refresh() {
     });
     let mut settings = superset.settings();
     settings.refresh.superset.parallel = Some(1);
-    let results = refresh_on(&settings, &Occasion::default(), &cancel);
+    let results = refresh_on(&settings, &PublishedRun::default(), &cancel);
     assert_eq!((results[0].outcome, results[0].attempts), (Outcome::Cancelled, 1));
     assert_eq!(superset.warm_ups(), 1);
 }
@@ -319,7 +316,7 @@ fn columns_are_read_anew_when_the_schema_has_changed() {
     assert_eq!(refresh(&settings).detail, "2 charts of dashboard 1");
     assert_eq!(superset.server.count("PUT", "/dataset/"), 0);
 
-    let changed = Occasion { schema_changed: true, ..Occasion::default() };
+    let changed = PublishedRun { schema_changed: true, ..PublishedRun::default() };
     let results = refresh_on(&settings, &changed, &Cancellation::default());
     assert_eq!(results[0].detail, "2 charts and 1 dataset of dashboard 1");
     assert_eq!(results[0].attempts, 2);
@@ -461,7 +458,7 @@ fn what_the_real_superset_has_answered_is_understood() {
     let result = refresh(&superset.settings());
     assert!(result.detail.contains("does not let the account in"), "{}", result.detail);
 
-    let changed = Occasion { schema_changed: true, ..Occasion::default() };
+    let changed = PublishedRun { schema_changed: true, ..PublishedRun::default() };
     for (name, outcome) in [
         ("dataset_refresh", Outcome::Succeeded),
         ("dataset_refresh_404", Outcome::Failed),

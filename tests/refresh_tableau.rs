@@ -13,7 +13,7 @@ use claims_etl::config::{OnConflict, Settings, TableauTarget};
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{
-    Ask, Failure, Job, Occasion, Outcome, TargetResult, refresh_all, targets,
+    Ask, Failure, Job, Outcome, PublishedRun, TargetResult, refresh_all, targets,
 };
 use claims_etl::secret::source::SecretSource;
 
@@ -60,7 +60,7 @@ fn no_warehouse() -> Result<PostgresConnection> {
 
 fn run(settings: &Settings, cancel: &Cancellation) -> Vec<TargetResult> {
     let targets = targets(settings);
-    let results = refresh_all(&targets, &Occasion::default(), &no_warehouse, cancel);
+    let results = refresh_all(&targets, &PublishedRun::default(), &no_warehouse, cancel);
     for result in &results {
         for secret in [SECRET_ROW, "123-45", TOKEN, "session-", "Ressourcenkonflikt"] {
             assert!(!result.detail.contains(secret), "{}", result.detail);
@@ -630,7 +630,7 @@ impl Ask for NoWarehouse {
 
 /// Checks all targets at the same time.
 fn checked(settings: &Settings) -> Vec<Result<String, Failure>> {
-    let (occasion, cancel) = (Occasion::default(), Cancellation::default());
+    let (occasion, cancel) = (PublishedRun::default(), Cancellation::default());
     let targets = targets(settings);
     let until = Instant::now() + Duration::from_secs(30);
     thread::scope(|scope| {

@@ -16,9 +16,9 @@ use claims_etl::adbc_postgres::PostgresConnection;
 use claims_etl::config::{Settings, Webhook, WebhookStyle};
 use claims_etl::error::Error;
 use claims_etl::event::Cancellation;
-use claims_etl::refresh::{self, Occasion, TargetResult};
+use claims_etl::refresh::{self, PublishedRun, TargetResult};
 use claims_etl::secret::source::SecretSource;
-use claims_etl::totals::{Account, Example};
+use claims_etl::totals::{ControlTotals, Example};
 use serde_json::{Value, json};
 
 use crate::fixtures;
@@ -47,8 +47,8 @@ fn settings(url: &str, change: impl FnOnce(&mut Webhook)) -> Settings {
 }
 
 /// A published run whose account has identifiers where an account can have texts.
-fn occasion() -> Occasion {
-    let mut account = Account::default();
+fn occasion() -> PublishedRun {
+    let mut account = ControlTotals::default();
     (account.claims.read, account.claims.loaded, account.claims.inserted) = (5, 4, 4);
     account.claims.rejected = 1;
     account.providers.read = 2;
@@ -56,7 +56,7 @@ fn occasion() -> Occasion {
     account.reject_examples.insert("CANARY-reason".into(), vec![example]);
     account.reject_reasons.insert("CANARY-reason".into(), 1);
     account.flags.insert("CANARY-flag".into(), 1);
-    Occasion { run_id: Some(RUN.into()), account: Some(account), ..Occasion::default() }
+    PublishedRun { run_id: Some(RUN.into()), account: Some(account), ..PublishedRun::default() }
 }
 
 fn all(settings: &Settings, cancel: &Cancellation) -> Vec<TargetResult> {
@@ -325,7 +325,7 @@ fn nothing_is_told_before_anything_is_published_or_when_switched_off() {
     let settings_on = settings(server.address(), |_| ());
     let no_server = || Err::<PostgresConnection, _>(Error::warehouse("no server here"));
     let (targets, cancel) = (refresh::targets(&settings_on), Cancellation::default());
-    let results = refresh::refresh_all(&targets, &Occasion::default(), &no_server, &cancel);
+    let results = refresh::refresh_all(&targets, &PublishedRun::default(), &no_server, &cancel);
     assert!(results.iter().all(|one| one.outcome.as_str() == "skipped"), "{results:?}");
     let off = told(&settings(server.address(), |hook| hook.enabled = false));
     assert_eq!(off.detail, "refresh.webhook.ops.enabled is false");

@@ -1,6 +1,4 @@
 //! The program that people run knows no failpoints.
-//!
-//! A file of its own because every other test runs a build that has them, and this one must not.
 
 use std::fs;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use claims_etl::error::ErrorKind;
-use claims_etl::event::{Cancellation, RunId, Silent};
+use claims_etl::event::{Cancellation, NullObserver, RunId};
 use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, Status};
 use claims_etl::secret::value::Secret;
 
@@ -35,7 +35,7 @@ fn lift(desk: &Desk) {
 fn resume(desk: &Desk, which: &str) -> RunReport {
     let which = Chosen::parse(which).expect("a run");
     let options = RunOptions::default();
-    pipeline::resume(&desk.settings, &options, which, &Silent, &Cancellation::default())
+    pipeline::resume(&desk.settings, &options, which, &NullObserver, &Cancellation::default())
 }
 
 /// Nothing is left of what the run was told: no sources, no key, other rules.
@@ -170,7 +170,8 @@ fn a_run_that_nobody_knows_is_refused() {
     assert_eq!(resume(&desk, &nobody).exit_code, 2);
     let which = Chosen::parse("last").expect("the last");
     let dry = RunOptions { dry_run: true, ..RunOptions::default() };
-    let dry = pipeline::resume(&desk.settings, &dry, which, &Silent, &Cancellation::default());
+    let dry =
+        pipeline::resume(&desk.settings, &dry, which, &NullObserver, &Cancellation::default());
     assert_eq!(dry.exit_code, 2, "a dry run resumes nothing");
 }
 

@@ -1,14 +1,11 @@
 //! The score over all history: what daily loads add up to, what a correction takes out, what a
 //! rescore makes of it.
-//!
-//! A file of its own because every test here asks the same: the statistics must be those of one load
-//! of everything, whatever the way.
 
 use claims_etl::commands::risk::rescore;
 use claims_etl::commands::risk::rescore::RescoreReport;
 use claims_etl::commands::verify::recompute;
 use claims_etl::config::{Mode, OnDuplicate};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline;
 use claims_etl::pipeline::RunOptions;
 use claims_etl::risk::settings::Risk;
@@ -164,7 +161,8 @@ fn rescored(desk: &Desk) -> RescoreReport {
 }
 
 fn rescore(desk: &Desk, dry_run: bool) -> RescoreReport {
-    rescore::rescore(&desk.settings, dry_run, &Silent, &Cancellation::default()).expect("rescored")
+    rescore::rescore(&desk.settings, dry_run, &NullObserver, &Cancellation::default())
+        .expect("rescored")
 }
 
 /// The statistics as they are when they are counted anew.
@@ -419,7 +417,8 @@ fn a_stopped_rescore_changes_nothing() {
     let before = desk.rows(SCORES);
     let cancel = Cancellation::default();
     cancel.cancel(2);
-    let stopped = rescore::rescore(&desk.settings, false, &Silent, &cancel).expect_err("stopped");
+    let stopped =
+        rescore::rescore(&desk.settings, false, &NullObserver, &cancel).expect_err("stopped");
     assert_eq!(stopped.kind().exit_code(), 130);
     assert_eq!(desk.rows(SCORES), before);
     assert!(rescored(&desk).changed > 0);
@@ -490,7 +489,7 @@ fn verify_compares_scores_that_a_runs_own_claims_have_made() {
             &desk.settings,
             pipeline::VerifyOptions::default(),
             pipeline::Chosen::parse("last").expect("a run"),
-            &Silent,
+            &NullObserver,
             &Cancellation::default(),
         )
         .expect("verified")

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{Datelike, NaiveDate, Weekday};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::risk::settings::Risk;
 use claims_etl::synth::{self, Spec};
@@ -480,7 +480,7 @@ fn the_oracle_agrees_on_desynpuf() {
 /// provider, procedures of other specialties, high amounts.
 pub(crate) fn with_anomalies(folder: &Path, claims: u64) {
     let spec = Spec { claims, providers: 150, seed: 11, dirty: 0.0 };
-    let made = synth::generate(&spec, folder, &Silent, &Cancellation::default());
+    let made = synth::generate(&spec, folder, &NullObserver, &Cancellation::default());
     let made = made.expect("generated");
     let text = fs::read_to_string(&made.claims_path).expect("text");
     let mut rows: Vec<Vec<String>> =

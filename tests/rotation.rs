@@ -1,8 +1,5 @@
 //! The change of the key with a real server: by files, by a chain, by a reload; killed anywhere; with
 //! readers at work.
-//!
-//! A file of its own because the promise is one: behind a rotation everything is as before, under
-//! other tokens, and the old key is needed by nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +16,7 @@ use claims_etl::commands::rotate::RotationReport;
 use claims_etl::commands::verify::recompute;
 use claims_etl::config::Mode;
 use claims_etl::error::{Error, ErrorKind};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::load::rotation::{Coverage, Phase};
 use claims_etl::pipeline::{Chosen, RunOptions, RunReport, Status, VerifyOptions};
@@ -46,19 +43,19 @@ const CONTENT: &str = "SELECT concat_ws('|',
          SELECT count(*) AS n FROM healthcare_analytics.claims_fact GROUP BY provider_id) AS p))";
 
 fn begin(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::begin(&desk.settings, false, &Silent, &Cancellation::default())
+    rotate::begin(&desk.settings, false, &NullObserver, &Cancellation::default())
 }
 
 fn map(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::map(&desk.settings, &Silent, &Cancellation::default())
+    rotate::map(&desk.settings, &NullObserver, &Cancellation::default())
 }
 
 fn chain(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::chain(&desk.settings, &Silent, &Cancellation::default())
+    rotate::chain(&desk.settings, &NullObserver, &Cancellation::default())
 }
 
 fn finish(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::finish(&desk.settings, false, &Silent, &Cancellation::default())
+    rotate::finish(&desk.settings, false, &NullObserver, &Cancellation::default())
 }
 
 fn forced(desk: &Desk) -> RunReport {
@@ -190,7 +187,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     let which = Chosen::parse(&first_run).expect("an id");
     let options = VerifyOptions { claims_named: true, providers_named: true };
     let cancel = Cancellation::default();
-    let verified = recompute::verify(&first.settings, options, which, &Silent, &cancel);
+    let verified = recompute::verify(&first.settings, options, which, &NullObserver, &cancel);
     assert!(verified.expect("verifies").equal);
 }
 
@@ -334,7 +331,7 @@ fn ids_of_the_form_of_a_token_are_no_tokens() {
             }
             _ => {
                 let cancel = Cancellation::default();
-                rotate::begin(&desk.settings, true, &Silent, &cancel).expect("begins");
+                rotate::begin(&desk.settings, true, &NullObserver, &cancel).expect("begins");
                 change_over(&mut desk);
                 desk.settings.warehouse.mode = Mode::Replace;
                 succeeded(&forced(&desk));
@@ -379,7 +376,7 @@ fn what_cannot_be_changed_in_place_is_loaded_anew() {
     desk.settings.warehouse.mode = Mode::Merge;
 
     let cancel = Cancellation::default();
-    rotate::begin(&desk.settings, true, &Silent, &cancel).expect("begins");
+    rotate::begin(&desk.settings, true, &NullObserver, &cancel).expect("begins");
     assert_eq!(finish(&desk).expect_err("nothing is loaded").kind(), ErrorKind::Quality);
     let old = desk.settings.privacy.key_file.clone();
     change_over(&mut desk);
@@ -430,7 +427,7 @@ fn what_makes_no_sense_is_refused_and_an_abort_leaves_no_trace() {
     assert!(refused(&forced(&desk)).contains("has not ended"));
     desk.settings.privacy.key_file = old;
 
-    rotate::abort(&desk.settings, &Silent, &Cancellation::default()).expect("gives up");
+    rotate::abort(&desk.settings, &NullObserver, &Cancellation::default()).expect("gives up");
     assert_eq!(Published::read(&mut desk.database.connect()), before);
     assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
     assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.keys"), ["1"]);

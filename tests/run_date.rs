@@ -2,7 +2,7 @@
 
 use claims_etl::commands::verify::recompute;
 use claims_etl::commands::verify::report::Verification;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{Chosen, VerifyOptions};
 
 use crate::desk::{Desk, succeeded};
@@ -13,7 +13,8 @@ const RUN_OF_2020: &str = "016f5e66-e800-7000-8000-000000000000";
 fn verified(desk: &Desk) -> Verification {
     let options = VerifyOptions::default();
     let never = Cancellation::default();
-    recompute::verify(&desk.settings, options, Chosen::Last, &Silent, &never).expect("verified")
+    recompute::verify(&desk.settings, options, Chosen::Last, &NullObserver, &never)
+        .expect("verified")
 }
 
 #[test]

@@ -1,7 +1,4 @@
 //! Reads just enough of Rust to know which paths a file names.
-//!
-//! A file of its own because `architecture` is about the rules, and this about the language:
-//! comments, strings and lifetimes must not be taken for code, and `use` trees nest.
 
 /// Every path that the code names, from its first segment on; `use` trees are spelt out.
 pub(crate) fn paths(source: &str) -> Vec<Vec<String>> {

@@ -1,7 +1,5 @@
 //! The schedule through the program: days go by as a test's clock jumps over waits, and the ledger
 //! tells what was run.
-//!
-//! A file of its own because every test is a process, or two, at a desk with a file a day.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -14,7 +12,7 @@ use std::{fs, thread};
 use chrono::{TimeDelta, Utc};
 use claims_etl::config::{Settings, Wait};
 use claims_etl::error::ErrorKind;
-use claims_etl::event::{Cancellation, RunId, Silent};
+use claims_etl::event::{Cancellation, NullObserver, RunId};
 use claims_etl::schedule::state::{self, State, Ticket};
 use claims_etl::schedule::{
     DataInterval, Jumping, Lease, Options, Pulse, Request, Scheduler, Timetable,
@@ -474,8 +472,8 @@ fn an_interval_of_ones_own_is_refused() {
 /// A warehouse with tables, and the settings of a schedule at it.
 fn migrated(desk: &Desk) -> (Warehouse, Settings, DataInterval) {
     let settings = desk.settings.clone();
-    let warehouse = Warehouse::open(&settings, &Silent).expect("a warehouse");
-    claims_etl::warehouse::location::migrate(&settings, &Silent, &Cancellation::default())
+    let warehouse = Warehouse::open(&settings, &NullObserver).expect("a warehouse");
+    claims_etl::warehouse::location::migrate(&settings, &NullObserver, &Cancellation::default())
         .expect("migrated");
     let timetable = Timetable::new(&settings.schedule).expect("a timetable");
     let first = timetable.intervals().next().expect("an interval");
@@ -545,8 +543,8 @@ fn a_scheduler_tells_how_it_is() {
     let moment = first.end + chrono::TimeDelta::hours(1);
     let clock = Jumping::new(moment, moment);
     let (cancel, pulse) = (Cancellation::default(), Pulse::new(&settings.schedule.name));
-    let scheduler =
-        Scheduler::new(&settings, &clock, &Silent, &cancel, pulse.clone()).expect("a scheduler");
+    let scheduler = Scheduler::new(&settings, &clock, &NullObserver, &cancel, pulse.clone())
+        .expect("a scheduler");
     assert!(!pulse.snapshot().lease_held);
     let (ended, meanwhile) = thread::scope(|scope| {
         let running = scope.spawn(|| scheduler.run(Options::default(), &mut |_| Ok(())));
@@ -575,7 +573,7 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
         schedule: &settings.schedule,
         wait,
         is_patient: false,
-        observer: &Silent,
+        observer: &NullObserver,
         cancel: &cancel,
     };
     let lease = Lease::take(&warehouse, &request(Wait::No)).expect("the lease");

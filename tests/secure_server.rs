@@ -1,8 +1,7 @@
 //! A PostgreSQL server as an administrator would set it up: TCP, TLS with certificates of an
 //! authority, SCRAM, no trust but for the administrator's own socket.
 //!
-//! A file of its own because the private server of the other tests has none of that. Each test
-//! starts one and stops it at its end; whatever happens, it ends after a few minutes.
+//! Each test starts one and stops it at its end; whatever happens, it ends after a few minutes.
 
 use std::fs;
 use std::net::TcpListener;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use claims_etl::event::Silent;
+use claims_etl::event::NullObserver;
 use claims_etl::warehouse::private_server::LocalPostgres;
 use postgres::{Client, NoTls};
 
@@ -28,7 +28,7 @@ pub(crate) fn url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {
         std::env::var("CLAIMS_ETL_TEST_DSN").unwrap_or_else(|_| {
-            private().start(&Silent).expect("a private server for the tests").url().to_owned()
+            private().start(&NullObserver).expect("a private server for the tests").url().to_owned()
         })
     })
 }

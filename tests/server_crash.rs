@@ -1,7 +1,5 @@
 //! The server breaks down under a run: a backend is killed, which takes all others with it, or the
 //! whole server is.
-//!
-//! A file of its own because these tests need a server that nobody else uses.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,14 +1,13 @@
 //! Stopped and killed: SIGINT, SIGTERM and SIGKILL at every stage of a run leave the published
 //! tables as they were, no staging table and no lock, and the next run finishes the work.
 //!
-//! A file of its own because it needs processes and moments. A moment is never a guess: the tests
-//! look into the warehouse until the run is where they want it, and a lock on the fact table keeps
-//! it from getting any further.
+//! A moment is never a guess: the tests look into the warehouse until the run is where they want
+//! it, and a lock on the fact table keeps it from getting any further.
 
 use std::fs;
 use std::process::Command;
 
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::synth::{self, Spec};
 use nix::sys::signal::Signal;
 use postgres::Client;
@@ -61,7 +60,8 @@ impl Scene {
         let before = desk.rows(FACT);
         assert_eq!(before.len(), 1);
         let spec = Spec { claims, providers: 200, seed: 3, dirty: 0.02 };
-        let made = synth::generate(&spec, &desk.path("in"), &Silent, &Cancellation::default());
+        let made =
+            synth::generate(&spec, &desk.path("in"), &NullObserver, &Cancellation::default());
         let made = made.expect("generated");
         desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
         desk.settings.providers.sources = vec![made.providers_path.display().to_string()];

@@ -203,7 +203,7 @@ fn rows_that_are_no_claims_are_counted_apart() {
         &desk.settings,
         VerifyOptions::default(),
         which,
-        &claims_etl::event::Silent,
+        &claims_etl::event::NullObserver,
         &claims_etl::event::Cancellation::default(),
     );
     let verification = verification.expect("verified");

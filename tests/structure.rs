@@ -1,11 +1,8 @@
 //! Structure as a property: whatever lines a file is made of, the `csv` crate counts the records, and
 //! the account agrees.
-//!
-//! A file of its own because the second reading here is another crate's, where `properties` has a
-//! model of the values.
 
 use claims_etl::config::Settings;
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::MasterKey;
 use claims_etl::pipeline::{self, RunOptions, RunReport};
 use proptest::collection::vec;
@@ -62,7 +59,7 @@ fn run(content: &[u8]) -> RunReport {
     settings.quality.max_reject_ratio = 1.0;
     MasterKey::generate(&settings.key_path()).expect("a key");
     let options = RunOptions { dry_run: true, ..RunOptions::default() };
-    pipeline::run(&settings, &options, &Silent, &Cancellation::default())
+    pipeline::run(&settings, &options, &NullObserver, &Cancellation::default())
 }
 
 proptest! {

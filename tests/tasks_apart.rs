@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use claims_etl::event::{Cancellation, RunId, Silent};
+use claims_etl::event::{Cancellation, NullObserver, RunId};
 use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status};
 use claims_etl::secret::value::Secret;
 use claims_etl::warehouse::location;
@@ -296,7 +296,7 @@ fn desk_with(claims: &[&str]) -> Desk {
 #[test]
 fn extracts_go_side_by_side_while_another_run_holds_the_warehouse() {
     let desk = desk();
-    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
+    location::migrate(&desk.settings, &NullObserver, &Cancellation::default()).expect("migrated");
     let mut holder = desk.database.connect();
     holder.batch_execute("SELECT pg_advisory_lock(x'636c61696d65746c'::bigint)").expect("held");
     let started: Vec<_> = TASKS[..2]
@@ -377,7 +377,8 @@ fn a_half_done_run_is_resumed_as_a_whole() {
         calls(&desk, NAME, &TASKS[..done]);
         let id = RunName::parse(NAME).expect("a name").id();
         let (options, cancel) = (RunOptions::default(), Cancellation::default());
-        let resumed = pipeline::resume(&desk.settings, &options, Chosen::Run(id), &Silent, &cancel);
+        let resumed =
+            pipeline::resume(&desk.settings, &options, Chosen::Run(id), &NullObserver, &cancel);
         if done == 5 {
             assert_eq!(resumed.status, Status::AlreadyLoaded);
         } else {
@@ -449,7 +450,7 @@ fn standard_input_cannot_be_handed_on() {
 #[test]
 fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
     let desk = desk();
-    location::migrate(&desk.settings, &Silent, &Cancellation::default()).expect("migrated");
+    location::migrate(&desk.settings, &NullObserver, &Cancellation::default()).expect("migrated");
     // The session of whoever writes down that the task is done is ended, so often.
     let lose = |which: &str, times: u32| {
         let script = format!(

@@ -9,7 +9,7 @@ use claims_etl::commands::verify::report::{Verdict, Verification};
 use claims_etl::commands::verify::tables::Difference;
 use claims_etl::config::Mode;
 use claims_etl::error::{Error, ErrorKind};
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{Chosen, VerifyOptions};
 use claims_etl::secret::value::Secret;
 
@@ -45,7 +45,7 @@ pub(crate) fn loaded() -> Desk {
 fn attempt(desk: &Desk, which: &str) -> Result<Verification, Error> {
     let which = Chosen::parse(which).expect("a run");
     let options = VerifyOptions::default();
-    recompute::verify(&desk.settings, options, which, &Silent, &Cancellation::default())
+    recompute::verify(&desk.settings, options, which, &NullObserver, &Cancellation::default())
 }
 
 pub(crate) fn verify(desk: &Desk, which: &str) -> Verification {
@@ -338,8 +338,13 @@ fn a_removed_file_is_told_and_another_place_can_be_named() {
     desk.settings.claims.sources = vec![desk.path("moved.csv").display().to_string()];
     assert!(!verify(&desk, "last").equal);
     let named = VerifyOptions { claims_named: true, ..VerifyOptions::default() };
-    let report =
-        recompute::verify(&desk.settings, named, Chosen::Last, &Silent, &Cancellation::default());
+    let report = recompute::verify(
+        &desk.settings,
+        named,
+        Chosen::Last,
+        &NullObserver,
+        &Cancellation::default(),
+    );
     assert!(report.expect("verified").equal);
 }
 
@@ -355,7 +360,7 @@ fn several_files_are_told_apart() {
     let named = |desk: &Desk| {
         let options = VerifyOptions { claims_named: true, providers_named: false };
         let (last, never) = (Chosen::Last, Cancellation::default());
-        let report = recompute::verify(&desk.settings, options, last, &Silent, &never);
+        let report = recompute::verify(&desk.settings, options, last, &NullObserver, &never);
         report.expect("verified").compared[0].differences.clone()
     };
     desk.settings.claims.sources = vec![second.clone()];

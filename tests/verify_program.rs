@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use claims_etl::event::{Cancellation, Silent};
+use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::synth;
 use insta::{assert_snapshot, with_settings};
 
@@ -52,7 +52,7 @@ fn many_rows_are_compared_in_pieces_and_the_first_that_differ_are_named() {
     let mut desk = Desk::new();
     desk.settings.refresh.dashboard.enabled = false;
     let spec = synth::Spec { claims: 40_000, providers: 300, seed: 7, dirty: 0.02 };
-    let made = synth::generate(&spec, desk.folder.path(), &Silent, &Cancellation::default());
+    let made = synth::generate(&spec, desk.folder.path(), &NullObserver, &Cancellation::default());
     let made = made.expect("generated");
     desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
     desk.settings.providers.sources = vec![made.providers_path.display().to_string()];

@@ -1,7 +1,4 @@
 //! Two versions of one small input for the tests of faults, and what a warehouse holds of them.
-//!
-//! A file of its own because every fault is judged the same way: what is published is one of the
-//! versions, to the row and the cent, and nothing else is there.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

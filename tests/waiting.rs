@@ -1,8 +1,5 @@
 //! Two runs at once: one loads, the other one ends or waits, and a waiting run takes over, gives
 //! up in time or hears a signal.
-//!
-//! A file of its own because each test needs somebody who holds the lock: another process of the
-//! program, or a plain connection to the server.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,7 +1,4 @@
 //! The server refuses in the middle of a load: no space, no right, cancelled, ended, a deadlock.
-//!
-//! A file of its own because each refusal has its kind: tried again where it can pass by itself,
-//! else the end of the run; and never a half of it published.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};

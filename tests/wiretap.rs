@@ -1,7 +1,4 @@
 //! A wire on which the tests listen: passes every connection on to a server and notes how it began.
-//!
-//! A file of its own because it proves for all connections, also for requests to cancel, which no
-//! server's log mentions, that nothing is said in the clear.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

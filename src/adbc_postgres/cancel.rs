@@ -1,7 +1,6 @@
 //! The cancel handle: asks the server to stop what a connection is doing.
 //!
-//! A file of its own because it works from another thread, over a connection of its own, while the
-//! session is locked by the operation that it stops. That connection is protected as the session is.
+//! That connection is protected as the session is.
 
 use std::time::Duration;
 

@@ -1,7 +1,4 @@
 //! The cells of one batch as COPY BINARY spells them.
-//!
-//! A file of its own because it is the table from Arrow types to Postgres' binary forms; it writes
-//! one cell at a time straight from the column's buffer, and nothing is allocated per value.
 
 use adbc_core::error::{Error, Result, Status};
 use arrow::array::{

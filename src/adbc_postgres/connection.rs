@@ -1,6 +1,4 @@
 //! The connection: makes statements, ends transactions, describes tables.
-//!
-//! A file of its own because it is one of the four ADBC objects.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! Record batches as the bytes of COPY BINARY, in chunks that are worth a write.
 //!
-//! A file of its own because it needs no server: the benchmark measures it alone. Cells know their
-//! own form; this adds rows, header and trailer, a bounded buffer, and a check that each batch has
-//! the announced columns.
+//! Cells know their own form; this adds rows, header and trailer, a bounded buffer, and a check
+//! that each batch has the announced columns.
 
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! The database: where the server is and as whom to sign in.
 //!
-//! A file of its own because this is where everything that decides about a connection comes together:
-//! address, options, passwords, TLS. Secrets go in, and are never given back or printed.
+//! Secrets go in, and are never given back or printed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

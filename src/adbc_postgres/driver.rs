@@ -1,6 +1,4 @@
 //! The driver: makes databases. It holds no state.
-//!
-//! A file of its own because `adbc_core` separates the driver from the database it reaches.
 
 use adbc_core::error::Result;
 use adbc_core::options::{OptionDatabase, OptionValue};

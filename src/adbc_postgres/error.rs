@@ -1,7 +1,4 @@
 //! A `postgres::Error` as an ADBC error that holds no value.
-//!
-//! A file of its own because this is where the promise "an error never quotes a row" is kept for
-//! the database: of what the server says, only the SQLSTATE and the names of schema objects pass.
 
 use std::error::Error as _;
 use std::ffi::c_char;

@@ -1,6 +1,4 @@
 //! Bulk ingest: a reader's batches into a table by COPY BINARY.
-//!
-//! A file of its own because it is a statement of its own kind: a target and a mode in place of SQL.
 
 use std::io::Write as _;
 

@@ -1,8 +1,7 @@
 //! A native Rust ADBC driver for PostgreSQL: the synchronous `adbc_core` traits over the blocking
 //! `postgres` client. Bulk ingest goes through COPY BINARY, query results come back as Arrow.
 //!
-//! A module of its own because it knows nothing of claims: it could be a crate. It exists because
-//! the C++ driver would have to be shipped beside the binary.
+//! It exists because the C++ driver would have to be shipped beside the binary.
 //!
 //! What it promises beyond the traits:
 //! - no error holds a value: a server's message, detail, hint and context can quote rows, so they

@@ -1,7 +1,4 @@
 //! Postgres' binary NUMERIC: to exact decimal text, and from decimals.
-//!
-//! A file of its own because the format (digits in base 10,000, a weight, a display scale) has
-//! nothing to do with columns or rows.
 
 use std::fmt::Write as _;
 

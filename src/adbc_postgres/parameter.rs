@@ -1,8 +1,4 @@
 //! One bound value: a cell of an Arrow array on its way to a statement's parameter.
-//!
-//! A file of its own because the choice between text and binary form is made here: text, integer,
-//! float and boolean cells are sent as text, which the server parses as the type that it inferred
-//! for the parameter; dates, uuids and bytes are sent in binary form and fit only their own type.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};

@@ -1,7 +1,7 @@
 //! Rows of a query as Arrow record batches.
 //!
-//! A file of its own because it is the one place that reads Postgres' binary formats. The whole
-//! result is read before the first batch is handed out: the connection is free again at once.
+//! The whole result is read before the first batch is handed out: the connection is free again at
+//! once.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ use super::parameter::Parameter;
 use super::types::{EPOCH_DAYS, EPOCH_MICROSECONDS, UUID_BYTES, base, result_schema};
 use super::{error, numeric};
 
-/// Rows in a batch.
 const BATCH_ROWS: usize = 65_536;
 
 /// Runs a prepared statement and reads its whole result.

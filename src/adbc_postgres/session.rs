@@ -1,8 +1,5 @@
 //! The session: one client and the state of its transaction, shared by a connection and its
 //! statements.
-//!
-//! A file of its own because ADBC statements outlive no borrow of their connection: they share the
-//! client, and only one of them may use it at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

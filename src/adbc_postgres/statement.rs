@@ -1,6 +1,4 @@
 //! The statement: SQL with its parameters, or the target of a bulk ingest.
-//!
-//! A file of its own because it is one of the four ADBC objects.
 
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::{IngestMode, OptionStatement, OptionValue};

@@ -1,6 +1,4 @@
 //! Which Arrow type goes with which Postgres type: for results, for new tables, for COPY.
-//!
-//! A file of its own so that the three directions can be read side by side.
 
 use adbc_core::error::{Error, Result, Status};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -10,7 +8,6 @@ use postgres::types::{Kind, Type};
 pub(super) const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
 pub(super) const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
-/// Bytes of a uuid.
 pub(super) const UUID_BYTES: i32 = 16;
 
 /// The type under a domain; any other type is its own base.

@@ -1,8 +1,7 @@
 //! Options that may be addresses of databases.
 //!
-//! A file of its own because a command line is public: every user of the machine sees it in the list
-//! of processes, and the shell keeps it. So an address with a password is refused there, and only
-//! there: the environment and the configuration file are private.
+//! So an address with a password is refused there, and only there: the environment and the
+//! configuration file are private.
 
 use std::ffi::OsStr;
 

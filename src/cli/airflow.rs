@@ -1,6 +1,4 @@
 //! The command `airflow`: a DAG file in which every task calls this program.
-//!
-//! A file of its own because it works without data and warehouse: the settings become a text.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,4 @@
 //! What may be typed: commands, options and their environment variables.
-//!
-//! A file of its own because it is a contract with every script that calls the program; turning
-//! options into settings is done in `options`.
 
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -1,6 +1,4 @@
 //! The command `audit leak`: what was looked at and what was found, as text.
-//!
-//! A file of its own because it tries the program itself, not the user's data.
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};

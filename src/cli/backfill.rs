@@ -1,7 +1,4 @@
 //! The command `backfill`.
-//!
-//! A file of its own because its result is a table of all intervals, those included that an earlier
-//! call has loaded.
 
 use clap::Args;
 use clap::builder::BoolishValueParser;

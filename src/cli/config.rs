@@ -1,7 +1,4 @@
 //! The command `config show`.
-//!
-//! A file of its own because it prints settings, and so has to know what must not be printed: a
-//! `Secret` hides itself, but a source may be an address with a password in it.
 
 use serde_json::Value;
 

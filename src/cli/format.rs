@@ -1,6 +1,4 @@
 //! Counts, money and times as people read them.
-//!
-//! A file of its own because the summary, the tables and the progress lines write them alike.
 
 use crate::totals::{Cents, grouped};
 

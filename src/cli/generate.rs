@@ -1,6 +1,4 @@
 //! The command `generate`.
-//!
-//! A file of its own because it makes data out of nothing: no settings, no warehouse, no key.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,4 @@
 //! What stands after the options in the help of the commands: examples, and what the exit codes mean.
-//!
-//! A file of its own because these are texts for people, and the options are a contract with
-//! scripts.
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:

@@ -1,7 +1,6 @@
 //! The command line: what is typed becomes calls, what comes back becomes text and an exit code.
 //!
-//! A module of its own because nothing below it prints, reads options or ends the process. Each
-//! command is a thin function that returns a `Reply`.
+//! Each command is a thin function that returns a `Reply`.
 
 mod address;
 mod airflow;

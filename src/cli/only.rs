@@ -1,7 +1,4 @@
 //! The command `run --only`: one task, for an orchestrator that calls them one by one.
-//!
-//! A file of its own because its end is told otherwise than that of a whole run: what matters is
-//! the small result that the orchestrator keeps.
 
 use super::args::Format;
 use super::options::SettingsOptions;

@@ -1,7 +1,4 @@
 //! Options that stand for settings, and how they become settings.
-//!
-//! A file of its own because these groups are shared by the commands: each group knows which
-//! settings it overrides, and clap has merged the environment beneath the command line.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,4 @@
 //! Results on stdout, or in a file that was asked for.
-//!
-//! A file of its own because a reader may close the pipe early (`| head`), which is no failure,
-//! while a full disk is one; and because a file with a result is never half of one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind as IoErrorKind, Write};
@@ -36,7 +33,6 @@ impl Reply {
         Self::new(text, 0)
     }
 
-    /// One line of text.
     pub(super) fn line(text: impl std::fmt::Display) -> Self {
         Self::done(format!("{text}\n"))
     }

@@ -1,7 +1,4 @@
 //! The command `presets`.
-//!
-//! A file of its own because a preset is printed as it stands: comments, source and all, to be
-//! understood, or to be the beginning of a configuration of one's own.
 
 use serde_json::json;
 

@@ -1,6 +1,4 @@
 //! The command `privacy report`.
-//!
-//! A file of its own because it only reads, and because whoever answers for the data reads it.
 
 use clap::{Args, Subcommand};
 

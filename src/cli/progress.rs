@@ -1,7 +1,4 @@
 //! What a run tells while it works: bars on a terminal, log lines elsewhere.
-//!
-//! A file of its own because both are listeners to the same events; nothing below the command line
-//! knows which of them is there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

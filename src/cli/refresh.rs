@@ -1,6 +1,4 @@
 //! The command `refresh`: the dashboards made from what is loaded, and which of them are due.
-//!
-//! A file of its own because it works after a load and without its sources.
 
 use clap::Args;
 use clap::builder::BoolishValueParser;

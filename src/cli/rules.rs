@@ -1,7 +1,4 @@
 //! The command `rules`: what every record is asked, and what happens if the answer is wrong.
-//!
-//! A file of its own because it is the documentation of the rules too: `docs/rules.md` is what it
-//! prints.
 
 use std::fmt::Write as _;
 

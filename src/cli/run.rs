@@ -1,7 +1,4 @@
 //! The commands `run` and `explain`.
-//!
-//! A file of its own because they share all options: what `explain` prints is what `run` with the
-//! same command line would do.
 
 use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValuesParser};

@@ -1,6 +1,4 @@
 //! The command `runs`: what the ledger holds, as a table.
-//!
-//! A file of its own because it looks back at runs that have ended.
 
 use super::args::Format;
 use super::options::PlaceOptions;

@@ -1,7 +1,4 @@
 //! The command `schedule`.
-//!
-//! A file of its own because it is the one command that does not end by itself: what each interval
-//! came to is written when it has ended, not at the end of the command.
 
 use std::sync::Arc;
 

@@ -1,7 +1,4 @@
 //! SIGINT and SIGTERM: the first one asks for an orderly stop, the second one ends the program.
-//!
-//! A file of its own because a handler is installed for the whole process, and only commands that
-//! leave something behind want one: elsewhere the default (end at once) is right.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};

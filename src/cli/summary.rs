@@ -1,7 +1,4 @@
 //! The end of a run as a person wants to read it.
-//!
-//! A file of its own because it is most of what an analyst ever sees: what happened, that nothing
-//! is missing, what was refused, and where to look next.
 
 use super::table::Table;
 use crate::cli::format::{count, money, rate, seconds};

@@ -1,6 +1,4 @@
 //! Text in aligned columns.
-//!
-//! A file of its own because the summary and all lists use it.
 
 /// How a column is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,4 @@
 //! The command `verify`: what was compared, and what differs, as text.
-//!
-//! A file of its own because it is read by somebody who has to prove that the tables are what the
-//! sources give.
 
 use super::args::Format;
 use super::options::SettingsOptions;

@@ -1,6 +1,4 @@
 //! The command `warehouse`: the private server, and the tables wherever they are.
-//!
-//! A file of its own because it works on what is loaded and loads nothing.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

@@ -1,7 +1,4 @@
 //! What an orchestrator keeps of a task: one small line of JSON.
-//!
-//! A file of its own because it is Airflow's contract: a `BashOperator` takes the last line that
-//! the program has written, to stdout or stderr, a `KubernetesPodOperator` a file of this content.
 
 use std::path::{Path, PathBuf};
 

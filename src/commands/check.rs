@@ -1,6 +1,4 @@
 //! Everything that looks without loading: check, explain, the ledger, the refresh targets.
-//!
-//! A file of its own because these are the questions people ask between runs.
 
 use std::sync::Arc;
 

@@ -1,6 +1,4 @@
 //! Which key this is, where it was found, and whether it is the warehouse's.
-//!
-//! A file of its own because it is asked before a run, by somebody who has several key files.
 
 use serde::Serialize;
 
@@ -13,7 +11,6 @@ use crate::warehouse::{keys, location};
 /// What is to be said about a key; nothing of the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyReport {
-    /// The key's id.
     pub key_id: String,
     /// Keys of its chain; 1 for a single key.
     pub links: usize,

@@ -1,7 +1,4 @@
 //! The data interval: the stretch of time whose data a run is to load.
-//!
-//! A file of its own because a scheduler gives it, source names are made from it, and folders of
-//! days are chosen by it; it is the only part of the settings that knows the calendar.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;

@@ -1,9 +1,9 @@
 //! Merging the settings: defaults, a preset, the TOML file, the environment, the command line.
 //!
-//! A file of its own because it is the only place that reads the configuration file and the
-//! environment. Options and their variables arrive merged, as [`Overrides`]; variables without an
-//! option are read here: `DATABASE_URL`, `CLAIMS_ETL_KEY`, which must never be typed on a command
-//! line, the run date, the limits against the previous run, and those of PostgreSQL itself. Relative paths, in the file too, count from the current directory.
+//! Options and their variables arrive merged, as [`Overrides`]; variables without an option are
+//! read here: `DATABASE_URL`, `CLAIMS_ETL_KEY`, which must never be typed on a command line, the
+//! run date, the limits against the previous run, and those of PostgreSQL itself. Relative paths,
+//! in the file too, count from the current directory.
 
 use std::path::{Path, PathBuf};
 

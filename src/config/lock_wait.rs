@@ -1,7 +1,4 @@
 //! How long a run waits for another one: not at all, a number of seconds, or to its end.
-//!
-//! A file of its own because one setting has three forms, and each of them is written the same way
-//! in the TOML file, in the environment and on the command line: `false`, `60`, `true`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,4 @@
 //! Settings of the mail that tells of failures.
-//!
-//! A file of its own because mail is off by default, as it was in the DAG that this program
-//! replaces.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,8 +1,5 @@
 //! How a contract column comes from a source's header: a name, a template, the first of several
 //! names, a constant, or not at all; and which rows are claims.
-//!
-//! A file of its own because layouts differ in more than names, and these few forms are all that the
-//! configuration and the presets have to say about them.
 
 use std::fmt;
 

@@ -1,6 +1,4 @@
 //! Settings: defaults, then a preset, then the TOML file, then the environment, then the command line.
-//!
-//! A module of its own so that every stage takes resolved values and none reads the environment.
 
 mod digest;
 mod file;

@@ -1,7 +1,4 @@
 //! The password of the warehouse, where its address holds none.
-//!
-//! A file of its own because the order of the sources is decided here, and because a file with a
-//! password must be as private as a key.
 
 use std::fs::File;
 use std::io::Read;

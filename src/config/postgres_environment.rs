@@ -1,7 +1,4 @@
 //! PostgreSQL's own environment variables, as far as they concern the security of a connection.
-//!
-//! A file of its own because these are not settings of this program: they hold for psql and every
-//! other client too, and count only where the warehouse's address and the settings are silent.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,4 @@
 //! Presets: the settings for known layouts, as data.
-//!
-//! A file of its own because a preset is a layer of the settings, beneath the configuration file and
-//! in the very same form: whoever needs something else prints it and writes their own.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,4 @@
 //! The table `[rules]`: which rules hold, how strictly, and their thresholds.
-//!
-//! A file of its own because it decides what becomes of a row, so all of it counts for the digest of
-//! the settings; what is written here by hand is checked here, names and all.
 
 use std::collections::BTreeMap;
 

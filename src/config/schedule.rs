@@ -1,7 +1,4 @@
 //! Settings of the schedule: when, from when on, and what is made up for.
-//!
-//! A file of its own because only a scheduler and a backfill read them, and because cron
-//! expressions and time zones are texts that must be understood before anything waits for them.
 
 use std::str::FromStr;
 

@@ -1,7 +1,4 @@
 //! The resolved settings, one struct a TOML table.
-//!
-//! A file of its own because it is the reference of every option: the TOML keys are these field
-//! names, and `config show` prints exactly this.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

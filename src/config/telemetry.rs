@@ -1,7 +1,4 @@
 //! Settings of what is told to machines: metrics for Prometheus, lineage for OpenLineage.
-//!
-//! A file of its own because both are off by default and never slow or fail a load: a variable of
-//! the surroundings that cannot be used is passed over with a warning, not refused.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

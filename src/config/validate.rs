@@ -1,7 +1,4 @@
 //! The ranges that settings must keep.
-//!
-//! A file of its own because a value may come from the file, the environment or the command line,
-//! and is checked once, after they are merged.
 
 use super::rules;
 use super::settings::{AUTO, Settings, Source};

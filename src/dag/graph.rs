@@ -1,7 +1,4 @@
 //! The graph: tasks and what comes before them, put in order before anything runs.
-//!
-//! A file of its own because a wrong graph is refused here, and running it (see `execute`) can
-//! rely on its order.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,4 @@
 //! A task's vocabulary: its states, what it may hand on, what is written down about it.
-//!
-//! A file of its own because the ledger and the command line use these names without running a
-//! graph.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -46,7 +43,6 @@ impl State {
 /// How a task ended well, with the small result that it hands on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Done.
     Done(Value),
     /// Done, and there is nothing to do for all that comes after it: it is skipped.
     ShortCircuit(Value),

@@ -1,7 +1,4 @@
 //! The address of a source that lies elsewhere, and what of it may be shown.
-//!
-//! A file of its own because addresses are repeated in messages, logs and the ledger, and a web
-//! address can be a key: its user, password and query are never shown.
 
 use std::fmt;
 

@@ -1,7 +1,4 @@
 //! Fingerprints of files, and the check that a file is still the one that was fingerprinted.
-//!
-//! A file of its own because "the same input again" is decided by these digests alone: they depend
-//! on content and order, never on names or times.
 
 use std::io::Read;
 

@@ -1,7 +1,4 @@
 //! Format and compression of a file, told by its first bytes, and the bytes of one that is opened.
-//!
-//! A file of its own because names lie: exports come as `claims.txt`, and gzip as `claims.csv`; and
-//! because what is read must be what was fingerprinted, so the bytes are hashed on their way.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -1,7 +1,4 @@
 //! Proposals: which names of a header may be which columns of the contract.
-//!
-//! A file of its own because a first look at an unknown file is a question of likeness: of names to
-//! the contract's own, to what the field calls these columns, and to the presets.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

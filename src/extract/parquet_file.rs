@@ -36,7 +36,6 @@ use crate::error::{Error, Result};
 use crate::extract::projection;
 use crate::schema::Dataset;
 
-/// Rows of a batch.
 const BATCH_ROWS: usize = 131_072;
 
 /// A Parquet file that was opened.

@@ -45,7 +45,6 @@ pub(super) enum Zone {
 /// How a column's values become text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Reading {
-    /// As they are.
     Text,
     /// Bytes that should be text.
     Bytes,

@@ -1,8 +1,5 @@
 //! The SQL of a database source: the table's name, the questions about its columns, the ranges in
 //! which it is read.
-//!
-//! A file of its own because it is text only, and must be right by itself: together the ranges hold
-//! every row once, those without a value too, and in one order, however many ranges there are.
 
 /// The types that have ranges, as Postgres names them.
 const NUMERIC: [&str; 6] = ["smallint", "integer", "bigint", "numeric", "real", "double precision"];

@@ -120,7 +120,6 @@ fn patterns(mapping: &Mapping) -> &[Pattern] {
 struct Vocabulary {
     /// Whole names, their letters and digits only.
     names: BTreeSet<String>,
-    /// Their words.
     words: BTreeSet<String>,
 }
 

@@ -1,7 +1,4 @@
 //! Single records of a file, as they stand: for those who mend what was rejected.
-//!
-//! A file of its own because it goes back to a delimited file without making columns of it, by the
-//! same reading that the load had: the same cuts, the same numbers, the same lines.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
 //! The scan: an input as a sequence of blocks, each one lazy frame of text columns in which every
 //! row has its origin.
 //!
-//! A file of its own because it is the one place where files turn into frames. Nothing is inferred:
-//! columns are text, so leading zeros, `1E5`-like identifiers and exact amounts survive. Blocks,
-//! not one frame over everything, because several threads then work without a single point where
-//! rows are handed over, and because memory is that of the blocks at work, not of the input.
+//! Nothing is inferred: columns are text, so leading zeros, `1E5`-like identifiers and exact
+//! amounts survive. Blocks, not one frame over everything, because several threads then work
+//! without a single point where rows are handed over, and because memory is that of the blocks at
+//! work, not of the input.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

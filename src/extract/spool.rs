@@ -1,8 +1,6 @@
 //! The spool: bytes that can be read only once, kept in an unnamed file.
 //!
-//! A file of its own because the rest of the stage reads every source at least twice, once to
-//! fingerprint it and once to load it. Nobody else can open the file, and it is gone with the
-//! process, however that ends.
+//! Nobody else can open the file, and it is gone with the process, however that ends.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -154,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_silent_pipe_does_not_keep_anybody_from_stopping() {
-        struct Silent;
-        impl Read for Silent {
+        struct NullObserver;
+        impl Read for NullObserver {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
                 thread::sleep(Duration::from_mins(5));
                 Ok(0)
@@ -169,7 +167,7 @@ mod tests {
             stopper.cancel(15);
         });
         let began = Instant::now();
-        let refusal = Spool::fill("it", Silent, folder.path(), &cancel).expect_err("stopped");
+        let refusal = Spool::fill("it", NullObserver, folder.path(), &cancel).expect_err("stopped");
         assert_eq!(refusal.kind(), ErrorKind::Interrupted(15));
         assert!(began.elapsed() < Duration::from_mins(1));
     }

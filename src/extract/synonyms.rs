@@ -1,7 +1,6 @@
 //! What the contract's columns are called elsewhere.
 //!
-//! A file of its own because it is a table of the field's names: in payers' extracts, in the X12 837
-//! and CMS layouts, in warehouses. Most telling first.
+//! Most telling first.
 
 /// Contract column → names, in lower case with underscores. Line numbers are known by their words: see
 /// `line_name`.

@@ -1,7 +1,4 @@
 //! Templates in source names: the data interval in whatever form an export writes it.
-//!
-//! A file of its own because a scheduler's runs differ in nothing else: one configuration names the
-//! files of every day.
 
 use crate::config::Interval;
 use crate::error::{Error, Result};

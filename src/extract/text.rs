@@ -1,8 +1,7 @@
 //! Text from bytes: the encoding, the byte-order mark and the line ends of a delimited file.
 //!
-//! A file of its own because everything behind it sees UTF-8 lines only. What is no text in the
-//! file's encoding is never replaced silently: it becomes a byte that is no UTF-8 either, so that
-//! the record that holds it is rejected.
+//! What is no text in the file's encoding is never replaced silently: it becomes a byte that is no
+//! UTF-8 either, so that the record that holds it is rejected.
 
 use std::io::{self, Cursor, Read};
 

@@ -1,7 +1,4 @@
 //! An answer: status, headers, body.
-//!
-//! A file of its own because what a body is must be found out with care: a page of a proxy where
-//! JSON was expected, a wait in seconds or as a date.
 
 use std::time::Duration;
 
@@ -22,7 +19,6 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    /// The status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
@@ -40,12 +36,10 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// All headers of this name.
     pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// The body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body

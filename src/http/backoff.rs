@@ -1,8 +1,4 @@
 //! How long to wait before asking again.
-//!
-//! A file of its own because everyone who polls or tries again does it by the same numbers: those of
-//! Tableau's own client (tableauserverclient, `exponential_backoff.py`): 0.5 s, 1.4 times as long
-//! each time, 30 s at most; with jitter, so that parallel targets do not ask in step.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

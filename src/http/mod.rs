@@ -1,9 +1,6 @@
 //! One HTTP request and what became of it.
 //!
-//! A module of its own because dashboards, webhooks and lineage need the same hard rules: no
-//! redirect is followed, no request is ever repeated by this module, every wait ends at a deadline
-//! or at a signal, and a failure says whether the request may have arrived. Addresses, headers and
-//! bodies are never part of a message: they may hold secrets.
+//! Addresses, headers and bodies are never part of a message: they may hold secrets.
 
 mod answer;
 mod backoff;
@@ -40,7 +37,7 @@ pub struct Client {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum SendError {
     /// The request cannot have arrived: no connection was made.
     NotSent,
     /// It may have arrived; the connection ended before the answer did.
@@ -51,7 +48,7 @@ pub enum Lost {
     Cancelled(i32),
 }
 
-impl Lost {
+impl SendError {
     /// Whether the request may have had its effect.
     #[must_use]
     pub fn may_have_arrived(self) -> bool {
@@ -59,7 +56,7 @@ impl Lost {
     }
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotSent => "no connection could be made",
@@ -105,30 +102,34 @@ impl Client {
     /// at the longest, and not beyond a request to stop.
     ///
     /// # Errors
-    /// [`Lost`] where there is no answer.
+    /// [`SendError`] where there is no answer.
     pub fn send(
         &self,
         request: &Request,
         until: Instant,
         cancel: &Cancellation,
-    ) -> Result<Answer, Lost> {
+    ) -> Result<Answer, SendError> {
         let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(|_| Lost::NotSent)?;
-        let built = request.build(&self.client).ok_or(Lost::NotSent)?;
+            Builder::new_current_thread().enable_all().build().map_err(|_| SendError::NotSent)?;
+        let built = request.build(&self.client).ok_or(SendError::NotSent)?;
         runtime.block_on(unless_stopped(until, cancel, self.exchange(built)))?
     }
 
-    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, Lost> {
+    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, SendError> {
         let lost = |error: &reqwest::Error| {
-            if error.is_connect() || error.is_builder() { Lost::NotSent } else { Lost::NoAnswer }
+            if error.is_connect() || error.is_builder() {
+                SendError::NotSent
+            } else {
+                SendError::NoAnswer
+            }
         };
         let mut response = self.client.execute(request).await.map_err(|error| lost(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|_| Lost::NoAnswer)? {
+        while let Some(piece) = response.chunk().await.map_err(|_| SendError::NoAnswer)? {
             body.extend_from_slice(&piece);
             if body.len() > LARGEST {
-                return Err(Lost::NoAnswer);
+                return Err(SendError::NoAnswer);
             }
         }
         Ok(Answer::new(status, headers, body))
@@ -140,15 +141,15 @@ async fn unless_stopped<T>(
     until: Instant,
     cancel: &Cancellation,
     work: impl Future<Output = T>,
-) -> Result<T, Lost> {
+) -> Result<T, SendError> {
     let mut work = pin!(work);
     loop {
         if let Some(signal) = cancel.signal() {
-            return Err(Lost::Cancelled(signal));
+            return Err(SendError::Cancelled(signal));
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Lost::TimedOut);
+            return Err(SendError::TimedOut);
         }
         if let Ok(done) = timeout(left.min(TICK), work.as_mut()).await {
             return Ok(done);

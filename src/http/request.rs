@@ -1,7 +1,4 @@
 //! A request, as plain values.
-//!
-//! A file of its own so that no caller names the HTTP library, and so that a request can be looked
-//! at without printing what it holds.
 
 use std::fmt::{self, Write as _};
 

@@ -1,8 +1,6 @@
 //! Polars frames as arrow-rs batches, over the Arrow C Data Interface.
 //!
-//! A module of its own because it is the only place with `unsafe`: Polars has an Arrow
-//! implementation of its own, and the two meet only in the C structs. Buffers change owner, they
-//! are not copied.
+//! Buffers change owner, they are not copied.
 
 mod text;
 

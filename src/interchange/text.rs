@@ -1,8 +1,6 @@
 //! Text columns that point into one block of text instead of copying it.
 //!
-//! A file of its own because a string column of Polars is a list of views into shared buffers, and
-//! making one from places in a file's bytes needs its unchecked constructor. Every place is checked
-//! here, so that no caller can make a view that is not text.
+//! Every place is checked here, so that no caller can make a view that is not text.
 
 use std::ops::Range;
 
@@ -104,7 +102,6 @@ impl<'a> TextColumn<'a> {
         self.validity.push(false);
     }
 
-    /// The column.
     #[must_use]
     #[expect(unsafe_code, reason = "the checked constructor reads every text once more")]
     pub fn finish(self, name: &str) -> Column {

@@ -1,15 +1,12 @@
 //! The text of a key, and what is no key.
 //!
-//! A file of its own because it is the only place that turns text into key material, and because a
-//! bad key is refused here whatever it was read from. Only what cannot be 32 random bytes is refused:
-//! each of these has a chance below 2^-40.
+//! Only what cannot be 32 random bytes is refused: each of these has a chance below 2^-40.
 
 use secrecy::SecretBox;
 use secrecy::zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
-/// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
 
 /// The most bytes of text that are taken for a key: three lines of a chain with their ends.
@@ -18,7 +15,6 @@ pub(super) const MAX_TEXT: usize = 200;
 /// The most keys of a chain: what fits into [`MAX_TEXT`].
 pub(super) const MAX_KEYS: usize = 3;
 
-/// One key.
 pub(super) type Material = SecretBox<[u8; KEY_BYTES]>;
 
 /// The keys in a text: one, or a chain with a line for each, oldest first.

@@ -1,8 +1,7 @@
 //! The master key, and the tokens made with it.
 //!
-//! A module of its own because nothing else may hold key material: everyone above asks for a
-//! [`Tokenizer`] of one domain and never sees the key. A token is a pseudonym, not an
-//! anonymisation: who holds the key can recompute it, and equal identifiers stay equal.
+//! A token is a pseudonym, not an anonymisation: who holds the key can recompute it, and equal
+//! identifiers stay equal.
 //!
 //! `subkey(domain) = BLAKE3 derive_key("claims-etl 2026-11-22 <domain> token v2", master key)`.
 //!
@@ -41,11 +40,9 @@ pub enum Domain {
     Provider,
     /// The raw fields of a rejected record.
     Record,
-    /// A provider's name.
     ProviderName,
     /// A specialty in canonical spelling.
     Specialty,
-    /// A location.
     Location,
     /// A patient id, for the days by which the patient's dates move.
     DateShift,

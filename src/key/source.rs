@@ -1,7 +1,4 @@
 //! Where a key comes from: the environment, an open descriptor, or a file.
-//!
-//! A file of its own because it owns every buffer that a key's text is ever in: they have a fixed
-//! size, are read once, and are wiped.
 
 use std::fmt;
 use std::fs::File;
@@ -26,9 +23,7 @@ pub enum KeyPlace {
     Environment,
     /// A descriptor that whoever started the program has opened.
     Descriptor(i32),
-    /// A file.
     File {
-        /// Its path.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
@@ -61,7 +56,6 @@ pub(crate) fn resolve(settings: &Settings) -> Result<(MasterKey, KeyPlace)> {
     }
 }
 
-/// The key in a file.
 pub(crate) fn file(path: &Path) -> Result<(MasterKey, KeyPlace)> {
     let failed =
         |error: &std::io::Error| Error::io(ErrorKind::Config, path, error).context("key file");

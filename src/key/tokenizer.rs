@@ -1,8 +1,5 @@
 //! Identifiers to tokens, many at once.
 //!
-//! A file of its own because it is the exact definition of a token, and because it is the one place
-//! that hashes in bulk.
-//!
 //! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`, where
 //! `canonical` is the form of [`crate::identifier`] (blank has no token; names, specialties and locations are only trimmed
 //! and NFC), and `padded` appends the byte 0x80 and as many zero bytes as fill the last block of 64
@@ -19,7 +16,6 @@ use secrecy::{ExposeSecret, SecretBox};
 
 use super::Form;
 
-/// Bytes of a token.
 pub const TOKEN_BYTES: usize = 16;
 
 /// A 128-bit pseudonym, stored as a Postgres `uuid`.

@@ -1,7 +1,4 @@
 //! The staged tables become the partitions of the fact, and the only ones.
-//!
-//! A file of its own because this is what a first load and a `replace` publish with: rows are
-//! written once, views and grants stay, and readers wait for a moment only.
 
 use adbc_core::sync::Connection;
 

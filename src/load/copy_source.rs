@@ -1,7 +1,4 @@
 //! The second pass as a reader of batches: what a connection's COPY pulls.
-//!
-//! A file of its own because here shuffled rows become batches of the fact, one range of keys at a
-//! time, and what was sent and what was not is counted on the way.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,13 +1,12 @@
-//! The second pass into the warehouse: each connection makes a table of its own range of keys.
 //!
-//! A file of its own because this is where rows meet COPY. A connection pulls: it takes the next
-//! buckets of its range, sorts, scores and encodes them, and sends them, so there is no point where
-//! all rows are handed over, and a slow server slows its own connection only. Table, COPY, key and
-//! totals are one transaction: COPY FREEZE then writes rows that need no later visit, a server
-//! without replicas writes no log for them, a crash leaves nothing, and keys are built side by side
-//! from rows that are in their order already. Rows that are only compared lie in a temporary table,
-//! for which no server writes a log. No table is UNLOGGED: where a transaction that has made one is
-//! rolled back and the server crashes before its next write of the log, PostgreSQL does not start.
+//! A connection pulls: it takes the next buckets of its range, sorts, scores and encodes them, and
+//! sends them, so there is no point where all rows are handed over, and a slow server slows its own
+//! connection only. Table, COPY, key and totals are one transaction: COPY FREEZE then writes rows
+//! that need no later visit, a server without replicas writes no log for them, a crash leaves
+//! nothing, and keys are built side by side from rows that are in their order already. Rows that
+//! are only compared lie in a temporary table, for which no server writes a log. No table is
+//! UNLOGGED: where a transaction that has made one is rolled back and the server crashes before its
+//! next write of the log, PostgreSQL does not start.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +21,7 @@ use polars::prelude::DataFrame;
 
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, meanwhile};
+use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
 use crate::load::copy_source::{Books, Reader, STOPPED, open};
 use crate::load::merge_diff::{Changes, changes, totals};
@@ -61,7 +60,6 @@ pub struct Staging<'a> {
     pub shuffle: &'a Arc<Shuffle>,
     /// What happens to repeats of a key.
     pub policy: OnDuplicate,
-    /// The score.
     pub score: &'a Score,
     /// Rows per batch; none for a default.
     pub batch_rows: Option<u32>,
@@ -179,7 +177,7 @@ impl Staging<'_> {
                 workers.into_iter().map(|worker| worker.and_then(Worker::end)).collect()
             })
         };
-        let done: Vec<Result<Done>> = meanwhile(TICK, tell, second_pass)?;
+        let done: Vec<Result<Done>> = with_ticker(TICK, tell, second_pass)?;
         self.cancel.check()?;
         let mut staged = Staged::default();
         // Of several failures the first real one is told, not "the others were stopped".

@@ -1,7 +1,4 @@
 //! What identifies a run's work: which key, settings and treatment of the data.
-//!
-//! A file of its own because it is told once, at the beginning, and asked by everything that could refuse
-//! the run.
 
 use crate::config::Mode;
 use crate::event::RunId;
@@ -13,9 +10,7 @@ use crate::warehouse::table_layout::Treatment;
 /// What identifies a run's work.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The run's id.
     pub run: RunId,
-    /// The key's id.
     pub key_id: String,
     /// What tells the key from any other.
     pub key_check: CheckValue,

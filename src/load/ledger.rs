@@ -1,7 +1,4 @@
 //! The ledger: what was run, with which input, key and settings, and how it added up.
-//!
-//! A file of its own because it is the memory of the program: "already loaded" is answered here,
-//! and a published run's row is completed in the transaction that publishes its data.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +12,7 @@ use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::failpoint;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "run ledger";
@@ -148,7 +145,7 @@ pub fn complete(
     run: RunId,
     status: &str,
     published: bool,
-    account: &Account,
+    account: &ControlTotals,
 ) -> Result<()> {
     let row = json!({
         "claims_read": account.claims.read,
@@ -312,7 +309,6 @@ pub fn record_task(connection: &mut impl Connection, run: RunId, entry: &TaskEnt
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunRow {
-    /// The run's id.
     pub run_id: String,
     /// `running`, `open`, `success`, `already_loaded` or `failed`.
     pub status: String,

@@ -1,7 +1,4 @@
 //! One run as the ledger remembers it: how far it came and how it added up.
-//!
-//! A file of its own because the ledger is written step by step and read back as a whole, by
-//! whoever goes on where a run has ended.
 
 use std::path::PathBuf;
 
@@ -12,7 +9,7 @@ use serde_json::Value;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::RunId;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "run ledger";
@@ -39,7 +36,7 @@ pub struct Record {
     /// The files of both inputs, as far as they were found.
     pub sources: Option<Sources>,
     /// Rows and money of a run that has published.
-    pub account: Option<Account>,
+    pub account: Option<ControlTotals>,
     /// The run that had loaded the input already.
     pub loaded_by: Option<String>,
     /// The last run that has published since.
@@ -157,7 +154,7 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn last_published(connection: &mut impl Connection) -> Result<Option<(RunId, Account)>> {
+pub fn last_published(connection: &mut impl Connection) -> Result<Option<(RunId, ControlTotals)>> {
     let rows = sql::query(
         connection,
         CONTEXT,

@@ -1,8 +1,4 @@
 //! What differs from what is published: found before the publish, applied in it.
-//!
-//! A file of its own because a merge or an append touches only the rows that differ: each
-//! connection compares its range with the published rows, and the publish updates and inserts what
-//! is left.
 
 use adbc_core::sync::Connection;
 

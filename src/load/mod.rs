@@ -1,7 +1,4 @@
 //! From the rows of the first pass to published tables: shuffle, stage by COPY, publish, ledger.
-//!
-//! A module of its own because everything that changes the warehouse is here, and all of it talks
-//! to the warehouse through ADBC's traits: another driver would fit.
 
 mod attach;
 pub(crate) mod copy_source;

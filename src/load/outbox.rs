@@ -1,8 +1,4 @@
 //! The outbox of refreshes: what each target is to show, and what it shows.
-//!
-//! A file of its own because it is written twice: by the transaction that publishes, so that no
-//! crash between the commit and the refreshes can lose one; and by whoever refreshes, so that two
-//! processes never refresh one target at the same time.
 
 use adbc_core::sync::Connection;
 use serde::Deserialize;

@@ -1,9 +1,9 @@
 //! The publish: one transaction makes the staged rows visible, or nothing.
 //!
-//! A file of its own because it is the promise of the program. A first load and a `replace` attach
-//! the staged tables as the partitions of the fact, so rows are written once; a `merge` or `append`
-//! into published data moves only the rows that differ, which were found before. Dimension,
-//! statistics and ledger go into the same transaction, and the totals are a condition of it.
+//! A first load and a `replace` attach the staged tables as the partitions of the fact, so rows are
+//! written once; a `merge` or `append` into published data moves only the rows that differ, which
+//! were found before. Dimension, statistics and ledger go into the same transaction, and the totals
+//! are a condition of it.
 
 use adbc_core::sync::Connection;
 
@@ -19,7 +19,7 @@ use crate::load::merge_diff::{Changes, apply};
 use crate::load::score_statistics::{Scored, write_statistics};
 use crate::load::staging_tables::drop_stage;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::warehouse::load_strategy::{Route, is_filled};
 use crate::warehouse::relayout::Reshaping;
 use crate::warehouse::{lock, sql, table_layout, table_lock, views};
@@ -62,7 +62,7 @@ pub fn publish<C: Connection>(
     route: Route,
     parts: &[Part],
     scored: &Scored<'_>,
-    account: &mut Account,
+    account: &mut ControlTotals,
     targets: &[String],
     scope: &Scope<'_>,
 ) -> Result<()> {

@@ -1,7 +1,5 @@
 //! What the rows of a run were scored by, as tables: in place of what was stored before.
 //!
-//! A file of its own because it is the other end of `claims_etl.risk_*`: a first load and a `replace`
-//! know all claims there are, so they write all counts anew, in the transaction that publishes them.
 //! Totals of providers are streamed part by part: there can be as many as claims.
 
 use std::sync::Arc;
@@ -33,7 +31,6 @@ const PRECISION: u8 = 20;
 pub struct Own {
     /// The counts.
     pub statistics: Statistics,
-    /// Which of them are kept.
     pub kept: Kept,
     /// Procedures by number.
     pub codes: Vec<String>,

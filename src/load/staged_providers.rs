@@ -1,7 +1,4 @@
 //! Small tables that are written beside the claims: the staged providers.
-//!
-//! A file of its own because these are frames and lists of a few thousand rows that go through the
-//! same bulk ingest as the claims, in one batch each.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

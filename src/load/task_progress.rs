@@ -1,7 +1,4 @@
 //! How far a run has come whose tasks are called one by one.
-//!
-//! A file of its own because the tasks of such a run share nothing but the ledger: each of them
-//! reads here what those before it have left, and says here what will not be done after it.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,4 @@
 //! What the rows of the first pass add up to, counted on this side of the wire.
-//!
-//! A file of its own because it is one side of the control totals: Postgres counts the other side,
-//! and both must agree to the row and the cent before anything is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,11 @@
 //! All blocks of an input, each handled by one of as many threads as the machine has.
-//!
-//! A file of its own because a run and an examination read alike: threads take blocks as they come,
-//! the first failure stops all of them, and nothing depends on who took which block.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::event::{Cancellation, meanwhile};
+use crate::event::{Cancellation, with_ticker};
 use crate::extract::{Block, Blocks};
 use crate::worker::{Worker, spare};
 
@@ -68,6 +65,6 @@ impl AllBlocks<'_> {
                 ends.map(|end| end.unwrap_or_else(failed)).collect()
             })
         };
-        meanwhile(TICK, tell, all).unwrap_or_else(|error| vec![failed(error)])
+        with_ticker(TICK, tell, all).unwrap_or_else(|error| vec![failed(error)])
     }
 }

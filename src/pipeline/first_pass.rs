@@ -1,7 +1,7 @@
 //! The first pass over the claims: blocks in, counted and shuffled rows out.
 //!
-//! A file of its own because it is the one full reading of the input. Each thread validates, joins
-//! and hashes its blocks, counts what scores are compared with, and writes its rows to the shuffle.
+//! Each thread validates, joins and hashes its blocks, counts what scores are compared with, and
+//! writes its rows to the shuffle.
 
 use std::sync::{Mutex, PoisonError};
 

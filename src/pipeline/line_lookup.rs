@@ -1,7 +1,4 @@
 //! The lines of records that only the second pass rejects.
-//!
-//! A file of its own because rows come back from the shuffle with their record's number alone: to
-//! find the line, their file is walked through once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 

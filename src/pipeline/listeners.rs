@@ -1,8 +1,4 @@
 //! Everybody who is told of a run beside the caller: lineage, metrics and mail.
-//!
-//! A file of its own because they hear the same events as the caller's observer, and because here
-//! it is seen to that none of them can slow or fail what it listens to: what goes wrong with them is
-//! a warning.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -19,7 +15,7 @@ use crate::schema::Dataset;
 use crate::telemetry::lineage::{End, Lineage, Place, Scope};
 use crate::telemetry::mail::Mailer;
 use crate::telemetry::metrics::{LastRun, TargetFigures, TaskFigures, write_textfile};
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::warehouse::location;
 
 /// How long the end of a run waits for its last mail, and how long where it was asked to stop.
@@ -135,7 +131,7 @@ impl<'a> Listeners<'a> {
     /// Tells them how a task that was called alone ended.
     pub(super) fn finish_task(mut self, error: Option<&ErrorReport>) {
         let told = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
-        self.end_lineage(&End { error: told, account: Account::default() });
+        self.end_lineage(&End { error: told, account: ControlTotals::default() });
         self.end_mail(error);
     }
 
@@ -252,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::event::Silent;
+    use crate::event::NullObserver;
     use crate::load::task_progress::Tried;
 
     fn lines(settings: &Settings) -> Vec<Value> {
@@ -272,7 +268,7 @@ mod tests {
     fn nothing_is_told_of_a_dry_run() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(folder.path());
-        let listeners = Listeners::of_run(&settings, &Silent, RunId::now(), true);
+        let listeners = Listeners::of_run(&settings, &NullObserver, RunId::now(), true);
         listeners.observe(&RunEvent::TaskStarted { task: "t".into(), attempt: 1 });
         listeners.finish(&mut RunReport::new(RunId::now()));
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
@@ -282,7 +278,7 @@ mod tests {
     fn a_rest_of_which_nothing_is_left_has_no_lineage() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(folder.path());
-        let listeners = Listeners::of_rest(&settings, &Silent, RunId::now(), false);
+        let listeners = Listeners::of_rest(&settings, &NullObserver, RunId::now(), false);
         listeners.observe(&RunEvent::Note("nothing to do".into()));
         listeners.finish(&mut RunReport::new(RunId::now()));
         assert!(lines(&settings).is_empty() && folder.path().join("claims.prom").exists());
@@ -306,7 +302,7 @@ mod tests {
             last_task: None,
             tasks: [("extract.extract_claims".to_owned(), tried)].into(),
         };
-        let listeners = Listeners::of_task(&settings, &Silent, RunId::now(), Some(&before));
+        let listeners = Listeners::of_task(&settings, &NullObserver, RunId::now(), Some(&before));
         let task = "transform_join".to_owned();
         listeners.observe(&RunEvent::TaskStarted { task: task.clone(), attempt: 1 });
         listeners.finish_task(Some(&ErrorReport::from(&Error::source("gone"))));

@@ -1,7 +1,4 @@
 //! The load, step by step: judge, stage, publish.
-//!
-//! A file of its own because here the tally of the first pass and the counts of Postgres become one
-//! account, and because every failure must leave nothing staged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +15,7 @@ use super::tasks::{collect, tell};
 use crate::adbc_postgres::PostgresConnection;
 use crate::dag::{Outcome, TaskContext};
 use crate::error::Result;
-use crate::event::{Cancellation, RunEvent, meanwhile};
+use crate::event::{Cancellation, RunEvent, with_ticker};
 use crate::interchange::record_batch;
 use crate::load::risk::{Scope, score_differing};
 use crate::load::{Score, Scored, Session, Staging, Tally};
@@ -30,7 +27,7 @@ use crate::quarantine::Rejected;
 use crate::rule::Rule;
 use crate::schema::{origin_file, origin_record, staged_schema};
 use crate::shuffle::Resolved;
-use crate::totals::{Account, Example};
+use crate::totals::{ControlTotals, Example};
 use crate::warehouse::load_strategy::Route;
 use crate::warehouse::location::Warehouse;
 use crate::warehouse::{load_strategy, table_layout};
@@ -82,7 +79,7 @@ pub(crate) fn cancelling<T>(
             }
         }
     };
-    meanwhile(Duration::from_millis(50), cancel, work)?
+    with_ticker(Duration::from_millis(50), cancel, work)?
 }
 
 fn stage_and_publish(
@@ -292,8 +289,8 @@ fn examples(
 }
 
 /// What was read, rejected and dropped; what was loaded is for Postgres to say.
-pub(crate) fn account(tally: &Tally, resolved: &Resolved) -> Account {
-    let mut account = Account::default();
+pub(crate) fn account(tally: &Tally, resolved: &Resolved) -> ControlTotals {
+    let mut account = ControlTotals::default();
     account.claims.read = tally.read();
     account.claims.filtered = tally.filtered;
     account.claims.rejected = tally.rejected_rows() + resolved.rejected.len() as u64;

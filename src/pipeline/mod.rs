@@ -1,7 +1,6 @@
 //! The program: five tasks, wired.
 //!
-//! A module of its own because it is the only place that knows all stages. It reads like the way
-//! of the data:
+//! It reads like the way of the data:
 //!
 //! ```text
 //! extract.extract_claims ∥ extract.extract_providers → transform_join → load.load_warehouse

@@ -1,7 +1,4 @@
 //! A run under an id that was given to it.
-//!
-//! A file of its own because such a run may have been begun before, as a whole or task by task: it
-//! goes on where it is, and what is complete is left as it is.
 
 use super::RunOptions;
 use super::report::RunReport;

@@ -1,9 +1,5 @@
 //! A target whose refresh is entered into the outbox: under the target's lock, noted before it
 //! begins and after it has ended.
-//!
-//! A file of its own because it is what makes a refresh safe against a crash and against a second
-//! process: what a target is to show is read once its lock is held and before its refresh begins,
-//! so that data published meanwhile leave it due.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::{Observer, RunEvent};
 use crate::failpoint;
 use crate::load::outbox::{self, End, Wanted};
-use crate::refresh::{About, Done, Failure, Job, Occasion, Outcome, Target, Wave};
+use crate::refresh::{About, Done, Failure, Job, Outcome, PublishedRun, Target, Wave};
 use crate::warehouse::location::Warehouse;
 
 /// How often a target's lock is asked for: soon at first, then rarely.
@@ -134,8 +130,8 @@ impl<'a> Guarded<'a> {
     }
 }
 
-fn occasion(wanted: Wanted) -> Occasion {
-    Occasion {
+fn occasion(wanted: Wanted) -> PublishedRun {
+    PublishedRun {
         run_id: Some(wanted.run.run_id),
         run_no: Some(wanted.run_no),
         account: wanted.run.account,

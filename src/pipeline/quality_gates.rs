@@ -14,7 +14,7 @@ use crate::extract::{Extracted, likely_line_columns};
 use crate::load::ledger_read;
 use crate::pipeline::run_context::Work;
 use crate::rule::{Rule, Severity};
-use crate::totals::{Account, Cents, ClaimCounts, Reversals, grouped};
+use crate::totals::{Cents, ClaimCounts, ControlTotals, Reversals, grouped};
 use crate::warehouse::load_strategy;
 
 /// A share of one, in millionths: money is never compared as a float.
@@ -28,7 +28,7 @@ const ONE: i128 = 1_000_000;
 pub(crate) fn check(
     connection: &mut impl Connection,
     work: &Work<'_>,
-    account: &Account,
+    account: &ControlTotals,
     loaded: Option<u64>,
 ) -> Result<()> {
     let settings = work.settings;
@@ -52,7 +52,7 @@ pub(crate) fn check(
     let Some((run, then)) = ledger_read::last_published(connection)? else { return Ok(()) };
     let mut found = Vec::new();
     if let Some(limit) = max_row_change {
-        let rows = |account: &Account| i128::from(account.claims.read);
+        let rows = |account: &ControlTotals| i128::from(account.claims.read);
         let figure = Figure { name: "claims read", setting: "max_row_change", limit };
         let shown = |rows: i128| grouped(&rows.to_string());
         found.extend(figure.change(rows(account), rows(&then), shown));
@@ -85,7 +85,7 @@ pub(crate) fn check(
     ] {
         // Where nobody looks, nobody has counted.
         let Some(limit) = limit.filter(|_| severities.of(rule) != Severity::Off) else { continue };
-        let share = |account: &Account, loaded: u64| {
+        let share = |account: &ControlTotals, loaded: u64| {
             let rows = account.flags.get(rule.name()).copied().unwrap_or(0);
             (loaded > 0).then(|| i128::from(rows) * ONE / i128::from(loaded))
         };
@@ -111,7 +111,7 @@ pub(crate) fn check(
 ///
 /// # Errors
 /// `Quality`, naming the columns that look like line numbers.
-pub(crate) fn check_conflicts(work: &Work<'_>, account: &Account) -> Result<()> {
+pub(crate) fn check_conflicts(work: &Work<'_>, account: &ControlTotals) -> Result<()> {
     if work.options.force {
         return Ok(());
     }

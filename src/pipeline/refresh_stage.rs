@@ -1,7 +1,4 @@
 //! The refreshes that come after the commit: as a run's last task, and on their own.
-//!
-//! A file of its own because they need neither sources nor key nor session: what is due stands in
-//! the outbox, whoever has published it.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +30,6 @@ pub enum Which<'a> {
     Due,
     /// Those with these names, and those of the providers with these names; due or not.
     Named(&'a [String]),
-    /// All.
     All,
 }
 
@@ -192,7 +188,7 @@ fn all(
         .into_iter()
         .map(|target| Box::new(Guarded::new(target, outbox, only_due)) as Box<dyn Target + '_>)
         .collect();
-    let occasion = refresh::Occasion::default();
+    let occasion = refresh::PublishedRun::default();
     refresh::refresh_all(&guarded, &occasion, &|| outbox.connect(), cancel)
 }
 

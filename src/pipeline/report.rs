@@ -1,6 +1,4 @@
 //! What a run tells at its end.
-//!
-//! A file of its own because it is a contract: `--format json` prints exactly this.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +9,7 @@ use crate::dag::TaskRun;
 use crate::error::Error;
 use crate::event::RunId;
 use crate::refresh::TargetResult;
-use crate::totals::{Account, Amounts, ClaimCounts, Example, ProviderCounts, Reversals};
+use crate::totals::{Amounts, ClaimCounts, ControlTotals, Example, ProviderCounts, Reversals};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -99,7 +97,6 @@ impl From<TargetResult> for RefreshReport {
 pub struct ErrorReport {
     /// [`crate::error::ErrorKind::name`].
     pub kind: &'static str,
-    /// The message.
     pub message: String,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +120,6 @@ impl From<&Error> for ErrorReport {
 /// The end of a run, as one JSON object.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
-    /// The run's id.
     pub run_id: String,
     /// How it ended.
     pub status: Status,
@@ -231,10 +227,9 @@ impl RunReport {
         self.error = Some(ErrorReport::from(error));
     }
 
-    /// The accounting.
     #[must_use]
-    pub fn account(&self) -> Account {
-        Account {
+    pub fn account(&self) -> ControlTotals {
+        ControlTotals {
             claims: self.claims,
             amount: self.amount,
             reversals: self.reversals,
@@ -246,7 +241,7 @@ impl RunReport {
     }
 
     /// Takes over the accounting.
-    pub fn set_account(&mut self, account: Account) {
+    pub fn set_account(&mut self, account: ControlTotals) {
         self.claims = account.claims;
         self.amount = account.amount;
         self.reversals = account.reversals;

@@ -66,14 +66,14 @@ impl<'a> Retries<'a> {
 mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
-    use crate::event::Silent;
+    use crate::event::NullObserver;
 
     fn tries(retries: u32, kind: ErrorKind) -> (u32, bool) {
         let mut settings = Settings::default();
         (settings.run.retries, settings.run.retry_delay_secs) = (retries, 0);
         let cancel = Cancellation::default();
         let mut begun = 0;
-        let done = Retries::new(&settings, &Silent, &cancel).run("a test", || {
+        let done = Retries::new(&settings, &NullObserver, &cancel).run("a test", || {
             begun += 1;
             if begun > 3 { Ok(()) } else { Err(Error::new(kind, "no")) }
         });
@@ -95,7 +95,8 @@ mod tests {
         let cancel = Cancellation::default();
         cancel.cancel(15);
         let lost = || Err::<(), _>(Error::new(ErrorKind::Warehouse { transient: true }, "no"));
-        let stopped = Retries::new(&Settings::default(), &Silent, &cancel).run("a test", lost);
+        let stopped =
+            Retries::new(&Settings::default(), &NullObserver, &cancel).run("a test", lost);
         assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Interrupted(15));
     }
 }

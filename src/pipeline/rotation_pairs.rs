@@ -1,7 +1,4 @@
 //! The identifiers of sources, as pairs of tokens in the map of a rotation.
-//!
-//! A file of its own because sources are read for it in two places: by `key rotate map`, and by each
-//! load of the window, which has its identifiers at hand for the last time.
 
 use std::sync::{Mutex, PoisonError};
 

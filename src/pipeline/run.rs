@@ -1,7 +1,4 @@
 //! One run, from the settings to its report.
-//!
-//! A file of its own because it owns the order of the outer steps: key, warehouse, lock, tasks,
-//! ledger, report; and because it never fails: a failure is a report too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,7 +28,7 @@ use crate::pipeline::task_log::LedgerLog;
 use crate::pipeline::transform_stage::{checks_on, severities};
 use crate::rule::Severity;
 use crate::schema::Dataset;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
 use crate::warehouse::location::Warehouse;
@@ -263,7 +260,7 @@ fn conclude(
         (work.warehouse, session.as_mut(), &report.loaded_by)
     {
         let complete = |control: &mut PostgresConnection| {
-            ledger::complete(control, run, "already_loaded", false, &Account::default())
+            ledger::complete(control, run, "already_loaded", false, &ControlTotals::default())
         };
         if complete(&mut session.control).is_err() {
             // The lock went with the session, but nothing of the warehouse is touched any more.
@@ -363,7 +360,7 @@ mod tests {
         settings.run.data_dir = folder.path().into();
         settings.claims.sources = vec!["/nowhere/claims.csv".into()];
         settings.claims.date_formats = vec!["%H".into()];
-        let silent = crate::event::Silent;
+        let silent = crate::event::NullObserver;
         let report = run(&settings, &RunOptions::default(), &silent, &Cancellation::default());
         assert_eq!((report.status, report.exit_code), (Status::Failed, 2));
     }

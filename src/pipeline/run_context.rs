@@ -1,7 +1,6 @@
 //! The desk on which the tasks of one run lay what they hand to each other.
 //!
-//! A file of its own because tasks run in threads and may be tried again: each slot is filled by
-//! one task and read by a later one. Descriptions lie here, and the shuffle that holds the rows.
+//! Descriptions lie here, and the shuffle that holds the rows.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +17,7 @@ use crate::load::{ScoredBy, Session, Tally};
 use crate::quarantine::Quarantine;
 use crate::refresh::TargetResult;
 use crate::shuffle::Shuffle;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::transform::{Checks, DateFormats, Directory, Scorer};
 use crate::warehouse::location::Warehouse;
 
@@ -109,7 +108,7 @@ pub(crate) struct Work<'a> {
     pub(crate) rejects: Slot<Quarantine>,
     pub(crate) fingerprint: Slot<String>,
     pub(crate) loaded_by: Slot<String>,
-    pub(crate) account: Slot<Account>,
+    pub(crate) account: Slot<ControlTotals>,
     /// Seconds of the steps inside the load.
     pub(crate) phases: Slot<serde_json::Value>,
     pub(crate) quarantine: Slot<PathBuf>,

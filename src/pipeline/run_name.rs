@@ -1,7 +1,4 @@
 //! The name that an orchestrator gives a run, and the run's id that follows from it.
-//!
-//! A file of its own because every task of a run is told the same name in a process of its own, and
-//! all of them must come to the same id without asking anybody.
 
 use uuid::{Builder, Uuid};
 
@@ -50,7 +47,6 @@ impl RunName {
         Self { id, text: None }
     }
 
-    /// The run's id.
     #[must_use]
     pub fn id(&self) -> RunId {
         self.id

@@ -1,7 +1,4 @@
 //! Which run is to be done, and how much of it.
-//!
-//! A file of its own because a run begins in several ways: under a new id, under one that was given
-//! to it, where an earlier process has left it, or with one of its tasks only.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +55,6 @@ impl Way {
         Ok(Self { id, named, day, tries, only: None })
     }
 
-    /// One task of it.
     pub(crate) fn only(self, task: Task, before: Option<Progress>) -> Self {
         Self { only: Some(Alone::new(task, before)), ..self }
     }

@@ -1,6 +1,4 @@
 //! Which earlier run somebody means, and what the ledger holds about it.
-//!
-//! A file of its own because a run is chosen the same way to be resumed and to be verified.
 
 use crate::adbc_postgres::PostgresConnection;
 use crate::error::{Error, Result};
@@ -14,7 +12,6 @@ use crate::pipeline::refresh_stage::REFRESH;
 pub enum Chosen {
     /// The run that was begun last.
     Last,
-    /// The run with this id.
     Run(RunId),
 }
 
@@ -27,7 +24,6 @@ impl Chosen {
         if text == "last" { Ok(Self::Last) } else { RunId::parse(text).map(Self::Run) }
     }
 
-    /// The run's id.
     pub(crate) fn id(self, connection: &mut PostgresConnection) -> Result<RunId> {
         match self {
             Self::Run(run) => Ok(run),

@@ -1,8 +1,6 @@
 //! From what the first pass has counted to the model that the second scores with.
 //!
-//! A file of its own because it is the order of the steps between the passes: rows that will not
-//! leave are taken out, medians follow from what is left, providers are summed up against them, and
-//! days are looked up that lie beyond their fences. Each step is a pass over small stores.
+//! Each step is a pass over small stores.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! One task that is done in a process of its own.
 //!
-//! A file of its own because such a task finds an empty desk: it opens the sources again, makes
-//! sure that they are what the tasks before it have seen, and leaves in the ledger what the next
-//! one compares with. Data never travel between processes, results do.
+//! Data never travel between processes, results do.
 
 use std::thread;
 
@@ -23,7 +21,7 @@ use crate::pipeline::run_context::{Prepared, Slot, Work};
 use crate::pipeline::source_check::unlike;
 use crate::schema::Dataset;
 use crate::shuffle::Resolved;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 use crate::worker::Worker;
 
 /// One task, and how far its run has come.
@@ -185,14 +183,14 @@ impl Alone {
 }
 
 /// What the first pass has counted.
-fn first_account(prepared: &Prepared) -> Account {
+fn first_account(prepared: &Prepared) -> ControlTotals {
     let mut account = account(&prepared.tally, &Resolved::default());
     account.providers = prepared.directory.counts();
     account
 }
 
 /// The counts of an account, without examples.
-fn counts(account: &Account) -> Result<Value> {
+fn counts(account: &ControlTotals) -> Result<Value> {
     let mut counts =
         serde_json::to_value(account).map_err(|_| Error::internal("an account that is no JSON"))?;
     if let Some(counts) = counts.as_object_mut() {

@@ -1,7 +1,4 @@
 //! The files that a run has read, found again.
-//!
-//! A file of its own because it decides which input a verification looks at, and says of each file
-//! whether it is still what the run has read.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

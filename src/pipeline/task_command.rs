@@ -1,7 +1,4 @@
 //! A task that is called alone, by an orchestrator that knows the order.
-//!
-//! A file of its own because it is decided by the ledger alone what such a call means: work, or the
-//! same answer as before, or that something else must come first.
 
 use std::time::Instant;
 
@@ -39,7 +36,6 @@ pub struct TaskEnd {
     pub task: &'static str,
     /// Its state, as Airflow names it; `skipped` where there was nothing to do.
     pub state: &'static str,
-    /// The run's id.
     pub run_id: String,
     /// The name from which it was made.
     #[serde(skip_serializing_if = "Option::is_none")]

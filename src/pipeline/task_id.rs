@@ -1,7 +1,4 @@
 //! The ids of the five tasks, and which of them come before which.
-//!
-//! A file of its own because a task that is called alone is called by its id, and is told by it
-//! what must have been done before.
 
 use crate::error::{Error, Result};
 

@@ -1,8 +1,7 @@
 //! The tasks' log: every state change of every try becomes a row of the ledger.
 //!
-//! A file of its own because a run and its resumption write the same log, the second one going on
-//! where the first one ended. A log never fails what it writes about: what could not be written is kept,
-//! and written once more at the end.
+//! A log never fails what it writes about: what could not be written is kept, and written once more
+//! at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,4 @@
 //! The five tasks of a run.
-//!
-//! A file of its own because each task is one paragraph of the way of the data: what it takes from
-//! the desk, what it does with one stage, what it leaves and what small result it hands on.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -178,7 +175,6 @@ pub(crate) fn fingerprint(claims: &Extracted, providers: &Extracted) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Collects a frame.
 pub(crate) fn collect(plan: LazyFrame) -> Result<DataFrame> {
     plan.collect().map_err(|error| plan_error(&error))
 }

@@ -1,7 +1,4 @@
 //! From extracted inputs to shuffled rows and the model they are scored with.
-//!
-//! A file of its own because a run and the verification of a run go this way alike: what is
-//! verified must come from the code that loads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

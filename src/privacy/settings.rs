@@ -1,7 +1,4 @@
 //! The table `[privacy]`: the key, the profile, and what is done to each column before it is released.
-//!
-//! A file of its own because it is the contract with whoever answers for the data: what a column may
-//! become is decided here, before any row is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

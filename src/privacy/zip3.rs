@@ -1,7 +1,4 @@
 //! The prefixes of ZIP codes that must not be told: too few people live there.
-//!
-//! A file of its own because the lists are data with a vintage, and because what they say must be
-//! known wherever settings are compared: the content of a list counts, not its name.
 
 use std::collections::BTreeSet;
 use std::fs;

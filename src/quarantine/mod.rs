@@ -1,7 +1,4 @@
 //! The rejects of a run: a Parquet file that says where each one is and why, never what it held.
-//!
-//! A module of its own because rejects are written, read back, listed and thrown away here and
-//! nowhere else; source, record and line lead those who may see it back to the original.
 
 pub mod reader;
 pub mod retention;

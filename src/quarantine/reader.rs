@@ -1,7 +1,4 @@
 //! Reading the rejects of a run back.
-//!
-//! A file of its own because a run may have rejected millions: what repeats in every row is held
-//! once, and the rows are small.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -33,7 +30,6 @@ pub struct Reason {
     pub description: String,
 }
 
-/// One reject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Reject<'a> {
     /// The source file.
@@ -44,7 +40,6 @@ pub struct Reject<'a> {
     pub record: u64,
     /// The line, from 1, on which the record begins; none where there are no lines.
     pub line: Option<u64>,
-    /// Why.
     #[serde(flatten)]
     pub why: &'a Reason,
     /// Keyed fingerprint of the record's fields; none where only the key conflicts with another's.
@@ -99,7 +94,6 @@ impl Rejects {
         &self.sources
     }
 
-    /// All of them.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Reject<'_>> {
         self.rows.iter().map(|row| {

@@ -1,6 +1,4 @@
 //! Which runs have rejects kept, and throwing old ones away.
-//!
-//! A file of its own because it deletes: only what is surely a run's finished file is ever touched.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,7 +14,6 @@ use crate::event::RunId;
 /// The kept rejects of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// The run.
     #[serde(serialize_with = "as_text")]
     pub run_id: RunId,
     /// When the run began: its id tells, or else when the file was written.

@@ -1,7 +1,4 @@
 //! Writing the rejects of one run.
-//!
-//! A file of its own because both passes add to it from several threads, and because the file must
-//! be complete, private and under its name only at the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,6 +1,4 @@
 //! How many targets of one provider are refreshed at the same time.
-//!
-//! A file of its own because waiting for one's turn must end with a signal.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};

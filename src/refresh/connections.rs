@@ -1,7 +1,4 @@
 //! A target's connections to the warehouse, made when they are first needed.
-//!
-//! A file of its own because no statement may outlast the target's deadline or a signal: the driver
-//! waits for the server's answer, so somebody else has to ask the server to stop.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::job::Ask;
 use crate::error::Result;
-use crate::event::{Cancellation, meanwhile};
+use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
 use crate::warehouse::sql;
 
@@ -83,7 +80,7 @@ fn stoppable<C: Connection, T>(
             let _ = handle.try_cancel();
         }
     };
-    let done = meanwhile(STEP, stop, || statement(open)).flatten();
+    let done = with_ticker(STEP, stop, || statement(open)).flatten();
     // A cancelled statement fails as one of the warehouse; the reason is the signal.
     done.or_else(|error| cancel.check().and(Err(error)))
 }

@@ -1,13 +1,10 @@
 //! The part of a job that several threads share: its deadline, the request to stop, and the web.
-//!
-//! A file of its own because a target that warms many charts at once sends from many threads, and
-//! a job's way to the warehouse belongs to one.
 
 use std::time::{Duration, Instant};
 
 use super::outcome::{Failure, Outcome};
 use crate::event::{Cancellation, rest};
-use crate::http::{Answer, Client, Lost, Request};
+use crate::http::{Answer, Client, Request, SendError};
 
 /// A job's time.
 #[derive(Debug, Clone, Copy)]
@@ -26,17 +23,17 @@ impl<'a> Waiter<'a> {
     /// Sends a request once.
     ///
     /// # Errors
-    /// [`Lost`] where there is no answer before the deadline or a signal.
-    pub fn send(&self, request: &Request) -> Result<Answer, Lost> {
+    /// [`SendError`] where there is no answer before the deadline or a signal.
+    pub fn send(&self, request: &Request) -> Result<Answer, SendError> {
         self.send_within(request, Duration::MAX)
     }
 
     /// Sends a request once and waits for its answer no longer than `limit`.
     ///
     /// # Errors
-    /// [`Lost`] where there is no answer before the limit, the deadline or a signal.
-    pub fn send_within(&self, request: &Request, limit: Duration) -> Result<Answer, Lost> {
-        let client = Client::shared().map_err(|_| Lost::NotSent)?;
+    /// [`SendError`] where there is no answer before the limit, the deadline or a signal.
+    pub fn send_within(&self, request: &Request, limit: Duration) -> Result<Answer, SendError> {
+        let client = Client::shared().map_err(|_| SendError::NotSent)?;
         let until = Instant::now().checked_add(limit).map_or(self.until, |end| end.min(self.until));
         client.send(request, until, self.cancel)
     }

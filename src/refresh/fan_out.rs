@@ -1,7 +1,4 @@
 //! Pieces of one target's work that are done at the same time, and the one outcome that they give.
-//!
-//! A file of its own because a dashboard is as many queries as it has charts, whoever shows it, and
-//! the failure of one of them must not keep the others from being renewed.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,4 @@
 //! One target's refresh at work: its time, its way to the warehouse and to the web, what it notes.
-//!
-//! A file of its own because it is all that a target sees of the program, so a target can be tried
-//! without a server, and because no wait of a target may outlast its deadline or a signal.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +7,19 @@ use arrow::record_batch::RecordBatch;
 use super::outcome::{Failure, Outcome, TargetResult};
 use crate::error::Result;
 use crate::event::Cancellation;
-use crate::http::{Answer, Client, Lost, Request};
+use crate::http::{Answer, Client, Request, SendError};
 use crate::refresh::deadline::Waiter;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 
 /// What has been published, and by which run.
 #[derive(Debug, Clone, Default)]
-pub struct Occasion {
+pub struct PublishedRun {
     /// The run that published last what the targets are to show; none where nothing is published.
     pub run_id: Option<String>,
     /// Its number.
     pub run_no: Option<i64>,
     /// What it read and loaded.
-    pub account: Option<Account>,
+    pub account: Option<ControlTotals>,
     /// Whether that run has migrated the warehouse: columns may be new.
     pub schema_changed: bool,
 }
@@ -45,7 +42,7 @@ pub trait Ask {
 /// One target's refresh at work.
 pub struct Job<'a> {
     /// What is to be shown.
-    pub occasion: &'a Occasion,
+    pub occasion: &'a PublishedRun,
     /// How the targets ended that were refreshed before this one; all others where this one is
     /// told last.
     pub earlier: &'a [TargetResult],
@@ -59,7 +56,7 @@ pub struct Job<'a> {
 impl<'a> Job<'a> {
     /// A job that ends at `until` at the latest.
     pub fn new(
-        occasion: &'a Occasion,
+        occasion: &'a PublishedRun,
         earlier: &'a [TargetResult],
         warehouse: &'a mut dyn Ask,
         until: Instant,
@@ -87,16 +84,16 @@ impl<'a> Job<'a> {
     /// Sends a request once.
     ///
     /// # Errors
-    /// [`Lost`] where there is no answer before the deadline or a signal.
-    pub fn send(&self, request: &Request) -> Result<Answer, Lost> {
+    /// [`SendError`] where there is no answer before the deadline or a signal.
+    pub fn send(&self, request: &Request) -> Result<Answer, SendError> {
         self.send_within(request, Duration::MAX)
     }
 
     /// Sends a request once and waits for its answer no longer than `limit`.
     ///
     /// # Errors
-    /// [`Lost`] where there is no answer before the limit, the deadline or a signal.
-    pub fn send_within(&self, request: &Request, limit: Duration) -> Result<Answer, Lost> {
+    /// [`SendError`] where there is no answer before the limit, the deadline or a signal.
+    pub fn send_within(&self, request: &Request, limit: Duration) -> Result<Answer, SendError> {
         self.waiter().send_within(request, limit)
     }
 
@@ -104,9 +101,9 @@ impl<'a> Job<'a> {
     /// the deadline or a signal, but for `limit` at most.
     ///
     /// # Errors
-    /// [`Lost`] where there is no answer in that time.
-    pub fn send_anyway(&self, request: &Request, limit: Duration) -> Result<Answer, Lost> {
-        let client = Client::shared().map_err(|_| Lost::NotSent)?;
+    /// [`SendError`] where there is no answer in that time.
+    pub fn send_anyway(&self, request: &Request, limit: Duration) -> Result<Answer, SendError> {
+        let client = Client::shared().map_err(|_| SendError::NotSent)?;
         client.send(request, Instant::now() + limit, &Cancellation::default())
     }
 
@@ -139,7 +136,7 @@ impl<'a> Job<'a> {
     }
 
     /// The same refresh for an occasion of its own: what `work` notes and counts is noted here.
-    pub fn about<T>(&mut self, occasion: &Occasion, work: impl FnOnce(&mut Job<'_>) -> T) -> T {
+    pub fn about<T>(&mut self, occasion: &PublishedRun, work: impl FnOnce(&mut Job<'_>) -> T) -> T {
         let mut job = Job {
             occasion,
             earlier: self.earlier,

@@ -1,7 +1,7 @@
 //! Refreshes Metabase: questions are run without its cache, a database's schema is read anew.
 //!
-//! A file of its own as every provider is. A question that fails is answered with 202 like one that
-//! succeeds, so the answer's own status counts; what Metabase says in words is never repeated.
+//! A question that fails is answered with 202 like one that succeeds, so the answer's own status
+//! counts; what Metabase says in words is never repeated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

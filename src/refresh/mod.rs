@@ -1,9 +1,7 @@
 //! What is refreshed after the load has committed: every target on a thread of its own, each with
 //! its own deadline and outcome.
 //!
-//! A module of its own because a refresh reads what the load has published and never takes part
-//! in it: a target that fails, or panics, stops neither the others nor the run. One file or folder a
-//! provider; the providers never name one another.
+//! One file or folder a provider; the providers never name one another.
 
 pub(crate) mod concurrency_limit;
 mod connections;
@@ -30,7 +28,7 @@ use adbc_core::Connection;
 use chrono::Utc;
 use connections::Connections;
 pub use dashboard::Dashboard;
-pub use job::{Ask, Job, Occasion};
+pub use job::{Ask, Job, PublishedRun};
 pub use outcome::{Done, Failure, Outcome, TargetResult};
 
 use crate::config::Settings;
@@ -106,7 +104,7 @@ const FINISH: Duration = Duration::from_secs(10);
 #[must_use]
 pub fn refresh_all<C: Connection>(
     targets: &[Box<dyn Target + '_>],
-    occasion: &Occasion,
+    occasion: &PublishedRun,
     connect: &(dyn Fn() -> Result<C> + Sync),
     cancel: &Cancellation,
 ) -> Vec<TargetResult> {
@@ -140,7 +138,7 @@ fn finish<C: Connection>(targets: &[Box<dyn Target + '_>], around: Around<'_, C>
 
 /// What all targets share.
 struct Around<'a, C> {
-    occasion: &'a Occasion,
+    occasion: &'a PublishedRun,
     connect: &'a (dyn Fn() -> Result<C> + Sync),
     cancel: &'a Cancellation,
     gates: &'a Gates,

@@ -1,7 +1,4 @@
 //! How a target's refresh ends.
-//!
-//! A file of its own because every provider's answers are brought into these few names: they are
-//! what the report, the ledger, the webhooks and the metrics hold.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind};
-use crate::http::Lost;
+use crate::http::SendError;
 
 /// How a target's refresh ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +119,12 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<Lost> for Failure {
-    fn from(lost: Lost) -> Self {
+impl From<SendError> for Failure {
+    fn from(lost: SendError) -> Self {
         let outcome = match lost {
-            Lost::NotSent | Lost::NoAnswer => Outcome::Failed,
-            Lost::TimedOut => Outcome::TimedOut,
-            Lost::Cancelled(_) => Outcome::Cancelled,
+            SendError::NotSent | SendError::NoAnswer => Outcome::Failed,
+            SendError::TimedOut => Outcome::TimedOut,
+            SendError::Cancelled(_) => Outcome::Cancelled,
         };
         Self::new(outcome, lost.to_string())
     }

@@ -1,7 +1,4 @@
 //! Whether the targets could be refreshed: credentials and existence, without starting anything.
-//!
-//! A file of its own because people ask this before the first run, and it must end soon whatever a
-//! provider does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -9,7 +6,7 @@ use std::time::{Duration, Instant};
 use adbc_core::Connection;
 
 use super::connections::Connections;
-use super::{Around, Failure, Job, Occasion, Outcome, Target, finish, side_by_side};
+use super::{Around, Failure, Job, Outcome, PublishedRun, Target, finish, side_by_side};
 use crate::error::Result;
 use crate::event::Cancellation;
 use crate::refresh::concurrency_limit::Gates;
@@ -38,7 +35,7 @@ pub fn check_all<C: Connection>(
     connect: &(dyn Fn() -> Result<C> + Sync),
     cancel: &Cancellation,
 ) -> Vec<Checked> {
-    let occasion = Occasion::default();
+    let occasion = PublishedRun::default();
     let gates =
         Gates::new(targets.iter().map(|target| (target.about().provider, target.about().parallel)));
     let around = Around { occasion: &occasion, connect, cancel, gates: &gates };

@@ -1,14 +1,10 @@
 //! Requests that do no harm when they are sent again: reading, signing in, filling a cache.
-//!
-//! A file of its own because more than one provider is asked this way, by many threads at once: a
-//! server that fails is asked a few times, and one that wants to be left alone is left alone by
-//! all of them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::outcome::{Failure, Outcome};
-use crate::http::{Answer, Backoff, Lost, Request};
+use crate::http::{Answer, Backoff, Request, SendError};
 use crate::refresh::deadline::Waiter;
 
 /// How often a request is sent to a server that fails, in all.
@@ -23,7 +19,6 @@ pub(crate) struct Patient {
 /// A request, and what may be done with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
-    /// The request.
     pub(crate) request: &'a Request,
     /// How long one answer may take.
     pub(crate) limit: Duration,
@@ -82,11 +77,13 @@ impl Patient {
         }
     }
 
-    fn lost(&self, lost: Lost) -> Failure {
+    fn lost(&self, lost: SendError) -> Failure {
         let told = match lost {
-            Lost::Cancelled(_) => return lost.into(),
+            SendError::Cancelled(_) => return lost.into(),
             // The deadline itself is for later: this is one answer's limit.
-            Lost::TimedOut | Lost::NoAnswer | Lost::NotSent => format!("{}: {lost}", self.name),
+            SendError::TimedOut | SendError::NoAnswer | SendError::NotSent => {
+                format!("{}: {lost}", self.name)
+            }
         };
         Failure::failed(told)
     }

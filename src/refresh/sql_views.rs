@@ -1,7 +1,7 @@
 //! Refreshes materialized views, one after the other.
 //!
-//! A file of its own as every provider is. All views are looked at before the first one is
-//! refreshed: a view that cannot be is no reason to leave the others half done.
+//! All views are looked at before the first one is refreshed: a view that cannot be is no reason to
+//! leave the others half done.
 
 use super::{Done, Failure, Job, Target};
 use crate::config::Settings;

@@ -1,7 +1,4 @@
 //! What every target says of itself.
-//!
-//! A file of its own because these facts come from the settings in the same way for every provider,
-//! and are asked for by everybody who handles targets without knowing what they are.
 
 use std::time::Duration;
 

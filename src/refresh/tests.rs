@@ -51,7 +51,7 @@ fn no_server() -> Result<PostgresConnection> {
 }
 
 fn all(targets: &[Box<dyn Target>]) -> Vec<TargetResult> {
-    refresh_all(targets, &Occasion::default(), &no_server, &Cancellation::default())
+    refresh_all(targets, &PublishedRun::default(), &no_server, &Cancellation::default())
 }
 
 fn outcomes(results: &[TargetResult]) -> Vec<(&str, &str)> {
@@ -135,7 +135,8 @@ fn a_deadline_and_a_signal_end_every_wait() {
             Err(Error::internal("no statement here"))
         }
     }
-    let (occasion, cancel, mut nothing) = (Occasion::default(), Cancellation::default(), Nothing);
+    let (occasion, cancel, mut nothing) =
+        (PublishedRun::default(), Cancellation::default(), Nothing);
     let until = Instant::now() + Duration::from_millis(30);
     let job = Job::new(&occasion, &[], &mut nothing, until, &cancel);
     let ended = job.pause(Duration::from_mins(1)).expect_err("too long");

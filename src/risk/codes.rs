@@ -1,7 +1,6 @@
 //! Procedure codes by number, for all threads.
 //!
-//! A file of its own because what is kept of millions of rows holds numbers in place of texts. Which
-//! number a code gets depends on the threads, so no result may depend on it.
+//! Which number a code gets depends on the threads, so no result may depend on it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,6 @@ pub const UNCOUNTED: u32 = u32::MAX;
 pub struct Codes(Mutex<HashMap<String, u32>>);
 
 impl Codes {
-    /// The number of a code.
     pub fn number(&self, code: &str) -> u32 {
         let mut numbers = self.numbers();
         if let Some(&number) = numbers.get(code) {

@@ -1,7 +1,4 @@
 //! The components of a score, packed into one integer, and the noisy-OR that combines them.
-//!
-//! A file of its own because every further column of the fact costs COPY time on every row: six
-//! components in thousandths and the reason fit one bigint, and a view decodes them.
 
 /// Number of components of `claim_anomaly_v1`.
 pub const COMPONENTS: usize = 6;

@@ -1,7 +1,4 @@
 //! What can be computed at all: of what the privacy profile leaves, and of what has a weight.
-//!
-//! A file of its own because it is the one place that ties the score to the profile: a component
-//! whose input is taken away is null, and a statistic that no component needs is not kept.
 
 use super::components::{AMOUNT, DUPLICATE, MISMATCH, PROVIDER, VOLUME, WEEKEND};
 use crate::privacy::settings::{Action, Privacy};

@@ -1,7 +1,4 @@
 //! Quartiles, and how far beyond them something lies.
-//!
-//! A file of its own because providers and days are compared alike: Tukey's fences, nothing at
-//! Q3 + 1.5 · IQR, all at Q3 + 3 · IQR.
 
 use super::components::thousandths;
 

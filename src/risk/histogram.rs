@@ -1,9 +1,9 @@
 //! A histogram of amounts on a logarithmic scale: bounded memory, order-independent, mergeable.
 //!
-//! A file of its own because it is the only place that knows the buckets. Bucket `b` holds amounts
-//! in `(1.005^(b-1), 1.005^b]` dollars (the idea of DDSketch, Masson et al. 2019), so a quantile is
-//! off by at most half a bucket, 0.0025 in ln(amount). With buckets of one percent, one score in a
-//! hundred of a real data set was off by more than a point; with these, none in ten thousand.
+//! Bucket `b` holds amounts in `(1.005^(b-1), 1.005^b]` dollars (the idea of DDSketch, Masson et
+//! al. 2019), so a quantile is off by at most half a bucket, 0.0025 in ln(amount). With buckets of
+//! one percent, one score in a hundred of a real data set was off by more than a point; with these,
+//! none in ten thousand.
 
 /// ln of the ratio of neighbouring bucket bounds.
 const STEP: f64 = 0.004_987_541_511_038_968; // ln(1.005)

@@ -1,9 +1,7 @@
 //! What a claim is compared with, as far as it follows from the counts alone.
 //!
-//! A file of its own because providers are judged by it: their expected amounts are the medians of
-//! their procedures, so these must be known before providers are summed up. A claim is compared with
-//! claims of the same procedure and specialty where there are `min_peers`, else of the same
-//! procedure, else with nothing; never across procedures.
+//! A claim is compared with claims of the same procedure and specialty where there are `min_peers`,
+//! else of the same procedure, else with nothing; never across procedures.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,5 @@
 //! The risk score `claim_anomaly_v1`: a billing-anomaly score from 0 to 100, not a clinical risk
 //! adjustment (which needs diagnosis codes).
-//!
-//! A module of its own because it is pure arithmetic that a transform and a warehouse both need:
-//! [`Statistics`] are counted or read back, [`Medians`] follow from them, providers are summed up
-//! against these, and a [`RiskModel`] says of one claim what is odd about it.
 
 mod codes;
 mod components;

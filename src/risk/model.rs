@@ -1,8 +1,4 @@
 //! The whole model: what follows from the counts, and how providers compare.
-//!
-//! A file of its own because it is the definition of the components, one claim at a time and by
-//! text: explanations and the scores of single rows come from here, and whatever scores millions of
-//! rows by numbers must come to the same thousandths.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +34,6 @@ pub struct ProviderSums {
     pub provider: String,
     /// The specialty that the claims carry, in canonical case.
     pub specialty: String,
-    /// Claims.
     pub claims: i64,
     /// Their sum in cents.
     pub cents: i128,
@@ -200,7 +195,6 @@ impl RiskModel {
         self.fences.get(specialty).copied()
     }
 
-    /// The provider component.
     #[must_use]
     pub fn provider_component(&self, provider: &str, specialty: &str) -> Option<u16> {
         if !self.medians.computes(PROVIDER) {

@@ -1,7 +1,4 @@
 //! The table `[risk]`: weights and thresholds of the score.
-//!
-//! A file of its own because an auditor reads it: the defaults are the definition of
-//! `claim_anomaly_v1`.
 
 use serde::{Deserialize, Serialize};
 

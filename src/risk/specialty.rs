@@ -1,7 +1,4 @@
 //! Specialties in canonical case.
-//!
-//! A file of its own because a directory and the warehouse must agree on it: two spellings are one
-//! group of peers on both ways.
 
 /// A specialty without regard to case and inner white space; empty where there is none.
 #[must_use]

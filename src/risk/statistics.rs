@@ -1,8 +1,6 @@
 //! What all priced claims add up to: counts that can be added and taken out in any order.
 //!
-//! A file of its own because these are the sufficient statistics of the score: what is stored, what
-//! a load adds and what a changed claim takes out. Texts are keys here; who counts millions of rows
-//! counts by numbers and adds them up at the end.
+//! Texts are keys here; who counts millions of rows counts by numbers and adds them up at the end.
 
 use std::collections::BTreeMap;
 

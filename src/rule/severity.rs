@@ -1,7 +1,4 @@
 //! What a broken rule means, and the severities of all rules as one value.
-//!
-//! A file of its own because severities are configured and rules are not: everything that counts,
-//! flags or rejects takes its bits from here.
 
 use std::fmt;
 

@@ -1,7 +1,4 @@
 //! A backfill: all intervals of a stretch of time, oldest first.
-//!
-//! A file of its own because it ends: what was done before is skipped, the first failure stops it,
-//! and what came of every interval is told in the end, as the ledger has it.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

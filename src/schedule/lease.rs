@@ -1,9 +1,8 @@
 //! The lease of a schedule: of all schedulers on all machines, one runs its intervals.
 //!
-//! A file of its own because it is a promise about time. It stands until a moment by the server's
-//! clock and is renewed in the background long before; whoever cannot renew it stops his run before
-//! that moment, so the next holder never meets him. Who comes after a holder that has died waits
-//! for the moment: a silent process is not a dead one.
+//! It stands until a moment by the server's clock and is renewed in the background long before;
+//! whoever cannot renew it stops his run before that moment, so the next holder never meets him.
+//! Who comes after a holder that has died waits for the moment: a silent process is not a dead one.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,7 @@
 //! Runs that happen by themselves: a timetable of data intervals, what is due of it, and the one
 //! process that does it.
 //!
-//! A module of its own because it stands above the pipeline: to it a run is one call. What it has
-//! to remember is in the ledger, so it can be killed and begun again anywhere.
+//! What it has to remember is in the ledger, so it can be killed and begun again anywhere.
 //!
 //! ```text
 //! clock ─ timetable ─ plan ◄─ state (ledger)

@@ -1,8 +1,4 @@
 //! What is to be done next: a pure function of the clock, the timetable and what the ledger knows.
-//!
-//! A file of its own because all of the schedule's promises are made here: nothing is run before
-//! its interval is complete, nothing that was run is run again, without catchup only the latest
-//! interval counts, and whoever depends on the past waits for it.
 
 use chrono::{DateTime, Utc};
 
@@ -21,7 +17,6 @@ pub(super) struct Policy {
 /// What a scheduler does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Run this interval.
     Run(DataInterval),
     /// Run nothing: the interval depends on the one before it, which has not succeeded.
     Blocked {

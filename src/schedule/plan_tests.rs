@@ -1,6 +1,4 @@
 //! Which intervals are due, case by case, and over all histories that can come about.
-//!
-//! A file of its own because the histories are made up and judged by another reading of the rules.
 
 use proptest::prelude::*;
 

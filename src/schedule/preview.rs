@@ -1,7 +1,4 @@
 //! What would run, and when; and whether a scheduler is at work.
-//!
-//! A file of its own because it looks without doing: it starts no server, takes no lease and
-//! changes nothing.
 
 use serde::Serialize;
 

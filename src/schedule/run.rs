@@ -1,8 +1,6 @@
 //! The scheduler: looks at the clock and the ledger, runs what is due, waits for the next tick.
 //!
-//! A file of its own because it is the order of things: the lease before everything, what a dead
-//! process left behind before anything new, an interval's row before its run, the run's end before
-//! the next look. Nothing that it has to remember is in its memory alone.
+//! Nothing that it has to remember is in its memory alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +49,6 @@ pub struct Ended {
     pub interval_end: String,
     /// How it ended.
     pub state: State,
-    /// The run's own report.
     pub run: RunReport,
 }
 

@@ -1,8 +1,4 @@
 //! What the ledger remembers of a schedule: a row an interval.
-//!
-//! A file of its own because the promise that an interval is run once is kept by these statements:
-//! a row is taken in a transaction that first looks whether the lease still stands, and what became
-//! of a dead process' run is read from the run itself.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -34,7 +30,6 @@ pub enum State {
 }
 
 impl State {
-    /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::Success, Self::Failed, Self::UpForRetry, Self::Skipped];
 
@@ -72,7 +67,6 @@ impl State {
 /// An interval that the ledger knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The interval.
     pub interval: DataInterval,
     /// How far it has come.
     pub state: State,
@@ -95,9 +89,7 @@ pub struct Entry {
 pub struct Settled {
     /// The interval's start.
     pub start: DateTime<Utc>,
-    /// Its state.
     pub state: State,
-    /// Its run.
     pub run: RunId,
 }
 

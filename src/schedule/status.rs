@@ -1,6 +1,4 @@
 //! How a scheduler is, for whoever asks while it works.
-//!
-//! A file of its own because it is shared with others: a metrics endpoint, a health check.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,12 +54,10 @@ impl From<DataInterval> for Shown {
 /// How the last interval ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Last {
-    /// The interval.
     #[serde(flatten)]
     pub interval: Shown,
     /// How it ended.
     pub state: State,
-    /// Its run.
     pub run_id: String,
     /// When that was.
     pub at: DateTime<Utc>,

@@ -1,10 +1,9 @@
 //! The timetable: from a cron expression to ticks, from ticks to data intervals.
 //!
-//! A file of its own because it is arithmetic of the calendar and nothing else. Ticks are wall time
-//! of one zone; what the clock skips or repeats when it is changed costs no tick and makes none
-//! twice: a fixed time that is skipped happens at the first moment after the gap, one that is
-//! repeated happens the first time. An interval reaches from a tick to the next one, so intervals
-//! abut and leave nothing out.
+//! Ticks are wall time of one zone; what the clock skips or repeats when it is changed costs no
+//! tick and makes none twice: a fixed time that is skipped happens at the first moment after the
+//! gap, one that is repeated happens the first time. An interval reaches from a tick to the next
+//! one, so intervals abut and leave nothing out.
 
 use std::iter;
 

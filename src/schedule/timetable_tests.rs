@@ -1,6 +1,4 @@
 //! The timetable, also over the days on which the clock is changed.
-//!
-//! A file of its own because its properties take more room than the timetable itself.
 
 use std::collections::BTreeMap;
 

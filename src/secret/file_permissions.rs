@@ -1,9 +1,6 @@
 //! Which files are private enough to hold a secret.
 //!
-//! A file of its own because the key and the warehouse's password follow one rule, which is libpq's
-//! for private keys: nobody but the owner may read it; where root is the owner and somebody else
-//! runs the program, his group may. That is how Kubernetes mounts a secret for a user who is not
-//! root (`fsGroup` and mode 0440).
+//! That is how Kubernetes mounts a secret for a user who is not root (`fsGroup` and mode 0440).
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

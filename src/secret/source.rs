@@ -1,8 +1,4 @@
 //! Where a secret comes from: a variable or a file, never the configuration itself.
-//!
-//! A file of its own because every credential of a dashboard, a mail server or a webhook is named
-//! the same way, `{ env = "NAME" }` or `{ file = "path" }`, and none of them may be written into a
-//! file that people copy.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,7 +1,4 @@
 //! A text that must never be printed.
-//!
-//! A file of its own so that `Debug`, `Display` and `Serialize` of a secret have one home, and all
-//! of them say `[REDACTED]`.
 
 use std::fmt;
 

@@ -1,7 +1,6 @@
 //! What the rows of one claim break together, and which of them leave.
 //!
-//! A file of its own because here rows are judged by their neighbours: the rows of a claim lie side
-//! by side, whatever order they came in. Nothing is dropped or rejected without being counted.
+//! Nothing is dropped or rejected without being counted.
 
 use super::row::Row;
 use crate::config::OnDuplicate;
@@ -78,7 +77,7 @@ impl Resolved {
 
     /// Drops a row of a key of which `kept` counts.
     fn drop_repeat(&mut self, row: Row<'_>, kept: Row<'_>) {
-        let (rows, amount) = if row.content() == kept.content() {
+        let (rows, amount) = if row.content_bytes() == kept.content_bytes() {
             (&mut self.duplicates, &mut self.duplicates_amount)
         } else {
             (&mut self.conflicts, &mut self.conflicts_amount)
@@ -209,7 +208,7 @@ impl Claims<'_> {
         }
         // The first one counts. Under `reject` a key whose rows differ has none that counts.
         let kept = row(&rows[0]);
-        let differs = |entry: &Entry| row(entry).content() != kept.content();
+        let differs = |entry: &Entry| row(entry).content_bytes() != kept.content_bytes();
         if policy == OnDuplicate::Reject && rows.iter().any(differs) {
             for entry in rows {
                 self.resolved.reject(row(entry), Rule::DuplicateConflict);

@@ -1,8 +1,6 @@
 //! The rows that will not leave, found before anything is compared with them.
 //!
-//! A file of its own because the score is a function of what is published: repeats of a key and
-//! refused claims were counted in the first pass, and are taken out again before the second. Most
-//! claims come once, so few rows are looked at: those whose claim may come again.
+//! Most claims come once, so few rows are looked at: those whose claim may come again.
 
 use super::providers::{Visit, counts};
 use super::row::Row;
@@ -18,7 +16,6 @@ const BITS_PER_ROW: usize = 16;
 
 /// How rows were counted in the first pass.
 pub struct Counted<'a> {
-    /// What is kept.
     pub kept: Kept,
     /// Which values are exact.
     pub exact: Exactness,
@@ -39,7 +36,7 @@ impl Counted<'_> {
 
     /// Takes a row out of what was counted.
     fn take_out(&self, row: Row<'_>, statistics: &mut Statistics) -> Option<Visit> {
-        let said = row.said();
+        let said = row.content();
         if said.cents <= 0 {
             return None;
         }
@@ -60,7 +57,6 @@ impl Counted<'_> {
     }
 }
 
-/// Half of a token.
 pub(crate) fn half(token: crate::key::Token) -> u64 {
     u64::from_le_bytes([
         token[0], token[1], token[2], token[3], token[4], token[5], token[6], token[7],
@@ -100,7 +96,7 @@ pub(crate) fn take_out(
                     visit.write(visits)?;
                 }
                 if let Some(contents) = &mut contents
-                    && let Some((bucket, entry)) = row.said().entry(&row.token(), true)
+                    && let Some((bucket, entry)) = row.content().entry(&row.token(), true)
                 {
                     contents.append(bucket, |chunk| chunk.extend_from_slice(&entry))?;
                 }

@@ -1,8 +1,7 @@
 //! What is said twice: claims that say the same, and amounts that cancel.
 //!
-//! A file of its own because this is the one question about rows that are far apart in the order of
-//! the key. In the first pass each accepted row leaves 24 bytes: a hash of its case, a hash of its
-//! content and half of its claim's token, partitioned by the case. Between the passes the entries are
+//! In the first pass each accepted row leaves 24 bytes: a hash of its case, a hash of its content
+//! and half of its claim's token, partitioned by the case. Between the passes the entries are
 //! compared, bucket by bucket; in the second pass a row asks what was found.
 //!
 //! A case is patient, procedure and date; a content is a case with provider and amount without its
@@ -189,7 +188,7 @@ impl Repeated {
         if self.buckets.is_empty() || row.cents() == 0 {
             return (0, none);
         }
-        let Hashes { case, content } = row.said().hashes();
+        let Hashes { case, content } = row.content().hashes();
         let found = &self.buckets[bucket(case)];
         let place = found.contents.partition_point(|&found| found < content);
         let facts = found.contents.get(place).map_or(0, |found| found ^ content);

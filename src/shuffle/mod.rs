@@ -1,12 +1,11 @@
 //! The shuffle between the two passes: rows of the first, to be read again in the order of their
 //! keys.
 //!
-//! A module of its own because a score needs all claims before the first row can leave, and reading
-//! and hashing the input twice would cost more than keeping it. Rows are partitioned by the first
-//! bits of their claim token into 512 buckets; a bucket is small enough to be sorted in memory, and
-//! the buckets in a row are the input in the order of its key. What follows from that order is
-//! worth more than it costs: repeats of a key lie side by side, an index is built without sorting
-//! and tables are written in its order, and connections share the work by ranges of the key.
+//! Rows are partitioned by the first bits of their claim token into 512 buckets; a bucket is small
+//! enough to be sorted in memory, and the buckets in a row are the input in the order of its key.
+//! What follows from that order is worth more than it costs: repeats of a key lie side by side, an
+//! index is built without sorting and tables are written in its order, and connections share the
+//! work by ranges of the key.
 //!
 //! Rows that lie far apart in that order can still say the same of one patient, or come from one
 //! provider on one day. For that each row leaves a few bytes in smaller stores, partitioned by what
@@ -272,7 +271,6 @@ pub fn token_range(buckets: &Range<usize>) -> TokenRange {
     TokenRange { from: bound(buckets.start), to: bound(buckets.end) }
 }
 
-/// The bucket of a token.
 fn bucket(token: &Token) -> usize {
     usize::from(u16::from_be_bytes([token[0], token[1]]) >> (u16::BITS - BUCKET_BITS))
 }
@@ -298,7 +296,7 @@ impl Writer<'_> {
             let token = rows.token(row);
             self.rows.append(bucket(&token), |bytes| rows.write(row, bytes))?;
             if let Some(contents) = &mut self.contents
-                && let Some((bucket, entry)) = rows.said(row).entry(&token, false)
+                && let Some((bucket, entry)) = rows.content(row).entry(&token, false)
             {
                 contents.append(bucket, |bytes| bytes.extend_from_slice(&entry))?;
             }

@@ -1,7 +1,4 @@
 //! Buckets on all cores.
-//!
-//! A file of its own because everything between the passes goes bucket by bucket: each thread takes
-//! the next one, and what comes of them is in their order, whoever took which.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

@@ -1,11 +1,9 @@
 //! What is asked about providers: their totals by procedure, and the patients of their days.
 //!
-//! A file of its own because a run can have more providers, procedures and days than memory holds:
-//! each priced row of a provider with a specialty leaves 28 bytes in the first pass, partitioned by
-//! provider and day. Between the passes each bucket is summed up on its own: a day lies in one bucket
-//! whole, so its patients are counted there; the totals of a procedure do not, so they are summed up
-//! again, partitioned by provider. Days with few patients are counted and forgotten: no fence lies
-//! below two and a half.
+//! Between the passes each bucket is summed up on its own: a day lies in one bucket whole, so its
+//! patients are counted there; the totals of a procedure do not, so they are summed up again,
+//! partitioned by provider. Days with few patients are counted and forgotten: no fence lies below
+//! two and a half.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,7 +50,6 @@ pub struct Total {
     pub place: u32,
     /// The procedure's number.
     pub code: u32,
-    /// Claims.
     pub claims: i64,
     /// Their sum in cents.
     pub cents: i64,
@@ -61,7 +58,6 @@ pub struct Total {
 /// What a provider was paid and what was expected, over claims whose procedure has peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlaceSums {
-    /// Claims.
     pub claims: i64,
     /// Their sum in cents.
     pub cents: i128,

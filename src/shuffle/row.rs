@@ -1,8 +1,6 @@
 //! One row between the passes, as bytes.
 //!
-//! A file of its own because it is a format: writer, sort and reader share the places of its
-//! fields. The key comes first, then the origin and a check of the claim's identifier, then the
-//! content.
+//! The key comes first, then the origin and a check of the claim's identifier, then the content.
 
 use std::ops::Range;
 
@@ -113,7 +111,7 @@ impl<'a> Rows<'a> {
     }
 
     /// What the row says.
-    pub(crate) fn said(&self, row: usize) -> Content<'a> {
+    pub(crate) fn content(&self, row: usize) -> Content<'a> {
         Content {
             patient: self.patients[row].to_ne_bytes(),
             day: self.days[row],
@@ -203,12 +201,12 @@ impl<'a> Row<'a> {
 
     /// What two rows of one key are compared by: all but key, origin and flags, which tell how a value
     /// was spelled and not what it is.
-    pub(crate) fn content(self) -> (&'a [u8], &'a [u8]) {
+    pub(crate) fn content_bytes(self) -> (&'a [u8], &'a [u8]) {
         (&self.0[PATIENT.start..FLAGS.start], &self.0[FLAGS.end..])
     }
 
     /// What the row says.
-    pub(crate) fn said(self) -> Content<'a> {
+    pub(crate) fn content(self) -> Content<'a> {
         let (provider, code) = self.texts();
         Content {
             patient: array(self.0, PATIENT),

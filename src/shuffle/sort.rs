@@ -1,7 +1,4 @@
 //! Reading buckets back, sorted by key.
-//!
-//! A file of its own because it makes the order that everything after it rests on: the rows of a
-//! claim lie side by side, whatever order they came in, and leave as a frame.
 
 use std::ops::Range;
 

@@ -1,7 +1,4 @@
 //! Where buckets lie: in memory up to a limit, then in an unnamed file.
-//!
-//! A file of its own because it knows bytes and places only: it is the one that keeps memory flat,
-//! whatever the records are.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

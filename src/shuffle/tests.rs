@@ -1,8 +1,5 @@
 //! The shuffle against a naive reading of the rules: all rows in maps, nothing sorted, nothing
 //! hashed.
-//!
-//! A file of its own because the second reading is here, and because it takes writers, store, sort
-//! and contents together, as a run does.
 
 mod sample;
 mod score;
@@ -46,7 +43,9 @@ fn naive(
         let others = || leaving.iter().filter(|(other, _)| other.claim != row.claim);
         if !kept_for_score.twins {
             Twin::Unknown
-        } else if others().any(|(other, _)| other.said().0 == row.said().0 && other.cents > 0) {
+        } else if others().any(|(other, _)| {
+            other.content_and_cents().0 == row.content_and_cents().0 && other.cents > 0
+        }) {
             Twin::Exact
         } else if others().any(|(other, _)| other.case() == row.case()) {
             Twin::Suspect
@@ -96,8 +95,9 @@ fn naive_rows(
         if policy == OnDuplicate::Last {
             rows.reverse();
         }
-        let said = rows[0].said();
-        let refused = policy == OnDuplicate::Reject && rows.iter().any(|row| row.said() != said);
+        let said = rows[0].content_and_cents();
+        let refused =
+            policy == OnDuplicate::Reject && rows.iter().any(|row| row.content_and_cents() != said);
         let cancel = rows
             .iter()
             .any(|row| row.cents != 0 && rows.iter().any(|other| other.cents == -row.cents));
@@ -111,7 +111,7 @@ fn naive_rows(
                 resolved.rejected.push((row.origin, Rule::DuplicateConflict));
                 resolved.rejected_amount += amount;
             } else if place > 0 {
-                if row.said() == said {
+                if row.content_and_cents() == said {
                     resolved.duplicates += 1;
                     resolved.duplicates_amount += amount;
                 } else {

@@ -1,9 +1,7 @@
 //! Whether two patients have one token.
 //!
-//! A file of its own because it is a count over all rows that keeps no identifier: each row brings,
-//! beside the token, a check that was made of the identifier under a seed of this run. As many
-//! different pairs as tokens means as many identifiers as tokens. Pairs that a thread has just seen
-//! are left out, so most rows leave nothing.
+//! As many different pairs as tokens means as many identifiers as tokens. Pairs that a thread has
+//! just seen are left out, so most rows leave nothing.
 
 use std::path::Path;
 

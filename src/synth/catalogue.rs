@@ -1,7 +1,7 @@
 //! What synthetic claims are about: specialties, places, names, procedures, days.
 //!
-//! A file of its own because it is data. All of it is invented or generic; procedure codes have the
-//! shape of HCPCS codes and mean nothing.
+//! All of it is invented or generic; procedure codes have the shape of HCPCS codes and mean
+//! nothing.
 
 /// Specialties, as a directory spells them.
 pub(super) const SPECIALTIES: [&str; 25] = [

@@ -1,8 +1,7 @@
 //! Synthetic claims, a block at a time.
 //!
-//! A file of its own because a block is the unit of work: it depends on the seed and its number
-//! alone, so any number of threads makes the same file. Rows are formatted by hand into bytes;
-//! `format!` for each field would take longer than drawing it.
+//! Rows are formatted by hand into bytes; `format!` for each field would take longer than drawing
+//! it.
 
 use super::catalogue::{self, DAYS, Day, FAVOURITES, PROCEDURES, Procedure};
 use super::dirt::Dirt;

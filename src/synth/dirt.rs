@@ -1,6 +1,4 @@
 //! The kinds of dirty rows.
-//!
-//! A file of its own because the names are printed, documented and counted in tests.
 
 /// What is wrong, or merely unusual, about a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

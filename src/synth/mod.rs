@@ -66,7 +66,6 @@ pub struct Spec {
     pub dirty: f64,
 }
 
-/// What was generated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generated {
     /// The claims file.

@@ -1,6 +1,4 @@
 //! The synthetic provider directory.
-//!
-//! A file of its own because claims refer to it: provider number N is the same in both files.
 
 use super::catalogue::{FAMILY_NAMES, GIVEN_NAMES, PLACES, SPECIALTIES};
 use super::random::Random;

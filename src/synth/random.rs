@@ -1,8 +1,4 @@
 //! Random numbers that are the same on every machine.
-//!
-//! A file of its own because the sample files are compared byte by byte: everything is drawn with
-//! integer arithmetic, as the last bit of a float's `exp` or `ln` differs between platforms, and
-//! from raw words, as the sampling methods of a library change between its versions.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;

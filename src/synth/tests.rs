@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::event::Silent;
+use crate::event::NullObserver;
 
 fn generated(spec: &Spec) -> (Generated, String, String) {
     let out = tempfile::tempdir().expect("a directory");
-    let told = generate(spec, out.path(), &Silent, &Cancellation::default()).expect("generated");
+    let told =
+        generate(spec, out.path(), &NullObserver, &Cancellation::default()).expect("generated");
     let claims = fs::read_to_string(&told.claims_path).expect("claims");
     let providers = fs::read_to_string(&told.providers_path).expect("providers");
     (told, claims, providers)
@@ -129,7 +130,7 @@ fn nonsense_is_refused() {
         Spec { providers: 0, ..spec },
         Spec { claims: MAX_CLAIMS + 1, ..spec },
     ] {
-        let error = generate(&wrong, out.path(), &Silent, &Cancellation::default());
+        let error = generate(&wrong, out.path(), &NullObserver, &Cancellation::default());
         assert_eq!(error.expect_err("refused").kind(), ErrorKind::Config);
     }
 }
@@ -140,7 +141,7 @@ fn a_stopped_run_leaves_no_file() {
     let cancel = Cancellation::default();
     cancel.cancel(2);
     let spec = Spec { claims: 200_000, providers: 10, seed: 0, dirty: 0.0 };
-    let error = generate(&spec, out.path(), &Silent, &cancel).expect_err("stopped");
+    let error = generate(&spec, out.path(), &NullObserver, &cancel).expect_err("stopped");
     assert_eq!(error.kind(), ErrorKind::Interrupted(2));
     assert!(!out.path().join("claims.csv").exists());
     assert_eq!(std::fs::read_dir(out.path()).expect("the folder").count(), 1, "no half file");

@@ -1,8 +1,6 @@
 //! The cells of a column, read and built without an option a cell.
 //!
-//! A file of its own because nearly all rules look at every cell: values lie in one slice, nulls in
-//! one bitmap, and an iterator of options over both costs more than most rules do. Columns are in
-//! one piece, as [`super::expression::elementwise`] hands them over.
+//! Columns are in one piece, as [`super::expression::elementwise`] hands them over.
 
 use polars::prelude::{ChunkedArray, IntoSeries, PolarsNumericType, Series, StringChunked};
 

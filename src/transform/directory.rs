@@ -1,8 +1,7 @@
 //! The provider directory: one row per provider id, whatever the file says.
 //!
-//! A file of its own because a repeated provider would multiply claims at the join: keys are made
-//! unique here, on the small side, where every repeat can be counted. What claims are joined by
-//! are the ids as the source spells them; everything else that leaves is what is released.
+//! What claims are joined by are the ids as the source spells them; everything else that leaves is
+//! what is released.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! Our own columnar functions as Polars expressions.
 //!
-//! A file of its own because every rule here runs the same way: row by row, block by block, under
-//! a name that `explain` shows. Nothing of a function's inside (a key,
-//! a table of statistics) appears in a plan.
+//! Nothing of a function's inside (a key, a table of statistics) appears in a plan.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, PolarsError, PolarsResult, Schema, Series, StringChunked,

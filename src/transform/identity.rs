@@ -1,9 +1,6 @@
 //! A check of an identifier, beside its token.
 //!
-//! A file of its own because it is the proof that no two identifiers have one token: both are hashed
-//! a second time, under a seed that is drawn for the run and forgotten with it, and compared where
-//! their tokens are equal. The check identifies nobody: it has 32 bits, and it never leaves the
-//! process.
+//! The check identifies nobody: it has 32 bits, and it never leaves the process.
 
 use std::hash::{BuildHasher, RandomState};
 

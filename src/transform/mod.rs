@@ -1,7 +1,6 @@
 //! From text columns to scored, pseudonymised rows: expressions only, no I/O.
 //!
-//! A module of its own because the plans can be printed, tested on five rows and benched without a
-//! database. Nothing here executes a plan; the caller does so. (The directory alone is collected here, once.)
+//! Nothing here executes a plan; the caller does so. (The directory alone is collected here, once.)
 //!
 //! A score compares a claim with all others, so rows pass twice. In the first pass
 //! [`Claims::rows`] validates a block's rows, joins them to the provider directory, makes their

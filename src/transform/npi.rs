@@ -1,8 +1,7 @@
 //! Whether ten digits are a National Provider Identifier.
 //!
-//! A file of its own because it is one published formula: rule V2. An NPI is the last ten digits of
-//! a card number whose first five are 80840, so the formula of card numbers holds (CMS, "NPI check
-//! digit", 2004).
+//! An NPI is the last ten digits of a card number whose first five are 80840, so the formula of
+//! card numbers holds (CMS, "NPI check digit", 2004).
 
 /// What the digits 80840 add to the sum.
 const PREFIX: u32 = 24;

@@ -1,7 +1,6 @@
 //! Procedure codes: what each code system's look like, and what a HCPCS code is wrapped in.
 //!
-//! A file of its own because these are facts about the code systems, read byte by byte: rules K1,
-//! K2 and K3. A code that looks right need not exist; code lists are licensed and change by year.
+//! A code that looks right need not exist; code lists are licensed and change by year.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,6 @@
 //! Identifiers to tokens, inside the plan.
 //!
-//! A file of its own because this is where raw identifiers end: after these expressions no column
-//! holds one. The key is inside a closure, so that no plan and no `explain` can print it. This is
+//! The key is inside a closure, so that no plan and no `explain` can print it. This is
 //! pseudonymisation, not anonymisation.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What is remarkable about a row: the bits of `dq_flags`.
 //!
-//! A file of its own because these are the rules that can be configured. Every bit of a rule that is
-//! not off is computed, whatever its severity: rejecting, flagging and counting are masks over them.
+//! Every bit of a rule that is not off is computed, whatever its severity: rejecting, flagging and
+//! counting are masks over them.
 
 use std::sync::Arc;
 

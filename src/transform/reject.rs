@@ -1,8 +1,6 @@
 //! Which rows are rejected, by which rule, and the fingerprint that a rejected record leaves.
 //!
-//! A file of its own because here a row's fate is decided: the first broken rule that rejects
-//! counts, in the order of [`Rule::ALL`]. A rejected row stays in the frame, so that one plan
-//! conserves one row count.
+//! A rejected row stays in the frame, so that one plan conserves one row count.
 
 use std::sync::Arc;
 

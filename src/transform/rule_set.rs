@@ -20,7 +20,6 @@ pub struct Checks {
     pub(crate) decimal: Decimal,
     /// Cents beyond which an amount, without its sign, is remarkable.
     pub(crate) amount_limit: u64,
-    /// The day of the run.
     pub(crate) run_day: i32,
     /// The last day that is not in the future.
     pub(crate) last_day: i32,

@@ -1,7 +1,4 @@
 //! Identifiers to pairs of tokens, of the old key and of the new one.
-//!
-//! A file of its own because it is all that a rotation of the key reads of a source: the identifiers,
-//! in the same canonical form as a load, and nothing else of a row.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,4 @@
 //! From the texts of a claim to typed values, beside the texts they were read from.
-//!
-//! A file of its own because it is all that happens to a row alone, before the directory is asked;
-//! what the values are worth is for the rules to say.
 
 use std::sync::Arc;
 

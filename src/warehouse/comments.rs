@@ -1,7 +1,4 @@
 //! What the tables say of themselves: grain, units, and what was done to the values.
-//!
-//! A file of its own because it is what somebody sees who has only the database: it must be true of
-//! the rows that are there, so it is written anew whenever the actions change.
 
 use crate::privacy::settings::{Action, Level, Privacy, Profile};
 use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, fact_columns, provider_columns};

@@ -1,7 +1,4 @@
 //! A query's rows, some thousand at a time.
-//!
-//! A file of its own because the driver reads a whole result into memory: what grows with the
-//! history goes through a cursor of the server instead.
 
 use adbc_core::sync::Connection;
 use arrow::array::RecordBatch;
@@ -14,7 +11,7 @@ use crate::warehouse::sql;
 const ROWS: usize = 32_768;
 
 /// Hands all rows of `query` to `take`, batch by batch, within the transaction that is open. `take`
-/// may use the connection meanwhile.
+/// may use the connection with_ticker.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop, and that of `take`.

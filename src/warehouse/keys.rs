@@ -1,7 +1,6 @@
 //! Which key the warehouse's tokens are of.
 //!
-//! A file of its own because a wrong key is the worst mistake there is: each patient would be two
-//! from then on, and nothing would fail. So it is refused here, before a row is read.
+//! So it is refused here, before a row is read.
 
 use adbc_core::sync::Connection;
 use uuid::Uuid;
@@ -19,14 +18,12 @@ const LAST_PUBLISHED: &str = "(SELECT key_id FROM claims_etl.runs WHERE publishe
 /// What is public of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
-    /// Its id.
     pub id: String,
     /// What tells it from any other key.
     pub check: CheckValue,
 }
 
 impl KeyName {
-    /// Of a key.
     #[must_use]
     pub fn of(key: &MasterKey) -> Self {
         Self { id: key.id(), check: key.check_value() }
@@ -42,7 +39,6 @@ impl KeyName {
 pub enum Belongs {
     /// The published tokens are of this key.
     Yes,
-    /// Nothing is published.
     NothingPublished,
     /// The published tokens are of the key with this id.
     No(String),

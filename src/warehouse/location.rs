@@ -1,7 +1,4 @@
 //! Which warehouse: the configured one, or the private server.
-//!
-//! A file of its own because every command that touches tables begins here: this is where address,
-//! password and PostgreSQL's own variables come together.
 
 use adbc_core::options::OptionDatabase;
 use adbc_core::sync::{Driver, Optionable};
@@ -59,7 +56,7 @@ impl Warehouse {
                     .hint("a run starts it, and so does `claims-etl warehouse start`"));
             }
         }
-        Self::open(settings, &crate::event::Silent)
+        Self::open(settings, &crate::event::NullObserver)
     }
 
     /// A new connection.
@@ -83,7 +80,7 @@ pub fn running(settings: &Settings) -> Result<Option<Warehouse>> {
             return Ok(None);
         }
     }
-    Warehouse::open(settings, &crate::event::Silent).map(Some)
+    Warehouse::open(settings, &crate::event::NullObserver).map(Some)
 }
 
 /// The database of the configured address, with the password and the parameters that it lacks.
@@ -232,7 +229,7 @@ pub(crate) fn inspect(settings: &Settings) -> Result<String> {
             }
         });
     }
-    let warehouse = Warehouse::open(settings, &crate::event::Silent)?;
+    let warehouse = Warehouse::open(settings, &crate::event::NullObserver)?;
     let mut connection = warehouse.connect()?;
     server::check(&mut connection)?;
     server::check_connections(&mut connection, settings.connections())?;

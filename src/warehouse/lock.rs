@@ -1,8 +1,7 @@
 //! The lock of the warehouse: one run at a time, and how the next one waits for it.
 //!
-//! A file of its own because waiting has an end, a voice and an ear: it lasts as long as the
-//! settings say, tells once for whom, and hears a signal at once. That is why the lock is asked for
-//! again and again: a statement that waits in the server would do none of this.
+//! That is why the lock is asked for again and again: a statement that waits in the server would do
+//! none of this.
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@ use adbc_core::sync::Connection;
 
 use super::table_lock::Attempt;
 use crate::error::{Error, Result};
-use crate::event::{Cancellation, meanwhile};
+use crate::event::{Cancellation, with_ticker};
 use crate::schema::{INTERNAL, PUBLISHED};
 use crate::warehouse::{sql, table_layout};
 
@@ -72,7 +72,7 @@ pub(crate) fn migrate(connection: &mut impl Connection, cancel: &Cancellation) -
         }
         Ok(applied)
     };
-    let done = meanwhile(STOP, stop, steps).flatten();
+    let done = with_ticker(STOP, stop, steps).flatten();
     if done.is_err() {
         // A cancelled statement fails as a warehouse error; the reason is the signal.
         cancel.check()?;

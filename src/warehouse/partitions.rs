@@ -1,7 +1,4 @@
 //! The partitions of the fact.
-//!
-//! A file of its own because a publish replaces them, a load that looks things up gives them
-//! indexes, and a rescore goes through them one by one.
 
 use adbc_core::sync::Connection;
 

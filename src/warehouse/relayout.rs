@@ -1,8 +1,8 @@
 //! Another shape for what is published: within the publish that leaves no published row.
 //!
-//! A file of its own because it is the one moment when columns come and go. Between the old
-//! partitions and the new the tables are altered, the dimension is emptied, and views, grants and
-//! comments follow; until the commit everybody sees the old shape, afterwards the new one.
+//! Between the old partitions and the new the tables are altered, the dimension is emptied, and
+//! views, grants and comments follow; until the commit everybody sees the old shape, afterwards the
+//! new one.
 
 use adbc_core::sync::Connection;
 

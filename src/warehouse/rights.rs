@@ -1,7 +1,4 @@
 //! Whether the role may do what a run does, asked before anything is done.
-//!
-//! A file of its own because a server says only that something was refused, in the middle of the
-//! work: here the missing right has a name, and so has whoever can grant it.
 
 use adbc_core::sync::Connection;
 

@@ -1,7 +1,6 @@
 //! Plain SQL over any ADBC connection, and the one place where an ADBC error becomes ours.
 //!
-//! A file of its own so that the stages write SQL and nothing else: no statement objects, no
-//! options, no status codes. It knows the `adbc_core` traits only, never a driver.
+//! It knows the `adbc_core` traits only, never a driver.
 //!
 //! Every call takes a `context`: a short phrase for the error ("reading the ledger"), never SQL
 //! with values in it.

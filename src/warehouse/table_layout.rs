@@ -1,7 +1,4 @@
 //! What is done to the columns of what is published, and which of them are there.
-//!
-//! A file of its own because it holds for all rows at once: only a publish that leaves no published
-//! row can change it, and whatever would mix two of them is refused.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -85,7 +82,6 @@ impl fmt::Display for Treatment {
 pub(crate) struct Stored {
     /// What was done to its columns.
     pub(crate) treatment: Treatment,
-    /// The digests of its views.
     pub(crate) views: Digests,
 }
 

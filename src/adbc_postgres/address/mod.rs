@@ -1,7 +1,4 @@
 //! The address of a database: libpq's URL or keyword string, without what only this driver knows.
-//!
-//! A file of its own because an address can hold a password: it is read here, and what people are
-//! shown is built anew from its parts, never cut out of its text.
 
 mod passfile;
 mod text;

@@ -1,7 +1,4 @@
 //! libpq's file of passwords, `~/.pgpass`: one line `host:port:database:user:password`.
-//!
-//! A file of its own because the rules are libpq's and have to be followed to the letter: a `*`
-//! stands for a whole field, `\` takes the meaning from `:` and `\`, the first line that fits counts.
 
 use std::fs::File;
 use std::io::{self, Read};

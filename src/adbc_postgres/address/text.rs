@@ -1,7 +1,4 @@
 //! The text of an address: its parameters taken out, its escapes read and written.
-//!
-//! A file of its own because both forms, URL and keyword string, are cut exactly where the client's
-//! parser cuts them: a difference would make one of the two see a parameter that the other does not.
 
 use super::{Parameters, REFUSED};
 

@@ -1,7 +1,4 @@
 //! What a failed handshake means, and what to do about it.
-//!
-//! A file of its own because TLS libraries speak to their own authors: here their findings become
-//! words for whoever runs the program.
 
 use std::error::Error as StdError;
 use std::io;

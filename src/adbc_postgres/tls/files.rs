@@ -1,7 +1,4 @@
 //! Certificates and keys from their files.
-//!
-//! A file of its own because each of them can be missing, empty or too open, and the message must
-//! say which file it was and never what is in it.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,8 +1,5 @@
 //! TLS as libpq means it: which `sslmode` encrypts, which verifies, and with whose certificates.
 //!
-//! A module of its own so that every connection is made through one connector: the session, the
-//! COPY connections and the cancel requests cannot differ in how they are protected.
-//!
 //! Where this differs from libpq it is stricter: a handshake that fails is never followed by a plain
 //! connection, a root certificate file that was named must exist, and a host name is looked up in
 //! the certificate's subjectAltName only, not in its common name.
@@ -29,7 +26,6 @@ use super::database::Protection;
 /// How every connection to one database is protected.
 #[derive(Clone)]
 pub(super) enum Tls {
-    /// Not at all.
     Off,
     /// As the configuration in it says, where the server offers TLS.
     On(MakeRustlsConnect),

@@ -1,7 +1,4 @@
 //! Who the server may be: anybody, anybody with a certificate of an authority, or the host itself.
-//!
-//! A file of its own because it takes the place of rustls' own verifier, which knows only the last,
-//! and so has to be read with care.
 
 use adbc_core::error::Result as AdbcResult;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

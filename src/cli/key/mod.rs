@@ -1,7 +1,4 @@
 //! The commands `key` and `token`.
-//!
-//! A module of its own because identifiers and keys pass through here: identifiers come from standard
-//! input and only their tokens go out; of a key only its id does.
 
 mod rotate;
 

@@ -1,6 +1,4 @@
 //! The commands `key rotate`.
-//!
-//! A file of its own because a rotation takes days, and each of its steps has to say what comes next.
 
 use clap::Subcommand;
 

@@ -1,6 +1,4 @@
 //! How old is old: `30d`, `12w`, `6h`, or a day.
-//!
-//! A file of its own because what is meant decides what is deleted: anything doubtful is refused.
 
 use std::str::FromStr;
 

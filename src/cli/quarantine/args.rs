@@ -1,7 +1,4 @@
 //! What may be typed after `quarantine`.
-//!
-//! A file of its own because this command has forms: it shows a run's rejects, or works on those
-//! of all runs.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,5 @@
 //! Rejects as a list: what a person reads on one screen, what a program reads, what a spreadsheet
 //! opens. Nothing of a record is in it.
-//!
-//! A file of its own because it may be passed on, and the records may not.
 
 use std::fmt::Write as _;
 use std::io::Write;

@@ -1,7 +1,4 @@
 //! The command `quarantine`: rejects as a list, in their original form, and their retention.
-//!
-//! A module of its own because rejects leave the program in several forms, one of which holds
-//! identifiers: it is told apart from the others here.
 
 mod age;
 mod args;

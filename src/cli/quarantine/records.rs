@@ -1,6 +1,4 @@
 //! Rejected records as they stand in their files.
-//!
-//! A file of its own because what it writes holds identifiers.
 
 use std::io::Write;
 

@@ -1,7 +1,4 @@
 //! The command `risk explain`.
-//!
-//! A file of its own because it prints arithmetic for people: every number that a score is made of,
-//! in lines that fit a screen.
 
 use clap::Args;
 

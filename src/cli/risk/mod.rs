@@ -1,6 +1,4 @@
 //! The commands `risk`: one score explained, all scores computed anew.
-//!
-//! A module of its own because an auditor comes here and needs nothing else.
 
 mod explain;
 mod rescore;

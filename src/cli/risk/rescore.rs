@@ -1,6 +1,4 @@
 //! The command `risk rescore`.
-//!
-//! A file of its own because it changes published rows, unlike the other commands of its kind.
 
 use clap::Args;
 use clap::builder::BoolishValueParser;

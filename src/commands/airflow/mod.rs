@@ -1,7 +1,4 @@
 //! A DAG file for Apache Airflow 3 in which every task calls this program.
-//!
-//! A module of its own because the file is a text for another program: it is made from the settings
-//! alone, and nothing else here knows Airflow.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +16,6 @@ const OWNER: &str = "healthcare_analytics";
 /// How the DAG calls the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The DAG's id.
     pub dag_id: String,
     /// The program, a path or a name.
     pub program: String,

@@ -1,7 +1,4 @@
 //! Which code system procedure codes look like.
-//!
-//! A file of its own because it suggests a setting: what a code must look like is for the rules to
-//! say.
 
 use polars::prelude::StringChunked;
 use serde::Serialize;

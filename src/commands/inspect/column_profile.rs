@@ -1,7 +1,4 @@
 //! What the texts of a column are like, without any of them.
-//!
-//! A file of its own because it looks at identifiers and must keep nothing of them: it holds counts
-//! and lengths only, however many rows it has seen.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +43,6 @@ pub(crate) struct ColumnProfile {
 pub struct KindCount {
     /// `digits`, `decimal`, `letters`, `mixed`, `other`, or `date` with a format.
     pub kind: String,
-    /// Rows.
     pub rows: u64,
 }
 

@@ -1,7 +1,6 @@
 //! What is found out about a file before it is loaded.
 //!
-//! A file of its own because it is a contract: `check FILE --format json` prints exactly this. It
-//! holds names, counts, lengths, sums and dates, never the text of an identifying column.
+//! It holds names, counts, lengths, sums and dates, never the text of an identifying column.
 
 use chrono::NaiveDate;
 use serde::Serialize;
@@ -143,7 +142,6 @@ pub struct Shape {
     pub byte_order_mark: bool,
     /// `LF`, `CRLF`, `CR`, or `mixed`.
     pub line_ends: Option<&'static str>,
-    /// Columns in the header.
     pub header_columns: usize,
     /// Whether the first record may be data instead of a header.
     pub headless: bool,
@@ -220,7 +218,6 @@ pub struct ColumnReport {
 /// What the texts of a column are like.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProfileReport {
-    /// Rows.
     pub rows: u64,
     /// Rows with a text.
     pub filled: u64,
@@ -239,7 +236,6 @@ pub struct RuleCount {
     pub severity: String,
     /// The rule's id.
     pub rule: &'static str,
-    /// Its name.
     pub name: &'static str,
     /// What it says.
     pub description: &'static str,

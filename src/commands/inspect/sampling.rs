@@ -1,8 +1,5 @@
 //! One reading of a source that loads nothing: what its columns are like, and which rules its rows
 //! break.
-//!
-//! A file of its own because it goes the first pass's way, block by block on all cores with the plan
-//! that a run has, but keeps counts alone; and because what was read before a failure still counts.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +23,6 @@ use crate::transform::{Checks, Claims, IDENTIFIERS};
 /// Records named of each rule.
 pub(crate) const EXAMPLES: usize = 3;
 
-/// What was counted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) columns: BTreeMap<&'static str, ColumnProfile>,
@@ -155,7 +151,6 @@ fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>)
     }
 }
 
-/// What is surveyed.
 pub(crate) struct Survey<'a> {
     pub(crate) dataset: Dataset,
     pub(crate) checks: &'a Checks,

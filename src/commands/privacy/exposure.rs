@@ -1,7 +1,4 @@
 //! What the published tables hold, and how well patients hide in them: figures only, no values.
-//!
-//! A file of its own because these queries only read, each of them the whole fact, and because no
-//! cell of an identifying column may leave the server here.
 
 use std::collections::BTreeMap;
 

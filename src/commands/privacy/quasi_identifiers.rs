@@ -1,7 +1,5 @@
 //! Sets of columns that people could be found by: read from a command line, and held against what is
 //! released.
-//!
-//! A file of its own because whether a set can be measured at all is decided without a server.
 
 use crate::commands::privacy::exposure::Quasi;
 use crate::error::{Error, Result};

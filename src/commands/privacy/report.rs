@@ -1,6 +1,5 @@
 //! The report on what is released: the columns, how well patients hide, what is left for a human.
 //!
-//! A file of its own because it is a contract: `privacy report --format json` prints exactly this.
 //! It reads the warehouse alone, in one snapshot, and knows neither sources nor key.
 
 use std::collections::BTreeMap;
@@ -33,7 +32,6 @@ pub struct PrivacyQuestion {
     pub require_k: Option<u32>,
 }
 
-/// A set that was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MeasuredSet {
     /// The columns, a date with its grain.
@@ -55,7 +53,6 @@ pub struct MeasuredSet {
 pub struct UnmeasuredSet {
     /// The columns, a date with its grain.
     pub columns: Vec<String>,
-    /// Why.
     pub why: String,
 }
 
@@ -81,20 +78,17 @@ pub struct SmallCells {
 /// Something that no program can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForAHuman {
-    /// What it is about.
     pub about: &'static str,
     /// What is to be decided.
     pub text: String,
 }
 
-/// The report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrivacyReport {
     /// The run that published last.
     pub run_id: String,
     /// The id of the key that made the tokens.
     pub key_id: String,
-    /// The profile.
     pub profile: String,
     /// Column → action.
     pub actions: BTreeMap<String, Value>,
@@ -108,7 +102,6 @@ pub struct PrivacyReport {
     pub dropped: Vec<String>,
     /// Groups of fewer patients are counted.
     pub k: u32,
-    /// What was measured.
     pub sets: Vec<MeasuredSet>,
     /// What was not, and why.
     pub left_out: Vec<UnmeasuredSet>,

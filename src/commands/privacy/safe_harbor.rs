@@ -1,7 +1,5 @@
 //! Each published column under the list of 45 CFR 164.514(b)(2)(i): its class, what Safe Harbor
 //! would need of it, and whether what was done to it is enough.
-//!
-//! A file of its own because it is a table of law, not of mechanism: an expert reads it row by row.
 
 use serde::Serialize;
 
@@ -44,7 +42,6 @@ impl Kind {
 pub enum Met {
     /// It is, as far as a program can tell.
     Yes,
-    /// It is not.
     No,
     /// A human must look at it.
     Judge,
@@ -62,12 +59,9 @@ impl Met {
     }
 }
 
-/// A published column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PublishedColumn {
-    /// The table.
     pub table: String,
-    /// The column.
     pub column: String,
     /// The letters of the list under which it falls; none where it is not listed.
     pub listed: &'static [&'static str],

@@ -1,7 +1,5 @@
 //! What is known of rejected records without looking at them: the rejects of a run, by reason, and
 //! which runs have any.
-//!
-//! A file of its own because nothing here touches a source: what it says may be passed on.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -56,7 +54,6 @@ pub fn latest_quarantine(settings: &Settings) -> Result<RunId> {
 /// The rejects of one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReasonCount {
-    /// Why.
     #[serde(flatten)]
     pub why: Reason,
     /// How many.

@@ -1,7 +1,4 @@
 //! Rejected records in their original files, for those who may see them.
-//!
-//! A file of its own because this is where a record's bytes leave the program: nothing is handed
-//! out before every file is known to be the one that the run has read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -19,13 +16,11 @@ pub struct Originals {
     files: Vec<File>,
 }
 
-/// One of them.
 struct File {
     /// As the quarantine names it.
     named: NamedSource,
     /// The input it was found in.
     input: Extracted,
-    /// Its place there.
     place: usize,
 }
 

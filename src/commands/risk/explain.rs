@@ -1,8 +1,5 @@
 //! How a published score comes about: the row, the stored statistics and the rows around it, computed
 //! once more.
-//!
-//! A file of its own because it is for an auditor: it reads the warehouse alone, in one snapshot that
-//! cannot write, and shows what every component was computed from.
 
 use adbc_core::sync::Connection;
 use uuid::Uuid;

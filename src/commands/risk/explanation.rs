@@ -1,7 +1,6 @@
 //! What an explanation of a score tells.
 //!
-//! A file of its own because it is a contract: `risk explain --format json` prints exactly this. It
-//! holds tokens, provider ids and values of the warehouse, and no identifier of a person.
+//! It holds tokens, provider ids and values of the warehouse, and no identifier of a person.
 
 use serde::Serialize;
 
@@ -13,7 +12,6 @@ use crate::totals::Cents;
 /// The scores of a claim's lines, explained.
 #[derive(Debug, Clone, Serialize)]
 pub struct RiskExplanation {
-    /// The claim's token.
     pub claim_token: String,
     /// Name and version of the score.
     pub model: &'static str,
@@ -23,7 +21,6 @@ pub struct RiskExplanation {
     pub lines: Vec<ExplainedLine>,
 }
 
-/// Which statistics are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoredStatistics {
     /// The number of the last run that has changed them.
@@ -35,7 +32,6 @@ pub struct StoredStatistics {
 /// A claim line and its score.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExplainedLine {
-    /// The number of the line.
     pub line_number: i64,
     /// The procedure code as it is published.
     pub procedure_code: Option<String>,
@@ -117,7 +113,6 @@ impl ComputedScore {
     }
 }
 
-/// Thousandths as a share.
 fn share(thousandths: Option<u16>) -> Option<f64> {
     thousandths.map(|thousandths| f64::from(thousandths) / 1000.0)
 }
@@ -125,7 +120,6 @@ fn share(thousandths: Option<u16>) -> Option<f64> {
 /// A component of a score.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExplainedComponent {
-    /// Its name.
     pub name: &'static str,
     /// Its weight, 0 to 1.
     pub weight: f64,
@@ -151,7 +145,6 @@ pub enum ComponentInputs {
         same_specialty: bool,
         /// Their number.
         claims: i64,
-        /// Their median, to the cent.
         median: Cents,
         /// The same as ln(dollars).
         median_ln: f64,

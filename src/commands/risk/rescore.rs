@@ -1,7 +1,4 @@
 //! The rescore: all stored scores computed anew, outside of any run.
-//!
-//! A file of its own because it needs neither sources nor key: a score is a function of what is
-//! published.
 
 use std::time::Instant;
 
@@ -27,7 +24,6 @@ const NO_RUN: i64 = 0;
 pub struct Bands {
     /// Below `risk.medium_from`.
     pub low: u64,
-    /// From there.
     pub medium: u64,
     /// From `risk.high_from`.
     pub high: u64,

@@ -1,7 +1,6 @@
 //! The change of the key, step by step, as the commands call it.
 //!
-//! A module of its own because it brings together what no stage may: both keys, the sources and the
-//! warehouse. Every step that changes something holds the warehouse like a run.
+//! Every step that changes something holds the warehouse like a run.
 
 use serde::Serialize;
 

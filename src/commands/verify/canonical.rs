@@ -1,7 +1,5 @@
 //! A row as canonical bytes: the same value gives the same bytes, whichever side it came from.
 //!
-//! A file of its own because it is a format: rows that were computed come as the fact's Arrow
-//! columns, rows that were read as a query's, and equality and checksum are decided on these bytes.
 //! Each cell is a byte that tells null from value, then the value: numbers in eight bytes, texts
 //! and amounts (as Postgres prints them) after their length.
 

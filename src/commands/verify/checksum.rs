@@ -1,7 +1,4 @@
 //! A checksum of rows that does not depend on their order.
-//!
-//! A file of its own because it is a definition that others may want to recompute: the sum modulo
-//! 2^128 of the first 16 bytes, little end first, of the BLAKE3 hash of each row's canonical bytes.
 
 use std::fmt;
 

@@ -1,7 +1,4 @@
 //! The claims: each row that the sources give, looked up by its key in `claims_fact`.
-//!
-//! A file of its own because it knows what may rightly differ: a row of a later run is that run's
-//! business, and an equal row of an earlier run has kept the score that it was given then.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,4 @@
 //! Which place of a chunk of keys each found row belongs to.
-//!
-//! A file of its own because claims and providers are looked up alike: keys go out with their
-//! places, rows come back with them, in whatever order.
 
 use adbc_core::sync::Connection;
 use arrow::array::RecordBatch;

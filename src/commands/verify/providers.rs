@@ -1,8 +1,5 @@
 //! The providers: the directory's members and the ids that only claims name, looked up in
 //! `providers_dim`.
-//!
-//! A file of its own because a member is no claim: it stays when a run replaces the claims, and a
-//! later directory completes what was only inferred.
 
 use adbc_core::sync::Connection;
 use arrow::array::{AsArray, RecordBatch};

@@ -1,8 +1,6 @@
 //! The verification of a run: computed anew from its sources, compared with what is published.
 //!
-//! A file of its own because it is a run's way without the load: the same extract, first pass,
-//! shuffle and score, but in place of the COPY a look at the rows. It takes no lock of a run and
-//! changes nothing; a run may be at work meanwhile.
+//! It takes no lock of a run and changes nothing; a run may be at work meanwhile.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -34,7 +32,7 @@ use crate::privacy::settings::Action;
 use crate::quarantine::Quarantine;
 use crate::schema::{Dataset, provider_schema};
 use crate::shuffle::{Resolved, Shuffle, token_range};
-use crate::totals::{Account, ClaimCounts, grouped};
+use crate::totals::{ClaimCounts, ControlTotals, grouped};
 use crate::transform::{Checks, DateFormats};
 use crate::warehouse::keys;
 use crate::warehouse::keys::{Belongs, KeyName};
@@ -339,10 +337,10 @@ impl Verifying<'_> {
 
 /// The counts and amounts that are not alike. How many rows were new, changed or equal then, and
 /// which providers were inferred, cannot be told from the sources.
-fn unlike(then: &Account, now: &Account) -> Result<Vec<String>> {
+fn unlike(then: &ControlTotals, now: &ControlTotals) -> Result<Vec<String>> {
     const OF_THE_TABLE: [&str; 6] =
         ["inserted", "updated", "unchanged", "inferred", "overwritten", "overwritten_amount"];
-    let value = |account: &Account| {
+    let value = |account: &ControlTotals| {
         serde_json::to_value(account).map_err(|_| Error::internal("an account that is no JSON"))
     };
     let (then, now) = (value(then)?, value(now)?);

@@ -1,6 +1,4 @@
 //! What a verification tells.
-//!
-//! A file of its own because it is a contract: `verify --format json` prints exactly this.
 
 use serde::Serialize;
 
@@ -52,7 +50,6 @@ pub struct Verification {
     pub asked: Option<String>,
     /// Whether everything is as the run had it.
     pub equal: bool,
-    /// What was compared.
     pub compared: Vec<Compared>,
     /// The claims' rows; null where they were not compared.
     pub claims: Option<RowCounts>,

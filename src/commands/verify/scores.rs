@@ -1,7 +1,6 @@
 //! Whether a run's scores can be compared at all.
 //!
-//! A file of its own because a score depends on more than its row: on all claims of the moment when
-//! it was computed. Only where these were the run's own can the sources give it once more.
+//! Only where these were the run's own can the sources give it once more.
 
 use adbc_core::sync::Connection;
 

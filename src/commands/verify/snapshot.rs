@@ -1,7 +1,4 @@
 //! One unchanging view of the warehouse, and which runs have written what is in it.
-//!
-//! A file of its own because everything that is compared must belong together: tables and ledger
-//! are read in one transaction that cannot write.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,8 @@
 //! Verify: what is published against what the sources give, row by row.
 //!
-//! A module of its own because it only reads: one snapshot of the warehouse is compared with rows
-//! that were computed anew, and nothing of it can change what it looks at. Rows are looked up by
-//! their keys, some thousand at a time, so memory and time follow the run that is verified, not the
-//! table; only what is there too much takes one look at all rows. A difference names token, line and columns, never a value.
+//! Rows are looked up by their keys, some thousand at a time, so memory and time follow the run
+//! that is verified, not the table; only what is there too much takes one look at all rows. A
+//! difference names token, line and columns, never a value.
 
 use serde::Serialize;
 
@@ -56,14 +55,12 @@ pub enum Difference {
 /// A row that differs: where it is, never what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
-    /// The table.
     pub table: &'static str,
     /// The claim's token, or that of the provider's id.
     pub token: String,
     /// The line of the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<i16>,
-    /// How it differs.
     pub difference: Difference,
     /// The columns that differ.
     pub columns: Vec<&'static str>,

@@ -1,6 +1,4 @@
 //! Settings of the static page.
-//!
-//! A file of its own as every target's settings are.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,4 @@
 //! Settings of Metabase: one API key, and what is refreshed with it.
-//!
-//! A file of its own as every provider's settings are.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,4 @@
 //! What is refreshed after the load, and how each target is reached.
-//!
-//! A folder of its own because every provider has credentials, addresses and targets of its own
-//! kind; each has a file here, and this one holds what they share.
 
 mod dashboard;
 mod metabase;

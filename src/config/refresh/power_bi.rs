@@ -1,6 +1,4 @@
 //! Settings of Power BI: one service principal, and the semantic models that it refreshes.
-//!
-//! A file of its own as every provider's settings are.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,6 +1,4 @@
 //! Settings of the stored months of providers.
-//!
-//! A file of its own as every target's settings are.
 
 use serde::{Deserialize, Serialize};
 

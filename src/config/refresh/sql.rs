@@ -1,6 +1,4 @@
 //! Settings of one group of materialized views.
-//!
-//! A file of its own as every target's settings are.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,4 @@
 //! Settings of Apache Superset: one account, and the dashboards whose charts are warmed.
-//!
-//! A file of its own as every provider's settings are.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,4 @@
 //! Settings of Tableau: one site, one personal access token, and what is refreshed there.
-//!
-//! A file of its own as every provider's settings are.
 
 use std::collections::BTreeMap;
 

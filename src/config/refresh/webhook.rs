@@ -1,6 +1,4 @@
 //! Settings of one webhook.
-//!
-//! A file of its own as every target's settings are.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::dag::Graph;
 use crate::error::ErrorKind;
-use crate::event::Silent;
+use crate::event::NullObserver;
 
 const ONCE: RetryPolicy = RetryPolicy { retries: 0, delay: Duration::ZERO };
 const THRICE: RetryPolicy = RetryPolicy { retries: 2, delay: Duration::ZERO };
@@ -37,7 +37,7 @@ fn lost_connection() -> Error {
 
 fn run(graph: Graph<'_>, policy: RetryPolicy) -> Vec<TaskRun> {
     let plan = graph.build().expect("a plan");
-    plan.run(policy, &Silent, &Journal::default(), &Cancellation::default())
+    plan.run(policy, &NullObserver, &Journal::default(), &Cancellation::default())
 }
 
 fn states(runs: &[TaskRun]) -> Vec<(&str, &'static str)> {
@@ -101,7 +101,7 @@ fn a_passing_error_is_tried_again_and_every_try_is_written_down() {
             .build()
             .expect("a plan");
     let journal = Journal::default();
-    let runs = plan.run(THRICE, &Silent, &journal, &Cancellation::default());
+    let runs = plan.run(THRICE, &NullObserver, &journal, &Cancellation::default());
     assert_eq!((runs[0].state, runs[0].tries, &runs[0].error), (State::Success, 3, &None));
     let entries = journal.0.into_inner().expect("no panic");
     let entries: Vec<_> = entries.iter().map(|(_, number, state)| (*number, *state)).collect();
@@ -177,7 +177,7 @@ fn a_stop_ends_the_wait_for_the_next_try_at_once() {
             thread::sleep(Duration::from_millis(50));
             cancel.cancel(15);
         });
-        plan.run(policy, &Silent, &Journal::default(), &cancel)
+        plan.run(policy, &NullObserver, &Journal::default(), &cancel)
     });
     assert!(clock.elapsed() < Duration::from_secs(10));
     assert_eq!((runs[0].state, runs[0].tries), (State::Failed, 1));
@@ -196,7 +196,7 @@ fn after_a_stop_nothing_new_begins() {
         .task("c", &["b"], done)
         .build()
         .expect("a plan");
-    let runs = plan.run(ONCE, &Silent, &Journal::default(), &cancel);
+    let runs = plan.run(ONCE, &NullObserver, &Journal::default(), &cancel);
     assert_eq!(states(&runs), [("a", "success"), ("b", "failed"), ("c", "upstream_failed")]);
     assert_eq!(runs[1].tries, 0);
     assert_eq!(runs[1].error.as_ref().map(Error::kind), Some(ErrorKind::Interrupted(2)));

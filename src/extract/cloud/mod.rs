@@ -1,10 +1,9 @@
 //! Sources that lie elsewhere: objects of S3, Google and Azure, and files over HTTP.
 //!
-//! A module of its own because it is left out without the feature `cloud`, and because it alone is
-//! asynchronous. Polars could read from object stores too, but a delimited file is read by our own
-//! reader, which needs bytes; so `object_store`, the crate that Polars itself uses underneath, is
-//! used directly. An object is written to the spool while it is read: it is read twice, once to
-//! fingerprint it and once to load it, and must be the same both times.
+//! Polars could read from object stores too, but a delimited file is read by our own reader, which
+//! needs bytes; so `object_store`, the crate that Polars itself uses underneath, is used directly.
+//! An object is written to the spool while it is read: it is read twice, once to fingerprint it and
+//! once to load it, and must be the same both times.
 
 mod objects;
 mod web;

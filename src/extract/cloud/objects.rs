@@ -1,8 +1,7 @@
 //! Objects of S3, Google Cloud Storage and Azure Blob Storage.
 //!
-//! A file of its own because buckets have no folders: globs and prefixes are listed here, by the
-//! rules of folders. Credentials come from the environment variables that each provider's own tools
-//! read, and never from an address.
+//! Credentials come from the environment variables that each provider's own tools read, and never
+//! from an address.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;

@@ -1,7 +1,4 @@
 //! Files over HTTP and HTTPS.
-//!
-//! A file of its own because it decides what a web server's answer means: what is tried again, which
-//! redirects are followed, and that an address is never repeated with its query.
 
 use std::time::Duration;
 

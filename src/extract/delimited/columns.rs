@@ -1,8 +1,7 @@
 //! A block's records as columns of text.
 //!
-//! A file of its own because it is the one loop over all bytes of the input: as long as there is no
-//! quote, fields are what lies between two marks, and nothing else is looked at. A record that cannot
-//! be read keeps its place as a row of nulls; what is wrong with it is told beside the columns.
+//! A record that cannot be read keeps its place as a row of nulls; what is wrong with it is told
+//! beside the columns.
 
 use std::ops::Range;
 

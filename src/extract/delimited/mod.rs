@@ -1,8 +1,6 @@
 //! Delimited text: cut into blocks of whole records, blocks into columns of text.
 //!
-//! A module of its own because structure has to be known exactly: every record is counted, none is
-//! shortened, filled up or shifted, and a block's records are cut and read by the same rules, those
-//! of [`record`]. Fields are not copied: a column's texts point into the block.
+//! Fields are not copied: a column's texts point into the block.
 
 mod columns;
 mod reader;

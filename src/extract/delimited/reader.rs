@@ -1,8 +1,6 @@
 //! Reading a delimited file block by block.
 //!
-//! A file of its own because it alone holds bytes across blocks: it reads sequentially, hands out
-//! blocks of whole records, counts them and keeps the rest for the next block. Memory is two
-//! blocks, however long the file is.
+//! Memory is two blocks, however long the file is.
 
 use std::io::{self, Read};
 
@@ -19,7 +17,6 @@ pub(in crate::extract) const RECORD_BYTES: usize = 32 << 20;
 /// A block of whole records.
 pub(in crate::extract) struct Block {
     pub(in crate::extract) bytes: Vec<u8>,
-    /// What is in it.
     pub(in crate::extract) cut: Cut,
     /// Lines of the file before it.
     pub(in crate::extract) lines_before: u64,

@@ -1,8 +1,6 @@
 //! Records: where each one begins and ends, and whether it can be read.
 //!
-//! A file of its own because it is the grammar: whoever cuts a file into blocks, reads the fields or
-//! goes back to a single record must agree on it to the byte. It knows bytes only, so that it can be
-//! fuzzed alone.
+//! It knows bytes only, so that it can be fuzzed alone.
 //!
 //! Fields are those of RFC 4180 and of the `csv` crate: one that begins with a quote ends at the
 //! next single one, two quotes inside stand for one, and a quote anywhere else is a character. A
@@ -41,7 +39,6 @@ pub enum Damage {
     HeaderRepeated,
     /// It has bytes that are no text in the file's encoding.
     EncodingInvalid,
-    /// It has a NUL character.
     NulCharacter,
 }
 
@@ -50,7 +47,6 @@ pub enum Damage {
 pub enum End {
     /// A separator: the record goes on.
     Separator,
-    /// A line feed.
     LineFeed,
     /// The end of the bytes.
     Bytes,
@@ -67,7 +63,6 @@ pub struct Field {
     pub doubled: bool,
     /// Text follows its closing quote.
     pub malformed: bool,
-    /// What ends it.
     pub end: End,
     /// Where the next field or record begins.
     pub next: usize,

@@ -1,7 +1,4 @@
 //! What a load changes the statistics by: the rows that differ come in, their old versions go out.
-//!
-//! A file of its own because nothing of the history is read for it, and because it is kept in small
-//! tables until the publish adds it to what is stored.
 
 use std::sync::Arc;
 

@@ -1,7 +1,4 @@
 //! One claim as it is published, and all that its score was computed from.
-//!
-//! A file of its own because an explanation reads the warehouse and nothing else: the rows, the stored
-//! statistics, and what lies around the rows on their day.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +19,6 @@ const CONTEXT: &str = "explaining a score";
 /// A published claim line.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// The number of the line.
     pub line_number: i64,
     /// The patient's token.
     pub patient: String,
@@ -74,7 +70,6 @@ pub struct State {
 /// Another claim with the same patient, procedure and day.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct OtherClaim {
-    /// Its token.
     pub claim_token: String,
     /// Whether provider and amount are the same too.
     pub exact: bool,

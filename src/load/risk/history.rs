@@ -1,7 +1,6 @@
 //! The rows of a load that differ from what is published are scored against all history.
 //!
-//! A file of its own because it is the order of the steps: what is around the rows, what they change,
-//! the model of both, the scores. Nothing that is published changes here.
+//! Nothing that is published changes here.
 
 use std::thread;
 

@@ -1,8 +1,4 @@
 //! The indexes by which other claims of a provider's or a patient's day are found.
-//!
-//! A file of its own because they are made on the partitions when the first merge comes: a first
-//! load needs none, and an index of the whole table would be built in every attach, while readers
-//! wait.
 
 use std::thread;
 

@@ -1,7 +1,4 @@
 //! The model that rows are scored with: what is stored, and what a load changes of it.
-//!
-//! A file of its own because statistics become a model in one way only, whoever asks: a load, a
-//! rescore, an explanation.
 
 use std::sync::Arc;
 

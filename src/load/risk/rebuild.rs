@@ -1,7 +1,4 @@
 //! All statistics counted anew from what is published.
-//!
-//! A file of its own because it is the one time that the history is read: for a warehouse of an
-//! earlier version, and for a statistic that was not kept so far.
 
 use adbc_core::sync::Connection;
 

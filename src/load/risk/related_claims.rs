@@ -1,9 +1,8 @@
 //! What has to do with the rows that are looked at: other claims of the same provider and day, and
 //! other claims of the same patient and day.
 //!
-//! A file of its own because this is the part of the score that no count of a load can tell. A load
-//! looks it up by the days and patients of the rows that differ; both as it was before and as it
-//! will be, because the statistics change by the difference.
+//! A load looks it up by the days and patients of the rows that differ; both as it was before and
+//! as it will be, because the statistics change by the difference.
 
 use std::sync::Arc;
 

@@ -1,7 +1,4 @@
 //! All stored scores are computed anew with today's statistics.
-//!
-//! A file of its own because it changes rows that no load has brought: in one transaction, and with
-//! a line in the warehouse that says so.
 
 use adbc_core::sync::Connection;
 

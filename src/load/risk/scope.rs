@@ -1,7 +1,4 @@
 //! What all steps on the statistics have to know, and what their tables are called.
-//!
-//! A file of its own because a load and a rescore take the same steps: they differ in the rows that
-//! they look at, and in nothing else.
 
 use adbc_core::sync::Connection;
 

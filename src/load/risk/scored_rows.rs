@@ -1,7 +1,4 @@
 //! The rows that are looked at, as SQL: those that a load changes, or all that is published.
-//!
-//! A file of its own because everything is asked of both alike: what they are, what they were
-//! before, and which other rows have to do with them.
 
 use super::Scope;
 use crate::load::Part;
@@ -24,7 +21,6 @@ const COLUMNS: [&str; 8] = [
 pub(crate) enum Rows<'a> {
     /// Those of staged parts that differ from what is published.
     Differing(&'a [Part]),
-    /// All that is published.
     Published,
 }
 

@@ -1,7 +1,6 @@
 //! Rows of the warehouse are scored: read with what is around them, written as keys and scores.
 //!
-//! A file of its own because it is the slow way, row by row and by text; a first load scores its
-//! rows on their way to COPY instead. Both come to the same thousandths.
+//! Both come to the same thousandths.
 
 use std::sync::Arc;
 

@@ -1,7 +1,4 @@
 //! The stored statistics: which there are, what a publish adds to them.
-//!
-//! A file of its own because it writes the tables that scores are recomputed from: within the
-//! transaction that changes the claims, or they would not belong together.
 
 use adbc_core::sync::Connection;
 
@@ -17,7 +14,6 @@ const CONTEXT: &str = "stored statistics";
 pub(crate) struct Stored {
     /// Its name in `risk_state.kept`.
     pub(crate) name: &'static str,
-    /// The table.
     pub(crate) table: &'static str,
     /// The run's table with what is added.
     change: &'static str,

@@ -1,7 +1,4 @@
 //! A transaction with more memory than a server gives by default.
-//!
-//! A file of its own because the steps on the statistics sort and group: with a few megabytes they
-//! would write temporary files for what fits.
 
 use adbc_core::sync::Connection;
 

@@ -1,7 +1,4 @@
 //! The end of a rotation: one transaction after which everything has the new tokens.
-//!
-//! A file of its own because readers wait for nothing else of a rotation: they see the old tokens to
-//! its commit and the new ones behind it.
 
 use adbc_core::sync::Connection;
 

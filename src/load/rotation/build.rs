@@ -1,7 +1,4 @@
 //! New partitions with the new tokens, built beside the old ones.
-//!
-//! A file of its own because it is the long part of a rotation and takes no lock that anybody would
-//! notice: each partition is one transaction and is noted in it, so a killed build goes on.
 
 use adbc_core::sync::Connection;
 use uuid::Uuid;

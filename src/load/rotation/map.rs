@@ -1,7 +1,4 @@
 //! The map from old tokens to new ones.
-//!
-//! A file of its own because it is the one table of a rotation that grows with the data: it is filled
-//! in batches, by whoever has pairs, and it says itself what it lacks.
 
 use adbc_core::sync::Connection;
 use serde::Serialize;

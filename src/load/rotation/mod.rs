@@ -1,9 +1,8 @@
 //! The change of the key: from the tokens of one to those of another, in place.
 //!
-//! A module of its own because it has a state that outlives processes. Between its begin and its end
-//! loads go on under the old key; the map of tokens grows until it covers all that is published; then
-//! new partitions are built beside the old ones and one transaction puts them in their place. Each
-//! step can be killed anywhere and called again.
+//! Between its begin and its end loads go on under the old key; the map of tokens grows until it
+//! covers all that is published; then new partitions are built beside the old ones and one
+//! transaction puts them in their place. Each step can be killed anywhere and called again.
 
 mod attach;
 mod build;

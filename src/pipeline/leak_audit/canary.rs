@@ -1,7 +1,4 @@
 //! The canaries: identifiers that are nowhere else, and every spelling by which one would be known.
-//!
-//! A file of its own because what counts as a leak is decided here: a spelling that is not made here
-//! is not looked for.
 
 use crate::error::{Error, Result};
 

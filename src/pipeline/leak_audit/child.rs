@@ -1,7 +1,4 @@
 //! A run of the program as a process of its own, and what can be seen of it while it lives.
-//!
-//! A file of its own because unnamed files are gone with the process that has them: they can be
-//! looked through only in its lifetime, by the system's list of its open files.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -47,7 +44,6 @@ pub(super) struct Ended {
 }
 
 impl<'a> Running<'a> {
-    /// Starts one.
     pub(super) fn start(
         mut command: Command,
         name: String,

@@ -1,7 +1,4 @@
 //! What makes the server refuse rows and statements.
-//!
-//! A file of its own because it is SQL: the server's own messages quote the failing row, or whatever
-//! a trigger says.
 
 /// SQL that is done when a run makes its first staging table: what is found before is refused at once.
 macro_rules! at_staging {

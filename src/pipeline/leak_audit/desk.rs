@@ -1,7 +1,4 @@
 //! Where runs of the audit happen: a folder, a database, settings; and what is looked at after each.
-//!
-//! A file of its own because every trial has one of its own, so that trials can go side by side and
-//! a finding names the trial.
 
 use std::fs;
 use std::path::{Path, PathBuf};

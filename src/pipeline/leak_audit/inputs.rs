@@ -1,7 +1,4 @@
 //! Files with canaries wherever a file can have an identifier.
-//!
-//! A file of its own because it is what is tried: rows that load, rows that are rejected for every
-//! reason, and files that are damaged as a whole.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -240,7 +237,6 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).map_err(|error| failed(path, &error))
 }
 
-/// What the audit cannot do to a file of its own.
 pub(super) fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::io(ErrorKind::Config, path, error)
 }

@@ -1,8 +1,4 @@
 //! `audit leak`: the proof that no identifier gets out, on this machine, with this program.
-//!
-//! A module of its own because it uses the program as anybody does, as processes of its own, and
-//! believes nothing that it says: it makes a server, writes inputs whose identifiers are canaries,
-//! has them loaded in every way, and searches everything that is left and everything that was said.
 
 mod canary;
 mod child;

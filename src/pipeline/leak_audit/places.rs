@@ -1,6 +1,4 @@
 //! Where is looked: files, folders, tables, the server's own files.
-//!
-//! A file of its own because each place is read in its own way, and all of them are searched by one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

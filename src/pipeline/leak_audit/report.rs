@@ -1,6 +1,4 @@
 //! What the audit has looked at and what it found.
-//!
-//! A file of its own because it is the result: it names places, never what stands there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,9 +42,7 @@ pub struct PlaceReport {
     pub place: &'static str,
     /// Files, tables or streams.
     pub items: u64,
-    /// Rows, where there are rows.
     pub rows: u64,
-    /// Bytes.
     pub bytes: u64,
     /// Identifiers in it.
     pub found: u64,
@@ -55,13 +51,11 @@ pub struct PlaceReport {
 /// An identifier that got out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct LeakFinding {
-    /// The place.
     pub place: &'static str,
     /// Where in it: the file, or the table and its column, or the run whose output it is.
     pub at: String,
     /// What it identifies.
     pub kind: &'static str,
-    /// In which spelling.
     pub spelling: String,
     /// The first byte of the first one.
     pub offset: u64,

@@ -1,6 +1,4 @@
 //! The search: many texts at once in any number of bytes, in bounded memory.
-//!
-//! A file of its own because whether the audit means anything rests on it: it knows bytes only.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};

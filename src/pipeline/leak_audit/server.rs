@@ -1,7 +1,4 @@
 //! The audit's own server, which says everything it knows, and the gate at which it stops a run.
-//!
-//! A file of its own because a server that hides nothing is part of the trial: whatever reaches it,
-//! its log will hold.
 
 use std::path::{Path, PathBuf};
 use std::thread;

@@ -1,7 +1,4 @@
 //! The trials: what the program is put through.
-//!
-//! A file of its own because it is the list that a reader wants to see, and that grows with the
-//! program: a new command or profile belongs here.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -28,7 +25,6 @@ pub(super) struct Trial {
     pub(super) run: fn(&Desk<'_>) -> Result<()>,
 }
 
-/// All trials.
 pub(super) const TRIALS: [Trial; 10] = [
     Trial { levels: 10, ..plain("loads", loads) },
     Trial { levels: 3, ..plain("refused runs", refused) },

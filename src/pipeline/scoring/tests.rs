@@ -1,8 +1,6 @@
 //! The way of a score through both passes against a straightforward reading of its definition.
 //!
-//! A file of its own because the second reading is here: all rows in one list, each component by
-//! looking at all of them. Only the buckets of the histogram are shared, so both must come to the
-//! same thousandths.
+//! Only the buckets of the histogram are shared, so both must come to the same thousandths.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

@@ -1,8 +1,8 @@
 //! Charts as inline SVG: columns and a line over time, bars over names.
 //!
-//! A file of its own because the rest of the page is words and tables. Shapes are placed in
-//! percent and stretch with the page, while their labels are HTML and keep their size, so that a
-//! chart is readable on a phone. All arithmetic is on whole numbers, cents included.
+//! Shapes are placed in percent and stretch with the page, while their labels are HTML and keep
+//! their size, so that a chart is readable on a phone. All arithmetic is on whole numbers, cents
+//! included.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,8 @@
 //! What the page shows, as plain values, and the queries that fetch them.
 //!
-//! A file of its own so that the page can be rendered, and tested, without a server. The fact
-//! table may hold tens of millions of rows: each query here reads it once, in a form that Postgres
-//! runs in parallel (which it does not do for GROUPING SETS or DISTINCT aggregates), and folds the
-//! few thousand groups that come out.
+//! The fact table may hold tens of millions of rows: each query here reads it once, in a form that
+//! Postgres runs in parallel (which it does not do for GROUPING SETS or DISTINCT aggregates), and
+//! folds the few thousand groups that come out.
 
 mod ledger;
 
@@ -15,7 +14,7 @@ use super::released::{Released, released};
 use crate::error::{Error, Result};
 use crate::refresh::Job;
 use crate::rule::Severities;
-use crate::totals::{Account, Cents};
+use crate::totals::{Cents, ControlTotals};
 use crate::warehouse::sql;
 
 /// Everything on the page.
@@ -27,11 +26,9 @@ pub(super) struct Snapshot {
     pub failure: Option<Failure>,
     /// Runs in the ledger, whatever became of them.
     pub runs: i64,
-    /// Runs that published.
     pub published_runs: i64,
     /// Claim lines, in all.
     pub claims: i64,
-    /// Their amount.
     pub amount: Cents,
     /// First and last date of service.
     pub dates: Option<(String, String)>,
@@ -83,7 +80,7 @@ pub(super) struct Run {
     pub key_id: String,
     pub privacy_profile: String,
     pub risk_model: Option<String>,
-    pub account: Account,
+    pub account: ControlTotals,
 }
 
 /// A failed run.
@@ -112,7 +109,6 @@ pub(super) struct Specialty {
     pub high: i64,
 }
 
-/// One provider.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Provider {
     pub id: String,

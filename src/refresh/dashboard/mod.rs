@@ -1,7 +1,4 @@
 //! The dashboard: one static HTML page made from the warehouse, without scripts or network access.
-//!
-//! A folder of its own because it is a target with a face: `data` fetches, `page` and `sections`
-//! write, `charts`, `table` and `text` are what they write with.
 
 mod charts;
 mod data;

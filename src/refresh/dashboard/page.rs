@@ -1,6 +1,4 @@
 //! The page: its frame, the sentence that says it all, the figures, and the order of the sections.
-//!
-//! A file of its own because it decides what a reader meets first; `sections` holds the rest.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,4 @@
 //! The latest months of providers with the highest amounts, as everybody may see them.
-//!
-//! A file of its own because it reads the stored months and not the fact: what it shows is what
-//! `v_provider_month_public` shows, so no cell of few patients is on the page, nor one that tells it.
 
 use super::data::{cents, number, text};
 use super::released::{Dates, Released};

@@ -1,8 +1,5 @@
 //! What the privacy profile has left to be shown: which columns are there, how fine dates are, from
 //! which scores on bands begin.
-//!
-//! A file of its own because every section asks it: a page must not draw months where dates are
-//! years, nor pass over in silence what is not there.
 
 use super::table::Levels;
 use super::text;

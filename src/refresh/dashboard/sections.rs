@@ -1,6 +1,4 @@
 //! The sections of the page, one function each.
-//!
-//! A file of its own because they share one frame.
 
 mod ledger;
 mod risk;

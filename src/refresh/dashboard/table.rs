@@ -1,7 +1,4 @@
 //! HTML tables: one place where cells are escaped.
-//!
-//! A file of its own because charts and sections both make them; a caller hands over text and
-//! cannot forget to escape it.
 
 use std::fmt::Write as _;
 
@@ -45,7 +42,6 @@ impl Default for Levels {
 }
 
 impl Levels {
-    /// The level of a score.
     pub(super) fn of(self, score: f64) -> Level {
         if score >= self.high {
             Level::High
@@ -107,7 +103,6 @@ pub(super) fn words(name: &str) -> Column<'_> {
     Column { name, number: false }
 }
 
-/// A column of numbers.
 pub(super) fn numbers(name: &str) -> Column<'_> {
     Column { name, number: true }
 }

@@ -7,7 +7,7 @@ use super::released::{Dates, Released};
 use super::table::Levels;
 use super::{page, write};
 use crate::schema::Shape;
-use crate::totals::{Account, Amounts, Cents, ClaimCounts, ProviderCounts, Reversals};
+use crate::totals::{Amounts, Cents, ClaimCounts, ControlTotals, ProviderCounts, Reversals};
 
 fn run() -> Run {
     Run {
@@ -19,7 +19,7 @@ fn run() -> Run {
         key_id: "3fa91c07".into(),
         privacy_profile: "pseudonymized".into(),
         risk_model: Some("claim_anomaly_v1".into()),
-        account: Account {
+        account: ControlTotals {
             claims: ClaimCounts {
                 read: 1_300,
                 loaded: 1_234,

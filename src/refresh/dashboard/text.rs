@@ -1,7 +1,4 @@
 //! How values of the warehouse become text of the page: escaped, grouped, shortened, suppressed.
-//!
-//! A file of its own because each of these is a promise: no text of the warehouse is markup, no
-//! amount passes through a float, no small count of patients is shown.
 
 use crate::totals::{Cents, grouped};
 

@@ -1,8 +1,4 @@
 //! The proof of a certificate: a token that its private key has signed.
-//!
-//! A file of its own because it is the only cryptography here: PS256 and the certificate's SHA-256
-//! thumbprint, as the Microsoft identity platform wants them ("Microsoft identity platform
-//! application authentication certificate credentials").
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -7,7 +7,6 @@ use super::*;
 /// A key made for these tests with `openssl req -x509 -newkey rsa:2048`; it opens nothing.
 const KEY: &str = include_str!("../../../tests/power_bi_key.pem");
 
-/// Its certificate.
 const CERTIFICATE: &str = include_str!("../../../tests/power_bi_certificate.pem");
 
 /// The certificate's public key, as `openssl rsa -RSAPublicKey_out` writes it.

@@ -1,9 +1,6 @@
 //! What Power BI says when it refuses.
 //!
-//! A file of its own because it says so in many shapes (an object `error`, `pbi.error` in it, a
-//! bare `message`, nothing, a page of a proxy), and because everything else only wants to know:
-//! may it be sent again, when, and what can be told. Of its texts only codes go on: the rest can
-//! quote rows.
+//! Of its texts only codes go on: the rest can quote rows.
 
 use std::time::Duration;
 
@@ -31,7 +28,6 @@ pub(super) enum Kind {
     Refused,
 }
 
-/// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) kind: Kind,

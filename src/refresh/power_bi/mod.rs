@@ -1,10 +1,6 @@
 //! Refreshes Power BI's semantic models.
 //!
-//! A folder of its own because the service accepts a refresh and tells later, elsewhere and in
-//! several ways what became of it: `token` and `assertion` sign in, `model` sends, `begin` starts a
-//! refresh and `follow` brings it to its end; `body`, `report` and `errors` are the words of both
-//! sides, and `verify` asks the model what it shows. See the Power BI REST reference and "Enhanced
-//! refresh with the Power BI REST API".
+//! See the Power BI REST reference and "Enhanced refresh with the Power BI REST API".
 
 mod assertion;
 mod errors;

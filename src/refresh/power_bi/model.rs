@@ -1,7 +1,4 @@
 //! One semantic model on the wire: requests with a good token, reads that are tried again.
-//!
-//! A file of its own because what may be sent twice is decided here: whatever only reads, as often
-//! as it takes; whatever starts something, only where the service has refused its token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +9,7 @@ use super::errors::{Kind, Refusal, is_page};
 use super::report::Report;
 use super::token::{Haste, Session, send};
 use crate::config::{PowerBi, PowerBiTarget};
-use crate::http::{Answer, Backoff, Lost, Request, escape};
+use crate::http::{Answer, Backoff, Request, SendError, escape};
 use crate::refresh::{Failure, Job};
 
 /// How long one request may take.
@@ -56,7 +53,7 @@ impl Model {
         &self,
         job: &mut Job<'_>,
         request: &Request,
-    ) -> Result<Result<Answer, Lost>, Failure> {
+    ) -> Result<Result<Answer, SendError>, Failure> {
         self.exchange(job, request, Haste::Usual, true)
     }
 
@@ -153,7 +150,7 @@ impl Model {
         request: &Request,
         haste: Haste,
         starts: bool,
-    ) -> Result<Result<Answer, Lost>, Failure> {
+    ) -> Result<Result<Answer, SendError>, Failure> {
         let request = request.clone().header("Accept", "application/json");
         let mut renewed = false;
         loop {

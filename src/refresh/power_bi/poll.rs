@@ -1,7 +1,4 @@
 //! Follows a refresh to its end, or ends it.
-//!
-//! A file of its own because from here on there is something at the service that is ours: it is
-//! waited for, tried once more where the service says so, and cancelled where our time is over.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,4 @@
 //! What the service says of one refresh, and what that means.
-//!
-//! A file of its own because the same things are said in two places (the refresh itself and the
-//! model's history), in two spellings and with two clocks, and because the table that decides how
-//! a refresh has ended must be read, and tested, as a table.
 
 use std::fmt::Write as _;
 
@@ -39,7 +35,6 @@ pub(crate) struct Report {
 pub(super) enum State {
     /// At work; with a note where the service says something that is not known.
     Running(Option<String>),
-    /// At its end.
     Ended(Outcome),
 }
 

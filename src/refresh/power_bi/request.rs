@@ -1,7 +1,6 @@
 //! What is posted to start a refresh.
 //!
-//! A file of its own because the body alone decides which refresh it is: one field more than none,
-//! and it is an enhanced one. See "Datasets - Refresh Dataset In Group" in the REST reference.
+//! See "Datasets - Refresh Dataset In Group" in the REST reference.
 
 use serde_json::{Map, Value, json};
 

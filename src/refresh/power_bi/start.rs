@@ -1,9 +1,7 @@
 //! Starts a refresh, once.
 //!
-//! A file of its own because a refresh must never be asked for twice blindly: when the answer to
-//! the request is lost, the refresh may be at work. Which refreshes there were before is noted
-//! first; one that has come since is ours, or as good as ours, because it reads what has been
-//! published. No clock is compared with another machine's.
+//! Which refreshes there were before is noted first; one that has come since is ours, or as good as
+//! ours, because it reads what has been published. No clock is compared with another machine's.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -12,7 +10,7 @@ use super::errors::{Kind, Refusal, clean, is_page};
 use super::model::{Model, TRIES, USUAL_WAIT};
 use super::report::{Report, State};
 use crate::config::{OnConflict, PowerBiMode, PowerBiTarget};
-use crate::http::{Answer, Backoff, Lost, Request};
+use crate::http::{Answer, Backoff, Request, SendError};
 use crate::refresh::power_bi::request::body;
 use crate::refresh::{Failure, Job};
 
@@ -56,14 +54,14 @@ impl Start {
         loop {
             let answer = match model.start(job, &request)? {
                 Ok(answer) => answer,
-                Err(Lost::NotSent) => {
+                Err(SendError::NotSent) => {
                     job.check()?;
                     failed += 1;
                     if failed == TRIES {
                         return Err(Failure::failed(format!(
                             "the refresh: {}; is refresh.power_bi.api_url right, is the network \
                              up?",
-                            Lost::NotSent
+                            SendError::NotSent
                         )));
                     }
                     job.pause(backoff.wait())?;

@@ -1,8 +1,6 @@
 //! The token of the service principal: fetched once, shared by all models, renewed in time.
 //!
-//! A file of its own because all models sign in as one: a wrong secret must not be tried once a
-//! model, and nothing of the form that is posted may get into a message. See "Microsoft identity
-//! platform and the OAuth 2.0 client credentials flow".
+//! See "Microsoft identity platform and the OAuth 2.0 client credentials flow".
 
 use std::fmt::Write as _;
 use std::fs;
@@ -200,7 +198,7 @@ pub(super) fn send(
     haste: Haste,
     request: &Request,
     limit: Duration,
-) -> Result<Answer, crate::http::Lost> {
+) -> Result<Answer, crate::http::SendError> {
     match haste {
         Haste::Usual => job.send_within(request, limit),
         Haste::Undoing => job.send_anyway(request, limit.min(LAST)),

@@ -1,7 +1,6 @@
 //! Asks the refreshed model how many claims it shows.
 //!
-//! A file of its own because a refresh can succeed and show old data, when the model reads
-//! somewhere else: that is only seen by asking both. See "Datasets - Execute Queries In Group".
+//! See "Datasets - Execute Queries In Group".
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,5 @@
 //! The stored months of providers: refreshed before all other targets, together with the list of the
 //! cells that the public view must hide.
-//!
-//! A folder of its own because it is the one target that lies in the warehouse itself and belongs to
-//! the program; the SQL that finds what to hide lies beside it.
 
 use super::{Done, Failure, Job, Target, Wave};
 use crate::config::Settings;
@@ -15,7 +12,6 @@ const NAME: &str = "provider_month";
 const VIEW: &str = "healthcare_analytics.mv_provider_month";
 const HIDE: &str = include_str!("hide.sql");
 
-/// The target.
 pub(super) fn target(settings: &Settings) -> Box<dyn Target> {
     let own = &settings.refresh.provider_month;
     Box::new(ProviderMonth {

@@ -1,8 +1,6 @@
 //! What Superset's answers mean.
 //!
-//! A file of its own because the status alone says little: a chart whose query fails is a 200, a
-//! request without a session is a 302 to a page, and a refused token is a 422. What Superset says in
-//! words is never repeated: it quotes queries and rows.
+//! What Superset says in words is never repeated: it quotes queries and rows.
 
 use serde_json::Value;
 

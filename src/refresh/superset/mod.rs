@@ -1,9 +1,9 @@
 //! Refreshes Apache Superset: the caches of a dashboard's charts are filled anew.
 //!
-//! A folder of its own as every provider is. Measured on Superset 6.1: reading a dataset's columns
-//! anew and invalidating its cache keys both leave the old numbers on the screen; only warming a
-//! chart's cache shows the new ones. A warm-up that is sent again costs the warehouse a query and
-//! changes nothing else, so it is tried again where the server fails.
+//! Measured on Superset 6.1: reading a dataset's columns anew and invalidating its cache keys both
+//! leave the old numbers on the screen; only warming a chart's cache shows the new ones. A warm-up
+//! that is sent again costs the warehouse a query and changes nothing else, so it is tried again
+//! where the server fails.
 
 mod answer;
 mod session;
@@ -23,7 +23,6 @@ use crate::refresh::deadline::Waiter;
 use crate::refresh::fan_out::{counted, summed, together};
 use crate::refresh::target_info::{About, off};
 
-/// A dashboard.
 struct Dashboard {
     about: About,
     settings: SupersetTarget,

@@ -1,8 +1,4 @@
 //! One session with Superset, shared by all of its targets: signing in, renewing, sending.
-//!
-//! A file of its own because a change needs four things at once (a token of a quarter of an hour,
-//! a token against forged requests, the cookie that belongs to it and a `Referer`), and because many
-//! threads notice at the same time that one of them is no longer good.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

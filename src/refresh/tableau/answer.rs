@@ -1,8 +1,7 @@
 //! What an answer means: done, refused with a code, slowed down, or nothing of Tableau's at all.
 //!
-//! A file of its own because the meaning hangs on the codes alone: the texts beside them are in the
-//! language of the server and can quote rows, so they are dropped here. The one number that is taken
-//! out of a text is how long to wait: Tableau Cloud says it nowhere else.
+//! The one number that is taken out of a text is how long to wait: Tableau Cloud says it nowhere
+//! else.
 
 use std::time::Duration;
 

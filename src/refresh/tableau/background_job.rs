@@ -1,8 +1,4 @@
 //! A job at work in Tableau, as its answers tell of it.
-//!
-//! A file of its own because only two things of a job count: whether it has ended (`completedAt`) and
-//! how (`finishCode`); its progress is 100 for failed jobs, too, its mode and type are written
-//! differently everywhere, and all its children may be missing.
 
 use std::fmt;
 
@@ -29,7 +25,6 @@ pub(super) enum Finish {
     Unknown,
 }
 
-/// A job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BackgroundJob {
     /// Its id; safe to be shown and sent.
@@ -84,7 +79,6 @@ impl fmt::Display for BackgroundJob {
 /// A job in the list of all jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// Its id.
     pub(super) id: String,
     /// Whether it refreshes an extract, as far as its type tells.
     pub(super) refreshes: bool,

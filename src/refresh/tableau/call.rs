@@ -1,7 +1,4 @@
 //! A request that may be sent again without harm, and how often it is.
-//!
-//! A file of its own because what starts a refresh never comes here: reading, signing in and
-//! cancelling do the same thing twice as once.
 
 use std::time::Duration;
 

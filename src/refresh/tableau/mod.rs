@@ -1,7 +1,5 @@
 //! Refreshes the extracts of Tableau: data sources, workbooks, tasks.
 //!
-//! A folder of its own because every answer has to be looked at twice here: a token has one session,
-//! the start of a refresh is not to be repeated, and its end is told by a job that has to be asked.
 //! The interface is described in Tableau's REST API reference; where that is silent, its own client
 //! (tableauserverclient) was the model.
 

@@ -1,7 +1,4 @@
 //! What is refreshed: a data source, a workbook, or a task that somebody has set up.
-//!
-//! A file of its own because the three differ in their paths and in what may be asked of them, and in
-//! nothing else.
 
 use super::answer::{Reply, word};
 use super::version::{INCREMENTAL, Version};

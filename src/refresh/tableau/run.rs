@@ -1,8 +1,5 @@
 //! One refresh: it is started once, followed to its end, and cancelled where nobody can wait any
 //! longer.
-//!
-//! A file of its own because here is what makes a refresh safe to ask for: the request that starts it
-//! is sent again only where Tableau has said, or the connection proves, that it started nothing.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +12,7 @@ use super::object::Object;
 use super::search::Search;
 use super::session::Session;
 use crate::config::OnConflict;
-use crate::http::{Backoff, Lost};
+use crate::http::{Backoff, SendError};
 use crate::refresh::{Done, Failure, Job, Outcome};
 
 /// How long the answer to a request that starts a refresh may take.
@@ -89,7 +86,7 @@ impl Run<'_, '_> {
             self.job.count_attempt();
             let reply = match self.job.send_within(&request, START) {
                 Ok(answer) => Reply::new(&answer),
-                Err(Lost::NotSent) => {
+                Err(SendError::NotSent) => {
                     self.job.check()?;
                     unsent += 1;
                     if unsent == TRIES {

@@ -1,7 +1,4 @@
 //! Looks for a job in the site's list of jobs.
-//!
-//! A file of its own because the list does not say what a job refreshes: each job that could be the
-//! one is asked for by itself, and no job twice.
 
 use std::collections::BTreeSet;
 

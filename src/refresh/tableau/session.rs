@@ -1,8 +1,4 @@
 //! The one session that all targets share.
-//!
-//! A file of its own because Tableau ends a session when its token signs in again: whoever comes
-//! first signs in, all others wait for that, and when the session is lost it is renewed once for all
-//! who notice.
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,4 @@
 //! Signing in: which version is spoken, the personal access token, and a move to another host.
-//!
-//! A file of its own because the token is sent here and nowhere else: to the configured server, and
-//! to where its sign-in has moved, where that is as safe.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;

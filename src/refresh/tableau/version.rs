@@ -1,6 +1,4 @@
 //! The version of the REST interface.
-//!
-//! A file of its own because versions are numbers, not decimals: 3.6 is older than 3.25.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +8,6 @@ pub(super) const TOKENS: Version = Version(3, 6);
 /// The first version that refreshes incrementally on request.
 pub(super) const INCREMENTAL: Version = Version(3, 25);
 
-/// A version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(pub(super) u16, pub(super) u16);
 

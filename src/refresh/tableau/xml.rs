@@ -1,8 +1,4 @@
 //! XML as plain trees: what is sent and what has come.
-//!
-//! A file of its own because an answer is to be read without trust: prefixes and declarations do not
-//! matter, no entity is expanded but the five that XML has itself, and a document that is nested
-//! deeper than anything that Tableau says is none.
 
 use std::io;
 
@@ -34,13 +30,11 @@ impl Element {
         self
     }
 
-    /// With a child.
     pub(super) fn and(mut self, child: Self) -> Self {
         self.children.push(child);
         self
     }
 
-    /// An attribute.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -50,7 +44,6 @@ impl Element {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// All children of this name.
     pub(super) fn children<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }

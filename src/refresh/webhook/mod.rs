@@ -1,10 +1,8 @@
 //! Tells an address how the run and all other targets have ended: one signed message, sent again
 //! only where that can help.
 //!
-//! A folder of its own because what is told (`payload`), how it is signed (`signature`) and when it
-//! is sent again (here) are three contracts with whoever receives it. A message may be sent again
-//! after a lost answer, unlike a refresh: all its deliveries have one id, by which receivers drop
-//! repeats (Standard Webhooks 1.0.0).
+//! A message may be sent again after a lost answer, unlike a refresh: all its deliveries have one
+//! id, by which receivers drop repeats (Standard Webhooks 1.0.0).
 
 mod payload;
 mod signature;
@@ -18,7 +16,7 @@ use signature::Signer;
 use super::outcome::{Done, Failure, Outcome};
 use super::{Job, Target, Wave};
 use crate::config::{Settings, Webhook};
-use crate::http::{Answer, Lost, Request};
+use crate::http::{Answer, Request, SendError};
 use crate::refresh::target_info::{About, off};
 
 /// The targets that the settings name.
@@ -109,7 +107,7 @@ impl Hook {
                     Verdict::Taken => return Ok(Done::succeeded(taken(&answer, job))),
                     Verdict::Later(trouble) => trouble,
                 },
-                Err(lost @ Lost::Cancelled(_)) => return Err(lost.into()),
+                Err(lost @ SendError::Cancelled(_)) => return Err(lost.into()),
                 Err(lost) => Trouble { what: lost.to_string(), again_in: None },
             };
             job.check()?;

@@ -1,7 +1,4 @@
 //! What a webhook is told: one event a run, of ids and counts only.
-//!
-//! A file of its own because it is a contract with receivers whom nobody here knows: every field is
-//! named one by one, so that nothing gets out because a struct has grown.
 
 use std::fmt::Write as _;
 
@@ -9,9 +6,9 @@ use chrono::{SecondsFormat, Utc};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::refresh::job::Occasion;
+use crate::refresh::job::PublishedRun;
 use crate::refresh::outcome::TargetResult;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 
 /// The graph and the task that the event is about, as Airflow names them.
 const DAG: &str = "healthcare_claims_etl";
@@ -29,7 +26,11 @@ pub(super) struct Notice {
 
 impl Notice {
     /// What there is to tell; nothing where nothing has ever been published.
-    pub(super) fn new(target: &str, occasion: &Occasion, earlier: &[TargetResult]) -> Option<Self> {
+    pub(super) fn new(
+        target: &str,
+        occasion: &PublishedRun,
+        earlier: &[TargetResult],
+    ) -> Option<Self> {
         let run = occasion.run_id.as_deref()?;
         let failed = earlier.iter().any(|one| one.required && one.outcome.is_failure());
         let (kind, outcome) = if failed {
@@ -72,7 +73,7 @@ fn id(run: &str, target: &str, kind: &str) -> String {
     })
 }
 
-fn counts(account: &Account) -> Value {
+fn counts(account: &ControlTotals) -> Value {
     let (claims, providers) = (&account.claims, &account.providers);
     json!({
         "claims": {
@@ -116,8 +117,8 @@ mod tests {
         }
     }
 
-    fn occasion(run: &str) -> Occasion {
-        Occasion { run_id: Some(run.into()), ..Occasion::default() }
+    fn occasion(run: &str) -> PublishedRun {
+        PublishedRun { run_id: Some(run.into()), ..PublishedRun::default() }
     }
 
     fn parsed(notice: &Notice) -> Value {
@@ -149,7 +150,7 @@ mod tests {
         let known = id("0192f0c1-0000-7000-8000-000000000001", "webhook.ops");
         assert_eq!(known.len(), 36);
         assert!(known[4..].bytes().all(|byte| byte.is_ascii_hexdigit()), "{known}");
-        assert!(Notice::new("webhook.a", &Occasion::default(), &[]).is_none());
+        assert!(Notice::new("webhook.a", &PublishedRun::default(), &[]).is_none());
     }
 
     #[test]
@@ -158,8 +159,8 @@ mod tests {
         let mut earlier: Vec<TargetResult> =
             (0..500).map(|_| ended(&name, Outcome::AlreadyRunning, false)).collect();
         earlier.push(ended("last", Outcome::Failed, false));
-        let account = Some(Account::default());
-        let occasion = Occasion { account, ..occasion("0192f0c1-0000-7000-8000-000000000001") };
+        let account = Some(ControlTotals::default());
+        let occasion = PublishedRun { account, ..occasion("0192f0c1-0000-7000-8000-000000000001") };
         let notice = Notice::new("webhook.ops", &occasion, &earlier).expect("published");
         assert!(notice.body.len() < 20_000, "{}", notice.body.len());
         let data = &parsed(&notice)["data"];

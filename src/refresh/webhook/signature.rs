@@ -1,7 +1,6 @@
 //! How a message is signed, in four dialects.
 //!
-//! A file of its own because signatures are checked against published vectors. The keys never leave
-//! it: ring's keys print as the name of their algorithm only.
+//! The keys never leave it: ring's keys print as the name of their algorithm only.
 
 use std::fmt::Write as _;
 

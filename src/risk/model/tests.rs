@@ -1,6 +1,4 @@
 //! The components against the formulas as they are written, on small numbers.
-//!
-//! A file of its own because the second reading of the formulas is here.
 
 use super::*;
 use crate::risk::settings::Risk;

@@ -1,6 +1,4 @@
 //! Rows of the first pass for the tests, and how they read when they leave.
-//!
-//! A file of its own because the naive reading works on these, and the program on frames of them.
 
 use polars::prelude::{
     Column, DataFrame, DataType, Int16Chunked, Int32Chunked, Int64Chunked, Int128Chunked,
@@ -46,7 +44,7 @@ impl Sample {
     }
 
     /// What makes a repeat a conflict when it differs.
-    pub(crate) fn said(&self) -> (Content, i64) {
+    pub(crate) fn content_and_cents(&self) -> (Content, i64) {
         (self.content(), self.cents)
     }
 

@@ -1,7 +1,4 @@
 //! What a shuffle keeps for the score against the rows that leave, counted one by one.
-//!
-//! A file of its own because the second counting is here: sets and maps over whole rows, where the
-//! shuffle has stores of a few bytes a row and takes out what does not leave.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,7 @@
 //! Which columns of the tables come from which columns of the sources.
 //!
-//! A file of its own because it repeats in a table what the transform does in code: a change there
-//! is a change here. Tokens, and all to which the privacy profile does something, are marked as masked:
-//! what was there before cannot be read from them.
+//! Tokens, and all to which the privacy profile does something, are marked as masked: what was
+//! there before cannot be read from them.
 
 use super::facets::{ColumnLineage, ColumnOrigin, InputField, Transformation};
 use super::input::Input;
@@ -97,7 +96,6 @@ const DIMENSION: [(&str, &[From]); 4] = [
     ("location", &[provider("location", CLEANED)]),
 ];
 
-/// The lineage of the fact.
 pub(crate) fn fact(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage {
     let mut lineage = inputs.lineage(&FACT, privacy);
     lineage.dataset = inputs.fields(&FACT_ROWS);
@@ -105,7 +103,6 @@ pub(crate) fn fact(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage {
     lineage
 }
 
-/// The lineage of the dimension.
 pub(crate) fn dimension(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage {
     let mut lineage = inputs.lineage(&DIMENSION, privacy);
     lineage.dataset = inputs.fields(&[provider("provider_id", FILTER)]);

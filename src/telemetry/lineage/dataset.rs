@@ -1,8 +1,6 @@
 //! What data sets are called.
 //!
-//! A file of its own because names are what joins one program's lineage to another's: OpenLineage's
-//! documentation (Naming conventions) says how files, buckets and tables are named. A name never
-//! holds a user, a password or a query.
+//! A name never holds a user, a password or a query.
 
 use std::path::Path;
 
@@ -17,9 +15,7 @@ const STANDARD_INPUT: &str = "standard input";
 pub struct Place {
     /// The host, or the directory of its Unix sockets.
     pub host: String,
-    /// The port.
     pub port: u16,
-    /// The database.
     pub database: String,
 }
 
@@ -35,7 +31,6 @@ impl Place {
         format!("postgres://{host}:{}", self.port)
     }
 
-    /// A table's name.
     pub(crate) fn table(&self, schema: &str, table: &str) -> Name {
         Name { namespace: self.namespace(), name: format!("{}.{schema}.{table}", self.database) }
     }
@@ -87,7 +82,6 @@ pub(crate) fn of_query(path: &str, table: Option<&str>, dataset: &str) -> Name {
     Name { namespace: format!("postgres://{host}"), name: format!("{database}.{what}") }
 }
 
-/// Where a source is.
 pub(crate) fn source(name: &Name) -> DataSource {
     let escaped: Vec<String> = name.name.split('/').map(crate::http::escape).collect();
     let path = escaped.join("/");

@@ -1,8 +1,7 @@
 //! The queue between a run and a way out.
 //!
-//! A file of its own because of its promise: whoever emits never waits. What the queue cannot hold
-//! is dropped and counted, what the way out does not take is counted, and at the end one warning
-//! says so.
+//! What the queue cannot hold is dropped and counted, what the way out does not take is counted,
+//! and at the end one warning says so.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

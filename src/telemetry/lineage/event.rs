@@ -1,7 +1,4 @@
 //! An event as OpenLineage's specification 2-0-2 writes it.
-//!
-//! A file of its own because it is somebody else's contract: the names here are those of
-//! `OpenLineage.json`, and the tests hold them against that schema.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +9,6 @@ use uuid::Uuid;
 
 /// Who tells: this program, in this version.
 pub(crate) const PRODUCER: &str = concat!("urn:claims-etl:", env!("CARGO_PKG_VERSION"));
-/// The schema of every event.
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 
 /// What happened to a run.
@@ -31,7 +27,6 @@ pub(crate) enum EventType {
     Abort,
 }
 
-/// One event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Event {
     #[serde(rename = "eventType")]
@@ -92,7 +87,6 @@ pub(crate) struct OutputDataset {
 
 /// What one facet tells.
 pub(crate) trait Facet: Serialize {
-    /// Its key.
     const KEY: &'static str;
     /// Its schema: the version and the name.
     const SCHEMA: (&'static str, &'static str);
@@ -137,7 +131,6 @@ impl Facets {
 }
 
 impl Event {
-    /// An event of now.
     pub(crate) fn now(kind: EventType, run: Run, job: Job) -> Self {
         let time = moment(Utc::now());
         let (inputs, outputs) = (Vec::new(), Vec::new());

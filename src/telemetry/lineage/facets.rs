@@ -1,8 +1,6 @@
 //! The facets that are used, field by field.
 //!
-//! A file of its own because each of them has a schema and a version of its own in OpenLineage's
-//! repository (`spec/facets`). None of them holds a value of the data: no minimum, no quantile, no
-//! sample, no SQL.
+//! None of them holds a value of the data: no minimum, no quantile, no sample, no SQL.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +95,6 @@ pub(crate) struct Ownership {
 }
 facet!(Ownership, "ownership", "1-0-1" "OwnershipJobFacet");
 
-/// One owner.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Owner {
     pub(crate) name: String,

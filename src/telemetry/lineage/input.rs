@@ -1,8 +1,8 @@
 //! What is read, as an extract task has found it.
 //!
-//! A file of its own because an input is several data sets: its files. What is known of the input as
-//! a whole (rows, broken rules) is told of a file only where it is true of that file. Values stay
-//! out: the texts that a filter asks for and a column's constant are not looked at.
+//! What is known of the input as a whole (rows, broken rules) is told of a file only where it is
+//! true of that file. Values stay out: the texts that a filter asks for and a column's constant are
+//! not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::facets::{
 use crate::config::Pattern;
 use crate::rule::{Rule, Severities, Severity};
 use crate::schema::Dataset;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 
 /// Files of one input that are told one by one; more are told as the folder they lie in.
 const FILES: usize = 16;
@@ -75,7 +75,7 @@ impl Input {
     /// The data sets with all that is known of them.
     pub(crate) fn data_sets(
         &self,
-        account: Option<&Account>,
+        account: Option<&ControlTotals>,
         severities: &Severities,
     ) -> Vec<InputDataset> {
         let rows = account.filter(|_| self.sets.len() == 1).map(|account| match self.dataset {
@@ -109,7 +109,7 @@ impl Input {
     fn assertions(
         &self,
         set: &Set,
-        account: &Account,
+        account: &ControlTotals,
         severities: &Severities,
     ) -> DataQualityAssertions {
         let reasons = match self.dataset {
@@ -228,7 +228,7 @@ mod tests {
         Input::read(Dataset::Claims, &result, None).expect("an input")
     }
 
-    fn told(input: &Input, account: &Account) -> Vec<Value> {
+    fn told(input: &Input, account: &ControlTotals) -> Vec<Value> {
         let sets = input.data_sets(Some(account), &Severities::default());
         sets.iter().map(|set| serde_json::to_value(set).expect("JSON")).collect()
     }
@@ -238,8 +238,8 @@ mod tests {
         all.iter().find(|one| one["assertion"] == name).cloned()
     }
 
-    fn account(reasons: &[(&str, u64, &str)]) -> Account {
-        let mut account = Account::default();
+    fn account(reasons: &[(&str, u64, &str)]) -> ControlTotals {
+        let mut account = ControlTotals::default();
         account.claims.read = 10;
         for (rule, rows, source) in reasons {
             account.reject_reasons.insert((*rule).into(), *rows);

@@ -1,7 +1,4 @@
 //! The jobs: the run as a whole, and its tasks.
-//!
-//! A file of its own because names and descriptions of jobs are what people see in a catalogue, and
-//! because which run is whose parent is decided here.
 
 use uuid::Uuid;
 

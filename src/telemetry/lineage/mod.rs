@@ -1,8 +1,6 @@
 //! Lineage of one run, as OpenLineage has it: what was read, what was written, how it ended.
 //!
-//! A module of its own because it only listens: it is told the events of a run and makes events of
-//! OpenLineage of them, one job for the run and one for each task. It never waits and never fails:
-//! what cannot be sent becomes a warning.
+//! It never waits and never fails: what cannot be sent becomes a warning.
 
 mod columns;
 mod dataset;
@@ -37,7 +35,7 @@ use crate::event::{RunEvent, RunId};
 use crate::rule::Severities;
 use crate::schema::Dataset;
 use crate::secret::value::Secret;
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 
 /// How often a task at work is told at most.
 const RUNNING: Duration = Duration::from_secs(30);
@@ -83,7 +81,7 @@ pub struct End<'a> {
     /// The error that ended it, and whether that was a request to stop.
     pub error: Option<(&'a str, bool)>,
     /// What it has counted.
-    pub account: Account,
+    pub account: ControlTotals,
 }
 
 impl<'s> Lineage<'s> {
@@ -153,7 +151,7 @@ impl<'s> Lineage<'s> {
         if self.scope != Scope::Task {
             let event = self.jobs.whole(kind, message.as_ref());
             let known = self.lock();
-            let account = (end.account != Account::default()).then_some(&end.account);
+            let account = (end.account != ControlTotals::default()).then_some(&end.account);
             let inputs = self.inputs(&known, account);
             let event = event.reads(inputs).writes(known.written.clone());
             drop(known);
@@ -209,7 +207,8 @@ impl<'s> Lineage<'s> {
         if let Some(result) = result {
             self.learn(task, result, &mut known);
         }
-        let account = result.and_then(|result| Account::deserialize(result.get("account")?).ok());
+        let account =
+            result.and_then(|result| ControlTotals::deserialize(result.get("account")?).ok());
         let reads = self.reads(task, &mut known, account.as_ref(), place);
         let writes = match (task, result, account) {
             (jobs::LOAD, Some(result), Some(account)) if result["route"] != "none" => {
@@ -251,7 +250,7 @@ impl<'s> Lineage<'s> {
         &self,
         task: &str,
         known: &mut Known,
-        account: Option<&Account>,
+        account: Option<&ControlTotals>,
         place: &dyn Fn() -> Option<Place>,
     ) -> Vec<InputDataset> {
         let of = |input: &Option<Input>| {
@@ -271,7 +270,7 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    fn inputs(&self, known: &Known, account: Option<&Account>) -> Vec<InputDataset> {
+    fn inputs(&self, known: &Known, account: Option<&ControlTotals>) -> Vec<InputDataset> {
         let inputs = [&known.claims, &known.providers].into_iter().flatten();
         inputs.flat_map(|input| input.data_sets(account, &self.severities)).collect()
     }

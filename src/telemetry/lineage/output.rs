@@ -1,7 +1,4 @@
 //! What is written: the two tables, and the dashboards that show them.
-//!
-//! A file of its own because tables have official names and dashboards have not: theirs are a
-//! scheme of this program, the provider's host and the provider's own id.
 
 use std::path::Path;
 
@@ -15,13 +12,13 @@ use crate::config::{Mode, Settings};
 use crate::schema::{
     CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, Shape, fact_columns, provider_columns,
 };
-use crate::totals::Account;
+use crate::totals::ControlTotals;
 
 /// The tables as they are after a publish.
 pub(crate) fn written(
     place: &Place,
     inputs: &Inputs<'_>,
-    account: &Account,
+    account: &ControlTotals,
     settings: &Settings,
 ) -> Vec<OutputDataset> {
     let (mode, privacy) = (settings.warehouse.mode, &settings.privacy);

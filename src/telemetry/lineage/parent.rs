@@ -1,8 +1,6 @@
 //! The run that this one is part of, as an orchestrator hands it down.
 //!
-//! A file of its own because it is read as OpenLineage's own programs read it (`dbt-ol`):
-//! `OPENLINEAGE_CONTEXT` as JSON, else `OPENLINEAGE_PARENT_ID` and `OPENLINEAGE_ROOT_PARENT_ID` as
-//! `namespace/job/run`. What cannot be read is passed over: lineage never stops a load.
+//! What cannot be read is passed over: lineage never stops a load.
 
 use serde::Deserialize;
 use uuid::Uuid;

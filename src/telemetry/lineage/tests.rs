@@ -38,8 +38,8 @@ fn extracted(path: &str, columns: &[&str]) -> Value {
     ] })
 }
 
-fn account() -> Account {
-    let mut account = Account::default();
+fn account() -> ControlTotals {
+    let mut account = ControlTotals::default();
     account.claims.read = 3;
     account.claims.loaded = 2;
     account.claims.inserted = 2;
@@ -160,7 +160,7 @@ fn an_error_fails_and_a_stop_aborts() {
             lineage.observe(&finished(jobs::CLAIMS, None, Some(error.clone())), &place);
             // The other one is still at work.
             let stopped = kind == "ABORT";
-            End { error: Some(("it ended", stopped)), account: Account::default() }
+            End { error: Some(("it ended", stopped)), account: ControlTotals::default() }
         });
         let ends: Vec<(&str, &str)> = in_short(&events).split_off(3);
         let expected =

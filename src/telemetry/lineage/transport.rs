@@ -1,7 +1,4 @@
 //! The ways out: a file, a server.
-//!
-//! A file of its own because this is where time is spent: it runs on a thread of its own, and what
-//! it says about a failure holds no address and nothing that a server wrote.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -1,7 +1,4 @@
 //! What a letter says: a subject and a few lines of plain text.
-//!
-//! A file of its own because letters leave the house: they hold ids, names of tasks, and errors that
-//! are free of cell values by contract (`error`), in a form that no error can break out of.
 
 use std::fmt::Write as _;
 use std::time::Duration;

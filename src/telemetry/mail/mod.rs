@@ -1,8 +1,6 @@
 //! Mail that tells people of a run that failed or tries again; off by default.
 //!
-//! A module of its own because a mail server must never hold up a load: letters go into a short
-//! queue, a thread of their own sends them, and what could not be sent is a warning at the end. What
-//! the server says in words is in no warning: only its code is.
+//! What the server says in words is in no warning: only its code is.
 
 pub(crate) mod message;
 pub(crate) mod smtp;

@@ -1,8 +1,4 @@
 //! The conversation with the mail server.
-//!
-//! A file of its own because it is held by hand, above lettre's connection: one refused address must
-//! not keep the others from being told, nothing is said before the way is as protected as the
-//! settings want it, and every wait has an end.
 
 use std::error::Error as _;
 use std::fs;

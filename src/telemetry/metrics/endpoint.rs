@@ -1,7 +1,4 @@
 //! `/metrics` and `/healthz` over HTTP, for as long as a scheduler lives.
-//!
-//! A file of its own because it is the only server in this program: a thread with a small runtime,
-//! which answers two questions and nothing else, and which no request can keep from ending.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,7 +1,6 @@
 //! What is told, and how it is written down.
 //!
-//! A file of its own because here every metric has its name and its help. Labels hold names of tasks,
-//! rules and targets, never a value of the data.
+//! Labels hold names of tasks, rules and targets, never a value of the data.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -13,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::totals::{Account, Cents};
+use crate::totals::{Cents, ControlTotals};
 
 /// The name before all names.
 const PREFIX: &str = "claims_etl";
@@ -47,10 +46,9 @@ pub struct LastRun {
     /// The exit code that it gives the program.
     pub exit_code: u8,
     /// What it has counted.
-    pub account: Account,
+    pub account: ControlTotals,
     /// Bytes of each input that was read.
     pub bytes: BTreeMap<&'static str, u64>,
-    /// Its tasks.
     pub tasks: Vec<TaskFigures>,
     /// The targets that it has refreshed.
     pub targets: Vec<TargetFigures>,
@@ -64,7 +62,6 @@ impl LastRun {
     }
 }
 
-/// One task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskFigures {
     /// Its id.
@@ -167,7 +164,7 @@ impl LastRun {
     }
 
     fn register_rows(&self, run: &mut Registry) {
-        let Account { claims, amount, providers, reject_reasons, flags, .. } = &self.account;
+        let ControlTotals { claims, amount, providers, reject_reasons, flags, .. } = &self.account;
         let classed = |classes: &[(&str, u64)]| {
             counts(classes.iter().map(|(class, rows)| (label("class", *class), *rows)))
         };
@@ -281,7 +278,7 @@ pub(crate) mod tests {
 
     /// A run with something of everything.
     pub(crate) fn run(status: &'static str) -> LastRun {
-        let mut account = Account::default();
+        let mut account = ControlTotals::default();
         account.claims.read = 10;
         account.claims.loaded = 9;
         account.claims.rejected = 1;

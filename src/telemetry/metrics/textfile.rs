@@ -1,7 +1,4 @@
 //! The file that node_exporter's textfile collector reads.
-//!
-//! A file of its own because it is read while it is written: it appears whole or not at all, and
-//! what a failed run must not forget, the time of the last success, is taken over from the old one.
 
 use std::fs;
 use std::path::Path;

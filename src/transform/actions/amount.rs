@@ -1,7 +1,6 @@
 //! Amounts made coarser: rounded, the lower edge of a bucket, or cut at a top.
 //!
-//! A file of its own because what is taken from an amount is money that the account must name: for
-//! each row the released cents and the rest add up to the raw ones, exactly. Integers only.
+//! Integers only.
 
 use polars::prelude::{DataType, Expr, Int64Chunked, IntoSeries, NewChunkedArray, col};
 

@@ -1,7 +1,6 @@
 //! Dates made coarser, or moved.
 //!
-//! A file of its own because it is calendar alone. A coarser date is a date still: the first day of
-//! what it stands for.
+//! A coarser date is a date still: the first day of what it stands for.
 //!
 //! A moved date keeps its weekday, and its distance to the other dates of the patient: all of them
 //! move by the same multiple of 7, which follows from the key and the patient's id alone. No date is

@@ -1,9 +1,7 @@
 //! Locations made coarser: the state, or the first three digits of the ZIP code.
 //!
-//! A file of its own because locations have no form: `ATTLEBORO, MA, 02703`, `Robinsonshire, KY 01352`,
-//! `SSA-STATE-39`, with ZIP codes that have lost their leading zero or become numbers with a
-//! fraction. They are read from their end, word by word, and what is not recognised is never told:
-//! the result is null or one of few forms, no piece of the text.
+//! They are read from their end, word by word, and what is not recognised is never told: the result
+//! is null or one of few forms, no piece of the text.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

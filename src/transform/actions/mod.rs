@@ -1,7 +1,6 @@
 //! What is done to the columns before anything is counted, scored or stored.
 //!
-//! A module of its own because a [`Release`] is where raw values end: behind its expressions there
-//! are released ones only, whatever comes then. A kept column has no expression and costs nothing.
+//! A kept column has no expression and costs nothing.
 
 mod amount;
 mod date;

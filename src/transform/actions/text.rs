@@ -1,7 +1,7 @@
 //! Texts replaced, masked, cut or made tokens.
 //!
-//! A file of its own because names, specialties, locations and codes are treated alike. Characters
-//! are counted, never bytes. Null stays null, and no text becomes longer than 200 bytes by it.
+//! Characters are counted, never bytes. Null stays null, and no text becomes longer than 200 bytes
+//! by it.
 
 use std::sync::Arc;
 

@@ -1,8 +1,5 @@
 //! What the first pass remembers of the claims: counts by procedure, specialty and log-bucket, and
 //! of weekends by specialty.
-//!
-//! A file of its own because it is the pass' whole memory: it grows with the number of groups and
-//! of buckets in them, never with the number of claims, and counts can be added in any order.
 
 use std::sync::Arc;
 

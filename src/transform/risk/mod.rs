@@ -1,8 +1,6 @@
 //! The risk score on frames: counted in the first pass, computed in the second.
 //!
-//! A module of its own because it needs two passes: each thread's [`Counter`] counts the rows of the
-//! first in bounded memory, a [`Scorer`] is made of all counts, and its expressions score rows in the
-//! second. What the numbers mean is defined in [`crate::risk`].
+//! What the numbers mean is defined in [`crate::risk`].
 
 mod counter;
 mod scorer;

@@ -1,8 +1,6 @@
 //! The model by numbers: what scores millions of rows.
 //!
-//! A file of its own because it is the fast reading of [`RiskModel`]: specialties and providers are
-//! numbers here, what they have in common is computed once, and a row takes one look-up of its
-//! procedure. It comes to the same thousandths.
+//! It comes to the same thousandths.
 
 use std::sync::Arc;
 
@@ -24,7 +22,6 @@ struct Group {
     mismatch: Option<u16>,
 }
 
-/// One procedure.
 struct Procedure {
     overall: Option<Peers>,
     groups: PlHashMap<u32, Group>,
@@ -112,13 +109,11 @@ impl Scorer {
         self.model.weights()
     }
 
-    /// The model.
     #[must_use]
     pub fn model(&self) -> &RiskModel {
         &self.model
     }
 
-    /// The components of one row.
     pub(super) fn components(&self, row: Row<'_>) -> Components {
         let Row { place, cents, day, twin, .. } = row;
         let medians = self.model.medians();

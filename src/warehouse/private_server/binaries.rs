@@ -1,7 +1,4 @@
 //! Finds PostgreSQL's programs.
-//!
-//! A file of its own because distributions keep the server's programs off the PATH, each in a
-//! folder of its own, several versions side by side.
 
 use std::ffi::OsStr;
 use std::fs;

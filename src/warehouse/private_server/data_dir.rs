@@ -1,7 +1,4 @@
 //! Where the private server lives: its folder, its data, its socket.
-//!
-//! A file of its own because the folder that was asked for does not always do: the server's
-//! account may not be allowed to enter it, and the path of a Unix socket has a short limit.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind as Io;
@@ -73,7 +70,6 @@ impl Place {
         self.cluster.join("server.log")
     }
 
-    /// The socket.
     pub(crate) fn socket(&self) -> PathBuf {
         Path::new(&self.sockets).join(SOCKET)
     }

@@ -1,9 +1,5 @@
 //! The private PostgreSQL server: used when no warehouse is configured, and by the tests.
 //!
-//! A module of its own because it is a mechanism that knows nothing of claims: it finds the
-//! installed programs, makes a cluster, starts it on demand and leaves it running; the next run
-//! finds it there, and `stop` ends it.
-//!
 //! The server listens on a Unix socket only, and its authentication is `trust`: the socket lies in
 //! a folder of mode 0700, so whoever reaches it is the owner or root, who could read the files of
 //! the cluster anyway. A password would have to be kept beside them and would protect nothing.
@@ -34,7 +30,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, RunEvent};
 use crate::warehouse::private_server::data_dir::Place;
 
-/// The database.
 const DATABASE: &str = "claims";
 
 /// The database's only user, a superuser.

@@ -1,8 +1,4 @@
 //! The server's process: whether it runs, whether it is ready, what a dead one left behind.
-//!
-//! A file of its own because a process id in a file proves little: after a reboot or in a fresh
-//! container the number belongs to somebody else, and PostgreSQL would refuse to start, or
-//! `pg_ctl stop` would signal a stranger.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind as Io, Write};

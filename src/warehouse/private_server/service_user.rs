@@ -1,7 +1,4 @@
 //! The system account that the private server runs as.
-//!
-//! A file of its own because PostgreSQL refuses to run as root, and a container's or a server's
-//! analyst often is root: then every program of the server is started as somebody with no rights.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use super::*;
-use crate::event::Silent;
+use crate::event::NullObserver;
 use crate::warehouse::private_server::data_dir::Place;
 
 /// A folder with a server, stopped and removed at the end whatever happens.
@@ -75,7 +75,7 @@ fn a_server_is_made_found_again_and_stopped() {
     assert_eq!(server.url().expect_err("nothing there").kind(), ErrorKind::Config);
     assert_eq!(server.stop(), Ok(false));
 
-    let running = server.start(&Silent).expect("a server");
+    let running = server.start(&NullObserver).expect("a server");
     assert!(running.started());
     assert_eq!(running.url(), server.url().expect("an address"));
     assert_eq!(ask(running.url(), "SELECT current_database()::text"), "claims");
@@ -93,7 +93,7 @@ fn a_server_is_made_found_again_and_stopped() {
     }
 
     let first = pid(&server);
-    let again = server.start(&Silent).expect("the same server");
+    let again = server.start(&NullObserver).expect("the same server");
     assert!(!again.started());
     assert_eq!(again.url(), running.url());
     assert_eq!(pid(&server), first);
@@ -127,7 +127,7 @@ fn an_unreachable_folder_moves_the_cluster() {
 #[test]
 fn a_very_long_path_moves_the_socket() {
     let site = Site::new(0o755, &format!("{}/{}", "long".repeat(40), "path".repeat(40)));
-    let running = site.server().start(&Silent).expect("a server");
+    let running = site.server().start(&NullObserver).expect("a server");
     assert_eq!(ask(running.url(), "SELECT current_database()::text"), "claims");
     let sockets = site.place().sockets;
     assert!(sockets.starts_with("/tmp/claims-etl-"), "{sockets}");
@@ -138,7 +138,7 @@ fn a_very_long_path_moves_the_socket() {
 fn a_killed_server_starts_again_although_its_process_id_was_given_away() {
     let site = Site::new(0o755, "warehouse");
     let server = site.server();
-    let running = server.start(&Silent).expect("a server");
+    let running = server.start(&NullObserver).expect("a server");
     let mut client = postgres::Client::connect(running.url(), postgres::NoTls).expect("connects");
     client.batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)").expect("SQL");
     drop(client);
@@ -164,13 +164,13 @@ fn a_killed_server_starts_again_although_its_process_id_was_given_away() {
     assert_eq!(server.stop(), Ok(false), "a stranger must not be signalled");
 
     // Orphaned backends may hold the shared memory for a moment.
-    let mut again = server.start(&Silent);
+    let mut again = server.start(&NullObserver);
     for _ in 0..50 {
         if again.is_ok() {
             break;
         }
         std::thread::sleep(Duration::from_millis(100));
-        again = server.start(&Silent);
+        again = server.start(&NullObserver);
     }
     let alive = stranger.try_wait().expect("a state").is_none();
     stranger.kill().expect("our own process");
@@ -184,7 +184,7 @@ fn a_killed_server_starts_again_although_its_process_id_was_given_away() {
 fn of_two_starts_at_once_one_starts() {
     let site = Site::new(0o755, "warehouse");
     let started: Vec<bool> = std::thread::scope(|scope| {
-        let start = || site.server().start(&Silent).expect("a server").started();
+        let start = || site.server().start(&NullObserver).expect("a server").started();
         let callers = [scope.spawn(start), scope.spawn(start), scope.spawn(start)];
         callers.into_iter().map(|caller| caller.join().expect("no panic")).collect()
     });
@@ -199,12 +199,12 @@ fn a_half_made_cluster_is_made_anew_and_a_broken_one_names_its_log() {
     fs::create_dir(place.cluster.join("data.new")).expect("a leftover");
     fs::write(place.cluster.join("data.new/PG_VERSION"), "15\n").expect("a leftover");
     let server = site.server();
-    server.start(&Silent).expect("a server");
+    server.start(&NullObserver).expect("a server");
     assert!(!place.cluster.join("data.new").exists());
 
     server.stop().expect("a stop");
     fs::rename(place.data().join("global"), place.data().join("lost")).expect("damage");
-    let error = server.start(&Silent).expect_err("a broken cluster");
+    let error = server.start(&NullObserver).expect_err("a broken cluster");
     assert_eq!(error.kind(), ErrorKind::Warehouse { transient: false });
     assert!(error.message().contains("pg_control"), "{error}");
     assert!(error.way_out().is_some_and(|hint| hint.ends_with("server.log")), "{error}");
@@ -213,7 +213,7 @@ fn a_half_made_cluster_is_made_anew_and_a_broken_one_names_its_log() {
 #[test]
 fn no_row_reaches_the_log() {
     let site = Site::new(0o755, "warehouse");
-    let running = site.server().start(&Silent).expect("a server");
+    let running = site.server().start(&NullObserver).expect("a server");
     let mut client = postgres::Client::connect(running.url(), postgres::NoTls).expect("connects");
     client.batch_execute("CREATE TABLE t (id text PRIMARY KEY)").expect("SQL");
     for _ in 0..2 {

@@ -1,8 +1,7 @@
 //! Brings the views to what they should be, with as little disturbance as can be.
 //!
-//! A file of its own because a view that is dropped takes with it who may read it, and cannot be
-//! dropped where others have built on it. So a view that only grows is replaced as it stands; one
-//! that loses a column is dropped and made anew, with its grants.
+//! So a view that only grows is replaced as it stands; one that loses a column is dropped and made
+//! anew, with its grants.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,4 @@
 //! The views of single claims: each with its provider and its score taken apart, and its flags.
-//!
-//! A file of its own because these show rows: they are for analysts.
 
 use super::{Audience, View};
 use crate::rule::Rule;

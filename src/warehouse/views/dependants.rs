@@ -1,7 +1,4 @@
 //! What others have built on our views and columns.
-//!
-//! A file of its own because we replace what is ours only: what stands in the way is named, and never
-//! dropped.
 
 use adbc_core::sync::Connection;
 

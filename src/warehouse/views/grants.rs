@@ -1,7 +1,4 @@
 //! Who may read a view, carried over from the one that was dropped to the one that is made.
-//!
-//! A file of its own because a view that comes back open to others than before, or closed to those
-//! who read it, would be a fault that nobody sees here.
 
 use adbc_core::sync::Connection;
 

@@ -1,7 +1,4 @@
 //! The views that dashboards read, as the shape of the tables wants them.
-//!
-//! A module of its own because views are not migrated but made anew: what they show follows the
-//! privacy profile.
 
 mod change;
 mod claims;
@@ -26,7 +23,6 @@ pub enum Audience {
     Public,
 }
 
-/// A view.
 #[derive(Debug, Clone)]
 pub struct View {
     /// The name in the published schema.
@@ -35,7 +31,6 @@ pub struct View {
     pub materialized: bool,
     /// Who may read it.
     pub audience: Audience,
-    /// The query.
     pub query: String,
     /// What it shows.
     pub comment: &'static str,

@@ -1,7 +1,4 @@
 //! The views of providers and months.
-//!
-//! A file of its own because these are sums: what may be shown of them depends on how many patients
-//! stand behind a cell.
 
 use super::{Audience, View};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL, Shape};

@@ -1,13 +1,11 @@
 //! The last run and how it added up, from the ledger.
-//!
-//! A file of its own because it is the one query that does not read the published tables.
 
 use arrow::record_batch::RecordBatch;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, Run, Snapshot, cents, number, text};
 use crate::error::{Error, Result};
-use crate::totals::{Account, Amounts, ClaimCounts, ProviderCounts};
+use crate::totals::{Amounts, ClaimCounts, ControlTotals, ProviderCounts};
 use crate::warehouse::sql;
 
 pub(super) const LEDGER: &str = r#"
@@ -49,7 +47,7 @@ pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()>
     });
     let Some(id) = sql::text(batch, "id", 0) else { return Ok(()) };
     let rows = |column: &str| u64::try_from(number(batch, column, 0)).unwrap_or_default();
-    let account = Account {
+    let account = ControlTotals {
         claims: ClaimCounts {
             read: rows("claims_read"),
             loaded: rows("claims_loaded"),

@@ -1,6 +1,4 @@
 //! What the run ledger tells: the accounting, the data quality, where the numbers come from.
-//!
-//! A file of its own because these sections show the last load, the others the whole warehouse.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +8,7 @@ use super::super::table::{Cell, numbers, table, words};
 use super::super::text::{self, count, escape, money, share};
 use super::{NOT_STATED, section};
 use crate::rule::{Rule, Severity};
-use crate::totals::{Account, Cents, Example};
+use crate::totals::{Cents, ControlTotals, Example};
 
 /// The last load as a balanced account: what came in is what is loaded, rejected or repeated.
 pub(in super::super) fn accounting(run: &Run) -> String {
@@ -103,8 +101,8 @@ pub(in super::super) fn accounting(run: &Run) -> String {
 }
 
 /// What the sums do not say.
-fn remarks(account: &Account) -> String {
-    let Account { claims, amount, reversals, providers, .. } = account;
+fn remarks(account: &ControlTotals) -> String {
+    let ControlTotals { claims, amount, reversals, providers, .. } = account;
     [
         (
             claims.conflicts,
@@ -204,7 +202,7 @@ pub(in super::super) fn quality(snapshot: &Snapshot, run: &Run) -> String {
 }
 
 /// The reasons for rejects, with what they mean and the first records of each.
-fn rejects(account: &Account) -> String {
+fn rejects(account: &ControlTotals) -> String {
     let mut found: Vec<(&String, u64)> =
         account.reject_reasons.iter().map(|(name, rows)| (name, *rows)).collect();
     found.retain(|(_, rows)| *rows > 0);

@@ -1,6 +1,4 @@
 //! How unusual the billing is: the distribution of the score, and whom and what to look at first.
-//!
-//! A file of its own because it holds the only rows about single providers and claims.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,4 @@
 //! How much there is: claims and amount by month and by specialty.
-//!
-//! A file of its own because it decides which months and specialties are drawn, and says what is
-//! not.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
