@@ -32,6 +32,7 @@ mod fuzz_smoke;
 mod group_rules;
 mod headers;
 mod identifiers;
+mod import_graph;
 mod invariance;
 mod keys;
 #[cfg(feature = "failpoints")]

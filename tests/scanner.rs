@@ -1,5 +1,85 @@
 //! Reads just enough of Rust to know which paths a file names.
 
+/// What a `use` brings into a file: a path, and the name that it binds.
+pub(crate) struct Import {
+    pub(crate) path: Vec<String>,
+    pub(crate) binds: String,
+    pub(crate) public: bool,
+}
+
+/// The imports of a file.
+pub(crate) fn uses(tokens: &[String]) -> Vec<Import> {
+    let mut imports = Vec::new();
+    let mut position = 0;
+    while position < tokens.len() {
+        if tokens[position] != "use" {
+            position += 1;
+            continue;
+        }
+        let before = position.checked_sub(1).map_or("", |before| tokens[before].as_str());
+        // `pub use`, or `pub(crate) use`.
+        let public = before == "pub" || before == ")";
+        let mut paths = Vec::new();
+        let end = tree(tokens, position + 1, &[], &mut paths);
+        for path in paths {
+            let bound = path.iter().rev().find(|part| *part != "self").cloned();
+            imports.push(Import { binds: bound.unwrap_or_default(), path, public });
+        }
+        position = end;
+    }
+    imports
+}
+
+/// Every path of two and more segments that the code names outside of its imports.
+pub(crate) fn paths_of_code(tokens: &[String]) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    let mut position = 0;
+    while position < tokens.len() {
+        if tokens[position] == "use" {
+            position = tree(tokens, position + 1, &[], &mut Vec::new());
+            continue;
+        }
+        let mut path = Vec::new();
+        while position < tokens.len() && is_name(&tokens[position]) {
+            path.push(tokens[position].clone());
+            position += 1;
+            if tokens.get(position).is_none_or(|token| token != "::") {
+                break;
+            }
+            position += 1;
+        }
+        if path.len() > 1 {
+            paths.push(path);
+        } else if path.is_empty() {
+            position += 1;
+        }
+    }
+    paths
+}
+
+/// The tokens of a file without its test modules.
+pub(crate) fn without_tests(source: &str) -> Vec<String> {
+    let mut tokens = tokens(source);
+    let mark = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+    while let Some(start) = tokens.windows(mark.len()).position(|window| window == mark) {
+        let body = start + mark.len() + 1;
+        let mut end = body + 1;
+        if tokens.get(body).is_some_and(|token| token == "{") {
+            let mut depth = 1;
+            while depth > 0 && end < tokens.len() {
+                depth += match tokens[end].as_str() {
+                    "{" => 1,
+                    "}" => -1,
+                    _ => 0,
+                };
+                end += 1;
+            }
+        }
+        tokens.drain(start..end.min(tokens.len()));
+    }
+    tokens
+}
+
 /// Every path that the code names, from its first segment on; `use` trees are spelt out.
 pub(crate) fn paths(source: &str) -> Vec<Vec<String>> {
     let tokens = tokens(source);
@@ -54,6 +134,7 @@ fn tree(
                 }
                 return position + 1;
             }
+            // The path stays the name's own.
             "as" => position += 1,
             name if is_name(name) || name == "*" => path.push(name.to_owned()),
             _ => {
