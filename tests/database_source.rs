@@ -1,9 +1,15 @@
 //! A real Postgres as the source: exact amounts, text that stays text, ranges that lose nothing.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use claims_etl::pipeline::RunReport;
+use claims_etl::secret::value::Secret;
 
 use crate::desk::{Desk, succeeded};
+use crate::secure_server::{DATABASE, SecureServer};
 use crate::server::{self, Database};
+use crate::tls::{PASSWORD, with_loader};
 
 /// Claims with every sort of amount, ids with leading zeros, and rows without a number.
 const TABLE: &str = r#"
@@ -190,4 +196,82 @@ fn a_line_column_of_a_table_is_read_where_it_numbers_lines() {
         assert_eq!(counts, if used { (0, 60, 0) } else { (4, 60, 40) }, "{query}: {:?}", report.error);
         assert_eq!(report.amount.read.to_string(), "6420.00");
     }
+}
+
+#[test]
+fn a_source_is_protected_as_the_warehouse_is() {
+    let server = SecureServer::start();
+    with_loader(&server);
+    server.admin(
+        DATABASE,
+        "CREATE TABLE bills AS SELECT 'C' || i AS claim_id, 'P' AS patient_id, 'V' AS provider_id,
+             '99213' AS procedure_code, 1.25::numeric AS amount, DATE '2024-01-01' AS date_of_service
+         FROM generate_series(1, 1000) i;
+         GRANT SELECT ON bills TO loader, certified",
+    );
+    let mut desk = Desk::new();
+    desk.settings.claims.table = Some("bills".into());
+    let mut read = |address: String| {
+        desk.settings.claims.sources = vec![address];
+        dry(&desk)
+    };
+    let login = format!("loader:{PASSWORD}");
+    let certificate = format!(
+        "sslcert={}&sslkey={}",
+        server.file("client.crt").display(),
+        server.file("client.key").display()
+    );
+    for address in [
+        server.url(&login, "sslmode=require"),
+        server.url(&login, &server.verified()),
+        server.url("certified", &format!("{}&{certificate}", server.verified())),
+    ] {
+        let report = read(address);
+        succeeded(&report);
+        assert_eq!((report.claims.read, report.amount.read.to_string()), (1000, "1250.00".into()));
+    }
+    let other = server.file("other.crt");
+    for (address, meant) in [
+        (
+            server.url(&login, &format!("sslmode=verify-full&sslrootcert={}", other.display())),
+            "not trusted",
+        ),
+        (server.verified_by_address(&login), "another host name"),
+        (server.url(&login, "sslmode=disable"), "SQLSTATE 28000"),
+        (server.url("loader:wrong", &server.verified()), "SQLSTATE 28P01"),
+        (server.url("loader", &server.verified()), "password"),
+    ] {
+        let started = std::time::Instant::now();
+        let error = read(address).error.expect("refused");
+        assert!(error.message.contains(meant), "{meant}: {error:?}");
+        assert_eq!(error.kind, "source", "{error:?}");
+        assert!(!format!("{error:?}").contains(PASSWORD));
+        assert!(started.elapsed().as_secs() < 20, "{meant}: it was tried again and again");
+    }
+    // Each connection of the readings was encrypted.
+    let log = server.log();
+    let authorized = log.lines().filter(|line| line.contains("connection authorized: user=loader"));
+    assert!(authorized.clone().count() > 0);
+    assert!(authorized.clone().all(|line| line.contains("SSL enabled")), "{log}");
+}
+
+#[test]
+fn a_password_file_signs_in_to_a_source_and_the_warehouses_password_does_not() {
+    let server = SecureServer::start();
+    with_loader(&server);
+    server.admin(DATABASE, "CREATE TABLE bills (claim_id text, patient_id text, provider_id text,
+        procedure_code text, amount numeric, date_of_service date); GRANT SELECT ON bills TO loader");
+    let mut desk = Desk::new();
+    desk.settings.claims.table = Some("bills".into());
+    desk.settings.claims.sources = vec![server.url("loader", &server.verified())];
+    desk.settings.warehouse.environment.password = Some(Secret::new(PASSWORD));
+    assert_eq!(dry(&desk).error.expect("no password").kind, "source");
+    let passfile =
+        desk.write("passfile", "# passwords", &[&format!("localhost:*:*:loader:{PASSWORD}")]);
+    fs::set_permissions(&passfile, fs::Permissions::from_mode(0o600)).expect("private");
+    desk.settings.warehouse.environment.parameters = vec![("passfile", passfile.clone())];
+    succeeded(&dry(&desk));
+    fs::set_permissions(&passfile, fs::Permissions::from_mode(0o644)).expect("open");
+    let error = dry(&desk).error.expect("open to others");
+    assert_eq!(error.kind, "config", "{error:?}");
 }

@@ -130,6 +130,11 @@ impl SecureServer {
         format!("sslmode=verify-full&sslrootcert={}", self.file("ca.crt").display())
     }
 
+    /// The address of a role by number, for which the certificate is not.
+    pub(crate) fn verified_by_address(&self, login: &str) -> String {
+        self.url(login, &self.verified()).replace("@localhost", "@127.0.0.1")
+    }
+
     /// Where the administrator connects, as libpq wants it.
     pub(crate) fn admin_url(&self, database: &str) -> String {
         let folder = self.folder.path().join("server");
