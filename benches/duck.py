@@ -1,4 +1,4 @@
-"""One job of DuckDB, told as JSON on stdin, its figures as JSON on stdout.
+"""One job of DuckDB, given as JSON on stdin, its figures as JSON on stdout.
 
 A file of its own because it runs in the virtual environment, as a process that is measured.
 """

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench import Server, call, positive, say
+from workbench import Server, call, log, positive
 from yardstick import BenchError, plain_environment, write_json
 
 EACH = 40
@@ -113,7 +113,7 @@ def lifts(claims: Claims) -> dict[tuple[str, str], float]:
 
 
 def tidied(claims: Claims) -> Claims:
-    """The claims without what stands out already: high amounts and procedures out of place."""
+    """The claims without what is conspicuous already: high amounts and procedures out of place."""
     amounts = defaultdict(list)
     for row in claims.priced():
         amounts[row["procedure_code"]].append(float(row["amount"]))
@@ -134,7 +134,7 @@ def inject(claims: Claims, seed: int) -> None:
         row["amount"] = f"{12 * float(row['amount']):.2f}"
         claims.injected[row["claim_id"]] = HIGH
     for row in draw.sample(claims.priced(), EACH):
-        # Which of the two is the copy nobody can tell.
+        # Which of the two is the copy is unknowable.
         claims.add(row, TWIN)
         claims.injected[row["claim_id"]] = TWIN
     day = draw.choice(claims.priced())
@@ -311,7 +311,7 @@ def recipe() -> None:
             score, mean = loader.scores(claims, folder / "providers.csv")
             ranked = dict(zip(RANKINGS, (score, mean, z_scores(claims)), strict=True))
             everything[name].append(judged(claims, ranked))
-            say(f"{name}, seed {seed}: {everything[name][-1]['score: precision at k']:.2f}")
+            log(f"{name}, seed {seed}: {everything[name][-1]['score: precision at k']:.2f}")
 
         for seed in options.seeds:
             folder = server.home / f"synthetic-{seed}"
@@ -325,7 +325,7 @@ def recipe() -> None:
     print("\n".join(tables(name, figures) for name, figures in everything.items()))
     body: dict[str, Any] = {"seeds": options.seeds, "each": EACH, "figures": everything}
     write_json(options.out / "evaluation.json", workbench.REPOSITORY, body)
-    say(f"written: {options.out / 'evaluation.json'}")
+    log(f"written: {options.out / 'evaluation.json'}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench import Duck, Inputs, Program, Server, say, warm
+from workbench import Duck, Inputs, Program, Server, log, warm
 from yardstick import Measured, Summary, Target, clock, machine, noise, part, table, write_json
 
 FACT = "healthcare_analytics.claims_fact"
@@ -62,7 +62,7 @@ class Finished:
     @classmethod
     def exported(cls, server: Server, program: Program, inputs: Inputs) -> Finished:
         """Loads once, unmeasured, and has the server write what was loaded."""
-        say("loading once, to export the finished rows")
+        log("loading once, to export the finished rows")
         server.empty_program_database()
         loaded = program.clock(inputs, inputs.claims, None)
         rows = loaded.details["claims"]["loaded"]
@@ -194,7 +194,7 @@ def measure(contestants: list[Contender], rounds: int) -> list[Summary]:
             contender.prepare()
             measured = contender.run()
             runs[contender.name].append(measured)
-            say(f"round {number} of {rounds}: {contender.name}: {measured.seconds:.2f} s")
+            log(f"round {number} of {rounds}: {contender.name}: {measured.seconds:.2f} s")
     return [Summary(name, measured) for name, measured in runs.items()]
 
 
@@ -205,9 +205,9 @@ def phase_seconds(name: str) -> Callable[[Measured], float]:
 
 def phases(first: Summary) -> tuple[list[Summary], str]:
     """The phases of the first load, and where they come from."""
-    told = [set(run.details["phases"]) for run in first.runs]
-    if all(STAGING in names for names in told):
-        shared = set.intersection(*told)
+    names = [set(run.details["phases"]) for run in first.runs]
+    if all(STAGING in each for each in names):
+        shared = set.intersection(*names)
         order = [name for name in first.runs[0].details["phases"] if name in shared]
         parts = [part(first, name, phase_seconds(name)) for name in order]
         return parts, "what the program reports as the phase of that name"
@@ -216,7 +216,7 @@ def phases(first: Summary) -> tuple[list[Summary], str]:
 
 
 def targets(by_name: dict[str, Summary], staging: Summary) -> list[Target]:
-    """What the project holds itself to."""
+    """The limits that the project sets itself."""
     raw, duckdb, first = by_name[COPY_CSV], by_name[DUCKDB], by_name[FIRST]
     ours = [by_name[name] for name in (FIRST, REPLACE, MERGE)]
     memory = max(summary.peak(lambda run: run.peak_mb) for summary in ours)
@@ -282,7 +282,7 @@ def report(options: Namespace, server: dict[str, str], summaries: list[Summary])
     }
     path = options.out / "load.json"
     write_json(path, workbench.REPOSITORY, body)
-    say(f"written: {path}")
+    log(f"written: {path}")
 
 
 def recipe() -> None:

@@ -3,7 +3,7 @@
 DuckDB answers the same question: read both files, join, two tokens, typed columns. It hands its
 rows out in two ways, and the faster one counts: as Arrow batches, which is what the program makes
 too, and as a table in its own memory, which spares it the conversion. Writing CSV to /dev/null
-would charge it for printing text. Not asked of DuckDB: reject reasons, flags, the risk score and
+would charge it for printing text. Not done by DuckDB: reject reasons, flags, the risk score and
 the totals; the program does all of that in the measured time. `just bench-peers` runs this.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import workbench
-from workbench import Duck, Inputs, Program, say, warm
+from workbench import Duck, Inputs, Program, log, warm
 from yardstick import Measured, Summary, Target, machine, noise, table, write_json
 
 OURS = "claims-etl, dry run"
@@ -122,7 +122,7 @@ def report(options: Namespace, summaries: list[Summary]) -> None:
     }
     path = options.out / "peers.json"
     write_json(path, workbench.REPOSITORY, body)
-    say(f"written: {path}")
+    log(f"written: {path}")
 
 
 def recipe() -> None:
@@ -139,7 +139,7 @@ def recipe() -> None:
             warm([inputs.claims])
             measured = run()
             runs[contender].append(measured)
-            say(f"round {number} of {options.runs}: {contender}: {measured.seconds:.2f} s")
+            log(f"round {number} of {options.runs}: {contender}: {measured.seconds:.2f} s")
     report(options, [Summary(contender, measured) for contender, measured in runs.items()])
 
 

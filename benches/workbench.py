@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DUCKDB = "1.5.5"
 PACKAGES = (
     f"duckdb=={DUCKDB}",
-    # The extension's version is DuckDB's. It comes from PyPI: no other host is asked.
+    # The extension's version is DuckDB's. It comes from PyPI: no other host is contacted.
     f"duckdb-extension-postgres-scanner=={DUCKDB}",
     "pyarrow==26.0.1",
 )
@@ -71,7 +71,7 @@ def positive(text: str) -> int:
     return number
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Talk goes to stderr, the report to stdout."""
     print(text, file=sys.stderr, flush=True)
 
@@ -107,10 +107,10 @@ def main(recipe: Callable[[], None]) -> NoReturn:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             recipe()
     except BlockingIOError:
-        say("error: another benchmark is running")
+        log("error: another benchmark is running")
         raise SystemExit(1) from None
     except (BenchError, OSError) as error:
-        say(f"error: {error}")
+        log(f"error: {error}")
         raise SystemExit(1) from None
     raise SystemExit(0)
 
@@ -128,7 +128,7 @@ class Inputs:
         folder = target() / f"bench-data/claims-{claims}-providers-{providers}"
         files = cls(folder / "claims.csv", folder / "providers.csv")
         if not (folder / "complete").exists():
-            say(f"generating {claims:,} claims in {folder}")
+            log(f"generating {claims:,} claims in {folder}")
             shutil.rmtree(folder, ignore_errors=True)
             size = ["--claims", str(claims), "--providers", str(providers)]
             call([program, "generate", "--quiet", *size, "--out", folder])
@@ -149,7 +149,7 @@ class Inputs:
         """Writes the copyable and the changed claims."""
         if self.copyable.exists() and self.changed.exists():
             return
-        say("writing the copyable and the changed claims")
+        log("writing the copyable and the changed claims")
         drafts = [path.with_suffix(".new") for path in (self.copyable, self.changed)]
         with (
             self.claims.open("rb") as source,
@@ -206,7 +206,7 @@ class Duck:
         wanted = "\n".join(PACKAGES) + "\n"
         stamp = self.home / "packages"
         if not (stamp.exists() and stamp.read_text() == wanted and self.python.exists()):
-            say(f"installing {', '.join(PACKAGES)} in {self.home}")
+            log(f"installing {', '.join(PACKAGES)} in {self.home}")
             call([sys.executable, "-m", "venv", "--clear", self.home])
             options = ["--quiet", "--disable-pip-version-check"]
             call([self.python, "-m", "pip", "install", *options, *PACKAGES])

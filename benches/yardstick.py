@@ -28,7 +28,7 @@ TOLERATED_NOISE = 0.1
 
 
 class BenchError(Exception):
-    """What stops a recipe, told in one line."""
+    """What stops a recipe, in one line."""
 
 
 @dataclass
@@ -159,7 +159,7 @@ def busy_seconds() -> float:
 def process_cpu(pid: int, with_dead_children: bool) -> float:
     """CPU seconds of a process, on demand with those of its children that have ended."""
     try:
-        # The name in parentheses may hold spaces.
+        # The name in parentheses may contain spaces.
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return 0.0

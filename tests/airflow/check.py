@@ -1,4 +1,4 @@
-"""What Airflow's database and the ledger must hold: check.py PROGRAM HOME EXPECTATION DAG_ID."""
+"""What Airflow's database and the ledger must contain: check.py PROGRAM HOME EXPECTATION DAG_ID."""
 
 import json
 import sqlite3

@@ -62,7 +62,7 @@ run_date = "2024-12-31"
 END
 }
 check() { "$venv/bin/python" "$here/check.py" "$program" "$home" "$@"; }
-# Tells the errors and warnings of Airflow, and what the program says.
+# Shows the errors and warnings of Airflow, and the output of the program.
 test_run() { # DAG DATE
     local log="$home/$1-$2.log" status=0
     airflow dags test "$1" "$2" > "$log" 2>&1 || status=$?

@@ -2,7 +2,7 @@
 
 Superset comes from PyPI into a virtual environment of its own, the warehouse is the program's private
 server in a temporary folder. A chart counts the claims. After a load without a refresh the chart still
-says the old number; after a load that refreshes it says the new one, from its cache. Then a token
+shows the old number; after a load that refreshes it shows the new one, from its cache. Then a token
 ends in the middle of a refresh, and a chart whose table is gone must fail its own refresh only.
 
 Everything listens on this machine only and is stopped and removed at the end.
@@ -56,14 +56,14 @@ class RecipeError(Exception):
     """Something is not as it should be."""
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(f"superset: {text}", flush=True)
 
 
-def check(holds: bool, what: str) -> None:
-    if not holds:
+def check(passed: bool, what: str) -> None:
+    if not passed:
         raise RecipeError(f"not so: {what}")
-    say(f"✓ {what}")
+    log(f"✓ {what}")
 
 
 def plain_environment(**more: str) -> dict[str, str]:
@@ -74,7 +74,7 @@ def plain_environment(**more: str) -> dict[str, str]:
 
 
 def quietly(command: list[str], limit: float, **options: Any) -> str:
-    """Runs a command; what it says is shown only where it fails."""
+    """Runs a command; its output is shown only where it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=limit, check=False, **options)
     if done.returncode != 0:
@@ -92,8 +92,8 @@ def python() -> str:
     for name in PYTHONS:
         found = shutil.which(name)
         if found:
-            said = subprocess.run([found, "-c", about], capture_output=True, text=True, check=False)
-            if said.stdout.strip() == "True":
+            output = subprocess.run([found, "-c", about], capture_output=True, text=True, check=False)
+            if output.stdout.strip() == "True":
                 return found
     raise RecipeError("Superset 6.1 needs Python 3.10, 3.11 or 3.12 with its module venv")
 
@@ -109,11 +109,11 @@ def cache() -> Path:
 
 
 def installed(folder: Path) -> Path:
-    """The virtual environment; one that was left unfinished is made anew."""
+    """The virtual environment; one that was left unfinished is made again."""
     environment, finished = folder / "venv", folder / "venv.finished"
     if not finished.exists():
         shutil.rmtree(environment, ignore_errors=True)
-        say(f"installing Superset into {environment} (once, about 800 MB)")
+        log(f"installing Superset into {environment} (once, about 800 MB)")
         quietly([python(), "-m", "venv", str(environment)], PREPARE, env=plain_environment())
         pip = [str(environment / "bin" / "pip"), "install", "--no-input", "--quiet",
                "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
@@ -136,7 +136,7 @@ def administrator(folder: Path, environment: Path) -> str:
     """Superset's own database with its roles and an administrator, whose password is returned."""
     made, password = folder / "home", folder / "password"
     if not password.exists():
-        say("making Superset's own database (once, about a minute)")
+        log("making Superset's own database (once, about a minute)")
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         secret = secrets.token_hex(16)
@@ -174,7 +174,7 @@ class Superset:
         self.signed_in = ("", "")
         self.headers: dict[str, str] = {}
         cookies = urllib.request.HTTPCookieProcessor(CookieJar())
-        # No proxy is asked for this machine's own address.
+        # No proxy is used for this machine's own address.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
 
     def call(self, method: str, path: str, body: Any = None, expect: int = 200) -> Any:
@@ -283,7 +283,7 @@ def serving(environment: Path, template: Path, home: Path) -> Iterator[Superset]
                     print("\n".join(log.read_text().splitlines()[-40:]), file=sys.stderr)
                     raise RecipeError("Superset does not start") from None
                 time.sleep(0.2)
-        say(f"Superset listens on {superset.address} after {time.monotonic() - began:.1f} s")
+        log(f"Superset listens on {superset.address} after {time.monotonic() - began:.1f} s")
         yield superset
     finally:
         # A group of its own: the workers go with it.
@@ -325,7 +325,7 @@ class Program:
         out, err = self.call("run", "--format", "json", "--claims", str(claims), "--providers",
                              str(SAMPLE / "providers.csv"), expect=expect, **more)
         report = json.loads(out.splitlines()[-1])
-        report["said"] = err
+        report["output"] = err
         return report
 
     def url(self) -> str:
@@ -363,7 +363,7 @@ def parts_of_the_sample(folder: Path, count: int) -> list[Path]:
 
 def configuration(folder: Path, address: str, dashboard: str, more: str = "") -> str:
     """A file with one target, named as its dashboard."""
-    # Not the name that is found without being told.
+    # Not the name that is found by itself.
     path = folder / f"with-{dashboard}.toml"
     path.write_text(
         f'[refresh.superset]\nurl = "{address}"\nusername = "claims-etl"\n'
@@ -399,12 +399,12 @@ def prove(superset: Superset, program: Program, folder: Path, admin: str) -> Non
     superset.account("claims-etl", password)
 
     superset.shown(chart), superset.shown(amount)
-    check(superset.shown(chart) == (old, True), f"the chart says {old:,}, from its cache")
+    check(superset.shown(chart) == (old, True), f"the chart shows {old:,}, from its cache")
 
     program.load(second)
     loaded = program.claims()
     check(loaded > old, f"a load without a refresh: {loaded:,} claims are in the warehouse")
-    check(superset.shown(chart) == (old, True), f"the chart still says {old:,}")
+    check(superset.shown(chart) == (old, True), f"the chart still shows {old:,}")
     superset.call("PUT", f"/api/v1/dataset/{dataset}/refresh")
     check(superset.shown(chart) == (old, True), f"after the dataset's own refresh too: {old:,}")
     uid = {"datasource_uids": [f"{dataset}__table"]}
@@ -423,17 +423,17 @@ def prove(superset: Superset, program: Program, folder: Path, admin: str) -> Non
     report = program.load(third, **warm)
     took, new = time.monotonic() - began, program.claims()
     ended = target(report)
-    say(f"superset.claims: {ended['outcome']}, {ended.get('detail', '')}")
+    log(f"superset.claims: {ended['outcome']}, {ended.get('detail', '')}")
     check(ended["outcome"] == "succeeded", f"a load with a refresh, {took:.1f} s in all")
     check(new > loaded, f"{new:,} claims are in the warehouse")
-    check(superset.shown(chart) == (new, True), f"the chart says {new:,}, from its cache")
+    check(superset.shown(chart) == (new, True), f"the chart shows {new:,}, from its cache")
     total = program.sql("SELECT sum(amount) FROM healthcare_analytics.v_claims")
-    said, cached = superset.shown(amount)
-    check(cached and f"{float(said):.2f}" == total, f"the other chart says {total}")
+    output, cached = superset.shown(amount)
+    check(cached and f"{float(output):.2f}" == total, f"the other chart shows {total}")
 
     program.load(fourth)
     out, _ = program.call("refresh", "superset.claims", **warm)
-    say(" ".join(out.split()))
+    log(" ".join(out.split()))
     later = program.claims()
     check(superset.shown(chart) == (later, True), f"after `refresh superset.claims`: {later:,}")
 
@@ -446,11 +446,11 @@ def prove(superset: Superset, program: Program, folder: Path, admin: str) -> Non
     one_by_one = configuration(folder, superset.address, "slow", "parallel = 1\n")
     out, _ = program.call("refresh", "superset.slow", CLAIMS_ETL_CONFIG=one_by_one,
                           SUPERSET_PASSWORD=password)
-    say(" ".join(out.split()))
+    log(" ".join(out.split()))
     check(superset.heard("POST /api/v1/security/refresh") > 0, "an ended token is renewed")
     again = superset.heard("POST /api/v1/security/login") - before
-    check(again == 1, "without signing in anew")
-    check(superset.shown(after) == (later, True), f"and the next chart says {later:,}")
+    check(again == 1, "without signing in again")
+    check(superset.shown(after) == (later, True), f"and the next chart shows {later:,}")
 
     program.sql("CREATE TABLE public.short_lived (n integer)")
     gone = superset.chart("gone", superset.dataset(database, "public", "short_lived"), "count(*)",
@@ -458,22 +458,22 @@ def prove(superset: Superset, program: Program, folder: Path, admin: str) -> Non
     program.sql("DROP TABLE public.short_lived")
     report = program.load(fifth, expect=6, **warm)
     last, ended = program.claims(), target(report)
-    say(f"superset.claims: {ended['outcome']}, {ended.get('detail', '')}")
+    log(f"superset.claims: {ended['outcome']}, {ended.get('detail', '')}")
     check(ended["outcome"] == "failed", "a chart whose table is gone fails the refresh, exit code 6")
     check(f"chart {gone}" in ended["detail"], "the failure names the chart")
     everything = json.dumps(report)
-    check("short_lived" not in everything, "and repeats nothing of what Superset says")
+    check("short_lived" not in everything, "and repeats nothing of what Superset answers")
     check(superset.shown(chart) == (last, True), f"the other charts are renewed: {last:,}")
 
     superset.call("DELETE", f"/api/v1/chart/{gone}")
-    asked = superset.heard(WARM_UP)
+    requests = superset.heard(WARM_UP)
     out, _ = program.call("refresh", "--due", **warm)
-    say(" ".join(out.split()))
-    check(superset.heard(WARM_UP) == asked + 2, "without that chart the refresh is made up for")
+    log(" ".join(out.split()))
+    check(superset.heard(WARM_UP) == requests + 2, "without that chart the refresh is made up for")
     program.call("refresh", "--due", **warm)
-    check(superset.heard(WARM_UP) == asked + 2, "once")
+    check(superset.heard(WARM_UP) == requests + 2, "once")
 
-    say(f"report: old number {old:,}, new number {new:,}, load and refresh {took:.1f} s")
+    log(f"report: old number {old:,}, new number {new:,}, load and refresh {took:.1f} s")
 
 
 def stopped(number: int, _frame: object) -> NoReturn:
@@ -502,11 +502,11 @@ def main() -> int:
             signal.alarm(0)
             clear(tool)
     except (RecipeError, subprocess.SubprocessError, KeyboardInterrupt) as error:
-        say(f"FAILED: {error or 'interrupted'}")
+        log(f"FAILED: {error or 'interrupted'}")
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    say(f"passed in {time.monotonic() - began:.0f} s; nothing is left running")
+    log(f"passed in {time.monotonic() - began:.0f} s; nothing is left running")
     return 0
 
 
