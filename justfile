@@ -132,7 +132,7 @@ test *args: _build
     cargo test "${build[@]}" --no-run
     # The first test that needs a server starts it; nobody but us knows which test is the last.
     stop_server() {
-        cargo test "${build[@]}" --test main -- --ignored --exact server::stop > /dev/null 2>&1 || true
+        cargo test "${build[@]}" --test main -- --ignored --exact support::server::stop > /dev/null 2>&1 || true
         rm -f "$released"
     }
     trap stop_server EXIT
@@ -159,12 +159,12 @@ test *args: _build
 # Run the tests of loading against other versions of PostgreSQL; npm fetches the servers
 [group('check')]
 test-postgres *versions='14 16 17 18': (_tool 'cargo-nextest') (_tool 'npm')
-    tests/postgres_versions.sh "$@"
+    tests/support/postgres_versions.sh "$@"
 
 # Fuzz the reading of delimited files for some seconds; needs a nightly compiler and cargo-fuzz
 [group('check')]
 fuzz seconds='60': (_tool 'cargo-fuzz')
-    cargo +nightly fuzz run --sanitizer none records -- -max_total_time={{ quote(seconds) }} -max_len=300
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none records -- -max_total_time={{ quote(seconds) }} -max_len=300
 
 # Everything that must pass before a merge
 [group('check')]
@@ -204,12 +204,12 @@ unused: (_tool 'cargo-machete')
 # Prove the refresh of Superset against a real Superset 6.1 from PyPI (about 800 MB, once)
 [group('check')]
 test-superset: _build
-    @python3 -B tests/superset/run.py --program {{ quote(program) }}
+    @python3 -B tests/refresh/superset/run.py --program {{ quote(program) }}
 
 # Run the generated DAG in a real Airflow, which is installed from PyPI the first time
 [group('check')]
 test-airflow: _build
-    tests/airflow/run.sh {{ quote(program) }}
+    tests/schedule/airflow/run.sh {{ quote(program) }}
 
 # Run all benchmarks; arguments go to criterion
 [group('bench')]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{import_graph, scanner};
+use crate::support::{import_graph, scanner};
 
 /// The rooms, lowest first: a room may import those that stand above it in this table, and no other.
 const LAYERS: [(&str, &[&str]); 32] = [

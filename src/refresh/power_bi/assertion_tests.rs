@@ -5,9 +5,9 @@ use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use super::*;
 
 /// A key made for these tests with `openssl req -x509 -newkey rsa:2048`; it opens nothing.
-const KEY: &str = include_str!("../../../tests/power_bi_key.pem");
+const KEY: &str = include_str!("../../../tests/support/power_bi_key.pem");
 
-const CERTIFICATE: &str = include_str!("../../../tests/power_bi_certificate.pem");
+const CERTIFICATE: &str = include_str!("../../../tests/support/power_bi_certificate.pem");
 
 /// The certificate's public key, as `openssl rsa -RSAPublicKey_out` writes it.
 const PUBLIC: &str = "MIIBCgKCAQEAt6sLkNQrtqKZN1prC/SwLVjVbz49ynMjV6pGdyhqonvL6n0ltwE6

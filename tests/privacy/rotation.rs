@@ -1,0 +1,661 @@
+//! The change of the key with a real server: by files, by a chain, by a reload; killed anywhere; with
+//! readers at work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
+
+use claims_etl::commands::rotate;
+use claims_etl::commands::rotate::RotationReport;
+use claims_etl::commands::verify::recompute;
+use claims_etl::config::Mode;
+use claims_etl::error::{Error, ErrorKind};
+use claims_etl::event::{Cancellation, NullObserver};
+use claims_etl::key::{Domain, MasterKey};
+use claims_etl::load::rotation::{Coverage, Phase};
+use claims_etl::pipeline::{Chosen, RunOptions, RunReport, Status, VerifyOptions};
+use claims_etl::privacy::settings::Action;
+use uuid::Uuid;
+
+use crate::faults::released_program;
+use crate::support::input_versions::{Published, Version, tables};
+use crate::support::own_server::OwnServer;
+use crate::support::process::{self, KEY, OTHER_KEY, gone};
+use crate::support::server::{self, Database};
+use crate::support::test_env::{Desk, succeeded};
+
+const FACT: &str = "healthcare_analytics.claims_fact";
+
+/// All that must not change: rows without their tokens, and how claims hang together.
+const CONTENT: &str = "SELECT concat_ws('|',
+    (SELECT string_agg(r, ';' ORDER BY r) FROM (
+         SELECT (to_jsonb(f) - '{claim_token,patient_token,provider_id,run_no}'::text[])::text AS r
+         FROM healthcare_analytics.claims_fact f) AS rows),
+    (SELECT string_agg(n::text, ';' ORDER BY n) FROM (
+         SELECT count(*) AS n FROM healthcare_analytics.claims_fact GROUP BY patient_token) AS p),
+    (SELECT string_agg(n::text, ';' ORDER BY n) FROM (
+         SELECT count(*) AS n FROM healthcare_analytics.claims_fact GROUP BY provider_id) AS p))";
+
+fn begin(desk: &Desk) -> Result<RotationReport, Error> {
+    rotate::begin(&desk.settings, false, &NullObserver, &Cancellation::default())
+}
+
+fn map(desk: &Desk) -> Result<RotationReport, Error> {
+    rotate::map(&desk.settings, &NullObserver, &Cancellation::default())
+}
+
+fn chain(desk: &Desk) -> Result<RotationReport, Error> {
+    rotate::chain(&desk.settings, &NullObserver, &Cancellation::default())
+}
+
+fn finish(desk: &Desk) -> Result<RotationReport, Error> {
+    rotate::finish(&desk.settings, false, &NullObserver, &Cancellation::default())
+}
+
+fn forced(desk: &Desk) -> RunReport {
+    desk.run_with(&RunOptions { force: true, dry_run: false })
+}
+
+fn refused(report: &RunReport) -> String {
+    assert_eq!((report.status, report.exit_code), (Status::Failed, 2), "{:?}", report.error);
+    report.error.as_ref().map(|error| error.message.clone()).unwrap_or_default()
+}
+
+/// A file with a key.
+fn key_file(desk: &Desk, name: &str, text: &str) -> PathBuf {
+    let path = desk.path(name);
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    path
+}
+
+/// A desk with both keys: the old one configured, the other one named as the next.
+pub(crate) fn desk_with_keys() -> Desk {
+    let mut desk = Desk::new();
+    desk.settings.privacy.key_file = Some(key_file(&desk, "old.key", KEY));
+    desk.settings.privacy.next_key_file = Some(key_file(&desk, "new.key", OTHER_KEY));
+    desk.providers(&["V1,Ann,Cardiology,Boston", "V2,Ben,Oncology,Salem"])
+}
+
+/// The next key becomes the configured one.
+fn change_over(desk: &mut Desk) {
+    desk.settings.privacy.key_file = desk.settings.privacy.next_key_file.take();
+}
+
+fn lacking(report: &RotationReport) -> Vec<u64> {
+    report.coverage.iter().map(Coverage::lacking).collect()
+}
+
+/// The tokens of ids as they stand in a table, in their order.
+fn tokens(desk: &Desk, domain: Domain, ids: &[&str]) -> Vec<String> {
+    let tokenizer = MasterKey::resolve(&desk.settings).expect("the key").tokenizer(domain);
+    let token = |id: &&str| Uuid::from_bytes(tokenizer.token(id).expect("not blank")).to_string();
+    let mut tokens: Vec<String> = ids.iter().map(token).collect();
+    tokens.sort();
+    tokens
+}
+
+fn distinct(desk: &Desk, column: &str) -> Vec<String> {
+    desk.rows(&format!("SELECT DISTINCT {column} FROM {FACT} ORDER BY 1"))
+}
+
+const FIRST: [&str; 3] = [
+    "C1,P1,V1,99213,10.00,2024-01-01",
+    "C2,P2,V1,99214,20.00,2024-01-02",
+    "C3,P1,V2,99213,30.00,2024-01-03",
+];
+const SECOND: [&str; 2] = ["C4,P3,V2,99213,40.00,2024-01-04", "C5,P2,V9,99213,50.00,2024-01-05"];
+const THIRD: [&str; 2] = ["C6,P4,V1,99213,60.00,2024-01-06", "C1,P1,V1,99213,11.00,2024-01-01"];
+
+#[test]
+fn the_files_change_the_key_step_by_step_while_loads_go_on() {
+    let mut desk = desk_with_keys().claims(&FIRST);
+    succeeded(&desk.run());
+    let first_run = desk.rows("SELECT run_id FROM claims_etl.runs").concat();
+    desk = desk.claims(&SECOND);
+    succeeded(&desk.run());
+
+    let begun = begin(&desk).expect("begins");
+    assert_eq!(lacking(&begun), [5, 3]);
+    assert_eq!(begin(&desk).expect("the same again").rotation, begun.rotation);
+    let early = finish(&desk).expect_err("nothing is mapped");
+    assert_eq!(early.kind(), ErrorKind::Quality);
+    assert!(early.message().contains("5 of 5 claim tokens"), "{early}");
+
+    desk = desk.claims(&FIRST);
+    assert_eq!(lacking(&map(&desk).expect("maps")), [2, 1]);
+    assert_eq!(map(&desk).expect("maps again").mapped, 0, "a file can be mapped twice");
+    // A load of the window knows both keys.
+    desk = desk.claims(&THIRD);
+    let loaded = desk.run();
+    succeeded(&loaded);
+    assert_eq!((loaded.claims.inserted, loaded.claims.updated), (1, 1));
+    assert_eq!(lacking(&rotate::status(&desk.settings).expect("a status")), [2, 1]);
+    // Of one that does not name the next key, the next step takes stock.
+    let next = desk.settings.privacy.next_key_file.take();
+    desk = desk.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
+    succeeded(&desk.run());
+    desk.settings.privacy.next_key_file = next;
+    desk = desk.claims(&SECOND);
+    assert_eq!(lacking(&map(&desk).expect("maps")), [1, 1]);
+    assert!(finish(&desk).expect_err("one file lacks").message().contains("1 of 7 claim"));
+    desk = desk.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
+    assert_eq!(lacking(&map(&desk).expect("maps")), [0, 0]);
+
+    let before = desk.rows(CONTENT);
+    let shown = "SELECT count(shown_run_no) FROM claims_etl.refresh_outbox";
+    assert_eq!(desk.rows(shown), ["2"], "months and dashboard show what is published");
+    let ended = finish(&desk).expect("finishes");
+    assert_eq!(desk.rows(shown), ["0"], "dashboards are due");
+    assert_eq!(ended.rotation.map(|rotation| rotation.phase), Some(Phase::Attached));
+    assert_eq!(desk.rows(CONTENT), before, "only tokens have changed");
+    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
+    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.key_rotation"), ["0"]);
+
+    // The old key is refused before a row is read: there is none to read.
+    let sources = desk.settings.claims.sources.clone();
+    desk.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+    assert!(refused(&desk.run()).contains("retired"));
+    desk.settings.claims.sources = sources;
+
+    change_over(&mut desk);
+    fs::remove_file(desk.path("old.key")).expect("destroyed");
+    let patients = ["P1", "P2", "P3", "P4", "P5"];
+    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &patients));
+    let claims = ["C1", "C2", "C3", "C4", "C5", "C6", "C7"];
+    assert_eq!(distinct(&desk, "claim_token"), tokens(&desk, Domain::Claim, &claims));
+
+    // A file that was loaded under the old key finds its own rows.
+    desk = desk.claims(&THIRD);
+    let again = desk.run();
+    succeeded(&again);
+    let counts = &again.claims;
+    assert_eq!((counts.unchanged, counts.inserted, counts.updated), (2, 0, 0));
+    desk = desk.claims(&["C8,P1,V1,99213,80.00,2024-01-08"]);
+    succeeded(&desk.run());
+    assert_eq!(distinct(&desk, "patient_token").len(), 5, "the patient is known");
+
+    // A run of the old key is verified with the new one.
+    let mut first = desk.claims(&FIRST);
+    first.settings.warehouse.mode = Mode::Merge;
+    let which = Chosen::parse(&first_run).expect("an id");
+    let options = VerifyOptions { claims_named: true, providers_named: true };
+    let cancel = Cancellation::default();
+    let verified = recompute::verify(&first.settings, options, which, &NullObserver, &cancel);
+    assert!(verified.expect("verifies").equal);
+}
+
+#[test]
+fn a_chain_changes_the_key_without_any_file() {
+    let mut desk = desk_with_keys().claims(&FIRST);
+    succeeded(&desk.run());
+    let chained = key_file(&desk, "chain.key", &format!("{KEY}\n{OTHER_KEY}\n"));
+    desk.settings.privacy.next_key_file = Some(chained);
+    fs::remove_file(&desk.settings.claims.sources[0]).expect("removed");
+    let before = desk.rows(CONTENT);
+    assert_eq!(lacking(&begin(&desk).expect("begins")), [3, 2]);
+    let done = chain(&desk).expect("chains");
+    assert_eq!((lacking(&done), done.mapped), (vec![0, 0], 5));
+    finish(&desk).expect("finishes");
+    assert_eq!(desk.rows(CONTENT), before);
+
+    desk = desk.claims(&["C9,P1,V1,99213,90.00,2024-01-09"]);
+    assert!(refused(&desk.run()).contains("retired"), "the old key by itself is of no use");
+    change_over(&mut desk);
+    fs::remove_file(desk.path("old.key")).expect("destroyed");
+    succeeded(&desk.run());
+    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &["P1", "P2"]));
+    desk = desk.claims(&FIRST);
+    let again = forced(&desk);
+    succeeded(&again);
+    assert_eq!(again.claims.unchanged, 3);
+
+    // And once more.
+    let longer = desk.path("longer.key");
+    MasterKey::extend(&desk.settings.key_path(), &longer).expect("a longer chain");
+    desk.settings.privacy.next_key_file = Some(longer);
+    begin(&desk).expect("begins");
+    chain(&desk).expect("chains");
+    finish(&desk).expect("finishes");
+    change_over(&mut desk);
+    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &["P1", "P2"]));
+    assert_eq!(
+        desk.rows("SELECT count(*) FROM claims_etl.keys WHERE retired_at IS NOT NULL"),
+        ["2"]
+    );
+}
+
+#[test]
+fn provider_tokens_change_wherever_they_stand() {
+    let mut desk = desk_with_keys().claims(&SECOND);
+    let released = desk.settings.privacy.columns.clone();
+    desk.settings.privacy.columns.insert("provider_id".into(), Action::Token);
+    succeeded(&desk.run());
+    let tokenizer =
+        MasterKey::resolve(&desk.settings).expect("the key").tokenizer(Domain::Provider);
+    let mut client = desk.database.connect();
+    // As a score with provider totals leaves them.
+    client.batch_execute("DELETE FROM claims_etl.risk_provider_totals").expect("deleted");
+    for id in ["V1", "V2", "V9"] {
+        let token = Uuid::from_bytes(tokenizer.token(id).expect("not blank")).to_string();
+        client
+            .execute(
+                "INSERT INTO claims_etl.risk_provider_totals VALUES ($1, '', '1', 1, 1)",
+                &[&token],
+            )
+            .expect("inserted");
+    }
+    // As the public view of months keeps its hidden cells.
+    client
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS claims_etl.provider_month_hidden (
+                 provider_id text, service_month date, PRIMARY KEY (provider_id, service_month));
+             DELETE FROM claims_etl.provider_month_hidden;
+             INSERT INTO claims_etl.provider_month_hidden
+             SELECT provider_id, '2024-01-01' FROM claims_etl.risk_provider_totals;
+             DROP MATERIALIZED VIEW IF EXISTS healthcare_analytics.mv_of_tokens;
+             CREATE MATERIALIZED VIEW healthcare_analytics.mv_of_tokens AS
+             SELECT provider_id FROM healthcare_analytics.providers_dim
+             WHERE provider_id <> '(unknown)'",
+        )
+        .expect("as it is");
+    // The warehouse knows what was done to its columns, whatever the settings have become.
+    desk.settings.privacy.columns = released;
+    let before = desk.rows(CONTENT);
+    assert_eq!(lacking(&begin(&desk).expect("begins")), [2, 2, 3]);
+    desk.settings.privacy.columns.insert("provider_id".into(), Action::Token);
+    assert_eq!(lacking(&map(&desk).expect("maps")), [0, 0, 0], "V1 is in the directory only");
+    finish(&desk).expect("finishes");
+    assert_eq!(desk.rows(CONTENT), before);
+    change_over(&mut desk);
+    let of_claims = tokens(&desk, Domain::Provider, &["V2", "V9"]);
+    assert_eq!(distinct(&desk, "provider_id"), of_claims);
+    let all = tokens(&desk, Domain::Provider, &["V1", "V2", "V9"]);
+    for table in [
+        "healthcare_analytics.providers_dim",
+        "claims_etl.risk_provider_totals",
+        "claims_etl.provider_month_hidden",
+        "healthcare_analytics.mv_of_tokens",
+    ] {
+        let ids =
+            format!("SELECT provider_id FROM {table} WHERE provider_id <> '(unknown)' ORDER BY 1");
+        assert_eq!(desk.rows(&ids), all, "{table}");
+    }
+    let again = forced(&desk);
+    succeeded(&again);
+    assert_eq!(again.claims.unchanged, 2);
+}
+
+/// Ids of the form of a token, as Synthea and FHIR servers make them.
+const ALIKE: [&str; 3] = [
+    "0b2f5c0a-6c1e-4d38-9a61-0f5c1d2e3a41,5ca1ab1e-0000-4000-8000-000000000001,\
+     7f3c9a52-1111-4222-8333-444455556666,99213,10.00,2024-01-01",
+    "0b2f5c0a-6c1e-4d38-9a61-0f5c1d2e3a42,5ca1ab1e-0000-4000-8000-000000000002,\
+     7f3c9a52-1111-4222-8333-444455556666,99214,20.00,2024-01-02",
+    "0b2f5c0a-6c1e-4d38-9a61-0f5c1d2e3a43,5ca1ab1e-0000-4000-8000-000000000001,\
+     7F3C9A52-1111-4222-8333-444455557777,99213,30.00,2024-01-03",
+];
+
+#[test]
+fn ids_of_the_form_of_a_token_are_no_tokens() {
+    let providers = "SELECT provider_id FROM healthcare_analytics.providers_dim
+        WHERE provider_id <> '(unknown)' ORDER BY 1";
+    let of_claims =
+        "SELECT amount || ' ' || provider_id FROM healthcare_analytics.claims_fact ORDER BY 1";
+    let patients = ["5ca1ab1e-0000-4000-8000-000000000001", "5ca1ab1e-0000-4000-8000-000000000002"];
+    for method in ["files", "chain", "reload"] {
+        let directory = ["7f3c9a52-1111-4222-8333-444455556666,Ann,Cardiology,Boston"];
+        let mut desk = desk_with_keys().claims(&ALIKE).providers(&directory);
+        if method == "chain" {
+            let chained = key_file(&desk, "chain.key", &format!("{KEY}\n{OTHER_KEY}\n"));
+            desk.settings.privacy.next_key_file = Some(chained);
+        }
+        succeeded(&desk.run());
+        let (before, kept, claims) =
+            (desk.rows(CONTENT), desk.rows(providers), desk.rows(of_claims));
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        match method {
+            "files" => {
+                assert_eq!(lacking(&begin(&desk).expect("begins")), [3, 2]);
+                assert_eq!(lacking(&map(&desk).expect("maps")), [0, 0]);
+            }
+            "chain" => {
+                begin(&desk).expect("begins");
+                assert_eq!(lacking(&chain(&desk).expect("chains")), [0, 0]);
+            }
+            _ => {
+                let cancel = Cancellation::default();
+                rotate::begin(&desk.settings, true, &NullObserver, &cancel).expect("begins");
+                change_over(&mut desk);
+                desk.settings.warehouse.mode = Mode::Replace;
+                succeeded(&forced(&desk));
+                desk.settings.warehouse.mode = Mode::Merge;
+            }
+        }
+        finish(&desk).expect("finishes");
+        assert_eq!(desk.rows(CONTENT), before, "{method}");
+        assert_eq!(desk.rows(providers), kept, "{method}");
+        assert_eq!(desk.rows(of_claims), claims, "{method}");
+        if method != "reload" {
+            change_over(&mut desk);
+        }
+        assert_eq!(
+            distinct(&desk, "patient_token"),
+            tokens(&desk, Domain::Patient, &patients),
+            "{method}"
+        );
+        let again = forced(&desk);
+        succeeded(&again);
+        assert_eq!((again.claims.unchanged, again.claims.loaded), (3, 3), "{method}");
+    }
+}
+
+#[test]
+fn what_cannot_be_changed_in_place_is_loaded_anew() {
+    let mut desk = desk_with_keys().claims(&FIRST);
+    succeeded(&desk.run());
+    for (column, action, why) in [
+        ("date_of_service", Action::DateShift(30), "dates are shifted"),
+        ("location", Action::Token, "location are tokens"),
+    ] {
+        let kept = desk.settings.privacy.columns.clone();
+        desk.settings.privacy.columns.insert(column.into(), action);
+        desk.settings.warehouse.mode = Mode::Replace;
+        succeeded(&forced(&desk));
+        let error = begin(&desk).expect_err(why);
+        assert!(error.message().contains(why), "{error}");
+        desk.settings.privacy.columns = kept;
+    }
+    succeeded(&forced(&desk));
+    desk.settings.warehouse.mode = Mode::Merge;
+
+    let cancel = Cancellation::default();
+    rotate::begin(&desk.settings, true, &NullObserver, &cancel).expect("begins");
+    assert_eq!(finish(&desk).expect_err("nothing is loaded").kind(), ErrorKind::Quality);
+    let old = desk.settings.privacy.key_file.clone();
+    change_over(&mut desk);
+    assert!(refused(&forced(&desk)).contains("has not ended"), "a merge would mix tokens");
+    desk.settings.warehouse.mode = Mode::Replace;
+    succeeded(&forced(&desk));
+    let new = desk.settings.privacy.key_file.take();
+    desk.settings.privacy.key_file = old;
+    assert!(refused(&forced(&desk)).contains("was loaded with key"));
+    desk.settings.privacy.key_file = new;
+    desk.settings.warehouse.mode = Mode::Merge;
+    succeeded(&forced(&desk));
+    finish(&desk).expect("finishes");
+    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &["P1", "P2"]));
+    assert_eq!(
+        desk.rows("SELECT count(*) FROM claims_etl.keys WHERE retired_at IS NOT NULL"),
+        ["1"]
+    );
+    succeeded(&forced(&desk));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_an_abort_leaves_no_trace() {
+    let mut desk = desk_with_keys().claims(&FIRST);
+    assert!(begin(&desk).expect_err("empty").message().contains("nothing is published"));
+    assert!(map(&desk).expect_err("none").message().contains("no rotation is at work"));
+    assert!(finish(&desk).expect_err("none").message().contains("no rotation is at work"));
+    succeeded(&desk.run());
+    let before = Published::read(&mut desk.database.connect());
+    let next = desk.settings.privacy.next_key_file.clone();
+    desk.settings.privacy.next_key_file = desk.settings.privacy.key_file.clone();
+    assert!(begin(&desk).expect_err("the same").message().contains("the present one"));
+    let strange = key_file(&desk, "strange.key", &format!("{OTHER_KEY}\n{KEY}"));
+    desk.settings.privacy.next_key_file = Some(strange);
+    assert!(begin(&desk).expect_err("another chain").message().contains("a chain over key"));
+    desk.settings.privacy.next_key_file = next.clone();
+    begin(&desk).expect("begins");
+    map(&desk).expect("maps");
+
+    // Neither another next key nor the next key itself can load.
+    desk.settings.privacy.next_key_file = Some(desk.path("third.key"));
+    MasterKey::generate(&desk.path("third.key")).expect("a key");
+    assert!(begin(&desk).expect_err("one at a time").message().contains("is at work"));
+    assert!(refused(&forced(&desk)).contains("leads to key"));
+    let old = desk.settings.privacy.key_file.clone();
+    desk.settings.privacy.next_key_file = next;
+    change_over(&mut desk);
+    assert!(refused(&forced(&desk)).contains("has not ended"));
+    desk.settings.privacy.key_file = old;
+
+    rotate::abort(&desk.settings, &NullObserver, &Cancellation::default()).expect("gives up");
+    assert_eq!(Published::read(&mut desk.database.connect()), before);
+    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
+    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.keys"), ["1"]);
+    succeeded(&forced(&desk));
+    // The key that was given up may come back.
+    desk.settings.privacy.next_key_file = Some(desk.path("new.key"));
+    begin(&desk).expect("begins");
+}
+
+/// The steps of a rotation as processes, and where each can be killed.
+const STEPS: [(&str, &[&str]); 3] = [
+    ("begin", &["rotate.begin", "rotate.stock", "rotate.stock:2"]),
+    ("map", &["rotate.mapped", "rotate.mapped:2"]),
+    (
+        "finish",
+        &[
+            "rotate.stock",
+            "rotate.created",
+            "rotate.created:3",
+            "rotate.noted",
+            "rotate.built",
+            "rotate.built:2",
+            "rotate.ready",
+            "rotate.compared",
+            "rotate.providers",
+            "rotate.installed",
+            "rotate.locked",
+            "rotate.commit",
+            "rotate.committed",
+            "rotate.viewed",
+            "rotate.cleared",
+        ],
+    ),
+];
+
+/// Partitions of few rows.
+const SMALL: &str = "rotate.part_rows=1000";
+
+fn step(desk: &Desk, step: &str, failpoints: &str) -> Command {
+    let mut command = if step == "map" {
+        process::reading(desk, &["key", "rotate", step])
+    } else {
+        let mut command = process::command(desk);
+        command.args(["key", "rotate", step]);
+        command
+    };
+    command.env_remove("CLAIMS_ETL_KEY").env("CLAIMS_ETL_FAILPOINT", failpoints);
+    for (name, file) in
+        [("CLAIMS_ETL_KEY_FILE", "old.key"), ("CLAIMS_ETL_NEXT_KEY_FILE", "new.key")]
+    {
+        command.env(name, desk.path(file));
+    }
+    command
+}
+
+fn does(desk: &Desk, name: &str) -> String {
+    let output = process::output(&mut step(desk, name, SMALL));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{name}: {said}");
+    said
+}
+
+fn desk_at(database: &Database) -> Desk {
+    let mut desk = Desk::at(server::copy_of(database));
+    Version::First.lay_on(&mut desk);
+    key_file(&desk, "old.key", KEY);
+    key_file(&desk, "new.key", OTHER_KEY);
+    desk
+}
+
+#[test]
+fn a_rotation_can_be_killed_anywhere() {
+    let own = OwnServer::start();
+    let mut desk = own.desk();
+    Version::First.lay_on(&mut desk);
+    let loaded = process::output(&mut process::reading(&desk, &["run"]));
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    let before = Published::read(&mut desk.database.connect());
+    gone(&desk.database);
+
+    let undisturbed = desk_at(&desk.database);
+    let said: String = STEPS.iter().map(|(name, _)| does(&undisturbed, name)).collect();
+    assert!(said.contains("can be destroyed"), "{said}");
+    nothing_holds_a_key(&undisturbed, &said);
+    let after = Published::read(&mut undisturbed.database.connect());
+    assert_ne!(before, after);
+    let tables_after = tables(&mut undisturbed.database.connect());
+    assert!(tables_after.contains("partition 3"), "several were built: {tables_after:?}");
+
+    let points: Vec<(&str, &str)> = STEPS
+        .iter()
+        .flat_map(|(name, points)| points.iter().map(move |point| (*name, *point)))
+        .collect();
+    let left = Mutex::new(points.iter());
+    let wrong = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let next = left.lock().expect("the points").next();
+                    let Some((killed, point)) = next else { break };
+                    let desk = desk_at(&desk.database);
+                    for (name, _) in STEPS {
+                        if name == *killed {
+                            let mut step = step(&desk, name, &format!("{SMALL},{point}=kill"));
+                            let output = process::output(&mut step);
+                            if output.status.signal() != Some(9) {
+                                let what = format!("{point}: never came by: {:?}", output.status);
+                                wrong.lock().expect("the list").push(what);
+                            }
+                            gone(&desk.database);
+                            let found = Published::read(&mut desk.database.connect());
+                            let done = ["rotate.committed", "rotate.viewed", "rotate.cleared"];
+                            let expected = if done.contains(point) { &after } else { &before };
+                            if found != *expected {
+                                let what = format!("{point}: {found:?}, not {expected:?}");
+                                wrong.lock().expect("the list").push(what);
+                            }
+                        }
+                        does(&desk, name);
+                    }
+                    let mut client = desk.database.connect();
+                    let (found, tables) = (Published::read(&mut client), tables(&mut client));
+                    if found != after || tables != tables_after {
+                        let what = format!("{point}: in the end {found:?}, {tables:?}");
+                        wrong.lock().expect("the list").push(what);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("the list");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_place_of_a_rotation_is_in_the_table() {
+    let names: BTreeSet<&str> = STEPS
+        .iter()
+        .flat_map(|(_, points)| points.iter())
+        .map(|point| point.split(':').next().unwrap_or(point))
+        .collect();
+    let places = released_program::failpoints();
+    let missing: Vec<_> = places
+        .iter()
+        // An abort is one transaction that can be called again.
+        .filter(|place| place.starts_with("rotate.") && *place != "rotate.abort")
+        .filter(|place| !names.contains(place.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Neither key is in any table or in what was said.
+fn nothing_holds_a_key(desk: &Desk, said: &str) {
+    let names = desk.rows(
+        "SELECT c.oid::regclass::text FROM pg_class c WHERE relkind IN ('r', 'm')
+             AND relnamespace::regnamespace::text IN ('claims_etl', 'healthcare_analytics')",
+    );
+    assert!(names.len() > 10, "{names:?}");
+    let mut all = said.to_lowercase();
+    for name in names {
+        all += &desk.rows(&format!("SELECT t FROM {name} t")).concat().to_lowercase();
+    }
+    let key = MasterKey::load(&desk.path("new.key")).expect("a key");
+    assert!(all.contains(&key.id()), "the search finds what is there");
+    for key in [KEY, OTHER_KEY] {
+        assert!(!all.contains(key) && !all.contains(&key[..20]), "a key is in the open");
+    }
+}
+
+#[test]
+fn a_load_between_two_tries_makes_the_partitions_anew() {
+    let mut desk = desk_with_keys().claims(&FIRST);
+    succeeded(&desk.run());
+    begin(&desk).expect("begins");
+    map(&desk).expect("maps");
+    let stopped = {
+        let mut command = step(&desk, "finish", "rotate.ready=refusal");
+        process::output(&mut command)
+    };
+    assert_eq!(stopped.status.code(), Some(5));
+    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.rotation_parts"), ["1"]);
+    desk = desk.claims(&THIRD);
+    succeeded(&desk.run());
+    let before = desk.rows(CONTENT);
+    finish(&desk).expect("finishes");
+    assert_eq!(desk.rows(CONTENT), before);
+    assert_eq!(desk.rows(&format!("SELECT count(*) FROM {FACT}")), ["4"]);
+}
+
+#[test]
+fn readers_see_old_tokens_or_new_ones_and_nothing_between() {
+    const QUESTION: &str = "SELECT concat_ws(' ', count(*), sum(f.amount), count(d.provider_id),
+             min(f.claim_token::text))
+         FROM healthcare_analytics.claims_fact f
+         JOIN healthcare_analytics.providers_dim d USING (provider_id)";
+    let own = OwnServer::start();
+    let mut desk = own.desk();
+    Version::First.lay_on(&mut desk);
+    desk.settings.privacy.key_file = Some(key_file(&desk, "old.key", KEY));
+    desk.settings.privacy.next_key_file = Some(key_file(&desk, "new.key", OTHER_KEY));
+    succeeded(&desk.run());
+    begin(&desk).expect("begins");
+    map(&desk).expect("maps");
+    let old = desk.rows(QUESTION).concat();
+    let (ended, url) = (AtomicBool::new(false), desk.database.url().to_owned());
+    let seen: Mutex<BTreeMap<String, u64>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                let mut client =
+                    postgres::Client::connect(&url, postgres::NoTls).expect("a reader");
+                while !ended.load(Ordering::SeqCst) {
+                    let answer = client.query_one(QUESTION, &[]);
+                    let answer = answer.map_or_else(|error| format!("{error:?}"), |row| row.get(0));
+                    *seen.lock().expect("the answers").entry(answer).or_default() += 1;
+                    thread::sleep(Duration::from_millis(10));
+                }
+            });
+        }
+        let finished = finish(&desk);
+        thread::sleep(Duration::from_millis(300));
+        ended.store(true, Ordering::SeqCst);
+        finished.expect("finishes");
+    });
+    let new = desk.rows(QUESTION).concat();
+    let seen = seen.into_inner().expect("the answers");
+    let answers: BTreeSet<&String> = seen.keys().collect();
+    assert_eq!(answers, BTreeSet::from([&old, &new]), "{seen:?}");
+}

@@ -1,0 +1,6 @@
+//! The risk score against independent computations.
+
+mod explain;
+mod history;
+mod oracle;
+mod sql;

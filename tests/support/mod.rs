@@ -1,0 +1,36 @@
+//! What the tests are built on: servers and mocks, the program as a process, inputs, looks into the code.
+
+#[cfg(feature = "failpoints")]
+pub(crate) mod correction;
+pub(crate) mod fixtures;
+pub(crate) mod import_graph;
+#[cfg(feature = "failpoints")]
+pub(crate) mod input_versions;
+pub(crate) mod mock_http;
+pub(crate) mod openlineage;
+#[cfg(feature = "failpoints")]
+pub(crate) mod own_server;
+#[cfg(feature = "failpoints")]
+pub(crate) mod paused_run;
+pub(crate) mod power_bi_server;
+pub(crate) mod process;
+pub(crate) mod program;
+#[cfg(feature = "failpoints")]
+pub(crate) mod proxy;
+#[cfg(feature = "failpoints")]
+pub(crate) mod refresh_probe;
+#[cfg(feature = "cloud")]
+pub(crate) mod s3_server;
+pub(crate) mod sandbox;
+pub(crate) mod scanner;
+pub(crate) mod secure_server;
+pub(crate) mod server;
+pub(crate) mod smtp_server;
+pub(crate) mod superset_server;
+pub(crate) mod tableau_server;
+pub(crate) mod test_env;
+pub(crate) mod transaction_pooler;
+pub(crate) mod web_refresh;
+#[cfg(feature = "cloud")]
+pub(crate) mod web_server;
+pub(crate) mod wiretap;
