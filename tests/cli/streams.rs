@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::support::process::{self, Running};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// What becomes of what is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,8 +104,8 @@ fn run(
     (child.wait().expect("a child"), began.elapsed())
 }
 
-fn desk() -> Desk {
-    Desk::new()
+fn env() -> TestEnv {
+    TestEnv::new()
         .claims(&[
             "A,P,V1,99213,1.25,2024-01-01",
             "B,P,V1,99213,2.00,2024-01-02",
@@ -122,25 +122,25 @@ const HELD: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
 fn no_stderr_keeps_a_run_from_its_end() {
     for stream in ALL {
         for form in ["text", "json"] {
-            let desk = desk();
-            let mut command = process::reading(&desk, &["run", "-vv", "--log-format", form]);
+            let env = env();
+            let mut command = process::reading(&env, &["run", "-vv", "--log-format", form]);
             let (status, _) = run(&mut command, None, Some(stream));
             assert_eq!(status.code(), Some(0), "{stream:?} {form}");
-            assert_eq!(desk.rows(LOADED), ["2 3.25"], "{stream:?} {form}");
+            assert_eq!(env.rows(LOADED), ["2 3.25"], "{stream:?} {form}");
             // An error is a message too.
-            let mut command = process::reading(&desk, &["run", "--log-format", form]);
+            let mut command = process::reading(&env, &["run", "--log-format", form]);
             command.args(["--force", "--max-reject-ratio", "0.1"]);
             let (status, _) = run(&mut command, None, Some(stream));
             assert_eq!(status.code(), Some(4), "{stream:?} {form}");
-            process::until("the lock to be free", || desk.rows(HELD) == ["0"]);
+            process::until("the lock to be free", || env.rows(HELD) == ["0"]);
         }
     }
 }
 
 #[test]
 fn no_stream_keeps_another_command_from_its_end() {
-    let desk = desk();
-    assert!(process::output(&mut process::reading(&desk, &["run"])).status.success());
+    let env = env();
+    assert!(process::output(&mut process::reading(&env, &["run"])).status.success());
     let commands: [&[&str]; 8] = [
         &["runs"],
         &["runs", "last"],
@@ -155,9 +155,9 @@ fn no_stream_keeps_another_command_from_its_end() {
         for form in ["text", "json"] {
             let command = || {
                 let mut command = if matches!(arguments[0], "verify" | "check") {
-                    process::reading(&desk, arguments)
+                    process::reading(&env, arguments)
                 } else {
-                    let mut command = process::command(&desk);
+                    let mut command = process::command(&env);
                     command.args(arguments);
                     command
                 };
@@ -185,12 +185,12 @@ fn no_stream_keeps_another_command_from_its_end() {
 fn a_result_that_nobody_takes_undoes_no_load() {
     for (stream, code) in [(Stream::Closed, 0), (Stream::Absent, 0), (Stream::Full, 1)] {
         for form in ["text", "json"] {
-            let desk = desk();
-            let mut command = process::reading(&desk, &["run", "--format", form]);
+            let env = env();
+            let mut command = process::reading(&env, &["run", "--format", form]);
             let (status, _) = run(&mut command, Some(stream), None);
             assert_eq!(status.code(), Some(code), "{stream:?} {form}");
-            assert_eq!(desk.rows(LOADED), ["2 3.25"], "{stream:?} {form}");
-            let mut again = process::reading(&desk, &["run", "--format", "json"]);
+            assert_eq!(env.rows(LOADED), ["2 3.25"], "{stream:?} {form}");
+            let mut again = process::reading(&env, &["run", "--format", "json"]);
             let again = process::output(&mut again);
             assert!(String::from_utf8_lossy(&again.stdout).contains("already_loaded"));
         }
@@ -199,8 +199,8 @@ fn a_result_that_nobody_takes_undoes_no_load() {
 
 #[test]
 fn a_full_stdout_is_said() {
-    let desk = desk();
-    let mut command = process::reading(&desk, &["run"]);
+    let env = env();
+    let mut command = process::reading(&env, &["run"]);
     let full = File::options().write(true).open("/dev/full").expect("a file");
     let ended = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn();
     let ended = ended.expect("started").wait_with_output().expect("ended");
@@ -214,24 +214,24 @@ fn a_full_stdout_is_said() {
 /// A signal ends what only waits for a reader.
 #[test]
 fn a_signal_is_heard_while_nobody_reads_the_result() {
-    let desk = desk();
+    let env = env();
     let (out, _kept) = Stream::Unread.open();
-    let mut command = process::reading(&desk, &["run", "--format", "json"]);
+    let mut command = process::reading(&env, &["run", "--format", "json"]);
     let mut child =
         command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("started");
     let published =
         "SELECT count(*) FROM pg_tables WHERE schemaname = 'claims_etl' AND tablename = 'runs'";
-    process::until("the tables", || desk.rows(published) == ["1"]);
+    process::until("the tables", || env.rows(published) == ["1"]);
     let done = "SELECT count(*) FROM claims_etl.runs WHERE published_at IS NOT NULL";
-    process::until("the publish", || desk.rows(done) == ["1"]);
-    process::until("the lock to be free", || desk.rows(HELD) == ["0"]);
+    process::until("the publish", || env.rows(done) == ["1"]);
+    process::until("the lock to be free", || env.rows(HELD) == ["0"]);
     assert!(child.try_wait().expect("a child").is_none(), "it waits for its reader");
     std::thread::sleep(Duration::from_millis(300));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("an id"));
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("sent");
     process::until("its end", || child.try_wait().expect("a child").is_some());
     assert_eq!(child.wait().expect("a child").code(), Some(143));
-    assert_eq!(desk.rows(LOADED), ["2 3.25"]);
+    assert_eq!(env.rows(LOADED), ["2 3.25"]);
 }
 
 #[cfg(feature = "failpoints")]
@@ -239,19 +239,19 @@ fn a_signal_is_heard_while_nobody_reads_the_result() {
 fn nobody_who_reads_a_schedule_holds_up_its_next_interval() {
     use crate::schedule::scheduler;
     for stream in ALL {
-        let desk = scheduler::desk();
-        let mut command = scheduler::program(&desk, &["schedule", "--once", "--catchup"]);
+        let env = scheduler::env();
+        let mut command = scheduler::program(&env, &["schedule", "--once", "--catchup"]);
         command.env("CLAIMS_ETL_CLOCK", "2024-01-04T00:10:00Z/2024-01-04T12:00:00Z");
         let (status, _) = run(&mut command, Some(stream), Some(stream));
         assert_eq!(status.code(), Some(0), "{stream:?}");
-        assert_eq!(scheduler::each_once(&desk), [] as [&str; 0], "{stream:?}");
+        assert_eq!(scheduler::each_once(&env), [] as [&str; 0], "{stream:?}");
     }
 }
 
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_panic_in_any_thread_ends_the_run() {
-    let desk = desk();
+    let env = env();
     for place in [
         "stage.begin",
         "stage.created",
@@ -260,42 +260,42 @@ fn a_panic_in_any_thread_ends_the_run() {
         "publish.before",
         "publish.locked",
     ] {
-        let mut command = process::reading(&desk, &["run", "--format", "json", "--retries", "3"]);
+        let mut command = process::reading(&env, &["run", "--format", "json", "--retries", "3"]);
         command.env("CLAIMS_ETL_FAILPOINT", format!("{place}=panic"));
         let output = process::output(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{place}: {said}");
         let report = String::from_utf8_lossy(&output.stdout);
         assert!(report.contains("broke off in a panic"), "{place}: {report}");
-        process::until("the lock to be free", || desk.rows(HELD) == ["0"]);
+        process::until("the lock to be free", || env.rows(HELD) == ["0"]);
         let claims = "SELECT count(*) FROM healthcare_analytics.claims_fact";
-        assert_eq!(desk.rows(claims), ["0"], "{place}");
+        assert_eq!(env.rows(claims), ["0"], "{place}");
     }
-    assert!(process::output(&mut process::reading(&desk, &["run"])).status.success());
-    assert_eq!(desk.rows(LOADED), ["2 3.25"]);
+    assert!(process::output(&mut process::reading(&env, &["run"])).status.success());
+    assert_eq!(env.rows(LOADED), ["2 3.25"]);
     let left = "SELECT relname FROM pg_class WHERE relname ~ '_stage_'";
-    assert_eq!(desk.rows(left), [] as [&str; 0]);
+    assert_eq!(env.rows(left), [] as [&str; 0]);
 }
 
 /// No file descriptors: an error, in time, whatever cannot be opened.
 #[test]
 fn few_file_descriptors_end_a_run_with_an_error() {
-    let desk = desk();
+    let env = env();
     assert!(
-        process::output(&mut process::reading(&desk, &["warehouse", "migrate"])).status.success()
-            || process::output(process::command(&desk).args(["warehouse", "migrate"]))
+        process::output(&mut process::reading(&env, &["warehouse", "migrate"])).status.success()
+            || process::output(process::command(&env).args(["warehouse", "migrate"]))
                 .status
                 .success()
     );
     let mut codes = Vec::new();
     for limit in 6..40 {
-        let reading = process::reading(&desk, &["run", "--force", "--retries", "0"]);
+        let reading = process::reading(&env, &["run", "--force", "--retries", "0"]);
         let mut shell = Command::new("/bin/sh");
         shell
             .arg("-c")
             .arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\""))
             .arg(reading.get_program());
-        shell.args(reading.get_args()).env_clear().current_dir(desk.folder.path());
+        shell.args(reading.get_args()).env_clear().current_dir(env.folder.path());
         for (name, value) in reading.get_envs() {
             if let Some(value) = value {
                 shell.env(name, value);
@@ -309,7 +309,7 @@ fn few_file_descriptors_end_a_run_with_an_error() {
         codes.push(code);
     }
     assert_eq!(codes.last(), Some(&0), "{codes:?}");
-    assert_eq!(desk.rows(LOADED), ["2 3.25"]);
+    assert_eq!(env.rows(LOADED), ["2 3.25"]);
 }
 
 /// No threads: an error, in time, whichever cannot be started. The limit is that of a user, so it takes
@@ -320,21 +320,21 @@ fn few_threads_end_a_run_with_an_error() {
     if !nix::unistd::geteuid().is_root() || !Path::new("/bin/bash").exists() {
         return;
     }
-    let desk = desk();
-    let migrated = process::output(process::command(&desk).args(["warehouse", "migrate"]));
+    let env = env();
+    let migrated = process::output(process::command(&env).args(["warehouse", "migrate"]));
     assert!(migrated.status.success());
     let all = |mode| Permissions::from_mode(mode);
-    fs::set_permissions(desk.folder.path(), all(0o777)).expect("chmod");
-    fs::create_dir_all(&desk.settings.run.data_dir).expect("a folder");
-    fs::set_permissions(&desk.settings.run.data_dir, all(0o777)).expect("chmod");
-    let program = desk.path("claims-etl");
+    fs::set_permissions(env.folder.path(), all(0o777)).expect("chmod");
+    fs::create_dir_all(&env.settings.run.data_dir).expect("a folder");
+    fs::set_permissions(&env.settings.run.data_dir, all(0o777)).expect("chmod");
+    let program = env.path("claims-etl");
     fs::copy(env!("CARGO_BIN_EXE_claims-etl"), &program).expect("copied");
     fs::set_permissions(&program, all(0o755)).expect("chmod");
     for limit in 1..=12 {
-        let reading = process::reading(&desk, &["run", "--force", "--retries", "0"]);
+        let reading = process::reading(&env, &["run", "--force", "--retries", "0"]);
         let mut shell = Command::new("/bin/bash");
         shell.arg("-c").arg(format!("ulimit -u {limit}; exec \"$0\" \"$@\"")).arg(&program);
-        shell.args(reading.get_args()).env_clear().current_dir(desk.folder.path()).uid(USER);
+        shell.args(reading.get_args()).env_clear().current_dir(env.folder.path()).uid(USER);
         for (name, value) in reading.get_envs() {
             if let Some(value) = value {
                 shell.env(name, value);
@@ -350,17 +350,17 @@ fn few_threads_end_a_run_with_an_error() {
 /// What is handed on to an orchestrator cannot be written: the run is done, and says so.
 #[test]
 fn a_hand_over_that_fails_hides_no_report() {
-    let desk = desk();
+    let env = env();
     // A folder is in the way of the file.
-    fs::create_dir_all(desk.path("return.json").join("x")).expect("a folder");
-    let mut command = process::reading(&desk, &["run", "--format", "json"]);
-    let output = process::output(command.arg("--xcom-file").arg(desk.path("return.json")));
+    fs::create_dir_all(env.path("return.json").join("x")).expect("a folder");
+    let mut command = process::reading(&env, &["run", "--format", "json"]);
+    let output = process::output(command.arg("--xcom-file").arg(env.path("return.json")));
     let (report, said) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(report.contains("\"status\":\"success\""), "{report}");
     assert!(said.contains("return.json"), "{said}");
-    assert_eq!(desk.rows(LOADED), ["2 3.25"]);
+    assert_eq!(env.rows(LOADED), ["2 3.25"]);
 }
 
 /// A key that cannot be written leaves nothing that would be taken for one.

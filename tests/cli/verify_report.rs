@@ -7,26 +7,24 @@ use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::synth;
 use insta::{assert_snapshot, with_settings};
 
-use crate::load::verification::{CLAIMS, desk, equal, loaded, sql, verify};
+use crate::load::verification::{CLAIMS, env, equal, loaded, sql, verify};
 use crate::support::process;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 #[test]
 fn a_run_at_work_is_not_disturbed() {
-    let desk = loaded();
-    let mut client = desk.database.connect();
+    let env = loaded();
+    let mut client = env.database.connect();
     // The lock that a run holds, and one that a load takes on the table.
     client.batch_execute("SELECT pg_advisory_lock(7162257274218279020)").expect("held");
     client
         .batch_execute("BEGIN; LOCK TABLE healthcare_analytics.claims_fact IN EXCLUSIVE MODE")
         .expect("locked");
-    equal(&desk, "last");
+    equal(&env, "last");
     client.batch_execute("ROLLBACK").expect("ended");
     // And a reader without any rights to write can do it.
-    let (user, name) = (
-        format!("reader_{}", std::process::id()),
-        desk.rows("SELECT current_database()").remove(0),
-    );
+    let (user, name) =
+        (format!("reader_{}", std::process::id()), env.rows("SELECT current_database()").remove(0));
     client
         .batch_execute(&format!(
             "DROP ROLE IF EXISTS {user}; CREATE ROLE {user};
@@ -38,8 +36,8 @@ fn a_run_at_work_is_not_disturbed() {
              ALTER DATABASE {name} SET role = '{user}'"
         ))
         .expect("a reader");
-    assert_eq!(desk.rows("SELECT current_user"), [user.as_str()]);
-    equal(&desk, "last");
+    assert_eq!(env.rows("SELECT current_user"), [user.as_str()]);
+    equal(&env, "last");
     client
         .batch_execute(&format!(
             "ALTER DATABASE {name} RESET role; DROP OWNED BY {user}; DROP ROLE {user}"
@@ -49,16 +47,16 @@ fn a_run_at_work_is_not_disturbed() {
 
 #[test]
 fn many_rows_are_compared_in_pieces_and_the_first_that_differ_are_named() {
-    let mut desk = Desk::new();
-    desk.settings.refresh.dashboard.enabled = false;
+    let mut env = TestEnv::new();
+    env.settings.refresh.dashboard.enabled = false;
     let spec = synth::Spec { claims: 40_000, providers: 300, seed: 7, dirty: 0.02 };
-    let made = synth::generate(&spec, desk.folder.path(), &NullObserver, &Cancellation::default());
+    let made = synth::generate(&spec, env.folder.path(), &NullObserver, &Cancellation::default());
     let made = made.expect("generated");
-    desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
-    desk.settings.providers.sources = vec![made.providers_path.display().to_string()];
-    let run = desk.run();
+    env.settings.claims.sources = vec![made.claims_path.display().to_string()];
+    env.settings.providers.sources = vec![made.providers_path.display().to_string()];
+    let run = env.run();
     succeeded(&run);
-    let report = equal(&desk, "last");
+    let report = equal(&env, "last");
     assert_eq!(report.claims.expect("rows").expected, run.claims.loaded);
 
     let table = "healthcare_analytics.claims_fact";
@@ -69,10 +67,10 @@ fn many_rows_are_compared_in_pieces_and_the_first_that_differ_are_named() {
              ORDER BY 1, 2 LIMIT {rows})"
         )
     };
-    sql(&desk, &format!("UPDATE {table} SET amount = amount + 0.01 WHERE {}", some(0xf0, 30)));
-    sql(&desk, &format!("DELETE FROM {table} WHERE {}", some(0x80, 3)));
-    sql(&desk, &format!("UPDATE {table} SET claim_token = patient_token WHERE {}", some(0x10, 2)));
-    let report = verify(&desk, "last");
+    sql(&env, &format!("UPDATE {table} SET amount = amount + 0.01 WHERE {}", some(0xf0, 30)));
+    sql(&env, &format!("DELETE FROM {table} WHERE {}", some(0x80, 3)));
+    sql(&env, &format!("UPDATE {table} SET claim_token = patient_token WHERE {}", some(0x10, 2)));
+    let report = verify(&env, "last");
     let counts = report.claims.expect("rows");
     assert_eq!((counts.differing, counts.missing, counts.extra), (30, 5, 2));
     assert_eq!(counts.expected, counts.equal + 35);
@@ -102,12 +100,12 @@ fn people_and_programs_are_told_without_an_identifier() {
     let canary = |row: &str| row.replace(",P", ",CANARY-PATIENT-").replacen("", "CANARY-CLAIM-", 1);
     let rows: Vec<String> = CLAIMS.iter().map(|row| canary(row)).collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let mut desk = desk().claims(&rows);
-    desk.settings.quality.max_reject_ratio = 1.0;
-    let run = process::output(&mut process::reading(&desk, &["run", "--quiet"]));
+    let mut env = env().claims(&rows);
+    env.settings.quality.max_reject_ratio = 1.0;
+    let run = process::output(&mut process::reading(&env, &["run", "--quiet"]));
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
     let call = |options: &[&str]| {
-        let mut command = process::command(&desk);
+        let mut command = process::command(&env);
         let output = process::output(command.args(["verify", "last"]).args(options));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, said) = (text(&output.stdout), text(&output.stderr));
@@ -127,12 +125,12 @@ fn people_and_programs_are_told_without_an_identifier() {
     snapshot("verify_equal", &shown(&out, &report));
 
     sql(
-        &desk,
+        &env,
         "UPDATE healthcare_analytics.claims_fact SET amount = amount + 0.01 WHERE amount = 2",
     );
-    sql(&desk, "DELETE FROM healthcare_analytics.claims_fact WHERE amount = 6");
+    sql(&env, "DELETE FROM healthcare_analytics.claims_fact WHERE amount = 6");
     sql(
-        &desk,
+        &env,
         "UPDATE healthcare_analytics.providers_dim SET location = 'X' WHERE provider_id = 'V1'",
     );
     let report = json(4);
@@ -141,7 +139,7 @@ fn people_and_programs_are_told_without_an_identifier() {
     let (code, out, _) = call(&[]);
     assert_eq!(code, Some(4));
     snapshot("verify_differing", &shown(&out, &report));
-    fs::write(desk.path("claims.csv"), "claim_id\nCANARY-CLAIM-1\n").expect("written");
+    fs::write(env.path("claims.csv"), "claim_id\nCANARY-CLAIM-1\n").expect("written");
     let (code, _, said) = call(&[]);
     assert_eq!(code, Some(2), "{said}");
 }

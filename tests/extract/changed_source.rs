@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::paused_run::Paused;
 use crate::support::process;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// The export goes on: a record is appended.
 fn grows(path: &Path) {
@@ -36,17 +36,17 @@ fn a_source_that_changes_is_not_loaded() {
     for (name, change) in
         [("grows", grows as fn(&Path)), ("is edited", is_edited), ("is replaced", is_replaced)]
     {
-        let desk = Desk::new()
+        let env = TestEnv::new()
             .claims(&["C1,P1,V1,99213,1.00,2024-01-01"])
             .providers(&["V1,Ann,Cardiology,Boston"]);
         // Both inputs have been fingerprinted then.
-        let mut run = process::reading(&desk, &["run"]);
-        let paused = Paused::at(&desk, &mut run, "extract.done:2");
-        change(&desk.path("claims.csv"));
+        let mut run = process::reading(&env, &["run"]);
+        let paused = Paused::at(&env, &mut run, "extract.done:2");
+        change(&env.path("claims.csv"));
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(3), "{name}: {said}");
         assert!(said.contains("claims.csv was changed while it was read"), "{name}: {said}");
         let published = "SELECT count(*) FROM healthcare_analytics.claims_fact";
-        assert_eq!(desk.rows(published), ["0"], "{name}");
+        assert_eq!(env.rows(published), ["0"], "{name}");
     }
 }

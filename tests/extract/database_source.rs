@@ -8,7 +8,7 @@ use claims_etl::secret::value::Secret;
 
 use crate::support::secure_server::{DATABASE, SecureServer};
 use crate::support::server::{self, Database};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 use crate::warehouse::tls::{PASSWORD, with_loader};
 
 /// Claims with every sort of amount, ids with leading zeros, and rows without a number.
@@ -37,30 +37,30 @@ fn source() -> Database {
     database
 }
 
-fn desk(source: &Database) -> Desk {
-    let mut desk = Desk::new();
-    desk.settings.claims.sources = vec![source.url().into()];
-    desk.settings.claims.table = Some(r#""Raw"."Claims.2024""#.into());
-    desk
+fn env(source: &Database) -> TestEnv {
+    let mut env = TestEnv::new();
+    env.settings.claims.sources = vec![source.url().into()];
+    env.settings.claims.table = Some(r#""Raw"."Claims.2024""#.into());
+    env
 }
 
-fn dry(desk: &Desk) -> RunReport {
+fn dry(env: &TestEnv) -> RunReport {
     let options = claims_etl::pipeline::RunOptions { dry_run: true, ..Default::default() };
-    desk.run_with(&options)
+    env.run_with(&options)
 }
 
 #[test]
 fn a_table_is_loaded_to_the_cent() {
     let source = source();
-    let desk = desk(&source);
-    let report = desk.run();
+    let env = env(&source);
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.read, report.claims.rejected), (988, 1));
     let fact = "SELECT string_agg(concat_ws('|', provider_id, procedure_code, amount), ' '
             ORDER BY amount, date_of_service)
         FROM healthcare_analytics.claims_fact WHERE provider_id <> 'V'";
     assert_eq!(
-        desk.rows(fact),
+        env.rows(fact),
         [
             "000001|00100|-9999999999.99 000001|00100|0.10 000001|00100|7.00 (unknown)|00100|10000.10 \
           000001|1000000000.00 000001|00100|9000000000.00"
@@ -71,9 +71,9 @@ fn a_table_is_loaded_to_the_cent() {
 #[test]
 fn money_comes_as_the_servers_text() {
     let source = source();
-    let mut desk = desk(&source);
-    desk.settings.claims.columns.insert("amount".into(), "mood".into());
-    let report = dry(&desk);
+    let mut env = env(&source);
+    env.settings.claims.columns.insert("amount".into(), "mood".into());
+    let report = dry(&env);
     succeeded(&report);
     // 12.34 - 0.10 + 5 × 1, the hundreds of 20 to 999, and one amount that is missing.
     assert_eq!(report.amount.loaded.to_string(), (499_310 + 16).to_string() + ".24");
@@ -82,13 +82,13 @@ fn money_comes_as_the_servers_text() {
 #[test]
 fn ranges_hold_all_rows_in_one_order() {
     let source = source();
-    let mut desk = desk(&source);
+    let mut env = env(&source);
     let mut prints = Vec::new();
     for partitions in [Some(1), Some(2), None, Some(7), Some(64)] {
         for column in ["NO", "amount"] {
-            desk.settings.claims.partition_on = Some(column.into());
-            desk.settings.claims.partitions = partitions;
-            let report = dry(&desk);
+            env.settings.claims.partition_on = Some(column.into());
+            env.settings.claims.partitions = partitions;
+            let report = dry(&env);
             succeeded(&report);
             assert_eq!(report.claims.read, 988, "{column} {partitions:?}");
             assert_eq!(report.claims.conflicts, 1, "the null rows are there");
@@ -105,8 +105,8 @@ fn ranges_hold_all_rows_in_one_order() {
             r#"CREATE TABLE t AS SELECT * FROM "Raw"."Claims.2024" ORDER BY claim_id DESC, amount"#,
         )
         .expect("a copy");
-    desk.settings.claims.table = Some("public.T".into());
-    let moved = dry(&desk);
+    env.settings.claims.table = Some("public.T".into());
+    let moved = dry(&env);
     assert!(prints.contains(&("amount", moved.fingerprint)), "{prints:?}");
 }
 
@@ -122,14 +122,14 @@ fn ranges_of_nothing_and_of_nulls_are_complete() {
                UPDATE odd SET x = 'NaN' WHERE no = 0; UPDATE odd SET x = 'Infinity' WHERE no = 1"#,
         )
         .expect("tables");
-    let mut desk = desk(&source);
-    desk.settings.claims.partitions = Some(5);
+    let mut env = env(&source);
+    env.settings.claims.partitions = Some(5);
     for (table, column, rows) in
         [("n", "no", 2), ("e", "no", 0), ("odd", "x", 988), ("odd", "f", 988)]
     {
-        desk.settings.claims.table = Some(table.into());
-        desk.settings.claims.partition_on = Some(column.into());
-        let report = dry(&desk);
+        env.settings.claims.table = Some(table.into());
+        env.settings.claims.partition_on = Some(column.into());
+        let report = dry(&env);
         succeeded(&report);
         assert_eq!(report.claims.read, rows, "{table} {column}");
     }
@@ -139,9 +139,9 @@ fn ranges_of_nothing_and_of_nulls_are_complete() {
 fn what_cannot_be_read_exactly_is_refused() {
     let source = source();
     let refused = |change: &dyn Fn(&mut claims_etl::config::Source)| {
-        let mut desk = desk(&source);
-        change(&mut desk.settings.claims);
-        let report = dry(&desk);
+        let mut env = env(&source);
+        change(&mut env.settings.claims);
+        let report = dry(&env);
         let error = report.error.expect("refused");
         assert_eq!(error.kind, "config", "{error:?}");
         error.message
@@ -178,9 +178,9 @@ fn a_line_column_of_a_table_is_read_where_it_numbers_lines() {
                l AS svc_ln, 'x' AS zone
         FROM generate_series(1, 20) c, generate_series(1, 3) l";
     database.connect().batch_execute(lines).expect("a source");
-    let mut desk = desk(&database);
-    desk.settings.claims.table = None;
-    desk.settings.quality.max_conflict_ratio = 0.01;
+    let mut env = env(&database);
+    env.settings.claims.table = None;
+    env.settings.quality.max_conflict_ratio = 0.01;
     for (query, used) in [
         ("SELECT * FROM lines", true),
         // Numbers of rows, and numbers that are not exact.
@@ -189,8 +189,8 @@ fn a_line_column_of_a_table_is_read_where_it_numbers_lines() {
         ("SELECT claim_id, patient_id, provider_id, procedure_code, amount, date_of_service,
           svc_ln::float8 AS line_no FROM lines", false),
     ] {
-        desk.settings.claims.query = Some(query.into());
-        let report = dry(&desk);
+        env.settings.claims.query = Some(query.into());
+        let report = dry(&env);
         assert_eq!(report.line_column.is_some(), used, "{query}");
         let counts = (report.exit_code, report.claims.read, report.claims.conflicts);
         assert_eq!(counts, if used { (0, 60, 0) } else { (4, 60, 40) }, "{query}: {:?}", report.error);
@@ -209,11 +209,11 @@ fn a_source_is_protected_as_the_warehouse_is() {
          FROM generate_series(1, 1000) i;
          GRANT SELECT ON bills TO loader, certified",
     );
-    let mut desk = Desk::new();
-    desk.settings.claims.table = Some("bills".into());
+    let mut env = TestEnv::new();
+    env.settings.claims.table = Some("bills".into());
     let mut read = |address: String| {
-        desk.settings.claims.sources = vec![address];
-        dry(&desk)
+        env.settings.claims.sources = vec![address];
+        dry(&env)
     };
     let login = format!("loader:{PASSWORD}");
     let certificate = format!(
@@ -261,17 +261,17 @@ fn a_password_file_signs_in_to_a_source_and_the_warehouses_password_does_not() {
     with_loader(&server);
     server.admin(DATABASE, "CREATE TABLE bills (claim_id text, patient_id text, provider_id text,
         procedure_code text, amount numeric, date_of_service date); GRANT SELECT ON bills TO loader");
-    let mut desk = Desk::new();
-    desk.settings.claims.table = Some("bills".into());
-    desk.settings.claims.sources = vec![server.url("loader", &server.verified())];
-    desk.settings.warehouse.environment.password = Some(Secret::new(PASSWORD));
-    assert_eq!(dry(&desk).error.expect("no password").kind, "source");
+    let mut env = TestEnv::new();
+    env.settings.claims.table = Some("bills".into());
+    env.settings.claims.sources = vec![server.url("loader", &server.verified())];
+    env.settings.warehouse.environment.password = Some(Secret::new(PASSWORD));
+    assert_eq!(dry(&env).error.expect("no password").kind, "source");
     let passfile =
-        desk.write("passfile", "# passwords", &[&format!("localhost:*:*:loader:{PASSWORD}")]);
+        env.write("passfile", "# passwords", &[&format!("localhost:*:*:loader:{PASSWORD}")]);
     fs::set_permissions(&passfile, fs::Permissions::from_mode(0o600)).expect("private");
-    desk.settings.warehouse.environment.parameters = vec![("passfile", passfile.clone())];
-    succeeded(&dry(&desk));
+    env.settings.warehouse.environment.parameters = vec![("passfile", passfile.clone())];
+    succeeded(&dry(&env));
     fs::set_permissions(&passfile, fs::Permissions::from_mode(0o644)).expect("open");
-    let error = dry(&desk).error.expect("open to others");
+    let error = dry(&env).error.expect("open to others");
     assert_eq!(error.kind, "config", "{error:?}");
 }

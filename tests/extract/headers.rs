@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use claims_etl::totals::Cents;
 
 use crate::support::program::{Call, KEY, Program};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 const ROW: &str = "C1,P1,V1,99213,10.00,2024-01-01";
@@ -318,13 +318,13 @@ fn of_hundreds_of_columns_a_few_are_named() {
 
 #[test]
 fn a_template_with_an_empty_part_joins_names_and_locations_and_makes_no_identifier() {
-    let mut desk = Desk::new();
-    desk.settings.providers.sources = vec![desk.write(
+    let mut env = TestEnv::new();
+    env.settings.providers.sources = vec![env.write(
         "directory.csv",
         "NPI,Last,Org,City,State,Zip",
         &["V1,Roe,,Kearney,NE,68847", "V2,,Lake Clinic,,NE,68847", "V3,,,Kearney,,", "V4,,,,,"],
     )];
-    desk.settings.claims.sources = vec![desk.write(
+    env.settings.claims.sources = vec![env.write(
         "lines.csv",
         "claim,segment,patient_id,provider_id,procedure_code,amount,date_of_service",
         &["1,1,P1,V1,99213,1.00,2024-01-01", "1,,P1,V2,99213,2.00,2024-01-01"],
@@ -333,9 +333,9 @@ fn a_template_with_an_empty_part_joins_names_and_locations_and_makes_no_identifi
                 provider_id = \"NPI\"\nprovider_name = \"{Last}{Org}\"\nspecialty = \"\"\n\
                 location = \"{City}, {State} {Zip}\"\n";
     let columns: claims_etl::config::Settings = toml::from_str(toml).expect("a configuration");
-    desk.settings.claims.columns = columns.claims.columns;
-    desk.settings.providers.columns = columns.providers.columns;
-    let report = desk.run();
+    env.settings.claims.columns = columns.claims.columns;
+    env.settings.providers.columns = columns.providers.columns;
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.loaded, report.amount.loaded), (1, Cents(100)));
     assert_eq!(report.reject_reasons.get("claim_id_missing"), Some(&1));
@@ -343,7 +343,7 @@ fn a_template_with_an_empty_part_joins_names_and_locations_and_makes_no_identifi
         "SELECT concat_ws('|', provider_id, coalesce(provider_name, '-'), coalesce(location, '-'))
         FROM healthcare_analytics.providers_dim WHERE provider_id ~ '^V' ORDER BY 1";
     assert_eq!(
-        desk.rows(directory),
+        env.rows(directory),
         ["V1|Roe|Kearney, NE 68847", "V2|Lake Clinic|NE 68847", "V3|-|Kearney", "V4|-|-"]
     );
 }

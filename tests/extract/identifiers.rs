@@ -6,7 +6,7 @@ use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::{Chosen, VerifyOptions};
 
 use crate::support::program::{Call, KEY, Program};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const PROVIDERS: [&str; 2] = ["1234567893,Ann,Cardiology,Boston", "PRV-01,Lake,Cardiology,Mobile"];
 
@@ -31,16 +31,16 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
         .collect();
     rows.extend(DAMAGED.iter().map(|id| format!("{id},P1,PRV-01,99213,2.00,2024-02-01")));
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let desk = Desk::new().claims(&rows).providers(&PROVIDERS);
-    let report = desk.run();
+    let env = TestEnv::new().claims(&rows).providers(&PROVIDERS);
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.loaded, report.claims.duplicates), (10, 8));
     assert_eq!(report.claims.conflicts, 0, "what was mended is no other content");
     let tokens = "SELECT count(DISTINCT patient_token) || ' ' || count(DISTINCT claim_token)
         FROM healthcare_analytics.claims_fact";
-    assert_eq!(desk.rows(tokens), ["2 10"]);
+    assert_eq!(env.rows(tokens), ["2 10"]);
     // Whoever makes tokens elsewhere finds the patient and the claim.
-    let key = MasterKey::resolve(&desk.settings).expect("a key");
+    let key = MasterKey::resolve(&env.settings).expect("a key");
     for (domain, column, rows) in
         [(Domain::Patient, "patient_token", "9"), (Domain::Claim, "claim_token", "1")]
     {
@@ -49,7 +49,7 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
             "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE {column} = '{}'",
             token.expect("a token")
         );
-        assert_eq!(desk.rows(&found), [rows]);
+        assert_eq!(env.rows(&found), [rows]);
     }
     let flags = "SELECT concat_ws(' ', date_of_service, identifier_decimal, identifier_invisible)
         FROM healthcare_analytics.v_claims WHERE identifier_decimal OR identifier_invisible ORDER BY 1";
@@ -61,11 +61,11 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
         "2024-01-09 f t",
         "2024-02-01 f t",
     ];
-    assert_eq!(desk.rows(flags), expected);
+    assert_eq!(env.rows(flags), expected);
     assert_eq!(report.flags.get("identifier_wrapped"), Some(&2));
     let never = Cancellation::default();
     let verified = recompute::verify(
-        &desk.settings,
+        &env.settings,
         VerifyOptions::default(),
         Chosen::Last,
         &NullObserver,
@@ -76,7 +76,7 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
 
 #[test]
 fn identifiers_with_lost_digits_are_rejected_and_others_with_an_e_are_not() {
-    let desk = Desk::new()
+    let env = TestEnv::new()
         .claims(&[
             "9.87E+11,P1,PRV-01,99213,1.00,2024-01-01",
             "A2,1e5,PRV-01,99213,1.00,2024-01-01",
@@ -86,12 +86,12 @@ fn identifiers_with_lost_digits_are_rejected_and_others_with_an_e_are_not() {
             "100571169204E347,100571169204E347,PRV-01,3E03317,1.00,2024-01-01",
         ])
         .providers(&PROVIDERS);
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     assert_eq!(report.reject_reasons.get("identifier_scientific"), Some(&5));
     assert_eq!((report.claims.loaded, report.claims.rejected), (1, 5));
     let codes = "SELECT procedure_code FROM healthcare_analytics.claims_fact";
-    assert_eq!(desk.rows(codes), ["3E03317"]);
+    assert_eq!(env.rows(codes), ["3E03317"]);
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn a_placeholder_is_no_patient_no_claim_no_provider_and_no_code() {
         .flat_map(|group| words.iter().enumerate().map(|(row, word)| group(word, row)));
     let rows: Vec<String> = rows.collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let desk = Desk::new().claims(&rows).providers(&PROVIDERS);
-    let report = desk.run();
+    let env = TestEnv::new().claims(&rows).providers(&PROVIDERS);
+    let report = env.run();
     succeeded(&report);
     let count = words.len() as u64;
     assert_eq!(report.claims.loaded, 2 * count);
@@ -121,14 +121,14 @@ fn a_placeholder_is_no_patient_no_claim_no_provider_and_no_code() {
     assert_eq!(report.flags.get("procedure_missing"), Some(&count));
     assert_eq!(report.providers.inferred, 0);
     let providers = "SELECT provider_id FROM healthcare_analytics.providers_dim ORDER BY 1";
-    assert_eq!(desk.rows(providers), ["(unknown)", "1234567893", "PRV-01"]);
+    assert_eq!(env.rows(providers), ["(unknown)", "1234567893", "PRV-01"]);
     let codes = "SELECT DISTINCT procedure_code FROM healthcare_analytics.claims_fact ORDER BY 1";
-    assert_eq!(desk.rows(codes), ["99213", "null"]);
+    assert_eq!(env.rows(codes), ["99213", "null"]);
 }
 
 #[test]
 fn the_ids_of_a_directory_are_treated_as_those_of_claims() {
-    let desk = Desk::new()
+    let env = TestEnv::new()
         .claims(&[
             "A1,P1,1234567893,99213,1.00,2024-01-01",
             "A2,P2,1234567893.0,99213,1.00,2024-01-02",
@@ -142,7 +142,7 @@ fn the_ids_of_a_directory_are_treated_as_those_of_claims() {
             "#N/A,Nobody,Cardiology,Mobile",
             "1.2E+09,Lost,Cardiology,Mobile",
         ]);
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     assert_eq!(
         report.providers.reject_reasons,
@@ -151,28 +151,28 @@ fn the_ids_of_a_directory_are_treated_as_those_of_claims() {
     assert_eq!((report.providers.loaded, report.providers.inferred), (2, 0));
     let joined = "SELECT concat_ws(' ', provider_id, provider_name, count(*))
         FROM healthcare_analytics.v_claims GROUP BY provider_id, provider_name ORDER BY 1";
-    assert_eq!(desk.rows(joined), ["1234567893 Ann 2", "PRV-01 Lake 2"]);
+    assert_eq!(env.rows(joined), ["1234567893 Ann 2", "PRV-01 Lake 2"]);
 }
 
 #[test]
 fn nobody_can_name_the_unknown_provider() {
-    let desk = Desk::new()
+    let env = TestEnv::new()
         .claims(&[
             "A1,P1,(unknown),99213,1.00,2024-01-01",
             "A2,P2,,99213,1.00,2024-01-02",
             "A3,P3,(UNKNOWN),99213,1.00,2024-01-03",
         ])
         .providers(&["(unknown),Mallory,Cardiology,Boston", "PRV-01,Lake,Cardiology,Mobile"]);
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     assert_eq!(report.providers.reject_reasons, [("directory_id_placeholder".into(), 1)].into());
     assert_eq!(report.flags.get("provider_missing"), Some(&3));
     let providers = "SELECT concat_ws('|', provider_id, provider_name)
         FROM healthcare_analytics.providers_dim ORDER BY 1";
-    assert_eq!(desk.rows(providers), ["(unknown)|Unknown provider", "PRV-01|Lake"]);
+    assert_eq!(env.rows(providers), ["(unknown)|Unknown provider", "PRV-01|Lake"]);
     let claims = "SELECT concat_ws(' ', provider_id, count(*), bool_and(provider_missing))
         FROM healthcare_analytics.v_claims GROUP BY provider_id";
-    assert_eq!(desk.rows(claims), ["(unknown) 3 t"]);
+    assert_eq!(env.rows(claims), ["(unknown) 3 t"]);
 }
 
 #[test]
@@ -182,8 +182,8 @@ fn a_flag_that_a_run_does_not_store_is_null_and_not_false() {
         "A2,P2,PRV-01,99213,1.00,2024-06-01",
         "A3,P3,,99213,1.00,2024-06-02",
     ];
-    let mut desk = Desk::new().claims(&rows).providers(&PROVIDERS);
-    let report = desk.run();
+    let mut env = TestEnv::new().claims(&rows).providers(&PROVIDERS);
+    let report = env.run();
     succeeded(&report);
     assert_eq!(report.flags.get("amount_zero"), Some(&1));
     let flags = "SELECT concat_ws(' ', date_of_service, coalesce(amount_zero::text, '?'),
@@ -195,14 +195,14 @@ fn a_flag_that_a_run_does_not_store_is_null_and_not_false() {
         "2024-06-01 ? ? ? false false",
         "2024-06-02 ? ? ? true false",
     ];
-    assert_eq!(desk.rows(flags), expected);
+    assert_eq!(env.rows(flags), expected);
     // A run that flags answers for the rows that it has written, and for no others.
     for (rule, severity) in [("amount_zero", "flag"), ("provider_missing", "off")] {
-        desk.settings.rules.severity.insert(rule.into(), severity.into());
+        env.settings.rules.severity.insert(rule.into(), severity.into());
     }
-    let desk =
-        desk.claims(&[rows[0], "A4,P4,,99213,0.00,2024-06-03", "A5,P5,PRV-01,1,2.00,2024-06-04"]);
-    succeeded(&desk.run());
+    let env =
+        env.claims(&[rows[0], "A4,P4,,99213,0.00,2024-06-03", "A5,P5,PRV-01,1,2.00,2024-06-04"]);
+    succeeded(&env.run());
     let expected = [
         "2023-01-01 true ? ? ? false",
         "2024-06-01 ? ? ? false false",
@@ -210,9 +210,9 @@ fn a_flag_that_a_run_does_not_store_is_null_and_not_false() {
         "2024-06-03 true ? ? ? false",
         "2024-06-04 false ? ? ? false",
     ];
-    assert_eq!(desk.rows(flags), expected);
+    assert_eq!(env.rows(flags), expected);
     let comment = "SELECT obj_description('healthcare_analytics.v_claims'::regclass)";
-    assert!(desk.rows(comment)[0].contains("A flag is null where the run"));
+    assert!(env.rows(comment)[0].contains("A flag is null where the run"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use claims_etl::schema::Dataset;
 use claims_etl::totals::Cents;
 use parquet::arrow::ArrowWriter;
 
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 /// What 1,500 lines of 500 claims are worth: 1.00 + 2.00 + 3.00 each, and the claim's number in cents.
@@ -37,25 +37,25 @@ fn lines(more: impl Fn(u32, u32) -> String) -> Vec<String> {
         .collect()
 }
 
-/// A desk as it is by default, apart from what takes time.
-fn desk(header: &str, rows: &[String]) -> Desk {
-    let mut desk = Desk::new().providers(&["V1,Ann,Cardiology,Boston"]);
-    desk.settings.quality = claims_etl::config::Quality::default();
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.refresh.provider_month.enabled = false;
+/// An environment as it is by default, apart from what takes time.
+fn env(header: &str, rows: &[String]) -> TestEnv {
+    let mut env = TestEnv::new().providers(&["V1,Ann,Cardiology,Boston"]);
+    env.settings.quality = claims_etl::config::Quality::default();
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.refresh.provider_month.enabled = false;
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    desk.settings.claims.sources = vec![desk.write("claims.csv", header, &rows)];
-    desk
+    env.settings.claims.sources = vec![env.write("claims.csv", header, &rows)];
+    env
 }
 
-fn published(desk: &Desk) -> Vec<String> {
-    desk.rows("SELECT count(*) || ' ' || sum(amount) FROM healthcare_analytics.claims_fact")
+fn published(env: &TestEnv) -> Vec<String> {
+    env.rows("SELECT count(*) || ' ' || sum(amount) FROM healthcare_analytics.claims_fact")
 }
 
 /// The refusal of a run that has published nothing.
-fn refused(desk: &Desk, report: &RunReport) -> String {
+fn refused(env: &TestEnv, report: &RunReport) -> String {
     assert_eq!((report.status, report.exit_code), (Status::Failed, 4), "{:?}", report.error);
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
     let error = report.error.as_ref().expect("an error");
     assert_eq!(error.kind, "quality");
     format!("{}\n{}", error.message, error.hint.as_deref().unwrap_or_default())
@@ -82,17 +82,17 @@ fn a_line_column_is_used_by_itself_under_any_of_its_names() {
         "Ln",
     ] {
         let rows = lines(|_, line| format!(",{line}"));
-        let desk = desk(&format!("{HEADER},{name}"), &rows);
-        let report = desk.run_with(&RunOptions { force: false, dry_run: true });
+        let env = env(&format!("{HEADER},{name}"), &rows);
+        let report = env.run_with(&RunOptions { force: false, dry_run: true });
         succeeded(&report);
         assert_eq!(report.line_column.as_deref(), Some(name));
         assert_eq!((report.claims.loaded, report.amount.loaded), (1_500, WORTH), "{name}");
         assert_eq!((report.claims.duplicates, report.claims.conflicts), (0, 0), "{name}");
         if matches!(name, "Line #" | "SVC_LN") {
-            succeeded(&desk.run());
-            assert_eq!(published(&desk), [format!("1500 {WORTH}")]);
+            succeeded(&env.run());
+            assert_eq!(published(&env), [format!("1500 {WORTH}")]);
             let lines = "SELECT string_agg(DISTINCT line_number::text, ',') FROM healthcare_analytics.claims_fact";
-            assert_eq!(desk.rows(lines), ["1,2,3"]);
+            assert_eq!(env.rows(lines), ["1,2,3"]);
         }
     }
 }
@@ -111,65 +111,62 @@ fn a_line_column_of_parquet_is_used_too() {
     columns.push(("CLM_LINE_NBR", Arc::new(Int64Array::from(numbers))));
     columns.push(("LINE_NO", Arc::new(Float64Array::from(vec![1.5; rows.len()]))));
     let batch = RecordBatch::try_from_iter(columns).expect("a batch");
-    let mut desk = desk(HEADER, &[]);
-    let path = desk.path("claims.parquet");
+    let mut env = env(HEADER, &[]);
+    let path = env.path("claims.parquet");
     let file = std::fs::File::create(&path).expect("a file");
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
     writer.write(&batch).expect("written");
     writer.close().expect("closed");
-    desk.settings.claims.sources = vec![path.display().to_string()];
-    let report = desk.run();
+    env.settings.claims.sources = vec![path.display().to_string()];
+    let report = env.run();
     succeeded(&report);
     assert_eq!(report.line_column.as_deref(), Some("CLM_LINE_NBR"));
-    assert_eq!(published(&desk), [format!("1500 {WORTH}")]);
+    assert_eq!(published(&env), [format!("1500 {WORTH}")]);
 }
 
 #[test]
 fn a_name_that_is_not_used_and_files_without_it_are_warned_of() {
-    let extracted = |desk: &Desk| {
-        extract(Dataset::Claims, &desk.settings, &Cancellation::default()).expect("claims").warnings
+    let extracted = |env: &TestEnv| {
+        extract(Dataset::Claims, &env.settings, &Cancellation::default()).expect("claims").warnings
     };
-    let mut desk = desk(&format!("{HEADER},LINE_NO"), &lines(|_, _| ",1".into()));
-    let warnings = extracted(&desk).concat();
+    let mut env = env(&format!("{HEADER},LINE_NO"), &lines(|_, _| ",1".into()));
+    let warnings = extracted(&env).concat();
     assert!(warnings.contains("column \"LINE_NO\" is not read as the line number"), "{warnings}");
-    desk.settings.claims.columns.insert("line_number".into(), claims_etl::config::Mapping::Absent);
-    assert_eq!(extracted(&desk), [] as [&str; 0]);
-    desk.settings.claims.columns.clear();
+    env.settings.claims.columns.insert("line_number".into(), claims_etl::config::Mapping::Absent);
+    assert_eq!(extracted(&env), [] as [&str; 0]);
+    env.settings.claims.columns.clear();
     let rows = lines(|_, line| format!(",{line}"));
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let one = desk.write("a.csv", &format!("{HEADER},LINE_NO"), &rows);
-    let other = desk.write("b.csv", HEADER, &["D1,P1,V1,99213,1.00,2024-06-01"]);
-    desk.settings.claims.sources = vec![one, other];
-    assert!(extracted(&desk).concat().contains("1 of 2 files have no column \"LINE_NO\""));
-    desk.settings.claims.sources = vec![desk.write("c.csv", &format!("{HEADER},LINE_NO"), &[])];
-    assert_eq!(extracted(&desk), [] as [&str; 0]);
+    let one = env.write("a.csv", &format!("{HEADER},LINE_NO"), &rows);
+    let other = env.write("b.csv", HEADER, &["D1,P1,V1,99213,1.00,2024-06-01"]);
+    env.settings.claims.sources = vec![one, other];
+    assert!(extracted(&env).concat().contains("1 of 2 files have no column \"LINE_NO\""));
+    env.settings.claims.sources = vec![env.write("c.csv", &format!("{HEADER},LINE_NO"), &[])];
+    assert_eq!(extracted(&env), [] as [&str; 0]);
 }
 
 #[test]
 fn a_mapping_comes_before_what_is_recognised() {
     let rows = lines(|claim, line| format!(",{line},{}", claim * 3 + line));
-    let mut desk = desk(&format!("{HEADER},SVC_LN,ROW"), &rows);
-    desk.settings.claims.columns.insert("line_number".into(), "ROW".into());
-    let report = desk.run();
+    let mut env = env(&format!("{HEADER},SVC_LN,ROW"), &rows);
+    env.settings.claims.columns.insert("line_number".into(), "ROW".into());
+    let report = env.run();
     succeeded(&report);
     assert_eq!(report.line_column, None);
-    assert_eq!(
-        desk.rows("SELECT max(line_number) FROM healthcare_analytics.claims_fact"),
-        ["1500"]
-    );
+    assert_eq!(env.rows("SELECT max(line_number) FROM healthcare_analytics.claims_fact"), ["1500"]);
     // Nothing is recognised where somebody has said that there is none.
-    desk.settings.claims.columns.insert("line_number".into(), claims_etl::config::Mapping::Absent);
-    desk.settings.warehouse.mode = Mode::Replace;
-    let report = desk.run();
+    env.settings.claims.columns.insert("line_number".into(), claims_etl::config::Mapping::Absent);
+    env.settings.warehouse.mode = Mode::Replace;
+    let report = env.run();
     assert_eq!((report.exit_code, report.claims.conflicts), (4, 1_000), "{:?}", report.error);
 }
 
 #[test]
 fn what_only_looks_like_a_line_number_is_proposed_and_not_used() {
     let rows = lines(|claim, line| format!(",{line},{},{}", claim % 4 + 1, 7));
-    let desk = desk(&format!("{HEADER},pos,units,site"), &rows);
-    let report = desk.run();
-    let message = refused(&desk, &report);
+    let env = env(&format!("{HEADER},pos,units,site"), &rows);
+    let report = env.run();
+    let message = refused(&env, &report);
     assert_eq!(report.line_column, None);
     for told in [
         "1,000 of 1,500 claim lines (66.7 %)",
@@ -197,12 +194,12 @@ fn lines_that_are_alike_but_for_their_number_are_no_duplicates() {
             .map(|(c, l)| row(c, l))
             .collect()
     };
-    let numbered = desk(&format!("{HEADER},pos"), &alike(|_, line| format!(",{line}")));
+    let numbered = env(&format!("{HEADER},pos"), &alike(|_, line| format!(",{line}")));
     let message = refused(&numbered, &numbered.run());
     assert!(message.contains("40 of 60 claim lines (66.7 %)"), "{message}");
     assert!(message.contains("column \"pos\" looks like the line number"), "{message}");
     // Nothing tells them apart: repeats.
-    let same = desk(&format!("{HEADER},pos"), &alike(|_, _| ",1".into()));
+    let same = env(&format!("{HEADER},pos"), &alike(|_, _| ",1".into()));
     let report = same.run();
     succeeded(&report);
     assert_eq!((report.claims.loaded, report.claims.duplicates), (20, 40));
@@ -211,8 +208,8 @@ fn lines_that_are_alike_but_for_their_number_are_no_duplicates() {
 #[test]
 fn two_columns_that_number_lines_are_a_question() {
     let rows = lines(|_, line| format!(",{line},{line}"));
-    let desk = desk(&format!("{HEADER},SVC_LN,LINE_NO"), &rows);
-    let message = refused(&desk, &desk.run());
+    let env = env(&format!("{HEADER},SVC_LN,LINE_NO"), &rows);
+    let message = refused(&env, &env.run());
     assert!(message.contains("line_number = \"SVC_LN\"   # or \"LINE_NO\""), "{message}");
 }
 
@@ -225,8 +222,8 @@ fn a_name_without_the_content_is_not_used() {
         |_, line| format!(",L{line}"),
         |_, line| format!(",{line}.5"),
     ] {
-        let desk = desk(&format!("{HEADER},LINE_NO"), &lines(value));
-        let report = desk.run_with(&RunOptions { force: false, dry_run: true });
+        let env = env(&format!("{HEADER},LINE_NO"), &lines(value));
+        let report = env.run_with(&RunOptions { force: false, dry_run: true });
         assert_eq!(
             (report.exit_code, report.line_column.as_deref()),
             (4, None),
@@ -236,8 +233,8 @@ fn a_name_without_the_content_is_not_used() {
         assert_eq!(report.claims.conflicts, 1_000);
     }
     // As other programs write it where some are missing.
-    let desk = desk(&format!("{HEADER},LINE_NO"), &lines(|_, line| format!(",{line}.0")));
-    let report = desk.run_with(&RunOptions { force: false, dry_run: true });
+    let env = env(&format!("{HEADER},LINE_NO"), &lines(|_, line| format!(",{line}.0")));
+    let report = env.run_with(&RunOptions { force: false, dry_run: true });
     succeeded(&report);
     assert_eq!(report.claims.loaded, 1_500);
 }
@@ -245,19 +242,19 @@ fn a_name_without_the_content_is_not_used() {
 #[test]
 fn each_file_of_a_folder_is_read_by_the_same_column() {
     let rows = lines(|_, line| format!(",{line}"));
-    let mut desk = desk(HEADER, &[]);
+    let mut env = env(HEADER, &[]);
     let names = ["line_no", "LINE_NO ", "Line_No"];
     let parts = rows.chunks(500).zip(names).enumerate();
-    desk.settings.claims.sources = parts
+    env.settings.claims.sources = parts
         .map(|(place, (rows, name))| {
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-            desk.write(&format!("part{place}.csv"), &format!("{HEADER},{name}"), &rows)
+            env.write(&format!("part{place}.csv"), &format!("{HEADER},{name}"), &rows)
         })
         .collect();
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.loaded, report.claims.conflicts), (1_500, 0));
-    assert_eq!(published(&desk), [format!("1500 {WORTH}")]);
+    assert_eq!(published(&env), [format!("1500 {WORTH}")]);
 }
 
 /// One-line claims, of which the first few come again with another amount.
@@ -280,31 +277,31 @@ fn a_run_stops_above_one_conflict_in_a_hundred_lines_unless_a_policy_is_chosen()
         (2, 1, true),
         (20, 0, false),
     ] {
-        let desk = desk(HEADER, &corrected(rows, conflicts));
-        let report = desk.run_with(&RunOptions { force: false, dry_run: true });
+        let env = env(HEADER, &corrected(rows, conflicts));
+        let report = env.run_with(&RunOptions { force: false, dry_run: true });
         let code = if stops { 4 } else { 0 };
         assert_eq!(report.exit_code, code, "{conflicts} of {rows}: {:?}", report.error);
         assert_eq!((report.claims.conflicts, report.claims.duplicates), (conflicts as u64, 0));
     }
-    let mut desk = desk(HEADER, &corrected(20, 1));
-    let message = refused(&desk, &desk.run());
+    let mut env = env(HEADER, &corrected(20, 1));
+    let message = refused(&env, &env.run());
     assert!(message.contains("1 of 20 claim lines (5.0 %)"), "{message}");
     for (policy, loaded, amount) in [
         (OnDuplicate::Last, 19, "231.71"),
         (OnDuplicate::First, 19, "191.71"),
         (OnDuplicate::Reject, 18, "181.71"),
     ] {
-        desk.settings.warehouse.on_duplicate = Some(policy);
-        desk.settings.warehouse.mode = Mode::Replace;
-        let report = desk.run();
+        env.settings.warehouse.on_duplicate = Some(policy);
+        env.settings.warehouse.mode = Mode::Replace;
+        let report = env.run();
         assert_eq!(report.exit_code, 0, "{policy:?}: {:?}", report.error);
         succeeded(&report);
-        assert_eq!(published(&desk), [format!("{loaded} {amount}")], "{policy:?}");
+        assert_eq!(published(&env), [format!("{loaded} {amount}")], "{policy:?}");
     }
-    desk.settings.warehouse.on_duplicate = None;
-    let forced = desk.run_with(&RunOptions { force: true, dry_run: false });
+    env.settings.warehouse.on_duplicate = None;
+    let forced = env.run_with(&RunOptions { force: true, dry_run: false });
     succeeded(&forced);
-    assert_eq!(published(&desk), ["19 231.71"]);
+    assert_eq!(published(&env), ["19 231.71"]);
 }
 
 #[test]
@@ -314,8 +311,8 @@ fn identical_repeats_stop_nothing_and_spelling_is_no_conflict() {
     // The same amount, written with more decimals.
     rows.push("C1,P1,V1,99213,10.0100,2024-06-01".into());
     rows.push("C2,P2,V1,99213,10.0201,2024-06-01".into());
-    let desk = desk(HEADER, &rows);
-    let report = desk.run();
+    let env = env(HEADER, &rows);
+    let report = env.run();
     succeeded(&report);
     assert_eq!(
         (report.claims.loaded, report.claims.duplicates, report.claims.conflicts),
@@ -326,22 +323,22 @@ fn identical_repeats_stop_nothing_and_spelling_is_no_conflict() {
 
 #[test]
 fn the_ledger_has_rows_and_dollars_of_every_class() {
-    let mut desk = desk(HEADER, &corrected(20, 2));
-    desk.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
-    succeeded(&desk.run());
+    let mut env = env(HEADER, &corrected(20, 2));
+    env.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
+    succeeded(&env.run());
     let sums = "SELECT concat_ws(' ', claims_read, claims_loaded, claims_rejected, claims_duplicates, claims_conflicts,
             amount_read, amount_loaded, amount_rejected, amount_duplicates, amount_conflicts) FROM claims_etl.runs";
-    assert_eq!(desk.rows(sums), ["20 18 0 0 2 281.54 261.53 0.00 0.00 20.01"]);
+    assert_eq!(env.rows(sums), ["20 18 0 0 2 281.54 261.53 0.00 0.00 20.01"]);
     let unbalanced = "UPDATE claims_etl.runs SET amount_conflicts = amount_conflicts + 0.01";
     let refused =
-        desk.database.connect().batch_execute(unbalanced).expect_err("it would not balance");
+        env.database.connect().batch_execute(unbalanced).expect_err("it would not balance");
     assert!(
         refused
             .as_db_error()
             .is_some_and(|error| error.constraint() == Some("published_runs_balance"))
     );
     let unbalanced = "UPDATE claims_etl.runs SET claims_conflicts = 0";
-    assert!(desk.database.connect().batch_execute(unbalanced).is_err());
+    assert!(env.database.connect().batch_execute(unbalanced).is_err());
 }
 
 /// A feed that sends reversals under the claim id and line number of what they reverse.
@@ -359,35 +356,35 @@ const ADJUSTED: [&str; 8] = [
 #[test]
 fn amounts_that_cancel_under_one_key_are_said_with_count_and_money() {
     let rows = ADJUSTED.map(ToOwned::to_owned);
-    let mut desk = desk(&format!("{HEADER},line_number,adjustment"), &rows);
-    let message = refused(&desk, &desk.run());
+    let mut env = env(&format!("{HEADER},line_number,adjustment"), &rows);
+    let message = refused(&env, &env.run());
     for told in ["4 of 8 claim lines", "3 of these", "claim_id = \"{claim_id}-{adjustment}\""] {
         assert!(message.contains(told), "{told}: {message}");
     }
-    desk.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
-    let report = desk.run();
+    env.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
+    let report = env.run();
     succeeded(&report);
     let found = report.reversals;
     assert_eq!((found.lines, found.dropped, found.dropped_amount), (3, 4, Cents(5_000)));
     assert_eq!((found.kept_amount, report.amount.loaded), (Cents(3_000), Cents(6_000)));
     assert_eq!(
-        desk.rows("SELECT (reversals ->> 'lines') || ' ' || (reversals ->> 'dropped_amount') FROM claims_etl.runs
+        env.rows("SELECT (reversals ->> 'lines') || ' ' || (reversals ->> 'dropped_amount') FROM claims_etl.runs
                    WHERE published_at IS NOT NULL"),
         ["3 50.00"]
     );
     // The way that keeps all of it.
     let template =
         claims_etl::config::Pattern::parse("{claim_id}-{adjustment}").expect("a template");
-    desk.settings
+    env.settings
         .claims
         .columns
         .insert("claim_id".into(), claims_etl::config::Mapping::Is(template));
-    desk.settings.warehouse.on_duplicate = None;
-    desk.settings.warehouse.mode = Mode::Replace;
-    let report = desk.run();
+    env.settings.warehouse.on_duplicate = None;
+    env.settings.warehouse.mode = Mode::Replace;
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.loaded, report.reversals.lines), (8, 0));
-    assert_eq!(published(&desk), ["8 110.00"]);
+    assert_eq!(published(&env), ["8 110.00"]);
 }
 
 #[test]
@@ -400,21 +397,21 @@ fn a_merge_says_when_a_reversal_takes_the_place_of_what_it_reverses() {
         "R4,P4,V1,99213,0.00,2024-01-05",
         "R5,P5,V1,99213,8.00,2024-01-05",
     ]);
-    let desk = desk(HEADER, &first);
-    let report = desk.run();
+    let env = env(HEADER, &first);
+    let report = env.run();
     succeeded(&report);
     assert_eq!(report.reversals.overwritten, 0);
-    let desk = desk.claims(&[
+    let env = env.claims(&[
         "R1,P1,V1,99213,-100.00,2024-01-05",
         "R2,P2,V1,99213,71.00,2024-01-05",
         "R3,P3,V1,99213,5.00,2024-01-05",
         "R4,P4,V1,99214,0.00,2024-01-05",
         "R6,P6,V1,99213,-8.00,2024-01-05",
     ]);
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     let found = report.reversals;
     assert_eq!((found.overwritten, found.overwritten_amount), (2, Cents(9_500)));
     assert_eq!((report.claims.updated, report.claims.inserted), (4, 1));
-    assert_eq!(published(&desk), ["6 -24.00"]);
+    assert_eq!(published(&env), ["6 -24.00"]);
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::program::{Call, Program};
 use crate::support::server;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 
@@ -164,7 +164,7 @@ fn what_came_from_standard_input_is_verified_with_the_same_bytes() {
 
 #[test]
 fn rows_that_are_no_claims_are_counted_apart() {
-    let mut desk = Desk::new().providers(&["V1,Ann,Cardiology,Boston"]);
+    let mut env = TestEnv::new().providers(&["V1,Ann,Cardiology,Boston"]);
     let header = "CLAIM,LINE,KIND,patient_id,PROV,procedure_code,amount,date_of_service";
     let rows = [
         "1,0,CHARGE,P1,V1,99213,1.00,2024-01-01",
@@ -174,19 +174,19 @@ fn rows_that_are_no_claims_are_counted_apart() {
         "2,0,,P1,V1,99213,8.00,2024-01-01",
         "2,1,charge,P1,V1,99213,8.00,2024-01-01",
     ];
-    let path = desk.write("transactions.csv", header, &rows);
+    let path = env.write("transactions.csv", header, &rows);
     let toml = format!(
         "[claims]\nsources = [{path:?}]\n[claims.where]\nKIND = \"CHARGE\"\n[claims.columns]\n\
          claim_id = \"{{CLAIM}}-{{LINE}}\"\nprovider_id = [\"NPI\", \"prov\"]\n\
          line_number = {{ constant = \"7\" }}\n"
     );
-    let file = desk.path("claims-etl.toml");
+    let file = env.path("claims-etl.toml");
     std::fs::write(&file, toml).expect("written");
     let overrides = claims_etl::config::Overrides::default();
-    desk.settings.claims =
+    env.settings.claims =
         claims_etl::config::load(Some(&file), overrides).expect("settings").claims;
 
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     let counts = serde_json::to_value(report.claims).expect("JSON");
     assert_eq!(counts["filtered"], json!(3));
@@ -195,12 +195,12 @@ fn rows_that_are_no_claims_are_counted_apart() {
     assert_eq!(report.amount.read.to_string(), "7.00");
     let lines = "SELECT string_agg(line_number || provider_id, ' ' ORDER BY provider_id)
         FROM healthcare_analytics.claims_fact";
-    assert_eq!(desk.rows(lines), ["7(unknown) 7V1"]);
-    assert_eq!(desk.rows("SELECT claims_filtered FROM claims_etl.runs"), ["3"]);
+    assert_eq!(env.rows(lines), ["7(unknown) 7V1"]);
+    assert_eq!(env.rows("SELECT claims_filtered FROM claims_etl.runs"), ["3"]);
 
     let which = Chosen::parse(&report.run_id).expect("an id");
     let verification = recompute::verify(
-        &desk.settings,
+        &env.settings,
         VerifyOptions::default(),
         which,
         &claims_etl::event::NullObserver,

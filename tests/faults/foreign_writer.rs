@@ -5,11 +5,11 @@ use claims_etl::secret::value::Secret;
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::privacy::rotation::desk_with_keys;
+use crate::privacy::rotation::env_with_keys;
 use crate::support::correction::{last_run, run};
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, KEY};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 const WRITE: &str = "INSERT INTO healthcare_analytics.claims_fact
     (claim_token, line_number, patient_token, provider_id, amount, date_of_service, risk_score,
@@ -17,48 +17,48 @@ const WRITE: &str = "INSERT INTO healthcare_analytics.claims_fact
     VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, '6ba7b810-9dad-11d1-80b4-00c04fd430c8',
             '(unknown)', 99.00, '2024-01-01', 0, 0, false, 0, 0)";
 
-fn published(desk: &Desk) -> Vec<String> {
-    desk.rows("SELECT amount FROM healthcare_analytics.claims_fact ORDER BY amount")
+fn published(env: &TestEnv) -> Vec<String> {
+    env.rows("SELECT amount FROM healthcare_analytics.claims_fact ORDER BY amount")
 }
 
 #[test]
 fn a_first_load_that_finds_rows_does_not_drop_them() {
     for mode in ["merge", "append"] {
-        let mut desk = Desk::new().claims(&["C1,P1,V1,99213,10.00,2024-01-01"]);
-        desk.settings.privacy.key = Some(Secret::new(KEY));
-        process::output(process::command(&desk).args(["warehouse", "migrate"]));
-        let mut load = run(&desk, mode, 0);
+        let mut env = TestEnv::new().claims(&["C1,P1,V1,99213,10.00,2024-01-01"]);
+        env.settings.privacy.key = Some(Secret::new(KEY));
+        process::output(process::command(&env).args(["warehouse", "migrate"]));
+        let mut load = run(&env, mode, 0);
         // The tables are about to be locked.
-        let paused = Paused::at(&desk, &mut load, "publish.ledger");
-        desk.database.connect().batch_execute(WRITE).expect("written");
+        let paused = Paused::at(&env, &mut load, "publish.ledger");
+        env.database.connect().batch_execute(WRITE).expect("written");
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(5), "{mode}: {said}");
         assert!(said.contains("filled or emptied while the claims were read"), "{mode}: {said}");
-        assert_eq!(published(&desk), ["99.00"], "{mode}");
-        assert_eq!(last_run(&desk), "failed warehouse");
-        let output = process::output(&mut run(&desk, mode, 0));
+        assert_eq!(published(&env), ["99.00"], "{mode}");
+        assert_eq!(last_run(&env), "failed warehouse");
+        let output = process::output(&mut run(&env, mode, 0));
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(published(&desk), ["10.00", "99.00"], "{mode}");
+        assert_eq!(published(&env), ["10.00", "99.00"], "{mode}");
     }
 }
 
 #[test]
 fn nobody_writes_between_the_comparison_of_a_rotation_and_its_end() {
-    let desk = desk_with_keys().claims(&["C1,P1,V1,99213,10.00,2024-01-01"]);
+    let env = env_with_keys().claims(&["C1,P1,V1,99213,10.00,2024-01-01"]);
     let step = |arguments: &[&str]| {
-        let mut command = process::command(&desk);
+        let mut command = process::command(&env);
         command
             .env_remove("CLAIMS_ETL_KEY")
-            .env("CLAIMS_ETL_KEY_FILE", desk.path("old.key"))
-            .env("CLAIMS_ETL_NEXT_KEY_FILE", desk.path("new.key"))
+            .env("CLAIMS_ETL_KEY_FILE", env.path("old.key"))
+            .env("CLAIMS_ETL_NEXT_KEY_FILE", env.path("new.key"))
             .args(arguments);
         command
     };
     let sources = [
         "--claims",
-        &desk.settings.claims.sources[0],
+        &env.settings.claims.sources[0],
         "--providers",
-        &desk.settings.providers.sources[0],
+        &env.settings.providers.sources[0],
     ];
     for arguments in [["run"].as_slice(), &["key", "rotate", "begin"], &["key", "rotate", "map"]] {
         let mut command = step(arguments);
@@ -68,8 +68,8 @@ fn nobody_writes_between_the_comparison_of_a_rotation_and_its_end() {
         let output = process::output(&mut command);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let paused = Paused::at(&desk, &mut step(&["key", "rotate", "finish"]), "rotate.compared");
-    let mut client: Client = desk.database.connect();
+    let paused = Paused::at(&env, &mut step(&["key", "rotate", "finish"]), "rotate.compared");
+    let mut client: Client = env.database.connect();
     client.batch_execute("SET lock_timeout = '200ms'").expect("a setting");
     let error = client.batch_execute(WRITE).expect_err("the rotation holds it");
     assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error}");
@@ -78,5 +78,5 @@ fn nobody_writes_between_the_comparison_of_a_rotation_and_its_end() {
     let (status, said) = paused.go_on().end();
     assert_eq!(status.code(), Some(0), "{said}");
     client.batch_execute(WRITE).expect("afterwards it is free");
-    assert_eq!(published(&desk), ["10.00", "99.00"]);
+    assert_eq!(published(&env), ["10.00", "99.00"]);
 }

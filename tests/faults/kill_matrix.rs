@@ -13,7 +13,7 @@ use crate::support::input_versions::{Published, Version, broken_promises, tables
 use crate::support::own_server::OwnServer;
 use crate::support::process::{self, gone};
 use crate::support::server::{self, Database};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// What the tables hold after a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,15 +104,15 @@ struct Scene {
 impl Scene {
     fn new(mode: &'static str, published: Option<Version>) -> Self {
         let server = OwnServer::start();
-        let mut desk = server.desk();
+        let mut env = server.env();
         if let Some(version) = published {
-            version.lay_on(&mut desk);
-            finishes(&desk, mode);
+            version.lay_on(&mut env);
+            finishes(&env, mode);
         }
-        let before = desk.database;
+        let before = env.database;
         let published_before = Published::read(&mut before.connect());
         gone(&before);
-        let undisturbed = desk_of(&before);
+        let undisturbed = env_of(&before);
         finishes(&undisturbed, mode);
         let mut client = undisturbed.database.connect();
         let published_after = Published::read(&mut client);
@@ -123,16 +123,16 @@ impl Scene {
 
     /// Kills a run at one point and looks at what is left. Says what is wrong.
     fn killed_at(&self, point: &str, then: Then) -> Vec<String> {
-        let desk = desk_of(&self.before);
+        let env = env_of(&self.before);
         let mut wrong = Vec::new();
-        let mut run = run(&desk, self.mode);
+        let mut run = run(&env, self.mode);
         let output =
             process::output(run.env("CLAIMS_ETL_FAILPOINT", format!("{SPILL},{point}=kill")));
         if output.status.signal() != Some(9) {
             return vec![format!("the run never came by: {:?}", output.status)];
         }
-        gone(&desk.database);
-        let mut client = desk.database.connect();
+        gone(&env.database);
+        let mut client = env.database.connect();
         let expected = if then == Before { &self.published_before } else { &self.published_after };
         let found = Published::read(&mut client);
         if found != *expected {
@@ -140,7 +140,7 @@ impl Scene {
         }
         wrong.extend(broken_promises(&mut client));
 
-        let output = process::output(&mut self::run(&desk, self.mode));
+        let output = process::output(&mut self::run(&env, self.mode));
         if output.status.code() != Some(0) {
             let said = String::from_utf8_lossy(&output.stderr);
             wrong.push(format!("the next run ended with {:?}: {said}", output.status));
@@ -154,11 +154,11 @@ impl Scene {
         if found != self.tables_after {
             wrong.push(format!("tables: {found:?}, not {:?}", self.tables_after));
         }
-        wrong.extend(self.ledger(&desk, then));
-        if !desk.settings.dashboard_path().exists() {
+        wrong.extend(self.ledger(&env, then));
+        if !env.settings.dashboard_path().exists() {
             wrong.push("nobody has written the dashboard".into());
         }
-        let files = strange_files(desk.folder.path());
+        let files = strange_files(env.folder.path());
         if !files.is_empty() {
             wrong.push(format!("files are left: {files:?}"));
         }
@@ -166,11 +166,11 @@ impl Scene {
     }
 
     /// The killed run is closed as what it was, and its tasks with it.
-    fn ledger(&self, desk: &Desk, then: Then) -> Option<String> {
+    fn ledger(&self, env: &TestEnv, then: Then) -> Option<String> {
         let query = "SELECT coalesce(string_agg(status, ' ' ORDER BY run_no), '')
             FROM claims_etl.runs";
         let earlier = if self.published_before.claims == "0|0|0" { "" } else { "success " };
-        let statuses = desk.rows(query).concat();
+        let statuses = env.rows(query).concat();
         let killed = statuses.strip_prefix(earlier).unwrap_or(&statuses);
         let fine = match then {
             // Before it is in the ledger there is nothing to close.
@@ -178,28 +178,28 @@ impl Scene {
             After => killed == "success already_loaded",
         };
         let open = "SELECT count(*) FROM claims_etl.task_runs WHERE state = 'running'";
-        let open = desk.rows(open).concat();
+        let open = env.rows(open).concat();
         (!fine || open != "0").then(|| format!("the ledger says: {statuses}, {open} tasks run"))
     }
 }
 
-/// A desk at a copy of a database, with the second version to be loaded.
-fn desk_of(original: &Database) -> Desk {
-    let mut desk = Desk::at(server::copy_of(original));
-    Version::Second.lay_on(&mut desk);
-    desk
+/// An environment at a copy of a database, with the second version to be loaded.
+fn env_of(original: &Database) -> TestEnv {
+    let mut env = TestEnv::at(server::copy_of(original));
+    Version::Second.lay_on(&mut env);
+    env
 }
 
-fn run(desk: &Desk, mode: &str) -> Command {
-    let temporary = desk.path("tmp");
+fn run(env: &TestEnv, mode: &str) -> Command {
+    let temporary = env.path("tmp");
     fs::create_dir_all(&temporary).expect("a folder");
-    let mut run = process::reading(desk, &["run", "--mode", mode, "--connections", "2"]);
+    let mut run = process::reading(env, &["run", "--mode", mode, "--connections", "2"]);
     run.env("TMPDIR", temporary);
     run
 }
 
-fn finishes(desk: &Desk, mode: &str) {
-    let output = process::output(&mut run(desk, mode));
+fn finishes(env: &TestEnv, mode: &str) {
+    let output = process::output(&mut run(env, mode));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -266,18 +266,18 @@ fn a_merge_can_be_killed_anywhere() {
 
 #[test]
 fn a_missed_refresh_is_made_up_for_once() {
-    let mut desk = Desk::new();
-    Version::First.lay_on(&mut desk);
+    let mut env = TestEnv::new();
+    Version::First.lay_on(&mut env);
     let output =
-        process::output(run(&desk, "merge").env("CLAIMS_ETL_FAILPOINT", "publish.committed=kill"));
+        process::output(run(&env, "merge").env("CLAIMS_ETL_FAILPOINT", "publish.committed=kill"));
     assert_eq!(output.status.signal(), Some(9));
-    gone(&desk.database);
-    let page = desk.settings.dashboard_path();
+    gone(&env.database);
+    let page = env.settings.dashboard_path();
     assert!(!page.exists());
-    finishes(&desk, "merge");
+    finishes(&env, "merge");
     assert!(page.exists(), "the next run finds nothing else to do");
     fs::remove_file(&page).expect("the page");
-    finishes(&desk, "merge");
+    finishes(&env, "merge");
     assert!(!page.exists(), "and the one after it finds nothing at all");
 }
 

@@ -10,7 +10,7 @@ use postgres::Client;
 use crate::support::correction::{Correction, last_run, run};
 use crate::support::paused_run::Paused;
 use crate::support::process::until;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 const CLAIMS: u32 = 3_000;
 
@@ -18,8 +18,8 @@ const CLAIMS: u32 = 3_000;
 const SHORT: Duration = Duration::from_millis(100);
 
 /// Reads a little from the claims again and again; how long each answer took.
-fn latencies(desk: &Desk, ended: &AtomicBool) -> Vec<Duration> {
-    let mut client = desk.database.connect();
+fn latencies(env: &TestEnv, ended: &AtomicBool) -> Vec<Duration> {
+    let mut client = env.database.connect();
     client.batch_execute("SET statement_timeout = '5s'").expect("a setting");
     let question = "SELECT count(*) FROM
         (SELECT FROM healthcare_analytics.claims_fact LIMIT 10) few";
@@ -50,11 +50,11 @@ impl Drop for Ending<'_> {
 }
 
 /// Measures the readers while `work` is done.
-fn measured(desk: &Desk, work: impl FnOnce()) -> Duration {
+fn measured(env: &TestEnv, work: impl FnOnce()) -> Duration {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let ending = Ending(&ended);
-        let reader = scope.spawn(|| latencies(desk, &ended));
+        let reader = scope.spawn(|| latencies(env, &ended));
         work();
         drop(ending);
         nearly_the_slowest(reader.join().expect("the reader"))
@@ -62,8 +62,8 @@ fn measured(desk: &Desk, work: impl FnOnce()) -> Duration {
 }
 
 /// A session with a report that reads the claims and does not end.
-fn long_report(desk: &Desk) -> Client {
-    let mut report = desk.database.connect();
+fn long_report(env: &TestEnv) -> Client {
+    let mut report = env.database.connect();
     report
         .batch_execute("BEGIN; SELECT count(*) FROM healthcare_analytics.claims_fact")
         .expect("a report");
@@ -78,20 +78,20 @@ fn not_blocked(slowest: Duration, usual: Duration, what: &str) {
 fn a_publish_waits_for_a_short_report_and_readers_do_not() {
     let scene = Correction::of(CLAIMS);
     for mode in ["replace", "merge"] {
-        let desk = scene.desk();
-        let report = long_report(&desk);
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 0), "publish.ledger");
-        let usual = measured(&desk, || thread::sleep(Duration::from_millis(500)));
+        let env = scene.env();
+        let report = long_report(&env);
+        let paused = Paused::at(&env, &mut run(&env, mode, 0), "publish.ledger");
+        let usual = measured(&env, || thread::sleep(Duration::from_millis(500)));
         let mut running = paused.go_on();
-        let slowest = measured(&desk, || thread::sleep(Duration::from_millis(1500)));
+        let slowest = measured(&env, || thread::sleep(Duration::from_millis(1500)));
         if mode == "replace" {
             assert!(running.goes_on(), "it should have waited");
-            scene.is_unchanged(&desk, mode);
+            scene.is_unchanged(&env, mode);
         }
         drop(report);
         let (status, said) = running.end();
         assert_eq!(status.code(), Some(0), "{mode}: {said}");
-        scene.is_whole(&desk, mode, mode);
+        scene.is_whole(&env, mode, mode);
         not_blocked(slowest, usual, mode);
     }
 }
@@ -99,38 +99,38 @@ fn a_publish_waits_for_a_short_report_and_readers_do_not() {
 #[test]
 fn a_publish_does_not_wait_for_ever() {
     let scene = Correction::of(CLAIMS);
-    let desk = scene.desk();
-    let report = long_report(&desk);
-    let paused = Paused::at(&desk, &mut run(&desk, "replace", 0), "lock.patience=3,publish.ledger");
-    let usual = measured(&desk, || thread::sleep(Duration::from_millis(500)));
+    let env = scene.env();
+    let report = long_report(&env);
+    let paused = Paused::at(&env, &mut run(&env, "replace", 0), "lock.patience=3,publish.ledger");
+    let usual = measured(&env, || thread::sleep(Duration::from_millis(500)));
     let running = paused.go_on();
     let mut end = None;
-    let slowest = measured(&desk, || end = Some(running.end()));
+    let slowest = measured(&env, || end = Some(running.end()));
     let (status, said) = end.expect("ended");
     assert_eq!(status.code(), Some(5), "{said}");
-    assert_eq!(last_run(&desk), "failed warehouse");
+    assert_eq!(last_run(&env), "failed warehouse");
     not_blocked(slowest, usual, "the whole wait");
-    scene.is_unchanged(&desk, "held");
+    scene.is_unchanged(&env, "held");
     drop(report);
-    scene.is_finished_by_the_next_run(&desk, "replace", "released");
+    scene.is_finished_by_the_next_run(&env, "replace", "released");
 }
 
 #[test]
 fn a_writer_that_holds_the_providers_delays_a_publish_only() {
     let scene = Correction::of(CLAIMS);
-    let desk = scene.desk();
-    let mut writer = desk.database.connect();
+    let env = scene.env();
+    let mut writer = env.database.connect();
     writer
         .batch_execute("BEGIN; UPDATE healthcare_analytics.providers_dim SET location = location")
         .expect("a writer");
-    let mut running = Paused::at(&desk, &mut run(&desk, "merge", 0), "publish.before").go_on();
-    let usual = measured(&desk, || thread::sleep(Duration::from_millis(500)));
-    let slowest = measured(&desk, || thread::sleep(Duration::from_secs(1)));
+    let mut running = Paused::at(&env, &mut run(&env, "merge", 0), "publish.before").go_on();
+    let usual = measured(&env, || thread::sleep(Duration::from_millis(500)));
+    let slowest = measured(&env, || thread::sleep(Duration::from_secs(1)));
     assert!(running.goes_on(), "it waits for the writer");
     writer.batch_execute("ROLLBACK").expect("done");
     until("the run to end", || !running.goes_on());
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(0), "{said}");
     not_blocked(slowest, usual, "providers");
-    scene.is_whole(&desk, "merge", "providers");
+    scene.is_whole(&env, "merge", "providers");
 }

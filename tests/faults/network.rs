@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::support::correction::{Correction, run};
 use crate::support::process::{Running, gone, until};
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// Claims enough for each of two connections to send some 400 kB.
 const CLAIMS: u32 = 6_000;
@@ -20,13 +20,13 @@ const IN_THE_ROWS: u64 = 200_000;
 
 const MODES: [(&str, Mode); 2] = [("replace", Mode::Replace), ("merge", Mode::Merge)];
 
-/// A desk that reaches its warehouse through a proxy.
-fn behind(scene: &Correction, mode: Mode, fault: Fault) -> (Desk, Proxy) {
-    let mut desk = scene.desk();
-    desk.settings.warehouse.mode = mode;
-    let proxy = Proxy::new(desk.database.url(), fault);
-    desk.settings.warehouse.url = Some(Secret::new(proxy.url(desk.database.url())));
-    (desk, proxy)
+/// An environment that reaches its warehouse through a proxy.
+fn behind(scene: &Correction, mode: Mode, fault: Fault) -> (TestEnv, Proxy) {
+    let mut env = scene.env();
+    env.settings.warehouse.mode = mode;
+    let proxy = Proxy::new(env.database.url(), fault);
+    env.settings.warehouse.url = Some(Secret::new(proxy.url(env.database.url())));
+    (env, proxy)
 }
 
 fn tries(report: &RunReport) -> u32 {
@@ -37,11 +37,11 @@ fn tries(report: &RunReport) -> u32 {
 fn a_connection_cut_among_the_rows_is_tried_again() {
     let scene = Correction::of(CLAIMS);
     for (name, mode) in MODES {
-        let (desk, proxy) = behind(&scene, mode, Fault::Cut(IN_THE_ROWS));
-        let report = desk.run();
+        let (env, proxy) = behind(&scene, mode, Fault::Cut(IN_THE_ROWS));
+        let report = env.run();
         succeeded(&report);
         assert_eq!((proxy.faults(), tries(&report)), (1, 2));
-        scene.is_whole(&desk, name, name);
+        scene.is_whole(&env, name, name);
     }
 }
 
@@ -49,15 +49,15 @@ fn a_connection_cut_among_the_rows_is_tried_again() {
 fn without_tries_a_cut_connection_publishes_nothing() {
     let scene = Correction::of(CLAIMS);
     for (name, mode) in MODES {
-        let (mut desk, proxy) = behind(&scene, mode, Fault::Cut(IN_THE_ROWS));
-        desk.settings.run.retries = 0;
-        let report = desk.run();
+        let (mut env, proxy) = behind(&scene, mode, Fault::Cut(IN_THE_ROWS));
+        env.settings.run.retries = 0;
+        let report = env.run();
         assert_eq!((report.status, report.exit_code), (Status::Failed, 5), "{:?}", report.error);
         assert_eq!(proxy.faults(), 1);
-        scene.is_unchanged(&desk, name);
+        scene.is_unchanged(&env, name);
         // The fault has passed.
-        succeeded(&desk.run());
-        scene.is_whole(&desk, name, name);
+        succeeded(&env.run());
+        scene.is_whole(&env, name, name);
     }
 }
 
@@ -65,13 +65,13 @@ fn without_tries_a_cut_connection_publishes_nothing() {
 fn a_lost_answer_to_the_commit_is_no_second_load() {
     let scene = Correction::of(CLAIMS);
     for (name, mode) in MODES {
-        let (desk, proxy) = behind(&scene, mode, Fault::LoseTheCommit);
-        let report = desk.run();
+        let (env, proxy) = behind(&scene, mode, Fault::LoseTheCommit);
+        let report = env.run();
         succeeded(&report);
         assert_eq!((proxy.faults(), tries(&report)), (1, 2), "{:?}", report.tasks);
-        scene.is_whole(&desk, name, name);
+        scene.is_whole(&env, name, name);
         let runs = "SELECT count(*) FROM claims_etl.runs WHERE published_at IS NOT NULL";
-        assert_eq!(desk.rows(runs), ["2"]);
+        assert_eq!(env.rows(runs), ["2"]);
     }
 }
 
@@ -80,13 +80,13 @@ fn a_connection_that_stands_still_goes_on() {
     let scene = Correction::of(CLAIMS);
     for (name, mode) in MODES {
         let stall = Duration::from_secs(2);
-        let (desk, proxy) = behind(&scene, mode, Fault::Stall(IN_THE_ROWS, stall));
+        let (env, proxy) = behind(&scene, mode, Fault::Stall(IN_THE_ROWS, stall));
         let begin = Instant::now();
-        let report = desk.run();
+        let report = env.run();
         succeeded(&report);
         assert!(begin.elapsed() >= stall);
         assert_eq!((proxy.faults(), tries(&report)), (1, 1));
-        scene.is_whole(&desk, name, name);
+        scene.is_whole(&env, name, name);
     }
 }
 
@@ -94,22 +94,22 @@ fn a_connection_that_stands_still_goes_on() {
 fn a_slow_connection_goes_on() {
     let scene = Correction::of(CLAIMS);
     for (name, mode) in MODES {
-        let (desk, proxy) = behind(&scene, mode, Fault::Delay(Duration::from_millis(5)));
-        let report = desk.run();
+        let (env, proxy) = behind(&scene, mode, Fault::Delay(Duration::from_millis(5)));
+        let report = env.run();
         succeeded(&report);
         assert!(proxy.faults() > 20);
         assert_eq!(tries(&report), 1);
-        scene.is_whole(&desk, name, name);
+        scene.is_whole(&env, name, name);
     }
 }
 
 #[test]
 fn a_signal_ends_a_run_that_nobody_answers() {
     let scene = Correction::of(CLAIMS);
-    let desk = scene.desk();
-    let proxy = Proxy::new(desk.database.url(), Fault::Silence(IN_THE_ROWS));
-    let mut run = run(&desk, "replace", 0);
-    run.env("CLAIMS_ETL_WAREHOUSE", proxy.url(desk.database.url()));
+    let env = scene.env();
+    let proxy = Proxy::new(env.database.url(), Fault::Silence(IN_THE_ROWS));
+    let mut run = run(&env, "replace", 0);
+    run.env("CLAIMS_ETL_WAREHOUSE", proxy.url(env.database.url()));
     let running = Running::start(run.env("CLAIMS_ETL_FAILPOINT", "stop.patience=2"));
     until("the silence", || proxy.faults() == 1);
     let begin = Instant::now();
@@ -122,7 +122,7 @@ fn a_signal_ends_a_run_that_nobody_answers() {
     // The server ends the sessions, whose other side is gone with this test at the latest.
     let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    desk.database.connect().batch_execute(sessions).expect("ended");
-    gone(&desk.database);
-    scene.is_finished_by_the_next_run(&desk, "replace", "after the silence");
+    env.database.connect().batch_execute(sessions).expect("ended");
+    gone(&env.database);
+    scene.is_finished_by_the_next_run(&env, "replace", "after the silence");
 }

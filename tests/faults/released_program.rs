@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::architecture;
 use crate::support::process;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// The program as `just run` builds it; `just test` says where a copy of it is.
 #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
@@ -41,10 +41,10 @@ fn the_released_program_knows_no_failpoints() {
     let found: Vec<_> = points.iter().filter(|point| holds(point)).collect();
     assert!(found.is_empty(), "{found:?}");
 
-    let desk = Desk::new().claims(&["C1,P1,V1,1,1.00,2024-01-01"]);
-    let mut run = process::reading(&desk, &["run"]);
+    let env = TestEnv::new().claims(&["C1,P1,V1,1,1.00,2024-01-01"]);
+    let mut run = process::reading(&env, &["run"]);
     let mut released = std::process::Command::new(program);
-    released.args(run.get_args()).current_dir(desk.folder.path()).env_clear();
+    released.args(run.get_args()).current_dir(env.folder.path()).env_clear();
     run.env("CLAIMS_ETL_FAILPOINT", "publish.commit=kill");
     released.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = process::output(&mut released);

@@ -10,7 +10,7 @@ use crate::support::correction::{Correction, retries, run};
 use crate::support::own_server::{patient_client, signal};
 use crate::support::paused_run::Paused;
 use crate::support::process::gone;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// Claims enough for two batches on the way.
 const CLAIMS: u32 = 3_000;
@@ -21,12 +21,12 @@ const CONTROL: &str = "pid = (SELECT pid FROM pg_locks WHERE locktype = 'advisor
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
 /// Kills the backend of the session that `which` tells.
-fn kill_backend(desk: &Desk, which: &str) {
+fn kill_backend(env: &TestEnv, which: &str) {
     let query = format!(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
              AND pid <> pg_backend_pid() AND {which} LIMIT 1"
     );
-    let row = patient_client(desk).query_one(&query, &[]).expect("such a session");
+    let row = patient_client(env).query_one(&query, &[]).expect("such a session");
     signal(row.get(0), Signal::SIGKILL);
 }
 
@@ -40,14 +40,14 @@ fn a_killed_backend_costs_a_try_and_nothing_else() {
         ("merge", "publish.commit", CONTROL),
     ] {
         let what = format!("{mode} {point}");
-        let desk = scene.desk();
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 10), point);
-        kill_backend(&desk, backend);
-        scene.is_unchanged(&desk, &what);
+        let env = scene.env();
+        let paused = Paused::at(&env, &mut run(&env, mode, 10), point);
+        kill_backend(&env, backend);
+        scene.is_unchanged(&env, &what);
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(0), "{what}: {said}");
-        assert!(retries(&desk) > 0, "{what}: {said}");
-        scene.is_whole(&desk, mode, &what);
+        assert!(retries(&env) > 0, "{what}: {said}");
+        scene.is_whole(&env, mode, &what);
     }
 }
 
@@ -63,8 +63,8 @@ fn a_crashed_server_costs_a_try_and_nothing_else() {
         ("merge", "publish.commit"),
     ] {
         let what = format!("{mode} {point}");
-        let desk = scene.desk();
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 10), point);
+        let env = scene.env();
+        let paused = Paused::at(&env, &mut run(&env, mode, 10), point);
         scene.server.crash();
         let running = paused.go_on();
         // The first tries find no server at all.
@@ -72,7 +72,7 @@ fn a_crashed_server_costs_a_try_and_nothing_else() {
         scene.server.start_again();
         let (status, said) = running.end();
         assert_eq!(status.code(), Some(0), "{what}: {said}");
-        scene.is_whole(&desk, mode, &what);
+        scene.is_whole(&env, mode, &what);
     }
 }
 
@@ -81,16 +81,16 @@ fn a_server_that_stays_away_ends_the_run_and_the_next_one_finishes() {
     let scene = Correction::of(CLAIMS);
     for (mode, point) in [("replace", "publish.commit"), ("merge", "copy.batch:2")] {
         let what = format!("{mode} {point}");
-        let desk = scene.desk();
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 1), point);
+        let env = scene.env();
+        let paused = Paused::at(&env, &mut run(&env, mode, 1), point);
         scene.server.crash();
         let begin = Instant::now();
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(5), "{what}: {said}");
         assert!(begin.elapsed() < Duration::from_secs(20), "{what}: not for ever");
         scene.server.start_again();
-        scene.is_unchanged(&desk, &what);
-        scene.is_finished_by_the_next_run(&desk, mode, &what);
+        scene.is_unchanged(&env, &what);
+        scene.is_finished_by_the_next_run(&env, mode, &what);
     }
 }
 
@@ -104,14 +104,14 @@ fn a_crash_behind_a_rollback_leaves_a_server_that_starts() {
         ("replace", "publish.ledger"),
     ] {
         let what = format!("{mode} {point}");
-        let desk = scene.desk();
+        let env = scene.env();
         // Nothing but a commit writes the log.
-        let mut other = patient_client(&desk);
+        let mut other = patient_client(&env);
         other.batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'").expect("a setting");
         other
             .batch_execute("SELECT pg_reload_conf(); CREATE TABLE public.other (n integer)")
             .expect("other");
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 0), point);
+        let paused = Paused::at(&env, &mut run(&env, mode, 0), point);
         other
             .batch_execute("INSERT INTO public.other VALUES (1)")
             .expect("the log is written to here");
@@ -120,10 +120,10 @@ fn a_crash_behind_a_rollback_leaves_a_server_that_starts() {
         assert_eq!(status.code(), None, "{what}");
         // The killed run's transactions are rolled back.
         drop(other);
-        gone(&desk.database);
+        gone(&env.database);
         scene.server.crash();
         scene.server.start_again();
-        scene.is_unchanged(&desk, &what);
-        scene.is_finished_by_the_next_run(&desk, mode, &what);
+        scene.is_unchanged(&env, &what);
+        scene.is_finished_by_the_next_run(&env, mode, &what);
     }
 }

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use postgres::Client;
 
 use crate::support::process::{self, Running, until};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// Where a run is, as a condition on the warehouse.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,9 +43,9 @@ impl Moment {
     }
 }
 
-/// A desk with one published claim and a larger input that is still to be loaded.
+/// An environment with one published claim and a larger input that is still to be loaded.
 struct Scene {
-    desk: Desk,
+    env: TestEnv,
     client: Client,
     before: Vec<String>,
 }
@@ -55,18 +55,17 @@ const FACT: &str = "SELECT to_jsonb(f) - 'run_no' FROM healthcare_analytics.clai
 
 impl Scene {
     fn new(claims: u64) -> Self {
-        let mut desk = Desk::new().claims(&["A,P,V1,1,1.00,2024-01-01"]);
-        assert!(process::output(&mut run(&desk, "merge")).status.success());
-        let before = desk.rows(FACT);
+        let mut env = TestEnv::new().claims(&["A,P,V1,1,1.00,2024-01-01"]);
+        assert!(process::output(&mut run(&env, "merge")).status.success());
+        let before = env.rows(FACT);
         assert_eq!(before.len(), 1);
         let spec = Spec { claims, providers: 200, seed: 3, dirty: 0.02 };
-        let made =
-            synth::generate(&spec, &desk.path("in"), &NullObserver, &Cancellation::default());
+        let made = synth::generate(&spec, &env.path("in"), &NullObserver, &Cancellation::default());
         let made = made.expect("generated");
-        desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
-        desk.settings.providers.sources = vec![made.providers_path.display().to_string()];
-        let client = desk.database.connect();
-        Self { desk, client, before }
+        env.settings.claims.sources = vec![made.claims_path.display().to_string()];
+        env.settings.providers.sources = vec![made.providers_path.display().to_string()];
+        let client = env.database.connect();
+        Self { env, client, before }
     }
 
     /// Keeps every publish waiting: readers pass, writers and whoever changes the table do not.
@@ -81,8 +80,8 @@ impl Scene {
 
     /// Starts a run and waits for a moment of it.
     fn start_until(&self, mode: &str, moment: Moment) -> Running {
-        let mut running = Running::start(&mut run(&self.desk, mode));
-        let mut client = self.desk.database.connect();
+        let mut running = Running::start(&mut run(&self.env, mode));
+        let mut client = self.env.database.connect();
         let question = format!("SELECT {}", moment.condition());
         until(&format!("{moment:?}"), || {
             assert!(running.goes_on(), "ended before {moment:?}");
@@ -93,16 +92,16 @@ impl Scene {
 
     /// Nothing is published, and nothing is left but the run's line in the ledger.
     fn is_as_before(&self, what: &str) {
-        assert_eq!(self.desk.rows(FACT), self.before, "{what}");
+        assert_eq!(self.env.rows(FACT), self.before, "{what}");
         let staged = "SELECT relname FROM pg_class WHERE relname ~ '_stage_'";
-        assert_eq!(self.desk.rows(staged), [] as [&str; 0], "{what}");
+        assert_eq!(self.env.rows(staged), [] as [&str; 0], "{what}");
         let runs = "SELECT status || ' ' || coalesce(error_kind, '') FROM claims_etl.runs
                     ORDER BY run_no DESC LIMIT 1";
-        assert_eq!(self.desk.rows(runs), ["failed interrupted"], "{what}");
+        assert_eq!(self.env.rows(runs), ["failed interrupted"], "{what}");
         let dimension = "SELECT count(*) FROM healthcare_analytics.providers_dim";
-        assert_eq!(self.desk.rows(dimension), ["2"], "{what}");
+        assert_eq!(self.env.rows(dimension), ["2"], "{what}");
         self.nobody_holds_the_lock();
-        let partial = fs::read_dir(self.desk.settings.quarantine_dir()).map_or(0, |files| {
+        let partial = fs::read_dir(self.env.settings.quarantine_dir()).map_or(0, |files| {
             files
                 .flatten()
                 .filter(|file| file.path().extension().is_some_and(|e| e == "partial"))
@@ -116,23 +115,23 @@ impl Scene {
     fn nobody_holds_the_lock(&self) {
         let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-        until("the run lock to be free", || self.desk.rows(held) == ["0"]);
+        until("the run lock to be free", || self.env.rows(held) == ["0"]);
     }
 
     /// The next run finishes the work, as one that was never disturbed.
     fn the_next_run_finishes(&self, mode: &str, expected: &[String]) {
-        let output = process::output(&mut run(&self.desk, mode));
+        let output = process::output(&mut run(&self.env, mode));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
-        let published = self.desk.rows(FACT);
+        let published = self.env.rows(FACT);
         assert!(published == expected, "{} rows, not {}", published.len(), expected.len());
         let staged = "SELECT relname FROM pg_class WHERE relname ~ '_stage_'";
-        assert_eq!(self.desk.rows(staged), [] as [&str; 0]);
+        assert_eq!(self.env.rows(staged), [] as [&str; 0]);
     }
 }
 
-fn run(desk: &Desk, mode: &str) -> Command {
-    let mut command = process::reading(desk, &["run"]);
+fn run(env: &TestEnv, mode: &str) -> Command {
+    let mut command = process::reading(env, &["run"]);
     command.args(["--mode", mode, "--connections", "1"]);
     command
 }
@@ -140,8 +139,8 @@ fn run(desk: &Desk, mode: &str) -> Command {
 /// What a run that nobody disturbs publishes of the same input.
 fn undisturbed(claims: u64, mode: &str) -> Vec<String> {
     let scene = Scene::new(claims);
-    assert!(process::output(&mut run(&scene.desk, mode)).status.success());
-    scene.desk.rows(FACT)
+    assert!(process::output(&mut run(&scene.env, mode)).status.success());
+    scene.env.rows(FACT)
 }
 
 fn signalled(mode: &str, moments: &[(Moment, Signal)], claims: u64) {
@@ -204,7 +203,7 @@ fn a_killed_run_is_cleaned_up_and_finished_by_the_next() {
         // The bar is still there: a session whose process is gone must not wait behind it, and
         // readers would wait behind the session.
         scene.nobody_holds_the_lock();
-        assert_eq!(scene.desk.rows(FACT), scene.before, "{mode} {moment:?}");
+        assert_eq!(scene.env.rows(FACT), scene.before, "{mode} {moment:?}");
         scene.lift();
         scene.the_next_run_finishes(mode, &undisturbed(60_000, mode));
     }

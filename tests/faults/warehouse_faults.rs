@@ -8,26 +8,26 @@ use std::{fs, thread};
 use crate::support::correction::{Correction, last_run, retries, run};
 use crate::support::paused_run::Paused;
 use crate::support::process;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 const CLAIMS: u32 = 3_000;
 
 /// Runs that may try again, and must not.
-fn refused(scene: &Correction, desk: &Desk, mode: &str) -> String {
-    let output = process::output(&mut run(desk, mode, 2));
+fn refused(scene: &Correction, env: &TestEnv, mode: &str) -> String {
+    let output = process::output(&mut run(env, mode, 2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{mode}: {said}");
-    assert_eq!(retries(desk), 0, "{mode}: it cannot pass by itself: {said}");
-    scene.is_unchanged(desk, mode);
+    assert_eq!(retries(env), 0, "{mode}: it cannot pass by itself: {said}");
+    scene.is_unchanged(env, mode);
     said
 }
 
-fn as_admin(desk: &Desk, script: &str) {
-    desk.database.connect().batch_execute(script).expect("the script");
+fn as_admin(env: &TestEnv, script: &str) {
+    env.database.connect().batch_execute(script).expect("the script");
 }
 
-fn name(desk: &Desk) -> String {
-    desk.rows("SELECT current_database()").concat()
+fn name(env: &TestEnv) -> String {
+    env.rows("SELECT current_database()").concat()
 }
 
 /// A file system of a few megabytes, gone when the test ends.
@@ -66,20 +66,20 @@ fn a_full_disk_of_the_server_ends_the_run() {
     let cluster = fs::metadata(scene.server.data()).expect("the cluster");
     chown(&small.0, Some(cluster.uid()), Some(cluster.gid())).expect("the server's own");
     for mode in ["replace", "merge"] {
-        let desk = scene.desk();
+        let env = scene.env();
         let space = format!("small_{mode}");
         let place = small.0.join(mode);
         fs::create_dir(&place).expect("a folder");
         chown(&place, Some(cluster.uid()), Some(cluster.gid())).expect("the server's own");
-        as_admin(&desk, &format!("CREATE TABLESPACE {space} LOCATION '{}'", place.display()));
-        let name = name(&desk);
-        as_admin(&desk, &format!("ALTER DATABASE {name} SET default_tablespace = '{space}'"));
-        let said = refused(&scene, &desk, mode);
+        as_admin(&env, &format!("CREATE TABLESPACE {space} LOCATION '{}'", place.display()));
+        let name = name(&env);
+        as_admin(&env, &format!("ALTER DATABASE {name} SET default_tablespace = '{space}'"));
+        let said = refused(&scene, &env, mode);
         assert!(said.contains("53100"), "{said}");
         assert!(said.contains("free space"), "the way out is told: {said}");
-        as_admin(&desk, &format!("ALTER DATABASE {name} RESET default_tablespace"));
-        scene.is_finished_by_the_next_run(&desk, mode, mode);
-        as_admin(&desk, &format!("DROP TABLESPACE {space}"));
+        as_admin(&env, &format!("ALTER DATABASE {name} RESET default_tablespace"));
+        scene.is_finished_by_the_next_run(&env, mode, mode);
+        as_admin(&env, &format!("DROP TABLESPACE {space}"));
     }
 }
 
@@ -87,8 +87,8 @@ fn a_full_disk_of_the_server_ends_the_run() {
 fn a_full_disk_of_the_program_ends_the_run() {
     // Some hundred rejects, more than a page of them.
     let scene = Correction::of(20_000);
-    let desk = scene.desk();
-    let folder = desk.path("small");
+    let env = scene.env();
+    let folder = env.path("small");
     let Some(small) = SmallDisk::mount(&folder, "4k") else {
         return skipped();
     };
@@ -96,57 +96,57 @@ fn a_full_disk_of_the_program_ends_the_run() {
         ("rejects", "shuffle.memory=100000000", "is the disk full"),
         ("rows between the passes", "shuffle.memory=1000", "rows cannot be kept"),
     ] {
-        let mut command = run(&desk, "merge", 2);
+        let mut command = run(&env, "merge", 2);
         command.env("CLAIMS_ETL_DATA_DIR", &small.0).env("CLAIMS_ETL_FAILPOINT", memory);
         let output = process::output(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{what}: {said}");
         assert!(said.contains(told), "{what}: {said}");
-        scene.is_unchanged(&desk, what);
+        scene.is_unchanged(&env, what);
     }
-    scene.is_finished_by_the_next_run(&desk, "merge", "space again");
+    scene.is_finished_by_the_next_run(&env, "merge", "space again");
 }
 
 #[test]
 fn a_limit_of_the_server_ends_the_run() {
     let scene = Correction::of(20_000);
-    let desk = scene.desk();
-    let name = name(&desk);
+    let env = scene.env();
+    let name = name(&env);
     // A replace sorts nothing in the server; a merge compares.
     as_admin(
-        &desk,
+        &env,
         &format!(
             "ALTER DATABASE {name} SET temp_file_limit = '1kB';
              ALTER DATABASE {name} SET enable_nestloop = off;
              ALTER DATABASE {name} SET work_mem = '64kB'"
         ),
     );
-    let said = refused(&scene, &desk, "merge");
+    let said = refused(&scene, &env, "merge");
     assert!(said.contains("53400"), "{said}");
-    as_admin(&desk, &format!("ALTER DATABASE {name} RESET ALL"));
-    scene.is_finished_by_the_next_run(&desk, "merge", "no limit");
+    as_admin(&env, &format!("ALTER DATABASE {name} RESET ALL"));
+    scene.is_finished_by_the_next_run(&env, "merge", "no limit");
 }
 
 #[test]
 fn a_role_without_rights_ends_the_run() {
     let scene = Correction::of(CLAIMS);
-    let desk = scene.desk();
+    let env = scene.env();
     as_admin(
-        &desk,
+        &env,
         "CREATE ROLE reader LOGIN;
          GRANT USAGE ON SCHEMA claims_etl, healthcare_analytics TO reader;
          GRANT SELECT ON ALL TABLES IN SCHEMA claims_etl, healthcare_analytics TO reader",
     );
-    let reader = desk.database.url().replace("user=claims_etl", "user=reader");
-    assert_ne!(reader, desk.database.url());
-    let mut command = run(&desk, "merge", 2);
+    let reader = env.database.url().replace("user=claims_etl", "user=reader");
+    assert_ne!(reader, env.database.url());
+    let mut command = run(&env, "merge", 2);
     let output = process::output(command.env("CLAIMS_ETL_WAREHOUSE", reader));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains("may not") && said.contains("GRANT"), "the way out is told: {said}");
-    scene.is_unchanged(&desk, "reader");
-    scene.is_finished_by_the_next_run(&desk, "merge", "with rights");
-    as_admin(&desk, "DROP OWNED BY reader; DROP ROLE reader");
+    scene.is_unchanged(&env, "reader");
+    scene.is_finished_by_the_next_run(&env, "merge", "with rights");
+    as_admin(&env, "DROP OWNED BY reader; DROP ROLE reader");
 }
 
 /// The sessions of a run, as conditions.
@@ -155,28 +155,28 @@ const CONTROL: &str = "pid = (SELECT pid FROM pg_locks WHERE locktype = 'advisor
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
 /// Calls a function of the server for one session of the run; how many there were.
-fn tell(desk: &Desk, function: &str, which: &str) -> i64 {
+fn tell(env: &TestEnv, function: &str, which: &str) -> i64 {
     let query = format!(
         "SELECT count({function}(pid)) FROM (SELECT pid FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid() AND {which}
              LIMIT 1) one"
     );
-    desk.database.connect().query_one(&query, &[]).expect("an answer").get(0)
+    env.database.connect().query_one(&query, &[]).expect("an answer").get(0)
 }
 
 #[test]
 fn a_cancelled_copy_ends_the_run() {
     let scene = Correction::of(CLAIMS);
     for mode in ["replace", "merge"] {
-        let desk = scene.desk();
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 2), "copy.batch:2");
-        assert_eq!(tell(&desk, "pg_cancel_backend", LOADER), 1);
+        let env = scene.env();
+        let paused = Paused::at(&env, &mut run(&env, mode, 2), "copy.batch:2");
+        assert_eq!(tell(&env, "pg_cancel_backend", LOADER), 1);
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(5), "{mode}: {said}");
         assert!(said.contains("57014"), "{said}");
-        assert_eq!(retries(&desk), 0, "somebody meant it: {said}");
-        scene.is_unchanged(&desk, mode);
-        scene.is_finished_by_the_next_run(&desk, mode, mode);
+        assert_eq!(retries(&env), 0, "somebody meant it: {said}");
+        scene.is_unchanged(&env, mode);
+        scene.is_finished_by_the_next_run(&env, mode, mode);
     }
 }
 
@@ -184,25 +184,25 @@ fn a_cancelled_copy_ends_the_run() {
 fn a_cancelled_publish_ends_the_run() {
     let scene = Correction::of(CLAIMS);
     for mode in ["replace", "merge"] {
-        let desk = scene.desk();
-        let mut writer = desk.database.connect();
+        let env = scene.env();
+        let mut writer = env.database.connect();
         // Keeps the publish in a statement that can be cancelled.
         writer
             .batch_execute("BEGIN; LOCK TABLE healthcare_analytics.providers_dim IN SHARE MODE")
             .expect("a lock");
-        let mut running = Paused::at(&desk, &mut run(&desk, mode, 2), "publish.before").go_on();
+        let mut running = Paused::at(&env, &mut run(&env, mode, 2), "publish.before").go_on();
         let waits = format!("{CONTROL} AND state = 'active' AND wait_event_type = 'Lock'");
         process::until("the publish to wait", || {
             assert!(running.goes_on());
-            tell(&desk, "pg_cancel_backend", &waits) == 1
+            tell(&env, "pg_cancel_backend", &waits) == 1
         });
         let (status, said) = running.end();
         assert_eq!(status.code(), Some(5), "{mode}: {said}");
         assert!(said.contains("57014"), "{said}");
-        assert_eq!(last_run(&desk), "failed warehouse");
-        scene.is_unchanged(&desk, mode);
+        assert_eq!(last_run(&env), "failed warehouse");
+        scene.is_unchanged(&env, mode);
         drop(writer);
-        scene.is_finished_by_the_next_run(&desk, mode, mode);
+        scene.is_finished_by_the_next_run(&env, mode, mode);
     }
 }
 
@@ -216,21 +216,21 @@ fn a_session_ended_by_an_administrator_costs_a_try() {
         ("merge", "publish.providers", CONTROL),
     ] {
         let what = format!("{mode} {point}");
-        let desk = scene.desk();
-        let paused = Paused::at(&desk, &mut run(&desk, mode, 2), point);
-        assert_eq!(tell(&desk, "pg_terminate_backend", which), 1, "{what}");
+        let env = scene.env();
+        let paused = Paused::at(&env, &mut run(&env, mode, 2), point);
+        assert_eq!(tell(&env, "pg_terminate_backend", which), 1, "{what}");
         let (status, said) = paused.go_on().end();
         assert_eq!(status.code(), Some(0), "{what}: {said}");
-        assert_eq!(retries(&desk), 1, "{what}: {said}");
-        scene.is_whole(&desk, mode, &what);
+        assert_eq!(retries(&env), 1, "{what}: {said}");
+        scene.is_whole(&env, mode, &what);
     }
 }
 
 #[test]
 fn a_deadlock_costs_a_try() {
     let scene = Correction::of(CLAIMS);
-    let desk = scene.desk();
-    let mut other = desk.database.connect();
+    let env = scene.env();
+    let mut other = env.database.connect();
     // The server ends whoever notices first; that shall be the run.
     other
         .batch_execute(
@@ -239,7 +239,7 @@ fn a_deadlock_costs_a_try() {
                  SELECT FROM healthcare_analytics.claims_fact FOR UPDATE) AS locked",
         )
         .expect("a writer");
-    let paused = Paused::at(&desk, &mut run(&desk, "merge", 2), "publish.providers");
+    let paused = Paused::at(&env, &mut run(&env, "merge", 2), "publish.providers");
     let crossing = thread::spawn(move || {
         other
             .batch_execute(
@@ -248,12 +248,12 @@ fn a_deadlock_costs_a_try() {
             .expect("the run gave way");
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    process::until("the other to wait", || desk.rows(waits) == ["1"]);
+    process::until("the other to wait", || env.rows(waits) == ["1"]);
     let (status, said) = paused.go_on().end();
     crossing.join().expect("the other one ends");
     assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(retries(&desk), 1, "{said}");
+    assert_eq!(retries(&env), 1, "{said}");
     let error = "SELECT error FROM claims_etl.task_runs WHERE state = 'up_for_retry'";
-    assert!(desk.rows(error).concat().contains("40P01"), "{said}");
-    scene.is_whole(&desk, "merge", "deadlock");
+    assert!(env.rows(error).concat().contains("40P01"), "{said}");
+    scene.is_whole(&env, "merge", "deadlock");
 }

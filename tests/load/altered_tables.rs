@@ -9,60 +9,60 @@ use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
 use claims_etl::privacy::settings::Action;
 
-use crate::privacy::rotation::desk_with_keys;
-use crate::support::test_env::{Desk, succeeded};
+use crate::privacy::rotation::env_with_keys;
+use crate::support::test_env::{TestEnv, succeeded};
 
 const CLAIMS: [&str; 2] = ["C1,P1,V1,99213,10.00,2024-01-01", "C2,P2,V2,99214,20.00,2024-01-02"];
 const TOTALS: &str = "SELECT count(*) || ' ' || sum(amount) FROM healthcare_analytics.claims_fact";
 
-fn filled() -> Desk {
-    let desk = desk_with_keys().claims(&CLAIMS);
-    succeeded(&desk.run());
-    desk
+fn filled() -> TestEnv {
+    let env = env_with_keys().claims(&CLAIMS);
+    succeeded(&env.run());
+    env
 }
 
-fn sql(desk: &Desk, script: &str) {
-    desk.database
+fn sql(env: &TestEnv, script: &str) {
+    env.database
         .connect()
         .batch_execute(script)
         .unwrap_or_else(|error| panic!("{script}: {error}"));
 }
 
-fn run(desk: &mut Desk, mode: Mode) -> RunReport {
-    desk.settings.warehouse.mode = mode;
-    desk.run_with(&RunOptions { force: true, dry_run: false })
+fn run(env: &mut TestEnv, mode: Mode) -> RunReport {
+    env.settings.warehouse.mode = mode;
+    env.run_with(&RunOptions { force: true, dry_run: false })
 }
 
 /// What `check` says of the warehouse.
-fn checked(desk: &Desk) -> Finding {
-    let report = check::check(&desk.settings, &NullObserver, &Cancellation::default());
+fn checked(env: &TestEnv) -> Finding {
+    let report = check::check(&env.settings, &NullObserver, &Cancellation::default());
     report.findings.into_iter().find(|finding| finding.what == "warehouse").expect("a finding")
 }
 
 /// Refused in a mode, by a run and by `check`, with a name; and nothing has changed.
-fn is_refused(desk: &mut Desk, mode: Mode, named: &str, way_out: &str) {
-    let before = desk.rows(TOTALS);
-    let report = run(desk, mode);
+fn is_refused(env: &mut TestEnv, mode: Mode, named: &str, way_out: &str) {
+    let before = env.rows(TOTALS);
+    let report = run(env, mode);
     assert_eq!((report.status, report.exit_code), (Status::Failed, 5), "{named}: {report:?}");
     let error = report.error.expect("an error");
     assert!(error.message.contains(named), "{named}: {}", error.message);
     assert!(!error.message.contains("SQLSTATE"), "{}", error.message);
     assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(way_out)), "{error:?}");
-    let finding = checked(desk);
+    let finding = checked(env);
     assert!(!finding.ok && finding.detail.contains(named), "{finding:?}");
     assert!(finding.hint.is_some_and(|hint| hint.contains(way_out)), "{named}");
-    assert_eq!(desk.rows(TOTALS), before, "{named}");
+    assert_eq!(env.rows(TOTALS), before, "{named}");
 }
 
-fn begin_rotation(desk: &Desk) -> Result<(), String> {
-    let begun = rotate::begin(&desk.settings, false, &NullObserver, &Cancellation::default());
+fn begin_rotation(env: &TestEnv) -> Result<(), String> {
+    let begun = rotate::begin(&env.settings, false, &NullObserver, &Cancellation::default());
     begun.map(drop).map_err(|error| error.to_string())
 }
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of alterations")]
 fn what_would_break_a_load_is_refused_with_its_name_and_the_way_out() {
-    let mut desk = filled();
+    let mut env = filled();
     for (alteration, named, way_out, undo) in [
         (
             "ALTER TABLE healthcare_analytics.claims_fact ADD COLUMN region text",
@@ -164,16 +164,16 @@ fn what_would_break_a_load_is_refused_with_its_name_and_the_way_out() {
             "DROP PUBLICATION everything",
         ),
     ] {
-        sql(&desk, alteration);
+        sql(&env, alteration);
         for mode in [Mode::Merge, Mode::Append, Mode::Replace] {
-            is_refused(&mut desk, mode, named, way_out);
+            is_refused(&mut env, mode, named, way_out);
         }
-        let refused = begin_rotation(&desk).expect_err(named);
+        let refused = begin_rotation(&env).expect_err(named);
         assert!(refused.contains(named), "{refused}");
-        sql(&desk, undo);
+        sql(&env, undo);
     }
-    succeeded(&run(&mut desk, Mode::Replace));
-    assert!(checked(&desk).ok);
+    succeeded(&run(&mut env, Mode::Replace));
+    assert!(checked(&env).ok);
 }
 
 #[test]
@@ -189,18 +189,18 @@ fn a_column_that_is_gone_or_of_another_type_is_named() {
             "column dq_flags of healthcare_analytics.claims_fact is bigint, not integer",
         ),
     ] {
-        let mut desk = filled();
+        let mut env = filled();
         let views = "DROP VIEW IF EXISTS healthcare_analytics.v_claim_flags";
-        sql(&desk, &format!("{views}; {alteration}"));
+        sql(&env, &format!("{views}; {alteration}"));
         for mode in [Mode::Merge, Mode::Append, Mode::Replace] {
-            is_refused(&mut desk, mode, named, "ALTER TABLE");
+            is_refused(&mut env, mode, named, "ALTER TABLE");
         }
     }
 }
 
 #[test]
 fn what_is_tied_to_partitions_keeps_them_from_being_replaced_and_a_merge_goes_on() {
-    let mut desk = filled();
+    let mut env = filled();
     for (tie, named, way_out, undo) in [
         (
             "DO $$ BEGIN EXECUTE (SELECT format('CREATE VIEW public.january AS SELECT * FROM %s',
@@ -220,24 +220,24 @@ fn what_is_tied_to_partitions_keeps_them_from_being_replaced_and_a_merge_goes_on
             "DROP TABLE public.notes",
         ),
     ] {
-        sql(&desk, tie);
-        desk = desk.claims(&CLAIMS);
-        succeeded(&run(&mut desk, Mode::Merge));
-        assert!(checked(&desk).ok, "a merge could go on");
-        is_refused(&mut desk, Mode::Replace, named, way_out);
-        let refused = begin_rotation(&desk).expect_err(named);
+        sql(&env, tie);
+        env = env.claims(&CLAIMS);
+        succeeded(&run(&mut env, Mode::Merge));
+        assert!(checked(&env).ok, "a merge could go on");
+        is_refused(&mut env, Mode::Replace, named, way_out);
+        let refused = begin_rotation(&env).expect_err(named);
         assert!(refused.contains(named), "{refused}");
-        sql(&desk, undo);
+        sql(&env, undo);
     }
-    succeeded(&run(&mut desk, Mode::Replace));
+    succeeded(&run(&mut env, Mode::Replace));
 }
 
 #[test]
 fn what_does_no_harm_is_left_alone_in_every_mode_and_in_a_rotation() {
-    let mut desk = filled();
-    let database = desk.rows("SELECT current_database()").concat();
+    let mut env = filled();
+    let database = env.rows("SELECT current_database()").concat();
     sql(
-        &desk,
+        &env,
         &format!(
             "ALTER DATABASE {database} SET quote_all_identifiers = on;
              CREATE INDEX by_day ON healthcare_analytics.claims_fact (date_of_service);
@@ -254,7 +254,7 @@ fn what_does_no_harm_is_left_alone_in_every_mode_and_in_a_rotation() {
              CREATE PUBLICATION everything FOR ALL TABLES"
         ),
     );
-    assert!(checked(&desk).ok);
+    assert!(checked(&env).ok);
     for (mode, claims, totals) in [
         (
             Mode::Merge,
@@ -268,27 +268,27 @@ fn what_does_no_harm_is_left_alone_in_every_mode_and_in_a_rotation() {
         ),
         (Mode::Replace, ["C1,P1,V1,99213,7.00,2024-01-01", "C2,P2,V2,,8.00,2024-01-02"], "2 15.00"),
     ] {
-        desk = desk.claims(&claims);
-        succeeded(&run(&mut desk, mode));
-        assert_eq!(desk.rows(TOTALS), [totals], "{mode:?}");
+        env = env.claims(&claims);
+        succeeded(&run(&mut env, mode));
+        assert_eq!(env.rows(TOTALS), [totals], "{mode:?}");
     }
     let inferred = "SELECT provider_id || ' ' || is_inferred FROM healthcare_analytics.providers_dim ORDER BY 1";
-    assert_eq!(desk.rows(inferred), ["(unknown) false", "V1 false", "V2 false"]);
-    let rescored = rescore::rescore(&desk.settings, false, &NullObserver, &Cancellation::default());
+    assert_eq!(env.rows(inferred), ["(unknown) false", "V1 false", "V2 false"]);
+    let rescored = rescore::rescore(&env.settings, false, &NullObserver, &Cancellation::default());
     rescored.expect("rescores");
-    begin_rotation(&desk).expect("begins");
+    begin_rotation(&env).expect("begins");
     let cancel = Cancellation::default();
-    rotate::map(&desk.settings, &NullObserver, &cancel).expect("maps");
-    rotate::finish(&desk.settings, false, &NullObserver, &cancel).expect("finishes");
-    assert_eq!(desk.rows(TOTALS), ["2 15.00"]);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.mine"), ["0"]);
+    rotate::map(&env.settings, &NullObserver, &cancel).expect("maps");
+    rotate::finish(&env.settings, false, &NullObserver, &cancel).expect("finishes");
+    assert_eq!(env.rows(TOTALS), ["2 15.00"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.mine"), ["0"]);
 }
 
 #[test]
 fn tables_of_like_names_that_no_run_has_made_stay() {
-    let mut desk = filled();
+    let mut env = filled();
     sql(
-        &desk,
+        &env,
         "CREATE TABLE claims_etl.claims_stage_1_copy (n integer);
          CREATE TABLE claims_etl.claims_stage_1_0_old (n integer);
          CREATE TABLE claims_etl.claims_stage_77_0 (n integer);
@@ -299,13 +299,13 @@ fn tables_of_like_names_that_no_run_has_made_stay() {
          CREATE TABLE claims_etl.claims_stage_1_3_scores (n integer);
          CREATE TABLE claims_etl.providers_stage_1 (n integer)",
     );
-    succeeded(&run(&mut desk, Mode::Merge));
-    begin_rotation(&desk).expect("begins");
-    rotate::abort(&desk.settings, &NullObserver, &Cancellation::default()).expect("aborts");
+    succeeded(&run(&mut env, Mode::Merge));
+    begin_rotation(&env).expect("begins");
+    rotate::abort(&env.settings, &NullObserver, &Cancellation::default()).expect("aborts");
     let left = "SELECT relname FROM pg_class WHERE relnamespace = 'claims_etl'::regnamespace
         AND relkind = 'r' AND relname ~ 'stage|part_' ORDER BY 1";
     assert_eq!(
-        desk.rows(left),
+        env.rows(left),
         [
             "claims_stage_1_0_old",
             "claims_stage_1_copy",
@@ -317,8 +317,8 @@ fn tables_of_like_names_that_no_run_has_made_stay() {
 }
 
 /// Everything in the warehouse that mentions a text: tables, views and the planner's statistics.
-fn mentions(desk: &Desk, text: &str) -> Vec<String> {
-    let relations = desk.rows(
+fn mentions(env: &TestEnv, text: &str) -> Vec<String> {
+    let relations = env.rows(
         "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v', 'm') AND relnamespace IN
              ('healthcare_analytics'::regnamespace, 'claims_etl'::regnamespace)",
     );
@@ -326,10 +326,10 @@ fn mentions(desk: &Desk, text: &str) -> Vec<String> {
         .into_iter()
         .filter(|name| {
             let rows = format!("SELECT count(*) FROM {name} t WHERE t::text LIKE '%{text}%'");
-            desk.rows(&rows) != ["0"]
+            env.rows(&rows) != ["0"]
         })
         .collect();
-    found.extend(desk.rows(&format!(
+    found.extend(env.rows(&format!(
         "SELECT 'statistics of ' || tablename || '.' || attname FROM pg_stats
          WHERE schemaname IN ('healthcare_analytics', 'claims_etl')
            AND concat(most_common_vals::text, histogram_bounds::text) LIKE '%{text}%'"
@@ -343,8 +343,8 @@ const DIRECTORY: &str =
 
 /// A first load of three providers, of whom two are erased from the next directory, one of them with
 /// claims still.
-fn with_erased(enabled: bool) -> Desk {
-    let mut desk = Desk::new()
+fn with_erased(enabled: bool) -> TestEnv {
+    let mut env = TestEnv::new()
         .providers(&[
             "V1,Ann,Cardiology,Boston",
             "V2,Erased One,Oncology,Salem",
@@ -355,70 +355,70 @@ fn with_erased(enabled: bool) -> Desk {
             "C2,P2,V2,99214,20.00,2024-01-02",
             "C3,P3,V3,99214,30.00,2024-01-02",
         ]);
-    succeeded(&desk.run());
-    desk.settings.refresh.provider_month.enabled = enabled;
-    assert!(mentions(&desk, "Erased").len() >= 3, "{:?}", mentions(&desk, "Erased"));
-    desk.providers(&["V1,Ann,Cardiology,Boston", "V4,New,Oncology,Salem"])
+    succeeded(&env.run());
+    env.settings.refresh.provider_month.enabled = enabled;
+    assert!(mentions(&env, "Erased").len() >= 3, "{:?}", mentions(&env, "Erased"));
+    env.providers(&["V1,Ann,Cardiology,Boston", "V4,New,Oncology,Salem"])
         .claims(&["C1,P1,V1,99213,10.00,2024-01-01", "C2,P2,V2,99214,20.00,2024-01-02"])
 }
 
 #[test]
 fn after_a_replace_the_directory_is_what_the_input_names() {
-    let mut desk = with_erased(true);
+    let mut env = with_erased(true);
     let since =
         "SELECT valid_since FROM healthcare_analytics.providers_dim WHERE provider_id = 'V1'";
-    let before = desk.rows(since);
-    succeeded(&run(&mut desk, Mode::Replace));
-    assert_eq!(desk.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f"]);
-    assert_eq!(desk.rows(since), before, "who stays is left untouched");
-    assert_eq!(mentions(&desk, "Erased"), [] as [&str; 0]);
-    assert_eq!(mentions(&desk, "V3"), [] as [&str; 0]);
+    let before = env.rows(since);
+    succeeded(&run(&mut env, Mode::Replace));
+    assert_eq!(env.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f"]);
+    assert_eq!(env.rows(since), before, "who stays is left untouched");
+    assert_eq!(mentions(&env, "Erased"), [] as [&str; 0]);
+    assert_eq!(mentions(&env, "V3"), [] as [&str; 0]);
     // A merge adds to the directory, as before.
-    desk = desk.providers(&["V5,Late,Oncology,Salem"]).claims(&["C9,P1,V1,99213,1.00,2024-01-05"]);
-    succeeded(&run(&mut desk, Mode::Merge));
-    assert_eq!(desk.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f", "V5|Late|f"]);
+    env = env.providers(&["V5,Late,Oncology,Salem"]).claims(&["C9,P1,V1,99213,1.00,2024-01-05"]);
+    succeeded(&run(&mut env, Mode::Merge));
+    assert_eq!(env.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f", "V5|Late|f"]);
 }
 
 #[test]
 fn after_a_replace_months_that_nobody_refreshes_show_nobody() {
-    let mut desk = with_erased(false);
-    succeeded(&run(&mut desk, Mode::Replace));
+    let mut env = with_erased(false);
+    succeeded(&run(&mut env, Mode::Replace));
     let filled = "SELECT relispopulated FROM pg_class WHERE relname = 'mv_provider_month'";
-    assert_eq!(desk.rows(filled), ["false"], "emptied");
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.provider_month_hidden"), ["0"]);
-    desk.settings.refresh.provider_month.enabled = true;
-    succeeded(&run(&mut desk, Mode::Replace));
-    assert_eq!(mentions(&desk, "Erased"), [] as [&str; 0]);
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.mv_provider_month"), ["2"]);
+    assert_eq!(env.rows(filled), ["false"], "emptied");
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.provider_month_hidden"), ["0"]);
+    env.settings.refresh.provider_month.enabled = true;
+    succeeded(&run(&mut env, Mode::Replace));
+    assert_eq!(mentions(&env, "Erased"), [] as [&str; 0]);
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.mv_provider_month"), ["2"]);
 }
 
 #[test]
 fn a_provider_to_whom_others_refer_is_not_removed_and_they_are_named() {
-    let mut desk = with_erased(true);
+    let mut env = with_erased(true);
     sql(
-        &desk,
+        &env,
         "CREATE TABLE public.contracts (provider_id text,
              CONSTRAINT with_provider FOREIGN KEY (provider_id)
                  REFERENCES healthcare_analytics.providers_dim);
          INSERT INTO public.contracts VALUES ('V3')",
     );
-    let before = desk.rows(DIRECTORY);
-    let report = run(&mut desk, Mode::Replace);
+    let before = env.rows(DIRECTORY);
+    let report = run(&mut env, Mode::Replace);
     assert_eq!((report.status, report.exit_code), (Status::Failed, 5));
     let error = report.error.expect("an error");
     assert!(error.message.contains("contracts (foreign key with_provider)"), "{error:?}");
     assert!(!error.message.contains("SQLSTATE"), "{error:?}");
-    assert_eq!(desk.rows(DIRECTORY), before);
+    assert_eq!(env.rows(DIRECTORY), before);
     // Other actions give all providers other rows: that is known before a row is read.
-    desk.settings.privacy.columns.insert("provider_name".into(), Action::Drop);
+    env.settings.privacy.columns.insert("provider_name".into(), Action::Drop);
     is_refused(
-        &mut desk,
+        &mut env,
         Mode::Replace,
         "contracts (foreign key with_provider)",
         "drop the foreign key",
     );
-    desk.settings.privacy.columns.clear();
-    sql(&desk, "DELETE FROM public.contracts; INSERT INTO public.contracts VALUES ('V1'), ('V2')");
-    succeeded(&run(&mut desk, Mode::Replace));
-    assert_eq!(desk.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f"]);
+    env.settings.privacy.columns.clear();
+    sql(&env, "DELETE FROM public.contracts; INSERT INTO public.contracts VALUES ('V1'), ('V2')");
+    succeeded(&run(&mut env, Mode::Replace));
+    assert_eq!(env.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f"]);
 }

@@ -10,68 +10,68 @@ use nix::sys::signal::Signal;
 use postgres::Client;
 
 use crate::support::process::{self, Running, until};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// The advisory lock that a run holds.
 const RUN_LOCK: i64 = 0x636c_6169_6d65_746c;
 
-/// A desk with an input that is still to be loaded.
-fn desk() -> Desk {
-    Desk::new()
+/// An environment with an input that is still to be loaded.
+fn env() -> TestEnv {
+    TestEnv::new()
         .claims(&["A,P,V1,1,1.00,2024-01-01", "B,P,V1,1,2.00,2024-01-02"])
         .providers(&["V1,Ada,Cardiology,Here"])
 }
 
-fn run(desk: &Desk, wait: &[&str]) -> Command {
-    let mut command = process::reading(desk, &["run", "--format", "json"]);
+fn run(env: &TestEnv, wait: &[&str]) -> Command {
+    let mut command = process::reading(env, &["run", "--format", "json"]);
     command.args(wait);
     command
 }
 
 /// Somebody who holds the lock and is no run.
-fn holder(desk: &Desk) -> Client {
-    let mut client = desk.database.connect();
+fn holder(env: &TestEnv) -> Client {
+    let mut client = env.database.connect();
     client.execute("SELECT pg_advisory_lock($1)", &[&RUN_LOCK]).expect("the lock");
     client
 }
 
 /// A run that is at work until the returned client lets go of the fact table.
-fn at_work(desk: &Desk) -> (Client, Running) {
-    assert!(process::output(&mut run(desk, &[])).status.success());
-    let mut bar = desk.database.connect();
+fn at_work(env: &TestEnv) -> (Client, Running) {
+    assert!(process::output(&mut run(env, &[])).status.success());
+    let mut bar = env.database.connect();
     bar.batch_execute("BEGIN; LOCK TABLE healthcare_analytics.claims_fact IN SHARE MODE")
         .expect("locked");
-    let mut more = fs::read_to_string(desk.path("claims.csv")).expect("the claims");
+    let mut more = fs::read_to_string(env.path("claims.csv")).expect("the claims");
     writeln!(more, "C,P,V1,1,3.00,2024-01-03").expect("written");
-    fs::write(desk.path("claims.csv"), more).expect("written");
-    let mut running = Running::start(&mut run(desk, &[]));
+    fs::write(env.path("claims.csv"), more).expect("written");
+    let mut running = Running::start(&mut run(env, &[]));
     until("the publish", || {
         assert!(running.goes_on(), "ended before it published");
         let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (
             SELECT oid FROM pg_database WHERE datname = current_database())";
-        desk.rows(waiting) == ["1"]
+        env.rows(waiting) == ["1"]
     });
     (bar, running)
 }
 
 #[test]
 fn a_second_run_ends_or_waits_for_the_first() {
-    let desk = desk();
-    let (mut bar, first) = at_work(&desk);
-    let holder = desk.rows("SELECT run_id FROM claims_etl.runs WHERE status = 'running'");
+    let env = env();
+    let (mut bar, first) = at_work(&env);
+    let holder = env.rows("SELECT run_id FROM claims_etl.runs WHERE status = 'running'");
     let named = format!("run {} (since ", holder[0]);
 
-    let refused = process::output(&mut run(&desk, &[]));
+    let refused = process::output(&mut run(&env, &[]));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(75), "{said}");
     assert!(said.contains(&named) && said.contains("--wait"), "{said}");
     assert!(!said.contains("waiting for"), "nobody asked it to: {said}");
 
-    let mut patient = Running::start(&mut run(&desk, &["--wait"]));
-    let alone = desk.rows("SELECT count(*) FROM claims_etl.runs");
+    let mut patient = Running::start(&mut run(&env, &["--wait"]));
+    let alone = env.rows("SELECT count(*) FROM claims_etl.runs");
     std::thread::sleep(Duration::from_secs(1));
     assert!(patient.goes_on());
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.runs"), alone, "it has not begun");
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), alone, "it has not begun");
     bar.batch_execute("ROLLBACK").expect("unlocked");
     let (status, said) = first.end();
     assert!(status.success(), "{said}");
@@ -79,33 +79,33 @@ fn a_second_run_ends_or_waits_for_the_first() {
     assert!(status.success(), "{said}");
     assert_eq!(said.matches(&format!("waiting for {named}")).count(), 1, "{said}");
     let runs = "SELECT status FROM claims_etl.runs ORDER BY run_no";
-    assert_eq!(desk.rows(runs), ["success", "success", "already_loaded"]);
+    assert_eq!(env.rows(runs), ["success", "success", "already_loaded"]);
 }
 
 #[test]
 fn a_waiting_run_takes_over_from_one_that_dies() {
-    let desk = desk();
-    let (mut bar, first) = at_work(&desk);
-    let patient = Running::start(&mut run(&desk, &["--wait=60"]));
+    let env = env();
+    let (mut bar, first) = at_work(&env);
+    let patient = Running::start(&mut run(&env, &["--wait=60"]));
     first.signal(Signal::SIGKILL);
     assert_eq!(first.end().0.code(), None, "killed");
     let runs = "SELECT status FROM claims_etl.runs ORDER BY run_no";
-    until("the next run", || desk.rows(runs) == ["success", "failed", "running"]);
+    until("the next run", || env.rows(runs) == ["success", "failed", "running"]);
     bar.batch_execute("ROLLBACK").expect("unlocked");
     let (status, said) = patient.end();
     assert!(status.success(), "{said}");
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["3"]);
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["3"]);
 }
 
 #[test]
 fn a_wait_ends_in_time() {
-    let desk = desk();
-    assert!(process::output(&mut run(&desk, &[])).status.success());
-    let _holder = holder(&desk);
+    let env = env();
+    assert!(process::output(&mut run(&env, &[])).status.success());
+    let _holder = holder(&env);
     // Neither is the grace of five seconds.
     for (wait, least, most) in [("--wait=0", 0.0, 4.0), ("--wait=1", 1.0, 4.5)] {
         let began = Instant::now();
-        let refused = process::output(&mut run(&desk, &[wait]));
+        let refused = process::output(&mut run(&env, &[wait]));
         let took = began.elapsed().as_secs_f64();
         let said = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(75), "{wait}: {said}");
@@ -117,15 +117,15 @@ fn a_wait_ends_in_time() {
 #[test]
 fn a_waiting_run_hears_a_signal_at_once() {
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
-        let desk = desk();
-        let _holder = holder(&desk);
-        let mut command = run(&desk, &[]);
+        let env = env();
+        let _holder = holder(&env);
+        let mut command = run(&env, &[]);
         let waiting = Running::start(command.env("CLAIMS_ETL_WAIT", "true"));
         // It is in the middle of a pause, and the pauses have become long.
         let asked = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%'
               AND pid <> pg_backend_pid()";
-        until("the wait", || desk.rows(asked) == ["1"]);
+        until("the wait", || env.rows(asked) == ["1"]);
         std::thread::sleep(Duration::from_secs(2));
         let began = Instant::now();
         waiting.signal(signal);
@@ -136,20 +136,20 @@ fn a_waiting_run_hears_a_signal_at_once() {
         assert!(said.contains("nothing was published"), "{said}");
         // The schemas are made under the lock.
         let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'claims_etl'";
-        assert_eq!(desk.rows(made), ["0"]);
+        assert_eq!(env.rows(made), ["0"]);
     }
 }
 
 #[test]
 fn a_wait_can_stand_in_the_file() {
-    let desk = desk();
-    fs::write(desk.path("claims-etl.toml"), "[run]\nwait = 1\n").expect("written");
-    let _holder = holder(&desk);
+    let env = env();
+    fs::write(env.path("claims-etl.toml"), "[run]\nwait = 1\n").expect("written");
+    let _holder = holder(&env);
     let began = Instant::now();
-    let refused = process::output(&mut run(&desk, &[]));
+    let refused = process::output(&mut run(&env, &[]));
     assert_eq!(refused.status.code(), Some(75));
     assert!(began.elapsed() < Duration::from_secs(4), "not the grace of five seconds");
     for wait in ["--wait=soon", "--wait=-1"] {
-        assert_eq!(process::output(&mut run(&desk, &[wait])).status.code(), Some(2), "{wait}");
+        assert_eq!(process::output(&mut run(&env, &[wait])).status.code(), Some(2), "{wait}");
     }
 }

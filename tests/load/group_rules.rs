@@ -7,7 +7,7 @@ use claims_etl::event::{Cancellation, NullObserver, RunId};
 use claims_etl::pipeline::{Chosen, RunOptions, RunReport, VerifyOptions};
 use claims_etl::rule::Rule;
 
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const HEADER: &str =
     "claim_id,line_number,patient_id,provider_id,procedure_code,amount,date_of_service";
@@ -37,12 +37,12 @@ const CLAIMS: [&str; 17] = [
     "J,1,P5,V1,99213,70.00,2024-01-09",
 ];
 
-fn desk() -> Desk {
-    let mut desk = Desk::new().providers(&["V1,Ann,Cardiology,Boston"]);
-    desk.settings.claims.sources = vec![desk.write("claims.csv", HEADER, &CLAIMS)];
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.refresh.provider_month.enabled = false;
-    desk
+fn env() -> TestEnv {
+    let mut env = TestEnv::new().providers(&["V1,Ann,Cardiology,Boston"]);
+    env.settings.claims.sources = vec![env.write("claims.csv", HEADER, &CLAIMS)];
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.refresh.provider_month.enabled = false;
+    env
 }
 
 /// The rules of this file and how many loaded rows break them.
@@ -58,20 +58,20 @@ fn counts(report: &RunReport) -> Vec<(&str, u64)> {
 }
 
 /// A verification finds what was loaded.
-fn verified(desk: &Desk) {
+fn verified(env: &TestEnv) {
     let which = Chosen::parse("last").expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
-    let report = recompute::verify(&desk.settings, options, which, &NullObserver, &cancel);
+    let report = recompute::verify(&env.settings, options, which, &NullObserver, &cancel);
     let report = report.expect("verified");
     assert!(report.equal, "{report:#?}");
 }
 
 #[test]
 fn each_rule_of_several_rows_is_stored_counted_or_rejects() {
-    let desk = desk();
-    let dry = desk.run_with(&RunOptions { dry_run: true, force: false });
+    let env = env();
+    let dry = env.run_with(&RunOptions { dry_run: true, force: false });
     succeeded(&dry);
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     assert_eq!(
         (
@@ -93,23 +93,23 @@ fn each_rule_of_several_rows_is_stored_counted_or_rejects() {
     // What flags is stored, what counts is not: content_repeated has bit 17.
     let stored = "SELECT amount || ' ' || (dq_flags >> 17) FROM healthcare_analytics.claims_fact
         WHERE dq_flags >= 1 << 11 AND date_of_service < '2024-01-09' ORDER BY amount";
-    assert_eq!(desk.rows(stored), ["20.00 1", "20.00 1"]);
+    assert_eq!(env.rows(stored), ["20.00 1", "20.00 1"]);
     let ledger = "SELECT (flags->>'reversal_pair') || ' ' || (flags->>'content_repeated')
         FROM claims_etl.runs";
-    assert_eq!(desk.rows(ledger), ["4 2"]);
+    assert_eq!(env.rows(ledger), ["4 2"]);
 
     let run = RunId::parse(&report.run_id).expect("an id");
-    let rejects = reasons::quarantine(&desk.settings, run).expect("readable");
+    let rejects = reasons::quarantine(&env.settings, run).expect("readable");
     let rejects: Vec<_> =
         rejects.iter().map(|reject| (reject.record, reject.why.column.as_str())).collect();
     assert_eq!(rejects, [(15, "patient_id"), (16, "patient_id"), (17, "patient_id")]);
 
-    verified(&desk);
+    verified(&env);
 }
 
 #[test]
 fn severities_decide_what_is_stored_and_rejected() {
-    let mut desk = desk();
+    let mut env = env();
     let set = [
         (Rule::ClaimWithTwoPatients, "flag"),
         (Rule::AmountSameOnAllLines, "flag"),
@@ -117,9 +117,9 @@ fn severities_decide_what_is_stored_and_rejected() {
         (Rule::ReversalPair, "flag"),
     ];
     for (rule, severity) in set {
-        desk.settings.rules.severity.insert(rule.name().to_owned(), severity.to_owned());
+        env.settings.rules.severity.insert(rule.name().to_owned(), severity.to_owned());
     }
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     // The repeat with another amount is a conflict now, and the last one counts.
     assert_eq!(
@@ -146,6 +146,6 @@ fn severities_decide_what_is_stored_and_rejected() {
         format!("60.00 {patients}"),
         format!("70.00 {patients}"),
     ];
-    assert_eq!(desk.rows(&stored), expected);
-    verified(&desk);
+    assert_eq!(env.rows(&stored), expected);
+    verified(&env);
 }

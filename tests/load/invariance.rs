@@ -15,52 +15,52 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 
 use crate::support::process::{self, KEY};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
-/// A desk with a key and without a dashboard, whose runs replace the table.
-fn desk() -> Desk {
-    let mut desk = Desk::new();
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.refresh.provider_month.enabled = false;
-    desk.settings.warehouse.mode = Mode::Replace;
-    desk
+/// An environment with a key and without a dashboard, whose runs replace the table.
+fn env() -> TestEnv {
+    let mut env = TestEnv::new();
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.refresh.provider_month.enabled = false;
+    env.settings.warehouse.mode = Mode::Replace;
+    env
 }
 
-/// A desk with synthetic input.
-fn synthetic(claims: u64, dirty: f64) -> Desk {
-    let mut desk = desk();
+/// An environment with synthetic input.
+fn synthetic(claims: u64, dirty: f64) -> TestEnv {
+    let mut env = env();
     let spec = Spec { claims, providers: 200, seed: 7, dirty };
-    let made = synth::generate(&spec, &desk.path("in"), &NullObserver, &Cancellation::default());
+    let made = synth::generate(&spec, &env.path("in"), &NullObserver, &Cancellation::default());
     let made = made.expect("generated");
-    desk.settings.claims.sources = vec![made.claims_path.display().to_string()];
-    desk.settings.providers.sources = vec![made.providers_path.display().to_string()];
-    desk
+    env.settings.claims.sources = vec![made.claims_path.display().to_string()];
+    env.settings.providers.sources = vec![made.providers_path.display().to_string()];
+    env
 }
 
-fn load(desk: &Desk) {
+fn load(env: &TestEnv) {
     let options = RunOptions { force: true, dry_run: false };
-    succeeded(&pipeline::run(&desk.settings, &options, &NullObserver, &Cancellation::default()));
+    succeeded(&pipeline::run(&env.settings, &options, &NullObserver, &Cancellation::default()));
 }
 
 /// Everything that a run publishes, but its number and the time.
-fn published(desk: &Desk) -> Vec<String> {
+fn published(env: &TestEnv) -> Vec<String> {
     let last = "(SELECT max(run_no) FROM claims_etl.runs WHERE published_at IS NOT NULL)";
-    let mut lines = desk.rows(
+    let mut lines = env.rows(
         "SELECT to_jsonb(f) - 'run_no' FROM healthcare_analytics.claims_fact f
          ORDER BY claim_token, line_number",
     );
-    lines.extend(desk.rows(
+    lines.extend(env.rows(
         "SELECT to_jsonb(d) - '{run_no,valid_since,updated_at}'::text[]
          FROM healthcare_analytics.providers_dim d ORDER BY provider_id COLLATE \"C\"",
     ));
     for table in ["statistics", "weekends", "provider_totals", "provider_days", "state"] {
-        lines.extend(desk.rows(&format!(
+        lines.extend(env.rows(&format!(
             "SELECT (to_jsonb(s) - '{{version,as_of}}'::text[])::text COLLATE \"C\"
              FROM claims_etl.risk_{table} s ORDER BY 1"
         )));
     }
-    lines.extend(desk.rows(&format!(
+    lines.extend(env.rows(&format!(
         "SELECT to_jsonb(r) - '{{run_id,run_no,started_at,finished_at,published_at,publish_no,fingerprint,sources,
              config_digest,claims_inserted,claims_updated,claims_unchanged,providers_inferred}}'::text[]
          FROM claims_etl.runs r WHERE run_no = {last}"
@@ -78,58 +78,58 @@ fn same(one: &[String], other: &[String], what: &str) {
 
 #[test]
 fn batches_and_connections_do_not_change_the_result() {
-    let mut desk = synthetic(12_000, 0.1);
-    load(&desk);
-    let expected = published(&desk);
+    let mut env = synthetic(12_000, 0.1);
+    load(&env);
+    let expected = published(&env);
     let settings = [(Some(97), 1), (Some(97), 4), (Some(5_000), 2), (None, 1), (None, 4)];
     for (batch_rows, connections) in settings {
-        desk.settings.warehouse.batch_rows = batch_rows;
-        desk.settings.warehouse.connections = Some(connections);
-        load(&desk);
+        env.settings.warehouse.batch_rows = batch_rows;
+        env.settings.warehouse.connections = Some(connections);
+        load(&env);
         let what = format!("{batch_rows:?} rows a batch, {connections} connections");
-        same(&expected, &published(&desk), &what);
+        same(&expected, &published(&env), &what);
     }
 }
 
 #[test]
 fn threads_do_not_change_the_result() {
-    let desk = synthetic(12_000, 0.1);
-    load(&desk);
-    let expected = published(&desk);
+    let env = synthetic(12_000, 0.1);
+    load(&env);
+    let expected = published(&env);
     for threads in ["1", "2", "3"] {
-        let mut run = process::reading(&desk, &["run"]);
+        let mut run = process::reading(&env, &["run"]);
         run.env("POLARS_MAX_THREADS", threads).args(["--mode", "replace", "--force", "--quiet"]);
         let output = process::output(&mut run);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        same(&expected, &published(&desk), &format!("{threads} threads"));
+        same(&expected, &published(&env), &format!("{threads} threads"));
     }
 }
 
 #[test]
 fn the_order_of_rows_does_not_change_the_result() {
-    let desk = synthetic(12_000, 0.0);
-    load(&desk);
-    let expected = published(&desk);
+    let env = synthetic(12_000, 0.0);
+    load(&env);
+    let expected = published(&env);
     for (seed, dataset) in [(1, "claims"), (2, "claims"), (3, "providers")] {
-        let path = desk.path("in").join(format!("{dataset}.csv"));
+        let path = env.path("in").join(format!("{dataset}.csv"));
         let text = fs::read_to_string(&path).expect("text");
         let (header, rows) = text.split_once('\n').expect("a header");
         // The generator writes no line ends into fields.
         let mut rows: Vec<&str> = rows.lines().collect();
         rows.shuffle(&mut rand_pcg::Pcg64Mcg::seed_from_u64(seed));
         fs::write(&path, format!("{header}\n{}\n", rows.join("\n"))).expect("written");
-        load(&desk);
-        same(&expected, &published(&desk), &format!("{dataset} in order {seed}"));
+        load(&env);
+        same(&expected, &published(&env), &format!("{dataset} in order {seed}"));
     }
 }
 
 #[test]
 fn tokens_depend_on_the_key_and_on_what_an_id_names() {
-    let (desk, again) = (desk(), desk());
-    let mut other = self::desk();
+    let (env, again) = (env(), env());
+    let mut other = self::env();
     other.settings.privacy.key = Some(Secret::new(KEY.replace('5', "6")));
-    let tokens = |desk: &Desk, ids: &[String]| {
-        let mut writer = csv::Writer::from_path(desk.path("claims.csv")).expect("a file");
+    let tokens = |env: &TestEnv, ids: &[String]| {
+        let mut writer = csv::Writer::from_path(env.path("claims.csv")).expect("a file");
         let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
         writer.write_record(header.split(',')).expect("written");
         for (place, id) in ids.iter().enumerate() {
@@ -137,8 +137,8 @@ fn tokens_depend_on_the_key_and_on_what_an_id_names() {
             writer.write_record([id, id, "", "", &amount, "2024-01-01"]).expect("written");
         }
         writer.flush().expect("written");
-        load(desk);
-        desk.rows(
+        load(env);
+        env.rows(
             "SELECT unnest(ARRAY[claim_token, patient_token])
              FROM healthcare_analytics.claims_fact ORDER BY amount",
         )
@@ -149,7 +149,7 @@ fn tokens_depend_on_the_key_and_on_what_an_id_names() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let outcome = TestRunner::new_with_rng(config, rng).run(&ids, |ids| {
         let ids: Vec<String> = ids.into_iter().collect();
-        let one = tokens(&desk, &ids);
+        let one = tokens(&env, &ids);
         prop_assert_eq!(one.len(), 2 * ids.len());
         prop_assert_eq!(&one, &tokens(&again, &ids), "the same key");
         let mut all = one;
@@ -193,15 +193,15 @@ const SCORED: &str = "
     habits AS (SELECT special, count(*) AS n, count(*) FILTER (WHERE weekend) AS weekends
         FROM claims WHERE priced AND special <> '' GROUP BY 1)";
 
-fn count(desk: &Desk, of: &str) -> u64 {
-    let rows = desk.rows(&format!("{SCORED} SELECT count(*) FROM {of}"));
+fn count(env: &TestEnv, of: &str) -> u64 {
+    let rows = env.rows(&format!("{SCORED} SELECT count(*) FROM {of}"));
     rows[0].parse().expect("a number")
 }
 
 #[test]
 fn the_score_is_the_noisy_or_of_its_components() {
-    let desk = synthetic(20_000, 0.05);
-    load(&desk);
+    let env = synthetic(20_000, 0.05);
+    load(&env);
     let weights = [
         ("amount", 0.60),
         ("duplicate", 0.50),
@@ -214,11 +214,11 @@ fn the_score_is_the_noisy_or_of_its_components() {
     let parts: Vec<String> = weights.iter().map(part).collect();
     let quiet: Vec<String> = parts.iter().map(|part| format!("(1 - {part})")).collect();
     let formula = format!("claims WHERE risk_score <> round(100 * (1 - {}), 1)", quiet.join(" * "));
-    assert_eq!(count(&desk, &formula), 0);
+    assert_eq!(count(&env, &formula), 0);
     let (all, greatest) = (parts.join(", "), format!("greatest({})", parts.join(", ")));
     let first = format!("array_position(ARRAY[{all}], {greatest})");
     let reason = format!("claims WHERE reason <> CASE WHEN {greatest} = 0 THEN 0 ELSE {first} END");
-    assert_eq!(count(&desk, &reason), 0);
+    assert_eq!(count(&env, &reason), 0);
     // Every kind of row is among them.
     for condition in [
         "c_amount > 0 AND c_weekend > 0",
@@ -232,14 +232,14 @@ fn the_score_is_the_noisy_or_of_its_components() {
         "amount <= 0 AND c_duplicate IS NULL AND c_volume IS NULL AND c_weekend IS NOT NULL",
         "risk_score = 0",
     ] {
-        assert!(count(&desk, &format!("claims WHERE {condition}")) > 0, "{condition}");
+        assert!(count(&env, &format!("claims WHERE {condition}")) > 0, "{condition}");
     }
 }
 
 #[test]
 fn components_follow_from_the_published_rows() {
-    let desk = synthetic(20_000, 0.05);
-    load(&desk);
+    let env = synthetic(20_000, 0.05);
+    load(&env);
     // A row with a price is one of those that share its case, so there is another claim where there
     // are two.
     let duplicate = "claims c
@@ -252,29 +252,29 @@ fn components_follow_from_the_published_rows() {
             USING (patient_token, procedure_code, date_of_service, provider_id, amount)
         WHERE c_duplicate IS DISTINCT FROM CASE WHEN priced AND procedure_code IS NOT NULL THEN
             CASE WHEN e.n > 1 THEN 1000 WHEN s.n > 1 THEN 200 ELSE 0 END END";
-    assert_eq!(count(&desk, duplicate), 0);
+    assert_eq!(count(&env, duplicate), 0);
     let volume = "claims c LEFT JOIN fences USING (special)
         LEFT JOIN days d ON (d.provider_id, d.special, d.date_of_service) = (c.provider_id, c.special, c.date_of_service)
         WHERE c_volume IS DISTINCT FROM CASE WHEN priced AND q3 IS NOT NULL THEN
             round(1000 * least(1, greatest(0, ((patients - q3) / iqr - 1.5) / 1.5))) END";
-    assert_eq!(count(&desk, volume), 0);
+    assert_eq!(count(&env, volume), 0);
     let mismatch = "claims c LEFT JOIN of_procedure p USING (procedure_code)
         LEFT JOIN of_specialty s ON s.special = c.special
         LEFT JOIN of_both b ON (b.procedure_code, b.special) = (c.procedure_code, c.special)
         CROSS JOIN (SELECT count(*)::float8 AS n FROM coded) a
         WHERE (c_mismatch IS NULL) <> coalesce(p.n * s.n / a.n < 10, true)
             OR abs(c_mismatch - 1000 * least(1, greatest(0, 1 - coalesce(b.n, 0) * a.n / (p.n * s.n) / 0.25))) > 0.51";
-    assert_eq!(count(&desk, mismatch), 0);
+    assert_eq!(count(&env, mismatch), 0);
     let weekend = "claims c LEFT JOIN habits h USING (special)
         WHERE c_weekend IS DISTINCT FROM CASE WHEN h.n >= 30 THEN
             CASE WHEN weekend AND weekends < 0.05 * h.n THEN 1000 ELSE 0 END END";
-    assert_eq!(count(&desk, weekend), 0);
+    assert_eq!(count(&env, weekend), 0);
 }
 
 #[test]
 fn statistics_are_those_of_the_published_claims() {
-    let desk = synthetic(20_000, 0.05);
-    load(&desk);
+    let env = synthetic(20_000, 0.05);
+    load(&env);
     for (table, published) in [
         (
             "risk_statistics",
@@ -293,14 +293,14 @@ fn statistics_are_those_of_the_published_claims() {
         let differing = format!(
             "((({published}) EXCEPT ALL ({stored})) UNION ALL (({stored}) EXCEPT ALL ({published}))) x"
         );
-        assert_eq!(count(&desk, &differing), 0, "{table}");
-        let rows = desk.rows(&format!("SELECT count(*) FROM claims_etl.{table}"));
+        assert_eq!(count(&env, &differing), 0, "{table}");
+        let rows = env.rows(&format!("SELECT count(*) FROM claims_etl.{table}"));
         assert!(rows[0].parse::<u64>().expect("a number") > 10, "{table}");
     }
-    let state = desk
+    let state = env
         .rows("SELECT version || model || array_to_string(kept, ' ') FROM claims_etl.risk_state");
     assert_eq!(state, ["1claim_anomaly_v1amounts weekends provider_totals provider_days"]);
-    let counts = desk.rows(
+    let counts = env.rows(
         "SELECT identifiers -> 'claim' ->> 'ids' = (SELECT count(DISTINCT claim_token) FROM healthcare_analytics.claims_fact)::text
              AND identifiers -> 'patient' -> 'ids' = identifiers -> 'patient' -> 'tokens'
              AND risk_parameters ->> 'weight_amount' = '0.6'
@@ -311,15 +311,15 @@ fn statistics_are_those_of_the_published_claims() {
 
 #[test]
 fn a_component_without_weight_is_null_and_nothing_is_kept_for_it() {
-    let mut desk = synthetic(12_000, 0.0);
-    desk.settings.risk.weight_provider = 0.0;
-    desk.settings.risk.weight_volume = 0.0;
-    desk.settings.risk.weight_duplicate = 0.0;
-    load(&desk);
+    let mut env = synthetic(12_000, 0.0);
+    env.settings.risk.weight_provider = 0.0;
+    env.settings.risk.weight_volume = 0.0;
+    env.settings.risk.weight_duplicate = 0.0;
+    load(&env);
     let others = "claims WHERE num_nonnulls(c_duplicate, c_provider, c_volume) > 0";
-    assert_eq!(count(&desk, others), 0);
-    assert!(count(&desk, "claims WHERE num_nonnulls(c_amount, c_mismatch, c_weekend) = 3") > 0);
-    let kept = desk.rows(
+    assert_eq!(count(&env, others), 0);
+    assert!(count(&env, "claims WHERE num_nonnulls(c_amount, c_mismatch, c_weekend) = 3") > 0);
+    let kept = env.rows(
         "SELECT array_to_string(kept, ' ') || (SELECT count(*) FROM claims_etl.risk_provider_totals)
              || (SELECT count(*) FROM claims_etl.risk_provider_days) FROM claims_etl.risk_state",
     );

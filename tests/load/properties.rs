@@ -19,7 +19,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
 
 use crate::support::process::KEY;
-use crate::support::test_env::{Desk, RUN_DATE, succeeded};
+use crate::support::test_env::{RUN_DATE, TestEnv, succeeded};
 
 /// What an amount's text stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -404,8 +404,8 @@ fn lines(loaded: &Loaded, known: &BTreeSet<String>) -> Vec<String> {
     lines
 }
 
-fn fact(desk: &Desk) -> Vec<String> {
-    let mut lines = desk.rows(
+fn fact(env: &TestEnv) -> Vec<String> {
+    let mut lines = env.rows(
         "SELECT concat_ws('|', claim_token, line_number, patient_token, provider_id,
              coalesce(procedure_code, '(none)'), amount, date_of_service, dq_flags)
          FROM healthcare_analytics.claims_fact",
@@ -423,7 +423,7 @@ fn write(path: &Path, records: impl IntoIterator<Item = Vec<String>>) {
 }
 
 /// Loads `rows` and compares the report with the books.
-fn load(desk: &Desk, rows: &[Row], books: &Books) -> Result<RunReport, TestCaseError> {
+fn load(env: &TestEnv, rows: &[Row], books: &Books) -> Result<RunReport, TestCaseError> {
     let header =
         "claim_id,patient_id,provider_id,procedure_code,line_number,amount,date_of_service";
     let header = header.split(',').map(str::to_owned).collect();
@@ -432,9 +432,9 @@ fn load(desk: &Desk, rows: &[Row], books: &Books) -> Result<RunReport, TestCaseE
         let typed = [&row.line.0, &row.amount.0, &row.date.0];
         ids.into_iter().chain(typed).cloned().collect()
     });
-    write(&desk.path("claims.csv"), std::iter::once(header).chain(records));
+    write(&env.path("claims.csv"), std::iter::once(header).chain(records));
     let options = RunOptions { force: true, dry_run: false };
-    let report = pipeline::run(&desk.settings, &options, &NullObserver, &Cancellation::default());
+    let report = pipeline::run(&env.settings, &options, &NullObserver, &Cancellation::default());
     succeeded(&report);
     prop_assert_eq!(report.claims.read, rows.len() as u64);
     prop_assert_eq!(&report.reject_reasons, &books.reasons);
@@ -457,14 +457,14 @@ fn load(desk: &Desk, rows: &[Row], books: &Books) -> Result<RunReport, TestCaseE
 
 /// Replaces the table by one file, then merges another one into it.
 fn replace_then_merge(
-    desk: &mut Desk,
+    env: &mut TestEnv,
     policy: OnDuplicate,
     directory: &[Vec<String>],
     files: [&[Row]; 2],
 ) -> TestCaseResult {
     let header = ["provider_id", "provider_name", "specialty", "location"].map(str::to_owned);
     write(
-        &desk.path("providers.csv"),
+        &env.path("providers.csv"),
         std::iter::once(header.to_vec()).chain(directory.iter().cloned()),
     );
     let storable = |record: &&Vec<String>| {
@@ -477,10 +477,10 @@ fn replace_then_merge(
     let known: BTreeSet<String> =
         directory.iter().filter(storable).filter_map(|record| canonical(&record[0])).collect();
 
-    desk.settings.warehouse.on_duplicate = Some(policy);
-    desk.settings.warehouse.mode = Mode::Replace;
+    env.settings.warehouse.on_duplicate = Some(policy);
+    env.settings.warehouse.mode = Mode::Replace;
     let first = books(files[0], policy);
-    let report = load(desk, files[0], &first)?;
+    let report = load(env, files[0], &first)?;
     let providers = report.providers;
     prop_assert_eq!(providers.read, directory.len() as u64);
     prop_assert_eq!(providers.loaded, known.len() as u64);
@@ -488,11 +488,11 @@ fn replace_then_merge(
         providers.read,
         providers.loaded + providers.rejected + providers.duplicates + providers.conflicts
     );
-    prop_assert_eq!(fact(desk), lines(&first.loaded, &known));
+    prop_assert_eq!(fact(env), lines(&first.loaded, &known));
 
-    desk.settings.warehouse.mode = Mode::Merge;
+    env.settings.warehouse.mode = Mode::Merge;
     let second = books(files[1], policy);
-    let report = load(desk, files[1], &second)?;
+    let report = load(env, files[1], &second)?;
     let mut merged = first.loaded.clone();
     let (mut updated, mut unchanged, mut opposite) = (0, 0, (0, Cents(0)));
     for (key, content) in second.loaded {
@@ -511,19 +511,19 @@ fn replace_then_merge(
     let found = report.reversals;
     prop_assert_eq!((found.overwritten, found.overwritten_amount), opposite);
     prop_assert_eq!((report.claims.updated, report.claims.unchanged), (updated, unchanged));
-    prop_assert_eq!(fact(desk), lines(&merged, &known));
+    prop_assert_eq!(fact(env), lines(&merged, &known));
     let totals = "SELECT count(*) || ' ' || coalesce(sum(amount), 0.00) FROM healthcare_analytics.claims_fact";
     let sum = Cents(merged.values().map(|content| content.3).sum());
-    prop_assert_eq!(desk.rows(totals), [format!("{} {sum}", merged.len())]);
+    prop_assert_eq!(env.rows(totals), [format!("{} {sum}", merged.len())]);
     Ok(())
 }
 
 #[test]
 fn every_record_and_cent_of_any_file_is_accounted_for() {
-    let mut desk = Desk::new();
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.refresh.provider_month.enabled = false;
+    let mut env = TestEnv::new();
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.refresh.provider_month.enabled = false;
     let directory = vec(vec(nasty(), 4), 0..5).prop_map(|mut records| {
         records.push(["V1", "Ann", "Cardiology", "Boston"].map(str::to_owned).to_vec());
         records
@@ -534,10 +534,10 @@ fn every_record_and_cent_of_any_file_is_accounted_for() {
     let config =
         Config { cases: 24, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let desk = std::cell::RefCell::new(desk);
+    let env = std::cell::RefCell::new(env);
     let outcome =
         TestRunner::new_with_rng(config, rng).run(&cases, |(policy, directory, one, two)| {
-            replace_then_merge(&mut desk.borrow_mut(), policy, &directory, [&one, &two])
+            replace_then_merge(&mut env.borrow_mut(), policy, &directory, [&one, &two])
         });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }

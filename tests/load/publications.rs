@@ -9,33 +9,33 @@ use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline;
 use claims_etl::pipeline::{Chosen, RunName, RunOptions, RunReport, Status, Task, VerifyOptions};
 
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const NAME: &str = "etl/slow";
 const FIRST: [&str; 2] = ["X,P,V1,99213,1.00,2024-01-01", "Y,P,V1,99213,5.00,2024-01-01"];
 const SECOND: [&str; 1] = ["X,P,V1,99213,2.00,2024-01-01"];
 const DIRECTORY: [&str; 1] = ["V1,Ada,Cardiology,Here"];
 
-/// A desk with other claims.
-fn with(desk: Desk, claims: &[&str]) -> Desk {
-    desk.claims(claims)
+/// An environment with other claims.
+fn with(env: TestEnv, claims: &[&str]) -> TestEnv {
+    env.claims(claims)
 }
 
-fn task(desk: &Desk, task: Task) {
+fn task(env: &TestEnv, task: Task) {
     let name = RunName::parse(NAME).expect("a name");
     let (options, cancel) = (RunOptions::default(), Cancellation::default());
-    let end = pipeline::run_only(&desk.settings, &options, task, &name, &NullObserver, &cancel);
+    let end = pipeline::run_only(&env.settings, &options, task, &name, &NullObserver, &cancel);
     assert_eq!(end.exit_code, 0, "{:?}", end.error);
 }
 
 /// A run whose tasks are called one by one: begun first, published last. `meanwhile` lies between.
-fn overlapping(desk: Desk, meanwhile: impl FnOnce(Desk) -> Desk) -> Desk {
+fn overlapping(env: TestEnv, meanwhile: impl FnOnce(TestEnv) -> TestEnv) -> TestEnv {
     for which in [Task::ExtractClaims, Task::ExtractProviders, Task::TransformJoin] {
-        task(&desk, which);
+        task(&env, which);
     }
-    let desk = with(meanwhile(desk), &FIRST);
-    task(&desk, Task::LoadWarehouse);
-    desk
+    let env = with(meanwhile(env), &FIRST);
+    task(&env, Task::LoadWarehouse);
+    env
 }
 
 fn nothing_to_do(report: &RunReport) {
@@ -55,81 +55,81 @@ fn what_a_run_that_began_earlier_has_overwritten_is_loaded_again() {
         (Mode::Merge, Mode::Replace, ["1.00 5.00", "2.00 5.00"]),
         (Mode::Replace, Mode::Merge, ["1.00 5.00", "2.00"]),
     ] {
-        let mut desk = Desk::new().claims(&FIRST).providers(&DIRECTORY);
-        desk.settings.warehouse.mode = slow;
-        let desk = overlapping(desk, |desk| {
-            let mut desk = with(desk, &SECOND);
-            desk.settings.warehouse.mode = mode;
-            succeeded(&desk.run());
-            desk.settings.warehouse.mode = slow;
-            desk
+        let mut env = TestEnv::new().claims(&FIRST).providers(&DIRECTORY);
+        env.settings.warehouse.mode = slow;
+        let env = overlapping(env, |env| {
+            let mut env = with(env, &SECOND);
+            env.settings.warehouse.mode = mode;
+            succeeded(&env.run());
+            env.settings.warehouse.mode = slow;
+            env
         });
-        assert_eq!(desk.rows(ORDER), ["2 1"], "{mode:?} {slow:?}");
-        assert_eq!(desk.rows(AMOUNTS), [amounts[0]], "the run that published last wins");
+        assert_eq!(env.rows(ORDER), ["2 1"], "{mode:?} {slow:?}");
+        assert_eq!(env.rows(AMOUNTS), [amounts[0]], "the run that published last wins");
         // The input of the other one is not what is published any more.
-        let mut desk = with(desk, &SECOND);
-        desk.settings.warehouse.mode = mode;
-        let again = desk.run();
+        let mut env = with(env, &SECOND);
+        env.settings.warehouse.mode = mode;
+        let again = env.run();
         succeeded(&again);
-        assert_eq!(desk.rows(AMOUNTS), [amounts[1]], "{mode:?} {slow:?}");
-        nothing_to_do(&desk.run());
+        assert_eq!(env.rows(AMOUNTS), [amounts[1]], "{mode:?} {slow:?}");
+        nothing_to_do(&env.run());
         // And so it is with the first one.
-        let mut desk = with(desk, &FIRST);
-        desk.settings.warehouse.mode = slow;
-        succeeded(&desk.run());
-        assert_eq!(desk.rows(AMOUNTS), [amounts[0]], "{mode:?} {slow:?}");
-        nothing_to_do(&desk.run());
+        let mut env = with(env, &FIRST);
+        env.settings.warehouse.mode = slow;
+        succeeded(&env.run());
+        assert_eq!(env.rows(AMOUNTS), [amounts[0]], "{mode:?} {slow:?}");
+        nothing_to_do(&env.run());
     }
 }
 
-fn verify(desk: &Desk, run: &str) -> Verification {
+fn verify(env: &TestEnv, run: &str) -> Verification {
     let which = Chosen::parse(run).expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
-    recompute::verify(&desk.settings, options, which, &NullObserver, &cancel).expect("verified")
+    recompute::verify(&env.settings, options, which, &NullObserver, &cancel).expect("verified")
 }
 
 #[test]
 fn whoever_looks_at_the_last_run_sees_the_one_that_published_last() {
-    let mut desk = Desk::new().claims(&FIRST).providers(&DIRECTORY);
-    desk.settings.quality.max_row_change = Some(0.0);
+    let mut env = TestEnv::new().claims(&FIRST).providers(&DIRECTORY);
+    env.settings.quality.max_row_change = Some(0.0);
     let mut fast = None;
-    let desk = overlapping(desk, |desk| {
-        let mut desk = with(desk, &SECOND);
-        desk.settings.risk.medium_from = 1.0;
-        let report = desk.run();
+    let env = overlapping(env, |env| {
+        let mut env = with(env, &SECOND);
+        env.settings.risk.medium_from = 1.0;
+        let report = env.run();
         succeeded(&report);
         fast = Some(report.run_id);
         let rescored =
-            rescore::rescore(&desk.settings, false, &NullObserver, &Cancellation::default());
+            rescore::rescore(&env.settings, false, &NullObserver, &Cancellation::default());
         assert!(rescored.expect("rescored").stats_version > 1);
-        desk.settings.risk.medium_from = 20.0;
+        env.settings.risk.medium_from = 20.0;
         // One claim was read then, two are now.
-        desk.settings.quality.max_row_change = None;
-        desk
+        env.settings.quality.max_row_change = None;
+        env
     });
     let slow = RunName::parse(NAME).expect("a name").id().to_string();
     let fast = fast.expect("a run");
     // A row that a run has written which published later is that run's business.
-    let desk = with(desk, &SECOND);
-    let counts = verify(&desk, &fast).claims.expect("compared");
+    let env = with(env, &SECOND);
+    let counts = verify(&env, &fast).claims.expect("compared");
     assert_eq!((counts.superseded, counts.differing, counts.missing), (1, 0, 0), "{counts:?}");
-    let mut desk = with(desk, &FIRST);
-    let report = verify(&desk, &slow);
+    let mut env = with(env, &FIRST);
+    let report = verify(&env, &slow);
     assert!(report.equal, "{report:#?}");
     // Its rows are scored as the run says, not as the rescore before it.
     let versions = "SELECT DISTINCT risk_stats_version FROM healthcare_analytics.v_claims";
-    assert_eq!(desk.rows(versions), ["1"]);
+    assert_eq!(env.rows(versions), ["1"]);
     // The dashboards are to show it, and the limits compare with it: two claims, not one.
     let name = RunName::parse(NAME).expect("a name");
-    task(&desk, Task::RefreshBi);
-    let page = std::fs::read_to_string(desk.settings.dashboard_path()).expect("a page");
+    task(&env, Task::RefreshBi);
+    let page = std::fs::read_to_string(env.settings.dashboard_path()).expect("a page");
     assert!(page.contains(&name.id().to_string()) && !page.contains(&fast), "{fast}");
     let shown = "SELECT DISTINCT shown_run_no FROM claims_etl.refresh_outbox";
-    assert_eq!(desk.rows(shown), ["1"]);
-    desk.settings.quality.max_row_change = Some(0.0);
-    let desk = with(desk, &["X,P,V1,99213,3.00,2024-01-01", "Z,P,V1,99213,4.00,2024-01-01"]);
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(ORDER), ["2 1 3"]);
+    assert_eq!(env.rows(shown), ["1"]);
+    env.settings.quality.max_row_change = Some(0.0);
+    let env = with(env, &["X,P,V1,99213,3.00,2024-01-01", "Z,P,V1,99213,4.00,2024-01-01"]);
+    succeeded(&env.run());
+    assert_eq!(env.rows(ORDER), ["2 1 3"]);
 }
 
 #[test]
@@ -138,53 +138,53 @@ fn a_directory_that_comes_back_is_loaded_again() {
         "SELECT provider_name FROM healthcare_analytics.providers_dim WHERE provider_id = 'V1'";
     let good = ["V1,Good,Cardiology,Here", "V2,Other,Cardiology,Here"];
     let bad = ["V1,Bad,Cardiology,Here", "V2,Other,Cardiology,Here"];
-    let desk = Desk::new().claims(&FIRST).providers(&good);
-    succeeded(&desk.run());
-    let desk = with(desk, &["Z,P,V2,99213,4.00,2024-01-01"]).providers(&bad);
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(name), ["Bad"]);
-    let desk = with(desk, &FIRST).providers(&good);
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(name), ["Good"]);
-    nothing_to_do(&desk.run());
+    let env = TestEnv::new().claims(&FIRST).providers(&good);
+    succeeded(&env.run());
+    let env = with(env, &["Z,P,V2,99213,4.00,2024-01-01"]).providers(&bad);
+    succeeded(&env.run());
+    assert_eq!(env.rows(name), ["Bad"]);
+    let env = with(env, &FIRST).providers(&good);
+    succeeded(&env.run());
+    assert_eq!(env.rows(name), ["Good"]);
+    nothing_to_do(&env.run());
     let updated = "SELECT string_agg(providers_updated::text, ' ' ORDER BY publish_no)
         FROM claims_etl.runs";
-    assert_eq!(desk.rows(updated), ["0 1 1"]);
+    assert_eq!(env.rows(updated), ["0 1 1"]);
 }
 
 #[test]
 fn new_providers_and_completed_ones_change_nothing_that_another_directory_says() {
-    let desk = Desk::new().claims(&FIRST).providers(&DIRECTORY);
-    succeeded(&desk.run());
+    let env = TestEnv::new().claims(&FIRST).providers(&DIRECTORY);
+    succeeded(&env.run());
     // A provider that only a claim names, and then a directory that completes it and adds one.
-    let desk = with(desk, &["Z,P,V7,99213,4.00,2024-01-01"]);
-    succeeded(&desk.run());
-    let desk = with(desk, &["W,P,V1,99213,4.00,2024-01-01"]).providers(&[
+    let env = with(env, &["Z,P,V7,99213,4.00,2024-01-01"]);
+    succeeded(&env.run());
+    let env = with(env, &["W,P,V1,99213,4.00,2024-01-01"]).providers(&[
         "V1,Ada,Cardiology,Here",
         "V7,New,Surgery,There",
         "V8,More,Surgery,There",
     ]);
-    succeeded(&desk.run());
+    succeeded(&env.run());
     let updated = "SELECT sum(providers_updated) FROM claims_etl.runs";
-    assert_eq!(desk.rows(updated), ["0"]);
-    nothing_to_do(&with(desk, &FIRST).providers(&DIRECTORY).run());
+    assert_eq!(env.rows(updated), ["0"]);
+    nothing_to_do(&with(env, &FIRST).providers(&DIRECTORY).run());
 }
 
 #[test]
 fn a_setting_that_changes_what_is_read_is_no_nothing_to_do() {
-    let mut desk = Desk::new()
+    let mut env = TestEnv::new()
         .claims(&["#X,P,V1,99213,1.00,2024-01-01", "Y,P,V1,99213,5.00,2024-01-01"])
         .providers(&["V1,Andr\u{e9},Cardiology,Here"]);
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(AMOUNTS), ["1.00 5.00"]);
-    desk.settings.warehouse.mode = Mode::Replace;
-    desk.settings.claims.comment = Some('#');
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(AMOUNTS), ["5.00"]);
-    desk.settings.providers.encoding = "windows-1252".into();
-    succeeded(&desk.run());
+    succeeded(&env.run());
+    assert_eq!(env.rows(AMOUNTS), ["1.00 5.00"]);
+    env.settings.warehouse.mode = Mode::Replace;
+    env.settings.claims.comment = Some('#');
+    succeeded(&env.run());
+    assert_eq!(env.rows(AMOUNTS), ["5.00"]);
+    env.settings.providers.encoding = "windows-1252".into();
+    succeeded(&env.run());
     let name =
         "SELECT provider_name FROM healthcare_analytics.providers_dim WHERE provider_id = 'V1'";
-    assert_eq!(desk.rows(name), ["Andr\u{c3}\u{a9}"]);
-    nothing_to_do(&desk.run());
+    assert_eq!(env.rows(name), ["Andr\u{c3}\u{a9}"]);
+    nothing_to_do(&env.run());
 }

@@ -4,7 +4,7 @@
 use claims_etl::config::{Mode, Settings};
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
 
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// Four claims of 10.00, one of them of a provider that the directory lacks.
 const BEFORE: [&str; 4] = [
@@ -14,20 +14,20 @@ const BEFORE: [&str; 4] = [
     "D,P4,V9,99213,10.00,2024-06-04",
 ];
 
-fn desk() -> Desk {
-    let mut desk = Desk::new().claims(&BEFORE).providers(&["V1,Ann,Cardiology,Boston"]);
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.refresh.provider_month.enabled = false;
-    desk
+fn env() -> TestEnv {
+    let mut env = TestEnv::new().claims(&BEFORE).providers(&["V1,Ann,Cardiology,Boston"]);
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.refresh.provider_month.enabled = false;
+    env
 }
 
 /// The message of a run that must have been refused and have left everything as it was.
-fn refusal(desk: &Desk, report: &RunReport) -> String {
+fn refusal(env: &TestEnv, report: &RunReport) -> String {
     assert_eq!((report.status, report.exit_code), (Status::Failed, 4), "{:?}", report.error);
     let published = "SELECT count(*) || ' ' || sum(amount) FROM healthcare_analytics.claims_fact";
-    assert_eq!(desk.rows(published), ["4 40.00"]);
+    assert_eq!(env.rows(published), ["4 40.00"]);
     let staged = "SELECT relname FROM pg_class WHERE relname LIKE '%stage%'";
-    assert_eq!(desk.rows(staged), [] as [&str; 0]);
+    assert_eq!(env.rows(staged), [] as [&str; 0]);
     let error = report.error.as_ref().expect("an error");
     assert_eq!(error.kind, "quality");
     assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("--force")), "{error:?}");
@@ -68,47 +68,47 @@ fn a_figure_out_of_line_stops_the_run_and_force_publishes_it() {
         ),
     ];
     for (expected, limit, claims) in cases {
-        let desk = desk();
-        let first = desk.run();
+        let env = env();
+        let first = env.run();
         succeeded(&first);
-        let mut desk = desk.claims(claims);
-        limit(&mut desk.settings);
-        let refused = refusal(&desk, &desk.run());
+        let mut env = env.claims(claims);
+        limit(&mut env.settings);
+        let refused = refusal(&env, &env.run());
         let run = &first.run_id;
         let expected = format!(
             "load.load_warehouse: out of line with run {run}: {expected}; nothing was published"
         );
         assert_eq!(refused, expected);
-        succeeded(&desk.run_with(&RunOptions { force: true, dry_run: false }));
+        succeeded(&env.run_with(&RunOptions { force: true, dry_run: false }));
     }
 }
 
 #[test]
 fn what_is_within_the_limits_is_published() {
-    let mut desk = desk();
-    let quality = &mut desk.settings.quality;
+    let mut env = env();
+    let quality = &mut env.settings.quality;
     (quality.max_row_change, quality.max_amount_change) = (Some(0.5), Some(0.5));
     (quality.max_orphan_change, quality.max_null_change) = (Some(0.25), Some(0.0));
-    succeeded(&desk.run());
-    let desk = desk.claims(&["E,P1,V1,99213,10.00,2024-06-01", "F,P2,V1,99213,10.00,2024-06-01"]);
-    succeeded(&desk.run());
+    succeeded(&env.run());
+    let env = env.claims(&["E,P1,V1,99213,10.00,2024-06-01", "F,P2,V1,99213,10.00,2024-06-01"]);
+    succeeded(&env.run());
 }
 
 #[test]
 fn nothing_replaces_published_claims_by_nothing() {
-    let desk = desk();
-    succeeded(&desk.run());
-    let mut desk = desk;
-    desk.settings.warehouse.mode = Mode::Replace;
+    let env = env();
+    succeeded(&env.run());
+    let mut env = env;
+    env.settings.warehouse.mode = Mode::Replace;
     for claims in [&[][..], &["E,P1,V1,99213,much,2024-06-01"]] {
-        desk = desk.claims(claims);
-        let message = refusal(&desk, &desk.run());
+        env = env.claims(claims);
+        let message = refusal(&env, &env.run());
         assert!(message.contains("no claim of the input was accepted"), "{message}");
     }
-    let desk = desk.claims(&[]);
-    succeeded(&desk.run_with(&RunOptions { force: true, dry_run: false }));
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
+    let env = env.claims(&[]);
+    succeeded(&env.run_with(&RunOptions { force: true, dry_run: false }));
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
     // Where nothing is published, nothing can be lost.
-    let empty = desk.run_with(&RunOptions { force: false, dry_run: false });
+    let empty = env.run_with(&RunOptions { force: false, dry_run: false });
     assert!(matches!(empty.status, Status::Success | Status::AlreadyLoaded), "{:?}", empty.error);
 }

@@ -14,7 +14,7 @@ use postgres::Client;
 use crate::support::input_versions::Version;
 use crate::support::own_server::OwnServer;
 use crate::support::process::KEY;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// The server takes 50 connections, and a run needs some.
 const READERS: usize = 40;
@@ -28,27 +28,27 @@ const REST: Duration = Duration::from_millis(20);
 const QUESTION: &str =
     "SELECT concat_ws(' ', count(*), sum(amount)) FROM healthcare_analytics.claims_fact";
 
-/// A desk where both versions were published, so that from now on each of them turns the tables
+/// An environment where both versions were published, so that from now on each of them turns the tables
 /// from one of two states into the other.
-fn scene(server: &OwnServer, mode: Mode) -> (Desk, [String; 2]) {
-    let mut desk = server.desk();
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk.settings.warehouse.connections = Some(2);
-    desk.settings.warehouse.mode = mode;
+fn scene(server: &OwnServer, mode: Mode) -> (TestEnv, [String; 2]) {
+    let mut env = server.env();
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env.settings.warehouse.connections = Some(2);
+    env.settings.warehouse.mode = mode;
     let mut states = Vec::new();
     for version in [Version::First, Version::Second, Version::First] {
-        publish(&mut desk, version);
-        states.push(desk.rows(QUESTION).concat());
+        publish(&mut env, version);
+        states.push(env.rows(QUESTION).concat());
     }
     // A merge takes nothing away: after the second version its new claims stay.
     let states = [states[1].clone(), states[2].clone()];
     assert_ne!(states[0], states[1]);
-    (desk, states)
+    (env, states)
 }
 
-fn publish(desk: &mut Desk, version: Version) {
-    version.lay_on(desk);
-    succeeded(&desk.run_with(&RunOptions { force: true, dry_run: false }));
+fn publish(env: &mut TestEnv, version: Version) {
+    version.lay_on(env);
+    succeeded(&env.run_with(&RunOptions { force: true, dry_run: false }));
 }
 
 /// Reads until told to stop; half of the readers by a prepared statement.
@@ -78,10 +78,10 @@ impl Drop for Ending<'_> {
 
 fn every_answer_is_one_version(mode: Mode) {
     let server = OwnServer::start();
-    let (mut desk, states) = scene(&server, mode);
+    let (mut env, states) = scene(&server, mode);
     let ended = AtomicBool::new(false);
     let seen: Mutex<BTreeMap<String, u64>> = Mutex::default();
-    let url = desk.database.url().to_owned();
+    let url = env.database.url().to_owned();
     thread::scope(|scope| {
         let ending = Ending(&ended);
         for reader in 0..READERS {
@@ -98,7 +98,7 @@ fn every_answer_is_one_version(mode: Mode) {
         }
         for round in 0..PUBLISHES {
             let next = if round % 2 == 0 { Version::Second } else { Version::First };
-            publish(&mut desk, next);
+            publish(&mut env, next);
         }
         drop(ending);
     });
@@ -124,12 +124,12 @@ fn readers_see_one_whole_version_while_merges_publish() {
 fn a_snapshot_from_before_a_publish_sees_a_whole_version() {
     let server = OwnServer::start();
     for mode in [Mode::Replace, Mode::Merge] {
-        let (mut desk, states) = scene(&server, mode);
-        let mut report = desk.database.connect();
+        let (mut env, states) = scene(&server, mode);
+        let mut report = env.database.connect();
         report
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
             .expect("a snapshot");
-        publish(&mut desk, Version::Second);
+        publish(&mut env, Version::Second);
         let answer: String = report.query_one(QUESTION, &[]).expect("an answer").get(0);
         assert!(states.contains(&answer), "{mode:?}: {answer}, not one of {states:?}");
     }

@@ -16,7 +16,7 @@ use claims_etl::transform::{Checks, Claims, DateFormats, Directory, Release, pro
 use polars::prelude::{Column, DataFrame};
 
 use crate::support::program::Program;
-use crate::support::test_env::{Desk, RUN_DATE, succeeded};
+use crate::support::test_env::{RUN_DATE, TestEnv, succeeded};
 
 const HEADER: &str =
     "claim_id,line_number,patient_id,provider_id,procedure_code,amount,date_of_service";
@@ -319,7 +319,7 @@ fn one_bad_record_does_not_touch_its_neighbours() {
 
 #[test]
 fn the_warehouse_names_the_bits() {
-    let mut desk = Desk::new()
+    let mut env = TestEnv::new()
         .claims(&[
             "A,P1,1234567890,CPT99213-25,-2000000.00,2024-06-01",
             "B,P2,1234567893,99213,0.00,2023-06-01",
@@ -328,14 +328,14 @@ fn the_warehouse_names_the_bits() {
             "E,P4,1234567893,99213,10.00,2025-06-02",
         ])
         .providers(&["1234567890,Ann,Cardiology,Boston", ",Ben,Cardiology,Boston"]);
-    desk.settings.rules.code_system = CodeSystem::Hcpcs;
-    desk.settings.rules.severity.insert("provider_not_in_directory".into(), "count".into());
-    let report = desk.run();
+    env.settings.rules.code_system = CodeSystem::Hcpcs;
+    env.settings.rules.severity.insert("provider_not_in_directory".into(), "count".into());
+    let report = env.run();
     succeeded(&report);
     let named = "SELECT array_to_string(healthcare_analytics.dq_flag_names(dq_flags), ' ')
         FROM healthcare_analytics.claims_fact ORDER BY amount";
     let four = "amount_negative npi_invalid procedure_normalized amount_over_limit";
-    assert_eq!(desk.rows(named), [four, "", ""]);
+    assert_eq!(env.rows(named), [four, "", ""]);
     let flags = "SELECT concat_ws(' ', rule_id, flag, run_no)
         FROM healthcare_analytics.v_claim_flags ORDER BY 1";
     let expected = [
@@ -344,10 +344,10 @@ fn the_warehouse_names_the_bits() {
         "K2 procedure_normalized 1",
         "V2 npi_invalid 1",
     ];
-    assert_eq!(desk.rows(flags), expected);
+    assert_eq!(env.rows(flags), expected);
     let codes = "SELECT DISTINCT procedure_code FROM healthcare_analytics.v_claims
         WHERE procedure_normalized AND npi_invalid AND NOT date_too_old";
-    assert_eq!(desk.rows(codes), ["99213"]);
+    assert_eq!(env.rows(codes), ["99213"]);
     // What is only counted is in the account and in no row; providers are made up all the same.
     let counted = |name: &str| report.flags.get(name).copied();
     assert_eq!(counted("amount_zero"), Some(1));
@@ -363,7 +363,7 @@ fn the_warehouse_names_the_bits() {
     assert_eq!(report.providers.reject_reasons.get("directory_id_missing"), Some(&1));
     let ledger = "SELECT concat_ws(' ', flags ->> 'amount_zero', provider_reject_reasons,
             reject_examples -> 'date_in_future' -> 0 ->> 'record') FROM claims_etl.runs";
-    assert_eq!(desk.rows(ledger), ["1 {\"directory_id_missing\": 1} 5"]);
+    assert_eq!(env.rows(ledger), ["1 {\"directory_id_missing\": 1} 5"]);
 
     let table = "SELECT concat_ws('|', bit, id, name, severity, description)
         FROM healthcare_analytics.dq_rules ORDER BY bit";
@@ -372,17 +372,17 @@ fn the_warehouse_names_the_bits() {
         let says = rule.description().replace('`', "");
         format!("{}|{}|{}|{severity}|{says}", rule.mask(), rule.id(), rule.name())
     });
-    assert_eq!(desk.rows(table), rules);
+    assert_eq!(env.rows(table), rules);
     let comment = "SELECT col_description('healthcare_analytics.claims_fact'::regclass, attnum)
         FROM pg_attribute WHERE attrelid = 'healthcare_analytics.claims_fact'::regclass
             AND attname = 'dq_flags'";
     let bits = Rule::FLAGS.map(|rule| format!("{} {}", rule.mask(), rule.name()));
-    let comment = desk.rows(comment).remove(0);
+    let comment = env.rows(comment).remove(0);
     assert!(comment.ends_with(&format!(": {}.", bits.join(", "))), "{comment}");
     let columns = "SELECT count(*) FROM information_schema.columns
         WHERE table_schema = 'healthcare_analytics' AND table_name = 'v_claims'
             AND column_name IN (SELECT name FROM healthcare_analytics.dq_rules)";
-    assert_eq!(desk.rows(columns), [Rule::FLAGS.len().to_string()]);
+    assert_eq!(env.rows(columns), [Rule::FLAGS.len().to_string()]);
 }
 
 #[test]

@@ -5,53 +5,53 @@ use claims_etl::commands::verify::report::Verification;
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline::{Chosen, VerifyOptions};
 
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// An id of the first moment of 2020.
 const RUN_OF_2020: &str = "016f5e66-e800-7000-8000-000000000000";
 
-fn verified(desk: &Desk) -> Verification {
+fn verified(env: &TestEnv) -> Verification {
     let options = VerifyOptions::default();
     let never = Cancellation::default();
-    recompute::verify(&desk.settings, options, Chosen::Last, &NullObserver, &never)
+    recompute::verify(&env.settings, options, Chosen::Last, &NullObserver, &never)
         .expect("verified")
 }
 
 #[test]
 fn a_verification_has_the_day_of_the_run() {
-    let mut desk = Desk::new().claims(&["A,P1,V1,99213,10.00,2024-06-01"]);
-    desk.settings.rules.run_date = None;
+    let mut env = TestEnv::new().claims(&["A,P1,V1,99213,10.00,2024-06-01"]);
+    env.settings.rules.run_date = None;
     // Today decides about this one too.
-    desk.settings.rules.severity.insert("date_outside_filing_window".into(), "off".into());
-    succeeded(&desk.run());
-    assert!(verified(&desk).equal);
+    env.settings.rules.severity.insert("date_outside_filing_window".into(), "off".into());
+    succeeded(&env.run());
+    assert!(verified(&env).equal);
     // To a run of 2020 the claim would have been one of the future.
     let older = format!(
         "DELETE FROM claims_etl.task_runs; UPDATE claims_etl.runs SET run_id = '{RUN_OF_2020}'"
     );
-    desk.database.connect().batch_execute(&older).expect("another id");
-    let report = verified(&desk);
+    env.database.connect().batch_execute(&older).expect("another id");
+    let report = verified(&env);
     assert!(!report.equal);
     let differences: Vec<&String> =
         report.compared.iter().flat_map(|compared| &compared.differences).collect();
     let expected = "reject_reasons.date_in_future: 0 then, 1 now";
     assert!(differences.iter().any(|found| *found == expected), "{differences:?}");
     // A configured day counts for both.
-    desk.settings.rules.run_date = Some("2024-12-31".into());
-    assert!(verified(&desk).equal);
+    env.settings.rules.run_date = Some("2024-12-31".into());
+    assert!(verified(&env).equal);
 }
 
 #[test]
 fn the_same_input_on_another_day_is_loaded_already() {
-    let mut desk = Desk::new().claims(&["A,P1,V1,99213,10.00,2024-06-01"]);
-    desk.settings.rules.run_date = None;
-    succeeded(&desk.run());
+    let mut env = TestEnv::new().claims(&["A,P1,V1,99213,10.00,2024-06-01"]);
+    env.settings.rules.run_date = None;
+    succeeded(&env.run());
     let older = format!(
         "DELETE FROM claims_etl.task_runs; UPDATE claims_etl.runs SET run_id = '{RUN_OF_2020}'"
     );
-    desk.database.connect().batch_execute(&older).expect("another id");
-    let again = desk.run();
+    env.database.connect().batch_execute(&older).expect("another id");
+    let again = env.run();
     assert_eq!(again.loaded_by.as_deref(), Some(RUN_OF_2020));
-    desk.settings.rules.run_date = Some("2024-06-30".into());
-    succeeded(&desk.run());
+    env.settings.rules.run_date = Some("2024-06-30".into());
+    succeeded(&env.run());
 }

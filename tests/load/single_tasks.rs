@@ -11,7 +11,7 @@ use claims_etl::warehouse::location;
 use serde_json::Value;
 
 use crate::support::process::{self, KEY};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const TASKS: [&str; 5] = [
     "extract.extract_claims",
@@ -53,24 +53,24 @@ const TRIES: &str = "SELECT task_id || ' ' || try_number || ' ' || state FROM cl
         'transform_join', 'load.load_warehouse', 'load.refresh_bi'], task_id), try_number";
 const STATUS: &str = "SELECT status FROM claims_etl.runs ORDER BY run_no";
 
-fn desk() -> Desk {
-    let mut desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
+fn env() -> TestEnv {
+    let mut env = TestEnv::new().claims(&CLAIMS).providers(&PROVIDERS);
     // The key that the processes are given.
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk.settings.run.already_loaded_exit_code = 99;
-    desk
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env.settings.run.already_loaded_exit_code = 99;
+    env
 }
 
 /// A call of one task under a name.
-fn task(desk: &Desk, task: &str, name: &str) -> Command {
-    let mut command = process::reading(desk, &["run", "--only", task, "--run-id", name]);
+fn task(env: &TestEnv, task: &str, name: &str) -> Command {
+    let mut command = process::reading(env, &["run", "--only", task, "--run-id", name]);
     command.env("CLAIMS_ETL_ALREADY_LOADED_EXIT_CODE", "99");
     command
 }
 
 /// What a call of a task said, which must have ended with `code`.
-fn call(desk: &Desk, name: &str, which: &str, code: i32) -> String {
-    ended(&process::output(&mut task(desk, which, name)), code)
+fn call(env: &TestEnv, name: &str, which: &str, code: i32) -> String {
+    ended(&process::output(&mut task(env, which, name)), code)
 }
 
 fn ended(output: &Output, code: i32) -> String {
@@ -80,14 +80,14 @@ fn ended(output: &Output, code: i32) -> String {
     said
 }
 
-fn calls(desk: &Desk, name: &str, tasks: &[&str]) {
+fn calls(env: &TestEnv, name: &str, tasks: &[&str]) {
     for which in tasks {
-        call(desk, name, which, 0);
+        call(env, name, which, 0);
     }
 }
 
-fn published(desk: &Desk) -> Vec<Vec<String>> {
-    PUBLISHED.iter().map(|query| desk.rows(query)).collect()
+fn published(env: &TestEnv) -> Vec<Vec<String>> {
+    PUBLISHED.iter().map(|query| env.rows(query)).collect()
 }
 
 fn once_each() -> Vec<String> {
@@ -96,9 +96,9 @@ fn once_each() -> Vec<String> {
 
 #[test]
 fn five_processes_leave_what_one_run_leaves() {
-    let whole = desk();
+    let whole = env();
     succeeded(&whole.run());
-    let apart = desk();
+    let apart = env();
     for (position, which) in TASKS.iter().enumerate() {
         let said = call(&apart, NAME, which, 0);
         assert!(said.contains(NAME), "{said}");
@@ -123,205 +123,205 @@ fn five_processes_leave_what_one_run_leaves() {
 
 #[test]
 fn a_task_waits_for_nobody_but_refuses_to_come_first() {
-    let desk = desk();
-    let said = call(&desk, NAME, "transform_join", 2);
+    let env = env();
+    let said = call(&env, NAME, "transform_join", 2);
     assert!(said.contains("extract.extract_claims, which is not done"), "{said}");
     assert!(
         said.contains(&format!("run --only extract.extract_claims --run-id '{NAME}'")),
         "{said}"
     );
-    calls(&desk, NAME, &TASKS[..1]);
-    let said = call(&desk, NAME, "transform_join", 2);
+    calls(&env, NAME, &TASKS[..1]);
+    let said = call(&env, NAME, "transform_join", 2);
     assert!(said.contains("extract.extract_providers, which is not done"), "{said}");
-    let said = call(&desk, NAME, "load.load_warehouse", 2);
+    let said = call(&env, NAME, "load.load_warehouse", 2);
     assert!(said.contains("extract.extract_providers, which is not done"), "{said}");
-    calls(&desk, NAME, &TASKS[1..2]);
-    let said = call(&desk, NAME, "load.load_warehouse", 2);
+    calls(&env, NAME, &TASKS[1..2]);
+    let said = call(&env, NAME, "load.load_warehouse", 2);
     assert!(said.contains("transform_join, which is not done"), "{said}");
-    let said = call(&desk, NAME, "load.refresh_bi", 2);
+    let said = call(&env, NAME, "load.refresh_bi", 2);
     assert!(said.contains("load.load_warehouse, which is not done"), "{said}");
-    assert_eq!(desk.rows(TRIES).len(), 2, "what was refused is no try");
+    assert_eq!(env.rows(TRIES).len(), 2, "what was refused is no try");
     // Another name is another run.
-    call(&desk, "another", "transform_join", 2);
-    assert!(call(&desk, NAME, "load", 2).contains("possible values"));
-    let mut unnamed = process::reading(&desk, &["run", "--only", "transform_join"]);
+    call(&env, "another", "transform_join", 2);
+    assert!(call(&env, NAME, "load", 2).contains("possible values"));
+    let mut unnamed = process::reading(&env, &["run", "--only", "transform_join"]);
     assert!(ended(&process::output(&mut unnamed), 2).contains("--run-id"));
 }
 
 #[test]
 fn a_source_that_changed_between_two_tasks_is_refused() {
-    let desk = desk();
-    calls(&desk, NAME, &TASKS[..2]);
-    let before = fs::read_to_string(desk.path("claims.csv")).expect("claims");
-    fs::write(desk.path("claims.csv"), before.replace("30.00", "31.00")).expect("written");
-    let said = call(&desk, NAME, "transform_join", 3);
+    let env = env();
+    calls(&env, NAME, &TASKS[..2]);
+    let before = fs::read_to_string(env.path("claims.csv")).expect("claims");
+    fs::write(env.path("claims.csv"), before.replace("30.00", "31.00")).expect("written");
+    let said = call(&env, NAME, "transform_join", 3);
     assert!(said.contains("extract.extract_claims has seen another source"), "{said}");
     assert!(said.contains("claims.csv is not what the run has read"), "{said}");
-    assert_eq!(desk.rows(STATUS), ["failed"]);
+    assert_eq!(env.rows(STATUS), ["failed"]);
     // Extracted again, it is the input of the run.
-    calls(&desk, NAME, &["extract.extract_claims", "transform_join"]);
-    fs::write(desk.path("claims.csv"), &before).expect("written");
-    call(&desk, NAME, "load.load_warehouse", 3);
+    calls(&env, NAME, &["extract.extract_claims", "transform_join"]);
+    fs::write(env.path("claims.csv"), &before).expect("written");
+    call(&env, NAME, "load.load_warehouse", 3);
     // Extracted again after the transform, the transform is not that of this input.
-    calls(&desk, NAME, &["extract.extract_claims"]);
-    let said = call(&desk, NAME, "load.load_warehouse", 2);
+    calls(&env, NAME, &["extract.extract_claims"]);
+    let said = call(&env, NAME, "load.load_warehouse", 2);
     assert!(said.contains("call transform_join again"), "{said}");
-    calls(&desk, NAME, &["transform_join", "load.load_warehouse", "load.refresh_bi"]);
+    calls(&env, NAME, &["transform_join", "load.load_warehouse", "load.refresh_bi"]);
     let amount = "SELECT sum(amount) FROM healthcare_analytics.claims_fact";
-    assert_eq!(desk.rows(amount), ["33.25"]);
+    assert_eq!(env.rows(amount), ["33.25"]);
     let tries =
         "SELECT max(try_number) FROM claims_etl.task_runs GROUP BY task_id ORDER BY task_id";
-    assert_eq!(desk.rows(tries), ["3", "1", "3", "1", "3"], "numbers go on");
+    assert_eq!(env.rows(tries), ["3", "1", "3", "1", "3"], "numbers go on");
 }
 
 #[test]
 fn other_settings_than_those_of_the_transform_are_refused() {
-    let desk = desk();
-    calls(&desk, NAME, &TASKS[..3]);
-    let mut other = task(&desk, "load.load_warehouse", NAME);
+    let env = env();
+    calls(&env, NAME, &TASKS[..3]);
+    let mut other = task(&env, "load.load_warehouse", NAME);
     other.args(["--mode", "replace"]);
     let said = ended(&process::output(&mut other), 2);
     assert!(said.contains("other settings"), "{said}");
-    calls(&desk, NAME, &TASKS[3..]);
+    calls(&env, NAME, &TASKS[3..]);
 }
 
 #[test]
 fn a_complete_run_is_left_as_it_is() {
-    let desk = desk();
-    calls(&desk, NAME, &TASKS);
-    let then = published(&desk);
+    let env = env();
+    calls(&env, NAME, &TASKS);
+    let then = published(&env);
     for which in TASKS {
-        assert!(call(&desk, NAME, which, 99).contains("is complete"), "{which}");
+        assert!(call(&env, NAME, which, 99).contains("is complete"), "{which}");
     }
-    let mut whole = process::reading(&desk, &["run", "--run-id", NAME]);
+    let mut whole = process::reading(&env, &["run", "--run-id", NAME]);
     whole.env("CLAIMS_ETL_ALREADY_LOADED_EXIT_CODE", "99");
     assert!(ended(&process::output(&mut whole), 99).contains("is complete"));
-    assert_eq!(published(&desk), then);
-    assert_eq!(desk.rows(TRIES), once_each());
+    assert_eq!(published(&env), then);
+    assert_eq!(env.rows(TRIES), once_each());
     // Who calls it again for the sake of a new file must not be told that all is well.
-    let text = fs::read_to_string(desk.path("claims.csv")).expect("claims");
-    fs::write(desk.path("claims.csv"), text.replace("30.00", "31.00")).expect("written");
-    let said = call(&desk, NAME, "extract.extract_claims", 3);
+    let text = fs::read_to_string(env.path("claims.csv")).expect("claims");
+    fs::write(env.path("claims.csv"), text.replace("30.00", "31.00")).expect("written");
+    let said = call(&env, NAME, "extract.extract_claims", 3);
     assert!(said.contains("under another name"), "{said}");
-    call(&desk, NAME, "extract.extract_providers", 99);
-    assert_eq!(published(&desk), then);
+    call(&env, NAME, "extract.extract_providers", 99);
+    assert_eq!(published(&env), then);
 }
 
 #[test]
 fn what_is_loaded_already_is_skipped_under_another_name() {
-    let desk = desk();
-    succeeded(&desk.run());
-    calls(&desk, NAME, &TASKS[..2]);
-    call(&desk, NAME, "transform_join", 99);
-    call(&desk, NAME, "load.load_warehouse", 99);
-    call(&desk, NAME, "load.refresh_bi", 99);
-    assert_eq!(desk.rows(STATUS), ["success", "already_loaded"]);
+    let env = env();
+    succeeded(&env.run());
+    calls(&env, NAME, &TASKS[..2]);
+    call(&env, NAME, "transform_join", 99);
+    call(&env, NAME, "load.load_warehouse", 99);
+    call(&env, NAME, "load.refresh_bi", 99);
+    assert_eq!(env.rows(STATUS), ["success", "already_loaded"]);
     let skipped = "SELECT task_id FROM claims_etl.task_runs WHERE state = 'skipped' ORDER BY 1";
-    assert_eq!(desk.rows(skipped), ["load.load_warehouse", "load.refresh_bi"]);
+    assert_eq!(env.rows(skipped), ["load.load_warehouse", "load.refresh_bi"]);
     // With other input the same run has something to do after all.
-    let text = fs::read_to_string(desk.path("claims.csv")).expect("claims");
-    fs::write(desk.path("claims.csv"), text.replace("30.00", "31.00")).expect("written");
-    calls(&desk, NAME, &TASKS[..2]);
-    call(&desk, NAME, "load.load_warehouse", 2);
-    calls(&desk, NAME, &TASKS[2..]);
-    assert_eq!(desk.rows(STATUS), ["success", "success"]);
+    let text = fs::read_to_string(env.path("claims.csv")).expect("claims");
+    fs::write(env.path("claims.csv"), text.replace("30.00", "31.00")).expect("written");
+    calls(&env, NAME, &TASKS[..2]);
+    call(&env, NAME, "load.load_warehouse", 2);
+    calls(&env, NAME, &TASKS[2..]);
+    assert_eq!(env.rows(STATUS), ["success", "success"]);
 }
 
 #[test]
 fn what_is_loaded_no_more_is_not_skipped() {
-    let mut desk = desk_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
-    let first = desk.settings.claims.sources.clone();
-    succeeded(&desk.run());
-    calls(&desk, NAME, &TASKS[..2]);
-    call(&desk, NAME, "transform_join", 99);
+    let mut env = env_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
+    let first = env.settings.claims.sources.clone();
+    succeeded(&env.run());
+    calls(&env, NAME, &TASKS[..2]);
+    call(&env, NAME, "transform_join", 99);
     // Other claims replace what the run has found.
-    desk.settings.claims.sources =
-        vec![desk.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
-    succeeded(&desk.run());
-    desk.settings.claims.sources = first;
-    let said = call(&desk, NAME, "load.load_warehouse", 2);
+    env.settings.claims.sources =
+        vec![env.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
+    succeeded(&env.run());
+    env.settings.claims.sources = first;
+    let said = call(&env, NAME, "load.load_warehouse", 2);
     assert!(said.contains("what was published since has changed that"), "{said}");
-    calls(&desk, NAME, &TASKS[2..]);
-    assert_eq!(desk.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
+    calls(&env, NAME, &TASKS[2..]);
+    assert_eq!(env.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
     // The same for the whole run under its name.
-    let mut desk = desk_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
-    let first = desk.settings.claims.sources.clone();
-    succeeded(&desk.run());
-    let whole = |desk: &Desk, code: i32| {
-        let mut command = process::reading(desk, &["run", "--run-id", NAME]);
+    let mut env = env_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
+    let first = env.settings.claims.sources.clone();
+    succeeded(&env.run());
+    let whole = |env: &TestEnv, code: i32| {
+        let mut command = process::reading(env, &["run", "--run-id", NAME]);
         command.env("CLAIMS_ETL_ALREADY_LOADED_EXIT_CODE", "99");
         ended(&process::output(&mut command), code);
     };
-    whole(&desk, 99);
-    desk.settings.claims.sources =
-        vec![desk.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
-    succeeded(&desk.run());
-    desk.settings.claims.sources = first;
-    whole(&desk, 0);
-    assert_eq!(desk.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
+    whole(&env, 99);
+    env.settings.claims.sources =
+        vec![env.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
+    succeeded(&env.run());
+    env.settings.claims.sources = first;
+    whole(&env, 0);
+    assert_eq!(env.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
 }
 
 #[test]
 fn another_run_between_two_tasks_is_noticed() {
-    let desk = desk();
-    calls(&desk, NAME, &TASKS[..3]);
+    let env = env();
+    calls(&env, NAME, &TASKS[..3]);
     // The same input by somebody else.
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(STATUS), ["open", "success"], "an open run is not taken for a dead one");
-    call(&desk, NAME, "load.load_warehouse", 99);
-    call(&desk, NAME, "load.refresh_bi", 99);
-    assert_eq!(desk.rows(STATUS), ["already_loaded", "success"]);
+    succeeded(&env.run());
+    assert_eq!(env.rows(STATUS), ["open", "success"], "an open run is not taken for a dead one");
+    call(&env, NAME, "load.load_warehouse", 99);
+    call(&env, NAME, "load.refresh_bi", 99);
+    assert_eq!(env.rows(STATUS), ["already_loaded", "success"]);
 
     // Other input by somebody else: this one is loaded over it.
-    let mut desk = desk_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
-    let first = desk.settings.claims.sources.clone();
-    calls(&desk, NAME, &TASKS[..3]);
-    desk.settings.claims.sources =
-        vec![desk.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
-    succeeded(&desk.run());
-    desk.settings.claims.sources = first;
-    calls(&desk, NAME, &TASKS[3..]);
-    assert_eq!(desk.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
-    assert_eq!(desk.rows("SELECT claims_updated FROM claims_etl.runs ORDER BY run_no"), ["1", "0"]);
+    let mut env = env_with(&["Z,P,V1,99213,7.00,2024-01-01"]);
+    let first = env.settings.claims.sources.clone();
+    calls(&env, NAME, &TASKS[..3]);
+    env.settings.claims.sources =
+        vec![env.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
+    succeeded(&env.run());
+    env.settings.claims.sources = first;
+    calls(&env, NAME, &TASKS[3..]);
+    assert_eq!(env.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
+    assert_eq!(env.rows("SELECT claims_updated FROM claims_etl.runs ORDER BY run_no"), ["1", "0"]);
 }
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 
-fn desk_with(claims: &[&str]) -> Desk {
-    let desk = desk();
-    desk.write("claims.csv", HEADER, claims);
-    desk
+fn env_with(claims: &[&str]) -> TestEnv {
+    let env = env();
+    env.write("claims.csv", HEADER, claims);
+    env
 }
 
 #[test]
 fn extracts_go_side_by_side_while_another_run_holds_the_warehouse() {
-    let desk = desk();
-    location::migrate(&desk.settings, &NullObserver, &Cancellation::default()).expect("migrated");
-    let mut holder = desk.database.connect();
+    let env = env();
+    location::migrate(&env.settings, &NullObserver, &Cancellation::default()).expect("migrated");
+    let mut holder = env.database.connect();
     holder.batch_execute("SELECT pg_advisory_lock(x'636c61696d65746c'::bigint)").expect("held");
     let started: Vec<_> = TASKS[..2]
         .iter()
-        .map(|which| process::Running::start(&mut task(&desk, which, NAME)))
+        .map(|which| process::Running::start(&mut task(&env, which, NAME)))
         .collect();
     for running in started {
         let (status, said) = running.end();
         assert!(status.success(), "{said}");
     }
     // The others need it.
-    let mut waiting = task(&desk, "transform_join", NAME);
+    let mut waiting = task(&env, "transform_join", NAME);
     let said = ended(&process::output(waiting.env("CLAIMS_ETL_WAIT", "0")), 75);
     assert!(said.contains("is loading this warehouse"), "{said}");
     drop(holder);
-    calls(&desk, NAME, &TASKS[2..]);
-    assert_eq!(desk.rows(TRIES), once_each());
+    calls(&env, NAME, &TASKS[2..]);
+    assert_eq!(env.rows(TRIES), once_each());
 }
 
 #[test]
 fn the_last_line_is_the_result_and_so_is_the_file() {
-    let desk = desk();
-    let file = desk.path("return.json");
+    let env = env();
+    let file = env.path("return.json");
     for which in TASKS {
-        let mut command = task(&desk, which, NAME);
+        let mut command = task(&env, which, NAME);
         command.args(["--xcom", "--log-format", "json"]).env("AIRFLOW_CTX_TRY_NUMBER", "3");
         command.env("CLAIMS_ETL_XCOM_FILE", &file);
         let output = process::output(&mut command);
@@ -339,16 +339,16 @@ fn the_last_line_is_the_result_and_so_is_the_file() {
         }
     }
     // A failure has a last line too.
-    let mut refused = task(&desk, "transform_join", "another");
+    let mut refused = task(&env, "transform_join", "another");
     let output = process::output(refused.arg("--xcom"));
     ended(&output, 2);
     let out = String::from_utf8(output.stdout).expect("text");
     assert!(out.lines().last().expect("a line").contains("\"state\":\"failed\""), "{out}");
-    let mut nowhere = task(&desk, "transform_join", "another");
+    let mut nowhere = task(&env, "transform_join", "another");
     nowhere.args(["--xcom-file", "/nowhere/return.json"]);
     assert!(ended(&process::output(&mut nowhere), 2).contains("no such folder"));
     // And a whole run.
-    let mut whole = process::reading(&desk, &["run", "--xcom", "--force", "--run-id", "third"]);
+    let mut whole = process::reading(&env, &["run", "--xcom", "--force", "--run-id", "third"]);
     let output = process::output(&mut whole);
     ended(&output, 0);
     let out = String::from_utf8(output.stdout).expect("text");
@@ -359,26 +359,26 @@ fn the_last_line_is_the_result_and_so_is_the_file() {
 
 #[test]
 fn too_many_rejects_fail_the_transform_already() {
-    let mut desk = desk();
-    desk.settings.quality.max_reject_ratio = 0.1;
-    calls(&desk, NAME, &TASKS[..2]);
-    let said = call(&desk, NAME, "transform_join", 4);
+    let mut env = env();
+    env.settings.quality.max_reject_ratio = 0.1;
+    calls(&env, NAME, &TASKS[..2]);
+    let said = call(&env, NAME, "transform_join", 4);
     assert!(said.contains("1 of 5 claims were rejected"), "{said}");
-    assert_eq!(desk.rows(STATUS), ["failed"]);
-    desk.settings.quality.max_reject_ratio = 1.0;
-    calls(&desk, NAME, &TASKS[2..]);
-    assert_eq!(desk.rows(STATUS), ["success"]);
+    assert_eq!(env.rows(STATUS), ["failed"]);
+    env.settings.quality.max_reject_ratio = 1.0;
+    calls(&env, NAME, &TASKS[2..]);
+    assert_eq!(env.rows(STATUS), ["success"]);
 }
 
 #[test]
 fn a_half_done_run_is_resumed_as_a_whole() {
     for done in [1, 3, 4, 5] {
-        let desk = desk();
-        calls(&desk, NAME, &TASKS[..done]);
+        let env = env();
+        calls(&env, NAME, &TASKS[..done]);
         let id = RunName::parse(NAME).expect("a name").id();
         let (options, cancel) = (RunOptions::default(), Cancellation::default());
         let resumed =
-            pipeline::resume(&desk.settings, &options, Chosen::Run(id), &NullObserver, &cancel);
+            pipeline::resume(&env.settings, &options, Chosen::Run(id), &NullObserver, &cancel);
         if done == 5 {
             assert_eq!(resumed.status, Status::AlreadyLoaded);
         } else {
@@ -386,39 +386,39 @@ fn a_half_done_run_is_resumed_as_a_whole() {
         }
         assert_eq!(resumed.run_id, id.to_string(), "{done}");
         assert_eq!(resumed.claims.loaded, 3);
-        assert_eq!(desk.rows(STATUS), ["success"], "{done}");
+        assert_eq!(env.rows(STATUS), ["success"], "{done}");
         let last = "SELECT DISTINCT ON (task_id) state FROM claims_etl.task_runs
             ORDER BY task_id, try_number DESC";
-        assert_eq!(desk.rows(last), ["success"; 5]);
-        call(&desk, NAME, "load.refresh_bi", 99);
+        assert_eq!(env.rows(last), ["success"; 5]);
+        call(&env, NAME, "load.refresh_bi", 99);
     }
 }
 
 #[test]
 fn a_whole_run_has_its_name_too() {
-    let desk = desk();
+    let env = env();
     let mut whole =
-        process::reading(&desk, &["run", "--run-id", NAME, "--interval-end", "2024-12-31"]);
+        process::reading(&env, &["run", "--run-id", NAME, "--interval-end", "2024-12-31"]);
     whole.env_remove("CLAIMS_ETL_RUN_DATE");
     ended(&process::output(&mut whole), 0);
-    assert_eq!(desk.rows("SELECT run_date FROM claims_etl.runs"), ["2024-12-31"]);
-    assert_eq!(desk.rows("SELECT orchestrator_run_id FROM claims_etl.runs"), [NAME]);
+    assert_eq!(env.rows("SELECT run_date FROM claims_etl.runs"), ["2024-12-31"]);
+    assert_eq!(env.rows("SELECT orchestrator_run_id FROM claims_etl.runs"), [NAME]);
     // Its verification has the day of the run.
-    let mut verify = process::reading(&desk, &["verify", "last"]);
+    let mut verify = process::reading(&env, &["verify", "last"]);
     ended(&process::output(verify.env_remove("CLAIMS_ETL_RUN_DATE")), 0);
     // A UUID is the id itself.
     let id = RunId::now().to_string();
-    let mut named = process::reading(&desk, &["run", "--force", "--run-id", &id]);
+    let mut named = process::reading(&env, &["run", "--force", "--run-id", &id]);
     ended(&process::output(&mut named), 0);
-    assert_eq!(desk.rows("SELECT run_id FROM claims_etl.runs ORDER BY run_no DESC LIMIT 1"), [id]);
-    assert_eq!(desk.rows("SELECT count(run_date) FROM claims_etl.runs"), ["1"]);
+    assert_eq!(env.rows("SELECT run_id FROM claims_etl.runs ORDER BY run_no DESC LIMIT 1"), [id]);
+    assert_eq!(env.rows("SELECT count(run_date) FROM claims_etl.runs"), ["1"]);
 }
 
 #[test]
 fn what_nobody_goes_on_with_is_closed_after_a_week() {
-    let desk = desk();
-    calls(&desk, NAME, &TASKS[..2]);
-    let listed = process::output(process::command(&desk).args(["runs"]));
+    let env = env();
+    calls(&env, NAME, &TASKS[..2]);
+    let listed = process::output(process::command(&env).args(["runs"]));
     let listed = String::from_utf8(listed.stdout).expect("text");
     for told in ["open", "extract.extract_providers", NAME] {
         assert!(listed.contains(told), "{listed}");
@@ -426,31 +426,31 @@ fn what_nobody_goes_on_with_is_closed_after_a_week() {
     let ago = |days: u32| {
         format!("UPDATE claims_etl.runs SET last_task_at = now() - interval '{days} days'")
     };
-    desk.database.connect().batch_execute(&ago(6)).expect("aged");
+    env.database.connect().batch_execute(&ago(6)).expect("aged");
     let other = pipeline::RunOptions { force: true, ..RunOptions::default() };
-    succeeded(&desk.run_with(&other));
-    assert_eq!(desk.rows(STATUS), ["open", "success"]);
-    desk.database.connect().batch_execute(&ago(8)).expect("aged");
-    succeeded(&desk.run_with(&other));
-    assert_eq!(desk.rows(STATUS), ["failed", "success", "success"]);
+    succeeded(&env.run_with(&other));
+    assert_eq!(env.rows(STATUS), ["open", "success"]);
+    env.database.connect().batch_execute(&ago(8)).expect("aged");
+    succeeded(&env.run_with(&other));
+    assert_eq!(env.rows(STATUS), ["failed", "success", "success"]);
     // Who goes on with it after all may.
-    let mut late = task(&desk, "transform_join", NAME);
+    let mut late = task(&env, "transform_join", NAME);
     ended(&process::output(late.arg("--force")), 0);
-    assert_eq!(desk.rows(STATUS)[0], "open");
+    assert_eq!(env.rows(STATUS)[0], "open");
 }
 
 #[test]
 fn standard_input_cannot_be_handed_on() {
-    let mut desk = desk();
-    desk.settings.claims.sources = vec!["-".into()];
-    let said = call(&desk, NAME, "extract.extract_claims", 2);
+    let mut env = env();
+    env.settings.claims.sources = vec!["-".into()];
+    let said = call(&env, NAME, "extract.extract_claims", 2);
     assert!(said.contains("standard input"), "{said}");
 }
 
 #[test]
 fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
-    let desk = desk();
-    location::migrate(&desk.settings, &NullObserver, &Cancellation::default()).expect("migrated");
+    let env = env();
+    location::migrate(&env.settings, &NullObserver, &Cancellation::default()).expect("migrated");
     // The session of whoever writes down that the task is done is ended, so often.
     let lose = |which: &str, times: u32| {
         let script = format!(
@@ -467,22 +467,22 @@ fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
              CREATE TRIGGER boom BEFORE INSERT OR UPDATE ON claims_etl.task_runs
                  FOR EACH ROW EXECUTE FUNCTION public.boom()"
         );
-        desk.database.connect().batch_execute(&script).expect("a trigger");
+        env.database.connect().batch_execute(&script).expect("a trigger");
     };
     for which in &TASKS[..3] {
         lose(which, 100);
-        let said = call(&desk, NAME, which, 5);
+        let said = call(&env, NAME, which, 5);
         assert!(said.contains("could not be written to the run log"), "{said}");
         // Twice at once, and once at the end.
         lose(which, 3);
-        call(&desk, NAME, which, 0);
+        call(&env, NAME, which, 0);
     }
     // What is published is published.
     lose(TASKS[3], 100);
-    call(&desk, NAME, TASKS[3], 0);
+    call(&env, NAME, TASKS[3], 0);
     lose("", 0);
-    calls(&desk, NAME, &TASKS[4..]);
-    assert_eq!(desk.rows(STATUS), ["success"]);
+    calls(&env, NAME, &TASKS[4..]);
+    assert_eq!(env.rows(STATUS), ["success"]);
 }
 
 #[cfg(feature = "failpoints")]
@@ -493,18 +493,18 @@ mod killed {
     use crate::support::process::gone;
 
     /// Kills a task at a place.
-    fn kill(desk: &Desk, which: &str, place: &str) {
-        let mut command = task(desk, which, NAME);
+    fn kill(env: &TestEnv, which: &str, place: &str) {
+        let mut command = task(env, which, NAME);
         command.env("CLAIMS_ETL_FAILPOINT", format!("{place}=kill"));
         let output = process::output(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(9), "{place}: {said}");
-        gone(&desk.database);
+        gone(&env.database);
     }
 
     #[test]
     fn a_task_that_was_killed_is_called_again() {
-        let whole = desk();
+        let whole = env();
         succeeded(&whole.run());
         let expected = published(&whole);
         for (position, place) in [
@@ -515,12 +515,12 @@ mod killed {
             (3, "publish.commit"),
             (4, "refresh.begin"),
         ] {
-            let desk = desk();
-            calls(&desk, NAME, &TASKS[..position]);
-            kill(&desk, TASKS[position], place);
-            calls(&desk, NAME, &TASKS[position..]);
-            assert_eq!(published(&desk), expected, "{place}");
-            let tries = desk.rows(TRIES);
+            let env = env();
+            calls(&env, NAME, &TASKS[..position]);
+            kill(&env, TASKS[position], place);
+            calls(&env, NAME, &TASKS[position..]);
+            assert_eq!(published(&env), expected, "{place}");
+            let tries = env.rows(TRIES);
             assert!(tries.contains(&format!("{} 1 failed", TASKS[position])), "{place}: {tries:?}");
             assert!(tries.contains(&format!("{} 2 success", TASKS[position])), "{tries:?}");
         }
@@ -528,25 +528,25 @@ mod killed {
 
     #[test]
     fn a_load_that_was_killed_after_its_commit_is_done() {
-        let desk = desk();
-        calls(&desk, NAME, &TASKS[..3]);
-        kill(&desk, TASKS[3], "publish.committed");
-        let then = published(&desk);
-        let said = call(&desk, NAME, TASKS[3], 0);
+        let env = env();
+        calls(&env, NAME, &TASKS[..3]);
+        kill(&env, TASKS[3], "publish.committed");
+        let then = published(&env);
+        let said = call(&env, NAME, TASKS[3], 0);
         assert!(said.contains("has published already"), "{said}");
-        call(&desk, NAME, TASKS[4], 0);
-        assert_eq!(published(&desk), then);
-        assert_eq!(desk.rows(STATUS), ["success"]);
+        call(&env, NAME, TASKS[4], 0);
+        assert_eq!(published(&env), then);
+        assert_eq!(env.rows(STATUS), ["success"]);
     }
 
     #[test]
     fn a_failure_that_passes_is_tried_again_within_the_call() {
-        let desk = desk();
-        calls(&desk, NAME, &TASKS[..3]);
-        let mut command = task(&desk, TASKS[3], NAME);
+        let env = env();
+        calls(&env, NAME, &TASKS[..3]);
+        let mut command = task(&env, TASKS[3], NAME);
         command.env("CLAIMS_ETL_FAILPOINT", "publish.before=error");
         ended(&process::output(&mut command), 0);
-        let tries = desk.rows(TRIES);
+        let tries = env.rows(TRIES);
         assert!(tries.contains(&"load.load_warehouse 1 up_for_retry".to_owned()), "{tries:?}");
         assert!(tries.contains(&"load.load_warehouse 2 success".to_owned()), "{tries:?}");
     }

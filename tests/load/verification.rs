@@ -14,7 +14,7 @@ use claims_etl::pipeline::{Chosen, VerifyOptions};
 use claims_etl::secret::value::Secret;
 
 use crate::support::process::OTHER_KEY;
-use crate::support::test_env::{Desk, cut_short, succeeded};
+use crate::support::test_env::{TestEnv, cut_short, succeeded};
 
 /// Two providers, one that only claims name, none at all, a repeat, a reject; more than one bucket.
 pub(crate) const CLAIMS: [&str; 8] = [
@@ -29,31 +29,31 @@ pub(crate) const CLAIMS: [&str; 8] = [
 ];
 const PROVIDERS: [&str; 2] = ["V1,Ada,Cardiology,Here", "V2,\"Ben \"\"B\"\" {x}\",,There"];
 
-pub(crate) fn desk() -> Desk {
-    let mut desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
-    desk.settings.refresh.dashboard.enabled = false;
-    desk
+pub(crate) fn env() -> TestEnv {
+    let mut env = TestEnv::new().claims(&CLAIMS).providers(&PROVIDERS);
+    env.settings.refresh.dashboard.enabled = false;
+    env
 }
 
-/// A desk whose input is loaded.
-pub(crate) fn loaded() -> Desk {
-    let desk = desk();
-    succeeded(&desk.run());
-    desk
+/// An environment whose input is loaded.
+pub(crate) fn loaded() -> TestEnv {
+    let env = env();
+    succeeded(&env.run());
+    env
 }
 
-fn attempt(desk: &Desk, which: &str) -> Result<Verification, Error> {
+fn attempt(env: &TestEnv, which: &str) -> Result<Verification, Error> {
     let which = Chosen::parse(which).expect("a run");
     let options = VerifyOptions::default();
-    recompute::verify(&desk.settings, options, which, &NullObserver, &Cancellation::default())
+    recompute::verify(&env.settings, options, which, &NullObserver, &Cancellation::default())
 }
 
-pub(crate) fn verify(desk: &Desk, which: &str) -> Verification {
-    attempt(desk, which).expect("verified")
+pub(crate) fn verify(env: &TestEnv, which: &str) -> Verification {
+    attempt(env, which).expect("verified")
 }
 
-pub(crate) fn equal(desk: &Desk, which: &str) -> Verification {
-    let report = verify(desk, which);
+pub(crate) fn equal(env: &TestEnv, which: &str) -> Verification {
+    let report = verify(env, which);
     assert!(report.equal && report.exit_code == 0, "{report:#?}");
     assert!(report.examples.is_empty());
     assert!(report.compared.iter().all(|compared| compared.verdict == Verdict::Equal));
@@ -64,77 +64,77 @@ pub(crate) fn equal(desk: &Desk, which: &str) -> Verification {
 }
 
 /// Something differs: the verdict on each thing that was compared.
-fn differs(desk: &Desk) -> (Verification, BTreeMap<&'static str, Verdict>) {
-    let report = verify(desk, "last");
+fn differs(env: &TestEnv) -> (Verification, BTreeMap<&'static str, Verdict>) {
+    let report = verify(env, "last");
     assert!(!report.equal && report.exit_code == 4, "{report:#?}");
     let verdicts = report.compared.iter().map(|compared| (compared.what, compared.verdict));
     let verdicts = verdicts.collect();
     (report, verdicts)
 }
 
-pub(crate) fn sql(desk: &Desk, statement: &str) {
-    let touched = desk.database.connect().execute(statement, &[]).expect("a statement");
+pub(crate) fn sql(env: &TestEnv, statement: &str) {
+    let touched = env.database.connect().execute(statement, &[]).expect("a statement");
     assert!(touched > 0, "{statement}");
 }
 
 #[test]
 fn a_first_load_is_equal_and_nothing_is_touched() {
-    let desk = loaded();
-    let before = desk.rows("SELECT r FROM claims_etl.runs r");
-    let report = equal(&desk, "last");
+    let env = loaded();
+    let before = env.rows("SELECT r FROM claims_etl.runs r");
+    let report = equal(&env, "last");
     let (claims, providers) = (report.claims.expect("rows"), report.providers.expect("rows"));
     assert_eq!((claims.expected, claims.equal, claims.superseded), (6, 6, 0));
     assert_eq!((providers.expected, providers.equal), (3, 3));
     assert_eq!(report.compared.len(), 4);
     assert_eq!(report.notes, [] as [&str; 0]);
-    assert_eq!(desk.rows("SELECT r FROM claims_etl.runs r"), before);
-    assert!(!desk.settings.run.data_dir.join("quarantine/leftover").exists());
+    assert_eq!(env.rows("SELECT r FROM claims_etl.runs r"), before);
+    assert!(!env.settings.run.data_dir.join("quarantine/leftover").exists());
 
     // The run that found its input loaded leads to the one that loaded it.
-    let again = desk.run();
+    let again = env.run();
     assert_ne!(again.run_id, report.run_id);
-    let followed = equal(&desk, &again.run_id);
+    let followed = equal(&env, &again.run_id);
     assert_eq!(followed.run_id, report.run_id);
     assert_eq!(followed.asked, Some(again.run_id));
 }
 
 #[test]
 fn no_claims_at_all_are_equal_too() {
-    let desk = Desk::new().providers(&PROVIDERS);
-    succeeded(&desk.run());
-    let report = verify(&desk, "last");
+    let env = TestEnv::new().providers(&PROVIDERS);
+    succeeded(&env.run());
+    let report = verify(&env, "last");
     assert!(report.equal, "{report:?}");
     assert_eq!(report.claims.expect("rows").expected, 0);
 }
 
 #[test]
 fn a_merge_is_equal_and_supersedes_without_a_difference() {
-    let desk = desk();
-    let first = desk.run();
+    let env = env();
+    let first = env.run();
     succeeded(&first);
     let mut changed = CLAIMS.map(str::to_owned);
     changed[0] = "A,P1,V1,99213,1.26,2024-01-01".into();
     changed[7] = "H,P8,V1,99213,8.00,2024-01-08".into();
     let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
-    let path = desk.write(
+    let path = env.write(
         "later.csv",
         "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service",
         &changed,
     );
-    let mut desk = desk.providers(&["V1,Ada Moved,Cardiology,There", PROVIDERS[1], "V9,Eve,,"]);
-    desk.settings.claims.sources = vec![path];
+    let mut env = env.providers(&["V1,Ada Moved,Cardiology,There", PROVIDERS[1], "V9,Eve,,"]);
+    env.settings.claims.sources = vec![path];
     // The first directory's file was overwritten, so it has to be what it was to verify that run.
-    let merged = desk.run();
+    let merged = env.run();
     succeeded(&merged);
     assert_eq!((merged.claims.inserted, merged.claims.updated), (1, 3), "specialty, location too");
 
-    let report = equal(&desk, "last");
+    let report = equal(&env, "last");
     assert_eq!(report.run_id, merged.run_id);
     let counts = report.claims.expect("rows");
     assert_eq!((counts.expected, counts.equal, counts.superseded), (7, 7, 0));
 
-    let desk = desk.providers(&PROVIDERS);
-    let report = equal(&desk, &first.run_id);
+    let env = env.providers(&PROVIDERS);
+    let report = equal(&env, &first.run_id);
     let counts = report.claims.expect("rows");
     assert_eq!((counts.expected, counts.equal, counts.superseded), (6, 3, 3));
     let counts = report.providers.expect("rows");
@@ -143,50 +143,50 @@ fn a_merge_is_equal_and_supersedes_without_a_difference() {
 
 #[test]
 fn the_score_of_an_unchanged_row_is_that_of_its_run() {
-    let mut desk = desk();
-    desk.settings.risk.min_peers = 1;
-    succeeded(&desk.run());
+    let mut env = env();
+    env.settings.risk.min_peers = 1;
+    succeeded(&env.run());
     let mut later = CLAIMS.map(str::to_owned);
     later[1] = "B,P2,V1,99213,900.00,2024-01-02".into();
     later[6] = later[1].clone();
     let later: Vec<&str> = later.iter().map(String::as_str).collect();
-    let desk = desk.claims(&later);
-    let merged = desk.run();
+    let env = env.claims(&later);
+    let merged = env.run();
     succeeded(&merged);
     assert!(merged.claims.unchanged > 0);
-    equal(&desk, "last");
+    equal(&env, "last");
     // But nobody else may have given it.
-    sql(&desk, "UPDATE healthcare_analytics.claims_fact SET run_no = 77 WHERE run_no = 1");
-    let (report, _) = differs(&desk);
+    sql(&env, "UPDATE healthcare_analytics.claims_fact SET run_no = 77 WHERE run_no = 1");
+    let (report, _) = differs(&env);
     assert!(report.examples.iter().all(|example| example.columns == ["run_no"]), "{report:?}");
 }
 
 #[test]
 fn a_replace_is_equal_and_takes_the_earlier_run_away() {
-    let mut desk = desk();
-    let first = desk.run();
+    let mut env = env();
+    let first = env.run();
     succeeded(&first);
-    let kept = desk.settings.claims.sources.clone();
-    desk.settings.claims.sources = vec![desk.write(
+    let kept = env.settings.claims.sources.clone();
+    env.settings.claims.sources = vec![env.write(
         "all.csv",
         "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service",
         &CLAIMS[..3],
     )];
-    desk.settings.warehouse.mode = Mode::Replace;
-    let replaced = desk.run();
+    env.settings.warehouse.mode = Mode::Replace;
+    let replaced = env.run();
     succeeded(&replaced);
     // The mode is the run's, whatever the settings say.
-    desk.settings.warehouse.mode = Mode::Merge;
-    let report = equal(&desk, "last");
+    env.settings.warehouse.mode = Mode::Merge;
+    let report = equal(&env, "last");
     assert_eq!(report.claims.expect("rows").equal, 3);
     assert_eq!(report.notes, [] as [&str; 0]);
-    desk.settings.claims.sources = kept;
-    let refused = attempt(&desk, &first.run_id).expect_err("nothing is left of it");
+    env.settings.claims.sources = kept;
+    let refused = attempt(&env, &first.run_id).expect_err("nothing is left of it");
     assert_eq!(refused.kind(), ErrorKind::Config);
     assert!(refused.message().contains(&format!("superseded by run {}", replaced.run_id)));
 
-    sql(&desk, "UPDATE healthcare_analytics.claims_fact SET run_no = 1");
-    let (report, _) = differs(&desk);
+    sql(&env, "UPDATE healthcare_analytics.claims_fact SET run_no = 1");
+    let (report, _) = differs(&env);
     assert_eq!(report.claims.expect("rows").differing, 3, "a replace leaves no row of another run");
 }
 
@@ -208,9 +208,9 @@ fn a_changed_cell_is_found_and_named() {
         ("patient_token = claim_token WHERE amount = 2.00", &["patient_token"][..]),
         ("run_no = 5 WHERE amount = 2.00", &["run_no"][..]),
     ] {
-        let desk = loaded();
-        sql(&desk, &format!("UPDATE {table} SET {change}"));
-        let (report, verdicts) = differs(&desk);
+        let env = loaded();
+        sql(&env, &format!("UPDATE {table} SET {change}"));
+        let (report, verdicts) = differs(&env);
         assert_eq!(verdicts["claims"], Verdict::Differs, "{change}");
         assert_eq!((verdicts["input"], verdicts["account"]), (Verdict::Equal, Verdict::Equal));
         let counts = report.claims.expect("rows");
@@ -219,7 +219,7 @@ fn a_changed_cell_is_found_and_named() {
         assert_eq!((example.line, example.difference), (Some(1), Difference::Differing));
         assert_eq!(example.columns, columns, "{change}");
         assert_eq!(
-            desk.rows(&format!("SELECT 1 FROM {table} WHERE claim_token = '{}'", example.token)),
+            env.rows(&format!("SELECT 1 FROM {table} WHERE claim_token = '{}'", example.token)),
             ["1"]
         );
         let sums = report.checksums.expect("compared");
@@ -229,17 +229,17 @@ fn a_changed_cell_is_found_and_named() {
 
 #[test]
 fn missing_and_extra_rows_are_found() {
-    let desk = loaded();
-    sql(&desk, "DELETE FROM healthcare_analytics.claims_fact WHERE amount = 2.00");
-    let (report, _) = differs(&desk);
+    let env = loaded();
+    sql(&env, "DELETE FROM healthcare_analytics.claims_fact WHERE amount = 2.00");
+    let (report, _) = differs(&env);
     assert_eq!(report.claims.expect("rows").missing, 1);
     assert_eq!(report.examples[0].difference, Difference::Missing);
 
-    let desk = loaded();
+    let env = loaded();
     // At both ends of the keys, where no bucket of the sources is near.
     for token in ["00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"] {
         sql(
-            &desk,
+            &env,
             &format!(
                 "INSERT INTO healthcare_analytics.claims_fact
                  SELECT '{token}', line_number, patient_token, provider_id, procedure_code, amount,
@@ -249,7 +249,7 @@ fn missing_and_extra_rows_are_found() {
             ),
         );
     }
-    let (report, _) = differs(&desk);
+    let (report, _) = differs(&env);
     let counts = report.claims.expect("rows");
     assert_eq!((counts.extra, counts.equal), (2, 6));
     let tokens: Vec<&str> = report.examples.iter().map(|example| &*example.token).collect();
@@ -286,9 +286,9 @@ fn a_changed_provider_is_found() {
             Difference::Extra,
         ),
     ] {
-        let desk = loaded();
-        sql(&desk, &change.replace('#', table));
-        let (report, verdicts) = differs(&desk);
+        let env = loaded();
+        sql(&env, &change.replace('#', table));
+        let (report, verdicts) = differs(&env);
         assert_eq!(verdicts["providers"], Verdict::Differs, "{change}");
         assert_eq!(verdicts["claims"], Verdict::Equal, "{change}");
         let [example] = &report.examples[..] else { panic!("{report:?}") };
@@ -306,9 +306,9 @@ fn edit(path: &Path, was: &str, is: &str) {
 
 #[test]
 fn an_edited_source_is_found_with_its_row() {
-    let desk = loaded();
-    edit(&desk.path("claims.csv"), "1.25", "1.35");
-    let (report, verdicts) = differs(&desk);
+    let env = loaded();
+    edit(&env.path("claims.csv"), "1.25", "1.35");
+    let (report, verdicts) = differs(&env);
     assert!(verdicts.values().filter(|verdict| **verdict == Verdict::Differs).count() == 3);
     assert_eq!(verdicts["providers"], Verdict::Equal);
     let differences = &report.compared[0].differences;
@@ -321,25 +321,25 @@ fn an_edited_source_is_found_with_its_row() {
     assert_eq!(report.examples[0].columns, ["amount"]);
 
     // One that cannot be read any more leaves nothing to compare.
-    fs::write(desk.path("claims.csv"), cut_short()).expect("written");
-    let (report, verdicts) = differs(&desk);
+    fs::write(env.path("claims.csv"), cut_short()).expect("written");
+    let (report, verdicts) = differs(&env);
     assert_eq!((verdicts["input"], verdicts["claims"]), (Verdict::Differs, Verdict::NotCompared));
     assert_eq!((report.claims, report.checksums), (None, None));
 }
 
 #[test]
 fn a_removed_file_is_told_and_another_place_can_be_named() {
-    let mut desk = loaded();
-    fs::rename(desk.path("claims.csv"), desk.path("moved.csv")).expect("moved");
-    let (report, verdicts) = differs(&desk);
+    let mut env = loaded();
+    fs::rename(env.path("claims.csv"), env.path("moved.csv")).expect("moved");
+    let (report, verdicts) = differs(&env);
     assert!(report.compared[0].differences[0].ends_with("claims.csv is missing"));
     assert_eq!(verdicts["claims"], Verdict::NotCompared);
     // What a configuration says of every run is not what this run has read.
-    desk.settings.claims.sources = vec![desk.path("moved.csv").display().to_string()];
-    assert!(!verify(&desk, "last").equal);
+    env.settings.claims.sources = vec![env.path("moved.csv").display().to_string()];
+    assert!(!verify(&env, "last").equal);
     let named = VerifyOptions { claims_named: true, ..VerifyOptions::default() };
     let report = recompute::verify(
-        &desk.settings,
+        &env.settings,
         named,
         Chosen::Last,
         &NullObserver,
@@ -350,48 +350,48 @@ fn a_removed_file_is_told_and_another_place_can_be_named() {
 
 #[test]
 fn several_files_are_told_apart() {
-    let mut desk = desk();
+    let mut env = env();
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
-    let first = desk.write("1.csv", header, &CLAIMS[..3]);
-    let second = desk.write("2.csv", header, &CLAIMS[3..]);
-    desk.settings.claims.sources = vec![first.clone(), second.clone()];
-    succeeded(&desk.run());
-    equal(&desk, "last");
-    let named = |desk: &Desk| {
+    let first = env.write("1.csv", header, &CLAIMS[..3]);
+    let second = env.write("2.csv", header, &CLAIMS[3..]);
+    env.settings.claims.sources = vec![first.clone(), second.clone()];
+    succeeded(&env.run());
+    equal(&env, "last");
+    let named = |env: &TestEnv| {
         let options = VerifyOptions { claims_named: true, providers_named: false };
         let (last, never) = (Chosen::Last, Cancellation::default());
-        let report = recompute::verify(&desk.settings, options, last, &NullObserver, &never);
+        let report = recompute::verify(&env.settings, options, last, &NullObserver, &never);
         report.expect("verified").compared[0].differences.clone()
     };
-    desk.settings.claims.sources = vec![second.clone()];
-    assert_eq!(named(&desk), [format!("claims: {first} is missing")]);
-    let third = desk.write("3.csv", header, &["X,P,V1,1,1,2024-01-01"]);
-    desk.settings.claims.sources = vec![first.clone(), second.clone(), third.clone()];
-    assert_eq!(named(&desk), [format!("claims: {third} was not read by the run")]);
-    desk.settings.claims.sources = vec![second, first];
-    assert_eq!(named(&desk).len(), 2, "another order");
+    env.settings.claims.sources = vec![second.clone()];
+    assert_eq!(named(&env), [format!("claims: {first} is missing")]);
+    let third = env.write("3.csv", header, &["X,P,V1,1,1,2024-01-01"]);
+    env.settings.claims.sources = vec![first.clone(), second.clone(), third.clone()];
+    assert_eq!(named(&env), [format!("claims: {third} was not read by the run")]);
+    env.settings.claims.sources = vec![second, first];
+    assert_eq!(named(&env).len(), 2, "another order");
 }
 
 #[test]
 fn other_keys_and_runs_without_rows_are_refused() {
-    let refused = |desk: &Desk, which: &str, part: &str| {
-        let error = attempt(desk, which).expect_err("refused");
+    let refused = |env: &TestEnv, which: &str, part: &str| {
+        let error = attempt(env, which).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.message().contains(part), "{error}");
     };
-    let mut desk = desk();
-    refused(&desk, "last", "knows no run");
-    desk.settings.quality.max_reject_ratio = 0.01;
-    assert_eq!(desk.run().exit_code, 4);
-    refused(&desk, "last", "nothing to verify");
-    desk.settings.quality.max_reject_ratio = 1.0;
-    succeeded(&desk.run());
-    refused(&desk, "00000000-0000-7000-8000-000000000000", "knows no run");
-    let right = desk.settings.privacy.key.replace(Secret::new(OTHER_KEY));
-    refused(&desk, "last", "had key");
-    desk.settings.privacy.key = right;
-    equal(&desk, "last");
-    desk.settings.risk.min_peers = 2;
-    let report = verify(&desk, "last");
+    let mut env = env();
+    refused(&env, "last", "knows no run");
+    env.settings.quality.max_reject_ratio = 0.01;
+    assert_eq!(env.run().exit_code, 4);
+    refused(&env, "last", "nothing to verify");
+    env.settings.quality.max_reject_ratio = 1.0;
+    succeeded(&env.run());
+    refused(&env, "00000000-0000-7000-8000-000000000000", "knows no run");
+    let right = env.settings.privacy.key.replace(Secret::new(OTHER_KEY));
+    refused(&env, "last", "had key");
+    env.settings.privacy.key = right;
+    equal(&env, "last");
+    env.settings.risk.min_peers = 2;
+    let report = verify(&env, "last");
     assert!(report.notes[0].starts_with("these are not the settings of the run"));
 }

@@ -18,7 +18,7 @@ use polars::prelude::Column;
 
 use crate::extract::real_data::data;
 use crate::load::verification::equal;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// Two providers of the directory, one that only claims name, none at all; a reversal, a repeat, a
 /// record that is rejected with its amount and one without.
@@ -43,65 +43,65 @@ const FACT: &str = "healthcare_analytics.claims_fact";
 const DIMENSION: &str = "healthcare_analytics.providers_dim";
 const KEY: &str = "5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5";
 
-/// A desk with a table `[privacy]`.
-fn desk(privacy: &str) -> Desk {
-    let mut desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.privacy = toml::from_str::<Privacy>(privacy).expect("settings");
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk
+/// An environment with a table `[privacy]`.
+fn env(privacy: &str) -> TestEnv {
+    let mut env = TestEnv::new().claims(&CLAIMS).providers(&PROVIDERS);
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.privacy = toml::from_str::<Privacy>(privacy).expect("settings");
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env
 }
 
 /// Loads, verifies, loads again in vain, and merges the same again: nothing has changed by it.
-fn released(privacy: &str) -> (Desk, RunReport) {
-    let desk = desk(privacy);
-    let report = desk.run();
+fn released(privacy: &str) -> (TestEnv, RunReport) {
+    let env = env(privacy);
+    let report = env.run();
     succeeded(&report);
     let claims = report.claims;
     assert_eq!((claims.read, claims.loaded, claims.rejected, claims.duplicates), (10, 7, 2, 1));
     // Raw cents: what is rejected is never made coarser.
     assert_eq!(report.amount.rejected, Cents(777));
     assert_eq!(report.amount.unparsed_rows, 1);
-    let published = desk.rows(&format!("SELECT sum(amount) FROM {FACT}"));
+    let published = env.rows(&format!("SELECT sum(amount) FROM {FACT}"));
     assert_eq!(published, [report.amount.loaded.to_string()]);
-    equal(&desk, "last");
-    assert_eq!(desk.run().status, Status::AlreadyLoaded);
-    let again = desk.run_with(&RunOptions { force: true, ..RunOptions::default() });
+    equal(&env, "last");
+    assert_eq!(env.run().status, Status::AlreadyLoaded);
+    let again = env.run_with(&RunOptions { force: true, ..RunOptions::default() });
     succeeded(&again);
     assert_eq!((again.claims.unchanged, again.claims.updated, again.claims.inserted), (7, 0, 0));
     assert_eq!(again.amount, report.amount);
-    equal(&desk, "last");
-    (desk, report)
+    equal(&env, "last");
+    (env, report)
 }
 
 /// A column of the fact by the token of the claim's id.
-fn by_claim(desk: &Desk, column: &str) -> Vec<String> {
-    let key = MasterKey::resolve(&desk.settings).expect("the key").tokenizer(Domain::Claim);
+fn by_claim(env: &TestEnv, column: &str) -> Vec<String> {
+    let key = MasterKey::resolve(&env.settings).expect("the key").tokenizer(Domain::Claim);
     let value = |id: &str| {
         let token = uuid::Uuid::from_bytes(key.token(id).expect("a token"));
-        desk.rows(&format!("SELECT {column} FROM {FACT} WHERE claim_token = '{token}'")).remove(0)
+        env.rows(&format!("SELECT {column} FROM {FACT} WHERE claim_token = '{token}'")).remove(0)
     };
     ["A", "B", "C", "D", "E", "F", "I"].map(value).to_vec()
 }
 
-fn by_provider(desk: &Desk, column: &str) -> Vec<String> {
-    desk.rows(&format!(
+fn by_provider(env: &TestEnv, column: &str) -> Vec<String> {
+    env.rows(&format!(
         "SELECT {column} FROM {DIMENSION} WHERE provider_id ~ '^V' ORDER BY provider_id"
     ))
 }
 
-fn token(desk: &Desk, domain: Domain, text: &str) -> String {
-    let key = MasterKey::resolve(&desk.settings).expect("the key");
+fn token(env: &TestEnv, domain: Domain, text: &str) -> String {
+    let key = MasterKey::resolve(&env.settings).expect("the key");
     uuid::Uuid::from_bytes(key.tokenizer(domain).token(text).expect("a token")).to_string()
 }
 
 #[test]
 fn the_default_keeps_what_is_no_identifier() {
-    let (desk, report) = released("");
+    let (env, report) = released("");
     assert_eq!(report.amount.generalized, Cents(0));
-    assert_eq!(by_claim(&desk, "amount")[..3], ["1.25", "250.50", "12345.67"]);
-    assert_eq!(by_claim(&desk, "date_of_service")[1], "2024-05-17");
-    assert_eq!(by_provider(&desk, "location")[0], "ATTLEBORO, MA, 02703");
+    assert_eq!(by_claim(&env, "amount")[..3], ["1.25", "250.50", "12345.67"]);
+    assert_eq!(by_claim(&env, "date_of_service")[1], "2024-05-17");
+    assert_eq!(by_provider(&env, "location")[0], "ATTLEBORO, MA, 02703");
 }
 
 #[test]
@@ -112,19 +112,18 @@ fn dates_become_first_days() {
         ("quarter", ["2024-01-01", "2024-04-01", "2024-01-01", "2024-10-01"]),
         ("year", ["2024-01-01"; 4]),
     ] {
-        let (desk, _) =
-            released(&format!("columns.date_of_service = {{ generalize = '{level}' }}"));
-        assert_eq!(by_claim(&desk, "date_of_service")[..4], days, "{level}");
+        let (env, _) = released(&format!("columns.date_of_service = {{ generalize = '{level}' }}"));
+        assert_eq!(by_claim(&env, "date_of_service")[..4], days, "{level}");
     }
 }
 
 #[test]
 fn a_patients_dates_move_together_and_never_beyond_the_run_date() {
-    let (desk, _) = released("columns.date_of_service = { date_shift = 364 }");
+    let (env, _) = released("columns.date_of_service = { date_shift = 364 }");
     let moved = |raw: [&str; 7]| {
-        let released = by_claim(&desk, "date_of_service");
+        let released = by_claim(&env, "date_of_service");
         let days = released.iter().zip(raw).map(|(released, raw)| {
-            desk.rows(&format!("SELECT date '{released}' - date '{raw}'"))[0].parse().expect("days")
+            env.rows(&format!("SELECT date '{released}' - date '{raw}'"))[0].parse().expect("days")
         });
         days.collect::<Vec<i32>>()
     };
@@ -145,7 +144,7 @@ fn a_patients_dates_move_together_and_never_beyond_the_run_date() {
     let patients: BTreeSet<i32> = [moved[0], moved[1], moved[2], moved[4], moved[5]].into();
     assert!(patients.len() > 1, "patients move by days of their own: {moved:?}");
     let beyond = format!("SELECT count(*) FROM {FACT} WHERE date_of_service > '2024-12-31'");
-    assert_eq!(desk.rows(&beyond), ["0"]);
+    assert_eq!(env.rows(&beyond), ["0"]);
 }
 
 #[test]
@@ -168,12 +167,12 @@ fn amounts_become_coarser_and_the_account_says_by_how_much() {
             2 * 5_050 + 1_214_567 + 80_000,
         ),
     ] {
-        let (desk, report) = released(&format!("columns.amount = {{ {action} }}"));
-        assert_eq!(by_claim(&desk, "amount"), amounts, "{action}");
+        let (env, report) = released(&format!("columns.amount = {{ {action} }}"));
+        assert_eq!(by_claim(&env, "amount"), amounts, "{action}");
         assert_eq!(report.amount.generalized, Cents(generalized), "{action}");
         let ledger = "SELECT amount_generalized FROM claims_etl.runs ORDER BY run_no LIMIT 1";
-        assert_eq!(desk.rows(ledger), [Cents(generalized).to_string()]);
-        let reversals = by_claim(&desk, "is_reversal = (amount < 0)");
+        assert_eq!(env.rows(ledger), [Cents(generalized).to_string()]);
+        let reversals = by_claim(&env, "is_reversal = (amount < 0)");
         assert!(reversals.iter().all(|same| same == "true"), "{action}");
     }
 }
@@ -185,29 +184,29 @@ fn procedure_codes_are_redacted_masked_and_cut() {
         ("mask = { first = 2 }", ["99***", "J1***", "null"]),
         ("truncate = 3", ["992", "J11", "null"]),
     ] {
-        let (desk, _) = released(&format!("columns.procedure_code = {{ {action} }}"));
-        let of = by_claim(&desk, "procedure_code");
+        let (env, _) = released(&format!("columns.procedure_code = {{ {action} }}"));
+        let of = by_claim(&env, "procedure_code");
         assert_eq!([&of[0], &of[2], &of[5]], codes, "{action}");
     }
 }
 
 #[test]
 fn provider_ids_become_tokens_in_both_tables() {
-    let (desk, report) = released("columns.provider_id = 'token'");
+    let (env, report) = released("columns.provider_id = 'token'");
     assert_eq!(report.providers.inferred, 1);
-    let tokens = ["V1", "V2", "V9"].map(|id| token(&desk, Domain::Provider, id));
-    let of = by_claim(&desk, "provider_id");
+    let tokens = ["V1", "V2", "V9"].map(|id| token(&env, Domain::Provider, id));
+    let of = by_claim(&env, "provider_id");
     assert_eq!([&of[0], &of[2], &of[3]], [&tokens[0], &tokens[1], &tokens[2]]);
     assert_eq!(of[4], "(unknown)");
     let raw = format!("SELECT count(*) FROM {DIMENSION} WHERE provider_id LIKE 'V%'");
-    assert_eq!(desk.rows(&raw), ["0"]);
+    assert_eq!(env.rows(&raw), ["0"]);
     let known = format!("SELECT is_inferred FROM {DIMENSION} WHERE provider_id = '{}'", tokens[0]);
-    assert_eq!(desk.rows(&known), ["false"]);
+    assert_eq!(env.rows(&known), ["false"]);
     let inferred =
         format!("SELECT is_inferred FROM {DIMENSION} WHERE provider_id = '{}'", tokens[2]);
-    assert_eq!(desk.rows(&inferred), ["true"]);
+    assert_eq!(env.rows(&inferred), ["true"]);
     // The claim still knows what the directory says of its provider.
-    assert_eq!(by_claim(&desk, "specialty")[0], "Cardiology");
+    assert_eq!(by_claim(&env, "specialty")[0], "Cardiology");
 }
 
 #[test]
@@ -225,34 +224,34 @@ fn names_and_specialties_are_released_as_they_are_said_to_be() {
         ),
         ("provider_name = { truncate = 2 }\nspecialty = { mask = {} }", "V\u{ed}", "**********"),
     ] {
-        let (desk, _) = released(&format!("[columns]\n{columns}"));
-        let names = by_provider(&desk, "provider_name");
+        let (env, _) = released(&format!("[columns]\n{columns}"));
+        let names = by_provider(&env, "provider_name");
         assert_eq!((names[0].as_str(), names[2].as_str()), (name, "null"));
-        assert_eq!(by_provider(&desk, "specialty")[0], specialty);
-        assert_eq!(by_claim(&desk, "specialty")[0], specialty);
+        assert_eq!(by_provider(&env, "specialty")[0], specialty);
+        assert_eq!(by_claim(&env, "specialty")[0], specialty);
     }
-    let (desk, _) = released("[columns]\nprovider_name = 'token'\nspecialty = 'token'");
-    let name = token(&desk, Domain::ProviderName, "V\u{ed}ctor Noriega");
-    assert_eq!(by_provider(&desk, "provider_name")[0], name);
-    let specialty = token(&desk, Domain::Specialty, "GENERAL PRACTICE");
-    assert_eq!(by_provider(&desk, "specialty")[1], specialty);
-    assert_eq!(by_claim(&desk, "specialty")[2], specialty);
+    let (env, _) = released("[columns]\nprovider_name = 'token'\nspecialty = 'token'");
+    let name = token(&env, Domain::ProviderName, "V\u{ed}ctor Noriega");
+    assert_eq!(by_provider(&env, "provider_name")[0], name);
+    let specialty = token(&env, Domain::Specialty, "GENERAL PRACTICE");
+    assert_eq!(by_provider(&env, "specialty")[1], specialty);
+    assert_eq!(by_claim(&env, "specialty")[2], specialty);
 }
 
 #[test]
 fn locations_become_states_or_three_digits() {
-    let (desk, _) = released("columns.location = { generalize = 'state' }");
-    assert_eq!(by_provider(&desk, "location")[..3], ["MA", "NH", "SSA-STATE-39"]);
-    assert_eq!(by_claim(&desk, "location")[0], "MA");
-    let (desk, _) = released("columns.location = { generalize = 'zip3' }");
-    assert_eq!(by_provider(&desk, "location")[..3], ["027", "000", "null"]);
-    let (desk, _) = released("columns.location = 'token'");
-    assert_eq!(by_provider(&desk, "location")[2], token(&desk, Domain::Location, "SSA-STATE-39"));
-    let list = desk.write("restricted.txt", "# none but this", &["027"]);
+    let (env, _) = released("columns.location = { generalize = 'state' }");
+    assert_eq!(by_provider(&env, "location")[..3], ["MA", "NH", "SSA-STATE-39"]);
+    assert_eq!(by_claim(&env, "location")[0], "MA");
+    let (env, _) = released("columns.location = { generalize = 'zip3' }");
+    assert_eq!(by_provider(&env, "location")[..3], ["027", "000", "null"]);
+    let (env, _) = released("columns.location = 'token'");
+    assert_eq!(by_provider(&env, "location")[2], token(&env, Domain::Location, "SSA-STATE-39"));
+    let list = env.write("restricted.txt", "# none but this", &["027"]);
     let privacy =
         format!("zip3_restricted = '{list}'\ncolumns.location = {{ generalize = 'zip3' }}");
-    let (desk, _) = released(&privacy);
-    assert_eq!(by_provider(&desk, "location")[..3], ["000", "036", "null"]);
+    let (env, _) = released(&privacy);
+    assert_eq!(by_provider(&env, "location")[..3], ["000", "036", "null"]);
 }
 
 #[test]
@@ -265,26 +264,26 @@ fn all_actions_at_once_balance_and_a_changed_claim_is_found() {
         procedure_code = { truncate = 3 }
         amount = { round = '10.00' }
         date_of_service = { generalize = 'month' }";
-    let (desk, _) = released(privacy);
+    let (env, _) = released(privacy);
     // A cent more is the same after rounding, another month is not.
     let mut claims = CLAIMS.map(ToOwned::to_owned);
     claims[0] = "A,P1,V1,99213,1.26,2024-01-31".into();
     claims[2] = "C,P3,V2,J1100,12345.67,2024-03-01".into();
     let claims: Vec<&str> = claims.iter().map(String::as_str).collect();
-    let mut desk = desk.claims(&claims);
-    desk.settings.warehouse.mode = Mode::Merge;
-    let report = desk.run();
+    let mut env = env.claims(&claims);
+    env.settings.warehouse.mode = Mode::Merge;
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.updated, report.claims.unchanged), (1, 6));
-    equal(&desk, "last");
+    equal(&env, "last");
 }
 
 #[test]
 fn repeated_contents_are_not_looked_for_where_contents_are_not_exact() {
     let twice = ["A,P1,V1,99213,1.25,2024-01-01", "B,P1,V1,99213,1.25,2024-01-01"];
     let twins = |privacy: &str| {
-        let desk = desk(privacy).claims(&twice);
-        let report = desk.run();
+        let env = env(privacy).claims(&twice);
+        let report = env.run();
         succeeded(&report);
         report.flags.get("content_repeated").copied()
     };

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::support::process::{self, KEY, OTHER_KEY};
 use crate::support::program::Program;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const CLAIM: &str = "C1,P1,V1,99213,10.00,2024-01-01";
 
@@ -218,18 +218,18 @@ fn a_descriptor_holds_a_key_and_what_is_none_is_refused() {
 
 #[test]
 fn a_descriptor_is_read_once_closed_and_serves_the_whole_process() {
-    let mut desk = Desk::new().claims(&[CLAIM]);
-    let path = private(desk.folder.path(), "fd.key", KEY);
+    let mut env = TestEnv::new().claims(&[CLAIM]);
+    let path = private(env.folder.path(), "fd.key", KEY);
     let number = File::open(&path).expect("opened").into_raw_fd();
     fs::remove_file(path).expect("removed");
-    desk.settings.privacy.key_fd = Some(number);
-    assert_eq!(MasterKey::resolve(&desk.settings).expect("a key").id(), id_of(KEY));
+    env.settings.privacy.key_fd = Some(number);
+    assert_eq!(MasterKey::resolve(&env.settings).expect("a key").id(), id_of(KEY));
     assert!(!Path::new(&format!("/dev/fd/{number}")).exists(), "no child gets it");
-    succeeded(&desk.run());
-    desk = desk.claims(&[CLAIM, "C2,P1,V1,99213,10.00,2024-01-01"]);
-    succeeded(&desk.run());
+    succeeded(&env.run());
+    env = env.claims(&[CLAIM, "C2,P1,V1,99213,10.00,2024-01-01"]);
+    succeeded(&env.run());
     let patients = "SELECT count(DISTINCT patient_token) FROM healthcare_analytics.claims_fact";
-    assert_eq!(desk.rows(patients), ["1"]);
+    assert_eq!(env.rows(patients), ["1"]);
 }
 
 #[test]
@@ -280,56 +280,56 @@ fn message(report: &claims_etl::pipeline::RunReport) -> String {
 
 #[test]
 fn a_wrong_key_is_refused_before_a_row_is_read() {
-    let mut desk = Desk::new().claims(&[CLAIM]);
-    succeeded(&desk.run());
-    let id = MasterKey::resolve(&desk.settings).expect("the key").id();
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
-    let refused = desk.run();
+    let mut env = TestEnv::new().claims(&[CLAIM]);
+    succeeded(&env.run());
+    let id = MasterKey::resolve(&env.settings).expect("the key").id();
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+    let refused = env.run();
     assert_eq!(refused.exit_code, 2);
     let message = message(&refused);
     assert!(message.contains(&format!("was loaded with key {id}")), "{message}");
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.keys"), ["1"], "nothing is noted of it");
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.keys"), ["1"], "nothing is noted of it");
 }
 
 #[test]
 fn a_key_with_the_right_id_is_compared_by_its_check_value() {
-    let desk = Desk::new().claims(&[CLAIM]);
-    succeeded(&desk.run());
-    let key = MasterKey::resolve(&desk.settings).expect("the key");
+    let env = TestEnv::new().claims(&[CLAIM]);
+    succeeded(&env.run());
+    let key = MasterKey::resolve(&env.settings).expect("the key");
     let value = Uuid::from_bytes(key.check_value().bytes()).to_string();
-    assert_eq!(desk.rows("SELECT check_value FROM claims_etl.keys").concat(), value);
-    desk.database
+    assert_eq!(env.rows("SELECT check_value FROM claims_etl.keys").concat(), value);
+    env.database
         .connect()
         .batch_execute("UPDATE claims_etl.keys SET check_value = gen_random_uuid()")
         .expect("updated");
-    let refused = desk.run();
+    let refused = env.run();
     assert_eq!(refused.exit_code, 2);
     assert!(message(&refused).contains("but it is another one"), "{}", message(&refused));
 
     // A warehouse of an earlier version learns the value from the next run with its key.
-    desk.database.connect().batch_execute("DELETE FROM claims_etl.keys").expect("deleted");
-    let desk = desk.claims(&["C2,P1,V1,99213,10.00,2024-01-01"]);
-    succeeded(&desk.run());
+    env.database.connect().batch_execute("DELETE FROM claims_etl.keys").expect("deleted");
+    let env = env.claims(&["C2,P1,V1,99213,10.00,2024-01-01"]);
+    succeeded(&env.run());
     let first =
         "SELECT check_value || ' ' || (first_used = (SELECT min(started_at) FROM claims_etl.runs))
          FROM claims_etl.keys";
-    assert_eq!(desk.rows(first), [format!("{value} true")]);
+    assert_eq!(env.rows(first), [format!("{value} true")]);
 }
 
 #[test]
 fn check_says_whose_key_it_is() {
-    let desk = Desk::new().claims(&[CLAIM]);
-    private(desk.folder.path(), "right.key", KEY);
-    private(desk.folder.path(), "wrong.key", OTHER_KEY);
+    let env = TestEnv::new().claims(&[CLAIM]);
+    private(env.folder.path(), "right.key", KEY);
+    private(env.folder.path(), "wrong.key", OTHER_KEY);
     let check = |file: &str, format: &str| {
-        let mut command = process::command(&desk);
+        let mut command = process::command(&env);
         command.env_remove("CLAIMS_ETL_KEY").args(["key", "check", "--format", format]);
         let output = process::output(command.args(["--key-file", file]));
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     assert!(check("right.key", "text").1.contains("nothing is published there yet"));
-    let loaded = process::output(&mut process::reading(&desk, &["run"]));
+    let loaded = process::output(&mut process::reading(&env, &["run"]));
     assert!(loaded.status.success());
     let (code, said) = check("right.key", "text");
     assert_eq!(code, Some(0));

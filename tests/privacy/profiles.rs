@@ -9,7 +9,7 @@ use claims_etl::config::Mode;
 use claims_etl::privacy::settings::{Privacy, Profile};
 use claims_etl::schema::{Shape, fact_columns, provider_columns};
 
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const CLAIMS: [&str; 4] = [
     "C1,P1,V1,99213,120.00,2023-05-17",
@@ -20,26 +20,26 @@ const CLAIMS: [&str; 4] = [
 const PROVIDERS: [&str; 2] =
     ["V1,Anna CANARY-name,Cardiology,\"Boston, MA 02115\"", "V2,Ben,Oncology,\"Austin, TX 78701\""];
 
-fn desk(privacy: &str) -> Desk {
-    let mut desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
-    set(&mut desk, privacy);
-    desk
+fn env(privacy: &str) -> TestEnv {
+    let mut env = TestEnv::new().claims(&CLAIMS).providers(&PROVIDERS);
+    set(&mut env, privacy);
+    env
 }
 
-fn set(desk: &mut Desk, privacy: &str) {
-    desk.settings.privacy = toml::from_str(privacy).expect("settings");
+fn set(env: &mut TestEnv, privacy: &str) {
+    env.settings.privacy = toml::from_str(privacy).expect("settings");
 }
 
 /// Loads all files in place of what is there.
-fn replace(desk: &mut Desk, privacy: &str) {
-    set(desk, privacy);
-    desk.settings.warehouse.mode = Mode::Replace;
-    succeeded(&desk.run());
+fn replace(env: &mut TestEnv, privacy: &str) {
+    set(env, privacy);
+    env.settings.warehouse.mode = Mode::Replace;
+    succeeded(&env.run());
 }
 
 /// Name and type of each column of a table.
-fn columns(desk: &Desk, table: &str) -> Vec<String> {
-    let mut columns = desk.rows(&format!(
+fn columns(env: &TestEnv, table: &str) -> Vec<String> {
+    let mut columns = env.rows(&format!(
         "SELECT attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull
          FROM pg_attribute WHERE attrelid = 'healthcare_analytics.{table}'::regclass
              AND attnum > 0 AND NOT attisdropped"
@@ -48,9 +48,9 @@ fn columns(desk: &Desk, table: &str) -> Vec<String> {
     columns
 }
 
-fn comment(desk: &Desk, table: &str, column: Option<&str>) -> String {
+fn comment(env: &TestEnv, table: &str, column: Option<&str>) -> String {
     let place = format!("'healthcare_analytics.{table}'::regclass");
-    desk.rows(&match column {
+    env.rows(&match column {
         None => format!("SELECT obj_description({place}, 'pg_class')"),
         Some(column) => format!(
             "SELECT col_description({place}, attnum) FROM pg_attribute
@@ -61,8 +61,8 @@ fn comment(desk: &Desk, table: &str, column: Option<&str>) -> String {
 }
 
 /// Tables, ledger and views are those of the settings.
-fn is_as_configured(desk: &Desk) {
-    let privacy = &desk.settings.privacy;
+fn is_as_configured(env: &TestEnv) {
+    let privacy = &env.settings.privacy;
     let shape = privacy.shape();
     let contract = |columns: Vec<claims_etl::schema::Column>, more: &[&str]| {
         let mut all: Vec<String> = columns
@@ -74,7 +74,7 @@ fn is_as_configured(desk: &Desk) {
         all
     };
     assert_eq!(
-        columns(desk, "claims_fact"),
+        columns(env, "claims_fact"),
         contract(fact_columns(shape), &["run_no integer true"])
     );
     let more = [
@@ -84,19 +84,19 @@ fn is_as_configured(desk: &Desk) {
         "updated_at timestamp with time zone true",
         "run_no integer true",
     ];
-    assert_eq!(columns(desk, "providers_dim"), contract(provider_columns(shape), &more));
-    let partition = desk.rows("SELECT inhrelid::regclass::text FROM pg_inherits LIMIT 1").concat();
+    assert_eq!(columns(env, "providers_dim"), contract(provider_columns(shape), &more));
+    let partition = env.rows("SELECT inhrelid::regclass::text FROM pg_inherits LIMIT 1").concat();
     let partition = partition.trim_start_matches("healthcare_analytics.");
-    assert_eq!(columns(desk, partition), columns(desk, "claims_fact"));
+    assert_eq!(columns(env, partition), columns(env, "claims_fact"));
 
-    let seen = columns(desk, "v_claims");
+    let seen = columns(env, "v_claims");
     for column in ["provider_name", "specialty", "location", "procedure_code"] {
         let there = seen.iter().any(|seen| seen.starts_with(&format!("{column} ")));
         assert_eq!(there, shape.has(column), "{column} in v_claims");
     }
     let profile = privacy.profile.name();
     for table in ["claims_fact", "providers_dim"] {
-        let said = comment(desk, table, None);
+        let said = comment(env, table, None);
         assert!(said.contains(&format!("Privacy profile: {profile} (")), "{said}");
         for column in shape.dropped() {
             assert!(said.contains(column), "{said}");
@@ -105,16 +105,16 @@ fn is_as_configured(desk: &Desk) {
     let ledger =
         "SELECT privacy_profile || ' ' || (privacy_actions ->> 'claim_id') FROM claims_etl.runs
         ORDER BY run_no DESC LIMIT 1";
-    assert_eq!(desk.rows(ledger), [format!("{profile} token")]);
+    assert_eq!(env.rows(ledger), [format!("{profile} token")]);
     for view in ["v_claims", "v_claim_flags", "v_provider_month"] {
-        let counted = desk.rows(&format!("SELECT count(*) FROM healthcare_analytics.{view}"));
+        let counted = env.rows(&format!("SELECT count(*) FROM healthcare_analytics.{view}"));
         assert_ne!(counted, ["0"], "{view}");
     }
     let unlike = "SELECT count(*) FROM healthcare_analytics.claims_fact f
         WHERE NOT EXISTS (SELECT FROM healthcare_analytics.providers_dim d
                           WHERE d.provider_id = f.provider_id)";
-    assert_eq!(desk.rows(unlike), ["0"]);
-    let page = fs::read_to_string(desk.settings.dashboard_path()).expect("a page");
+    assert_eq!(env.rows(unlike), ["0"]);
+    let page = fs::read_to_string(env.settings.dashboard_path()).expect("a page");
     assert!(page.contains(profile), "the page names the profile");
 }
 
@@ -124,49 +124,49 @@ const PROFILES: [&str; 3] =
 #[test]
 fn each_profile_is_what_the_tables_are_and_say() {
     for profile in PROFILES {
-        let desk = desk(profile);
-        succeeded(&desk.run());
-        is_as_configured(&desk);
+        let env = env(profile);
+        succeeded(&env.run());
+        is_as_configured(&env);
     }
 }
 
 #[test]
 fn a_generalized_date_is_a_date_and_is_said_to_be_coarse() {
-    let desk = desk("profile = 'safe_harbor_assist'");
-    succeeded(&desk.run());
+    let env = env("profile = 'safe_harbor_assist'");
+    succeeded(&env.run());
     let dates = "SELECT DISTINCT date_of_service FROM healthcare_analytics.claims_fact ORDER BY 1";
-    assert_eq!(desk.rows(dates), ["2023-01-01", "2024-01-01"]);
+    assert_eq!(env.rows(dates), ["2023-01-01", "2024-01-01"]);
     let typed = "SELECT pg_typeof(date_of_service) FROM healthcare_analytics.claims_fact LIMIT 1";
-    assert_eq!(desk.rows(typed), ["date"]);
-    let said = comment(&desk, "claims_fact", Some("date_of_service"));
+    assert_eq!(env.rows(typed), ["date"]);
+    let said = comment(&env, "claims_fact", Some("date_of_service"));
     assert_eq!(said, "First day of the year of service (generalized).");
-    let said = comment(&desk, "claims_fact", Some("provider_id"));
+    let said = comment(&env, "claims_fact", Some("provider_id"));
     assert!(said.starts_with("Keyed BLAKE3 token"), "{said}");
     let names = "SELECT count(*) FROM healthcare_analytics.providers_dim d
         WHERE to_jsonb(d)::text ~ 'CANARY|V1|V9'";
-    assert_eq!(desk.rows(names), ["0"]);
+    assert_eq!(env.rows(names), ["0"]);
 }
 
 #[test]
 fn all_that_can_be_dropped_can_be_dropped_at_once() {
-    let desk = desk(
+    let env = env(
         "[columns]\nprovider_name = 'drop'\nspecialty = 'drop'\nlocation = 'drop'\nprocedure_code = 'drop'",
     );
-    succeeded(&desk.run());
-    is_as_configured(&desk);
+    succeeded(&env.run());
+    is_as_configured(&env);
     // And merged into.
-    let desk = desk.claims(&["C1,P1,V1,99213,121.00,2023-05-17", "C5,P5,V1,99213,1.00,2023-05-17"]);
-    let report = desk.run();
+    let env = env.claims(&["C1,P1,V1,99213,121.00,2023-05-17", "C5,P5,V1,99213,1.00,2023-05-17"]);
+    let report = env.run();
     succeeded(&report);
     assert_eq!((report.claims.inserted, report.claims.updated), (1, 1));
-    is_as_configured(&desk);
+    is_as_configured(&env);
 }
 
 #[test]
 fn a_replace_takes_another_profile_and_back_and_grants_stay() {
-    let mut desk = desk(PROFILES[0]);
-    succeeded(&desk.run());
-    let mut client = desk.database.connect();
+    let mut env = env(PROFILES[0]);
+    succeeded(&env.run());
+    let mut client = env.database.connect();
     let role = format!("reader_{}", std::process::id());
     let other = format!("other_{}", std::process::id());
     client
@@ -188,12 +188,12 @@ fn a_replace_takes_another_profile_and_back_and_grants_stay() {
               WHERE relnamespace = 'healthcare_analytics'::regnamespace) AS rights(
                   relname, attname, relowner, acl)
         CROSS JOIN LATERAL aclexplode(acl) WHERE grantee <> relowner AND grantee <> 0";
-    let before = desk.rows(rights);
+    let before = env.rows(rights);
     assert!(!before.concat().contains(&other) && before.concat().contains(&role), "{before:?}");
     for profile in [PROFILES[2], PROFILES[1], PROFILES[0]] {
-        replace(&mut desk, profile);
-        is_as_configured(&desk);
-        assert_eq!(desk.rows(rights), before, "{profile}");
+        replace(&mut env, profile);
+        is_as_configured(&env);
+        assert_eq!(env.rows(rights), before, "{profile}");
     }
     client
         .batch_execute(&format!(
@@ -205,11 +205,11 @@ fn a_replace_takes_another_profile_and_back_and_grants_stay() {
 /// Whoever reads sees the old shape or the new one, whole, and waits for neither.
 #[test]
 fn readers_at_work_see_one_shape_or_the_other() {
-    let mut desk = desk(PROFILES[0]);
-    succeeded(&desk.run());
+    let mut env = env(PROFILES[0]);
+    succeeded(&env.run());
     let done = Arc::new(AtomicBool::new(false));
     let readers = ["v_claims", "claims_fact", "v_provider_month"].map(|table| {
-        let (mut client, done) = (desk.database.connect(), Arc::clone(&done));
+        let (mut client, done) = (env.database.connect(), Arc::clone(&done));
         thread::spawn(move || {
             let mut seen = 0_u32;
             while !done.load(Ordering::Relaxed) {
@@ -222,12 +222,12 @@ fn readers_at_work_see_one_shape_or_the_other() {
         })
     });
     for profile in [PROFILES[2], PROFILES[0], PROFILES[1]] {
-        replace(&mut desk, profile);
+        replace(&mut env, profile);
     }
     done.store(true, Ordering::Relaxed);
     let seen = readers.into_iter().map(|reader| reader.join().expect("a reader")).min();
     assert!(seen > Some(3), "{seen:?}");
-    is_as_configured(&desk);
+    is_as_configured(&env);
 }
 
 #[test]
@@ -237,42 +237,42 @@ fn rows_under_another_profile_are_refused_before_any_is_read() {
         (Mode::Append, PROFILES[2], "date_of_service"),
         (Mode::Merge, "[columns]\namount = { round = '5.00' }", "amount"),
     ] {
-        let mut desk = desk(PROFILES[0]);
-        succeeded(&desk.run());
-        set(&mut desk, privacy);
-        desk.settings.warehouse.mode = mode;
+        let mut env = env(PROFILES[0]);
+        succeeded(&env.run());
+        set(&mut env, privacy);
+        env.settings.warehouse.mode = mode;
         // Were it read, its absence would be the failure.
-        fs::remove_file(desk.path("claims.csv")).expect("removed");
-        let error = desk.run().error.expect("refused");
+        fs::remove_file(env.path("claims.csv")).expect("removed");
+        let error = env.run().error.expect("refused");
         assert_eq!(error.kind, "config", "{error:?}");
-        for part in ["pseudonymized", column, desk.settings.privacy.profile.name()] {
+        for part in ["pseudonymized", column, env.settings.privacy.profile.name()] {
             assert!(error.message.contains(part), "{error:?}");
         }
         assert!(
             error.hint.as_ref().is_some_and(|hint| hint.contains("--mode replace")),
             "{error:?}"
         );
-        assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.runs"), ["1"]);
+        assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), ["1"]);
     }
 }
 
 /// Names make no difference where the same is done.
 #[test]
 fn a_profile_that_does_the_same_under_another_name_can_be_merged() {
-    let mut desk = desk("profile = 'limited_data_set'");
-    succeeded(&desk.run());
-    set(&mut desk, "[columns]\nprovider_name = 'drop'");
-    assert_eq!(desk.settings.privacy.profile, Profile::Pseudonymized);
-    desk.settings.warehouse.mode = Mode::Merge;
-    let report = desk.run_with(&claims_etl::pipeline::RunOptions { force: true, dry_run: false });
+    let mut env = env("profile = 'limited_data_set'");
+    succeeded(&env.run());
+    set(&mut env, "[columns]\nprovider_name = 'drop'");
+    assert_eq!(env.settings.privacy.profile, Profile::Pseudonymized);
+    env.settings.warehouse.mode = Mode::Merge;
+    let report = env.run_with(&claims_etl::pipeline::RunOptions { force: true, dry_run: false });
     succeeded(&report);
 }
 
 #[test]
 fn what_others_have_built_on_a_view_is_named_and_not_dropped() {
-    let mut desk = desk(PROFILES[0]);
-    succeeded(&desk.run());
-    let mut client = desk.database.connect();
+    let mut env = env(PROFILES[0]);
+    succeeded(&env.run());
+    let mut client = env.database.connect();
     client
         .batch_execute(
             "CREATE SCHEMA reports;
@@ -280,59 +280,59 @@ fn what_others_have_built_on_a_view_is_named_and_not_dropped() {
                  SELECT risk_band, count(*) AS claims FROM healthcare_analytics.v_claims GROUP BY 1",
         )
         .expect("a view");
-    set(&mut desk, PROFILES[1]);
-    desk.settings.warehouse.mode = Mode::Replace;
-    fs::remove_file(desk.path("claims.csv")).expect("removed");
-    let error = desk.run().error.expect("refused");
+    set(&mut env, PROFILES[1]);
+    env.settings.warehouse.mode = Mode::Replace;
+    fs::remove_file(env.path("claims.csv")).expect("removed");
+    let error = env.run().error.expect("refused");
     assert_eq!(error.kind, "config", "{error:?}");
     assert!(error.message.contains("reports.by_band"), "{error:?}");
     assert!(error.hint.is_some_and(|hint| hint.contains("drop it")));
     // Other actions on the same columns leave the views as they are.
-    let mut desk = desk.claims(&CLAIMS);
-    replace(&mut desk, "[columns]\namount = { round = '10.00' }");
-    assert_eq!(desk.rows("SELECT sum(claims)::bigint FROM reports.by_band"), ["4"]);
-    assert!(comment(&desk, "claims_fact", Some("amount")).contains("multiple of 10.00"));
+    let mut env = env.claims(&CLAIMS);
+    replace(&mut env, "[columns]\namount = { round = '10.00' }");
+    assert_eq!(env.rows("SELECT sum(claims)::bigint FROM reports.by_band"), ["4"]);
+    assert!(comment(&env, "claims_fact", Some("amount")).contains("multiple of 10.00"));
 }
 
 /// Under other actions nothing of before stays in the dimension, not even as a dead row.
 #[test]
 fn the_dimension_holds_no_name_of_before() {
-    let desk = desk(PROFILES[0]);
-    succeeded(&desk.run());
+    let env = env(PROFILES[0]);
+    succeeded(&env.run());
     let members = "SELECT count(*) FROM healthcare_analytics.providers_dim";
-    assert_eq!(desk.rows(members), ["4"]);
+    assert_eq!(env.rows(members), ["4"]);
     let file = "SELECT pg_relation_filepath('healthcare_analytics.providers_dim')";
-    let before = desk.rows(file);
-    let mut desk = desk.claims(&["C1,P1,V2,99213,120.00,2023-05-17"]).providers(&PROVIDERS[1..]);
-    replace(&mut desk, "[columns]\nprovider_id = 'token'");
-    assert_eq!(desk.rows(members), ["2"], "one, and the unknown member");
+    let before = env.rows(file);
+    let mut env = env.claims(&["C1,P1,V2,99213,120.00,2023-05-17"]).providers(&PROVIDERS[1..]);
+    replace(&mut env, "[columns]\nprovider_id = 'token'");
+    assert_eq!(env.rows(members), ["2"], "one, and the unknown member");
     let raw = "SELECT count(*) FROM healthcare_analytics.providers_dim
         WHERE provider_id ~ '^V[0-9]' OR provider_name ~ 'CANARY'";
-    assert_eq!(desk.rows(raw), ["0"]);
-    assert_ne!(desk.rows(file), before, "the old rows' file is gone");
+    assert_eq!(env.rows(raw), ["0"]);
+    assert_ne!(env.rows(file), before, "the old rows' file is gone");
 }
 
 #[test]
 fn the_bands_follow_the_settings() {
-    let mut desk = desk(PROFILES[0]);
-    succeeded(&desk.run());
+    let mut env = env(PROFILES[0]);
+    succeeded(&env.run());
     let band = "SELECT string_agg(healthcare_analytics.risk_band(score), ' ' ORDER BY score)
         FROM unnest(ARRAY[4.99, 5, 19.99, 20, 33.3, 50]) AS score";
-    assert_eq!(desk.rows(band), ["low low low medium medium high"]);
-    desk.settings.risk.medium_from = 5.0;
-    desk.settings.risk.high_from = 33.3;
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(band), ["low medium medium medium high high"]);
+    assert_eq!(env.rows(band), ["low low low medium medium high"]);
+    env.settings.risk.medium_from = 5.0;
+    env.settings.risk.high_from = 33.3;
+    succeeded(&env.run());
+    assert_eq!(env.rows(band), ["low medium medium medium high high"]);
 }
 
 #[test]
 fn a_claim_says_how_much_of_its_score_could_be_computed() {
-    let desk = desk(PROFILES[0]);
-    succeeded(&desk.run());
+    let env = env(PROFILES[0]);
+    succeeded(&env.run());
     let shown = "SELECT DISTINCT concat_ws(' ', risk_model_version, risk_stats_version)
         FROM healthcare_analytics.v_claims";
-    assert_eq!(desk.rows(shown), ["claim_anomaly_v1 1"]);
-    let mut client = desk.database.connect();
+    assert_eq!(env.rows(shown), ["claim_anomaly_v1 1"]);
+    let mut client = env.database.connect();
     // Amount and weekend there, all else not; the weights are the run's.
     let packed: i64 =
         (0..6).map(|place| if place % 5 == 0 { 0 } else { 1023 << (10 * place) }).sum();
@@ -345,7 +345,7 @@ fn a_claim_says_how_much_of_its_score_could_be_computed() {
         ))
         .expect("updated");
     let coverage = "SELECT DISTINCT risk_coverage FROM healthcare_analytics.v_claims";
-    assert_eq!(desk.rows(coverage), ["0.325"]);
+    assert_eq!(env.rows(coverage), ["0.325"]);
     // A rescore after the run has weights of its own.
     client
         .batch_execute(
@@ -355,31 +355,31 @@ fn a_claim_says_how_much_of_its_score_could_be_computed() {
                  \"weight_weekend\": 0}', 4)",
         )
         .expect("a rescore");
-    assert_eq!(desk.rows(coverage), ["1.000"]);
-    assert_eq!(desk.rows(shown), ["claim_anomaly_v1 1"]);
+    assert_eq!(env.rows(coverage), ["1.000"]);
+    assert_eq!(env.rows(shown), ["claim_anomaly_v1 1"]);
     client
         .batch_execute(
             "UPDATE claims_etl.runs SET risk_parameters = NULL; TRUNCATE claims_etl.risk_rescores",
         )
         .expect("forgotten");
-    assert_eq!(desk.rows(coverage), ["null"]);
+    assert_eq!(env.rows(coverage), ["null"]);
 }
 
 #[test]
 fn the_default_is_what_earlier_versions_did() {
-    let desk = desk("");
-    assert_eq!(desk.settings.privacy, Privacy::default());
-    succeeded(&desk.run());
-    assert_eq!(desk.settings.privacy.shape(), Shape::WHOLE);
+    let env = env("");
+    assert_eq!(env.settings.privacy, Privacy::default());
+    succeeded(&env.run());
+    assert_eq!(env.settings.privacy.shape(), Shape::WHOLE);
     let noted = "SELECT profile || ' ' || (actions ->> 'date_of_service') || cardinality(dropped)
         FROM claims_etl.shape";
-    assert_eq!(desk.rows(noted), ["pseudonymized keep0"]);
+    assert_eq!(env.rows(noted), ["pseudonymized keep0"]);
 }
 
 /// A warehouse as the last release has left it, with rows.
-pub(crate) fn earlier_warehouse() -> Desk {
-    let desk = Desk::new().claims(&CLAIMS).providers(&PROVIDERS);
-    let key = claims_etl::key::MasterKey::resolve(&desk.settings).expect("a key").id();
+pub(crate) fn earlier_warehouse() -> TestEnv {
+    let env = TestEnv::new().claims(&CLAIMS).providers(&PROVIDERS);
+    let key = claims_etl::key::MasterKey::resolve(&env.settings).expect("a key").id();
     let scripts = [
         (1, "warehouse", include_str!("../../src/warehouse/migrations/V001__warehouse.sql")),
         (2, "filtered", include_str!("../../src/warehouse/migrations/V002__filtered.sql")),
@@ -392,7 +392,7 @@ pub(crate) fn earlier_warehouse() -> Desk {
         (5, "schedule", include_str!("../../src/warehouse/migrations/V005__schedule.sql")),
         (6, "tasks_apart", include_str!("../../src/warehouse/migrations/V006__tasks_apart.sql")),
     ];
-    let mut client = desk.database.connect();
+    let mut client = env.database.connect();
     client
         .batch_execute(
             "CREATE SCHEMA claims_etl; CREATE SCHEMA healthcare_analytics;
@@ -424,27 +424,27 @@ pub(crate) fn earlier_warehouse() -> Desk {
              CREATE VIEW public.mine AS SELECT claim_token, risk_band FROM healthcare_analytics.v_claims"
         ))
         .expect("rows");
-    desk
+    env
 }
 
 #[test]
 fn a_warehouse_of_an_earlier_version_goes_on_as_pseudonymized() {
-    let mut desk = earlier_warehouse();
-    set(&mut desk, PROFILES[1]);
-    let error = desk.run().error.expect("refused");
+    let mut env = earlier_warehouse();
+    set(&mut env, PROFILES[1]);
+    let error = env.run().error.expect("refused");
     assert!(error.kind == "config" && error.message.contains("provider_name"), "{error:?}");
     let seen = "SELECT risk_band || risk_stats_version || coalesce(risk_coverage::text, ' unknown')
         FROM healthcare_analytics.v_claims";
-    assert_eq!(desk.rows(seen), ["high1 unknown"]);
-    set(&mut desk, PROFILES[0]);
-    succeeded(&desk.run());
-    is_as_configured(&desk);
+    assert_eq!(env.rows(seen), ["high1 unknown"]);
+    set(&mut env, PROFILES[0]);
+    succeeded(&env.run());
+    is_as_configured(&env);
     // The view of somebody on ours is still there: ours has only grown.
-    assert_eq!(desk.rows("SELECT count(*) FROM public.mine"), ["5"]);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.shape"), ["1"]);
-    desk.database.connect().batch_execute("DROP VIEW public.mine").expect("dropped");
-    replace(&mut desk, PROFILES[2]);
-    is_as_configured(&desk);
+    assert_eq!(env.rows("SELECT count(*) FROM public.mine"), ["5"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.shape"), ["1"]);
+    env.database.connect().batch_execute("DROP VIEW public.mine").expect("dropped");
+    replace(&mut env, PROFILES[2]);
+    is_as_configured(&env);
 }
 
 #[cfg(feature = "failpoints")]
@@ -454,13 +454,13 @@ fn a_run_that_is_killed_leaves_the_old_shape() {
 
     use crate::support::process;
 
-    let mut desk = desk(PROFILES[0]);
-    let file = desk.path("claims-etl.toml");
-    let output = process::output(&mut process::reading(&desk, &["run"]));
+    let mut env = env(PROFILES[0]);
+    let file = env.path("claims-etl.toml");
+    let output = process::output(&mut process::reading(&env, &["run"]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::write(&file, "[privacy]\nprofile = 'safe_harbor_assist'\n").expect("written");
     let run = |point: &str| {
-        let mut run = process::reading(&desk, &["run", "--mode", "replace"]);
+        let mut run = process::reading(&env, &["run", "--mode", "replace"]);
         if !point.is_empty() {
             run.env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill"));
         }
@@ -469,18 +469,18 @@ fn a_run_that_is_killed_leaves_the_old_shape() {
     for point in ["publish.detached", "publish.reshaped", "publish.commit"] {
         let output = run(point);
         assert_eq!(output.status.signal(), Some(9), "{point}");
-        process::gone(&desk.database);
+        process::gone(&env.database);
         assert_eq!(
-            desk.rows("SELECT provider_name FROM healthcare_analytics.v_claims WHERE amount = 120"),
+            env.rows("SELECT provider_name FROM healthcare_analytics.v_claims WHERE amount = 120"),
             ["Anna CANARY-name"],
             "{point}"
         );
-        let profile = desk.rows("SELECT profile FROM claims_etl.shape");
+        let profile = env.rows("SELECT profile FROM claims_etl.shape");
         assert_eq!(profile, ["pseudonymized"], "{point}");
-        assert!(comment(&desk, "claims_fact", None).contains("pseudonymized ("), "{point}");
+        assert!(comment(&env, "claims_fact", None).contains("pseudonymized ("), "{point}");
     }
     let output = run("");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    set(&mut desk, PROFILES[2]);
-    is_as_configured(&desk);
+    set(&mut env, PROFILES[2]);
+    is_as_configured(&env);
 }

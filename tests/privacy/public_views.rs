@@ -10,7 +10,7 @@ use postgres::Client;
 
 use crate::support::process;
 use crate::support::refresh_probe::{ends, killed};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// A provider and a month, counted from January of the first year.
 type Cell = (i32, i32);
@@ -19,7 +19,7 @@ type Table = BTreeMap<Cell, i64>;
 
 /// A warehouse whose claims are taken out and put in by hand.
 struct Bench {
-    desk: Desk,
+    env: TestEnv,
     client: Client,
 }
 
@@ -32,10 +32,10 @@ enum Told {
 
 impl Bench {
     fn new() -> Self {
-        let desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
-        succeeded(&desk.run());
-        let client = desk.database.connect();
-        Self { desk, client }
+        let env = TestEnv::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
+        succeeded(&env.run());
+        let client = env.database.connect();
+        Self { env, client }
     }
 
     /// One claim for each patient of each cell.
@@ -62,7 +62,7 @@ impl Bench {
         let names = ["provider_month".to_owned()];
         let cancel = Cancellation::default();
         let reports =
-            pipeline::refresh(&self.desk.settings, Which::Named(&names), &NullObserver, &cancel);
+            pipeline::refresh(&self.env.settings, Which::Named(&names), &NullObserver, &cancel);
         let reports = reports.expect("reports");
         assert_eq!(reports[0].outcome, "succeeded", "{}", reports[0].detail);
     }
@@ -281,51 +281,51 @@ fn one_small_cell_takes_the_cheapest_rectangle_with_it() {
 
 #[test]
 fn a_killed_run_leaves_the_months_due_and_whoever_looks_makes_up_for_it() {
-    let desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
+    let env = TestEnv::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
     let stored = "SELECT claims FROM healthcare_analytics.mv_provider_month";
-    killed(&mut process::reading(&desk, &["run"]), "publish.committed");
-    assert_eq!(desk.rows(stored), [] as [&str; 0]);
-    let list = ends(process::command(&desk).args(["refresh", "--list"]), 0);
+    killed(&mut process::reading(&env, &["run"]), "publish.committed");
+    assert_eq!(env.rows(stored), [] as [&str; 0]);
+    let list = ends(process::command(&env).args(["refresh", "--list"]), 0);
     let due = |list: &str| {
         list.lines().any(|line| line.contains("provider_month") && line.contains("due"))
     };
     assert!(due(&list), "{list}");
-    ends(process::command(&desk).args(["refresh", "--due"]), 0);
-    assert_eq!(desk.rows(stored), ["1"]);
-    assert!(!due(&ends(process::command(&desk).args(["refresh", "--list"]), 0)));
+    ends(process::command(&env).args(["refresh", "--due"]), 0);
+    assert_eq!(env.rows(stored), ["1"]);
+    assert!(!due(&ends(process::command(&env).args(["refresh", "--list"]), 0)));
 }
 
 #[test]
 fn a_refresh_that_fails_is_a_warning_and_stays_due() {
-    let desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
-    succeeded(&desk.run());
+    let env = TestEnv::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
+    succeeded(&env.run());
     let refuse = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'no'; END $$;
         CREATE TRIGGER refuse BEFORE INSERT OR DELETE ON claims_etl.provider_month_hidden
             FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()";
-    desk.database.connect().batch_execute(refuse).expect("a trigger");
-    let desk = desk.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,1.25,2024-01-01"]);
-    let report = desk.run();
+    env.database.connect().batch_execute(refuse).expect("a trigger");
+    let env = env.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,1.25,2024-01-01"]);
+    let report = env.run();
     succeeded(&report);
     let told: Vec<_> =
         report.refresh.iter().map(|one| (one.target.as_str(), one.outcome)).collect();
     assert_eq!(told, [("provider_month", "failed"), ("dashboard", "succeeded")]);
     let stored = "SELECT claims FROM healthcare_analytics.mv_provider_month";
-    assert_eq!(desk.rows(stored), ["1"], "one transaction: the rows stay with what hides them");
+    assert_eq!(env.rows(stored), ["1"], "one transaction: the rows stay with what hides them");
     let due = "SELECT target FROM claims_etl.refresh_outbox
         WHERE wanted_run_no IS DISTINCT FROM shown_run_no";
-    assert_eq!(desk.rows(due), ["provider_month"]);
+    assert_eq!(env.rows(due), ["provider_month"]);
 }
 
 #[test]
 fn a_month_is_the_first_of_its_period_where_dates_are_coarser() {
-    let mut desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-05-17", "B,Q,V1,1,1.25,2024-06-30"]);
+    let mut env = TestEnv::new().claims(&["A,P,V1,1,1.25,2024-05-17", "B,Q,V1,1,1.25,2024-06-30"]);
     let quarter = Action::Generalize(Level::Quarter);
-    desk.settings.privacy.columns.insert("date_of_service".into(), quarter);
-    succeeded(&desk.run());
+    env.settings.privacy.columns.insert("date_of_service".into(), quarter);
+    succeeded(&env.run());
     let months = "SELECT concat_ws('|', service_month, claims, patients)
         FROM healthcare_analytics.mv_provider_month";
-    assert_eq!(desk.rows(months), ["2024-04-01|2|2"]);
+    assert_eq!(env.rows(months), ["2024-04-01|2|2"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::support::input_versions::{Published, Version, tables};
 use crate::support::own_server::OwnServer;
 use crate::support::process::{self, KEY, OTHER_KEY, gone};
 use crate::support::server::{self, Database};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const FACT: &str = "healthcare_analytics.claims_fact";
 
@@ -42,24 +42,24 @@ const CONTENT: &str = "SELECT concat_ws('|',
     (SELECT string_agg(n::text, ';' ORDER BY n) FROM (
          SELECT count(*) AS n FROM healthcare_analytics.claims_fact GROUP BY provider_id) AS p))";
 
-fn begin(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::begin(&desk.settings, false, &NullObserver, &Cancellation::default())
+fn begin(env: &TestEnv) -> Result<RotationReport, Error> {
+    rotate::begin(&env.settings, false, &NullObserver, &Cancellation::default())
 }
 
-fn map(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::map(&desk.settings, &NullObserver, &Cancellation::default())
+fn map(env: &TestEnv) -> Result<RotationReport, Error> {
+    rotate::map(&env.settings, &NullObserver, &Cancellation::default())
 }
 
-fn chain(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::chain(&desk.settings, &NullObserver, &Cancellation::default())
+fn chain(env: &TestEnv) -> Result<RotationReport, Error> {
+    rotate::chain(&env.settings, &NullObserver, &Cancellation::default())
 }
 
-fn finish(desk: &Desk) -> Result<RotationReport, Error> {
-    rotate::finish(&desk.settings, false, &NullObserver, &Cancellation::default())
+fn finish(env: &TestEnv) -> Result<RotationReport, Error> {
+    rotate::finish(&env.settings, false, &NullObserver, &Cancellation::default())
 }
 
-fn forced(desk: &Desk) -> RunReport {
-    desk.run_with(&RunOptions { force: true, dry_run: false })
+fn forced(env: &TestEnv) -> RunReport {
+    env.run_with(&RunOptions { force: true, dry_run: false })
 }
 
 fn refused(report: &RunReport) -> String {
@@ -68,24 +68,24 @@ fn refused(report: &RunReport) -> String {
 }
 
 /// A file with a key.
-fn key_file(desk: &Desk, name: &str, text: &str) -> PathBuf {
-    let path = desk.path(name);
+fn key_file(env: &TestEnv, name: &str, text: &str) -> PathBuf {
+    let path = env.path(name);
     fs::write(&path, text).expect("written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
     path
 }
 
-/// A desk with both keys: the old one configured, the other one named as the next.
-pub(crate) fn desk_with_keys() -> Desk {
-    let mut desk = Desk::new();
-    desk.settings.privacy.key_file = Some(key_file(&desk, "old.key", KEY));
-    desk.settings.privacy.next_key_file = Some(key_file(&desk, "new.key", OTHER_KEY));
-    desk.providers(&["V1,Ann,Cardiology,Boston", "V2,Ben,Oncology,Salem"])
+/// An environment with both keys: the old one configured, the other one named as the next.
+pub(crate) fn env_with_keys() -> TestEnv {
+    let mut env = TestEnv::new();
+    env.settings.privacy.key_file = Some(key_file(&env, "old.key", KEY));
+    env.settings.privacy.next_key_file = Some(key_file(&env, "new.key", OTHER_KEY));
+    env.providers(&["V1,Ann,Cardiology,Boston", "V2,Ben,Oncology,Salem"])
 }
 
 /// The next key becomes the configured one.
-fn change_over(desk: &mut Desk) {
-    desk.settings.privacy.key_file = desk.settings.privacy.next_key_file.take();
+fn change_over(env: &mut TestEnv) {
+    env.settings.privacy.key_file = env.settings.privacy.next_key_file.take();
 }
 
 fn lacking(report: &RotationReport) -> Vec<u64> {
@@ -93,16 +93,16 @@ fn lacking(report: &RotationReport) -> Vec<u64> {
 }
 
 /// The tokens of ids as they stand in a table, in their order.
-fn tokens(desk: &Desk, domain: Domain, ids: &[&str]) -> Vec<String> {
-    let tokenizer = MasterKey::resolve(&desk.settings).expect("the key").tokenizer(domain);
+fn tokens(env: &TestEnv, domain: Domain, ids: &[&str]) -> Vec<String> {
+    let tokenizer = MasterKey::resolve(&env.settings).expect("the key").tokenizer(domain);
     let token = |id: &&str| Uuid::from_bytes(tokenizer.token(id).expect("not blank")).to_string();
     let mut tokens: Vec<String> = ids.iter().map(token).collect();
     tokens.sort();
     tokens
 }
 
-fn distinct(desk: &Desk, column: &str) -> Vec<String> {
-    desk.rows(&format!("SELECT DISTINCT {column} FROM {FACT} ORDER BY 1"))
+fn distinct(env: &TestEnv, column: &str) -> Vec<String> {
+    env.rows(&format!("SELECT DISTINCT {column} FROM {FACT} ORDER BY 1"))
 }
 
 const FIRST: [&str; 3] = [
@@ -115,74 +115,74 @@ const THIRD: [&str; 2] = ["C6,P4,V1,99213,60.00,2024-01-06", "C1,P1,V1,99213,11.
 
 #[test]
 fn the_files_change_the_key_step_by_step_while_loads_go_on() {
-    let mut desk = desk_with_keys().claims(&FIRST);
-    succeeded(&desk.run());
-    let first_run = desk.rows("SELECT run_id FROM claims_etl.runs").concat();
-    desk = desk.claims(&SECOND);
-    succeeded(&desk.run());
+    let mut env = env_with_keys().claims(&FIRST);
+    succeeded(&env.run());
+    let first_run = env.rows("SELECT run_id FROM claims_etl.runs").concat();
+    env = env.claims(&SECOND);
+    succeeded(&env.run());
 
-    let begun = begin(&desk).expect("begins");
+    let begun = begin(&env).expect("begins");
     assert_eq!(lacking(&begun), [5, 3]);
-    assert_eq!(begin(&desk).expect("the same again").rotation, begun.rotation);
-    let early = finish(&desk).expect_err("nothing is mapped");
+    assert_eq!(begin(&env).expect("the same again").rotation, begun.rotation);
+    let early = finish(&env).expect_err("nothing is mapped");
     assert_eq!(early.kind(), ErrorKind::Quality);
     assert!(early.message().contains("5 of 5 claim tokens"), "{early}");
 
-    desk = desk.claims(&FIRST);
-    assert_eq!(lacking(&map(&desk).expect("maps")), [2, 1]);
-    assert_eq!(map(&desk).expect("maps again").mapped, 0, "a file can be mapped twice");
+    env = env.claims(&FIRST);
+    assert_eq!(lacking(&map(&env).expect("maps")), [2, 1]);
+    assert_eq!(map(&env).expect("maps again").mapped, 0, "a file can be mapped twice");
     // A load of the window knows both keys.
-    desk = desk.claims(&THIRD);
-    let loaded = desk.run();
+    env = env.claims(&THIRD);
+    let loaded = env.run();
     succeeded(&loaded);
     assert_eq!((loaded.claims.inserted, loaded.claims.updated), (1, 1));
-    assert_eq!(lacking(&rotate::status(&desk.settings).expect("a status")), [2, 1]);
+    assert_eq!(lacking(&rotate::status(&env.settings).expect("a status")), [2, 1]);
     // Of one that does not name the next key, the next step takes stock.
-    let next = desk.settings.privacy.next_key_file.take();
-    desk = desk.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
-    succeeded(&desk.run());
-    desk.settings.privacy.next_key_file = next;
-    desk = desk.claims(&SECOND);
-    assert_eq!(lacking(&map(&desk).expect("maps")), [1, 1]);
-    assert!(finish(&desk).expect_err("one file lacks").message().contains("1 of 7 claim"));
-    desk = desk.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
-    assert_eq!(lacking(&map(&desk).expect("maps")), [0, 0]);
+    let next = env.settings.privacy.next_key_file.take();
+    env = env.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
+    succeeded(&env.run());
+    env.settings.privacy.next_key_file = next;
+    env = env.claims(&SECOND);
+    assert_eq!(lacking(&map(&env).expect("maps")), [1, 1]);
+    assert!(finish(&env).expect_err("one file lacks").message().contains("1 of 7 claim"));
+    env = env.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
+    assert_eq!(lacking(&map(&env).expect("maps")), [0, 0]);
 
-    let before = desk.rows(CONTENT);
+    let before = env.rows(CONTENT);
     let shown = "SELECT count(shown_run_no) FROM claims_etl.refresh_outbox";
-    assert_eq!(desk.rows(shown), ["2"], "months and dashboard show what is published");
-    let ended = finish(&desk).expect("finishes");
-    assert_eq!(desk.rows(shown), ["0"], "dashboards are due");
+    assert_eq!(env.rows(shown), ["2"], "months and dashboard show what is published");
+    let ended = finish(&env).expect("finishes");
+    assert_eq!(env.rows(shown), ["0"], "dashboards are due");
     assert_eq!(ended.rotation.map(|rotation| rotation.phase), Some(Phase::Attached));
-    assert_eq!(desk.rows(CONTENT), before, "only tokens have changed");
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.key_rotation"), ["0"]);
+    assert_eq!(env.rows(CONTENT), before, "only tokens have changed");
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.key_rotation"), ["0"]);
 
     // The old key is refused before a row is read: there is none to read.
-    let sources = desk.settings.claims.sources.clone();
-    desk.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
-    assert!(refused(&desk.run()).contains("retired"));
-    desk.settings.claims.sources = sources;
+    let sources = env.settings.claims.sources.clone();
+    env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+    assert!(refused(&env.run()).contains("retired"));
+    env.settings.claims.sources = sources;
 
-    change_over(&mut desk);
-    fs::remove_file(desk.path("old.key")).expect("destroyed");
+    change_over(&mut env);
+    fs::remove_file(env.path("old.key")).expect("destroyed");
     let patients = ["P1", "P2", "P3", "P4", "P5"];
-    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &patients));
+    assert_eq!(distinct(&env, "patient_token"), tokens(&env, Domain::Patient, &patients));
     let claims = ["C1", "C2", "C3", "C4", "C5", "C6", "C7"];
-    assert_eq!(distinct(&desk, "claim_token"), tokens(&desk, Domain::Claim, &claims));
+    assert_eq!(distinct(&env, "claim_token"), tokens(&env, Domain::Claim, &claims));
 
     // A file that was loaded under the old key finds its own rows.
-    desk = desk.claims(&THIRD);
-    let again = desk.run();
+    env = env.claims(&THIRD);
+    let again = env.run();
     succeeded(&again);
     let counts = &again.claims;
     assert_eq!((counts.unchanged, counts.inserted, counts.updated), (2, 0, 0));
-    desk = desk.claims(&["C8,P1,V1,99213,80.00,2024-01-08"]);
-    succeeded(&desk.run());
-    assert_eq!(distinct(&desk, "patient_token").len(), 5, "the patient is known");
+    env = env.claims(&["C8,P1,V1,99213,80.00,2024-01-08"]);
+    succeeded(&env.run());
+    assert_eq!(distinct(&env, "patient_token").len(), 5, "the patient is known");
 
     // A run of the old key is verified with the new one.
-    let mut first = desk.claims(&FIRST);
+    let mut first = env.claims(&FIRST);
     first.settings.warehouse.mode = Mode::Merge;
     let which = Chosen::parse(&first_run).expect("an id");
     let options = VerifyOptions { claims_named: true, providers_named: true };
@@ -193,53 +193,52 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
 
 #[test]
 fn a_chain_changes_the_key_without_any_file() {
-    let mut desk = desk_with_keys().claims(&FIRST);
-    succeeded(&desk.run());
-    let chained = key_file(&desk, "chain.key", &format!("{KEY}\n{OTHER_KEY}\n"));
-    desk.settings.privacy.next_key_file = Some(chained);
-    fs::remove_file(&desk.settings.claims.sources[0]).expect("removed");
-    let before = desk.rows(CONTENT);
-    assert_eq!(lacking(&begin(&desk).expect("begins")), [3, 2]);
-    let done = chain(&desk).expect("chains");
+    let mut env = env_with_keys().claims(&FIRST);
+    succeeded(&env.run());
+    let chained = key_file(&env, "chain.key", &format!("{KEY}\n{OTHER_KEY}\n"));
+    env.settings.privacy.next_key_file = Some(chained);
+    fs::remove_file(&env.settings.claims.sources[0]).expect("removed");
+    let before = env.rows(CONTENT);
+    assert_eq!(lacking(&begin(&env).expect("begins")), [3, 2]);
+    let done = chain(&env).expect("chains");
     assert_eq!((lacking(&done), done.mapped), (vec![0, 0], 5));
-    finish(&desk).expect("finishes");
-    assert_eq!(desk.rows(CONTENT), before);
+    finish(&env).expect("finishes");
+    assert_eq!(env.rows(CONTENT), before);
 
-    desk = desk.claims(&["C9,P1,V1,99213,90.00,2024-01-09"]);
-    assert!(refused(&desk.run()).contains("retired"), "the old key by itself is of no use");
-    change_over(&mut desk);
-    fs::remove_file(desk.path("old.key")).expect("destroyed");
-    succeeded(&desk.run());
-    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &["P1", "P2"]));
-    desk = desk.claims(&FIRST);
-    let again = forced(&desk);
+    env = env.claims(&["C9,P1,V1,99213,90.00,2024-01-09"]);
+    assert!(refused(&env.run()).contains("retired"), "the old key by itself is of no use");
+    change_over(&mut env);
+    fs::remove_file(env.path("old.key")).expect("destroyed");
+    succeeded(&env.run());
+    assert_eq!(distinct(&env, "patient_token"), tokens(&env, Domain::Patient, &["P1", "P2"]));
+    env = env.claims(&FIRST);
+    let again = forced(&env);
     succeeded(&again);
     assert_eq!(again.claims.unchanged, 3);
 
     // And once more.
-    let longer = desk.path("longer.key");
-    MasterKey::extend(&desk.settings.key_path(), &longer).expect("a longer chain");
-    desk.settings.privacy.next_key_file = Some(longer);
-    begin(&desk).expect("begins");
-    chain(&desk).expect("chains");
-    finish(&desk).expect("finishes");
-    change_over(&mut desk);
-    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &["P1", "P2"]));
+    let longer = env.path("longer.key");
+    MasterKey::extend(&env.settings.key_path(), &longer).expect("a longer chain");
+    env.settings.privacy.next_key_file = Some(longer);
+    begin(&env).expect("begins");
+    chain(&env).expect("chains");
+    finish(&env).expect("finishes");
+    change_over(&mut env);
+    assert_eq!(distinct(&env, "patient_token"), tokens(&env, Domain::Patient, &["P1", "P2"]));
     assert_eq!(
-        desk.rows("SELECT count(*) FROM claims_etl.keys WHERE retired_at IS NOT NULL"),
+        env.rows("SELECT count(*) FROM claims_etl.keys WHERE retired_at IS NOT NULL"),
         ["2"]
     );
 }
 
 #[test]
 fn provider_tokens_change_wherever_they_stand() {
-    let mut desk = desk_with_keys().claims(&SECOND);
-    let released = desk.settings.privacy.columns.clone();
-    desk.settings.privacy.columns.insert("provider_id".into(), Action::Token);
-    succeeded(&desk.run());
-    let tokenizer =
-        MasterKey::resolve(&desk.settings).expect("the key").tokenizer(Domain::Provider);
-    let mut client = desk.database.connect();
+    let mut env = env_with_keys().claims(&SECOND);
+    let released = env.settings.privacy.columns.clone();
+    env.settings.privacy.columns.insert("provider_id".into(), Action::Token);
+    succeeded(&env.run());
+    let tokenizer = MasterKey::resolve(&env.settings).expect("the key").tokenizer(Domain::Provider);
+    let mut client = env.database.connect();
     // As a score with provider totals leaves them.
     client.batch_execute("DELETE FROM claims_etl.risk_provider_totals").expect("deleted");
     for id in ["V1", "V2", "V9"] {
@@ -266,17 +265,17 @@ fn provider_tokens_change_wherever_they_stand() {
         )
         .expect("as it is");
     // The warehouse knows what was done to its columns, whatever the settings have become.
-    desk.settings.privacy.columns = released;
-    let before = desk.rows(CONTENT);
-    assert_eq!(lacking(&begin(&desk).expect("begins")), [2, 2, 3]);
-    desk.settings.privacy.columns.insert("provider_id".into(), Action::Token);
-    assert_eq!(lacking(&map(&desk).expect("maps")), [0, 0, 0], "V1 is in the directory only");
-    finish(&desk).expect("finishes");
-    assert_eq!(desk.rows(CONTENT), before);
-    change_over(&mut desk);
-    let of_claims = tokens(&desk, Domain::Provider, &["V2", "V9"]);
-    assert_eq!(distinct(&desk, "provider_id"), of_claims);
-    let all = tokens(&desk, Domain::Provider, &["V1", "V2", "V9"]);
+    env.settings.privacy.columns = released;
+    let before = env.rows(CONTENT);
+    assert_eq!(lacking(&begin(&env).expect("begins")), [2, 2, 3]);
+    env.settings.privacy.columns.insert("provider_id".into(), Action::Token);
+    assert_eq!(lacking(&map(&env).expect("maps")), [0, 0, 0], "V1 is in the directory only");
+    finish(&env).expect("finishes");
+    assert_eq!(env.rows(CONTENT), before);
+    change_over(&mut env);
+    let of_claims = tokens(&env, Domain::Provider, &["V2", "V9"]);
+    assert_eq!(distinct(&env, "provider_id"), of_claims);
+    let all = tokens(&env, Domain::Provider, &["V1", "V2", "V9"]);
     for table in [
         "healthcare_analytics.providers_dim",
         "claims_etl.risk_provider_totals",
@@ -285,9 +284,9 @@ fn provider_tokens_change_wherever_they_stand() {
     ] {
         let ids =
             format!("SELECT provider_id FROM {table} WHERE provider_id <> '(unknown)' ORDER BY 1");
-        assert_eq!(desk.rows(&ids), all, "{table}");
+        assert_eq!(env.rows(&ids), all, "{table}");
     }
-    let again = forced(&desk);
+    let again = forced(&env);
     succeeded(&again);
     assert_eq!(again.claims.unchanged, 2);
 }
@@ -311,46 +310,45 @@ fn ids_of_the_form_of_a_token_are_no_tokens() {
     let patients = ["5ca1ab1e-0000-4000-8000-000000000001", "5ca1ab1e-0000-4000-8000-000000000002"];
     for method in ["files", "chain", "reload"] {
         let directory = ["7f3c9a52-1111-4222-8333-444455556666,Ann,Cardiology,Boston"];
-        let mut desk = desk_with_keys().claims(&ALIKE).providers(&directory);
+        let mut env = env_with_keys().claims(&ALIKE).providers(&directory);
         if method == "chain" {
-            let chained = key_file(&desk, "chain.key", &format!("{KEY}\n{OTHER_KEY}\n"));
-            desk.settings.privacy.next_key_file = Some(chained);
+            let chained = key_file(&env, "chain.key", &format!("{KEY}\n{OTHER_KEY}\n"));
+            env.settings.privacy.next_key_file = Some(chained);
         }
-        succeeded(&desk.run());
-        let (before, kept, claims) =
-            (desk.rows(CONTENT), desk.rows(providers), desk.rows(of_claims));
+        succeeded(&env.run());
+        let (before, kept, claims) = (env.rows(CONTENT), env.rows(providers), env.rows(of_claims));
         assert_eq!(kept.len(), 2, "{kept:?}");
         match method {
             "files" => {
-                assert_eq!(lacking(&begin(&desk).expect("begins")), [3, 2]);
-                assert_eq!(lacking(&map(&desk).expect("maps")), [0, 0]);
+                assert_eq!(lacking(&begin(&env).expect("begins")), [3, 2]);
+                assert_eq!(lacking(&map(&env).expect("maps")), [0, 0]);
             }
             "chain" => {
-                begin(&desk).expect("begins");
-                assert_eq!(lacking(&chain(&desk).expect("chains")), [0, 0]);
+                begin(&env).expect("begins");
+                assert_eq!(lacking(&chain(&env).expect("chains")), [0, 0]);
             }
             _ => {
                 let cancel = Cancellation::default();
-                rotate::begin(&desk.settings, true, &NullObserver, &cancel).expect("begins");
-                change_over(&mut desk);
-                desk.settings.warehouse.mode = Mode::Replace;
-                succeeded(&forced(&desk));
-                desk.settings.warehouse.mode = Mode::Merge;
+                rotate::begin(&env.settings, true, &NullObserver, &cancel).expect("begins");
+                change_over(&mut env);
+                env.settings.warehouse.mode = Mode::Replace;
+                succeeded(&forced(&env));
+                env.settings.warehouse.mode = Mode::Merge;
             }
         }
-        finish(&desk).expect("finishes");
-        assert_eq!(desk.rows(CONTENT), before, "{method}");
-        assert_eq!(desk.rows(providers), kept, "{method}");
-        assert_eq!(desk.rows(of_claims), claims, "{method}");
+        finish(&env).expect("finishes");
+        assert_eq!(env.rows(CONTENT), before, "{method}");
+        assert_eq!(env.rows(providers), kept, "{method}");
+        assert_eq!(env.rows(of_claims), claims, "{method}");
         if method != "reload" {
-            change_over(&mut desk);
+            change_over(&mut env);
         }
         assert_eq!(
-            distinct(&desk, "patient_token"),
-            tokens(&desk, Domain::Patient, &patients),
+            distinct(&env, "patient_token"),
+            tokens(&env, Domain::Patient, &patients),
             "{method}"
         );
-        let again = forced(&desk);
+        let again = forced(&env);
         succeeded(&again);
         assert_eq!((again.claims.unchanged, again.claims.loaded), (3, 3), "{method}");
     }
@@ -358,83 +356,83 @@ fn ids_of_the_form_of_a_token_are_no_tokens() {
 
 #[test]
 fn what_cannot_be_changed_in_place_is_loaded_anew() {
-    let mut desk = desk_with_keys().claims(&FIRST);
-    succeeded(&desk.run());
+    let mut env = env_with_keys().claims(&FIRST);
+    succeeded(&env.run());
     for (column, action, why) in [
         ("date_of_service", Action::DateShift(30), "dates are shifted"),
         ("location", Action::Token, "location are tokens"),
     ] {
-        let kept = desk.settings.privacy.columns.clone();
-        desk.settings.privacy.columns.insert(column.into(), action);
-        desk.settings.warehouse.mode = Mode::Replace;
-        succeeded(&forced(&desk));
-        let error = begin(&desk).expect_err(why);
+        let kept = env.settings.privacy.columns.clone();
+        env.settings.privacy.columns.insert(column.into(), action);
+        env.settings.warehouse.mode = Mode::Replace;
+        succeeded(&forced(&env));
+        let error = begin(&env).expect_err(why);
         assert!(error.message().contains(why), "{error}");
-        desk.settings.privacy.columns = kept;
+        env.settings.privacy.columns = kept;
     }
-    succeeded(&forced(&desk));
-    desk.settings.warehouse.mode = Mode::Merge;
+    succeeded(&forced(&env));
+    env.settings.warehouse.mode = Mode::Merge;
 
     let cancel = Cancellation::default();
-    rotate::begin(&desk.settings, true, &NullObserver, &cancel).expect("begins");
-    assert_eq!(finish(&desk).expect_err("nothing is loaded").kind(), ErrorKind::Quality);
-    let old = desk.settings.privacy.key_file.clone();
-    change_over(&mut desk);
-    assert!(refused(&forced(&desk)).contains("has not ended"), "a merge would mix tokens");
-    desk.settings.warehouse.mode = Mode::Replace;
-    succeeded(&forced(&desk));
-    let new = desk.settings.privacy.key_file.take();
-    desk.settings.privacy.key_file = old;
-    assert!(refused(&forced(&desk)).contains("was loaded with key"));
-    desk.settings.privacy.key_file = new;
-    desk.settings.warehouse.mode = Mode::Merge;
-    succeeded(&forced(&desk));
-    finish(&desk).expect("finishes");
-    assert_eq!(distinct(&desk, "patient_token"), tokens(&desk, Domain::Patient, &["P1", "P2"]));
+    rotate::begin(&env.settings, true, &NullObserver, &cancel).expect("begins");
+    assert_eq!(finish(&env).expect_err("nothing is loaded").kind(), ErrorKind::Quality);
+    let old = env.settings.privacy.key_file.clone();
+    change_over(&mut env);
+    assert!(refused(&forced(&env)).contains("has not ended"), "a merge would mix tokens");
+    env.settings.warehouse.mode = Mode::Replace;
+    succeeded(&forced(&env));
+    let new = env.settings.privacy.key_file.take();
+    env.settings.privacy.key_file = old;
+    assert!(refused(&forced(&env)).contains("was loaded with key"));
+    env.settings.privacy.key_file = new;
+    env.settings.warehouse.mode = Mode::Merge;
+    succeeded(&forced(&env));
+    finish(&env).expect("finishes");
+    assert_eq!(distinct(&env, "patient_token"), tokens(&env, Domain::Patient, &["P1", "P2"]));
     assert_eq!(
-        desk.rows("SELECT count(*) FROM claims_etl.keys WHERE retired_at IS NOT NULL"),
+        env.rows("SELECT count(*) FROM claims_etl.keys WHERE retired_at IS NOT NULL"),
         ["1"]
     );
-    succeeded(&forced(&desk));
+    succeeded(&forced(&env));
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_and_an_abort_leaves_no_trace() {
-    let mut desk = desk_with_keys().claims(&FIRST);
-    assert!(begin(&desk).expect_err("empty").message().contains("nothing is published"));
-    assert!(map(&desk).expect_err("none").message().contains("no rotation is at work"));
-    assert!(finish(&desk).expect_err("none").message().contains("no rotation is at work"));
-    succeeded(&desk.run());
-    let before = Published::read(&mut desk.database.connect());
-    let next = desk.settings.privacy.next_key_file.clone();
-    desk.settings.privacy.next_key_file = desk.settings.privacy.key_file.clone();
-    assert!(begin(&desk).expect_err("the same").message().contains("the present one"));
-    let strange = key_file(&desk, "strange.key", &format!("{OTHER_KEY}\n{KEY}"));
-    desk.settings.privacy.next_key_file = Some(strange);
-    assert!(begin(&desk).expect_err("another chain").message().contains("a chain over key"));
-    desk.settings.privacy.next_key_file = next.clone();
-    begin(&desk).expect("begins");
-    map(&desk).expect("maps");
+    let mut env = env_with_keys().claims(&FIRST);
+    assert!(begin(&env).expect_err("empty").message().contains("nothing is published"));
+    assert!(map(&env).expect_err("none").message().contains("no rotation is at work"));
+    assert!(finish(&env).expect_err("none").message().contains("no rotation is at work"));
+    succeeded(&env.run());
+    let before = Published::read(&mut env.database.connect());
+    let next = env.settings.privacy.next_key_file.clone();
+    env.settings.privacy.next_key_file = env.settings.privacy.key_file.clone();
+    assert!(begin(&env).expect_err("the same").message().contains("the present one"));
+    let strange = key_file(&env, "strange.key", &format!("{OTHER_KEY}\n{KEY}"));
+    env.settings.privacy.next_key_file = Some(strange);
+    assert!(begin(&env).expect_err("another chain").message().contains("a chain over key"));
+    env.settings.privacy.next_key_file = next.clone();
+    begin(&env).expect("begins");
+    map(&env).expect("maps");
 
     // Neither another next key nor the next key itself can load.
-    desk.settings.privacy.next_key_file = Some(desk.path("third.key"));
-    MasterKey::generate(&desk.path("third.key")).expect("a key");
-    assert!(begin(&desk).expect_err("one at a time").message().contains("is at work"));
-    assert!(refused(&forced(&desk)).contains("leads to key"));
-    let old = desk.settings.privacy.key_file.clone();
-    desk.settings.privacy.next_key_file = next;
-    change_over(&mut desk);
-    assert!(refused(&forced(&desk)).contains("has not ended"));
-    desk.settings.privacy.key_file = old;
+    env.settings.privacy.next_key_file = Some(env.path("third.key"));
+    MasterKey::generate(&env.path("third.key")).expect("a key");
+    assert!(begin(&env).expect_err("one at a time").message().contains("is at work"));
+    assert!(refused(&forced(&env)).contains("leads to key"));
+    let old = env.settings.privacy.key_file.clone();
+    env.settings.privacy.next_key_file = next;
+    change_over(&mut env);
+    assert!(refused(&forced(&env)).contains("has not ended"));
+    env.settings.privacy.key_file = old;
 
-    rotate::abort(&desk.settings, &NullObserver, &Cancellation::default()).expect("gives up");
-    assert_eq!(Published::read(&mut desk.database.connect()), before);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.keys"), ["1"]);
-    succeeded(&forced(&desk));
+    rotate::abort(&env.settings, &NullObserver, &Cancellation::default()).expect("gives up");
+    assert_eq!(Published::read(&mut env.database.connect()), before);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.token_map"), ["0"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.keys"), ["1"]);
+    succeeded(&forced(&env));
     // The key that was given up may come back.
-    desk.settings.privacy.next_key_file = Some(desk.path("new.key"));
-    begin(&desk).expect("begins");
+    env.settings.privacy.next_key_file = Some(env.path("new.key"));
+    begin(&env).expect("begins");
 }
 
 /// The steps of a rotation as processes, and where each can be killed.
@@ -466,11 +464,11 @@ const STEPS: [(&str, &[&str]); 3] = [
 /// Partitions of few rows.
 const SMALL: &str = "rotate.part_rows=1000";
 
-fn step(desk: &Desk, step: &str, failpoints: &str) -> Command {
+fn step(env: &TestEnv, step: &str, failpoints: &str) -> Command {
     let mut command = if step == "map" {
-        process::reading(desk, &["key", "rotate", step])
+        process::reading(env, &["key", "rotate", step])
     } else {
-        let mut command = process::command(desk);
+        let mut command = process::command(env);
         command.args(["key", "rotate", step]);
         command
     };
@@ -478,38 +476,38 @@ fn step(desk: &Desk, step: &str, failpoints: &str) -> Command {
     for (name, file) in
         [("CLAIMS_ETL_KEY_FILE", "old.key"), ("CLAIMS_ETL_NEXT_KEY_FILE", "new.key")]
     {
-        command.env(name, desk.path(file));
+        command.env(name, env.path(file));
     }
     command
 }
 
-fn does(desk: &Desk, name: &str) -> String {
-    let output = process::output(&mut step(desk, name, SMALL));
+fn does(env: &TestEnv, name: &str) -> String {
+    let output = process::output(&mut step(env, name, SMALL));
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{name}: {said}");
     said
 }
 
-fn desk_at(database: &Database) -> Desk {
-    let mut desk = Desk::at(server::copy_of(database));
-    Version::First.lay_on(&mut desk);
-    key_file(&desk, "old.key", KEY);
-    key_file(&desk, "new.key", OTHER_KEY);
-    desk
+fn env_at(database: &Database) -> TestEnv {
+    let mut env = TestEnv::at(server::copy_of(database));
+    Version::First.lay_on(&mut env);
+    key_file(&env, "old.key", KEY);
+    key_file(&env, "new.key", OTHER_KEY);
+    env
 }
 
 #[test]
 fn a_rotation_can_be_killed_anywhere() {
     let own = OwnServer::start();
-    let mut desk = own.desk();
-    Version::First.lay_on(&mut desk);
-    let loaded = process::output(&mut process::reading(&desk, &["run"]));
+    let mut env = own.env();
+    Version::First.lay_on(&mut env);
+    let loaded = process::output(&mut process::reading(&env, &["run"]));
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
-    let before = Published::read(&mut desk.database.connect());
-    gone(&desk.database);
+    let before = Published::read(&mut env.database.connect());
+    gone(&env.database);
 
-    let undisturbed = desk_at(&desk.database);
+    let undisturbed = env_at(&env.database);
     let said: String = STEPS.iter().map(|(name, _)| does(&undisturbed, name)).collect();
     assert!(said.contains("can be destroyed"), "{said}");
     nothing_holds_a_key(&undisturbed, &said);
@@ -530,17 +528,17 @@ fn a_rotation_can_be_killed_anywhere() {
                 loop {
                     let next = left.lock().expect("the points").next();
                     let Some((killed, point)) = next else { break };
-                    let desk = desk_at(&desk.database);
+                    let env = env_at(&env.database);
                     for (name, _) in STEPS {
                         if name == *killed {
-                            let mut step = step(&desk, name, &format!("{SMALL},{point}=kill"));
+                            let mut step = step(&env, name, &format!("{SMALL},{point}=kill"));
                             let output = process::output(&mut step);
                             if output.status.signal() != Some(9) {
                                 let what = format!("{point}: never came by: {:?}", output.status);
                                 wrong.lock().expect("the list").push(what);
                             }
-                            gone(&desk.database);
-                            let found = Published::read(&mut desk.database.connect());
+                            gone(&env.database);
+                            let found = Published::read(&mut env.database.connect());
                             let done = ["rotate.committed", "rotate.viewed", "rotate.cleared"];
                             let expected = if done.contains(point) { &after } else { &before };
                             if found != *expected {
@@ -548,9 +546,9 @@ fn a_rotation_can_be_killed_anywhere() {
                                 wrong.lock().expect("the list").push(what);
                             }
                         }
-                        does(&desk, name);
+                        does(&env, name);
                     }
-                    let mut client = desk.database.connect();
+                    let mut client = env.database.connect();
                     let (found, tables) = (Published::read(&mut client), tables(&mut client));
                     if found != after || tables != tables_after {
                         let what = format!("{point}: in the end {found:?}, {tables:?}");
@@ -582,17 +580,17 @@ fn every_place_of_a_rotation_is_in_the_table() {
 }
 
 /// Neither key is in any table or in what was said.
-fn nothing_holds_a_key(desk: &Desk, said: &str) {
-    let names = desk.rows(
+fn nothing_holds_a_key(env: &TestEnv, said: &str) {
+    let names = env.rows(
         "SELECT c.oid::regclass::text FROM pg_class c WHERE relkind IN ('r', 'm')
              AND relnamespace::regnamespace::text IN ('claims_etl', 'healthcare_analytics')",
     );
     assert!(names.len() > 10, "{names:?}");
     let mut all = said.to_lowercase();
     for name in names {
-        all += &desk.rows(&format!("SELECT t FROM {name} t")).concat().to_lowercase();
+        all += &env.rows(&format!("SELECT t FROM {name} t")).concat().to_lowercase();
     }
-    let key = MasterKey::load(&desk.path("new.key")).expect("a key");
+    let key = MasterKey::load(&env.path("new.key")).expect("a key");
     assert!(all.contains(&key.id()), "the search finds what is there");
     for key in [KEY, OTHER_KEY] {
         assert!(!all.contains(key) && !all.contains(&key[..20]), "a key is in the open");
@@ -601,22 +599,22 @@ fn nothing_holds_a_key(desk: &Desk, said: &str) {
 
 #[test]
 fn a_load_between_two_tries_makes_the_partitions_anew() {
-    let mut desk = desk_with_keys().claims(&FIRST);
-    succeeded(&desk.run());
-    begin(&desk).expect("begins");
-    map(&desk).expect("maps");
+    let mut env = env_with_keys().claims(&FIRST);
+    succeeded(&env.run());
+    begin(&env).expect("begins");
+    map(&env).expect("maps");
     let stopped = {
-        let mut command = step(&desk, "finish", "rotate.ready=refusal");
+        let mut command = step(&env, "finish", "rotate.ready=refusal");
         process::output(&mut command)
     };
     assert_eq!(stopped.status.code(), Some(5));
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.rotation_parts"), ["1"]);
-    desk = desk.claims(&THIRD);
-    succeeded(&desk.run());
-    let before = desk.rows(CONTENT);
-    finish(&desk).expect("finishes");
-    assert_eq!(desk.rows(CONTENT), before);
-    assert_eq!(desk.rows(&format!("SELECT count(*) FROM {FACT}")), ["4"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.rotation_parts"), ["1"]);
+    env = env.claims(&THIRD);
+    succeeded(&env.run());
+    let before = env.rows(CONTENT);
+    finish(&env).expect("finishes");
+    assert_eq!(env.rows(CONTENT), before);
+    assert_eq!(env.rows(&format!("SELECT count(*) FROM {FACT}")), ["4"]);
 }
 
 #[test]
@@ -626,15 +624,15 @@ fn readers_see_old_tokens_or_new_ones_and_nothing_between() {
          FROM healthcare_analytics.claims_fact f
          JOIN healthcare_analytics.providers_dim d USING (provider_id)";
     let own = OwnServer::start();
-    let mut desk = own.desk();
-    Version::First.lay_on(&mut desk);
-    desk.settings.privacy.key_file = Some(key_file(&desk, "old.key", KEY));
-    desk.settings.privacy.next_key_file = Some(key_file(&desk, "new.key", OTHER_KEY));
-    succeeded(&desk.run());
-    begin(&desk).expect("begins");
-    map(&desk).expect("maps");
-    let old = desk.rows(QUESTION).concat();
-    let (ended, url) = (AtomicBool::new(false), desk.database.url().to_owned());
+    let mut env = own.env();
+    Version::First.lay_on(&mut env);
+    env.settings.privacy.key_file = Some(key_file(&env, "old.key", KEY));
+    env.settings.privacy.next_key_file = Some(key_file(&env, "new.key", OTHER_KEY));
+    succeeded(&env.run());
+    begin(&env).expect("begins");
+    map(&env).expect("maps");
+    let old = env.rows(QUESTION).concat();
+    let (ended, url) = (AtomicBool::new(false), env.database.url().to_owned());
     let seen: Mutex<BTreeMap<String, u64>> = Mutex::default();
     thread::scope(|scope| {
         for _ in 0..10 {
@@ -649,12 +647,12 @@ fn readers_see_old_tokens_or_new_ones_and_nothing_between() {
                 }
             });
         }
-        let finished = finish(&desk);
+        let finished = finish(&env);
         thread::sleep(Duration::from_millis(300));
         ended.store(true, Ordering::SeqCst);
         finished.expect("finishes");
     });
-    let new = desk.rows(QUESTION).concat();
+    let new = env.rows(QUESTION).concat();
     let seen = seen.into_inner().expect("the answers");
     let answers: BTreeSet<&String> = seen.keys().collect();
     assert_eq!(answers, BTreeSet::from([&old, &new]), "{seen:?}");

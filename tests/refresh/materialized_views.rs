@@ -8,29 +8,29 @@ use claims_etl::pipeline::{self, RefreshReport, Which};
 use claims_etl::secret::value::Secret;
 
 use crate::support::program::Program;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
-/// A desk with one claim loaded, and views.
-fn desk(script: &str, views: &[&str]) -> Desk {
-    let mut desk = Desk::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.refresh.provider_month.enabled = false;
-    succeeded(&desk.run());
-    desk.database.connect().batch_execute(script).expect("done");
+/// An environment with one claim loaded, and views.
+fn env(script: &str, views: &[&str]) -> TestEnv {
+    let mut env = TestEnv::new().claims(&["A,P,V1,1,1.25,2024-01-01"]);
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.refresh.provider_month.enabled = false;
+    succeeded(&env.run());
+    env.database.connect().batch_execute(script).expect("done");
     let views = views.iter().map(ToString::to_string).collect();
     let target = SqlViews { views, ..SqlViews::default() };
-    desk.settings.refresh.sql.insert("daily".into(), target);
-    desk
+    env.settings.refresh.sql.insert("daily".into(), target);
+    env
 }
 
-fn views(desk: &mut Desk) -> &mut SqlViews {
-    desk.settings.refresh.sql.get_mut("daily").expect("the target")
+fn views(env: &mut TestEnv) -> &mut SqlViews {
+    env.settings.refresh.sql.get_mut("daily").expect("the target")
 }
 
-fn refresh(desk: &Desk) -> RefreshReport {
+fn refresh(env: &TestEnv) -> RefreshReport {
     let names = ["sql.daily".to_owned()];
     let cancel = Cancellation::default();
-    let reports = pipeline::refresh(&desk.settings, Which::Named(&names), &NullObserver, &cancel);
+    let reports = pipeline::refresh(&env.settings, Which::Named(&names), &NullObserver, &cancel);
     let [report] = <[RefreshReport; 1]>::try_from(reports.expect("reports")).expect("one");
     report
 }
@@ -49,28 +49,28 @@ const SHOWN: &str = "SELECT concat_ws('|', (SELECT sum(amount) FROM public.daily
 
 #[test]
 fn views_are_refreshed_in_their_order_while_people_read_them() {
-    let mut desk = desk(TWO, &["public.daily", "public.How many 'days'"]);
-    assert_eq!(desk.rows(SHOWN), ["1.25|1"]);
-    desk = desk.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,2.00,2024-01-02"]);
+    let mut env = env(TWO, &["public.daily", "public.How many 'days'"]);
+    assert_eq!(env.rows(SHOWN), ["1.25|1"]);
+    env = env.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,2.00,2024-01-02"]);
     // A reader in the middle of a report: only a concurrent refresh goes on beside it.
-    let mut reader = desk.database.connect();
+    let mut reader = env.database.connect();
     reader.batch_execute("BEGIN; SELECT * FROM public.daily").expect("read");
-    let report = desk.run();
+    let report = env.run();
     succeeded(&report);
     let one = report.refresh.last().expect("the target");
     assert_eq!((one.outcome, one.detail.as_str(), one.attempts), ("succeeded", "2 views", 2));
-    assert_eq!(desk.rows(SHOWN), ["3.25|2"]);
+    assert_eq!(env.rows(SHOWN), ["3.25|2"]);
 
-    views(&mut desk).concurrently = false;
-    views(&mut desk).deadline_secs = Some(1);
-    let waited = refresh(&desk);
+    views(&mut env).concurrently = false;
+    views(&mut env).deadline_secs = Some(1);
+    let waited = refresh(&env);
     assert_eq!(waited.outcome, "timed_out", "the reader holds it: {}", waited.detail);
     reader.batch_execute("ROLLBACK").expect("done");
-    let plain = refresh(&desk);
+    let plain = refresh(&env);
     assert_eq!((plain.outcome, plain.attempts), ("succeeded", 2), "{}", plain.detail);
     let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND query LIKE 'REFRESH%' AND state = 'active'";
-    assert_eq!(desk.rows(left), ["0"]);
+    assert_eq!(env.rows(left), ["0"]);
 }
 
 #[test]
@@ -80,14 +80,14 @@ fn a_view_that_was_never_filled_is_filled_plainly_once() {
         "AS SELECT count(*) AS days FROM public.daily",
         "AS SELECT count(*) AS days FROM public.daily WITH NO DATA",
     );
-    let desk = desk(&script, &["public.daily", "public.How many 'days'"]);
-    let first = refresh(&desk);
+    let env = env(&script, &["public.daily", "public.How many 'days'"]);
+    let first = refresh(&env);
     let told = "2 views; filled for the first time, not concurrently: public.daily, \
                 public.How many 'days'";
     assert_eq!((first.outcome, first.detail.as_str()), ("succeeded", told));
-    let second = refresh(&desk);
+    let second = refresh(&env);
     assert_eq!((second.outcome, second.detail.as_str()), ("succeeded", "2 views"));
-    assert_eq!(desk.rows(SHOWN), ["1.25|1"]);
+    assert_eq!(env.rows(SHOWN), ["1.25|1"]);
 }
 
 #[test]
@@ -122,15 +122,15 @@ fn what_cannot_be_refreshed_is_said_before_anything_is_refreshed() {
         ),
     ] {
         let name = format!("public.{name}");
-        let desk = desk(&format!("{filled}{script}"), &["public.fine", &name]);
+        let env = env(&format!("{filled}{script}"), &["public.fine", &name]);
         let at = "SELECT at FROM public.fine";
-        let before = desk.rows(at);
-        let report = refresh(&desk);
+        let before = env.rows(at);
+        let report = refresh(&env);
         assert_eq!(report.outcome, "failed");
         assert!(report.detail.contains(says), "{}", report.detail);
         let half = name == "public.broken";
-        assert_eq!(desk.rows(at) != before, half, "{name}: only its own query can tell");
-        let found = check::check(&desk.settings, &NullObserver, &Cancellation::default());
+        assert_eq!(env.rows(at) != before, half, "{name}: only its own query can tell");
+        let found = check::check(&env.settings, &NullObserver, &Cancellation::default());
         let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
         assert_eq!(found.ok, half, "{name}: {}", found.detail);
     }
@@ -142,7 +142,7 @@ fn an_error_of_a_view_holds_no_value() {
             SELECT (procedure_code || 'secret-7')::integer AS one
             FROM healthcare_analytics.claims_fact WITH NO DATA;
         CREATE UNIQUE INDEX ON public.cast (one);";
-    let report = refresh(&desk(script, &["public.cast"]));
+    let report = refresh(&env(script, &["public.cast"]));
     assert_eq!(report.outcome, "failed");
     assert!(report.detail.contains("22P02"), "{}", report.detail);
     assert!(!report.detail.contains("secret-7"), "{}", report.detail);
@@ -150,15 +150,15 @@ fn an_error_of_a_view_holds_no_value() {
 
 #[test]
 fn a_role_that_may_not_refresh_a_view_is_told_so() {
-    let mut desk = desk(TWO, &["public.daily"]);
+    let mut env = env(TWO, &["public.daily"]);
     let role = format!("viewer_{}", std::process::id());
-    let mut client = desk.database.connect();
+    let mut client = env.database.connect();
     client.batch_execute(&format!("CREATE ROLE {role}")).expect("a role");
-    let url = desk.database.url();
+    let url = env.database.url();
     let mark = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{mark}options=-crole%3D{role}");
-    desk.settings.warehouse.url = Some(Secret::new(url));
-    let found = check::check(&desk.settings, &NullObserver, &Cancellation::default());
+    env.settings.warehouse.url = Some(Secret::new(url));
+    let found = check::check(&env.settings, &NullObserver, &Cancellation::default());
     client.batch_execute(&format!("DROP ROLE {role}")).expect("dropped");
     let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
     let says = format!("optional; the role {role} may not refresh public.daily");

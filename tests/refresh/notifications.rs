@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::support::mock_http::{MockHttp, Reply};
 use crate::support::process;
 use crate::support::smtp_server::{Act, Protection, SmtpServer};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// A desk with identifiers that are found wherever they are.
-fn desk() -> Desk {
-    Desk::new()
+/// An environment with identifiers that are found wherever they are.
+fn env() -> TestEnv {
+    TestEnv::new()
         .claims(&[
             "CANARY-CLAIM1,CANARY-PATIENT,V1,99213,10.00,2024-01-01",
             "CANARY-CLAIM2,CANARY-PATIENT,V1,99213,CANARY-AMOUNT,2024-01-01",
@@ -38,9 +38,9 @@ fn hook(address: &str) -> Webhook {
 #[test]
 fn a_run_tells_its_webhook_what_it_came_to_once() {
     let receiver = MockHttp::start(|_| Reply::status(204));
-    let mut desk = desk();
-    desk.settings.refresh.webhook.insert("ops".into(), hook(receiver.address()));
-    let report = desk.run();
+    let mut env = env();
+    env.settings.refresh.webhook.insert("ops".into(), hook(receiver.address()));
+    let report = env.run();
     succeeded(&report);
     let heard = receiver.heard();
     assert_eq!(heard.len(), 1);
@@ -62,7 +62,7 @@ fn a_run_tells_its_webhook_what_it_came_to_once() {
                { "target": "dashboard", "outcome": "succeeded" }])
     );
     // Nothing new, nothing to tell.
-    assert_eq!(desk.run().status, Status::AlreadyLoaded);
+    assert_eq!(env.run().status, Status::AlreadyLoaded);
     assert_eq!(receiver.heard().len(), 1);
 }
 
@@ -75,12 +75,12 @@ fn what_a_webhook_was_not_told_it_is_told_by_the_next_run_as_the_same_event() {
             Reply::status(if down { 503 } else { 200 })
         }
     });
-    let mut desk = desk();
-    desk.settings.refresh.webhook.insert("ops".into(), hook(server.address()));
-    let report = desk.run();
+    let mut env = env();
+    env.settings.refresh.webhook.insert("ops".into(), hook(server.address()));
+    let report = env.run();
     assert_eq!(report.exit_code, 6, "{:?}", report.error);
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["1"]);
-    let next = desk.run();
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["1"]);
+    let next = env.run();
     assert_eq!((next.status, next.exit_code), (Status::AlreadyLoaded, 0), "{:?}", next.error);
     let ids: Vec<String> = server
         .heard()
@@ -100,18 +100,18 @@ fn what_a_webhook_was_not_told_it_is_told_by_the_next_run_as_the_same_event() {
 }
 
 /// A run with mail, by the program itself; its exit code and what it said.
-fn run(desk: &Desk, server: &SmtpServer, failpoint: &str) -> (Option<i32>, String) {
+fn run(env: &TestEnv, server: &SmtpServer, failpoint: &str) -> (Option<i32>, String) {
     let toml = format!(
         "[mail]\non_failure = true\non_retry = true\nto = [\"ops@example.org\"]\n\
          from = \"etl@example.org\"\nhost = \"localhost\"\nport = {}\nencryption = \"starttls\"\n\
          ca_file = \"{}\"\nusername = \"etl\"\npassword = {{ env = \"MAIL_PASSWORD\" }}\n\
          timeout_secs = 2\nretry_delays_secs = []\n",
         server.port,
-        desk.path("ca.crt").display()
+        env.path("ca.crt").display()
     );
-    fs::write(desk.path("claims-etl.toml"), toml).expect("written");
-    fs::write(desk.path("ca.crt"), &server.authority).expect("written");
-    let mut command = process::reading(desk, &["run"]);
+    fs::write(env.path("claims-etl.toml"), toml).expect("written");
+    fs::write(env.path("ca.crt"), &server.authority).expect("written");
+    let mut command = process::reading(env, &["run"]);
     command.env("MAIL_PASSWORD", "CANARY-password").env("CLAIMS_ETL_FAILPOINT", failpoint);
     let output = process::output(&mut command);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -127,15 +127,15 @@ fn a_failure_and_a_retry_are_told_by_mail() {
         assert!(mails.iter().all(|mail| !mail.body().contains("CANARY") && mail.signed_in));
         mails.iter().filter_map(|mail| mail.header("Subject")).collect()
     };
-    let desk = desk();
+    let env = env();
     // Once, then well: the run has not failed.
-    let (code, said) = run(&desk, &server, "publish.ledger=error");
+    let (code, said) = run(&env, &server, "publish.ledger=error");
     assert_eq!(code, Some(0), "{said}");
     let retry = "[claims-etl] trying again: load.load_warehouse";
     let failure = "[claims-etl] run failed: load.load_warehouse";
     assert_eq!(subjects(), [retry]);
     // For good.
-    let other = self::desk();
+    let other = self::env();
     let (code, said) = run(&other, &server, "publish.ledger=refusal");
     assert_eq!(code, Some(5), "{said}");
     assert_eq!(subjects(), [retry, failure]);
@@ -154,12 +154,12 @@ fn a_mail_server_that_is_silent_or_down_changes_nothing() {
     let silent = SmtpServer::start_with(Protection::Starttls, None, "", |line, _| {
         line.is_empty().then_some(Act::Hang)
     });
-    let desk = desk();
-    let (code, said) = run(&desk, &silent, "publish.ledger=error");
+    let env = env();
+    let (code, said) = run(&env, &silent, "publish.ledger=error");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("a mail was not sent: the mail server localhost:"), "{said}");
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["1"]);
-    let other = self::desk();
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["1"]);
+    let other = self::env();
     let mut gone = silent;
     gone.port = 1;
     let (code, said) = run(&other, &gone, "publish.ledger=refusal");

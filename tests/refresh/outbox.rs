@@ -27,11 +27,11 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
         attempts, outcome, detail, shown_schema_version IS NOT NULL) FROM claims_etl.refresh_outbox";
     let shown = "sql.daily|1|1|1|succeeded|1 view; filled for the first time, not concurrently: \
                  public.shown|t";
-    assert_eq!(viewed.desk.rows(row), [shown]);
+    assert_eq!(viewed.env.rows(row), [shown]);
     let result = "SELECT result::text FROM claims_etl.task_runs
         WHERE task_id = 'load.refresh_bi' AND result <> '[]'";
     let handed: serde_json::Value =
-        serde_json::from_str(&viewed.desk.rows(result)[0]).expect("JSON");
+        serde_json::from_str(&viewed.env.rows(result)[0]).expect("JSON");
     assert_eq!(
         handed,
         json!([{ "target": "provider_month", "outcome": "skipped", "remote_id": null },
@@ -47,7 +47,7 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
     assert_eq!(viewed.refreshes(), ["2"]);
 
     // A new name in the directory alone.
-    let path = viewed.desk.path("providers.csv");
+    let path = viewed.env.path("providers.csv");
     fs::write(path, "provider_id,provider_name,specialty,location\nV1,Eve,Cardiology,Here\n")
         .expect("written");
     let renamed = told(&mut viewed.run(), 0);
@@ -70,7 +70,7 @@ fn a_killed_run_is_made_up_for_by_whoever_looks_first() {
     ] {
         let viewed = Viewed::new("");
         killed(&mut viewed.run(), place);
-        gone(&viewed.desk.database);
+        gone(&viewed.env.database);
         assert_eq!(viewed.refreshes().len(), before, "{place}");
         assert_eq!(viewed.due(), ["sql.daily"], "{place}");
         let again = || if looks == ["run"] { viewed.run() } else { viewed.command(looks) };
@@ -87,7 +87,7 @@ fn data_published_during_a_refresh_are_shown_by_a_second_one() {
     let viewed = Viewed::new("");
     ends(&mut viewed.run(), 0);
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
     assert_eq!(viewed.refreshes(), ["2", "2"]);
     let viewed = viewed.claims(&MORE);
     killed(&mut viewed.run(), "publish.committed");
@@ -97,13 +97,13 @@ fn data_published_during_a_refresh_are_shown_by_a_second_one() {
     assert_eq!(viewed.due(), [] as [&str; 0]);
 }
 
-/// A step of a rotation from the desk's key to another one.
+/// A step of a rotation from the environment's key to another one.
 fn rotate(viewed: &Viewed, step: &str) -> Command {
     let mut command = match step {
-        "map" => process::reading(&viewed.desk, &["key", "rotate", step]),
+        "map" => process::reading(&viewed.env, &["key", "rotate", step]),
         _ => viewed.command(&["key", "rotate", step]),
     };
-    let next = viewed.desk.path("next.key");
+    let next = viewed.env.path("next.key");
     if !next.exists() {
         fs::write(&next, process::OTHER_KEY).expect("written");
         fs::set_permissions(&next, fs::Permissions::from_mode(0o600)).expect("chmod");
@@ -119,7 +119,7 @@ fn a_refresh_that_has_read_the_old_tokens_does_not_count() {
     ends(&mut rotate(&viewed, "begin"), 0);
     ends(&mut rotate(&viewed, "map"), 0);
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
     ends(&mut rotate(&viewed, "finish"), 0);
     assert_eq!(viewed.due(), ["sql.daily"]);
     // Its end is not that of a refresh which has seen the new tokens, so another one follows.
@@ -134,7 +134,7 @@ fn a_refresh_that_has_read_the_old_tokens_does_not_count() {
         ends(&mut rotate(&viewed, step), 0);
     }
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
     ends(&mut rotate(&viewed, "finish"), 0);
     paused.go_on_after(|running| running.signal(Signal::SIGKILL)).end();
     assert_eq!(viewed.due(), ["sql.daily"]);
@@ -146,9 +146,9 @@ fn a_rescore_makes_targets_due_whoever_has_configured_them() {
     ends(&mut viewed.run(), 0);
     viewed.sql("UPDATE healthcare_analytics.claims_fact SET risk_score = 99");
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
     // Called where the target is not configured.
-    let elsewhere = viewed.desk.path("elsewhere.toml");
+    let elsewhere = viewed.env.path("elsewhere.toml");
     fs::write(
         &elsewhere,
         "[refresh.dashboard]\nenabled = false\n[refresh.provider_month]\nenabled = false\n",
@@ -181,13 +181,13 @@ fn views_that_are_made_during_a_refresh_are_new_to_the_next_one() {
     let viewed = Viewed::new("");
     ends(&mut viewed.run(), 0);
     let seen = "SELECT shown_schema_version FROM claims_etl.refresh_outbox";
-    let before = viewed.desk.rows(seen);
+    let before = viewed.env.rows(seen);
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.ended");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
     viewed.sql("UPDATE claims_etl.shape SET views = views || '{\"v_claims\": \"another\"}'");
     let (status, said) = paused.go_on().end();
     assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(viewed.desk.rows(seen), before, "it has read the old ones");
+    assert_eq!(viewed.env.rows(seen), before, "it has read the old ones");
 }
 
 #[test]
@@ -197,20 +197,20 @@ fn a_refresh_that_reads_and_a_publish_that_waits_for_it_do_not_block_each_other(
     ends(&mut viewed.run(), 0);
     // The page's fourth query has read the claims.
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.query:5");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.query:5");
     let mut replace = viewed.run();
     replace.args(["--force", "--mode", "replace", "--retries", "0"]);
     let publish = Running::start(replace.env("CLAIMS_ETL_FAILPOINT", "lock.patience=10"));
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND pid <> pg_backend_pid() AND query LIKE '%claims_etl.locked%'";
-    until("the publish", || viewed.desk.rows(waiting) == ["1"]);
+    until("the publish", || viewed.env.rows(waiting) == ["1"]);
     for running in [paused.go_on(), publish] {
         let (status, said) = running.end();
         assert_eq!(status.code(), Some(0), "{said}");
     }
     assert_eq!(viewed.due(), [] as [&str; 0]);
     let shown = "SELECT shown_run_no FROM claims_etl.refresh_outbox";
-    assert_eq!(viewed.desk.rows(shown), ["2"]);
+    assert_eq!(viewed.env.rows(shown), ["2"]);
 }
 
 /// Sessions that have asked for a target's lock, did not get it and wait.
@@ -222,26 +222,26 @@ fn two_processes_never_refresh_one_target_at_the_same_time() {
     let viewed = Viewed::new("");
     ends(&mut viewed.run(), 0);
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.desk, &mut refresh, "refresh.started");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.started");
     let begun = "SELECT started_at FROM claims_etl.refresh_outbox";
-    let held = viewed.desk.rows(begun);
+    let held = viewed.env.rows(begun);
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    assert_eq!(viewed.desk.rows(locks), ["1"]);
+    assert_eq!(viewed.env.rows(locks), ["1"]);
     let mut second = Running::start(&mut viewed.command(&["refresh", "sql.daily"]));
     until("the second refresh to ask for the lock", || {
         assert!(second.goes_on());
-        viewed.desk.rows(WAITING) == ["1"]
+        viewed.env.rows(WAITING) == ["1"]
     });
-    assert_eq!(viewed.desk.rows(begun), held, "the second one has not begun");
+    assert_eq!(viewed.env.rows(begun), held, "the second one has not begun");
     assert_eq!(viewed.refreshes(), ["2"]);
     for running in [paused.go_on(), second] {
         let (status, said) = running.end();
         assert_eq!(status.code(), Some(0), "{said}");
     }
     assert_eq!(viewed.refreshes(), ["2", "2", "2"], "one after the other");
-    gone(&viewed.desk.database);
-    assert_eq!(viewed.desk.rows(locks), ["0"]);
+    gone(&viewed.env.database);
+    assert_eq!(viewed.env.rows(locks), ["0"]);
 }
 
 #[test]
@@ -249,10 +249,10 @@ fn of_two_that_ask_for_what_is_due_the_second_one_finds_nothing() {
     let viewed = Viewed::new("");
     killed(&mut viewed.run(), "publish.committed");
     let mut due = viewed.command(&["refresh", "--due"]);
-    let paused = Paused::at(&viewed.desk, &mut due, "refresh.started");
+    let paused = Paused::at(&viewed.env, &mut due, "refresh.started");
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| ends(&mut viewed.command(&["refresh", "--due"]), 0));
-        until("the second to ask for the lock", || viewed.desk.rows(WAITING) == ["1"]);
+        until("the second to ask for the lock", || viewed.env.rows(WAITING) == ["1"]);
         assert_eq!(paused.go_on().end().0.code(), Some(0));
         second.join().expect("no panic")
     });
@@ -265,14 +265,14 @@ fn who_waits_for_another_process_hears_a_signal_and_has_an_end() {
     let viewed = Viewed::new("");
     ends(&mut viewed.run(), 0);
     let held = "SELECT pg_advisory_lock(1668441446, hashtext('sql.daily'))";
-    let mut client = viewed.desk.database.connect();
+    let mut client = viewed.env.database.connect();
     client.batch_execute(held).expect("the lock");
     let running = Running::start(&mut viewed.command(&["refresh"]));
-    until("the refresh to ask for the lock", || viewed.desk.rows(WAITING) == ["1"]);
+    until("the refresh to ask for the lock", || viewed.env.rows(WAITING) == ["1"]);
     running.signal(Signal::SIGTERM);
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(143), "{said}");
-    let file = fs::read_to_string(viewed.desk.path("claims-etl.toml")).expect("text");
+    let file = fs::read_to_string(viewed.env.path("claims-etl.toml")).expect("text");
     viewed.configure(&format!("{file}deadline_secs = 1\n"));
     let out = ends(&mut viewed.command(&["refresh"]), 6);
     assert!(out.contains("sql.daily       timed_out"), "{out}");
@@ -297,12 +297,12 @@ fn a_required_failure_ends_with_6_and_is_tried_again() {
     ends(&mut viewed.command(&["run", "--resume", "last"]), 6);
     ends(&mut viewed.command(&["refresh", "--due"]), 6);
     let attempts = "SELECT attempts || ' ' || outcome FROM claims_etl.refresh_outbox";
-    assert_eq!(viewed.desk.rows(attempts), ["4 failed"]);
+    assert_eq!(viewed.env.rows(attempts), ["4 failed"]);
     viewed.sql(back);
     let resumed = told(&mut viewed.command(&["run", "--resume", "last", "--format", "json"]), 0);
     assert_eq!(resumed["refresh"][2]["outcome"], "succeeded");
     assert_eq!(viewed.refreshes(), ["2"]);
-    assert_eq!(viewed.desk.rows(attempts), ["5 succeeded"]);
+    assert_eq!(viewed.env.rows(attempts), ["5 succeeded"]);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn an_optional_failure_is_a_warning_and_tried_again() {
 #[test]
 fn a_target_that_is_configured_later_is_refreshed_too() {
     let viewed = Viewed::new("");
-    let file = fs::read_to_string(viewed.desk.path("claims-etl.toml")).expect("text");
+    let file = fs::read_to_string(viewed.env.path("claims-etl.toml")).expect("text");
     viewed.configure("[refresh.dashboard]\nenabled = false\n");
     ends(&mut viewed.run(), 0);
     assert_eq!(ends(&mut viewed.command(&["refresh", "--due"]), 0), "nothing is due\n");
@@ -357,14 +357,14 @@ fn a_signal_stops_the_refreshes_and_they_stay_due() {
         (viewed.run(), Signal::SIGTERM, 143),
     ] {
         let running = Running::start(&mut command);
-        until("the refresh", || viewed.desk.rows(at_work) == ["1"]);
+        until("the refresh", || viewed.env.rows(at_work) == ["1"]);
         running.signal(signal);
         let (status, said) = running.end();
         assert_eq!(status.code(), Some(code), "{said}");
-        assert_eq!(viewed.desk.rows(at_work), ["0"], "the server works on");
+        assert_eq!(viewed.env.rows(at_work), ["0"], "the server works on");
         assert_eq!(viewed.due(), ["sql.daily"]);
         let outcome = "SELECT outcome FROM claims_etl.refresh_outbox";
-        assert_eq!(viewed.desk.rows(outcome), ["cancelled"]);
+        assert_eq!(viewed.env.rows(outcome), ["cancelled"]);
     }
     viewed.pace(0.0);
     assert!(ends(&mut viewed.command(&due), 0).starts_with("sql.daily  succeeded"));
@@ -381,14 +381,10 @@ fn all_targets_are_listed_with_what_they_show() {
     );
     let list = || {
         let text = ends(&mut viewed.command(&["refresh", "--list"]), 0);
-        of_any_day(&text, &viewed.desk.settings.run.data_dir.display().to_string())
+        of_any_day(&text, &viewed.env.settings.run.data_dir.display().to_string())
     };
     let before = list();
-    assert_eq!(
-        viewed.desk.rows("SELECT to_regclass('claims_etl.runs')"),
-        ["null"],
-        "it only looks"
-    );
+    assert_eq!(viewed.env.rows("SELECT to_regclass('claims_etl.runs')"), ["null"], "it only looks");
     killed(&mut viewed.run(), "publish.committed");
     let published = list();
     assert_eq!(viewed.refreshes(), [] as [&str; 0]);
@@ -461,19 +457,19 @@ fn names_of_targets_and_of_providers_choose() {
 #[test]
 fn a_check_asks_every_target_and_starts_nothing() {
     let viewed = Viewed::new("");
-    let check = |code: i32| ends(&mut process::reading(&viewed.desk, &["check"]), code);
+    let check = |code: i32| ends(&mut process::reading(&viewed.env, &["check"]), code);
     let good = check(0);
     assert!(good.contains("✓ sql.daily: optional; 1 view\n"), "{good}");
     assert!(good.contains("✓ dashboard: switched off: refresh.dashboard.enabled"), "{good}");
     viewed.sql("ALTER MATERIALIZED VIEW public.shown RENAME TO hidden");
     let bad = check(0);
     assert!(bad.contains("✗ sql.daily: optional; there is no materialized view"), "{bad}");
-    let file = fs::read_to_string(viewed.desk.path("claims-etl.toml")).expect("text");
+    let file = fs::read_to_string(viewed.env.path("claims-etl.toml")).expect("text");
     viewed.configure(&format!("{file}required = true\n"));
     let bad = check(6);
     assert!(bad.contains("✗ sql.daily: required; there is no materialized view"), "{bad}");
     viewed.sql("ALTER MATERIALIZED VIEW public.hidden RENAME TO shown");
     check(0);
     assert_eq!(viewed.refreshes(), [] as [&str; 0]);
-    assert_eq!(viewed.desk.rows("SELECT to_regclass('claims_etl.runs')"), ["null"]);
+    assert_eq!(viewed.env.rows("SELECT to_regclass('claims_etl.runs')"), ["null"]);
 }

@@ -29,7 +29,7 @@ use crate::support::power_bi_server::{
     CLIENT, End, Fault, PowerBiServer, SECRET, TENANT, WORKSPACE, refuse,
 };
 use crate::support::process::{output, reading};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 const DATASET: &str = "cfafbeb1-8037-4d0c-896e-a46fb27ff229";
 const FIRST: &str = "7d000001-0000-4000-8000-000000000000";
@@ -777,8 +777,8 @@ fn a_check_starts_nothing() {
 }
 
 /// The program with a configuration that names the model; its result and all that it said.
-fn program(desk: &Desk, secret: &str) -> (Option<i32>, Value, String) {
-    let mut command = reading(desk, &["run", "--format", "json"]);
+fn program(env: &TestEnv, secret: &str) -> (Option<i32>, Value, String) {
+    let mut command = reading(env, &["run", "--format", "json"]);
     let output = output(command.env("POWER_BI_SECRET", secret).env("RUST_LOG", "trace"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -789,7 +789,7 @@ fn program(desk: &Desk, secret: &str) -> (Option<i32>, Value, String) {
 #[test]
 fn the_program_refreshes_the_model_after_the_load() {
     let rows = ["C1,P1,V1,99213,10.00,2024-01-01", "C2,P2,V1,99214,20.00,2024-01-02"];
-    let mut desk = Desk::new().claims(&rows[..1]);
+    let mut env = TestEnv::new().claims(&rows[..1]);
     let server = PowerBiServer::start();
     let configuration = format!(
         "[refresh.power_bi]
@@ -806,14 +806,14 @@ fn the_program_refreshes_the_model_after_the_load() {
         verify_query = 'EVALUATE ROW(\"n\", COUNTROWS(claims_fact))'",
         address = server.address()
     );
-    fs::write(desk.path("claims-etl.toml"), configuration).expect("written");
+    fs::write(env.path("claims-etl.toml"), configuration).expect("written");
     let model = |result: &Value| {
         let targets = result["refresh"].as_array().expect("targets");
         targets.iter().find(|one| one["target"] == "power_bi.claims").cloned().expect("the model")
     };
 
     server.shows(json!(1));
-    let (code, result, said) = program(&desk, SECRET);
+    let (code, result, said) = program(&env, SECRET);
     assert_eq!(code, Some(0), "{said}");
     let shown = format!(
         "refresh {FIRST}: completed in 12 s, 1 of 1 objects; shows 1 rows, as the warehouse has"
@@ -825,12 +825,12 @@ fn the_program_refreshes_the_model_after_the_load() {
     );
 
     // One more claim, which the model does not show: the run fails, the data are loaded.
-    desk = desk.claims(&rows);
-    let (code, result, more) = program(&desk, SECRET);
+    env = env.claims(&rows);
+    let (code, result, more) = program(&env, SECRET);
     assert_eq!((code, &result["error"]["kind"]), (Some(6), &json!("refresh")), "{more}");
     let detail = model(&result)["detail"].as_str().expect("text").to_owned();
     assert!(detail.contains("shows 1 rows, the warehouse has 2"), "{detail}");
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["2"]);
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["2"]);
     for secret in [SECRET, "s3cr", "token-1", "client_secret="] {
         assert!(!said.contains(secret) && !more.contains(secret), "{secret}");
     }

@@ -4,12 +4,12 @@
 use insta::{assert_snapshot, with_settings};
 
 use crate::support::process;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// Twelve claims of each of six providers at about 100 dollars, a dermatology that bills another
 /// procedure, and one claim with everything: high, twice, on a busy weekend, and a second line with
 /// a procedure that its specialty does not bill.
-fn desk() -> Desk {
+fn env() -> TestEnv {
     let mut rows = Vec::new();
     let mut add = |[claim, patient]: [&str; 2], provider: &str, service: &str, day: u32| {
         rows.push(format!(
@@ -39,7 +39,7 @@ fn desk() -> Desk {
     rows.push("CANARY-CLAIM-X,2,CANARY-PATIENT-X,V1,11100,81.50,2024-03-09".into());
     rows.push("CANARY-CLAIM-X,3,CANARY-PATIENT-X,,,-5.00,2024-03-09".into());
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let mut desk = Desk::new().providers(&[
+    let mut env = TestEnv::new().providers(&[
         "V1,,Cardiology,",
         "V2,,cardiology,",
         "V3,,Cardiology,",
@@ -51,15 +51,15 @@ fn desk() -> Desk {
     ]);
     let header =
         "claim_id,line_number,patient_id,provider_id,procedure_code,amount,date_of_service";
-    desk.settings.claims.sources = vec![desk.write("claims.csv", header, &rows)];
-    let run = process::output(&mut process::reading(&desk, &["run", "--quiet"]));
+    env.settings.claims.sources = vec![env.write("claims.csv", header, &rows)];
+    let run = process::output(&mut process::reading(&env, &["run", "--quiet"]));
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
-    desk
+    env
 }
 
 /// What the program prints about a claim; no identifier is in it.
-fn explained(desk: &Desk, token: &str, options: &[&str], code: i32) -> (String, String) {
-    let mut command = process::command(desk);
+fn explained(env: &TestEnv, token: &str, options: &[&str], code: i32) -> (String, String) {
+    let mut command = process::command(env);
     let output = process::output(command.args(["risk", "explain", token]).args(options));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, said) = (text(&output.stdout), text(&output.stderr));
@@ -68,9 +68,9 @@ fn explained(desk: &Desk, token: &str, options: &[&str], code: i32) -> (String, 
     (out, said)
 }
 
-fn token(desk: &Desk) -> String {
+fn token(env: &TestEnv) -> String {
     let line = "SELECT claim_token FROM healthcare_analytics.claims_fact WHERE amount = 81.50";
-    desk.rows(line).remove(0)
+    env.rows(line).remove(0)
 }
 
 fn snapshot(name: &str, text: &str) {
@@ -89,13 +89,13 @@ fn snapshot(name: &str, text: &str) {
 
 #[test]
 fn every_number_of_a_score_is_shown() {
-    let desk = desk();
-    let token = token(&desk);
-    let (text, _) = explained(&desk, &token, &[], 0);
+    let env = env();
+    let token = token(&env);
+    let (text, _) = explained(&env, &token, &[], 0);
     snapshot("explain", &text);
     assert!(!text.contains("rescore"), "nothing differs: {text}");
 
-    let (json, _) = explained(&desk, &token, &["--format", "json"], 0);
+    let (json, _) = explained(&env, &token, &["--format", "json"], 0);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["claim_token"], token);
     let line = &json["lines"][0];
@@ -104,7 +104,7 @@ fn every_number_of_a_score_is_shown() {
     assert_eq!(line["components"][0]["name"], "amount");
     assert_eq!(line["components"][0]["inputs"]["same_specialty"], true);
     assert_eq!(line["components"][1]["inputs"]["others"].as_array().map(Vec::len), Some(2));
-    let stored = desk.rows(&format!(
+    let stored = env.rows(&format!(
         "SELECT risk_score::float8 FROM healthcare_analytics.claims_fact
          WHERE claim_token = '{token}' ORDER BY line_number"
     ));
@@ -117,32 +117,32 @@ fn every_number_of_a_score_is_shown() {
 
 #[test]
 fn a_score_of_earlier_statistics_is_shown_beside_that_of_today() {
-    let desk = desk();
-    let mut client = desk.database.connect();
+    let env = env();
+    let mut client = env.database.connect();
     client
         .batch_execute(
             "UPDATE claims_etl.risk_state SET version = 7;
              INSERT INTO claims_etl.risk_statistics VALUES ('99213', 'CARDIOLOGY', 640, 200)",
         )
         .expect("later statistics");
-    let (text, _) = explained(&desk, &token(&desk), &[], 0);
+    let (text, _) = explained(&env, &token(&env), &[], 0);
     snapshot("explain_differs", &text);
     assert!(text.contains("claims-etl risk rescore"), "{text}");
 }
 
 #[test]
 fn without_statistics_the_stored_score_is_shown() {
-    let desk = desk();
-    let mut client = desk.database.connect();
+    let env = env();
+    let mut client = env.database.connect();
     client.batch_execute("DELETE FROM claims_etl.risk_state").expect("no statistics");
-    let (text, _) = explained(&desk, &token(&desk), &[], 0);
+    let (text, _) = explained(&env, &token(&env), &[], 0);
     snapshot("explain_without_statistics", &text);
 }
 
 #[test]
 fn an_unknown_claim_is_refused() {
-    let desk = desk();
-    let (_, said) = explained(&desk, "00000000-0000-0000-0000-000000000000", &[], 2);
+    let env = env();
+    let (_, said) = explained(&env, "00000000-0000-0000-0000-000000000000", &[], 2);
     assert!(said.contains("no published claim") && said.contains("claims-etl token"), "{said}");
-    explained(&desk, "no-token", &[], 2);
+    explained(&env, "no-token", &[], 2);
 }

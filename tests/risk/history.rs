@@ -13,7 +13,7 @@ use claims_etl::secret::value::Secret;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::support::process::KEY;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// The stored statistics as text, each row once.
 const STATISTICS: &str = "
@@ -33,11 +33,11 @@ const CLAIMS: &str = "
     SELECT (to_jsonb(f) - '{run_no,risk_score,risk_components,dq_flags}'::text[])::text
     FROM healthcare_analytics.claims_fact f ORDER BY 1";
 
-/// A desk whose thresholds a few hundred claims reach.
-fn desk() -> Desk {
-    let mut desk = Desk::new();
-    desk.settings.privacy.key = Some(Secret::new(KEY));
-    desk.settings.risk = Risk {
+/// An environment whose thresholds a few hundred claims reach.
+fn env() -> TestEnv {
+    let mut env = TestEnv::new();
+    env.settings.privacy.key = Some(Secret::new(KEY));
+    env.settings.risk = Risk {
         min_peers: 6,
         min_provider_claims: 3,
         min_providers: 3,
@@ -45,10 +45,10 @@ fn desk() -> Desk {
         min_expected: 2,
         ..Risk::default()
     };
-    desk.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
-    desk.settings.warehouse.connections = Some(2);
-    desk.settings.warehouse.batch_rows = Some(50);
-    desk.providers(&directory(0))
+    env.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
+    env.settings.warehouse.connections = Some(2);
+    env.settings.warehouse.batch_rows = Some(50);
+    env.providers(&directory(0))
 }
 
 /// Fifteen providers, some of which spell one specialty in another way; `turn` gives them others.
@@ -148,28 +148,28 @@ fn alike(what: &str, one: &[String], other: &[String]) {
     assert!(one == other && !one.is_empty(), "{what}");
 }
 
-fn load(desk: Desk, rows: &[String]) -> Desk {
+fn load(env: TestEnv, rows: &[String]) -> TestEnv {
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let desk = desk.claims(&rows);
-    let report = desk.run();
+    let env = env.claims(&rows);
+    let report = env.run();
     succeeded(&report);
-    desk
+    env
 }
 
-fn rescored(desk: &Desk) -> RescoreReport {
-    rescore(desk, false)
+fn rescored(env: &TestEnv) -> RescoreReport {
+    rescore(env, false)
 }
 
-fn rescore(desk: &Desk, dry_run: bool) -> RescoreReport {
-    rescore::rescore(&desk.settings, dry_run, &NullObserver, &Cancellation::default())
+fn rescore(env: &TestEnv, dry_run: bool) -> RescoreReport {
+    rescore::rescore(&env.settings, dry_run, &NullObserver, &Cancellation::default())
         .expect("rescored")
 }
 
 /// The statistics as they are when they are counted anew.
-fn recounted(desk: &Desk) -> Vec<String> {
-    desk.database.connect().batch_execute("DELETE FROM claims_etl.risk_state").expect("deleted");
-    assert!(rescore(desk, true).recounted);
-    desk.rows(STATISTICS)
+fn recounted(env: &TestEnv) -> Vec<String> {
+    env.database.connect().batch_execute("DELETE FROM claims_etl.risk_state").expect("deleted");
+    assert!(rescore(env, true).recounted);
+    env.rows(STATISTICS)
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn daily_loads_add_up_to_one_load_of_everything() {
     let mut runner = TestRunner::new_with_rng(config, rng);
     let outcome = runner.run(&(proptest::num::u64::ANY, 2_u64..5), |(seed, number)| {
         let files = days(seed, number);
-        let daily = files.iter().fold(desk(), |desk, rows| load(desk, rows));
-        let once = load(desk(), &files.concat());
+        let daily = files.iter().fold(env(), |env, rows| load(env, rows));
+        let once = load(env(), &files.concat());
         alike("the claims", &daily.rows(CLAIMS), &once.rows(CLAIMS));
         alike("the statistics", &daily.rows(STATISTICS), &once.rows(STATISTICS));
         alike("what is counted anew", &daily.rows(STATISTICS), &recounted(&once));
@@ -196,8 +196,8 @@ fn daily_loads_add_up_to_one_load_of_everything() {
 }
 
 /// The component at a place, in thousandths, of the rows of a patient's procedure.
-fn component(desk: &Desk, place: u32, procedure: &str) -> Vec<String> {
-    desk.rows(&format!(
+fn component(env: &TestEnv, place: u32, procedure: &str) -> Vec<String> {
+    env.rows(&format!(
         "SELECT nullif(risk_components >> {} & 1023, 1023)
          FROM healthcare_analytics.claims_fact WHERE procedure_code = '{procedure}'
          ORDER BY claim_token",
@@ -207,76 +207,76 @@ fn component(desk: &Desk, place: u32, procedure: &str) -> Vec<String> {
 
 #[test]
 fn a_changed_claim_is_taken_out_with_its_old_value() {
-    let desk = desk().claims(&[
+    let env = env().claims(&[
         "C1,P1,V0,99210,100.00,2024-06-03",
         "C2,P2,V0,99210,100.00,2024-06-03",
         "C3,P3,V5,99210,100.00,2024-06-08",
     ]);
-    succeeded(&desk.run());
+    succeeded(&env.run());
     let groups = "SELECT specialty || ' ' || bucket || ' ' || claims
         FROM claims_etl.risk_statistics ORDER BY 1";
     let totals = "SELECT provider_id || ' ' || claims || ' ' || amount
         FROM claims_etl.risk_provider_totals ORDER BY 1";
     let days = "SELECT specialty || ' ' || patients || ' ' || provider_days
         FROM claims_etl.risk_provider_days ORDER BY 1";
-    assert_eq!(desk.rows(groups), ["CARDIOLOGY 924 2", "GENERAL PRACTICE 924 1"]);
-    assert_eq!(desk.rows(totals), ["V0 2 200.00", "V5 1 100.00"]);
-    assert_eq!(desk.rows(days), ["CARDIOLOGY 2 1", "GENERAL PRACTICE 1 1"]);
+    assert_eq!(env.rows(groups), ["CARDIOLOGY 924 2", "GENERAL PRACTICE 924 1"]);
+    assert_eq!(env.rows(totals), ["V0 2 200.00", "V5 1 100.00"]);
+    assert_eq!(env.rows(days), ["CARDIOLOGY 2 1", "GENERAL PRACTICE 1 1"]);
 
     // Another amount and day; another provider; no amount any more.
-    let desk = desk.claims(&["C1,P1,V0,99210,200.00,2024-06-04", "C3,P3,V5,99210,0.00,2024-06-08"]);
-    succeeded(&desk.run());
-    assert_eq!(desk.rows(groups), ["CARDIOLOGY 1063 1", "CARDIOLOGY 924 1"]);
-    assert_eq!(desk.rows(totals), ["V0 2 300.00"]);
-    assert_eq!(desk.rows(days), ["CARDIOLOGY 1 2"]);
+    let env = env.claims(&["C1,P1,V0,99210,200.00,2024-06-04", "C3,P3,V5,99210,0.00,2024-06-08"]);
+    succeeded(&env.run());
+    assert_eq!(env.rows(groups), ["CARDIOLOGY 1063 1", "CARDIOLOGY 924 1"]);
+    assert_eq!(env.rows(totals), ["V0 2 300.00"]);
+    assert_eq!(env.rows(days), ["CARDIOLOGY 1 2"]);
     let weekends = "SELECT specialty || ' ' || claims || ' ' || weekend_claims
         FROM claims_etl.risk_weekends";
-    assert_eq!(desk.rows(weekends), ["CARDIOLOGY 2 0"]);
-    let version = desk.rows("SELECT version FROM claims_etl.risk_state");
-    assert_eq!(version, desk.rows("SELECT max(run_no) FROM claims_etl.runs"));
+    assert_eq!(env.rows(weekends), ["CARDIOLOGY 2 0"]);
+    let version = env.rows("SELECT version FROM claims_etl.risk_state");
+    assert_eq!(version, env.rows("SELECT max(run_no) FROM claims_etl.runs"));
     let parameters = "SELECT count(*) FROM claims_etl.runs
         WHERE (risk_parameters ->> 'min_peers')::integer = 6";
-    assert_eq!(desk.rows(parameters), ["2"]);
+    assert_eq!(env.rows(parameters), ["2"]);
 }
 
 #[test]
 fn an_equal_load_changes_nothing() {
     let file = days(7, 1).remove(0);
-    let desk = load(desk(), &file);
-    let all = |desk: &Desk| {
+    let env = load(env(), &file);
+    let all = |env: &TestEnv| {
         let state = "SELECT version || ' ' || kept::text || ' ' || as_of::text
             FROM claims_etl.risk_state";
-        [desk.rows(STATISTICS), desk.rows(SCORES), desk.rows(state)].concat()
+        [env.rows(STATISTICS), env.rows(SCORES), env.rows(state)].concat()
     };
-    let before = all(&desk);
-    let again = desk.run_with(&RunOptions { force: true, ..RunOptions::default() });
+    let before = all(&env);
+    let again = env.run_with(&RunOptions { force: true, ..RunOptions::default() });
     succeeded(&again);
     assert_eq!((again.claims.unchanged, again.claims.inserted), (150, 0));
-    assert_eq!(all(&desk), before);
+    assert_eq!(all(&env), before);
     let indexes = "SELECT count(*) FROM pg_indexes WHERE indexname ~ '_(patient|provider)_day$'";
-    assert_eq!(desk.rows(indexes), ["0"], "nothing was looked up");
+    assert_eq!(env.rows(indexes), ["0"], "nothing was looked up");
 }
 
 #[test]
 fn duplicates_are_found_across_loads() {
-    let desk = desk().claims(&[
+    let env = env().claims(&[
         "C1,P1,V0,99210,100.00,2024-06-03",
         "C2,P1,V0,99211,100.00,2024-06-03",
         "C3,P1,V0,99212,100.00,2024-06-03",
         "C4,P1,V0,99213,0.00,2024-06-03",
     ]);
-    succeeded(&desk.run());
-    assert_eq!(component(&desk, 1, "99210"), ["0"]);
-    let desk = desk.claims(&[
+    succeeded(&env.run());
+    assert_eq!(component(&env, 1, "99210"), ["0"]);
+    let env = env.claims(&[
         // The same in all; with another provider; another line of the same claim; not priced before.
         "C5,P1,V0,99210,100.00,2024-06-03",
         "C6,P1,V1,99211,100.00,2024-06-03",
         "C7,P1,V0,99213,100.00,2024-06-03",
         "C8,P2,V0,99210,100.00,2024-06-03",
     ]);
-    succeeded(&desk.run());
+    succeeded(&env.run());
     let sorted = |procedure: &str| {
-        let mut found = component(&desk, 1, procedure);
+        let mut found = component(&env, 1, procedure);
         found.sort();
         found
     };
@@ -284,7 +284,7 @@ fn duplicates_are_found_across_loads() {
     assert_eq!(sorted("99211"), ["0", "200"]);
     assert_eq!(sorted("99213"), ["0", "null"]);
     assert_eq!(sorted("99212"), ["0"]);
-    let changed = rescored(&desk).changed;
+    let changed = rescored(&env).changed;
     assert_eq!(changed, 4, "two have twins, and for all four a specialty's weekends are known now");
     assert_eq!(sorted("99210"), ["0", "1000", "1000"]);
     assert_eq!(sorted("99211"), ["200", "200"]);
@@ -292,71 +292,71 @@ fn duplicates_are_found_across_loads() {
 
 #[test]
 fn a_claim_that_moves_away_is_no_duplicate_any_more() {
-    let desk = desk().claims(&["C1,P1,V0,99210,9.00,2024-06-03"]);
-    succeeded(&desk.run());
-    let desk = desk.claims(&["C1,P1,V0,99210,9.00,2024-06-04", "C2,P1,V0,99210,9.00,2024-06-03"]);
-    succeeded(&desk.run());
-    assert_eq!(component(&desk, 1, "99210"), ["0", "0"]);
+    let env = env().claims(&["C1,P1,V0,99210,9.00,2024-06-03"]);
+    succeeded(&env.run());
+    let env = env.claims(&["C1,P1,V0,99210,9.00,2024-06-04", "C2,P1,V0,99210,9.00,2024-06-03"]);
+    succeeded(&env.run());
+    assert_eq!(component(&env, 1, "99210"), ["0", "0"]);
 }
 
 #[test]
 fn a_statistic_without_a_weight_is_not_kept_and_counted_anew_when_it_gets_one() {
     let files = days(11, 3);
     let kept = "SELECT unnest(kept) FROM claims_etl.risk_state ORDER BY 1";
-    let mut desk = load(desk(), &files[0]);
+    let mut env = load(env(), &files[0]);
     let count = "SELECT count(*) FROM claims_etl.risk_provider_days";
-    assert_eq!(desk.rows(kept).len(), 4);
-    assert_ne!(desk.rows(count), ["0"]);
-    desk.settings.risk.weight_volume = 0.0;
-    let mut desk = load(desk, &files[1]);
-    assert_eq!(desk.rows(kept), ["amounts", "provider_totals", "weekends"]);
-    assert_eq!(desk.rows(count), ["0"]);
-    let written = desk.rows(
+    assert_eq!(env.rows(kept).len(), 4);
+    assert_ne!(env.rows(count), ["0"]);
+    env.settings.risk.weight_volume = 0.0;
+    let mut env = load(env, &files[1]);
+    assert_eq!(env.rows(kept), ["amounts", "provider_totals", "weekends"]);
+    assert_eq!(env.rows(count), ["0"]);
+    let written = env.rows(
         "SELECT DISTINCT risk_components >> 30 & 1023 FROM healthcare_analytics.claims_fact
          WHERE run_no = (SELECT max(run_no) FROM claims_etl.runs)",
     );
     assert_eq!(written, ["1023"], "the volume is not computed");
-    desk.settings.risk.weight_volume = Risk::default().weight_volume;
-    let desk = load(desk, &files[2]);
-    assert_eq!(desk.rows(kept).len(), 4);
+    env.settings.risk.weight_volume = Risk::default().weight_volume;
+    let env = load(env, &files[2]);
+    assert_eq!(env.rows(kept).len(), 4);
     alike(
         "the statistics",
-        &desk.rows(STATISTICS),
-        &load(self::desk(), &files.concat()).rows(STATISTICS),
+        &env.rows(STATISTICS),
+        &load(self::env(), &files.concat()).rows(STATISTICS),
     );
 }
 
 #[test]
 fn a_warehouse_of_an_earlier_version_gets_its_statistics_with_the_first_merge() {
     let files = days(13, 2);
-    let desk = load(desk(), &files[0]);
-    desk.database
+    let env = load(env(), &files[0]);
+    env.database
         .connect()
         .batch_execute(
             "TRUNCATE claims_etl.risk_state, claims_etl.risk_statistics, claims_etl.risk_weekends,
                  claims_etl.risk_provider_totals, claims_etl.risk_provider_days",
         )
         .expect("emptied");
-    let desk = load(desk, &files[1]);
-    let once = load(self::desk(), &files.concat());
-    alike("the statistics", &desk.rows(STATISTICS), &once.rows(STATISTICS));
-    rescored(&desk);
-    alike("the scores", &desk.rows(SCORES), &once.rows(SCORES));
+    let env = load(env, &files[1]);
+    let once = load(self::env(), &files.concat());
+    alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    rescored(&env);
+    alike("the scores", &env.rows(SCORES), &once.rows(SCORES));
 }
 
 #[test]
 fn appended_claims_are_scored_against_all() {
     let rows = days(17, 1).remove(0);
     let (first, second) = rows.split_at(100);
-    let mut desk = load(desk(), first);
-    desk.settings.warehouse.mode = Mode::Append;
-    let desk = load(desk, second);
-    let once = load(self::desk(), &rows);
-    alike("the statistics", &desk.rows(STATISTICS), &once.rows(STATISTICS));
+    let mut env = load(env(), first);
+    env.settings.warehouse.mode = Mode::Append;
+    let env = load(env, second);
+    let once = load(self::env(), &rows);
+    alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
     let of_the_second = "SELECT concat_ws(' ', claim_token, risk_score, risk_components)
         FROM healthcare_analytics.claims_fact WHERE claim_token IN (
             SELECT claim_token FROM healthcare_analytics.claims_fact WHERE run_no = 2) ORDER BY 1";
-    let appended = desk.rows(of_the_second);
+    let appended = env.rows(of_the_second);
     assert_eq!(appended.len(), 50);
     let all = "SELECT concat_ws(' ', claim_token, risk_score, risk_components)
         FROM healthcare_analytics.claims_fact ORDER BY 1";
@@ -365,81 +365,80 @@ fn appended_claims_are_scored_against_all() {
     assert!(wrong.is_empty(), "{wrong:?}");
 
     // A claim that is there refuses the run, and nothing is counted for the others.
-    let before = desk.rows(STATISTICS);
-    let desk =
-        desk.claims(&["C0,P1,V0,99210,7.00,2024-06-03", "C9999,P1,V0,99210,7.00,2024-06-03"]);
-    let refused = desk.run();
+    let before = env.rows(STATISTICS);
+    let env = env.claims(&["C0,P1,V0,99210,7.00,2024-06-03", "C9999,P1,V0,99210,7.00,2024-06-03"]);
+    let refused = env.run();
     assert_eq!(refused.exit_code, 4, "{:?}", refused.error);
-    assert_eq!(desk.rows(STATISTICS), before);
+    assert_eq!(env.rows(STATISTICS), before);
 }
 
 #[test]
 fn claims_move_with_their_providers_specialty() {
     let files = days(19, 2);
-    let desk = load(desk(), &files[0]).providers(&directory(1));
+    let env = load(env(), &files[0]).providers(&directory(1));
     // The same claims, which another directory makes others, and the next day's.
-    let desk = load(desk, &[files[0].clone(), files[1].clone()].concat());
-    let once = load(self::desk().providers(&directory(1)), &files.concat());
-    alike("the claims", &desk.rows(CLAIMS), &once.rows(CLAIMS));
-    alike("the statistics", &desk.rows(STATISTICS), &once.rows(STATISTICS));
-    rescored(&desk);
-    alike("the scores", &desk.rows(SCORES), &once.rows(SCORES));
+    let env = load(env, &[files[0].clone(), files[1].clone()].concat());
+    let once = load(self::env().providers(&directory(1)), &files.concat());
+    alike("the claims", &env.rows(CLAIMS), &once.rows(CLAIMS));
+    alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    rescored(&env);
+    alike("the scores", &env.rows(SCORES), &once.rows(SCORES));
 }
 
 #[test]
 fn a_dry_rescore_counts_and_changes_nothing() {
-    let desk = days(23, 2).iter().fold(desk(), |desk, rows| load(desk, rows));
-    let (before, published) = (desk.rows(SCORES), desk.rows(CLAIMS));
-    let dry = rescore(&desk, true);
+    let env = days(23, 2).iter().fold(env(), |env, rows| load(env, rows));
+    let (before, published) = (env.rows(SCORES), env.rows(CLAIMS));
+    let dry = rescore(&env, true);
     assert!(dry.changed > 0 && dry.rows == 300 && !dry.recounted && dry.due.is_empty(), "{dry:?}");
-    assert_eq!(desk.rows(SCORES), before);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.risk_rescores"), ["0"]);
+    assert_eq!(env.rows(SCORES), before);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.risk_rescores"), ["0"]);
     let due = "SELECT count(*) FROM claims_etl.refresh_outbox
         WHERE wanted_run_no IS DISTINCT FROM shown_run_no";
-    assert_eq!(desk.rows(due), ["0"]);
+    assert_eq!(env.rows(due), ["0"]);
 
-    let done = rescored(&desk);
+    let done = rescored(&env);
     assert_eq!((done.changed, done.before, done.after), (dry.changed, dry.before, dry.after));
     assert_eq!(done.due, ["provider_month", "dashboard"]);
-    assert_eq!(desk.rows(due), ["2"]);
-    assert_eq!(desk.rows(CLAIMS), published);
+    assert_eq!(env.rows(due), ["2"]);
+    assert_eq!(env.rows(CLAIMS), published);
     let noted = "SELECT stats_version || ' ' || model || ' ' || rows_changed || ' '
         || (parameters ->> 'min_peers') FROM claims_etl.risk_rescores";
-    assert_eq!(desk.rows(noted), [format!("2 claim_anomaly_v1 {} 6", done.changed)]);
-    assert_eq!(rescored(&desk).changed, 0);
+    assert_eq!(env.rows(noted), [format!("2 claim_anomaly_v1 {} 6", done.changed)]);
+    assert_eq!(rescored(&env).changed, 0);
     let staged = "SELECT count(*) FROM pg_class WHERE relname ~ '_stage_'";
-    assert_eq!(desk.rows(staged), ["0"]);
+    assert_eq!(env.rows(staged), ["0"]);
 }
 
 #[test]
 fn a_stopped_rescore_changes_nothing() {
-    let desk = days(29, 2).iter().fold(desk(), |desk, rows| load(desk, rows));
-    let before = desk.rows(SCORES);
+    let env = days(29, 2).iter().fold(env(), |env, rows| load(env, rows));
+    let before = env.rows(SCORES);
     let cancel = Cancellation::default();
     cancel.cancel(2);
     let stopped =
-        rescore::rescore(&desk.settings, false, &NullObserver, &cancel).expect_err("stopped");
+        rescore::rescore(&env.settings, false, &NullObserver, &cancel).expect_err("stopped");
     assert_eq!(stopped.kind().exit_code(), 130);
-    assert_eq!(desk.rows(SCORES), before);
-    assert!(rescored(&desk).changed > 0);
+    assert_eq!(env.rows(SCORES), before);
+    assert!(rescored(&env).changed > 0);
 }
 
 #[test]
 fn statistics_that_do_not_fit_refuse_the_load() {
     let files = days(31, 2);
-    let desk = load(desk(), &files[0]);
-    desk.database
+    let env = load(env(), &files[0]);
+    env.database
         .connect()
         .batch_execute("DELETE FROM claims_etl.risk_provider_totals")
         .expect("somebody does it by hand");
     let rows: Vec<&str> = files[1].iter().map(String::as_str).collect();
-    let desk = desk.claims(&rows);
-    let refused = desk.run();
+    let env = env.claims(&rows);
+    let refused = env.run();
     assert_eq!(refused.exit_code, 4, "{:?}", refused.error);
-    desk.database.connect().batch_execute("DELETE FROM claims_etl.risk_state").expect("deleted");
-    succeeded(&desk.run());
-    let once = load(self::desk(), &files.concat());
-    alike("the statistics", &desk.rows(STATISTICS), &once.rows(STATISTICS));
+    env.database.connect().batch_execute("DELETE FROM claims_etl.risk_state").expect("deleted");
+    succeeded(&env.run());
+    let once = load(self::env(), &files.concat());
+    alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
 }
 
 #[cfg(feature = "failpoints")]
@@ -449,13 +448,13 @@ fn a_rescore_can_be_killed_anywhere() {
 
     use crate::support::process::{self, gone};
 
-    let desk = days(37, 2).iter().fold(desk(), |desk, rows| load(desk, rows));
-    let before = desk.rows(SCORES);
+    let env = days(37, 2).iter().fold(env(), |env, rows| load(env, rows));
+    let before = env.rows(SCORES);
     let settings = "[risk]\nmin_peers = 6\nmin_provider_claims = 3\nmin_providers = 3\n\
         min_provider_days = 6\nmin_expected = 2\n";
-    desk.write("claims-etl.toml", settings, &[]);
+    env.write("claims-etl.toml", settings, &[]);
     let call = || {
-        let mut call = process::command(&desk);
+        let mut call = process::command(&env);
         call.args(["risk", "rescore", "--format", "json"]);
         call
     };
@@ -464,29 +463,29 @@ fn a_rescore_can_be_killed_anywhere() {
     {
         if point == "rescore.recounted" {
             let forget = "DELETE FROM claims_etl.risk_state";
-            desk.database.connect().batch_execute(forget).expect("deleted");
+            env.database.connect().batch_execute(forget).expect("deleted");
         }
         let output = process::output(call().env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill")));
         assert_eq!(output.status.signal(), Some(9), "{point}");
-        gone(&desk.database);
-        assert_eq!(desk.rows(SCORES), before, "{point}");
-        assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.risk_rescores"), ["0"]);
+        gone(&env.database);
+        assert_eq!(env.rows(SCORES), before, "{point}");
+        assert_eq!(env.rows("SELECT count(*) FROM claims_etl.risk_rescores"), ["0"]);
     }
     let output = process::output(&mut call());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_ne!(desk.rows(SCORES), before);
+    assert_ne!(env.rows(SCORES), before);
     let staged = "SELECT count(*) FROM pg_class WHERE relname ~ '_stage_'";
-    assert_eq!(desk.rows(staged), ["0"]);
-    assert_eq!(rescored(&desk).changed, 0);
+    assert_eq!(env.rows(staged), ["0"]);
+    assert_eq!(rescored(&env).changed, 0);
 }
 
 #[test]
 fn verify_compares_scores_that_a_runs_own_claims_have_made() {
     let files = days(41, 2);
-    let desk = load(desk(), &files[0]);
-    let verify = |desk: &Desk| {
+    let env = load(env(), &files[0]);
+    let verify = |env: &TestEnv| {
         recompute::verify(
-            &desk.settings,
+            &env.settings,
             pipeline::VerifyOptions::default(),
             pipeline::Chosen::parse("last").expect("a run"),
             &NullObserver,
@@ -494,16 +493,16 @@ fn verify_compares_scores_that_a_runs_own_claims_have_made() {
         )
         .expect("verified")
     };
-    let first = verify(&desk);
+    let first = verify(&env);
     assert!(first.equal && first.notes.is_empty(), "{first:?}");
     let change = "UPDATE healthcare_analytics.claims_fact SET risk_components = risk_components # 1
         WHERE claim_token = (SELECT min(claim_token::text)::uuid FROM healthcare_analytics.claims_fact)";
-    desk.database.connect().batch_execute(change).expect("changed");
-    assert!(!verify(&desk).equal, "a score that somebody has changed is found");
-    desk.database.connect().batch_execute(change).expect("changed back");
+    env.database.connect().batch_execute(change).expect("changed");
+    assert!(!verify(&env).equal, "a score that somebody has changed is found");
+    env.database.connect().batch_execute(change).expect("changed back");
 
-    let desk = load(desk, &files[1]);
-    let merged = verify(&desk);
+    let env = load(env, &files[1]);
+    let merged = verify(&env);
     assert!(merged.equal, "{merged:?}");
     assert!(merged.notes.iter().any(|note| note.contains("scores are not compared")), "{merged:?}");
 }

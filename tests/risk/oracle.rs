@@ -24,7 +24,7 @@ use claims_etl::synth::{self, Spec};
 use uuid::Uuid;
 
 use crate::extract::real_data;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// Half a bucket in ln(dollars).
 const HALF: f64 = 0.002_493_770_755_519_484;
@@ -384,14 +384,14 @@ struct Agreement {
 }
 
 /// Compares all stored rows with the claims of the files.
-fn compared(desk: &Desk, claims: &[Claim]) -> Agreement {
-    let risk = &desk.settings.risk;
-    let key = MasterKey::load(&desk.settings.key_path()).expect("the run's key");
+fn compared(env: &TestEnv, claims: &[Claim]) -> Agreement {
+    let risk = &env.settings.risk;
+    let key = MasterKey::load(&env.settings.key_path()).expect("the run's key");
     let tokens = key.tokenizer(Domain::Claim);
     let mut stored: HashMap<Uuid, (f64, i64)> = HashMap::new();
     let query = "SELECT concat_ws(' ', claim_token, risk_score, risk_components)
         FROM healthcare_analytics.claims_fact";
-    for row in desk.rows(query) {
+    for row in env.rows(query) {
         let mut parts = row.split(' ');
         let mut next = || parts.next().expect("three values");
         let token = next().parse().expect("a token");
@@ -444,21 +444,21 @@ fn tell(name: &str, found: &Agreement) {
     eprintln!("{name}: {found:?}");
 }
 
-fn load(claims: &Path, providers: &Path, run_date: &str) -> Desk {
-    let mut desk = Desk::new();
-    desk.settings.refresh.dashboard.enabled = false;
-    desk.settings.rules.run_date = Some(run_date.into());
-    desk.settings.claims.sources = vec![claims.display().to_string()];
-    desk.settings.providers.sources = vec![providers.display().to_string()];
-    succeeded(&desk.run());
-    desk
+fn load(claims: &Path, providers: &Path, run_date: &str) -> TestEnv {
+    let mut env = TestEnv::new();
+    env.settings.refresh.dashboard.enabled = false;
+    env.settings.rules.run_date = Some(run_date.into());
+    env.settings.claims.sources = vec![claims.display().to_string()];
+    env.settings.providers.sources = vec![providers.display().to_string()];
+    succeeded(&env.run());
+    env
 }
 
 fn agrees_on(name: &str) {
     let Some(folder) = real_data::data(name) else { return };
     let (claims, providers) = (folder.join("claims.csv"), folder.join("providers.csv"));
-    let desk = load(&claims, &providers, "2026-12-31");
-    tell(name, &compared(&desk, &read(&claims, &providers)));
+    let env = load(&claims, &providers, "2026-12-31");
+    tell(name, &compared(&env, &read(&claims, &providers)));
 }
 
 #[test]
@@ -527,8 +527,8 @@ fn the_oracle_agrees_on_synthetic_claims_with_something_of_everything() {
     with_anomalies(folder.path(), 20_000);
     let (claims, providers) =
         (folder.path().join("claims.csv"), folder.path().join("providers.csv"));
-    let desk = load(&claims, &providers, "2024-12-31");
-    let found = compared(&desk, &read(&claims, &providers));
+    let env = load(&claims, &providers, "2024-12-31");
+    let found = compared(&env, &read(&claims, &providers));
     tell("synthetic", &found);
     for (place, name) in NAMES.into_iter().enumerate() {
         assert!(found.above[place] > 10, "{name}: {found:?}");

@@ -7,14 +7,14 @@ use postgres::Client;
 
 use crate::risk::oracle::with_anomalies;
 use crate::support::process;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
-fn loaded(claims: u64) -> Desk {
-    let mut desk = Desk::new();
-    with_anomalies(desk.folder.path(), claims);
-    desk.settings.refresh.dashboard.enabled = false;
-    succeeded(&desk.run());
-    desk
+fn loaded(claims: u64) -> TestEnv {
+    let mut env = TestEnv::new();
+    with_anomalies(env.folder.path(), claims);
+    env.settings.refresh.dashboard.enabled = false;
+    succeeded(&env.run());
+    env
 }
 
 fn recipe() -> String {
@@ -23,8 +23,8 @@ fn recipe() -> String {
 }
 
 /// Computes the scores anew in a new session.
-fn audited(desk: &Desk, recipe: &str) -> Client {
-    let mut client = desk.database.connect();
+fn audited(env: &TestEnv, recipe: &str) -> Client {
+    let mut client = env.database.connect();
     client.batch_execute(recipe).expect("the file runs");
     client
 }
@@ -43,8 +43,8 @@ const DIFFERS: &str = "EXISTS (
 
 #[test]
 fn a_thousand_random_scores_follow_from_the_stored_statistics() {
-    let desk = loaded(8_000);
-    let mut client = audited(&desk, &recipe());
+    let env = loaded(8_000);
+    let mut client = audited(&env, &recipe());
     assert_eq!(count(&mut client, "true"), 1_000);
     assert_eq!(count(&mut client, DIFFERS), 0);
     let unequal = "stored_score <> recomputed_score AND stored = recomputed";
@@ -55,10 +55,10 @@ fn a_thousand_random_scores_follow_from_the_stored_statistics() {
 
 #[test]
 fn every_score_follows_and_every_component_is_among_them() {
-    let desk = loaded(20_000);
+    let env = loaded(20_000);
     let whole = recipe().replace("LIMIT 1000", "LIMIT 1000000");
-    let mut client = audited(&desk, &whole);
-    let all: i64 = desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact")[0]
+    let mut client = audited(&env, &whole);
+    let all: i64 = env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact")[0]
         .parse()
         .expect("a number");
     assert_eq!(count(&mut client, "true"), all);
@@ -74,11 +74,11 @@ fn every_score_follows_and_every_component_is_among_them() {
 
 #[test]
 fn rows_of_a_daily_load_and_of_a_rescore_follow_too() {
-    let mut desk = Desk::new();
-    with_anomalies(desk.folder.path(), 6_000);
-    desk.settings.refresh.dashboard.enabled = false;
+    let mut env = TestEnv::new();
+    with_anomalies(env.folder.path(), 6_000);
+    env.settings.refresh.dashboard.enabled = false;
     // Every fourth claim comes a day later, and half of the others again with another amount.
-    let text = fs::read_to_string(desk.path("claims.csv")).expect("text");
+    let text = fs::read_to_string(env.path("claims.csv")).expect("text");
     let (header, rows) = text.split_once('\n').expect("a header");
     let day = |of: &dyn Fn(usize) -> bool, dearer: bool| {
         let rows = rows.lines().enumerate().filter(|(place, _)| of(*place));
@@ -94,24 +94,24 @@ fn rows_of_a_daily_load_and_of_a_rescore_follow_too() {
             .collect();
         format!("{header}\n{}\n", rows.join("\n"))
     };
-    fs::write(desk.path("first.csv"), day(&|place| place % 4 != 0, false)).expect("written");
-    fs::write(desk.path("second.csv"), day(&|place| place % 2 == 1 || place % 4 == 0, true))
+    fs::write(env.path("first.csv"), day(&|place| place % 4 != 0, false)).expect("written");
+    fs::write(env.path("second.csv"), day(&|place| place % 2 == 1 || place % 4 == 0, true))
         .expect("written");
     for name in ["first.csv", "second.csv"] {
-        desk.settings.claims.sources = vec![desk.path(name).display().to_string()];
-        succeeded(&desk.run());
+        env.settings.claims.sources = vec![env.path(name).display().to_string()];
+        succeeded(&env.run());
     }
     let whole = recipe().replace("LIMIT 1000", "LIMIT 1000000");
-    let mut client = audited(&desk, &whole);
+    let mut client = audited(&env, &whole);
     let second = count(&mut client, "true");
     assert!((1_500..4_500).contains(&second), "the rows of the second load: {second}");
     assert_eq!(count(&mut client, DIFFERS), 0);
     assert_eq!(count(&mut client, "abs(stored_score - recomputed_score) > 0.1"), 0);
 
-    let mut rescore = process::command(&desk);
+    let mut rescore = process::command(&env);
     let rescored = process::output(rescore.args(["risk", "rescore"]));
     assert!(rescored.status.success(), "{}", String::from_utf8_lossy(&rescored.stderr));
-    let mut client = audited(&desk, &whole);
+    let mut client = audited(&env, &whole);
     assert!(count(&mut client, "true") > 6_000, "all rows are of today's statistics");
     assert_eq!(count(&mut client, DIFFERS), 0);
     assert_eq!(count(&mut client, "abs(stored_score - recomputed_score) > 0.1"), 0);
@@ -119,9 +119,9 @@ fn rows_of_a_daily_load_and_of_a_rescore_follow_too() {
 
 #[test]
 fn what_does_not_follow_is_found() {
-    let desk = loaded(8_000);
+    let env = loaded(8_000);
     let whole = recipe().replace("LIMIT 1000", "LIMIT 1000000");
-    let mut client = desk.database.connect();
+    let mut client = env.database.connect();
     client
         .batch_execute(
             "UPDATE healthcare_analytics.claims_fact SET risk_score = 99
@@ -129,7 +129,7 @@ fn what_does_not_follow_is_found() {
                                   FROM healthcare_analytics.claims_fact)",
         )
         .expect("a score that nobody computed");
-    let mut client = audited(&desk, &whole);
+    let mut client = audited(&env, &whole);
     assert_eq!(count(&mut client, "abs(stored_score - recomputed_score) > 0.1"), 1);
     client
         .batch_execute(
@@ -137,7 +137,7 @@ fn what_does_not_follow_is_found() {
              DELETE FROM claims_etl.risk_provider_days",
         )
         .expect("other statistics");
-    let mut client = audited(&desk, &whole);
+    let mut client = audited(&env, &whole);
     assert!(count(&mut client, "stored[4] IS NOT NULL AND recomputed[4] IS NULL") > 1_000);
     assert!(count(&mut client, "stored[6] = 1000 AND recomputed[6] = 0") > 10);
 }

@@ -24,55 +24,55 @@ use nix::sys::signal::Signal;
 use crate::faults::{released_program, startup};
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, Running, gone, until};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 use crate::telemetry::metrics;
 
 /// The days that have files.
 const DAYS: [&str; 3] = ["2024-01-01", "2024-01-02", "2024-01-03"];
 
-/// A desk with a file a day: the first has one claim, the second two, the third three.
-pub(crate) fn desk() -> Desk {
-    let desk = Desk::new().providers(&["V1,Ada,Cardiology,Here"]);
+/// An environment with a file a day: the first has one claim, the second two, the third three.
+pub(crate) fn env() -> TestEnv {
+    let env = TestEnv::new().providers(&["V1,Ada,Cardiology,Here"]);
     for day in DAYS {
-        file_of(&desk, day);
+        file_of(&env, day);
     }
-    desk
+    env
 }
 
 /// Writes the file of a day; its claims are as many as the day of the month.
-pub(crate) fn file_of(desk: &Desk, day: &str) {
+pub(crate) fn file_of(env: &TestEnv, day: &str) {
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
     let number: u32 = day[8..].parse().expect("a day");
     let rows: Vec<String> = (1..=number)
         .map(|claim| format!("C{day}-{claim},P{claim},V1,99213,{claim}.00,{day}"))
         .collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    desk.write(&format!("claims-{day}.csv"), header, &rows);
+    env.write(&format!("claims-{day}.csv"), header, &rows);
 }
 
 /// `claims-etl` with a subcommand that reads the days' files.
-pub(crate) fn program(desk: &Desk, arguments: &[&str]) -> Command {
-    let mut command = process::command(desk);
+pub(crate) fn program(env: &TestEnv, arguments: &[&str]) -> Command {
+    let mut command = process::command(env);
     command.args(arguments);
     command.args(["--claims", "claims-{interval_start:%Y-%m-%d}.csv", "--providers"]);
-    command.args(&desk.settings.providers.sources).args(["--connections", "1"]);
+    command.args(&env.settings.providers.sources).args(["--connections", "1"]);
     command
 }
 
 /// A scheduler whose clock begins at a moment and jumps as far as the end of the third day.
-fn scheduler(desk: &Desk, clock: &str, options: &[&str]) -> Command {
-    let mut command = program(desk, &["schedule"]);
+fn scheduler(env: &TestEnv, clock: &str, options: &[&str]) -> Command {
+    let mut command = program(env, &["schedule"]);
     command.args(options).env("CLAIMS_ETL_CLOCK", format!("{clock}/2024-01-04T12:00:00Z"));
     command
 }
 
 /// What the ledger says of every interval.
-pub(crate) fn states(desk: &Desk) -> Vec<String> {
+pub(crate) fn states(env: &TestEnv) -> Vec<String> {
     let there = "SELECT to_regclass('claims_etl.schedule_intervals') IS NOT NULL";
-    if desk.rows(there) != ["true"] {
+    if env.rows(there) != ["true"] {
         return Vec::new();
     }
-    desk.rows(
+    env.rows(
         "SELECT to_char(interval_start AT TIME ZONE 'UTC', 'MM-DD') || ' ' || state
          FROM claims_etl.schedule_intervals ORDER BY interval_start",
     )
@@ -81,10 +81,10 @@ pub(crate) fn states(desk: &Desk) -> Vec<String> {
 const ALL_DONE: [&str; 3] = ["01-01 success", "01-02 success", "01-03 success"];
 
 /// Each interval was published by exactly one run, which has read the file of its day.
-pub(crate) fn each_once(desk: &Desk) -> Vec<String> {
+pub(crate) fn each_once(env: &TestEnv) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut same = |what: &str, query: &str, expected: &[&str]| {
-        let found = desk.rows(query);
+        let found = env.rows(query);
         if found != expected {
             wrong.push(format!("{what}: {found:?}, not {expected:?}"));
         }
@@ -110,8 +110,8 @@ pub(crate) fn each_once(desk: &Desk) -> Vec<String> {
 }
 
 /// As if so much time had passed that the lease of a dead process has run out.
-fn let_the_lease_run_out(desk: &Desk) {
-    desk.database
+fn let_the_lease_run_out(env: &TestEnv) {
+    env.database
         .connect()
         .execute("UPDATE claims_etl.schedule_lease SET expires_at = now()", &[])
         .expect("an update");
@@ -134,12 +134,12 @@ fn free_address() -> SocketAddr {
 
 #[test]
 fn three_days_go_by_and_each_is_loaded_once() {
-    let desk = desk();
+    let env = env();
     let address = free_address();
-    let mut command = scheduler(&desk, "2024-01-01T12:00:00Z", &[]);
+    let mut command = scheduler(&env, "2024-01-01T12:00:00Z", &[]);
     command.env("CLAIMS_ETL_METRICS_LISTEN", address.to_string());
     let running = Running::start(&mut command);
-    until("three days", || states(&desk) == ALL_DONE);
+    until("three days", || states(&env) == ALL_DONE);
     let counted = "claims_etl_intervals_total{state=\"success\"} 3";
     until("figures", || metrics::get(address, "/metrics").1.contains(counted));
     let (head, body) = metrics::get(address, "/healthz");
@@ -147,9 +147,9 @@ fn three_days_go_by_and_each_is_loaded_once() {
     assert!(body.contains("\"lease_held\":true") && body.contains("\"succeeded\":3"), "{body}");
     let said = terminate(running);
     assert!(said.contains("data intervals: a run loads the interval that has ended"), "{said}");
-    assert_eq!(each_once(&desk), [] as [String; 0]);
+    assert_eq!(each_once(&env), [] as [String; 0]);
     let lease = "SELECT expires_at <= clock_timestamp() FROM claims_etl.schedule_lease";
-    assert_eq!(desk.rows(lease), ["true"], "it is given back");
+    assert_eq!(env.rows(lease), ["true"], "it is given back");
 }
 
 /// Where schedulers are killed, and at which moment of the days that is.
@@ -169,27 +169,27 @@ const POINTS: &[(&str, &str)] = &[
 
 /// Kills a scheduler at a point, begins another one, and looks at what came of three days.
 fn killed_at(point: &str, then: &str) -> Vec<String> {
-    let desk = desk();
-    let mut first = scheduler(&desk, "2024-01-01T12:00:00Z", &[]);
+    let env = env();
+    let mut first = scheduler(&env, "2024-01-01T12:00:00Z", &[]);
     let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill")));
     if output.status.signal() != Some(9) {
         let said = String::from_utf8_lossy(&output.stderr);
         return vec![format!("it never came by: {:?} {said}", output.status)];
     }
-    gone(&desk.database);
-    let_the_lease_run_out(&desk);
-    let mut second = Running::start(&mut scheduler(&desk, then, &[]));
+    gone(&env.database);
+    let_the_lease_run_out(&env);
+    let mut second = Running::start(&mut scheduler(&env, then, &[]));
     until("the three days", || {
         assert!(second.goes_on(), "{point}: ended");
-        states(&desk) == ALL_DONE
+        states(&env) == ALL_DONE
     });
     terminate(second);
-    let mut wrong = each_once(&desk);
-    let page = desk.settings.dashboard_path();
+    let mut wrong = each_once(&env);
+    let page = env.settings.dashboard_path();
     if !page.exists() {
         wrong.push("nobody has written the dashboard".into());
     }
-    let open = desk.rows("SELECT run_id FROM claims_etl.runs WHERE status = 'running'");
+    let open = env.rows("SELECT run_id FROM claims_etl.runs WHERE status = 'running'");
     if !open.is_empty() {
         wrong.push(format!("runs are open: {open:?}"));
     }
@@ -219,22 +219,22 @@ fn three_days_with_a_kill_in_the_middle_load_every_interval_exactly_once() {
 
 #[test]
 fn the_refresh_of_a_dead_run_is_finished_by_the_next_scheduler() {
-    let desk = desk();
-    let page = desk.settings.dashboard_path();
+    let env = env();
+    let page = env.settings.dashboard_path();
     let clock = "2024-01-02T06:00:00Z";
-    let mut first = scheduler(&desk, clock, &["--once"]);
+    let mut first = scheduler(&env, clock, &["--once"]);
     let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", "publish.committed=kill"));
     assert_eq!(output.status.signal(), Some(9));
-    gone(&desk.database);
-    let_the_lease_run_out(&desk);
+    gone(&env.database);
+    let_the_lease_run_out(&env);
     assert!(!page.exists());
-    assert_eq!(states(&desk), ["01-01 running"]);
-    let output = process::output(&mut scheduler(&desk, clock, &["--once"]));
+    assert_eq!(states(&env), ["01-01 running"]);
+    let output = process::output(&mut scheduler(&env, clock, &["--once"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("has not told its end: success"), "{said}");
-    assert_eq!(states(&desk), ["01-01 success"]);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.runs"), ["1"], "nothing is loaded again");
+    assert_eq!(states(&env), ["01-01 success"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), ["1"], "nothing is loaded again");
     assert!(page.exists());
 }
 
@@ -251,58 +251,58 @@ fn every_place_of_the_schedule_is_in_the_table() {
 
 #[test]
 fn of_two_schedulers_one_works_and_the_other_takes_over() {
-    let desk = desk();
+    let env = env();
     // The first one is held up in the second day.
-    let mut first = scheduler(&desk, "2024-01-01T12:00:00Z", &["--lease-secs", "600"]);
-    let paused = Paused::at(&desk, &mut first, "publish.commit:2");
+    let mut first = scheduler(&env, "2024-01-01T12:00:00Z", &["--lease-secs", "600"]);
+    let paused = Paused::at(&env, &mut first, "publish.commit:2");
     let options = ["--catchup", "--lease-secs", "600"];
-    let mut second = Running::start(&mut scheduler(&desk, "2024-01-04T06:00:00Z", &options));
+    let mut second = Running::start(&mut scheduler(&env, "2024-01-04T06:00:00Z", &options));
     thread::sleep(Duration::from_millis(500));
     assert!(second.goes_on());
-    assert_eq!(states(&desk), ["01-01 success", "01-02 running"], "the other one stands by");
+    assert_eq!(states(&env), ["01-01 success", "01-02 running"], "the other one stands by");
     let first = paused.go_on();
     first.signal(Signal::SIGKILL);
     first.end();
-    gone_but_one(&desk);
-    let_the_lease_run_out(&desk);
+    gone_but_one(&env);
+    let_the_lease_run_out(&env);
     until("the three days", || {
         assert!(second.goes_on());
-        states(&desk) == ALL_DONE
+        states(&env) == ALL_DONE
     });
     let said = terminate(second);
     assert_eq!(said.matches("standing by: process ").count(), 1, "{said}");
-    assert_eq!(each_once(&desk), [] as [String; 0]);
-    let fencing = desk.rows("SELECT fencing > 1 FROM claims_etl.schedule_lease");
+    assert_eq!(each_once(&env), [] as [String; 0]);
+    let fencing = env.rows("SELECT fencing > 1 FROM claims_etl.schedule_lease");
     assert_eq!(fencing, ["true"], "every holder has a number of its own");
 }
 
 /// Waits until nobody holds the lock of the warehouse.
-fn gone_but_one(desk: &Desk) {
+fn gone_but_one(env: &TestEnv) {
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    until("the lock", || desk.rows(held) == ["0"]);
+    until("the lock", || env.rows(held) == ["0"]);
 }
 
 #[test]
 fn two_schedulers_at_once_run_every_interval_once() {
-    let desk = desk();
+    let env = env();
     let clock = "2024-01-04T06:00:00Z";
-    let start = || Running::start(&mut scheduler(&desk, clock, &["--catchup"]));
+    let start = || Running::start(&mut scheduler(&env, clock, &["--catchup"]));
     let (first, second) = (start(), start());
-    until("the three days", || states(&desk) == ALL_DONE);
+    until("the three days", || states(&env) == ALL_DONE);
     terminate(first);
     terminate(second);
-    assert_eq!(each_once(&desk), [] as [String; 0]);
-    let tries = desk.rows("SELECT tries FROM claims_etl.schedule_intervals");
+    assert_eq!(each_once(&env), [] as [String; 0]);
+    let tries = env.rows("SELECT tries FROM claims_etl.schedule_intervals");
     assert_eq!(tries, ["1", "1", "1"]);
 }
 
 #[test]
 fn who_has_lost_the_lease_stops_before_he_publishes() {
-    let desk = desk();
-    let mut command = scheduler(&desk, "2024-01-02T06:00:00Z", &["--lease-secs", "2"]);
-    let paused = Paused::at(&desk, &mut command, "transform.done");
-    let mut client = desk.database.connect();
+    let env = env();
+    let mut command = scheduler(&env, "2024-01-02T06:00:00Z", &["--lease-secs", "2"]);
+    let paused = Paused::at(&env, &mut command, "transform.done");
+    let mut client = env.database.connect();
     let theft = "UPDATE claims_etl.schedule_lease SET holder = gen_random_uuid(), host = 'other',
         pid = 7, fencing = fencing + 1, expires_at = now() + interval '1 hour'";
     assert_eq!(client.execute(theft, &[]).expect("an update"), 1);
@@ -310,24 +310,24 @@ fn who_has_lost_the_lease_stops_before_he_publishes() {
     thread::sleep(Duration::from_millis(1500));
     let mut running = paused.go_on();
     let ended = "SELECT status || ' ' || error_kind FROM claims_etl.runs";
-    until("the run's end", || desk.rows(ended) == ["failed interrupted"]);
-    until("the row", || states(&desk) == ["01-01 up_for_retry"]);
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
+    until("the run's end", || env.rows(ended) == ["failed interrupted"]);
+    until("the row", || states(&env) == ["01-01 up_for_retry"]);
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
     assert!(running.goes_on(), "it stands by");
     let said = terminate(running);
     assert!(said.contains("was lost; standing by"), "{said}");
     assert!(said.contains("standing by: process 7 on other"), "{said}");
-    let lease = desk.rows("SELECT host FROM claims_etl.schedule_lease WHERE expires_at > now()");
+    let lease = env.rows("SELECT host FROM claims_etl.schedule_lease WHERE expires_at > now()");
     assert_eq!(lease, ["other"], "it is not touched");
 }
 
 #[test]
 fn without_catchup_downtime_costs_all_but_the_latest() {
-    let desk = desk();
+    let env = env();
     let once = |clock: &str, options: &[&str]| {
         let mut all = vec!["--once", "--format", "json"];
         all.extend(options);
-        let output = process::output(&mut scheduler(&desk, clock, &all));
+        let output = process::output(&mut scheduler(&env, clock, &all));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{said}");
         let lines = String::from_utf8(output.stdout).expect("text");
@@ -338,92 +338,90 @@ fn without_catchup_downtime_costs_all_but_the_latest() {
     assert_eq!(once("2024-01-02T00:00:00Z", &[]), ["\"2024-01-01T00:00:00Z\""]);
     assert_eq!(once("2024-01-02T23:00:00Z", &[]), [] as [&str; 0], "it is done");
     assert_eq!(once("2024-01-04T08:00:00Z", &[]), ["\"2024-01-03T00:00:00Z\""]);
-    assert_eq!(states(&desk), ["01-01 success", "01-03 success"]);
+    assert_eq!(states(&env), ["01-01 success", "01-03 success"]);
     assert_eq!(once("2024-01-04T08:00:00Z", &["--catchup"]), ["\"2024-01-02T00:00:00Z\""]);
-    assert_eq!(each_once(&desk), [] as [String; 0]);
+    assert_eq!(each_once(&env), [] as [String; 0]);
 }
 
 #[test]
 fn a_failed_interval_is_left_until_somebody_wants_it_again() {
-    let desk = desk();
-    fs::remove_file(desk.path("claims-2024-01-02.csv")).expect("a file");
+    let env = env();
+    fs::remove_file(env.path("claims-2024-01-02.csv")).expect("a file");
     let clock = "2024-01-04T06:00:00Z";
     let once = |options: &[&str]| {
         let mut all = vec!["--once", "--catchup"];
         all.extend(options);
-        let output = process::output(&mut scheduler(&desk, clock, &all));
+        let output = process::output(&mut scheduler(&env, clock, &all));
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, said) = once(&["--depends-on-past"]);
     assert_eq!(code, Some(75), "{said}");
     assert!(said.contains("2024-01-03T00:00:00Z waits for 2024-01-02T00:00:00Z"), "{said}");
     assert!(said.contains("claims-2024-01-02.csv"), "{said}");
-    assert_eq!(states(&desk), ["01-01 success", "01-02 failed"]);
+    assert_eq!(states(&env), ["01-01 success", "01-02 failed"]);
     assert_eq!(once(&[]).0, Some(0), "the third day does not depend on it");
     let after = ["01-01 success", "01-02 failed", "01-03 success"];
-    assert_eq!(states(&desk), after);
+    assert_eq!(states(&env), after);
     assert_eq!(once(&[]).0, Some(0));
-    assert_eq!(states(&desk), after, "nobody wanted it again");
+    assert_eq!(states(&env), after, "nobody wanted it again");
     let kinds = "SELECT error_kind || ' ' || tries FROM claims_etl.schedule_intervals
         WHERE state = 'failed'";
-    assert_eq!(desk.rows(kinds), ["source 1"]);
+    assert_eq!(env.rows(kinds), ["source 1"]);
     let (code, said) = once(&["--retry-failed"]);
     assert_eq!(code, Some(3), "{said}");
-    file_of(&desk, "2024-01-02");
+    file_of(&env, "2024-01-02");
     let (code, said) = once(&["--retry-failed"]);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(states(&desk), ALL_DONE);
-    assert_eq!(each_once(&desk), [] as [String; 0]);
+    assert_eq!(states(&env), ALL_DONE);
+    assert_eq!(each_once(&env), [] as [String; 0]);
 }
 
 #[test]
 fn a_signal_stops_the_run_and_its_interval_stays_to_be_done() {
-    let desk = desk();
-    let mut command = scheduler(&desk, "2024-01-02T06:00:00Z", &[]);
-    let paused = Paused::at(&desk, &mut command, "transform.done");
+    let env = env();
+    let mut command = scheduler(&env, "2024-01-02T06:00:00Z", &[]);
+    let paused = Paused::at(&env, &mut command, "transform.done");
     let running = paused.go_on_after(|running| running.signal(Signal::SIGTERM));
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(143), "{said}");
-    assert_eq!(states(&desk), ["01-01 up_for_retry"], "{said}");
+    assert_eq!(states(&env), ["01-01 up_for_retry"], "{said}");
     let lease = "SELECT count(*) FROM claims_etl.schedule_lease WHERE expires_at > now()";
-    assert_eq!(desk.rows(lease), ["0"]);
+    assert_eq!(env.rows(lease), ["0"]);
     // A day later it is still done, though another one is the latest.
-    let later = Running::start(&mut scheduler(&desk, "2024-01-03T06:00:00Z", &[]));
-    until("the three days", || states(&desk) == ALL_DONE);
+    let later = Running::start(&mut scheduler(&env, "2024-01-03T06:00:00Z", &[]));
+    until("the three days", || states(&env) == ALL_DONE);
     terminate(later);
-    assert_eq!(each_once(&desk), [] as [String; 0]);
+    assert_eq!(each_once(&env), [] as [String; 0]);
 }
 
 #[test]
 fn a_run_begun_by_hand_is_waited_for() {
-    let desk = desk();
+    let env = env();
     assert!(
-        process::output(&mut scheduler(&desk, "2024-01-02T00:00:00Z", &["--once"]))
-            .status
-            .success()
+        process::output(&mut scheduler(&env, "2024-01-02T00:00:00Z", &["--once"])).status.success()
     );
-    let mut holder = desk.database.connect();
+    let mut holder = env.database.connect();
     holder.execute("SELECT pg_advisory_lock($1)", &[&0x636c_6169_6d65_746c_i64]).expect("the lock");
-    let mut running = Running::start(&mut scheduler(&desk, "2024-01-03T00:00:00Z", &["--once"]));
-    until("the second day", || states(&desk).contains(&"01-02 running".to_owned()));
+    let mut running = Running::start(&mut scheduler(&env, "2024-01-03T00:00:00Z", &["--once"]));
+    until("the second day", || states(&env).contains(&"01-02 running".to_owned()));
     thread::sleep(Duration::from_millis(300));
     assert!(running.goes_on());
     drop(holder);
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(states(&desk), ["01-01 success", "01-02 success"]);
+    assert_eq!(states(&env), ["01-01 success", "01-02 success"]);
 }
 
 #[test]
 fn health_is_told_by_the_lease() {
-    let desk = desk();
+    let env = env();
     let health = || {
-        let output = process::output(&mut program(&desk, &["schedule", "--health"]));
+        let output = process::output(&mut program(&env, &["schedule", "--health"]));
         (output.status.code(), String::from_utf8(output.stdout).expect("text"))
     };
     assert_eq!(health().0, Some(1), "there is no ledger yet");
-    let running = Running::start(&mut scheduler(&desk, "2024-01-04T13:00:00Z", &[]));
-    until("the third day", || states(&desk) == ["01-03 success"]);
+    let running = Running::start(&mut scheduler(&env, "2024-01-04T13:00:00Z", &[]));
+    until("the third day", || states(&env) == ["01-03 success"]);
     let (code, line) = health();
     assert_eq!(code, Some(0), "{line}");
     assert!(line.contains("runs the schedule healthcare_claims_etl"), "{line}");
@@ -432,10 +430,10 @@ fn health_is_told_by_the_lease() {
     assert_eq!(health(), (Some(1), nobody.to_owned()));
 }
 
-fn next(desk: &Desk, clock: &str, options: &[&str]) -> String {
+fn next(env: &TestEnv, clock: &str, options: &[&str]) -> String {
     let mut all = vec!["--next", "5"];
     all.extend(options);
-    let output = process::output(&mut scheduler(desk, clock, &all));
+    let output = process::output(&mut scheduler(env, clock, &all));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }
@@ -449,30 +447,30 @@ fn told(name: &str, text: &str) {
 
 #[test]
 fn the_next_intervals_are_told() {
-    let desk = desk();
+    let env = env();
     let berlin = ["--timezone", "Europe/Berlin"];
-    told("over_a_change_of_the_clock", &next(&desk, "2024-03-30T08:00:00Z", &berlin));
-    fs::remove_file(desk.path("claims-2024-01-02.csv")).expect("a file");
+    told("over_a_change_of_the_clock", &next(&env, "2024-03-30T08:00:00Z", &berlin));
+    fs::remove_file(env.path("claims-2024-01-02.csv")).expect("a file");
     let catchup = ["--catchup", "--once"];
-    process::output(&mut scheduler(&desk, "2024-01-03T08:00:00Z", &catchup));
+    process::output(&mut scheduler(&env, "2024-01-03T08:00:00Z", &catchup));
     let depends = ["--catchup", "--depends-on-past"];
-    told("with_a_ledger", &next(&desk, "2024-01-04T08:00:00Z", &depends));
-    told("as_json", &next(&desk, "2024-01-04T08:00:00Z", &["--format", "json"]));
+    told("with_a_ledger", &next(&env, "2024-01-04T08:00:00Z", &depends));
+    told("as_json", &next(&env, "2024-01-04T08:00:00Z", &["--format", "json"]));
 }
 
 #[test]
 fn an_interval_of_ones_own_is_refused() {
-    let desk = desk();
+    let env = env();
     let options = ["--once", "--interval-start", "2024-01-01"];
-    let output = process::output(&mut scheduler(&desk, "2024-01-02T08:00:00Z", &options));
+    let output = process::output(&mut scheduler(&env, "2024-01-02T08:00:00Z", &options));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("set by the schedule"), "{said}");
 }
 
 /// A warehouse with tables, and the settings of a schedule at it.
-fn migrated(desk: &Desk) -> (Warehouse, Settings, DataInterval) {
-    let settings = desk.settings.clone();
+fn migrated(env: &TestEnv) -> (Warehouse, Settings, DataInterval) {
+    let settings = env.settings.clone();
     let warehouse = Warehouse::open(&settings, &NullObserver).expect("a warehouse");
     claims_etl::warehouse::location::migrate(&settings, &NullObserver, &Cancellation::default())
         .expect("migrated");
@@ -481,7 +479,7 @@ fn migrated(desk: &Desk) -> (Warehouse, Settings, DataInterval) {
     (warehouse, settings, first)
 }
 
-fn lease_of(desk: &Desk, ticket: &Ticket, seconds: i32) {
+fn lease_of(env: &TestEnv, ticket: &Ticket, seconds: i32) {
     let lease = format!(
         "INSERT INTO claims_etl.schedule_lease VALUES ('{}', '{}', 'here', 1, {}, now(), now(),
              now() + interval '{seconds} seconds')
@@ -489,15 +487,15 @@ fn lease_of(desk: &Desk, ticket: &Ticket, seconds: i32) {
              fencing = excluded.fencing, expires_at = excluded.expires_at",
         ticket.schedule, ticket.holder, ticket.fencing
     );
-    desk.database.connect().batch_execute(&lease).expect("a lease");
+    env.database.connect().batch_execute(&lease).expect("a lease");
 }
 
 #[test]
 fn of_many_who_want_an_interval_one_gets_it() {
-    let desk = Desk::new();
-    let (warehouse, _, first) = migrated(&desk);
+    let env = TestEnv::new();
+    let (warehouse, _, first) = migrated(&env);
     let ticket = Ticket { schedule: "s".into(), holder: RunId::now().to_string(), fencing: 7 };
-    lease_of(&desk, &ticket, 60);
+    lease_of(&env, &ticket, 60);
     let claim = |ticket: &Ticket, from: &[State]| {
         let mut connection = warehouse.connect().expect("a connection");
         state::claim(&mut connection, ticket, first, RunId::now(), from)
@@ -511,7 +509,7 @@ fn of_many_who_want_an_interval_one_gets_it() {
             .count()
     });
     assert_eq!(got, 1);
-    assert_eq!(states(&desk), ["01-01 running"]);
+    assert_eq!(states(&env), ["01-01 running"]);
 
     // Neither an earlier holder nor one whose time is over gets anything.
     for (what, other) in [
@@ -521,25 +519,25 @@ fn of_many_who_want_an_interval_one_gets_it() {
         let refused = claim(&other, &State::ALL).expect_err(what);
         assert_eq!(refused.kind(), ErrorKind::Locked, "{what}");
     }
-    lease_of(&desk, &ticket, -1);
+    lease_of(&env, &ticket, -1);
     let mut connection = warehouse.connect().expect("a connection");
     assert!(claim(&ticket, &State::ALL).is_err());
     assert!(state::settle(&mut connection, &ticket).is_err());
     assert!(state::retry_failed(&mut connection, &ticket).is_err());
-    assert_eq!(states(&desk), ["01-01 running"]);
-    lease_of(&desk, &ticket, 60);
+    assert_eq!(states(&env), ["01-01 running"]);
+    lease_of(&env, &ticket, 60);
     let settled = state::settle(&mut connection, &ticket).expect("settled");
     assert_eq!(settled.len(), 1);
-    assert_eq!(states(&desk), ["01-01 up_for_retry"], "there is no such run");
+    assert_eq!(states(&env), ["01-01 up_for_retry"], "there is no such run");
     assert_eq!(claim(&ticket, &[State::Success]), Ok(false));
     assert_eq!(claim(&ticket, &[State::UpForRetry]), Ok(true));
 }
 
 #[test]
 fn a_scheduler_tells_how_it_is() {
-    let desk = desk();
-    let (_, mut settings, first) = migrated(&desk);
-    let claims = desk.path("claims-{interval_start:%Y-%m-%d}.csv");
+    let env = env();
+    let (_, mut settings, first) = migrated(&env);
+    let claims = env.path("claims-{interval_start:%Y-%m-%d}.csv");
     settings.claims.sources = vec![claims.display().to_string()];
     let moment = first.end + chrono::TimeDelta::hours(1);
     let clock = Jumping::new(moment, moment);
@@ -566,8 +564,8 @@ fn a_scheduler_tells_how_it_is() {
 
 #[test]
 fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
-    let desk = Desk::new();
-    let (warehouse, mut settings, _) = migrated(&desk);
+    let env = TestEnv::new();
+    let (warehouse, mut settings, _) = migrated(&env);
     settings.schedule.lease_secs = 3;
     let (warehouse, cancel) = (Arc::new(warehouse), Cancellation::default());
     let request = |wait| Request {
@@ -582,14 +580,14 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
         FROM claims_etl.schedule_lease WHERE expires_at > clock_timestamp()";
     until("renewals", || {
         assert!(!lease.is_lost());
-        desk.rows(renewed) == ["true"]
+        env.rows(renewed) == ["true"]
     });
     assert_eq!(lease.check(), Ok(()));
     let refused = Lease::take(&warehouse, &request(Wait::No)).map(drop).expect_err("held");
     assert_eq!(refused.kind(), ErrorKind::Locked);
 
     // The server is there, but gives no answer.
-    let mut silence = desk.database.connect();
+    let mut silence = env.database.connect();
     silence
         .batch_execute("BEGIN; SELECT FROM claims_etl.schedule_lease FOR UPDATE")
         .expect("a lock");
@@ -602,7 +600,7 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
     assert_eq!(lease.check().expect_err("lost").kind(), ErrorKind::Locked);
     // On a machine that has time, the server would not give it to anybody yet.
     if took < Duration::from_millis(2600) {
-        assert_eq!(desk.rows(left), ["true"]);
+        assert_eq!(env.rows(left), ["true"]);
     }
     silence.batch_execute("ROLLBACK").expect("unlocked");
     drop(lease);
@@ -615,100 +613,100 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
 }
 
 /// Files that all have the same claim, with the number of the day as its amount.
-fn corrections() -> Desk {
-    let desk = desk();
+fn corrections() -> TestEnv {
+    let env = env();
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
     for day in DAYS {
         let row = format!("C,P,V1,99213,{}.00,2024-01-01", &day[9..]);
-        desk.write(&format!("claims-{day}.csv"), header, &[&row]);
+        env.write(&format!("claims-{day}.csv"), header, &[&row]);
     }
-    desk
+    env
 }
 
 const AMOUNT: &str = "SELECT amount FROM healthcare_analytics.claims_fact";
 
 #[test]
 fn an_interval_whose_run_cannot_begin_stays_due_and_the_later_ones_wait() {
-    let desk = corrections();
-    startup::end_sessions(&desk, 1, 2);
+    let env = corrections();
+    startup::end_sessions(&env, 1, 2);
     let clock = "2024-01-04T06:00:00Z";
     let once = |retries: &str| {
         let options = ["--once", "--catchup", "--retries", retries];
-        let output = process::output(&mut scheduler(&desk, clock, &options));
+        let output = process::output(&mut scheduler(&env, clock, &options));
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, said) = once("0");
     assert_eq!(code, Some(5), "{said}");
-    assert_eq!(states(&desk), ["01-01 success", "01-02 up_for_retry"], "{said}");
-    assert_eq!(desk.rows(AMOUNT), ["1.00"]);
+    assert_eq!(states(&env), ["01-01 success", "01-02 up_for_retry"], "{said}");
+    assert_eq!(env.rows(AMOUNT), ["1.00"]);
     // One more session is ended, which costs a try.
     let (code, said) = once("1");
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(states(&desk), ALL_DONE, "{said}");
-    assert_eq!(desk.rows(AMOUNT), ["3.00"], "the newest counts");
+    assert_eq!(states(&env), ALL_DONE, "{said}");
+    assert_eq!(env.rows(AMOUNT), ["3.00"], "the newest counts");
     let order = "SELECT string_agg(i.state, ' ' ORDER BY r.publish_no) FROM claims_etl.schedule_intervals i
         JOIN claims_etl.runs r USING (run_id)
         WHERE (SELECT count(*) FROM claims_etl.schedule_intervals e JOIN claims_etl.runs p USING (run_id)
                WHERE e.interval_start < i.interval_start AND p.publish_no > r.publish_no) > 0";
-    assert_eq!(desk.rows(order), ["null"], "they were published in their order");
+    assert_eq!(env.rows(order), ["null"], "they were published in their order");
 }
 
 #[test]
 fn a_schedule_that_goes_on_comes_back_to_an_interval_by_itself() {
-    let desk = corrections();
-    startup::end_sessions(&desk, 1, 1);
+    let env = corrections();
+    startup::end_sessions(&env, 1, 1);
     let options = ["--catchup", "--retries", "0"];
-    let running = Running::start(&mut scheduler(&desk, "2024-01-04T06:00:00Z", &options));
-    until("the three days", || states(&desk) == ALL_DONE);
+    let running = Running::start(&mut scheduler(&env, "2024-01-04T06:00:00Z", &options));
+    until("the three days", || states(&env) == ALL_DONE);
     let said = terminate(running);
-    assert_eq!(desk.rows(AMOUNT), ["3.00"]);
+    assert_eq!(env.rows(AMOUNT), ["3.00"]);
     let tries = "SELECT string_agg(tries::text, ' ' ORDER BY interval_start)
         FROM claims_etl.schedule_intervals";
-    assert_eq!(desk.rows(tries), ["1 2 1"], "{said}");
+    assert_eq!(env.rows(tries), ["1 2 1"], "{said}");
 }
 
 /// The second day has no file, and the third one is loaded.
-fn without_the_second_day() -> (Desk, String) {
-    let desk = corrections();
-    let path = desk.path("claims-2024-01-02.csv");
+fn without_the_second_day() -> (TestEnv, String) {
+    let env = corrections();
+    let path = env.path("claims-2024-01-02.csv");
     let text = fs::read_to_string(&path).expect("a file");
     fs::remove_file(path).expect("a file");
     let options = ["--once", "--catchup"];
-    let output = process::output(&mut scheduler(&desk, "2024-01-04T06:00:00Z", &options));
+    let output = process::output(&mut scheduler(&env, "2024-01-04T06:00:00Z", &options));
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(states(&desk), ["01-01 success", "01-02 failed", "01-03 success"]);
-    fs::write(desk.path("claims-2024-01-02.csv"), &text).expect("written");
-    (desk, text)
+    assert_eq!(states(&env), ["01-01 success", "01-02 failed", "01-03 success"]);
+    fs::write(env.path("claims-2024-01-02.csv"), &text).expect("written");
+    (env, text)
 }
 
 #[test]
 fn rows_of_an_older_interval_do_not_win_because_it_is_loaded_later() {
     let clock = "2024-01-04T06:00:00Z";
-    let (desk, _) = without_the_second_day();
+    let (env, _) = without_the_second_day();
     let again = ["--once", "--catchup", "--retry-failed"];
-    let output = process::output(&mut scheduler(&desk, clock, &again));
+    let output = process::output(&mut scheduler(&env, clock, &again));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("1 later intervals"), "{said}");
-    assert_eq!(states(&desk), ALL_DONE);
-    assert_eq!(desk.rows(AMOUNT), ["3.00"]);
-    let output = process::output(&mut scheduler(&desk, clock, &["--once", "--catchup"]));
+    assert_eq!(states(&env), ALL_DONE);
+    assert_eq!(env.rows(AMOUNT), ["3.00"]);
+    let output = process::output(&mut scheduler(&env, clock, &["--once", "--catchup"]));
     assert!(output.status.success());
     let runs = "SELECT count(*) FROM claims_etl.runs WHERE published_at IS NOT NULL";
-    assert_eq!(desk.rows(runs), ["4"], "and that was it");
+    assert_eq!(env.rows(runs), ["4"], "and that was it");
 
     // The same where the process dies before it has noted the end of the older one.
-    let (desk, _) = without_the_second_day();
-    let mut killed = scheduler(&desk, clock, &again);
+    let (env, _) = without_the_second_day();
+    let mut killed = scheduler(&env, clock, &again);
     let output = process::output(killed.env("CLAIMS_ETL_FAILPOINT", "schedule.ran=kill"));
     assert_eq!(output.status.signal(), Some(9));
-    gone(&desk.database);
-    let_the_lease_run_out(&desk);
-    assert_eq!(desk.rows(AMOUNT), ["2.00"]);
-    let output = process::output(&mut scheduler(&desk, clock, &["--once", "--catchup"]));
+    gone(&env.database);
+    let_the_lease_run_out(&env);
+    assert_eq!(env.rows(AMOUNT), ["2.00"]);
+    let output = process::output(&mut scheduler(&env, clock, &["--once", "--catchup"]));
     assert!(output.status.success());
     assert_eq!(
-        (states(&desk), desk.rows(AMOUNT)),
+        (states(&env), env.rows(AMOUNT)),
         (ALL_DONE.map(Into::into).into(), vec!["3.00".into()])
     );
 }
@@ -716,38 +714,38 @@ fn rows_of_an_older_interval_do_not_win_because_it_is_loaded_later() {
 #[test]
 fn a_backfill_leaves_later_intervals_to_be_loaded_again() {
     let clock = "2024-01-04T06:00:00Z";
-    let (desk, _) = without_the_second_day();
-    let mut fill = program(&desk, &["backfill", "--from", "2024-01-02", "--to", "2024-01-03"]);
+    let (env, _) = without_the_second_day();
+    let mut fill = program(&env, &["backfill", "--from", "2024-01-02", "--to", "2024-01-03"]);
     let output = process::output(fill.env("CLAIMS_ETL_CLOCK", format!("{clock}/{clock}")));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert_eq!(states(&desk), ["01-01 success", "01-02 success", "01-03 queued"]);
-    let output = process::output(&mut scheduler(&desk, clock, &["--once"]));
+    assert_eq!(states(&env), ["01-01 success", "01-02 success", "01-03 queued"]);
+    let output = process::output(&mut scheduler(&env, clock, &["--once"]));
     assert!(output.status.success());
     assert_eq!(
-        (states(&desk), desk.rows(AMOUNT)),
+        (states(&env), env.rows(AMOUNT)),
         (ALL_DONE.map(Into::into).into(), vec!["3.00".into()])
     );
 }
 
 #[test]
 fn a_clock_that_is_hours_fast_loads_no_interval_before_its_end() {
-    let desk = desk();
+    let env = env();
     let now = Utc::now();
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
     // The hour may be over before the program looks.
     for hours in [2, 1, 0] {
         let hour = (now - TimeDelta::hours(hours)).format("%Y-%m-%d-%H");
-        desk.write(&format!("claims-{hour}.csv"), header, &["C,P,V1,99213,1.00,2024-01-01"]);
+        env.write(&format!("claims-{hour}.csv"), header, &["C,P,V1,99213,1.00,2024-01-01"]);
     }
-    let mut command = process::command(&desk);
+    let mut command = process::command(&env);
     command.args(["schedule", "--once", "--cron", "@hourly"]);
     command.args(["--claims", "claims-{interval_start:%Y-%m-%d-%H}.csv", "--providers"]);
-    command.args(&desk.settings.providers.sources);
+    command.args(&env.settings.providers.sources);
     // Five hours.
     let output = process::output(command.env("CLAIMS_ETL_CLOCK", "18000"));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let early = "SELECT string_agg(state, ' ') || ' ' || (max(interval_end) > now())
         FROM claims_etl.schedule_intervals";
-    assert_eq!(desk.rows(early), ["success false"]);
+    assert_eq!(env.rows(early), ["success false"]);
 }

@@ -6,7 +6,7 @@ use std::fs;
 
 use postgres::Client;
 
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// Claims of the first version.
 const CLAIMS: u32 = 3_000;
@@ -20,24 +20,23 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    /// Lets a desk read this version.
-    pub(crate) fn lay_on(self, desk: &mut Desk) {
-        self.lay_many(desk, CLAIMS);
+    /// Lets an environment read this version.
+    pub(crate) fn lay_on(self, env: &mut TestEnv) {
+        self.lay_many(env, CLAIMS);
     }
 
     /// The same with a number of claims.
-    pub(crate) fn lay_many(self, desk: &mut Desk, claims: u32) {
+    pub(crate) fn lay_many(self, env: &mut TestEnv, claims: u32) {
         // Several batches on each connection, however few claims there are.
-        fs::write(desk.path("claims-etl.toml"), "[warehouse]\nbatch_rows = 500\n")
-            .expect("written");
-        desk.settings.warehouse.batch_rows = Some(500);
+        fs::write(env.path("claims-etl.toml"), "[warehouse]\nbatch_rows = 500\n").expect("written");
+        env.settings.warehouse.batch_rows = Some(500);
         let name = format!("{self:?}");
-        let path = desk.path(&format!("{name}-claims.csv"));
+        let path = env.path(&format!("{name}-claims.csv"));
         fs::write(&path, self.claims(claims)).expect("written");
-        desk.settings.claims.sources = vec![path.display().to_string()];
-        let path = desk.path(&format!("{name}-providers.csv"));
+        env.settings.claims.sources = vec![path.display().to_string()];
+        let path = env.path(&format!("{name}-providers.csv"));
         fs::write(&path, self.providers()).expect("written");
-        desk.settings.providers.sources = vec![path.display().to_string()];
+        env.settings.providers.sources = vec![path.display().to_string()];
     }
 
     /// Besides good claims: repeats, rejects, claims of providers that the directory lacks.

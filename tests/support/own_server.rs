@@ -12,9 +12,9 @@ use postgres::{Client, NoTls};
 
 use crate::support::process::until;
 use crate::support::server;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
-/// The server; stopped and removed when the test ends. Desks at it must be dropped before.
+/// The server; stopped and removed when the test ends. Environments on it must be dropped before.
 pub(crate) struct OwnServer {
     folder: tempfile::TempDir,
     server: LocalPostgres,
@@ -50,11 +50,11 @@ impl OwnServer {
         self.server.start(&NullObserver).expect("a server");
     }
 
-    /// A desk at an empty database of this server.
-    pub(crate) fn desk(&self) -> Desk {
+    /// An environment at an empty database of this server.
+    pub(crate) fn env(&self) -> TestEnv {
         let url = self.server.url().expect("an address");
         let url = format!("{url}&connect_timeout=5");
-        Desk::at(server::database_of(&url, "template1"))
+        TestEnv::at(server::database_of(&url, "template1"))
     }
 
     /// Ends the server as a crash does (`pg_ctl stop -m immediate`): nothing is written any more.
@@ -80,10 +80,10 @@ pub(crate) fn signal(pid: i32, signal: Signal) {
 }
 
 /// Connects as soon as the server lets anybody in.
-pub(crate) fn patient_client(desk: &Desk) -> Client {
+pub(crate) fn patient_client(env: &TestEnv) -> Client {
     let mut client = None;
     until("the server to take connections", || {
-        client = Client::connect(desk.database.url(), NoTls).ok();
+        client = Client::connect(env.database.url(), NoTls).ok();
         client.is_some()
     });
     client.expect("connected")

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::process::{Running, until};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// A run that waits.
 pub(crate) struct Paused {
@@ -15,8 +15,8 @@ pub(crate) struct Paused {
 
 impl Paused {
     /// Starts a run and waits until it has come to `point`.
-    pub(crate) fn at(desk: &Desk, run: &mut Command, point: &str) -> Self {
-        let file = desk.path("paused");
+    pub(crate) fn at(env: &TestEnv, run: &mut Command, point: &str) -> Self {
+        let file = env.path("paused");
         run.env("CLAIMS_ETL_FAILPOINT", format!("{point}=pause"));
         let mut running = Running::start(run.env("CLAIMS_ETL_FAILPOINT_FILE", &file));
         until(point, || {

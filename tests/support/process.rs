@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::test_env::{Desk, RUN_DATE};
+use crate::support::test_env::{RUN_DATE, TestEnv};
 
 /// The key of every process that the tests start.
 pub(crate) const KEY: &str = "5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5ca1ab1e0ddba11c0ffee5";
@@ -21,17 +21,17 @@ pub(crate) const OTHER_KEY: &str =
 /// How long anything may take before a test gives up; only a broken program needs it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// `claims-etl` at a desk: its database, its data directory, its limits.
-pub(crate) fn command(desk: &Desk) -> Command {
+/// `claims-etl` in an environment: its database, its data directory, its limits.
+pub(crate) fn command(env: &TestEnv) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_claims-etl"));
-    let ratio = desk.settings.quality.max_reject_ratio.to_string();
-    let conflicts = desk.settings.quality.max_conflict_ratio.to_string();
+    let ratio = env.settings.quality.max_reject_ratio.to_string();
+    let conflicts = env.settings.quality.max_conflict_ratio.to_string();
     command
         .env_clear()
-        .current_dir(desk.folder.path())
+        .current_dir(env.folder.path())
         .env("CLAIMS_ETL_KEY", KEY)
-        .env("CLAIMS_ETL_WAREHOUSE", desk.database.url())
-        .env("CLAIMS_ETL_DATA_DIR", &desk.settings.run.data_dir)
+        .env("CLAIMS_ETL_WAREHOUSE", env.database.url())
+        .env("CLAIMS_ETL_DATA_DIR", &env.settings.run.data_dir)
         .env("CLAIMS_ETL_MAX_REJECT_RATIO", ratio)
         .env("CLAIMS_ETL_MAX_CONFLICT_RATIO", conflicts)
         .env("CLAIMS_ETL_RUN_DATE", RUN_DATE)
@@ -39,11 +39,11 @@ pub(crate) fn command(desk: &Desk) -> Command {
     command
 }
 
-/// `claims-etl` with a subcommand that reads the desk's input; more options can be added.
-pub(crate) fn reading(desk: &Desk, subcommand: &[&str]) -> Command {
-    let mut command = command(desk);
-    command.args(subcommand).arg("--claims").args(&desk.settings.claims.sources);
-    command.arg("--providers").args(&desk.settings.providers.sources);
+/// `claims-etl` with a subcommand that reads the environment's input; more options can be added.
+pub(crate) fn reading(env: &TestEnv, subcommand: &[&str]) -> Command {
+    let mut command = command(env);
+    command.args(subcommand).arg("--claims").args(&env.settings.claims.sources);
+    command.arg("--providers").args(&env.settings.providers.sources);
     command
 }
 

@@ -1,4 +1,4 @@
-//! A desk with a materialized view that notes each of its refreshes, for tests of what is refreshed
+//! An environment with a materialized view that notes each of its refreshes, for tests of what is refreshed
 //! and how often.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::process;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 /// The view, and the function that it calls: it notes the refresh, counts the claims and takes as
 /// long as it is told.
@@ -30,17 +30,17 @@ pub(crate) const CLAIMS: [&str; 2] = ["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,2.00
 pub(crate) const MORE: [&str; 3] =
     ["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,2.00,2024-01-02", "C,P,V1,1,3.00,2024-01-03"];
 
-/// A desk whose only target is the view.
+/// An environment whose only target is the view.
 pub(crate) struct Viewed {
-    pub(crate) desk: Desk,
+    pub(crate) env: TestEnv,
 }
 
 impl Viewed {
-    /// A desk with `lines` in the settings of the target `sql.daily`.
+    /// An environment with `lines` in the settings of the target `sql.daily`.
     pub(crate) fn new(lines: &str) -> Self {
-        let desk = Desk::new().claims(&CLAIMS).providers(&["V1,Ada,Cardiology,Here"]);
-        desk.database.connect().batch_execute(VIEW).expect("a view");
-        let viewed = Self { desk };
+        let env = TestEnv::new().claims(&CLAIMS).providers(&["V1,Ada,Cardiology,Here"]);
+        env.database.connect().batch_execute(VIEW).expect("a view");
+        let viewed = Self { env };
         viewed.configure(&format!(
             "[refresh.dashboard]\nenabled = false\n[refresh.sql.daily]\n\
              views = [\"public.shown\"]\n{lines}\n"
@@ -53,12 +53,12 @@ impl Viewed {
         // First, because tests add lines to the last table.
         let off = "[refresh.provider_month]\nenabled = false\n";
         let text = if text.contains(off) { text.to_owned() } else { format!("{off}{text}") };
-        fs::write(self.desk.path("claims-etl.toml"), text).expect("written");
+        fs::write(self.env.path("claims-etl.toml"), text).expect("written");
     }
 
     /// With another input.
     pub(crate) fn claims(self, rows: &[&str]) -> Self {
-        Self { desk: self.desk.claims(rows) }
+        Self { env: self.env.claims(rows) }
     }
 
     /// How long a refresh takes from now on.
@@ -67,31 +67,31 @@ impl Viewed {
     }
 
     pub(crate) fn sql(&self, script: &str) {
-        self.desk.database.connect().batch_execute(script).expect("done");
+        self.env.database.connect().batch_execute(script).expect("done");
     }
 
-    /// `run` with the desk's input.
+    /// `run` with the environment's input.
     pub(crate) fn run(&self) -> Command {
-        process::reading(&self.desk, &["run", "--format", "json"])
+        process::reading(&self.env, &["run", "--format", "json"])
     }
 
     /// Another command.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = process::command(&self.desk);
+        let mut command = process::command(&self.env);
         command.args(arguments);
         command
     }
 
     /// How many claims each refresh has found, in their order.
     pub(crate) fn refreshes(&self) -> Vec<String> {
-        self.desk.rows("SELECT claims FROM public.refreshes ORDER BY ctid")
+        self.env.rows("SELECT claims FROM public.refreshes ORDER BY ctid")
     }
 
     /// The names of what is due.
     pub(crate) fn due(&self) -> Vec<String> {
         let due = "SELECT target FROM claims_etl.refresh_outbox
             WHERE wanted_run_no IS DISTINCT FROM shown_run_no ORDER BY 1";
-        self.desk.rows(due)
+        self.env.rows(due)
     }
 }
 

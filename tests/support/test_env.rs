@@ -20,18 +20,18 @@ use crate::support::server::{self, Database};
 pub(crate) const RUN_DATE: &str = "2024-12-31";
 
 /// A run's surroundings: a folder, a database, settings.
-pub(crate) struct Desk {
+pub(crate) struct TestEnv {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) database: Database,
     pub(crate) settings: Settings,
 }
 
-impl Desk {
+impl TestEnv {
     pub(crate) fn new() -> Self {
         Self::at(server::database())
     }
 
-    /// A desk at a database of the caller's choice.
+    /// An environment at a database of the caller's choice.
     pub(crate) fn at(database: Database) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut settings = Settings::default();
@@ -42,8 +42,8 @@ impl Desk {
         settings.quality.max_reject_ratio = 1.0;
         settings.quality.max_conflict_ratio = 1.0;
         settings.rules.run_date = Some(RUN_DATE.into());
-        let desk = Self { folder, database, settings };
-        desk.claims(&[]).providers(&[])
+        let env = Self { folder, database, settings };
+        env.claims(&[]).providers(&[])
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

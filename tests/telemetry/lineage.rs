@@ -15,7 +15,7 @@ use crate::support::fixtures;
 use crate::support::mock_http::{MockHttp, Reply};
 use crate::support::openlineage::{Official, keys, lives};
 use crate::support::process::{self, Running, until};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// Events of a run that loads: the run and its five tasks, each with a start and an end.
 const EVENTS: usize = 12;
@@ -32,8 +32,8 @@ impl Observer for Warnings {
     }
 }
 
-fn desk() -> Desk {
-    let mut desk = Desk::new()
+fn env() -> TestEnv {
+    let mut env = TestEnv::new()
         .claims(&[
             "A,P,V1,1,1.00,2024-01-01",
             "B,P,V1,1,2.00,2024-01-02",
@@ -41,23 +41,23 @@ fn desk() -> Desk {
             "D,Q,V1,2,,2024-01-03",
         ])
         .providers(&["V1,Ann,Cardiology,Boston", "V2,Bob,Oncology,Salem"]);
-    desk.settings.lineage.file = Some(events_file(&desk));
-    desk
+    env.settings.lineage.file = Some(events_file(&env));
+    env
 }
 
-fn events_file(desk: &Desk) -> PathBuf {
-    desk.path("events.ndjson")
+fn events_file(env: &TestEnv) -> PathBuf {
+    env.path("events.ndjson")
 }
 
-fn events(desk: &Desk) -> Vec<Value> {
-    let text = fs::read_to_string(events_file(desk)).unwrap_or_default();
+fn events(env: &TestEnv) -> Vec<Value> {
+    let text = fs::read_to_string(events_file(env)).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).expect("one JSON object a line")).collect()
 }
 
-fn run(desk: &Desk) -> (RunReport, Vec<String>) {
+fn run(env: &TestEnv) -> (RunReport, Vec<String>) {
     let warnings = Warnings::default();
     let options = RunOptions::default();
-    let report = pipeline::run(&desk.settings, &options, &warnings, &Cancellation::default());
+    let report = pipeline::run(&env.settings, &options, &warnings, &Cancellation::default());
     (report, warnings.0.into_inner().expect("no panic"))
 }
 
@@ -77,11 +77,11 @@ fn valid(events: &[Value]) {
 
 #[test]
 fn a_load_tells_what_it_read_and_wrote() {
-    let desk = desk();
-    let (report, warnings) = run(&desk);
+    let env = env();
+    let (report, warnings) = run(&env);
     succeeded(&report);
     assert_eq!(warnings, [] as [&str; 0]);
-    let events = events(&desk);
+    let events = events(&env);
     let short = lives(&events);
     assert_eq!(short.len(), EVENTS, "{short:?}");
     assert!(short.iter().all(|(_, kind)| kind == "START" || kind == "COMPLETE"), "{short:?}");
@@ -97,9 +97,9 @@ fn a_load_tells_what_it_read_and_wrote() {
     let load = of(&events, ".load.load_warehouse")[1];
     let claims = &load["inputs"][0];
     assert_eq!(claims["namespace"], "file");
-    assert_eq!(claims["name"], desk.settings.claims.sources[0].as_str());
+    assert_eq!(claims["name"], env.settings.claims.sources[0].as_str());
     let statistics = &claims["inputFacets"]["inputStatistics"];
-    let size = fs::metadata(&desk.settings.claims.sources[0]).expect("a file").len();
+    let size = fs::metadata(&env.settings.claims.sources[0]).expect("a file").len();
     assert_eq!((&statistics["rowCount"], &statistics["size"]), (&json!(4), &json!(size)));
     let assertions = claims["inputFacets"]["dataQualityAssertions"]["assertions"].as_array();
     let failed: Vec<&Value> =
@@ -123,7 +123,7 @@ fn a_load_tells_what_it_read_and_wrote() {
         (&json!("claim_id"), &json!(true))
     );
     let columns = fact["facets"]["schema"]["fields"].as_array().expect("columns");
-    let in_database = desk.rows(
+    let in_database = env.rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'healthcare_analytics.claims_fact'::regclass
          AND attnum > 0 AND attname <> 'run_no' ORDER BY attname",
     );
@@ -131,16 +131,16 @@ fn a_load_tells_what_it_read_and_wrote() {
     told.sort_unstable();
     assert_eq!(told, in_database);
     let page = &of(&events, ".load.refresh_bi")[1]["outputs"][0];
-    assert_eq!(page["name"], desk.settings.dashboard_path().display().to_string());
+    assert_eq!(page["name"], env.settings.dashboard_path().display().to_string());
 }
 
 #[test]
 fn facets_are_told_where_they_belong() {
-    let mut desk = desk();
-    desk.settings.run.interval_start = Some("2024-01-01".parse().expect("a date"));
-    desk.settings.run.interval_end = Some("2024-02-01".parse().expect("a date"));
-    succeeded(&run(&desk).0);
-    let events = events(&desk);
+    let mut env = env();
+    env.settings.run.interval_start = Some("2024-01-01".parse().expect("a date"));
+    env.settings.run.interval_end = Some("2024-02-01".parse().expect("a date"));
+    succeeded(&run(&env).0);
+    let events = events(&env);
     valid(&events);
     let last = keys(of(&events, ".load.load_warehouse")[1]);
     for key in [
@@ -172,9 +172,9 @@ fn the_official_schemas_find_what_is_wrong() {
     let example = fixtures::read(&folder, "claims_complete_validated.json");
     let example = serde_json::from_str(&example).expect("JSON");
     assert_eq!(official.errors(&example), [] as [&str; 0], "what is right");
-    let desk = desk();
-    succeeded(&run(&desk).0);
-    let load = of(&events(&desk), ".load.load_warehouse")[1].clone();
+    let env = env();
+    succeeded(&run(&env).0);
+    let load = of(&events(&env), ".load.load_warehouse")[1].clone();
     assert!(official.errors(&load).is_empty());
     let broken = |pointer: &str, key: &str, value: Option<Value>| {
         let mut event = load.clone();
@@ -203,11 +203,11 @@ fn the_official_schemas_find_what_is_wrong() {
 
 #[test]
 fn a_failure_is_told_with_its_cause() {
-    let mut desk = desk();
-    desk.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
-    let (report, _) = run(&desk);
+    let mut env = env();
+    env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+    let (report, _) = run(&env);
     assert_eq!((report.status, report.exit_code), (Status::Failed, 3));
-    let events = events(&desk);
+    let events = events(&env);
     let short = lives(&events);
     valid(&events);
     let ends: Vec<&str> =
@@ -221,11 +221,11 @@ fn a_failure_is_told_with_its_cause() {
 
 #[test]
 fn a_refused_run_tells_which_rules_were_broken_and_no_output() {
-    let mut desk = desk();
-    desk.settings.quality.max_reject_ratio = 0.0;
-    let (report, _) = run(&desk);
+    let mut env = env();
+    env.settings.quality.max_reject_ratio = 0.0;
+    let (report, _) = run(&env);
     assert_eq!(report.exit_code, 4);
-    let events = events(&desk);
+    let events = events(&env);
     lives(&events);
     valid(&events);
     let end = of(&events, "")[1];
@@ -236,11 +236,11 @@ fn a_refused_run_tells_which_rules_were_broken_and_no_output() {
 
 #[test]
 fn input_that_is_loaded_already_is_told_without_a_load() {
-    let desk = desk();
-    succeeded(&run(&desk).0);
-    fs::remove_file(events_file(&desk)).expect("removed");
-    assert_eq!(run(&desk).0.status, Status::AlreadyLoaded);
-    let events = events(&desk);
+    let env = env();
+    succeeded(&run(&env).0);
+    fs::remove_file(events_file(&env)).expect("removed");
+    assert_eq!(run(&env).0.status, Status::AlreadyLoaded);
+    let events = events(&env);
     let short = lives(&events);
     valid(&events);
     assert_eq!(short.len(), 8, "{short:?}");
@@ -250,25 +250,25 @@ fn input_that_is_loaded_already_is_told_without_a_load() {
 
 #[test]
 fn nothing_is_told_of_a_dry_run() {
-    let desk = desk();
+    let env = env();
     let options = RunOptions { dry_run: true, ..RunOptions::default() };
-    assert_eq!(desk.run_with(&options).status, Status::Success);
-    assert!(!events_file(&desk).exists());
+    assert_eq!(env.run_with(&options).status, Status::Success);
+    assert!(!events_file(&env).exists());
 }
 
 #[test]
 fn a_signal_aborts_what_was_at_work() {
-    let desk = desk();
+    let env = env();
     // By the same program, which has a key of its own.
-    assert!(process::output(&mut process::reading(&desk, &["run"])).status.success());
-    let toml = format!("[lineage]\nfile = '{}'\n", events_file(&desk).display());
-    fs::write(desk.path("claims-etl.toml"), toml).expect("written");
-    let mut client = desk.database.connect();
+    assert!(process::output(&mut process::reading(&env, &["run"])).status.success());
+    let toml = format!("[lineage]\nfile = '{}'\n", events_file(&env).display());
+    fs::write(env.path("claims-etl.toml"), toml).expect("written");
+    let mut client = env.database.connect();
     let lock = "BEGIN; LOCK TABLE healthcare_analytics.claims_fact IN SHARE MODE";
     client.batch_execute(lock).expect("locked");
     let mut running =
-        Running::start(process::reading(&desk, &["run"]).args(["--force", "--mode", "replace"]));
-    let mut looking = desk.database.connect();
+        Running::start(process::reading(&env, &["run"]).args(["--force", "--mode", "replace"]));
+    let mut looking = env.database.connect();
     let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database = (
         SELECT oid FROM pg_database WHERE datname = current_database()))";
     until("the publish to wait", || {
@@ -278,7 +278,7 @@ fn a_signal_aborts_what_was_at_work() {
     running.signal(Signal::SIGTERM);
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(143), "{said}");
-    let events = events(&desk);
+    let events = events(&env);
     let short = lives(&events);
     valid(&events);
     let ends: Vec<&str> =
@@ -290,18 +290,18 @@ fn a_signal_aborts_what_was_at_work() {
 fn an_orchestrator_names_the_parent_and_can_switch_all_off() {
     const PARENT: &str = "0193513a-7a31-7c10-8a55-2f1b0c9a0001";
     const ROOT: &str = "0193513a-7a31-7c10-8a55-2f1b0c9a0002";
-    let desk = desk();
-    let toml = format!("[lineage]\nfile = '{}'\n", events_file(&desk).display());
-    fs::write(desk.path("claims-etl.toml"), toml).expect("written");
-    let mut off = process::reading(&desk, &["run"]);
+    let env = env();
+    let toml = format!("[lineage]\nfile = '{}'\n", events_file(&env).display());
+    fs::write(env.path("claims-etl.toml"), toml).expect("written");
+    let mut off = process::reading(&env, &["run"]);
     assert!(process::output(off.env("OPENLINEAGE_DISABLED", "true")).status.success());
-    assert!(!events_file(&desk).exists());
-    let mut told = process::reading(&desk, &["run", "--force"]);
+    assert!(!events_file(&env).exists());
+    let mut told = process::reading(&env, &["run", "--force"]);
     told.env("OPENLINEAGE_PARENT_ID", format!("airflow/daily.load/{PARENT}"))
         .env("OPENLINEAGE_ROOT_PARENT_ID", format!("airflow/daily/{ROOT}"))
         .env("OPENLINEAGE_NAMESPACE", "warehouse-team");
     assert!(process::output(&mut told).status.success());
-    let events = events(&desk);
+    let events = events(&env);
     assert_eq!(lives(&events).len(), EVENTS);
     valid(&events);
     let parent = &of(&events, "")[0]["run"]["facets"]["parent"];
@@ -318,19 +318,19 @@ fn an_orchestrator_names_the_parent_and_can_switch_all_off() {
 #[test]
 fn a_server_gets_the_same_events_as_the_file() {
     let server = MockHttp::start(|_| Reply::status(201));
-    let mut desk = desk();
-    let lineage = &mut desk.settings.lineage;
+    let mut env = env();
+    let lineage = &mut env.settings.lineage;
     lineage.url = Some(server.address().to_owned());
     lineage.api_key = SecretSource::from_variable("OPENLINEAGE_API_KEY", "hunter2");
     lineage.flush_secs = 30;
-    let (report, warnings) = run(&desk);
+    let (report, warnings) = run(&env);
     succeeded(&report);
     assert_eq!(warnings, [] as [&str; 0]);
     let heard = server.heard();
     assert_eq!(server.count("POST", ""), EVENTS);
     let posted: Vec<Value> =
         heard.iter().map(|request| serde_json::from_str(&request.text()).expect("JSON")).collect();
-    assert_eq!(posted, events(&desk));
+    assert_eq!(posted, events(&env));
     for request in &heard {
         assert_eq!(request.path, "/api/v1/lineage");
         assert_eq!(request.header("authorization"), Some("Bearer hunter2"));
@@ -345,16 +345,16 @@ fn with_server(
     warning: &str,
 ) -> usize {
     let server = MockHttp::start(move |_| reply());
-    let mut desk = desk();
-    desk.settings.lineage.url = Some(server.address().to_owned());
-    desk.settings.lineage.flush_secs = flush;
-    let (report, warnings) = run(&desk);
+    let mut env = env();
+    env.settings.lineage.url = Some(server.address().to_owned());
+    env.settings.lineage.flush_secs = flush;
+    let (report, warnings) = run(&env);
     succeeded(&report);
-    assert_eq!(desk.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["3"]);
+    assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["3"]);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with(warning), "{warnings:?}");
     assert!(!warnings[0].contains("127.0.0.1"), "{warnings:?}");
-    assert_eq!(events(&desk).len(), EVENTS, "the file gets them all the same");
+    assert_eq!(events(&env).len(), EVENTS, "the file gets them all the same");
     server.count("POST", "/api/v1/lineage")
 }
 
@@ -383,9 +383,9 @@ fn a_server_that_does_not_answer_costs_no_more_than_the_flush() {
 
 #[test]
 fn a_server_that_is_not_there_is_a_warning() {
-    let mut desk = desk();
-    desk.settings.lineage.url = Some("http://127.0.0.1:1".into());
-    let (report, warnings) = run(&desk);
+    let mut env = env();
+    env.settings.lineage.url = Some("http://127.0.0.1:1".into());
+    let (report, warnings) = run(&env);
     succeeded(&report);
     assert_eq!(warnings.len(), 1);
     assert!(
@@ -396,9 +396,9 @@ fn a_server_that_is_not_there_is_a_warning() {
 
 #[test]
 fn a_file_that_cannot_be_written_is_a_warning() {
-    let mut desk = desk();
-    desk.settings.lineage.file = Some(desk.path("none/events.ndjson"));
-    let (report, warnings) = run(&desk);
+    let mut env = env();
+    env.settings.lineage.file = Some(env.path("none/events.ndjson"));
+    let (report, warnings) = run(&env);
     succeeded(&report);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("12 of 12 lineage events did not get to /"), "{warnings:?}");

@@ -5,17 +5,17 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::process;
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
-fn desk() -> Desk {
-    Desk::new()
+fn env() -> TestEnv {
+    TestEnv::new()
         .claims(&["A,P,V1,1,1.00,2024-01-01", "B,P,,1,,2024-01-02"])
         .providers(&["V1,Ann,Cardiology,Boston"])
 }
 
 /// Every line of standard error as an object with what every line must have; and the exit code.
-fn lines(desk: &Desk, options: &[&str]) -> (Vec<Value>, Option<i32>) {
-    let mut command = process::reading(desk, &["run"]);
+fn lines(env: &TestEnv, options: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let mut command = process::reading(env, &["run"]);
     let output = process::output(command.args(["--log-format", "json"]).args(options));
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     let lines: Vec<Value> = said
@@ -33,10 +33,10 @@ fn lines(desk: &Desk, options: &[&str]) -> (Vec<Value>, Option<i32>) {
 
 #[test]
 fn every_line_of_a_run_is_an_object_with_the_runs_id() {
-    let desk = desk();
-    let (lines, code) = lines(&desk, &["--format", "json"]);
+    let env = env();
+    let (lines, code) = lines(&env, &["--format", "json"]);
     assert_eq!(code, Some(0));
-    let run = &desk.rows("SELECT run_id FROM claims_etl.runs")[0];
+    let run = &env.rows("SELECT run_id FROM claims_etl.runs")[0];
     for line in &lines {
         assert_eq!(line["run_id"], run.as_str(), "{line}");
     }
@@ -58,28 +58,28 @@ fn every_line_of_a_run_is_an_object_with_the_runs_id() {
 
 #[test]
 fn failures_are_objects_too() {
-    let mut desk = desk();
-    let (told, code) = lines(&desk, &["--max-reject-ratio", "0.1"]);
+    let mut env = env();
+    let (told, code) = lines(&env, &["--max-reject-ratio", "0.1"]);
     assert_eq!(code, Some(4));
     let last = told.last().expect("a line");
     assert_eq!((&last["level"], &last["kind"]), (&"ERROR".into(), &"quality".into()), "{last}");
     assert!(last["run_id"].is_string() && last["hint"].is_string(), "{last}");
     let failed = told.iter().find(|line| line["state"] == "failed").expect("a failed task");
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("rejected")), "{failed}");
-    desk.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
-    assert_eq!(lines(&desk, &[]).1, Some(3));
+    env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+    assert_eq!(lines(&env, &[]).1, Some(3));
     // Refused before there is a run.
-    fs::write(desk.path("claims-etl.toml"), "nonsense = 1").expect("written");
-    let (told, code) = lines(&desk, &[]);
+    fs::write(env.path("claims-etl.toml"), "nonsense = 1").expect("written");
+    let (told, code) = lines(&env, &[]);
     assert_eq!((told.len(), code), (1, Some(2)));
 }
 
 #[test]
 fn a_refresh_that_is_made_up_for_has_the_runs_id() {
-    let desk = desk();
-    assert_eq!(lines(&desk, &[]).1, Some(0));
-    let (told, code) = lines(&desk, &["--resume", "last"]);
+    let env = env();
+    assert_eq!(lines(&env, &[]).1, Some(0));
+    let (told, code) = lines(&env, &["--resume", "last"]);
     assert_eq!(code, Some(0));
-    let run = &desk.rows("SELECT run_id FROM claims_etl.runs")[0];
+    let run = &env.rows("SELECT run_id FROM claims_etl.runs")[0];
     assert!(told.iter().any(|line| line["run_id"] == run.as_str()), "{told:?}");
 }

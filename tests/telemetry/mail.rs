@@ -12,7 +12,7 @@ use claims_etl::telemetry::mail::Mailer;
 use tempfile::TempDir;
 
 use crate::support::smtp_server::{Act, Protection, SmtpServer};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 const USER: &str = "etl";
 const PASSWORD: &str = "CANARY-password-4e1b";
@@ -343,14 +343,14 @@ fn the_errors_of_real_runs_hold_no_identifier() {
         "CANARY-CLAIM,CANARY-PATIENT,V1,99213,CANARY-AMOUNT,2024-01-01",
         "CANARY-CLAIM2,CANARY-PATIENT,V1,99213,1.00,CANARY-DATE",
     ];
-    let mut desk = Desk::new().claims(&rows);
-    desk.settings.quality.max_reject_ratio = 0.0;
-    let mut missing = Desk::new();
+    let mut env = TestEnv::new().claims(&rows);
+    env.settings.quality.max_reject_ratio = 0.0;
+    let mut missing = TestEnv::new();
     missing.settings.claims.sources = vec![missing.path("nothing.csv").display().to_string()];
-    let kinds: Vec<String> = [&desk, &missing]
+    let kinds: Vec<String> = [&env, &missing]
         .iter()
-        .map(|desk| {
-            let report = desk.run();
+        .map(|env| {
+            let report = env.run();
             assert_eq!(report.status, Status::Failed);
             let error = report.error.expect("an error");
             let mailer = Mailer::new(&house.settings).expect("mail is on");

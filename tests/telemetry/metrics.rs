@@ -14,7 +14,7 @@ use claims_etl::telemetry::metrics::{Endpoint, Figures, Health, Totals};
 use serde_json::{Value, json};
 
 use crate::support::process;
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 
 /// The samples of an exposition, by name and labels; refuses what Prometheus' text format does not
 /// allow.
@@ -69,16 +69,16 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(fine) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn desk() -> Desk {
-    let mut desk = Desk::new()
+fn env() -> TestEnv {
+    let mut env = TestEnv::new()
         .claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V9,1,2.00,2024-01-02", "C,P,V1,1,,2024-01-02"])
         .providers(&["V1,Ann,Cardiology,Boston"]);
-    desk.settings.metrics.textfile = Some(desk.path("claims.prom"));
-    desk
+    env.settings.metrics.textfile = Some(env.path("claims.prom"));
+    env
 }
 
-fn samples(desk: &Desk) -> BTreeMap<String, f64> {
-    let text = fs::read_to_string(desk.path("claims.prom")).expect("a file");
+fn samples(env: &TestEnv) -> BTreeMap<String, f64> {
+    let text = fs::read_to_string(env.path("claims.prom")).expect("a file");
     assert!(!text.contains(" counter\n"), "gauges only");
     parse(&text)
 }
@@ -91,9 +91,9 @@ fn is(samples: &BTreeMap<String, f64>, series: &str, value: f64) {
 
 #[test]
 fn the_file_tells_of_a_run_that_has_loaded() {
-    let desk = desk();
-    succeeded(&desk.run());
-    let samples = samples(&desk);
+    let env = env();
+    succeeded(&env.run());
+    let samples = samples(&env);
     for (series, value) in [
         ("last_run_success", 1.0),
         ("last_run_exit_code", 0.0),
@@ -114,7 +114,7 @@ fn the_file_tells_of_a_run_that_has_loaded() {
     ] {
         is(&samples, series, value);
     }
-    let bytes = fs::metadata(&desk.settings.claims.sources[0]).expect("a file").len();
+    let bytes = fs::metadata(&env.settings.claims.sources[0]).expect("a file").len();
     #[expect(clippy::cast_precision_loss, reason = "a small file")]
     is(&samples, "last_run_input_bytes{input=\"claims\"}", bytes as f64);
     let time = |name: &str| samples[&format!("claims_etl_last_run_{name}_timestamp_seconds")];
@@ -125,12 +125,12 @@ fn the_file_tells_of_a_run_that_has_loaded() {
 
 #[test]
 fn the_file_tells_of_a_run_that_has_failed_and_remembers_the_success() {
-    let mut desk = desk();
-    succeeded(&desk.run());
-    let before = samples(&desk);
-    desk.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
-    assert_eq!(desk.run().exit_code, 3);
-    let after = samples(&desk);
+    let mut env = env();
+    succeeded(&env.run());
+    let before = samples(&env);
+    env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
+    assert_eq!(env.run().exit_code, 3);
+    let after = samples(&env);
     is(&after, "last_run_success", 0.0);
     is(&after, "last_run_exit_code", 3.0);
     is(&after, "last_run_task_success{task=\"extract.extract_claims\"}", 0.0);
@@ -142,17 +142,17 @@ fn the_file_tells_of_a_run_that_has_failed_and_remembers_the_success() {
         before["claims_etl_last_success_timestamp_seconds"],
     );
     // Before any task: no key, no warehouse.
-    desk.settings.claims.date_formats = vec!["%H".into()];
-    assert_eq!(desk.run().exit_code, 2);
-    is(&samples(&desk), "last_run_exit_code", 2.0);
+    env.settings.claims.date_formats = vec!["%H".into()];
+    assert_eq!(env.run().exit_code, 2);
+    is(&samples(&env), "last_run_exit_code", 2.0);
 }
 
 #[test]
 fn input_that_is_loaded_already_is_no_failure() {
-    let desk = desk();
-    succeeded(&desk.run());
-    assert_eq!(desk.run().status, Status::AlreadyLoaded);
-    let samples = samples(&desk);
+    let env = env();
+    succeeded(&env.run());
+    assert_eq!(env.run().status, Status::AlreadyLoaded);
+    let samples = samples(&env);
     is(&samples, "last_run_status{status=\"already_loaded\"}", 1.0);
     is(&samples, "last_run_success", 1.0);
     is(&samples, "last_run_task_success{task=\"load.load_warehouse\"}", 1.0);
@@ -160,21 +160,21 @@ fn input_that_is_loaded_already_is_no_failure() {
 
 #[test]
 fn a_dry_run_leaves_the_file_alone() {
-    let desk = desk();
+    let env = env();
     let options = RunOptions { dry_run: true, ..RunOptions::default() };
-    assert_eq!(desk.run_with(&options).status, Status::Success);
-    assert!(!desk.path("claims.prom").exists());
+    assert_eq!(env.run_with(&options).status, Status::Success);
+    assert!(!env.path("claims.prom").exists());
 }
 
 #[test]
 fn a_variable_names_the_file_and_a_wrong_place_only_warns() {
-    let desk = desk();
-    let mut command = process::reading(&desk, &["run"]);
-    command.env("CLAIMS_ETL_METRICS_TEXTFILE", desk.path("other.prom"));
+    let env = env();
+    let mut command = process::reading(&env, &["run"]);
+    command.env("CLAIMS_ETL_METRICS_TEXTFILE", env.path("other.prom"));
     assert!(process::output(&mut command).status.success());
-    let text = fs::read_to_string(desk.path("other.prom")).expect("a file");
+    let text = fs::read_to_string(env.path("other.prom")).expect("a file");
     is(&parse(&text), "last_run_success", 1.0);
-    let mut command = process::reading(&desk, &["run", "--force"]);
+    let mut command = process::reading(&env, &["run", "--force"]);
     let output = process::output(command.env("CLAIMS_ETL_METRICS_TEXTFILE", "/nowhere/x.prom"));
     assert!(output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);

@@ -9,19 +9,19 @@ use postgres::Client;
 
 use crate::privacy::profiles::earlier_warehouse;
 use crate::support::process::{self, Running, until};
-use crate::support::test_env::Desk;
+use crate::support::test_env::TestEnv;
 
 const VERSION: &str = "SELECT max(version) FROM claims_etl.migrations";
 
-fn migrating(desk: &Desk, patience: u32) -> Running {
-    let mut command = process::command(desk);
+fn migrating(env: &TestEnv, patience: u32) -> Running {
+    let mut command = process::command(env);
     command.args(["warehouse", "migrate"]);
     Running::start(command.env("CLAIMS_ETL_FAILPOINT", format!("lock.patience={patience}")))
 }
 
 /// A session whose transaction has read a view and does not end.
-fn long_report(desk: &Desk) -> Client {
-    let mut report = desk.database.connect();
+fn long_report(env: &TestEnv) -> Client {
+    let mut report = env.database.connect();
     report
         .batch_execute("BEGIN; SELECT count(*) FROM healthcare_analytics.v_claims")
         .expect("read");
@@ -29,8 +29,8 @@ fn long_report(desk: &Desk) -> Client {
 }
 
 /// The slowest of many short looks at the view, for some time.
-fn slowest_look(desk: &Desk, time: Duration) -> Duration {
-    let mut reader = desk.database.connect();
+fn slowest_look(env: &TestEnv, time: Duration) -> Duration {
+    let mut reader = env.database.connect();
     reader.batch_execute("SET statement_timeout = '5s'").expect("a setting");
     let (begin, mut slowest) = (Instant::now(), Duration::ZERO);
     while begin.elapsed() < time {
@@ -42,10 +42,10 @@ fn slowest_look(desk: &Desk, time: Duration) -> Duration {
     slowest
 }
 
-fn a_reader_holds_it_up(desk: &Desk, before: &[String]) {
-    let report = long_report(desk);
-    let mut running = migrating(desk, 60);
-    let slowest = slowest_look(desk, Duration::from_secs(2));
+fn a_reader_holds_it_up(env: &TestEnv, before: &[String]) {
+    let report = long_report(env);
+    let mut running = migrating(env, 60);
+    let slowest = slowest_look(env, Duration::from_secs(2));
     assert!(slowest < Duration::from_millis(500), "readers waited {slowest:?}");
     assert!(running.goes_on());
     // A stop is heard at once.
@@ -56,13 +56,13 @@ fn a_reader_holds_it_up(desk: &Desk, before: &[String]) {
     assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
     // And it does not wait for ever.
     let began = Instant::now();
-    let (status, said) = migrating(desk, 1).end();
+    let (status, said) = migrating(env, 1).end();
     assert_eq!(status.code(), Some(5), "{said}");
     assert!(said.contains("in use for 1 s") && said.contains("pg_stat_activity"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(desk.rows(VERSION), before, "all or nothing");
+    assert_eq!(env.rows(VERSION), before, "all or nothing");
     // A short report only delays it.
-    let mut running = migrating(desk, 60);
+    let mut running = migrating(env, 60);
     thread::sleep(Duration::from_millis(500));
     assert!(running.goes_on());
     drop(report);
@@ -72,37 +72,37 @@ fn a_reader_holds_it_up(desk: &Desk, before: &[String]) {
 
 #[test]
 fn a_migration_waits_for_readers_in_attempts_and_hears_a_stop() {
-    let desk = earlier_warehouse();
-    let before = desk.rows(VERSION);
-    a_reader_holds_it_up(&desk, &before);
-    assert_ne!(desk.rows(VERSION), before);
-    assert_eq!(desk.rows("SELECT count(*) FROM claims_etl.shape"), ["1"], "the views too");
+    let env = earlier_warehouse();
+    let before = env.rows(VERSION);
+    a_reader_holds_it_up(&env, &before);
+    assert_ne!(env.rows(VERSION), before);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.shape"), ["1"], "the views too");
 }
 
 #[test]
 fn views_are_made_again_in_attempts_too() {
-    let desk = earlier_warehouse();
-    assert_eq!(migrating(&desk, 60).end().0.code(), Some(0));
-    let before = desk.rows(VERSION);
+    let env = earlier_warehouse();
+    assert_eq!(migrating(&env, 60).end().0.code(), Some(0));
+    let before = env.rows(VERSION);
     let other = "UPDATE claims_etl.shape SET views = '{}'";
-    desk.database.connect().batch_execute(other).expect("as of another version");
-    a_reader_holds_it_up(&desk, &before);
-    assert_ne!(desk.rows("SELECT views::text FROM claims_etl.shape"), ["{}"]);
+    env.database.connect().batch_execute(other).expect("as of another version");
+    a_reader_holds_it_up(&env, &before);
+    assert_ne!(env.rows("SELECT views::text FROM claims_etl.shape"), ["{}"]);
 }
 
 #[test]
 fn nothing_is_migrated_under_a_run_that_is_at_work() {
-    let desk = earlier_warehouse();
-    let before = desk.rows(VERSION);
-    let mut holder = desk.database.connect();
+    let env = earlier_warehouse();
+    let before = env.rows(VERSION);
+    let mut holder = env.database.connect();
     let lock = "SELECT pg_advisory_lock(7164208212674442348)";
     holder.batch_execute(lock).expect("the run lock");
-    let (status, said) = migrating(&desk, 60).end();
+    let (status, said) = migrating(&env, 60).end();
     assert_eq!(status.code(), Some(75), "{said}");
-    assert_eq!(desk.rows(VERSION), before);
+    assert_eq!(env.rows(VERSION), before);
     drop(holder);
     until("the lock to be free", || {
-        desk.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == ["0"]
+        env.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == ["0"]
     });
-    assert_eq!(migrating(&desk, 60).end().0.code(), Some(0));
+    assert_eq!(migrating(&env, 60).end().0.code(), Some(0));
 }

@@ -12,7 +12,7 @@ use claims_etl::warehouse::{connection, sql};
 use crate::support::program::{Call, Program};
 use crate::support::secure_server::{DATABASE, SecureServer};
 use crate::support::server::{self, Database};
-use crate::support::test_env::{Desk, succeeded};
+use crate::support::test_env::{TestEnv, succeeded};
 use crate::warehouse::roles::{self, with_roles};
 
 /// Longer than this would be a second try.
@@ -153,21 +153,21 @@ fn habits_change_nothing_about_what_is_loaded() {
     let facts = "SELECT to_jsonb(f) - 'run_no' FROM healthcare_analytics.claims_fact f ORDER BY claim_token";
     let members = "SELECT concat_ws('|', provider_id, provider_name, specialty, location, row_hash)
         FROM healthcare_analytics.providers_dim ORDER BY provider_id";
-    let lay = |desk: Desk| {
-        let mut desk = desk
+    let lay = |env: TestEnv| {
+        let mut env = env
             .claims(&[
                 "C1,P1,V1,99213,10.00,2024-01-02",
                 "C2,P2,V2,99214,-20.50,2024-03-04",
                 r"C3,P3,V\3,O'Hara\n,0.05,2024-12-31",
             ])
             .providers(&["V1,Ann – „Łuz“ 医院,Cardiology,Boston", r"V2,Ben \'x,Oncology,Salem"]);
-        desk.settings.privacy.key =
+        env.settings.privacy.key =
             Some(claims_etl::secret::value::Secret::new(crate::support::process::KEY));
-        desk
+        env
     };
-    let plain = lay(Desk::new());
+    let plain = lay(TestEnv::new());
     succeeded(&plain.run());
-    let mut odd = lay(Desk::at(with_habits()));
+    let mut odd = lay(TestEnv::at(with_habits()));
     // Three copies of everything that a session can do: first load, merge, replace.
     succeeded(&odd.run());
     odd.settings.warehouse.mode = Mode::Merge;
@@ -175,8 +175,8 @@ fn habits_change_nothing_about_what_is_loaded() {
     succeeded(&odd.run_with(&forced));
     odd.settings.warehouse.mode = Mode::Replace;
     succeeded(&odd.run_with(&forced));
-    let read = |desk: &Desk, sql: &str| {
-        let mut client = desk.database.connect();
+    let read = |env: &TestEnv, sql: &str| {
+        let mut client = env.database.connect();
         client.batch_execute("SET bytea_output = hex; SET datestyle = ISO; SET extra_float_digits = 1; SET timezone = 'UTC'; SET client_encoding = UTF8").expect("settings");
         let rows =
             client.query(&format!("SELECT q::text FROM ({sql}) AS sub(q)"), &[]).expect("rows");
