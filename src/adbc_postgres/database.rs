@@ -20,6 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::address::{Address, Login, Parameters, password_from_file};
 use super::bounded::within;
 use super::connection::PostgresConnection;
+use super::protection::Protection;
 use super::tls::{self, Tls};
 use super::{error, pooler};
 
@@ -81,23 +82,6 @@ struct Ready {
     config: Config,
     tls: Tls,
     protection: Protection,
-}
-
-/// How much a connection keeps from whoever is on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protection {
-    /// No network lies on the way.
-    Local,
-    /// Nothing is encrypted.
-    None,
-    /// Encrypted where the server offers it; who it is is not verified.
-    IfOffered,
-    /// Encrypted; who the server is is not verified.
-    Encrypted,
-    /// Encrypted; a trusted authority has signed the server's certificate, whatever its name.
-    Signed,
-    /// Encrypted, and the server is the one that the address names.
-    Verified,
 }
 
 impl Ready {

@@ -252,6 +252,11 @@ fn condition(code: &str) -> &'static str {
     }
 }
 
+/// A text that is no address, or one that cannot be followed.
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::with_message_and_status(message, Status::InvalidArguments)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

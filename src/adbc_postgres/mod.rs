@@ -30,6 +30,7 @@ mod ingest;
 mod numeric;
 mod parameter;
 mod pooler;
+mod protection;
 mod result;
 mod session;
 mod statement;
@@ -39,8 +40,9 @@ mod types;
 pub use address::Address;
 pub use connection::PostgresConnection;
 pub use copy_encoder::CopyEncoder;
-pub use database::{HOME, PostgresDatabase, Protection, default_option};
+pub use database::{HOME, PostgresDatabase, default_option};
 pub use driver::PostgresDriver;
+pub use protection::Protection;
 pub use statement::PostgresStatement;
 
 #[cfg(test)]

@@ -23,8 +23,9 @@ use crate::shuffle;
 use crate::telemetry::mail;
 use crate::totals::{ClaimCounts, grouped};
 use crate::transform::{self, Claims, DateFormats, Directory, Release, Scorer, provider_rows};
+use crate::warehouse::location;
 use crate::warehouse::location::Warehouse;
-use crate::warehouse::{location, table_layout};
+use crate::warehouse::treatment::Treatment;
 
 /// One thing that `check` looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,7 +107,7 @@ pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation
         "date formats",
         DateFormats::of(settings).map(|_| settings.claims.date_formats.join(", ")),
     );
-    report.add("privacy", Ok(table_layout::Treatment::of(&settings.privacy).to_string()));
+    report.add("privacy", Ok(Treatment::of(&settings.privacy).to_string()));
     report.add("key", key(settings));
     report.add("warehouse", location::inspect(settings));
     let connect = || Warehouse::running(settings)?.connect();

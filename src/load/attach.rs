@@ -4,7 +4,7 @@ use adbc_core::sync::Connection;
 
 use crate::error::Result;
 use crate::failpoint;
-use crate::load::copy_workers::Part;
+use crate::load::part::Part;
 use crate::load::staging_tables::providers_stage;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
 use crate::warehouse::partitions::partitions;

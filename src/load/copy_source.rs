@@ -13,7 +13,6 @@ use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::load::copy_workers::Score;
 use crate::shuffle::{Resolved, Shuffle};
 
 /// What a connection fails with when another one has.
@@ -110,3 +109,6 @@ impl RecordBatchReader for Reader {
         Arc::clone(&self.schema)
     }
 }
+
+/// Gives rows their score and the fact's columns.
+pub type Score = Arc<dyn Fn(DataFrame) -> Result<RecordBatch> + Send + Sync>;

@@ -16,19 +16,17 @@ use std::time::{Duration, Instant};
 
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
-use arrow::array::RecordBatch;
-use polars::prelude::DataFrame;
 
 use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
-use crate::load::copy_source::{Books, Reader, STOPPED, open};
-use crate::load::merge_diff::{Changes, changes, totals};
+use crate::load::copy_source::{Books, Reader, STOPPED, Score, open};
+use crate::load::merge_diff::{changes, totals};
+use crate::load::part::{Changes, Part};
 use crate::load::staging_tables::{TEMPORARY, claims_stage, stage_columns};
 use crate::schema::{INTERNAL, Shape, TokenRange, staged_schema};
 use crate::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
-use crate::totals::Cents;
 use crate::warehouse::load_strategy::Route;
 use crate::warehouse::{sql, table_lock};
 use crate::worker::Worker;
@@ -42,9 +40,6 @@ const BATCH_ROWS: usize = 32_768;
 /// Memory that the server may take for building a key, for each connection; its own setting where
 /// that is larger. Keys that fit are sorted without temporary files.
 const KEY_MEMORY: &str = "512MB";
-
-/// Gives rows their score and the fact's columns.
-pub type Score = Arc<dyn Fn(DataFrame) -> Result<RecordBatch> + Send + Sync>;
 
 /// The second pass.
 pub struct Staging<'a> {
@@ -67,21 +62,6 @@ pub struct Staging<'a> {
     pub progress: &'a (dyn Fn(u64) + Sync),
     /// Stops the pass.
     pub cancel: &'a Cancellation,
-}
-
-/// One connection's table: a range of the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// The table in the internal schema.
-    pub table: String,
-    /// The tokens that it holds.
-    pub range: TokenRange,
-    /// Rows in the table.
-    pub rows: u64,
-    /// Their money, as Postgres adds it.
-    pub amount: Cents,
-    /// How they differ from what is published, where that stays.
-    pub changes: Changes,
 }
 
 /// What the second pass has done.

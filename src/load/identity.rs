@@ -5,7 +5,7 @@ use crate::event::RunId;
 use crate::key::CheckValue;
 use crate::risk::settings::Risk;
 use crate::warehouse::keys::KeyName;
-use crate::warehouse::table_layout::Treatment;
+use crate::warehouse::treatment::Treatment;
 
 /// What identifies a run's work.
 #[derive(Debug, Clone)]

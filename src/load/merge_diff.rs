@@ -4,7 +4,7 @@ use adbc_core::sync::Connection;
 
 use super::risk::scores_of;
 use crate::error::{Error, Result};
-use crate::load::copy_workers::Part;
+use crate::load::part::{Changes, Part};
 use crate::load::staging_tables::TEMPORARY;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, Shape, TokenRange, fact_columns};
 use crate::totals::Cents;
@@ -39,17 +39,6 @@ const IN_THE_ORDER_OF_THE_KEY: &str =
 
 /// Of a row that differs: it takes the place of a row that it cancels.
 const OPPOSITE: &str = "NOT is_new AND amount <> 0 AND amount = -old_amount";
-
-/// How a part's rows differ from what is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Rows whose key is not published.
-    pub new: u64,
-    /// Rows whose key is published with other content.
-    pub changed: u64,
-    /// Those of them whose amount is the opposite of the published one, and what that is in sum.
-    pub opposite: (u64, Cents),
-}
 
 /// Rows and money of a table or subquery.
 pub(crate) fn totals(connection: &mut impl Connection, table: &str) -> Result<(u64, Cents)> {

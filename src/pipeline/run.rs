@@ -32,7 +32,7 @@ use crate::totals::ControlTotals;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
 use crate::warehouse::location::Warehouse;
-use crate::warehouse::table_layout::Treatment;
+use crate::warehouse::treatment::Treatment;
 use crate::worker::panicked;
 use crate::{load, quarantine};
 

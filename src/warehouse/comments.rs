@@ -2,7 +2,7 @@
 
 use crate::privacy::settings::{Action, Level, Privacy, Profile};
 use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, fact_columns, provider_columns};
-use crate::warehouse::table_layout::Treatment;
+use crate::warehouse::treatment::Treatment;
 
 /// The name under which the digest of the comments is kept, beside those of the views.
 pub(crate) const NAME: &str = "(comments)";

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer};
 use crate::secret::value::Secret;
 use crate::warehouse::private_server::{LocalPostgres, Status};
-use crate::warehouse::{connection, server, sql, table_checks, table_layout};
+use crate::warehouse::treatment::Treatment;
+use crate::warehouse::{connection, server, sql, table_checks};
 
 /// A warehouse that can be connected to.
 pub struct Warehouse {
@@ -249,6 +250,6 @@ pub(crate) fn inspect(settings: &Settings) -> Result<String> {
 
 /// Refuses tables that a run with these settings could not load into.
 fn check_tables(settings: &Settings, connection: &mut PostgresConnection) -> Result<()> {
-    let treatment = table_layout::Treatment::of(&settings.privacy);
+    let treatment = Treatment::of(&settings.privacy);
     table_checks::check_before(connection, &treatment, settings.warehouse.mode)
 }

@@ -22,4 +22,5 @@ pub mod sql;
 pub(crate) mod table_checks;
 pub(crate) mod table_layout;
 pub(crate) mod table_lock;
+pub(crate) mod treatment;
 pub mod views;

@@ -13,7 +13,8 @@ use crate::schema::{
     CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, Shape, UNKNOWN_PROVIDER, fact_columns,
     provider_columns,
 };
-use crate::warehouse::table_layout::{Stored, Treatment, note, stored};
+use crate::warehouse::table_layout::{Stored, note, stored};
+use crate::warehouse::treatment::Treatment;
 use crate::warehouse::{sql, table_layout};
 
 const CONTEXT: &str = "giving what is published another shape";

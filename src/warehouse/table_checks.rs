@@ -15,7 +15,8 @@ use crate::schema::{
     CLAIMS_FACT, Column, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, fact_columns, provider_columns,
 };
 use crate::warehouse::load_strategy::{Route, is_filled, route};
-use crate::warehouse::table_layout::{Treatment, stored};
+use crate::warehouse::table_layout::stored;
+use crate::warehouse::treatment::Treatment;
 use crate::warehouse::{migrations, sql};
 
 const CONTEXT: &str = "checking the tables";

@@ -1,5 +1,6 @@
 //! The address of a database: libpq's URL or keyword string, without what only this driver knows.
 
+mod parameters;
 mod passfile;
 mod text;
 
@@ -7,77 +8,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use adbc_core::error::{Error, Result, Status};
+pub(super) use parameters::Parameters;
 pub(super) use passfile::{Login, password as password_from_file};
 use postgres::Config;
 use postgres::config::Host;
 
-use super::error::with_hint;
-
-/// The parameters of libpq that are taken out of an address before the client's parser, which does
-/// not know them, sees it. Each is nothing where the address is silent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Parameters {
-    /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`.
-    pub(super) sslmode: Option<String>,
-    /// A file of trusted certificates, or `system`.
-    pub(super) sslrootcert: Option<String>,
-    /// A file with the client's certificate.
-    pub(super) sslcert: Option<String>,
-    /// A file with the client's key.
-    pub(super) sslkey: Option<String>,
-    /// A file of passwords, as libpq's `~/.pgpass`.
-    pub(super) passfile: Option<String>,
-}
-
-/// Parameters of libpq that would change the security of a connection and cannot be honoured.
-const REFUSED: [&str; 9] = [
-    "service",
-    "requiressl",
-    "require_auth",
-    "sslpassword",
-    "sslcrl",
-    "sslcrldir",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
-    "gssencmode",
-];
-
-impl Parameters {
-    /// Where the parameter `name` is kept, if it is one of these.
-    pub(super) fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
-        match name {
-            "sslmode" => Some(&mut self.sslmode),
-            "sslrootcert" => Some(&mut self.sslrootcert),
-            "sslcert" => Some(&mut self.sslcert),
-            "sslkey" => Some(&mut self.sslkey),
-            "passfile" => Some(&mut self.passfile),
-            _ => None,
-        }
-    }
-
-    /// These, and `defaults` where they are silent.
-    pub(super) fn or(&self, defaults: &Self) -> Self {
-        let either = |own: &Option<String>, other: &Option<String>| own.clone().or(other.clone());
-        Self {
-            sslmode: either(&self.sslmode, &defaults.sslmode),
-            sslrootcert: either(&self.sslrootcert, &defaults.sslrootcert),
-            sslcert: either(&self.sslcert, &defaults.sslcert),
-            sslkey: either(&self.sslkey, &defaults.sslkey),
-            passfile: either(&self.passfile, &defaults.passfile),
-        }
-    }
-
-    /// All of them by name.
-    fn named(&self) -> [(&'static str, &Option<String>); 5] {
-        [
-            ("sslmode", &self.sslmode),
-            ("sslrootcert", &self.sslrootcert),
-            ("sslcert", &self.sslcert),
-            ("sslkey", &self.sslkey),
-            ("passfile", &self.passfile),
-        ]
-    }
-}
+use super::error::{invalid, with_hint};
 
 /// Where a database is and as whom to sign in, as an address says it.
 #[derive(Clone)]
@@ -210,11 +146,6 @@ impl fmt::Display for Address {
         }
         Ok(())
     }
-}
-
-/// A text that is no address, or one that cannot be followed.
-pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::with_message_and_status(message, Status::InvalidArguments)
 }
 
 fn unreadable() -> Error {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use adbc_core::error::Result;
 
-use super::invalid;
+use crate::adbc_postgres::error::invalid;
 
 /// Directories of Unix sockets that libpq calls `localhost`, as it is built by PostgreSQL itself and
 /// by the distributions.

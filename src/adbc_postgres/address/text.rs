@@ -1,6 +1,6 @@
 //! The text of an address: its parameters taken out, its escapes read and written.
 
-use super::{Parameters, REFUSED};
+use super::parameters::{Parameters, REFUSED};
 
 /// The address without the parameters that the client's parser does not know, and these; nothing
 /// for a text that cannot be cut.

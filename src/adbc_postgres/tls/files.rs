@@ -9,7 +9,7 @@ use adbc_core::error::{Error, Result};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::super::address::invalid;
+use crate::adbc_postgres::error::invalid;
 
 /// The certificates in a PEM file, at least one; `what` they are for.
 pub(super) fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {

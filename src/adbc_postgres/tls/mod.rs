@@ -20,8 +20,9 @@ use rustls::crypto::ring;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use verifier::{Trust, Verifier};
 
-use super::address::{Parameters, invalid};
-use super::database::Protection;
+use super::address::Parameters;
+use super::error::invalid;
+use super::protection::Protection;
 
 /// How every connection to one database is protected.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::invalid;
+use crate::adbc_postgres::error::invalid;
 
 /// Checks a server's certificate as far as the mode demands.
 ///

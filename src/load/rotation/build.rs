@@ -3,7 +3,7 @@
 use adbc_core::sync::Connection;
 use uuid::Uuid;
 
-use super::{CONTEXT, Rotation};
+use super::state::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;

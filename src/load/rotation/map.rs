@@ -4,7 +4,7 @@ use adbc_core::sync::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{CONTEXT, Rotation};
+use super::state::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::key::Token;

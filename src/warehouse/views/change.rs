@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use adbc_core::sync::Connection;
 
 use super::dependants::refuse_dependants;
-use super::{View, all, digests, grants};
+use super::view::View;
+use super::{all, digests, grants};
 use crate::error::Result;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 use crate::warehouse::sql;

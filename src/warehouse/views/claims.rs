@@ -1,6 +1,6 @@
 //! The views of single claims: each with its provider and its score taken apart, and its flags.
 
-use super::{Audience, View};
+use super::view::{Audience, View};
 use crate::rule::Rule;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 

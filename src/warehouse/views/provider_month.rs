@@ -1,6 +1,6 @@
 //! The views of providers and months.
 
-use super::{Audience, View};
+use super::view::{Audience, View};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL, Shape};
 
 /// What the directory tells of a provider, as far as the shape has it, of a table `from`.
