@@ -23,6 +23,14 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Damage(u8);
 
+impl Kind {
+    /// The kind of a column of [`crate::schema::IDENTIFIERS`].
+    #[must_use]
+    pub fn of(column: &str) -> Self {
+        if column == "procedure_code" { Self::Code } else { Self::Id }
+    }
+}
+
 impl Damage {
     /// Nothing.
     pub const NONE: Self = Self(0);
@@ -39,6 +47,18 @@ impl Damage {
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// As a number, for a column of them.
+    #[must_use]
+    pub fn bits(self) -> i32 {
+        self.0.into()
+    }
+
+    /// From a number of [`Self::bits`].
+    #[must_use]
+    pub fn from_bits(bits: i32) -> Self {
+        u8::try_from(bits).map_or(Self::NONE, Self)
     }
 }
 

@@ -110,6 +110,9 @@ impl TokenRange {
     }
 }
 
+/// The columns of claims with identifiers or codes, of which the directory has `provider_id` too.
+pub const IDENTIFIERS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];
+
 /// Position of a row in its source: file number (from 0) in the upper bits, record number (from 1,
 /// header not counted) in the lower 40. Orders rows as they arrived.
 pub const ORIGIN: &str = "origin";
@@ -135,6 +138,10 @@ pub const DAMAGE: &str = "damage";
 pub const RAW: &str = "raw_record";
 /// The line, from 1, on which a record begins in its unpacked file; null where there are no lines.
 pub const SOURCE_LINE: &str = "source_line";
+
+/// What was taken off the parts of identifiers that templates have put together, by
+/// [`crate::identifier::Damage::bits`]. Other identifiers are still as they came.
+pub const ID_DAMAGE: &str = "identifier_damage";
 
 /// The nullable reject code of a row, see [`crate::rule::Rule`].
 pub const REJECT: &str = "reject";

@@ -25,7 +25,7 @@ const LAYERS: [(&str, &[&str]); 32] = [
     // Domains: types and pure functions; they know no settings of the program.
     ("privacy", &["error", "totals", "rule", "schema", "secret"]),
     ("risk", &["error", "privacy"]),
-    ("config", &["error", "totals", "rule", "schema", "secret", "privacy", "risk"]),
+    ("config", &["error", "totals", "identifier", "rule", "schema", "secret", "privacy", "risk"]),
     ("key", &["error", "config", "identifier", "secret"]),
     // Mechanisms.
     ("interchange", &["error", "schema"]),

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::interval::day;
 use super::settings::{OnDuplicate, Settings};
 use crate::error::{Error, Result};
+use crate::identifier::Placeholders;
 use crate::rule::{Rule, Severities, Severity};
-use crate::schema::AMOUNT_MAX_CENTS;
+use crate::schema::{AMOUNT_MAX_CENTS, UNKNOWN_PROVIDER};
 use crate::totals::Cents;
 
 /// What systems write where they have no value: databases, data frames, spreadsheets, people. Compared without regard to
@@ -155,6 +156,20 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// What an identifier or code is that stands for no value. The id of the unknown provider is one as well.
+    #[must_use]
+    pub fn identifier_placeholders(&self) -> Placeholders {
+        let texts = self.placeholders.iter().map(String::as_str);
+        Placeholders::new(texts.chain([UNKNOWN_PROVIDER]))
+    }
+
+    /// The same of a patient id.
+    #[must_use]
+    pub fn patient_id_placeholders(&self) -> Placeholders {
+        let texts = self.placeholders.iter().chain(&self.patient_placeholders);
+        Placeholders::new(texts.map(String::as_str).chain([UNKNOWN_PROVIDER]))
+    }
+
     /// The severity of every rule that rows can break.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! same. Every column is cast to text by the server, so amounts stay exact and nothing is inferred.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::{fmt, thread};
 
 use connectorx::prelude::{
@@ -21,7 +22,7 @@ use super::partition::{self, Partition};
 use super::recognition::Standing;
 use super::{Extracted, Format, SourceFile, line_column};
 use crate::adbc_postgres::{Address, PostgresDatabase, Protection};
-use crate::config::{PostgresEnvironment, Source};
+use crate::config::{PostgresEnvironment, Settings, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::extract::projection;
@@ -75,11 +76,12 @@ pub(super) struct Answer {
 /// Checks the query's columns against the contract, then fetches its rows.
 pub(super) fn fetch(
     dataset: Dataset,
-    source: &Source,
+    settings: &Settings,
     address: &str,
-    environment: &PostgresEnvironment,
     cancel: &Cancellation,
 ) -> Result<Answer> {
+    let source = settings.source(dataset);
+    let environment = &settings.warehouse.environment;
     let query = query(dataset, source)?;
     let (place, database) = database(dataset, address, environment)?;
     let asked = Asked { dataset, place, database, query, cancel };
@@ -93,6 +95,7 @@ pub(super) fn fetch(
     let Mapped { columns, filter } = found.resolve()?;
     (file.format, file.header) = (Format::Database, header);
     (file.columns, file.filter) = (columns, filter);
+    file.placeholders = Arc::new(settings.rules.identifier_placeholders());
     let line = match line_column::by_name(&file).as_slice() {
         [(name, how)] if line_column::is_open(dataset, source, &file) => {
             asked.is_exact(name)?.then(|| (name.clone(), *how))

@@ -68,6 +68,7 @@ use crate::event::Cancellation;
 pub use crate::extract::mapping_suggestion::{Proposal, fitting_preset, propose};
 pub use crate::extract::preview::{Look, look};
 use crate::extract::source_resolver::{Origin, Place};
+use crate::identifier::Placeholders;
 use crate::schema::Dataset;
 
 /// One input, found, checked and fingerprinted: the result that an extract task hands on.
@@ -157,6 +158,9 @@ pub struct SourceFile {
     /// Name in `header` → texts, of which a row must have one there to be a claim.
     #[serde(rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
     pub filter: BTreeMap<String, Values>,
+    /// Texts that stand for nothing: an identifier is not put together from them.
+    #[serde(skip)]
+    placeholders: Arc<Placeholders>,
     /// How a delimited file is cut; none for other formats.
     #[serde(skip)]
     pub delimited: Option<Delimited>,
@@ -196,6 +200,7 @@ impl SourceFile {
             header: Vec::new(),
             columns: BTreeMap::new(),
             filter: BTreeMap::new(),
+            placeholders: Arc::new(Placeholders::new([])),
             delimited: None,
             spool,
         }
@@ -268,8 +273,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
         }
         #[cfg(feature = "database")]
         Origin::Database(address) => {
-            let environment = &settings.warehouse.environment;
-            let answer = database::fetch(dataset, source, address, environment, cancel)?;
+            let answer = database::fetch(dataset, settings, address, cancel)?;
             let files = vec![answer.file];
             Ok(Extracted {
                 dataset,
@@ -349,6 +353,7 @@ fn inspect(
         .resolve()
         .map_err(|error| preview::swapped(dataset, settings, &file).unwrap_or(error))?;
     (file.columns, file.filter) = (columns, filter);
+    file.placeholders = Arc::new(settings.rules.identifier_placeholders());
     if let Some(opened) = parquet {
         opened.check(dataset, &file)?;
     }

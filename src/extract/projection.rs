@@ -4,15 +4,16 @@
 //! rows are made of them here.
 
 use polars::prelude::{
-    BooleanChunked, Column, DataFrame, DataType, IntoColumn, NewChunkedArray, PlSmallStr,
-    PolarsError, Scalar, StringChunked, StringChunkedBuilder,
+    BooleanChunked, Column, DataFrame, DataType, Int32Chunked, IntoColumn, NewChunkedArray,
+    PlSmallStr, PolarsError, Scalar, StringChunked, StringChunkedBuilder,
 };
 
 use super::SourceFile;
 use super::mapping::Take;
 use crate::config::{Part, Pattern, Values};
 use crate::error::{Error, Result};
-use crate::schema::{DAMAGE, Dataset};
+use crate::identifier::{Damage, Kind, Placeholders, canonical, examine};
+use crate::schema::{DAMAGE, Dataset, ID_DAMAGE, IDENTIFIERS};
 
 /// What is before the number of a field in the name of its column.
 const FIELD: &str = "field ";
@@ -48,6 +49,7 @@ pub(crate) fn apply(
     };
     let rows = block.height();
     let mut columns = Vec::with_capacity(block.width());
+    let mut damages = vec![Damage::NONE; rows];
     for column in dataset.columns() {
         let made = match file.columns.get(column) {
             None => Column::full_null(column.into(), rows, &DataType::String),
@@ -60,6 +62,11 @@ pub(crate) fn apply(
                 let field = texts(&block, &fields, name).map_err(lacks)?;
                 field.clone().with_name(column.into()).into_column()
             }
+            Some(Take::Fields(Pattern::Template(parts))) if IDENTIFIERS.contains(&column) => {
+                let placeholders = &file.placeholders;
+                identifier(column, parts, &fields, &block, placeholders, &mut damages)
+                    .map_err(lacks)?
+            }
             Some(Take::Fields(Pattern::Template(parts))) => {
                 template(column, parts, &fields, &block).map_err(lacks)?
             }
@@ -67,6 +74,8 @@ pub(crate) fn apply(
         columns.push(made);
     }
     columns.extend(block.columns().iter().filter(|c| !c.name().starts_with(FIELD)).cloned());
+    let damages = damages.into_iter().map(Damage::bits).collect();
+    columns.push(Int32Chunked::from_vec(ID_DAMAGE.into(), damages).into_column());
     let shaped = DataFrame::new(rows, columns).map_err(lacks)?;
     Ok((shaped, (before - rows) as u64))
 }
@@ -80,7 +89,7 @@ fn texts<'a>(
     block.column(&name(place))?.str()
 }
 
-/// Which rows are claims; none where all are.
+/// Which rows are claims; none where all are. Values are compared in the canonical form of identifiers.
 fn chosen(
     file: &SourceFile,
     fields: &[&str],
@@ -93,8 +102,8 @@ fn chosen(
     let mut chosen = vec![true; block.height()];
     for (name, Values(values)) in &file.filter {
         for (chosen, text) in chosen.iter_mut().zip(texts(block, fields, name)?.iter()) {
-            let text = text.unwrap_or_default().trim();
-            *chosen &= values.iter().any(|value| value.trim() == text);
+            let text = canonical(text.unwrap_or_default());
+            *chosen &= values.iter().any(|value| canonical(value) == text);
         }
     }
     if let Some(damaged) = damaged {
@@ -117,13 +126,7 @@ fn template(
     fields: &[&str],
     block: &DataFrame,
 ) -> Result<Column, PolarsError> {
-    let mut sources = Vec::with_capacity(parts.len());
-    for part in parts {
-        sources.push(match part {
-            Part::Text(text) => (text.as_str(), None),
-            Part::Field(name) => ("", Some(texts(block, fields, name)?)),
-        });
-    }
+    let sources = sources(parts, fields, block)?;
     let is_text = TEXTS.contains(&column);
     let mut builder = StringChunkedBuilder::new(column.into(), block.height());
     let mut text = String::new();
@@ -147,6 +150,58 @@ fn template(
         }
     }
     Ok(builder.finish().into_column())
+}
+
+/// Puts an identifier together from fields in canonical form; null where one of them is missing or a placeholder. What
+/// was taken off the fields is added to `damages`, so that the row is judged as if the field were the identifier.
+fn identifier(
+    column: &str,
+    parts: &[Part],
+    fields: &[&str],
+    block: &DataFrame,
+    placeholders: &Placeholders,
+    damages: &mut [Damage],
+) -> Result<Column, PolarsError> {
+    let sources = sources(parts, fields, block)?;
+    let kind = Kind::of(column);
+    let mut builder = StringChunkedBuilder::new(column.into(), block.height());
+    let mut text = String::new();
+    for (row, damages) in damages.iter_mut().enumerate() {
+        text.clear();
+        let mut damage = Damage::NONE;
+        let complete = sources.iter().all(|(plain, field)| {
+            let Some(field) = field else {
+                text.push_str(plain);
+                return true;
+            };
+            let part = examine(field.get(row).unwrap_or_default(), kind);
+            damage |= part.damage;
+            text.push_str(&part.text);
+            !part.text.is_empty() && !placeholders.have(&part.text)
+        });
+        if complete {
+            *damages |= damage;
+            builder.append_value(&text);
+        } else {
+            builder.append_null();
+        }
+    }
+    Ok(builder.finish().into_column())
+}
+
+/// The parts of a template: a text as it is, or a field.
+fn sources<'a>(
+    parts: &'a [Part],
+    fields: &[&str],
+    block: &'a DataFrame,
+) -> Result<Vec<(&'a str, Option<&'a StringChunked>)>, PolarsError> {
+    let source = |part: &'a Part| {
+        Ok(match part {
+            Part::Text(text) => (text.as_str(), None),
+            Part::Field(name) => ("", Some(texts(block, fields, name)?)),
+        })
+    };
+    parts.iter().map(source).collect()
 }
 
 fn filled(field: &StringChunked, row: usize) -> Option<&str> {

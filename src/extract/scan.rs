@@ -20,7 +20,7 @@ use super::{Delimited, Extracted, Format, SourceFile, parquet_file};
 use crate::error::{Error, Result};
 use crate::extract::projection;
 use crate::rule::Rule;
-use crate::schema::{DAMAGE, Dataset, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
+use crate::schema::{DAMAGE, Dataset, ID_DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
 /// Rows of a block of a database.
 const BLOCK_ROWS: u64 = 131_072;
@@ -298,7 +298,7 @@ impl Block<'_> {
     }
 
     /// The block's rows that are claims: the contract's columns in the contract's order as text (an optional column
-    /// that the file lacks is null), then [`ORIGIN`], [`DAMAGE`], [`RAW`] and [`SOURCE_LINE`]. An
+    /// that the file lacks is null), then [`ORIGIN`], [`DAMAGE`], [`RAW`], [`SOURCE_LINE`] and [`ID_DAMAGE`]. An
     /// empty field is null, a quoted empty field is an empty text; of a damaged record all is null.
     ///
     /// Executing the plan can fail with errors of Polars that quote the data; whoever executes it
@@ -407,6 +407,7 @@ fn empty(dataset: Dataset) -> Result<LazyFrame> {
     columns.push(integers(ORIGIN, Vec::new()));
     columns.extend(damage(0, &[]));
     columns.push(integers(SOURCE_LINE, Vec::new()));
+    columns.push(none(ID_DAMAGE, &DataType::Int32));
     let frame = DataFrame::new(0, columns);
     frame.map(IntoLazy::lazy).map_err(|_| Error::internal("a frame without rows"))
 }

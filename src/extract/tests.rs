@@ -17,7 +17,7 @@ use super::*;
 use crate::config::Interval;
 use crate::error::ErrorKind;
 use crate::rule::Rule;
-use crate::schema::{DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
+use crate::schema::{DAMAGE, ID_DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 
@@ -43,7 +43,7 @@ fn rows(source: &Source) -> Vec<Vec<String>> {
     assert_eq!(blocks.records(), frame.height() as u64, "two counts of the records");
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
     let contract: Vec<&str> = Dataset::Claims.columns().collect();
-    let beside = [ORIGIN, DAMAGE, RAW, SOURCE_LINE];
+    let beside = [ORIGIN, DAMAGE, RAW, SOURCE_LINE, ID_DAMAGE];
     assert_eq!(names, [&contract[..], &beside].concat());
     let columns = &frame.columns()[..=contract.len()];
     for column in &columns[..contract.len()] {

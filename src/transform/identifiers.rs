@@ -9,17 +9,16 @@ use polars::prelude::{
 };
 
 use super::expression::elementwise;
+use crate::identifier::Damage;
 use crate::rule::{Rule, Severity};
-use crate::schema::DAMAGE;
+use crate::schema::{DAMAGE, ID_DAMAGE, IDENTIFIERS};
 use crate::transform::column_access::{each_text, values};
 use crate::transform::rule_set::Checks;
 
-/// The columns of claims that are judged; the place of each is the bit that has it rewritten.
-pub const COLUMNS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];
 /// The column of marks.
 pub(super) const MARKS: &str = "marks";
 /// The mark of a claim id that is a placeholder.
-pub(super) const CLAIM_PLACEHOLDER: i32 = 1 << COLUMNS.len();
+pub(super) const CLAIM_PLACEHOLDER: i32 = 1 << IDENTIFIERS.len();
 /// The marks that are findings: the same bits as in `dq_flags`.
 pub(super) const FINDINGS: i32 =
     Rule::IdentifierScientific.mask() | Rule::PatientIdPlaceholder.mask() | Rule::MENDED;
@@ -27,9 +26,13 @@ pub(super) const FINDINGS: i32 =
 /// What is to be done to the identifiers of each row, and what it is flagged for.
 pub(super) fn marks(checks: &Arc<Checks>) -> Expr {
     let checks = Arc::clone(checks);
-    elementwise("judge_identifiers", &COLUMNS.map(col), DataType::Int32, move |series| {
-        let mut marks = vec![0; series[0].len()];
-        for (place, (column, texts)) in COLUMNS.iter().zip(series).enumerate() {
+    let mut inputs = IDENTIFIERS.map(col).to_vec();
+    inputs.push(col(ID_DAMAGE));
+    elementwise("judge_identifiers", &inputs, DataType::Int32, move |series| {
+        let damages = values(series[IDENTIFIERS.len()].i32()?);
+        let of_parts = |&damage: &i32| checks.bits_of(Damage::from_bits(damage));
+        let mut marks: Vec<i32> = damages.iter().map(of_parts).collect();
+        for (place, (column, texts)) in IDENTIFIERS.iter().zip(series).enumerate() {
             each_text(texts.str()?, |row, text| marks[row] |= mark(&checks, place, column, text));
         }
         Ok(Int32Chunked::from_vec(MARKS.into(), marks).into_series())
@@ -59,7 +62,7 @@ fn mark(checks: &Checks, place: usize, column: &str, text: &str) -> i32 {
 /// A column of claims in canonical form: blank is null, and so is a provider or a code that is a placeholder.
 pub(super) fn canonical(column: &'static str, checks: &Arc<Checks>) -> Expr {
     let checks = Arc::clone(checks);
-    let bit = COLUMNS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
+    let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
     elementwise("canonical", &[col(column), col(MARKS)], DataType::String, move |series| {
         let marks = values(series[1].i32()?);
         Ok(rewritten(series[0].str()?, |row| marks[row] & bit != 0, &checks, column))
@@ -95,13 +98,15 @@ fn rewritten(
 pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
     let one = Arc::new(checks.clone());
     let other = Arc::clone(&one);
-    let inputs = [DAMAGE, "provider_id"].map(col);
+    let inputs = [DAMAGE, "provider_id", ID_DAMAGE].map(col);
     let damage = elementwise("judge_directory", &inputs, DataType::Int32, move |series| {
         let (damage, ids) = (series[0].i32()?, series[1].str()?);
+        let of_parts = values(series[2].i32()?);
         let refusing = one.severities().mask(Severity::Reject);
         let mut found: Vec<Option<i32>> = Vec::new();
         each_text(ids, |row, text| {
-            if let Some(rule) = refusal(&one, refusing, text) {
+            let of_parts = Damage::from_bits(of_parts[row]);
+            if let Some(rule) = refusal(&one, refusing, of_parts, text) {
                 if found.is_empty() {
                     found = damage.iter().collect();
                 }
@@ -123,11 +128,14 @@ pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
 }
 
 /// The rule for which a record of the directory is refused because of its id.
-fn refusal(checks: &Checks, refusing: i32, text: &str) -> Option<Rule> {
-    let judged = checks.judge("provider_id", text)?;
-    if judged.is_placeholder {
-        return Some(Rule::DirectoryIdPlaceholder);
+fn refusal(checks: &Checks, refusing: i32, of_parts: Damage, text: &str) -> Option<Rule> {
+    let mut damage = of_parts;
+    if let Some(judged) = checks.judge("provider_id", text) {
+        if judged.is_placeholder {
+            return Some(Rule::DirectoryIdPlaceholder);
+        }
+        damage |= judged.damage;
     }
-    let broken = checks.bits_of(judged.damage) & refusing;
+    let broken = checks.bits_of(damage) & refusing;
     Rule::FLAGS.into_iter().find(|rule| broken & rule.mask() != 0)
 }

@@ -35,7 +35,6 @@ pub use amount::decimal_marks;
 pub use date::DateFormats;
 pub use date_suggestion::{DateSample, DateSuggestion};
 pub use directory::{Directory, Refused, provider_rows};
-pub use identifiers::COLUMNS as IDENTIFIERS;
 use polars::prelude::{
     DataType, Expr, Int32Chunked, Int128Chunked, IntoSeries, JoinArgs, JoinType, LazyFrame, NULL,
     NewChunkedArray, col, lit,

@@ -9,7 +9,6 @@ use crate::config::{CodeSystem, Decimal, Rules};
 use crate::error::{Error, Result};
 use crate::identifier::{self, Damage, Kind, Placeholders};
 use crate::rule::{Rule, Severities, Severity};
-use crate::schema::UNKNOWN_PROVIDER;
 
 /// The rules of a row, their severities and thresholds.
 #[derive(Debug, Clone)]
@@ -71,10 +70,8 @@ impl Checks {
             last_day: run_day.saturating_add(days(rules.future_days)),
             first_day: rules.too_old_before(run_day)?,
             first_filing_day: run_day.saturating_sub(days(rules.filing_days)),
-            placeholders: Placeholders::new(listed(&rules.placeholders)),
-            patient_placeholders: Placeholders::new(
-                listed(&rules.placeholders).chain(listed(&rules.patient_placeholders)),
-            ),
+            placeholders: rules.identifier_placeholders(),
+            patient_placeholders: rules.patient_id_placeholders(),
         })
     }
 
@@ -99,8 +96,7 @@ impl Checks {
         if identifier::is_plain(text) && !placeholders.have(text) {
             return None;
         }
-        let kind = if column == "procedure_code" { Kind::Code } else { Kind::Id };
-        let examined = identifier::examine(text, kind);
+        let examined = identifier::examine(text, Kind::of(column));
         let is_placeholder = placeholders.have(&examined.text);
         let judged = Judged { text: examined.text, damage: examined.damage, is_placeholder };
         let is_canonical = judged.text == text && !text.is_empty();
@@ -142,11 +138,6 @@ impl Checks {
     pub(crate) fn bit(&self, rule: Rule) -> i32 {
         if self.severities.of(rule) == Severity::Off { 0 } else { rule.mask() }
     }
-}
-
-/// The configured placeholders, and the id of the unknown provider, which names nobody either.
-fn listed(texts: &[String]) -> impl Iterator<Item = &str> {
-    texts.iter().map(String::as_str).chain([UNKNOWN_PROVIDER])
 }
 
 #[cfg(test)]

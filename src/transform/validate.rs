@@ -11,7 +11,7 @@ use super::identifiers;
 use super::text::bare;
 use crate::config::CodeSystem;
 use crate::rule::Rule;
-use crate::schema::{CENTS, DAMAGE, Dataset, ORIGIN, RAW, SOURCE_LINE};
+use crate::schema::{CENTS, DAMAGE, Dataset, ID_DAMAGE, IDENTIFIERS, ORIGIN, RAW, SOURCE_LINE};
 use crate::transform::column_access::{each_text, nullable_series};
 use crate::transform::procedure_code;
 use crate::transform::rule_set::Checks;
@@ -29,8 +29,8 @@ pub(super) fn typed(
     formats: &Arc<DateFormats>,
     checks: &Arc<Checks>,
 ) -> LazyFrame {
-    let mut columns: Vec<Expr> = [ORIGIN, DAMAGE, RAW, SOURCE_LINE].map(col).to_vec();
-    let judged = |column: &str| identifiers::COLUMNS.contains(&column);
+    let mut columns: Vec<Expr> = [ORIGIN, DAMAGE, RAW, SOURCE_LINE, ID_DAMAGE].map(col).to_vec();
+    let judged = |column: &str| IDENTIFIERS.contains(&column);
     columns.extend(
         Dataset::Claims
             .columns()
@@ -41,7 +41,7 @@ pub(super) fn typed(
         checks.code_system == CodeSystem::Hcpcs && checks.bit(Rule::ProcedureNormalized) != 0;
     let code =
         if normalized { procedure_code::bare("procedure_code") } else { col("procedure_code") };
-    let canonical = identifiers::COLUMNS.map(|column| identifiers::canonical(column, checks));
+    let canonical = IDENTIFIERS.map(|column| identifiers::canonical(column, checks));
     claims.select(columns).with_columns(canonical).with_columns([
         cents("amount", checks.decimal).alias(CENTS),
         date("date_of_service", formats).alias(DAY),

@@ -75,6 +75,55 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
 }
 
 #[test]
+fn an_identifier_from_a_template_is_judged_by_its_parts() {
+    let columns =
+        "claim,adjustment,patient_id,network,provider,procedure_code,amount,date_of_service";
+    let toml = "[claims.columns]\nclaim_id = \"{claim}-{adjustment}\"\n\
+                provider_id = \"{network}-{provider}\"\n\
+                [providers.columns]\nprovider_id = \"{network}-{provider}\"\n";
+    let configured: claims_etl::config::Settings = toml::from_str(toml).expect("a configuration");
+    let mut desk = Desk::new();
+    let claims = [
+        "5001,1,P1,N,1,99213,1.00,2024-01-01",
+        "5001.0,1,P1,N,1.0,99213,1.00,2024-01-01",
+        "5001.0,2,P1,N,1,99213,1.00,2024-01-02",
+        "NULL,1,P1,N,1,99213,1.00,2024-01-03",
+        "5001,#N/A,P1,N,1,99213,1.00,2024-01-04",
+        "5.001E+3,1,P1,N,1,99213,1.00,2024-01-05",
+        "5002,1,P1,N,nan,99213,1.00,2024-01-06",
+    ];
+    desk.settings.claims.sources = vec![desk.write("lines.csv", columns, &claims)];
+    let directory = "network,provider,provider_name,specialty,location";
+    let providers = ["N,1.0,Ann,Cardiology,Boston", "N,nan,Lake,Cardiology,Mobile", "N,2E+9,Roe,,"];
+    desk.settings.providers.sources = vec![desk.write("names.csv", directory, &providers)];
+    desk.settings.claims.columns = configured.claims.columns;
+    desk.settings.providers.columns = configured.providers.columns;
+    let report = desk.run();
+    succeeded(&report);
+    assert_eq!(
+        (report.claims.loaded, report.claims.duplicates, report.claims.conflicts),
+        (3, 1, 0)
+    );
+    let reasons = &report.reject_reasons;
+    let of = |rule: &str| reasons.get(rule).copied().unwrap_or_default();
+    assert_eq!(of("claim_id_missing"), 2, "{reasons:?}");
+    assert_eq!(of("identifier_scientific"), 1, "{reasons:?}");
+    assert_eq!((report.providers.loaded, report.providers.rejected), (1, 2));
+    let rows = "SELECT concat_ws(' ', date_of_service, provider_id, identifier_decimal)
+        FROM healthcare_analytics.v_claims ORDER BY 1";
+    let expected = ["2024-01-01 N-1 f", "2024-01-02 N-1 t", "2024-01-06 (unknown) f"];
+    assert_eq!(desk.rows(rows), expected);
+    // Whoever makes tokens elsewhere finds the claim.
+    let key = MasterKey::resolve(&desk.settings).expect("a key");
+    let token = key.tokenizer(Domain::Claim).token("5001-2").map(uuid::Uuid::from_bytes);
+    let found = format!(
+        "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE claim_token = '{}'",
+        token.expect("a token")
+    );
+    assert_eq!(desk.rows(&found), ["1"]);
+}
+
+#[test]
 fn identifiers_with_lost_digits_are_rejected_and_others_with_an_e_are_not() {
     let env = TestEnv::new()
         .claims(&[

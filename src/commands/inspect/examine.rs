@@ -26,7 +26,9 @@ use crate::pipeline::transform_stage::{checks, memory, severities};
 use crate::privacy::settings::Privacy;
 use crate::risk::Kept;
 use crate::rule::{Rule, Severity};
-use crate::schema::{DAMAGE, Dataset, ORIGIN, RAW, SOURCE_LINE, origin_file, origin_record};
+use crate::schema::{
+    DAMAGE, Dataset, ID_DAMAGE, ORIGIN, RAW, SOURCE_LINE, origin_file, origin_record,
+};
 use crate::shuffle::Shuffle;
 use crate::totals::Example;
 use crate::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
@@ -439,7 +441,8 @@ fn no_directory(checks: &Checks, release: &Release) -> Result<Directory> {
     let mut columns: Vec<Column> =
         Dataset::Providers.columns().map(|column| none(column, &DataType::String)).collect();
     columns.extend([ORIGIN, SOURCE_LINE].map(|name| none(name, &DataType::Int64)));
-    columns.extend([none(DAMAGE, &DataType::Int32), none(RAW, &DataType::String)]);
+    columns.extend([DAMAGE, ID_DAMAGE].map(|name| none(name, &DataType::Int32)));
+    columns.push(none(RAW, &DataType::String));
     let frame = DataFrame::new(0, columns)
         .map_err(|_| Error::internal("an empty directory is no frame"))?;
     Directory::new(&collect(provider_rows(frame.lazy(), checks))?, OnDuplicate::Last, release)

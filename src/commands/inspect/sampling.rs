@@ -15,10 +15,10 @@ use crate::pipeline::damaged_ids::DamagedIds;
 use crate::pipeline::first_pass::SHUFFLED;
 use crate::pipeline::tasks::{collect, plan_error};
 use crate::rule::Rule;
-use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, ORIGIN, REJECT};
+use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, IDENTIFIERS, ORIGIN, REJECT};
 use crate::shuffle::{Resolved, Shuffle, Writer};
 use crate::totals::Cents;
-use crate::transform::{Checks, Claims, IDENTIFIERS};
+use crate::transform::{Checks, Claims};
 
 /// Records named of each rule.
 pub(crate) const EXAMPLES: usize = 3;

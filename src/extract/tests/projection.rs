@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Mapping, Pattern, Values};
+use crate::identifier::Damage;
 
 const ODD: &str = "CLAIM,LINE,KIND,NPI,patient_id,procedure_code,amount,date_of_service";
 const ROWS: [&str; 6] = [
@@ -66,6 +67,59 @@ fn templates_constants_and_chosen_rows_are_alike_in_every_format() {
         assert_eq!(told["columns"]["claim_id"], "{CLAIM}-{LINE}!");
         assert_eq!(told["columns"]["line_number"], "\"7\"");
     }
+}
+
+#[test]
+fn an_identifier_is_put_together_from_sound_parts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = [
+        "5001.0,1,x,x,x,x,9,d",
+        "=\"5001\",2,x,x,x,x,9,d",
+        "5001,\u{a0}3,x,x,x,x,9,d",
+        "NULL,1,x,x,x,x,9,d",
+        "5001, n/a ,x,x,x,x,9,d",
+        "5001,\u{200b},x,x,x,x,9,d",
+        "9.87E+11,4,x,x,x,x,9,d",
+        "0,0,x,x,x,x,9,d",
+        "(Unknown),1,x,x,x,x,9,d",
+    ];
+    let path = write(&directory, "odd.csv", format!("{ODD}\n{}\n", rows.join("\n")));
+    let mut source = odd(&[&path]);
+    source.filter.clear();
+    let extracted = claims(&source).expect("extracted");
+    let frame = scan(&extracted).all().expect("read").collect().expect("collected");
+    let ids = frame.column("claim_id").and_then(|column| column.str()).expect("text");
+    let damages = frame.column(ID_DAMAGE).and_then(|column| column.i32()).expect("numbers");
+    let found: Vec<_> = ids.iter().zip(damages.iter()).collect();
+    let [decimal, wrapped, invisible, scientific] =
+        [Damage::DECIMAL, Damage::WRAPPED, Damage::INVISIBLE, Damage::SCIENTIFIC]
+            .map(|damage| Some(damage.bits()));
+    let none = (None, Some(0));
+    assert_eq!(
+        found,
+        [
+            (Some("5001-1!"), decimal),
+            (Some("5001-2!"), wrapped),
+            (Some("5001-3!"), invisible),
+            none,
+            none,
+            none,
+            (Some("9.87E+11-4!"), scientific),
+            (Some("0-0!"), Some(0)),
+            none,
+        ]
+    );
+}
+
+#[test]
+fn rows_are_chosen_by_values_in_canonical_form() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = ["1,0,=\"CHARGE\",9,P,c,1,d", "2,0,CHARGE\u{a0},9,P,c,1,d", "3,0,charge,9,P,c,1,d"];
+    let path = write(&directory, "odd.csv", format!("{ODD}\n{}\n", rows.join("\n")));
+    let extracted = claims(&odd(&[&path])).expect("extracted");
+    let blocks = scan(&extracted);
+    let frame = blocks.all().expect("read").collect().expect("collected");
+    assert_eq!((blocks.filtered(), frame.height()), (1, 2), "case counts");
 }
 
 #[test]
