@@ -3,22 +3,22 @@
 //! Nothing is dropped or rejected without being counted.
 
 use super::row::Row;
+use super::token_collisions::Distinct;
 use crate::config::OnDuplicate;
 use crate::rule::{Rule, Severities, Severity};
-use crate::shuffle::token_collisions::Distinct;
 use crate::totals::{Cents, Reversals};
 
 /// What is done about rules, as bits of `dq_flags`.
 #[derive(Clone, Copy)]
-pub(crate) struct Masks {
+pub(super) struct Masks {
     /// Rules that are looked at.
-    pub(crate) on: i32,
+    pub(super) on: i32,
     /// Rules that reject.
     reject: i32,
 }
 
 impl Masks {
-    pub(crate) fn of(severities: &Severities) -> Self {
+    pub(super) fn of(severities: &Severities) -> Self {
         Self { on: !severities.mask(Severity::Off), reject: severities.mask(Severity::Reject) }
     }
 }
@@ -104,7 +104,7 @@ impl Resolved {
     }
 
     /// Counts what a row that leaves breaks together with others.
-    pub(crate) fn count_found(&mut self, bits: i32) {
+    pub(super) fn count_found(&mut self, bits: i32) {
         if bits != 0 {
             count(&mut self.found, bits);
         }
@@ -126,16 +126,16 @@ fn cancel(cents: &[i64]) -> bool {
 
 /// A row's key and its place.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) token: u128,
-    pub(crate) line: i16,
+pub(super) struct Entry {
+    pub(super) token: u128,
+    pub(super) line: i16,
     /// What the row breaks together with others of its claim, as bits of `dq_flags`.
-    pub(crate) found: i32,
-    pub(crate) start: usize,
+    pub(super) found: i32,
+    pub(super) start: usize,
 }
 
 impl Entry {
-    pub(crate) fn same_claim(&self, other: &Self) -> bool {
+    pub(super) fn same_claim(&self, other: &Self) -> bool {
         self.token == other.token
     }
 
@@ -145,11 +145,11 @@ impl Entry {
 }
 
 /// The rows of some claims.
-pub(crate) struct Claims<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) policy: OnDuplicate,
-    pub(crate) masks: Masks,
-    pub(crate) resolved: &'a mut Resolved,
+pub(super) struct Claims<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) policy: OnDuplicate,
+    pub(super) masks: Masks,
+    pub(super) resolved: &'a mut Resolved,
 }
 
 impl Claims<'_> {
@@ -158,7 +158,7 @@ impl Claims<'_> {
     }
 
     /// The rows that leave, of `entries` in the order of their keys.
-    pub(crate) fn resolve(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
+    pub(super) fn resolve(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
         let mut kept = Vec::with_capacity(entries.len());
         for claim in entries.chunk_by_mut(Entry::same_claim) {
             match claim {

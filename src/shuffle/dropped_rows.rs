@@ -2,17 +2,17 @@
 //!
 //! Most claims come once, so few rows are looked at: those whose claim may come again.
 
+use super::buckets::{BUCKETS, Shuffle};
+use super::deduplicate::{Claims, Entry, Resolved};
+use super::parallel;
 use super::providers::{Visit, counts};
-use super::row::Row;
-use super::{BUCKETS, Shuffle, parallel};
+use super::repeats::Repeats;
+use super::row::{Row, half};
+use super::store::{Chunks, Store};
 use crate::config::OnDuplicate;
 use crate::error::Result;
 use crate::event::Cancellation;
 use crate::risk::{Codes, Exactness, Kept, NO_CODE, Statistics, UNCOUNTED, is_weekend};
-use crate::shuffle::deduplicate::{Claims, Entry, Resolved};
-
-/// Bits of a table in which tokens are looked for that come again, for each row.
-const BITS_PER_ROW: usize = 16;
 
 /// How rows were counted in the first pass.
 pub struct Counted<'a> {
@@ -57,15 +57,36 @@ impl Counted<'_> {
     }
 }
 
-pub(crate) fn half(token: crate::key::Token) -> u64 {
-    u64::from_le_bytes([
-        token[0], token[1], token[2], token[3], token[4], token[5], token[6], token[7],
-    ])
+impl Shuffle {
+    /// Between the passes, when all writers have finished: takes the rows that will not leave under
+    /// `policy` out of what was counted for the score. What comes of it is to be added to the
+    /// statistics of the first pass: counts below zero, and the provider-days.
+    ///
+    /// # Errors
+    /// `Config` when a file cannot be read or written, `Interrupted` on cancellation.
+    pub fn settle(
+        &mut self,
+        counted: &Counted<'_>,
+        policy: OnDuplicate,
+        cancel: &Cancellation,
+    ) -> Result<Statistics> {
+        if self.kept == Kept::default() {
+            return Ok(Statistics::default());
+        }
+        let mut statistics = take_out(self, counted, policy, cancel)?;
+        if let Some(providers) = &mut self.providers {
+            for ((number, patients), days) in providers.summed_up(counted.specialties, cancel)? {
+                let name = counted.names.get(number as usize).map_or("", String::as_str);
+                statistics.set_provider_days(name, patients, days);
+            }
+        }
+        Ok(statistics)
+    }
 }
 
 /// Takes the rows that will not leave out of the stores; what was counted of them, with counts below
 /// zero.
-pub(crate) fn take_out(
+fn take_out(
     shuffle: &Shuffle,
     counted: &Counted<'_>,
     policy: OnDuplicate,
@@ -87,7 +108,7 @@ pub(crate) fn take_out(
             kept.sort_unstable_by_key(|entry| entry.start);
             let mut kept = kept.iter().map(|entry| entry.start).peekable();
             removed.retain(|start| kept.next_if_eq(start).is_none());
-            let mut contents = shuffle.contents.as_ref().map(super::Store::writer);
+            let mut contents = shuffle.contents.as_ref().map(Store::writer);
             let mut visits = shuffle.providers.as_ref().map(|providers| providers.writer());
             for start in removed {
                 let row = Row::at(bytes, start);
@@ -101,8 +122,8 @@ pub(crate) fn take_out(
                     contents.append(bucket, |chunk| chunk.extend_from_slice(&entry))?;
                 }
             }
-            contents.map_or(Ok(()), super::Chunks::finish)?;
-            visits.map_or(Ok(()), super::Chunks::finish)?;
+            contents.map_or(Ok(()), Chunks::finish)?;
+            visits.map_or(Ok(()), Chunks::finish)?;
         }
         Ok(statistics)
     })?;
@@ -124,24 +145,13 @@ fn suspects(bytes: &[u8]) -> Vec<Entry> {
             Some((place, row))
         })
     };
-    let bits = (rows().count() * BITS_PER_ROW).next_multiple_of(64).next_power_of_two();
-    let words = bits / 64;
     // The last bits of a token: the first ones are the bucket's.
-    let place = |row: Row<'_>| {
-        let token = row.key().0;
-        let word = usize::try_from(token >> 6 & u128::from(u32::MAX)).unwrap_or_default();
-        (word & (words - 1), 1_u64 << (token & 63))
+    let hash = |row: Row<'_>| {
+        let [.., a, b, c, d, e, f, g, h] = row.token();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     };
-    let (mut seen, mut again) = (vec![0; words], vec![0; words]);
-    for (_, row) in rows() {
-        let (word, bit) = place(row);
-        again[word] |= seen[word] & bit;
-        seen[word] |= bit;
-    }
-    let suspicious = rows().filter(|&(_, row)| {
-        let (word, bit) = place(row);
-        again[word] & bit != 0
-    });
+    let repeats = Repeats::among(rows().map(|(_, row)| hash(row)));
+    let suspicious = rows().filter(|&(_, row)| repeats.may_have(hash(row)));
     let entry = |(start, row): (usize, Row<'_>)| {
         let (token, line) = row.key();
         Entry { token, line, found: 0, start }

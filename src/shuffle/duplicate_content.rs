@@ -18,31 +18,16 @@
 //! What was found takes a word for each content and each case that come again: few, and in the worst
 //! case, every content twice, eight bytes a row.
 
+use super::content::{BELOW, BELOW_ZERO, BUCKETS, ENTRY, Hashes, REMOVED, bucket};
 use super::parallel;
+use super::repeats::Repeats;
 use super::row::Row;
 use super::store::Store;
 use crate::error::Result;
 use crate::event::Cancellation;
-use crate::key::Token;
 use crate::risk::Twin;
 use crate::rule::Rule;
 
-/// First bits of a hash that tell its bucket.
-const BUCKET_BITS: u32 = 7;
-/// Buckets; 30 million claims make 6 MiB a bucket.
-pub(crate) const BUCKETS: usize = 1 << BUCKET_BITS;
-/// Bytes of an entry.
-pub(crate) const ENTRY: usize = 24;
-
-/// Bits of a table in which hashes are looked for that come again, for each of them.
-const BITS_PER_ENTRY: usize = 16;
-
-/// Bits of a word below the content's hash: marks in an entry, in what was found the facts.
-const BELOW: u32 = 4;
-/// Mark: the amount is below zero.
-const BELOW_ZERO: u64 = 1;
-/// Mark: a row that does not leave.
-const REMOVED: u64 = 1 << 1;
 /// Two claims have the content with an amount above zero.
 const POSITIVE: u64 = 1;
 /// Two claims have the content with an amount below zero.
@@ -51,95 +36,6 @@ const NEGATIVE: u64 = 1 << 1;
 const CANCELLED: u64 = 1 << 2;
 /// Two claims leave with the content and an amount above zero.
 const TWINS: u64 = 1 << 3;
-
-/// An odd number without a pattern: the fraction of the golden ratio.
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// What a row says: who did what for whom, when, and for how much.
-pub(crate) struct Content<'a> {
-    pub(crate) patient: Token,
-    pub(crate) day: i32,
-    /// The provider's place in the directory; its id counts where it has none.
-    pub(crate) place: u32,
-    pub(crate) provider: Option<&'a [u8]>,
-    pub(crate) code: Option<&'a [u8]>,
-    pub(crate) cents: i64,
-}
-
-/// What an entry says, but the claim.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Hashes {
-    case: u64,
-    /// Zeros in the lowest bits.
-    content: u64,
-}
-
-impl Content<'_> {
-    fn hashes(&self) -> Hashes {
-        let length = |text: Option<&[u8]>| text.map_or(0, |text| text.len() as u64 + 1);
-        let mut hash = FACTOR;
-        for half in self.patient.as_chunks().0 {
-            mix(&mut hash, u64::from_le_bytes(*half));
-        }
-        // A length comes before what it is of: no two contents begin alike and go on differently.
-        let code = length(self.code) << u32::BITS;
-        mix(&mut hash, code | u64::from(self.day.cast_unsigned()));
-        mix_text(&mut hash, self.code);
-        mix(&mut hash, FACTOR);
-        let case = hash;
-        // Amounts have 40 bits, lengths 8.
-        mix(&mut hash, self.cents.unsigned_abs() | length(self.provider) << 48);
-        mix(&mut hash, u64::from(self.place));
-        mix_text(&mut hash, self.provider);
-        Hashes { case, content: hash >> BELOW << BELOW }
-    }
-
-    /// What the row leaves: its bucket and its entry. None where the amount is zero.
-    pub(crate) fn entry(&self, claim: &Token, removed: bool) -> Option<(usize, [u8; ENTRY])> {
-        if self.cents == 0 {
-            return None;
-        }
-        let Hashes { case, content } = self.hashes();
-        let mark = |is: bool, mark: u64| if is { mark } else { 0 };
-        let marks = mark(self.cents < 0, BELOW_ZERO) | mark(removed, REMOVED);
-        let mut entry = [0; ENTRY];
-        entry[..8].copy_from_slice(&case.to_le_bytes());
-        entry[8..16].copy_from_slice(&(content | marks).to_le_bytes());
-        entry[16..].copy_from_slice(&claim[8..]);
-        Some((bucket(case), entry))
-    }
-}
-
-fn mix(hash: &mut u64, word: u64) {
-    let (low, high) = (*hash ^ word).carrying_mul(FACTOR, 0);
-    *hash = low ^ high;
-}
-
-fn mix_text(hash: &mut u64, text: Option<&[u8]>) {
-    let Some(text) = text else { return };
-    let (words, rest) = text.as_chunks();
-    for word in words {
-        mix(hash, u64::from_le_bytes(*word));
-    }
-    if !rest.is_empty() {
-        mix(hash, end(text));
-    }
-}
-
-/// The last bytes of a text, at most eight; a word of its own for each text of a length up to eight.
-fn end(text: &[u8]) -> u64 {
-    if let Some(word) = text.last_chunk() {
-        u64::from_le_bytes(*word)
-    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        u64::from(u32::from_le_bytes(*first)) << u32::BITS | u64::from(u32::from_le_bytes(*last))
-    } else {
-        text.iter().fold(0, |word, &byte| word << u8::BITS | u64::from(byte))
-    }
-}
-
-fn bucket(case: u64) -> usize {
-    usize::try_from(case >> (u64::BITS - BUCKET_BITS)).unwrap_or_default()
-}
 
 /// An entry that was read back: case, content with its marks, claim.
 type Entry = (u64, u64, u64);
@@ -161,7 +57,7 @@ struct Found {
 
 /// What was found about all that is said twice.
 #[derive(Default)]
-pub(crate) struct Repeated {
+pub(super) struct Repeated {
     /// By bucket; empty where there is nothing at all.
     buckets: Vec<Found>,
     /// Whether the score asks for twins.
@@ -170,7 +66,7 @@ pub(crate) struct Repeated {
 
 impl Repeated {
     /// Looks for what is said twice, on all cores.
-    pub(crate) fn find(entries: &Store, twins: bool, cancel: &Cancellation) -> Result<Self> {
+    pub(super) fn find(entries: &Store, twins: bool, cancel: &Cancellation) -> Result<Self> {
         let found = parallel::each(BUCKETS, cancel, Vec::new, |bucket, bytes: &mut Vec<u8>| {
             bytes.clear();
             entries.read(bucket, bytes)?;
@@ -183,7 +79,7 @@ impl Repeated {
     }
 
     /// What the row shares with others: bits of `dq_flags`, and its twin.
-    pub(crate) fn of(&self, row: Row<'_>) -> (i32, Twin) {
+    pub(super) fn of(&self, row: Row<'_>) -> (i32, Twin) {
         let none = if self.twins { Twin::None } else { Twin::Unknown };
         if self.buckets.is_empty() || row.cents() == 0 {
             return (0, none);
@@ -209,27 +105,11 @@ impl Repeated {
     }
 }
 
-/// The entries whose case may come again: its last bits do. Few are sorted then, where nearly all
-/// cases are different.
+/// The entries whose case may come again. Few are sorted then, where nearly all cases are different.
 fn suspects(entries: &[[u8; ENTRY]]) -> Vec<Entry> {
     let entries = entries.iter().map(read);
-    let bits = (entries.len() * BITS_PER_ENTRY).next_multiple_of(64).next_power_of_two();
-    let words = bits / 64;
-    let place = |entry: &Entry| {
-        let case = entry.0;
-        (usize::try_from(case >> 6).unwrap_or_default() & (words - 1), 1_u64 << (case & 63))
-    };
-    let (mut seen, mut again) = (vec![0; words], vec![0; words]);
-    for entry in entries.clone() {
-        let (word, bit) = place(&entry);
-        again[word] |= seen[word] & bit;
-        seen[word] |= bit;
-    }
-    let suspicious = |entry: &Entry| {
-        let (word, bit) = place(entry);
-        again[word] & bit != 0
-    };
-    entries.filter(suspicious).collect()
+    let repeats = Repeats::among(entries.clone().map(|(case, ..)| case));
+    entries.filter(|(case, ..)| repeats.may_have(*case)).collect()
 }
 
 /// What comes again, of sorted entries.

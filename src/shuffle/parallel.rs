@@ -8,7 +8,7 @@ use crate::event::Cancellation;
 use crate::worker::Worker;
 
 /// What `work` makes of each of `count` buckets. Each thread has a state of its own.
-pub(crate) fn each<S, T: Send>(
+pub(super) fn each<S, T: Send>(
     count: usize,
     cancel: &Cancellation,
     start: impl Fn() -> S + Sync,

@@ -33,14 +33,14 @@ const DAYS_SHARE: usize = 8;
 
 /// A priced row of a provider that counts.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Visit {
-    pub(crate) place: u32,
-    pub(crate) day: i32,
-    pub(crate) patient: u64,
+pub(super) struct Visit {
+    pub(super) place: u32,
+    pub(super) day: i32,
+    pub(super) patient: u64,
     /// The procedure's number, or [`NO_CODE`].
-    pub(crate) code: u32,
+    pub(super) code: u32,
     /// Below zero: a row that does not leave, and its amount.
-    pub(crate) cents: i64,
+    pub(super) cents: i64,
 }
 
 /// Priced claims of a provider with a procedure, and their sum.
@@ -69,10 +69,10 @@ pub struct PlaceSums {
 pub type ProviderDay = (u32, i32, u32);
 
 /// By number of a specialty and patients: provider-days.
-pub(crate) type DayCounts = BTreeMap<(u32, u32), i64>;
+pub(super) type DayCounts = BTreeMap<(u32, u32), i64>;
 
 /// The rows of providers, then what they add up to.
-pub(crate) struct Providers {
+pub(super) struct Providers {
     rows: Store,
     totals: Store,
     days: Store,
@@ -92,7 +92,7 @@ impl Visit {
     }
 
     /// Appends the row to its bucket.
-    pub(crate) fn write(self, rows: &mut Chunks<'_>) -> Result<()> {
+    pub(super) fn write(self, rows: &mut Chunks<'_>) -> Result<()> {
         let mut bytes = [0; ROW];
         bytes[..4].copy_from_slice(&self.place.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.day.to_le_bytes());
@@ -147,7 +147,7 @@ impl Sums {
 }
 
 impl Providers {
-    pub(crate) fn new(folder: &Path, memory: usize, kept: Kept) -> Self {
+    pub(super) fn new(folder: &Path, memory: usize, kept: Kept) -> Self {
         let (totals, days) = (memory / TOTALS_SHARE, memory / DAYS_SHARE);
         Self {
             rows: Store::new(folder, memory - totals - days, BUCKETS),
@@ -158,13 +158,13 @@ impl Providers {
     }
 
     /// A writer of rows for one thread.
-    pub(crate) fn writer(&self) -> Chunks<'_> {
+    pub(super) fn writer(&self) -> Chunks<'_> {
         self.rows.writer()
     }
 
     /// Between the passes: sums up the rows, which are given up. `specialties` has the number of the
     /// specialty by place. Returns the provider-days by specialty and patients.
-    pub(crate) fn summed_up(
+    pub(super) fn summed_up(
         &mut self,
         specialties: &[u32],
         cancel: &Cancellation,
@@ -210,7 +210,7 @@ impl Providers {
     }
 
     /// The totals of some providers: those of one bucket, in the order of places and numbers.
-    pub(crate) fn totals(&self, bucket: usize) -> Result<Vec<Total>> {
+    pub(super) fn totals(&self, bucket: usize) -> Result<Vec<Total>> {
         let (mut bytes, mut sums) = (Vec::new(), Sums::default());
         self.totals.read(bucket, &mut bytes)?;
         for total in bytes.as_chunks::<TOTAL>().0 {
@@ -228,7 +228,7 @@ impl Providers {
 
     /// What each provider was paid and what was expected, by place; `expected` says what a claim of a
     /// provider with a procedure is expected to cost, in millionths of a dollar.
-    pub(crate) fn sums(
+    pub(super) fn sums(
         &self,
         expected: &(dyn Fn(u32, u32) -> Option<i64> + Sync),
         cancel: &Cancellation,
@@ -257,7 +257,7 @@ impl Providers {
     }
 
     /// The days of which `beyond` says so, of those with at least three patients; all are given up.
-    pub(crate) fn busy(
+    pub(super) fn busy(
         &mut self,
         beyond: &(dyn Fn(u32, u32) -> bool + Sync),
         cancel: &Cancellation,
@@ -280,13 +280,13 @@ impl Providers {
     }
 
     /// All buckets of totals.
-    pub(crate) fn buckets() -> usize {
+    pub(super) fn buckets() -> usize {
         BUCKETS
     }
 }
 
 /// Whether a row counts for its provider.
-pub(crate) fn counts(number: u32) -> bool {
+pub(super) fn counts(number: u32) -> bool {
     number != UNCOUNTED
 }
 

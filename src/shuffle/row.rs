@@ -10,13 +10,12 @@ use polars::prelude::{
     StringChunked, StringChunkedBuilder, UInt32Chunked,
 };
 
+use super::content::Content;
 use super::providers::Visit;
 use crate::error::{Error, Result};
 use crate::key::Token;
 use crate::risk::Twin;
 use crate::schema::{CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, TWIN};
-use crate::shuffle::dropped_rows::half;
-use crate::shuffle::duplicate_content::Content;
 
 const TOKEN: Range<usize> = 0..16;
 const LINE: Range<usize> = 16..18;
@@ -37,7 +36,7 @@ const NO_PLACE: u32 = u32::MAX;
 const NULL: u8 = u8::MAX;
 
 /// Accepted rows of the first pass, column by column.
-pub(crate) struct Rows<'a> {
+pub(super) struct Rows<'a> {
     claims: &'a [i128],
     lines: &'a [i16],
     origins: &'a [i64],
@@ -59,7 +58,7 @@ fn whole<T: PolarsNumericType>(column: &ChunkedArray<T>) -> Result<&[T::Native]>
 
 impl<'a> Rows<'a> {
     /// The columns of a frame in one chunk each.
-    pub(crate) fn of(frame: &'a DataFrame) -> Result<Self> {
+    pub(super) fn of(frame: &'a DataFrame) -> Result<Self> {
         let lacks = |_: PolarsError| Error::internal("the rows of the first pass lack a column");
         let column = |name: &str| frame.column(name).map_err(lacks);
         Ok(Self {
@@ -85,17 +84,17 @@ impl<'a> Rows<'a> {
     }
 
     /// The claim's token.
-    pub(crate) fn token(&self, row: usize) -> Token {
+    pub(super) fn token(&self, row: usize) -> Token {
         self.claims[row].to_ne_bytes()
     }
 
     /// The patient's token, and the check of the identifier that it was made of.
-    pub(crate) fn patient(&self, row: usize) -> (Token, u32) {
+    pub(super) fn patient(&self, row: usize) -> (Token, u32) {
         (self.patients[row].to_ne_bytes(), self.patient_checks[row])
     }
 
     /// What a priced row leaves for its provider; `code` is the number of its procedure.
-    pub(crate) fn visit(&self, row: usize, code: u32) -> Visit {
+    pub(super) fn visit(&self, row: usize, code: u32) -> Visit {
         Visit {
             place: self.places[row],
             day: self.days[row],
@@ -111,7 +110,7 @@ impl<'a> Rows<'a> {
     }
 
     /// What the row says.
-    pub(crate) fn content(&self, row: usize) -> Content<'a> {
+    pub(super) fn content(&self, row: usize) -> Content<'a> {
         Content {
             patient: self.patients[row].to_ne_bytes(),
             day: self.days[row],
@@ -123,7 +122,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Appends a row.
-    pub(crate) fn write(&self, row: usize, bytes: &mut Vec<u8>) {
+    pub(super) fn write(&self, row: usize, bytes: &mut Vec<u8>) {
         let (provider, code) = (self.provider(row), self.codes[row]);
         let length =
             |text: Option<&str>| text.map_or(NULL, |text| u8::try_from(text.len()).unwrap_or(NULL));
@@ -145,9 +144,14 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The first half of a token, as a number.
+pub(super) fn half(token: Token) -> u64 {
+    u64::from_le_bytes(array(&token, 0..8))
+}
+
 /// A row that was read back.
 #[derive(Clone, Copy)]
-pub(crate) struct Row<'a>(&'a [u8]);
+pub(super) struct Row<'a>(&'a [u8]);
 
 fn array<const N: usize>(bytes: &[u8], place: Range<usize>) -> [u8; N] {
     let mut array = [0; N];
@@ -157,56 +161,56 @@ fn array<const N: usize>(bytes: &[u8], place: Range<usize>) -> [u8; N] {
 
 impl<'a> Row<'a> {
     /// The row that begins at `start`.
-    pub(crate) fn at(bytes: &'a [u8], start: usize) -> Self {
+    pub(super) fn at(bytes: &'a [u8], start: usize) -> Self {
         let rest = &bytes[start..];
         let length = |place: usize| if rest[place] == NULL { 0 } else { usize::from(rest[place]) };
         Self(&rest[..FIXED + length(PROVIDER_LENGTH) + length(CODE_LENGTH)])
     }
 
     /// Bytes of the row.
-    pub(crate) fn length(self) -> usize {
+    pub(super) fn length(self) -> usize {
         self.0.len()
     }
 
     /// The claim's token.
-    pub(crate) fn token(self) -> Token {
+    pub(super) fn token(self) -> Token {
         array(self.0, TOKEN)
     }
 
     /// The check of the claim's identifier.
-    pub(crate) fn check(self) -> u32 {
+    pub(super) fn check(self) -> u32 {
         u32::from_le_bytes(array(self.0, CHECK))
     }
 
     /// The key: token in the order of Postgres' uuid, and line number.
-    pub(crate) fn key(self) -> (u128, i16) {
+    pub(super) fn key(self) -> (u128, i16) {
         (u128::from_be_bytes(array(self.0, TOKEN)), i16::from_le_bytes(array(self.0, LINE)))
     }
 
-    pub(crate) fn origin(self) -> i64 {
+    pub(super) fn origin(self) -> i64 {
         i64::from_le_bytes(array(self.0, ORIGIN_PLACE))
     }
 
-    pub(crate) fn cents(self) -> i64 {
+    pub(super) fn cents(self) -> i64 {
         i64::from_le_bytes(array(self.0, AMOUNT))
     }
 
-    pub(crate) fn flags(self) -> i32 {
+    pub(super) fn flags(self) -> i32 {
         i32::from_le_bytes(array(self.0, FLAGS))
     }
 
-    pub(crate) fn patient(self) -> &'a [u8] {
+    pub(super) fn patient(self) -> &'a [u8] {
         &self.0[PATIENT]
     }
 
     /// What two rows of one key are compared by: all but key, origin and flags, which tell how a value
     /// was spelled and not what it is.
-    pub(crate) fn content_bytes(self) -> (&'a [u8], &'a [u8]) {
+    pub(super) fn content_bytes(self) -> (&'a [u8], &'a [u8]) {
         (&self.0[PATIENT.start..FLAGS.start], &self.0[FLAGS.end..])
     }
 
     /// What the row says.
-    pub(crate) fn content(self) -> Content<'a> {
+    pub(super) fn content(self) -> Content<'a> {
         let (provider, code) = self.texts();
         Content {
             patient: array(self.0, PATIENT),
@@ -237,7 +241,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
 
 /// The rows, each with all that it breaks and its twin, as a frame for the second pass, in their order. One loop over all
 /// columns: rows come from all over a bucket, so each of them is fetched into the cache once.
-pub(crate) fn frame<'a>(
+pub(super) fn frame<'a>(
     rows: impl ExactSizeIterator<Item = (Row<'a>, i32, Twin)>,
 ) -> Result<DataFrame> {
     let count = rows.len();

@@ -19,7 +19,7 @@ enum Piece {
 }
 
 /// The pieces of all buckets.
-pub(crate) struct Store {
+pub(super) struct Store {
     folder: PathBuf,
     limit: usize,
     held: AtomicUsize,
@@ -31,7 +31,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// An empty store of so many buckets, which keeps up to `limit` bytes in memory.
-    pub(crate) fn new(folder: &Path, limit: usize, buckets: usize) -> Self {
+    pub(super) fn new(folder: &Path, limit: usize, buckets: usize) -> Self {
         Self {
             folder: folder.to_owned(),
             limit,
@@ -44,12 +44,12 @@ impl Store {
     }
 
     /// Bytes in memory and in the file.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.held.load(Ordering::Relaxed) as u64 + self.written.load(Ordering::Relaxed)
     }
 
     /// A writer for one thread.
-    pub(crate) fn writer(&self) -> Chunks<'_> {
+    pub(super) fn writer(&self) -> Chunks<'_> {
         Chunks { store: self, chunks: vec![Vec::new(); self.buckets.len()] }
     }
 
@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// Bytes of a bucket.
-    pub(crate) fn length(&self, bucket: usize) -> usize {
+    pub(super) fn length(&self, bucket: usize) -> usize {
         let length = |piece: &Piece| match piece {
             Piece::Memory(bytes) => bytes.len(),
             Piece::File { length, .. } => *length,
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Appends a bucket's bytes to `bytes`.
-    pub(crate) fn read(&self, bucket: usize, bytes: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn read(&self, bucket: usize, bytes: &mut Vec<u8>) -> Result<()> {
         for piece in self.pieces(bucket).iter() {
             match piece {
                 Piece::Memory(held) => bytes.extend_from_slice(held),
@@ -124,14 +124,14 @@ impl Store {
 }
 
 /// What one thread has collected for each bucket.
-pub(crate) struct Chunks<'a> {
+pub(super) struct Chunks<'a> {
     store: &'a Store,
     chunks: Vec<Vec<u8>>,
 }
 
 impl Chunks<'_> {
     /// Appends a record to a bucket: what `write` appends to the bytes that it is given.
-    pub(crate) fn append(&mut self, bucket: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    pub(super) fn append(&mut self, bucket: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         let chunk = &mut self.chunks[bucket];
         write(chunk);
         if chunk.len() >= CHUNK_BYTES {
@@ -141,7 +141,7 @@ impl Chunks<'_> {
     }
 
     /// Hands on what is left.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(mut self) -> Result<()> {
         for (bucket, chunk) in self.chunks.iter_mut().enumerate() {
             if !chunk.is_empty() {
                 self.store.take(bucket, chunk)?;

@@ -5,17 +5,22 @@ mod sample;
 mod score;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use self::sample::{Content, PLAIN, Sample, frame, rows_of};
+use self::sample::{Content, PLAIN, Sample, codes, frame, rows_of};
 use super::*;
+use crate::config::OnDuplicate;
 use crate::error::ErrorKind;
-use crate::risk::{Codes, Exactness, Twin};
-use crate::rule::Severity;
+use crate::event::Cancellation;
+use crate::risk::{Codes, Exactness, Kept, Twin};
+use crate::rule::{Rule, Severities, Severity};
+use crate::schema::TokenRange;
+use crate::shuffle::store::Store;
 use crate::totals::Cents;
 
 #[test]
@@ -183,7 +188,7 @@ fn written(folder: &Path, rows: &[Sample], severities: &Severities, way: &Way) -
             let mut writer = shuffle.writer();
             scope.spawn(move || {
                 for rows in rows.chunks(3) {
-                    writer.push(&frame(rows), &score::codes(rows)).expect("written");
+                    writer.push(&frame(rows), &codes(rows)).expect("written");
                 }
                 writer.finish().expect("finished");
             });

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::parallel;
+use super::row::half;
 use super::store::{Chunks, Store};
 use crate::error::Result;
 use crate::event::Cancellation;
@@ -36,7 +37,7 @@ impl Distinct {
     }
 
     /// Counts sorted pairs of a token and its check.
-    pub(crate) fn count<T: Eq + Copy>(&mut self, pairs: &[(T, u32)]) {
+    pub(super) fn count<T: Eq + Copy>(&mut self, pairs: &[(T, u32)]) {
         for token in pairs.chunk_by(|one, other| one.0 == other.0) {
             self.tokens += 1;
             self.ids += token.chunk_by(|one, other| one.1 == other.1).count() as u64;
@@ -45,20 +46,20 @@ impl Distinct {
 }
 
 /// The pairs of a run.
-pub(crate) struct Identities(Store);
+pub(super) struct Identities(Store);
 
 impl Identities {
-    pub(crate) fn new(folder: &Path, memory: usize) -> Self {
+    pub(super) fn new(folder: &Path, memory: usize) -> Self {
         Self(Store::new(folder, memory, BUCKETS))
     }
 
     /// A writer for one thread.
-    pub(crate) fn writer(&self) -> Pairs<'_> {
+    pub(super) fn writer(&self) -> Pairs<'_> {
         Pairs { chunks: self.0.writer(), seen: vec![None; REMEMBERED] }
     }
 
     /// How many different identifiers and tokens there are.
-    pub(crate) fn distinct(&self, cancel: &Cancellation) -> Result<Distinct> {
+    pub(super) fn distinct(&self, cancel: &Cancellation) -> Result<Distinct> {
         let counted = parallel::each(BUCKETS, cancel, Vec::new, |bucket, bytes: &mut Vec<u8>| {
             bytes.clear();
             self.0.read(bucket, bytes)?;
@@ -82,15 +83,15 @@ impl Identities {
 }
 
 /// Writes the pairs of one thread.
-pub(crate) struct Pairs<'a> {
+pub(super) struct Pairs<'a> {
     chunks: Chunks<'a>,
     seen: Vec<Option<(u64, u32)>>,
 }
 
 impl Pairs<'_> {
     /// Takes a token and its check.
-    pub(crate) fn push(&mut self, token: Token, check: u32) -> Result<()> {
-        let pair = (crate::shuffle::dropped_rows::half(token), check);
+    pub(super) fn push(&mut self, token: Token, check: u32) -> Result<()> {
+        let pair = (half(token), check);
         let place = &mut self.seen[usize::try_from(pair.0).unwrap_or_default() % REMEMBERED];
         if *place == Some(pair) {
             return Ok(());
@@ -104,7 +105,7 @@ impl Pairs<'_> {
     }
 
     /// Hands on what is left.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         self.chunks.finish()
     }
 }

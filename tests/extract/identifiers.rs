@@ -82,7 +82,7 @@ fn an_identifier_from_a_template_is_judged_by_its_parts() {
                 provider_id = \"{network}-{provider}\"\n\
                 [providers.columns]\nprovider_id = \"{network}-{provider}\"\n";
     let configured: claims_etl::config::Settings = toml::from_str(toml).expect("a configuration");
-    let mut desk = Desk::new();
+    let mut env = TestEnv::new();
     let claims = [
         "5001,1,P1,N,1,99213,1.00,2024-01-01",
         "5001.0,1,P1,N,1.0,99213,1.00,2024-01-01",
@@ -92,13 +92,13 @@ fn an_identifier_from_a_template_is_judged_by_its_parts() {
         "5.001E+3,1,P1,N,1,99213,1.00,2024-01-05",
         "5002,1,P1,N,nan,99213,1.00,2024-01-06",
     ];
-    desk.settings.claims.sources = vec![desk.write("lines.csv", columns, &claims)];
+    env.settings.claims.sources = vec![env.write("lines.csv", columns, &claims)];
     let directory = "network,provider,provider_name,specialty,location";
     let providers = ["N,1.0,Ann,Cardiology,Boston", "N,nan,Lake,Cardiology,Mobile", "N,2E+9,Roe,,"];
-    desk.settings.providers.sources = vec![desk.write("names.csv", directory, &providers)];
-    desk.settings.claims.columns = configured.claims.columns;
-    desk.settings.providers.columns = configured.providers.columns;
-    let report = desk.run();
+    env.settings.providers.sources = vec![env.write("names.csv", directory, &providers)];
+    env.settings.claims.columns = configured.claims.columns;
+    env.settings.providers.columns = configured.providers.columns;
+    let report = env.run();
     succeeded(&report);
     assert_eq!(
         (report.claims.loaded, report.claims.duplicates, report.claims.conflicts),
@@ -111,16 +111,16 @@ fn an_identifier_from_a_template_is_judged_by_its_parts() {
     assert_eq!((report.providers.loaded, report.providers.rejected), (1, 2));
     let rows = "SELECT concat_ws(' ', date_of_service, provider_id, identifier_decimal)
         FROM healthcare_analytics.v_claims ORDER BY 1";
-    let expected = ["2024-01-01 N-1 f", "2024-01-02 N-1 t", "2024-01-06 (unknown) f"];
-    assert_eq!(desk.rows(rows), expected);
+    let expected = ["2024-01-01 N-1 t", "2024-01-02 N-1 t", "2024-01-06 (unknown) f"];
+    assert_eq!(env.rows(rows), expected);
     // Whoever makes tokens elsewhere finds the claim.
-    let key = MasterKey::resolve(&desk.settings).expect("a key");
+    let key = MasterKey::resolve(&env.settings).expect("a key");
     let token = key.tokenizer(Domain::Claim).token("5001-2").map(uuid::Uuid::from_bytes);
     let found = format!(
         "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE claim_token = '{}'",
         token.expect("a token")
     );
-    assert_eq!(desk.rows(&found), ["1"]);
+    assert_eq!(env.rows(&found), ["1"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use polars::prelude::{
     IntoColumn, IntoSeries, NewChunkedArray, StringChunked, UInt32Chunked,
 };
 
-use crate::risk::Twin;
+use crate::risk::{NO_CODE, Twin, UNCOUNTED};
 use crate::schema::{CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, TWIN};
 
 /// An accepted row of the first pass.
@@ -130,4 +130,24 @@ pub(crate) fn rows_of(frame: &DataFrame) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Specialties by place: that of 0 is the first, 1 has none.
+pub(crate) const SPECIALTIES: [u32; 2] = [1, 0];
+pub(crate) const CODES: [&str; 2] = ["99213", "4 and more than 8"];
+
+pub(crate) fn specialty(row: &Sample) -> u32 {
+    row.provider.map_or(0, |place| SPECIALTIES.get(place as usize).copied().unwrap_or(0))
+}
+
+/// The numbers of rows' procedures, as the first pass gives them.
+pub(crate) fn codes(rows: &[Sample]) -> Vec<u32> {
+    let number = |row: &Sample| {
+        if row.cents <= 0 || specialty(row) == 0 {
+            return UNCOUNTED;
+        }
+        let place = row.code.and_then(|code| CODES.iter().position(|known| *known == code));
+        place.map_or(NO_CODE, |place| u32::try_from(place).expect("small"))
+    };
+    rows.iter().map(number).collect()
 }

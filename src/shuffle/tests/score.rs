@@ -2,28 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sample::{CODES, SPECIALTIES, codes, specialty};
 use super::*;
-use crate::risk::{NO_CODE, UNCOUNTED, is_weekend};
-
-/// Specialties by place: that of 0 is the first, 1 has none.
-const SPECIALTIES: [u32; 2] = [1, 0];
-const CODES: [&str; 2] = ["99213", "4 and more than 8"];
-
-fn specialty(row: &Sample) -> u32 {
-    row.provider.map_or(0, |place| SPECIALTIES.get(place as usize).copied().unwrap_or(0))
-}
-
-/// The numbers of rows' procedures, as the first pass gives them.
-pub(crate) fn codes(rows: &[Sample]) -> Vec<u32> {
-    let number = |row: &Sample| {
-        if row.cents <= 0 || specialty(row) == 0 {
-            return UNCOUNTED;
-        }
-        let place = row.code.and_then(|code| CODES.iter().position(|known| *known == code));
-        place.map_or(NO_CODE, |place| u32::try_from(place).expect("small"))
-    };
-    rows.iter().map(number).collect()
-}
+use crate::risk::{NO_CODE, Statistics, is_weekend};
+use crate::shuffle::token_collisions::Identities;
 
 fn count<'r>(rows: impl Iterator<Item = &'r Sample>) -> Statistics {
     let mut statistics = Statistics::default();
