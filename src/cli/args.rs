@@ -6,7 +6,6 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use super::address::AddressParser;
 use super::airflow::AirflowCommand;
-use super::audit::AuditCommand;
 use super::backfill::BackfillOptions;
 use super::generate::GenerateOptions;
 use super::help::{
@@ -238,9 +237,6 @@ pub(super) enum Command {
     /// What is released of the data
     #[command(subcommand)]
     Privacy(PrivacyCommand),
-    /// Try whether the program keeps its promises on this machine
-    #[command(subcommand)]
-    Audit(AuditCommand),
     /// Load each data interval when it has ended, for ever: what cron and a DAG would do
     #[command(after_help = SCHEDULE_EXAMPLES)]
     Schedule(Box<ScheduleOptions>),

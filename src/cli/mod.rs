@@ -5,7 +5,6 @@
 mod address;
 mod airflow;
 mod args;
-mod audit;
 mod backfill;
 mod check;
 pub(crate) mod config;
@@ -105,7 +104,6 @@ fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
         Command::Refresh(options) => refresh::refresh(options, talk),
         Command::Risk(command) => risk::risk(command, talk),
         Command::Privacy(command) => privacy::privacy(command, talk),
-        Command::Audit(command) => audit::audit(command, talk),
         Command::Schedule(options) => schedule::schedule(*options, talk),
         Command::Backfill(options) => backfill::backfill(*options, talk),
         Command::Config(args::ConfigCommand::Show { settings, result }) => {

@@ -10,7 +10,6 @@
 pub(crate) mod all_blocks;
 pub(crate) mod damaged_ids;
 pub(crate) mod first_pass;
-mod leak_audit;
 pub(crate) mod line_lookup;
 mod listeners;
 pub(crate) mod load_stage;
@@ -38,7 +37,6 @@ pub(crate) mod tasks;
 pub(crate) mod transform_stage;
 
 pub use damaged_ids::DamagedIds;
-pub use leak_audit::{LeakFinding, LeakOptions, LeakReport, PlaceReport, audit_leak};
 pub use named_run::run_named;
 pub use refresh_stage::{Which, refresh, refresh_due};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};

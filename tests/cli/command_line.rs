@@ -5,7 +5,7 @@ use insta::{assert_snapshot, with_settings};
 
 use crate::support::program::{Call, KEY, Program};
 
-const COMMANDS: [&str; 44] = [
+const COMMANDS: [&str; 42] = [
     "",
     "run",
     "check",
@@ -41,8 +41,6 @@ const COMMANDS: [&str; 44] = [
     "risk rescore",
     "privacy",
     "privacy report",
-    "audit",
-    "audit leak",
     "schedule",
     "backfill",
     "airflow",

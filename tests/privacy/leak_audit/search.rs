@@ -59,11 +59,6 @@ impl Search {
         Self { needles, possible, parts, longest }
     }
 
-    /// How many spellings are looked for.
-    pub(super) fn spellings(&self) -> u64 {
-        self.needles.len() as u64
-    }
-
     /// Looks through bytes.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Vec<Hit> {
         let mut found = Found::new();
@@ -152,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_canary_is_found_wherever_a_chunk_ends() {
-        let canaries = Canaries::random().expect("random");
+        let canaries = Canaries::random();
         let search = Search::new(canaries.needles());
         let id = canaries.id(Kind::Patient, 7);
         for place in (CHUNK - 20..CHUNK + 120).step_by(7) {
@@ -170,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_spelling_is_found_and_named() {
-        let canaries = Canaries::random().expect("random");
+        let canaries = Canaries::random();
         let search = Search::new(canaries.needles());
         for needle in canaries.needles() {
             let hits = search.bytes(&[b"..", needle.bytes.as_slice(), b".."].concat());

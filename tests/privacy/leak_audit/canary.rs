@@ -1,7 +1,5 @@
 //! The canaries: identifiers that are nowhere else, and every spelling by which one would be known.
 
-use crate::error::{Error, Result};
-
 /// Random signs at the beginning of every canary.
 const MARKER: usize = 12;
 
@@ -43,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// Told apart by their first letters, also where only one is left of them.
+    /// They differ in the first letter, so that one is enough.
     fn code(self) -> &'static str {
         match self {
             Self::Claim => "Clm",
@@ -69,17 +67,13 @@ pub(super) struct Needle {
 
 impl Canaries {
     /// New ones, from the operating system's random numbers.
-    ///
-    /// # Errors
-    /// `Config` when there are none.
-    pub(super) fn random() -> Result<Self> {
+    pub(super) fn random() -> Self {
         let (mut signs, mut key) = ([0_u8; MARKER], [0_u8; 32]);
         for bytes in [signs.as_mut_slice(), key.as_mut_slice()] {
-            getrandom::fill(bytes)
-                .map_err(|_| Error::config("the operating system gave no random numbers"))?;
+            getrandom::fill(bytes).expect("random numbers");
         }
         let marker = signs.iter().map(|byte| char::from(SIGNS[usize::from(byte & 63)])).collect();
-        Ok(Self { marker, key })
+        Self { marker, key }
     }
 
     /// A canary.
@@ -203,13 +197,13 @@ mod tests {
 
     #[test]
     fn the_sql_of_a_canary_does_not_hold_it() {
-        let canaries = Canaries::random().expect("random");
+        let canaries = Canaries::random();
         assert!(!canaries.sql(Kind::Claim, "1").contains(&canaries.marker));
     }
 
     #[test]
     fn no_needle_is_so_short_that_chance_would_find_it() {
-        let needles = Canaries::random().expect("random").needles();
+        let needles = Canaries::random().needles();
         for needle in &needles {
             assert!(needle.bytes.len() >= 12, "{}", needle.form);
         }

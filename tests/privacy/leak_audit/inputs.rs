@@ -11,7 +11,6 @@ use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 
 use super::canary::{Canaries, Kind};
-use crate::error::{Error, ErrorKind, Result};
 
 /// The columns of all claim files.
 pub(super) const HEADER: [&str; 7] = [
@@ -49,17 +48,14 @@ impl Inputs<'_> {
     }
 
     /// The claims of a run, in several files of several forms; their paths.
-    ///
-    /// # Errors
-    /// `Config` when they cannot be written.
-    pub(super) fn claims(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+    pub(super) fn claims(&self, folder: &Path) -> Vec<PathBuf> {
         let paths = ["odd.csv", "many.csv.gz", "wide.csv", "columns.parquet"];
         let [odd, many, wide, columns] = paths.map(|name| folder.join(name));
-        write(&odd, self.odd().as_bytes())?;
+        fs::write(&odd, self.odd().as_bytes()).expect("written");
         let text = text((0..self.many).map(|n| self.row(1_000 + n, 1_000 + n % 200, &cents(n))));
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        let packed = packed.write_all(text.as_bytes()).and_then(|()| packed.finish());
-        write(&many, &packed.map_err(|error| failed(&many, &error))?)?;
+        packed.write_all(text.as_bytes()).expect("packed");
+        fs::write(&many, packed.finish().expect("packed")).expect("written");
         // One letter in its two normal forms, in an encoding of two bytes a letter.
         let rows = ["\u{e9}", "e\u{301}"].iter().zip(300..).map(|(letter, n)| {
             format!(
@@ -69,38 +65,29 @@ impl Inputs<'_> {
                 self.provider(1)
             )
         });
-        write(&wide, &utf16(&format!("\u{feff}{}", self::text(rows))))?;
-        self.parquet(&columns)?;
-        Ok(vec![odd, many, wide, columns])
+        fs::write(&wide, utf16(&format!("\u{feff}{}", self::text(rows)))).expect("written");
+        self.parquet(&columns);
+        vec![odd, many, wide, columns]
     }
 
     /// The claims of a later day: some again with other amounts, some new.
-    ///
-    /// # Errors
-    /// `Config` when they cannot be written.
-    pub(super) fn corrections(&self, folder: &Path) -> Result<PathBuf> {
+    pub(super) fn corrections(&self, folder: &Path) -> PathBuf {
         let path = folder.join("corrections.csv");
         let rows = (0..60).map(|n| self.row(1_000 + n * 3, 1_000 + n * 3 % 200, "777.77"));
         let new = (0..40).map(|n| self.row(9_000 + n, 9_000, "12.00"));
-        write(&path, text(rows.chain(new)).as_bytes())?;
-        Ok(path)
+        fs::write(&path, text(rows.chain(new)).as_bytes()).expect("written");
+        path
     }
 
     /// One good claim.
-    ///
-    /// # Errors
-    /// `Config` when it cannot be written.
-    pub(super) fn one(&self, folder: &Path) -> Result<PathBuf> {
+    pub(super) fn one(&self, folder: &Path) -> PathBuf {
         let path = folder.join("one.csv");
-        write(&path, text([self.row(1, 1, "-1.00")]).as_bytes())?;
-        Ok(path)
+        fs::write(&path, text([self.row(1, 1, "-1.00")]).as_bytes()).expect("written");
+        path
     }
 
     /// The directory.
-    ///
-    /// # Errors
-    /// `Config` when it cannot be written.
-    pub(super) fn directory(&self, folder: &Path) -> Result<PathBuf> {
+    pub(super) fn directory(&self, folder: &Path) -> PathBuf {
         let path = folder.join("providers.csv");
         let mut rows = vec!["provider_id,provider_name,specialty,location".to_owned()];
         for number in 1..=40 {
@@ -116,8 +103,8 @@ impl Inputs<'_> {
         rows.push(format!("{}\u{1},x,Cardiology,Boston", self.provider(41)));
         rows.push(format!("{},other,Oncology", self.provider(42)));
         rows.push(format!("{},another,Oncology,Denver", self.provider(3)));
-        write(&path, (rows.join("\n") + "\n").as_bytes())?;
-        Ok(path)
+        fs::write(&path, (rows.join("\n") + "\n").as_bytes()).expect("written");
+        path
     }
 
     fn row(&self, claim: u32, patient: u32, amount: &str) -> String {
@@ -169,20 +156,18 @@ impl Inputs<'_> {
         ])
     }
 
-    fn parquet(&self, path: &Path) -> Result<()> {
+    fn parquet(&self, path: &Path) {
         let rows: Vec<String> = (400..420).map(|n| self.row(n, n, "3.00")).collect();
         let column = |place: usize| -> ArrayRef {
             let cells = rows.iter().map(|row| row.split(',').nth(place).unwrap_or_default());
             Arc::new(StringArray::from_iter_values(cells))
         };
         let columns = HEADER.iter().enumerate().map(|(place, name)| (*name, column(place)));
-        let broken = || Error::internal("the Parquet file of the audit");
-        let batch = RecordBatch::try_from_iter(columns).map_err(|_| broken())?;
-        let file = File::create(path).map_err(|error| failed(path, &error))?;
-        ArrowWriter::try_new(file, batch.schema(), None)
-            .and_then(|mut writer| writer.write(&batch).and_then(|()| writer.close()))
-            .map(drop)
-            .map_err(|_| broken())
+        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+        let file = File::create(path).expect("a file");
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+        writer.write(&batch).expect("written");
+        writer.close().expect("written");
     }
 
     /// Files that are damaged as a whole, or are none: what is wrong with each, and its bytes.
@@ -193,8 +178,9 @@ impl Inputs<'_> {
         let odd = |row: String| format!("{header}\n{good}\n{row}\n{good}\n").into_bytes();
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         let many = format!("{header}\n{}", format!("{good}\n").repeat(50_000));
-        let cut = packed.write_all(many.as_bytes()).and_then(|()| packed.finish());
-        let cut = cut.map(|all| all[..all.len() - 100].to_vec()).unwrap_or_default();
+        packed.write_all(many.as_bytes()).expect("packed");
+        let mut cut = packed.finish().expect("packed");
+        cut.truncate(cut.len() - 100);
         vec![
             ("too many fields", odd(format!("{good},{patient},{claim}"))),
             ("too few fields", odd(format!("{claim},{patient}"))),
@@ -227,16 +213,4 @@ fn text(rows: impl IntoIterator<Item = String>) -> String {
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
-/// Writes a file of the audit.
-///
-/// # Errors
-/// `Config` when it cannot be written.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(|error| failed(path, &error))
-}
-
-pub(super) fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::io(ErrorKind::Config, path, error)
 }
