@@ -4,10 +4,9 @@
 //! their size, so that a chart is readable on a phone. All arithmetic is on whole numbers, cents
 //! included.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
 use super::table::{Cell, Column, table};
-use super::text::escape;
 
 /// One value of a chart.
 pub(super) struct Point {
@@ -15,7 +14,6 @@ pub(super) struct Point {
     pub name: String,
     /// The name on an axis.
     pub short: String,
-    /// What is drawn.
     pub value: i128,
     /// The value as text, exact.
     pub text: String,
@@ -23,30 +21,27 @@ pub(super) struct Point {
     pub class: &'static str,
 }
 
-/// Names on the time axis, at most.
+/// Labels on the time axis, at most.
 const TICKS: usize = 6;
 
-/// Columns from the left to the right.
-pub(super) fn columns(title: &str, points: &[Point], axis: fn(i128) -> String) -> String {
+/// Columns over time.
+pub(super) fn columns(title: &str, points: &[Point], axis: fn(i128) -> String) -> Markup {
     let scale = Scale::over(points);
-    let mut shapes = String::new();
-    for (place, point) in points.iter().enumerate() {
-        let (top, bottom) = (scale.depth(point.value.max(0)), scale.depth(point.value.min(0)));
-        let _ = write!(
-            shapes,
-            "<rect class=\"{}\" x=\"{}\" width=\"{}\" y=\"{}\" height=\"{}\"/>",
-            point.class,
-            percent(place * 100 + 14, points.len() * 100),
-            percent(72, points.len() * 100),
-            permyriad(top),
-            permyriad(bottom - top)
-        );
-    }
+    let shapes = html! {
+        @for (place, point) in points.iter().enumerate() {
+            @let top = scale.depth(point.value.max(0));
+            @let bottom = scale.depth(point.value.min(0));
+            rect class=(point.class)
+                x=(percent(place * 100 + 14, points.len() * 100))
+                width=(percent(72, points.len() * 100))
+                y=(permyriad(top)) height=(permyriad(bottom - top)) {}
+        }
+    };
     over_time(title, points, &scale, &shapes, axis)
 }
 
-/// A line with the area under it.
-pub(super) fn line(title: &str, points: &[Point], axis: fn(i128) -> String) -> String {
+/// A line over time with the area under it.
+pub(super) fn line(title: &str, points: &[Point], axis: fn(i128) -> String) -> Markup {
     let scale = Scale::over(points);
     let centre = |place: usize| (place * 2 + 1) * 5_000 / points.len();
     let path: Vec<String> = points
@@ -54,110 +49,100 @@ pub(super) fn line(title: &str, points: &[Point], axis: fn(i128) -> String) -> S
         .enumerate()
         .map(|(place, point)| format!("{},{}", centre(place), scale.depth(point.value)))
         .collect();
+    let path = path.join(" ");
     let zero = scale.depth(0);
-    let mut shapes = String::from(
-        "<svg viewBox=\"0 0 10000 10000\" preserveAspectRatio=\"none\" \
-         width=\"100%\" height=\"100%\">",
-    );
-    if let Some(last) = points.len().checked_sub(1) {
-        let _ = write!(
-            shapes,
-            "<polygon class=\"area\" points=\"{},{zero} {} {},{zero}\"/>\
-             <polyline class=\"line\" points=\"{}\"/>",
-            centre(0),
-            path.join(" "),
-            centre(last),
-            path.join(" ")
-        );
-    }
-    shapes.push_str("</svg>");
-    for (place, point) in points.iter().enumerate() {
-        let _ = write!(
-            shapes,
-            "<circle cx=\"{}\" cy=\"{}\" r=\"2.5\"/>",
-            percent(place * 2 + 1, points.len() * 2),
-            permyriad(scale.depth(point.value))
-        );
-    }
+    let shapes = html! {
+        svg viewBox="0 0 10000 10000" preserveAspectRatio="none" width="100%" height="100%" {
+            @if let Some(last) = points.len().checked_sub(1) {
+                polygon class="area"
+                    points={ (centre(0)) "," (zero) " " (path) " " (centre(last)) "," (zero) } {}
+                polyline class="line" points=(path) {}
+            }
+        }
+        @for (place, point) in points.iter().enumerate() {
+            circle cx=(percent(place * 2 + 1, points.len() * 2))
+                cy=(permyriad(scale.depth(point.value))) r="2.5" {}
+        }
+    };
     over_time(title, points, &scale, &shapes, axis)
 }
 
 /// Horizontal bars, each with its name and its exact value.
-pub(super) fn bars(title: &str, points: &[Point]) -> String {
+pub(super) fn bars(title: &str, points: &[Point]) -> Markup {
     let longest = points.iter().map(|point| point.value).max().unwrap_or_default().max(1);
-    let mut html = format!("<ul class=\"bars\" aria-label=\"{}\">\n", escape(title));
-    for point in points {
-        let length = parts(point.value.clamp(0, longest), longest);
-        let _ = writeln!(
-            html,
-            "<li><span class=\"name\"><bdi>{}</bdi></span><span class=\"value\">{}</span>\
-             <svg role=\"img\" aria-label=\"{}\">\
-             <rect class=\"track\" width=\"100%\" height=\"100%\"/>\
-             <rect class=\"{}\" width=\"{}\" height=\"100%\"/></svg></li>",
-            escape(&point.name),
-            escape(&point.text),
-            escape(&format!("{}: {}", point.name, point.text)),
-            point.class,
-            // A value above zero is seen, however small.
-            permyriad(if point.value > 0 { length.max(60) } else { 0 })
-        );
+    // A value above zero is visible, however small.
+    let length = |value: i128| match parts(value.clamp(0, longest), longest) {
+        length if value > 0 => length.max(60),
+        _ => 0,
+    };
+    html! {
+        ul class="bars" aria-label=(title) {
+            @for point in points {
+                li {
+                    span class="name" { bdi { (point.name) } }
+                    span class="value" { (point.text) }
+                    svg role="img" aria-label={ (point.name) ": " (point.text) } {
+                        rect class="track" width="100%" height="100%" {}
+                        rect class=(point.class) width=(permyriad(length(point.value)))
+                            height="100%" {}
+                    }
+                }
+            }
+        }
     }
-    html.push_str("</ul>");
-    html
 }
 
-/// The values of a chart, folded away below it.
-pub(super) fn values(title: &str, columns: &[Column<'_>], rows: &[Vec<Cell>]) -> String {
-    format!("<details><summary>Values</summary>{}</details>", table(title, columns, rows))
+/// The values of a chart, in a closed disclosure below it.
+pub(super) fn values(title: &str, columns: &[Column<'_>], rows: &[Vec<Cell>]) -> Markup {
+    html! {
+        details {
+            summary { "Values" }
+            (table(title, columns, rows))
+        }
+    }
 }
 
 fn over_time(
     title: &str,
     points: &[Point],
     scale: &Scale,
-    shapes: &str,
+    shapes: &Markup,
     axis: fn(i128) -> String,
-) -> String {
-    let mut lines = String::new();
-    let mut labels = String::new();
-    for value in scale.lines() {
-        let depth = permyriad(scale.depth(value));
-        let class = if value == 0 { "zero" } else { "grid" };
-        let _ =
-            write!(lines, "<line class=\"{class}\" x2=\"100%\" y1=\"{depth}\" y2=\"{depth}\"/>");
-        let _ = write!(labels, "<span style=\"top:{depth}\">{}</span>", escape(&axis(value)));
-    }
-    let mut hover = String::new();
-    let mut ticks = String::new();
+) -> Markup {
     let step = points.len().div_ceil(TICKS).max(1);
-    for (place, point) in points.iter().enumerate() {
-        let _ = write!(
-            hover,
-            "<rect class=\"hover\" x=\"{}\" width=\"{}\" height=\"100%\">\
-             <title>{}: {}</title></rect>",
-            percent(place, points.len()),
-            percent(1, points.len()),
-            escape(&point.name),
-            escape(&point.text)
-        );
-        if place % step == 0 {
-            let _ = write!(
-                ticks,
-                "<span style=\"left:{}\">{}</span>",
-                percent(place * 2 + 1, points.len() * 2),
-                escape(&point.short)
-            );
+    html! {
+        div class="plot" {
+            div class="y" aria-hidden="true" {
+                @for value in scale.lines() {
+                    span style={ "top:" (permyriad(scale.depth(value))) } { (axis(value)) }
+                }
+            }
+            svg role="img" aria-label=(summary(title, points)) {
+                @for value in scale.lines() {
+                    @let depth = permyriad(scale.depth(value));
+                    line class=(if value == 0 { "zero" } else { "grid" })
+                        x2="100%" y1=(depth) y2=(depth) {}
+                }
+                (shapes)
+                @for (place, point) in points.iter().enumerate() {
+                    rect class="hover" x=(percent(place, points.len()))
+                        width=(percent(1, points.len())) height="100%" {
+                        title { (point.name) ": " (point.text) }
+                    }
+                }
+            }
+            div class="x" aria-hidden="true" {
+                @for (place, point) in points.iter().enumerate().step_by(step) {
+                    span style={ "left:" (percent(place * 2 + 1, points.len() * 2)) } {
+                        (point.short)
+                    }
+                }
+            }
         }
     }
-    format!(
-        "<div class=\"plot\"><div class=\"y\" aria-hidden=\"true\">{labels}</div>\
-         <svg role=\"img\" aria-label=\"{}\">{lines}{shapes}{hover}</svg>\
-         <div class=\"x\" aria-hidden=\"true\">{ticks}</div></div>",
-        escape(&summary(title, points)),
-    )
 }
 
-/// What the chart shows, for those who do not see it.
+/// What the chart shows, for screen readers.
 fn summary(title: &str, points: &[Point]) -> String {
     let highest = points.iter().max_by_key(|point| point.value);
     match (points.first(), points.last(), highest) {
@@ -196,7 +181,7 @@ impl Scale {
     }
 }
 
-/// The next number that an axis can end with, even so that half of it is whole.
+/// The next round number for the end of an axis, even so that half of it is whole.
 fn ceiling(value: i128) -> i128 {
     let mut unit = 1;
     loop {
@@ -225,7 +210,7 @@ fn percent(part: usize, whole: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::compact;
+    use super::super::format::compact;
     use super::*;
 
     fn point(name: &str, value: i128) -> Point {
@@ -247,7 +232,8 @@ mod tests {
 
     #[test]
     fn heights_are_in_proportion_and_a_negative_column_hangs_from_zero() {
-        let svg = columns("Claims", &[point("a", 10), point("b", 5), point("c", -10)], compact);
+        let svg = columns("Claims", &[point("a", 10), point("b", 5), point("c", -10)], compact)
+            .into_string();
         assert!(svg.contains("y=\"0.00%\" height=\"50.00%\""), "{svg}");
         assert!(svg.contains("y=\"25.00%\" height=\"25.00%\""), "{svg}");
         assert!(svg.contains("y=\"50.00%\" height=\"50.00%\""), "{svg}");
@@ -255,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_small_value_is_seen_and_none_is_longer_than_the_longest() {
-        let svg = bars("Bands", &[point("a", 1), point("b", 1_000_000), point("c", 0)]);
+        let svg =
+            bars("Bands", &[point("a", 1), point("b", 1_000_000), point("c", 0)]).into_string();
         assert!(svg.contains("width=\"0.60%\""));
         assert!(svg.contains("class=\"low\" width=\"100.00%\""));
         assert!(svg.contains("class=\"low\" width=\"0.00%\""));
@@ -264,16 +251,17 @@ mod tests {
     #[test]
     fn charts_of_nothing_and_of_one_value_are_drawn() {
         for points in [vec![], vec![point("only", 3)]] {
-            assert!(columns("c", &points, compact).contains("role=\"img\""));
-            assert!(line("l", &points, compact).contains("role=\"img\""));
-            assert!(bars("b", &points).contains("<ul"));
+            assert!(columns("c", &points, compact).into_string().contains("role=\"img\""));
+            assert!(line("l", &points, compact).into_string().contains("role=\"img\""));
+            assert!(bars("b", &points).into_string().contains("<ul"));
         }
     }
 
     #[test]
-    fn names_are_escaped_wherever_they_stand() {
+    fn names_are_escaped_everywhere() {
         let evil = [point("<script>", 1)];
         for html in [columns("c", &evil, compact), line("l", &evil, compact), bars("b", &evil)] {
+            let html = html.into_string();
             assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"));
         }
     }

@@ -1,13 +1,13 @@
 //! The dashboard: one static HTML page made from the warehouse, without scripts or network access.
 
 mod charts;
-mod data;
+mod format;
 mod page;
-mod provider_months;
+mod queries;
 mod released;
 mod sections;
+mod snapshot;
 mod table;
-mod text;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// The page where the settings want it.
+    /// The page at the configured path.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let dashboard = &settings.refresh.dashboard;
@@ -44,7 +44,7 @@ impl Dashboard {
                 deadline: settings.refresh.deadline(dashboard.deadline_secs),
                 skipped: off(dashboard.enabled, "refresh.dashboard"),
             },
-            // What is wrong with the settings is said where they are read.
+            // Errors are reported where the settings are read.
             severities: settings.severities().unwrap_or_default(),
         }
     }
@@ -60,20 +60,17 @@ impl Target for Dashboard {
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
-        let mut snapshot = data::gather(job)?;
-        snapshot.provider_months = provider_months::gather(job)?;
-        snapshot.severities = self.severities;
-        let html = page::render(&snapshot);
-        write(&self.path, &html)?;
+        let snapshot = queries::snapshot(job, self.severities)?;
+        write(&self.path, &page::render(&snapshot))?;
         Ok(Done::succeeded(self.path.display().to_string()))
     }
 }
 
-/// Puts the page in its place in one step: a reader sees the old page or the new one.
+/// Replaces the page atomically: a reader sees the old page or the new one.
 fn write(path: &Path, html: &str) -> Result<()> {
     let failed = |error: &io::Error| Error::io(ErrorKind::Refresh, path, error);
     let name = path.file_name().ok_or_else(|| {
-        Error::config(format!("refresh.dashboard.path: {} names no file", path.display()))
+        Error::config(format!("refresh.dashboard.path: {} is not a file name", path.display()))
     })?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| failed(&error))?;
@@ -81,15 +78,15 @@ fn write(path: &Path, html: &str) -> Result<()> {
     remove_leftovers(path, name);
     let failed = |error: io::Error| failed(&error);
     let mut page = WholeFile::begin(path, "").map_err(failed)?;
-    // It stays open, and with it locked, until it has its name.
+    // The lock is held until the file is renamed.
     page.file().lock().map_err(failed)?;
     page.write_all(html.as_bytes()).map_err(failed)?;
     failpoint::hit("refresh.written")?;
-    // A web server or another user reads it, whatever the umask of the job.
+    // A web server or another user of the group reads it, whatever the umask.
     page.finish(0o640).map_err(failed)
 }
 
-/// Removes what killed processes have left beside the page: nobody holds the lock of those files.
+/// Removes partial files of killed processes: they are not locked.
 fn remove_leftovers(path: &Path, name: &OsStr) {
     let mut start = OsString::from(".");
     start.push(name);
@@ -98,7 +95,7 @@ fn remove_leftovers(path: &Path, name: &OsStr) {
     let partials = beside
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(start.as_encoded_bytes()));
     for leftover in partials {
-        // Best effort: the page is what counts. A link is none of ours, and not followed.
+        // Best effort. A link is not ours and not followed.
         let ours = leftover.file_type().is_ok_and(|kind| kind.is_file());
         let unlocked =
             ours && File::open(leftover.path()).is_ok_and(|file| file.try_lock().is_ok());

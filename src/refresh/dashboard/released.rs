@@ -1,32 +1,30 @@
-//! What the privacy profile has left to be shown: which columns are there, how fine dates are, from
-//! which scores on bands begin.
+//! How the warehouse is released: the columns that the privacy profile keeps, the precision of dates,
+//! and the levels of the risk score.
 
-use super::table::Levels;
-use super::text;
+use maud::{Markup, html};
+
+use super::format;
 use crate::error::{Error, Result};
 use crate::refresh::Job;
 use crate::schema::Shape;
 use crate::warehouse::sql;
 
-/// The tables and the score as they are published.
+/// What is published, and how.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Released {
-    /// The profile's name.
+    /// The name of the privacy profile.
     pub profile: String,
-    /// Which columns are there.
     pub shape: Shape,
-    /// How fine dates of service are.
     pub dates: Dates,
-    /// Where the bands of the score begin.
     pub levels: Levels,
 }
 
-/// How fine dates of service are.
+/// The precision of dates of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Dates {
     #[default]
     Day,
-    /// Days, each moved by up to so many.
+    /// Days, each shifted by up to this many.
     Shifted(u16),
     Week,
     Month,
@@ -44,8 +42,8 @@ FROM claims_etl.shape s
 LEFT JOIN (SELECT risk_parameters AS parameters FROM claims_etl.runs
            WHERE published_at IS NOT NULL ORDER BY publish_no DESC LIMIT 1) r ON true";
 
-/// Asks for it.
-pub(super) fn released(job: &mut Job<'_>) -> Result<Released> {
+/// Reads it from the ledger.
+pub(super) fn read(job: &mut Job<'_>) -> Result<Released> {
     let batch = job.query("dashboard: privacy profile", RELEASED)?;
     let dropped = sql::text(&batch, "dropped", 0).unwrap_or_else(|| "[]".into());
     let dropped: Vec<String> = serde_json::from_str(&dropped)
@@ -72,12 +70,11 @@ pub(super) fn released(job: &mut Job<'_>) -> Result<Released> {
 }
 
 impl Released {
-    /// Why something is not shown, in a sentence; `what` is its beginning.
-    pub(super) fn without(&self, what: &str, column: &str) -> String {
-        format!(
-            "{what}: the privacy profile {} drops <code>{column}</code>.",
-            text::escape(&self.profile)
-        )
+    /// A sentence on why something is not shown; `what` is its beginning.
+    pub(super) fn without(&self, what: &str, column: &str) -> Markup {
+        html! {
+            (what) ": the privacy profile " (self.profile) " drops " code { (column) } "."
+        }
     }
 }
 
@@ -91,7 +88,7 @@ impl Dates {
         }
     }
 
-    /// What that period is called.
+    /// The word for that period.
     pub(super) fn period(self) -> &'static str {
         match self {
             Self::Day | Self::Shifted(_) | Self::Week | Self::Month => "month",
@@ -105,7 +102,7 @@ impl Dates {
         match self {
             Self::Quarter => format!("Q{} {}", month.rem_euclid(12) / 3 + 1, month.div_euclid(12)),
             Self::Year => month.div_euclid(12).to_string(),
-            _ => text::month(month),
+            _ => format::month(month),
         }
     }
 
@@ -113,11 +110,11 @@ impl Dates {
     pub(super) fn short(self, month: i64) -> String {
         match self {
             Self::Quarter | Self::Year => self.name(month),
-            _ => text::short_month(month),
+            _ => format::short_month(month),
         }
     }
 
-    /// A date, no finer than it is; what is no date stays as it is.
+    /// A date in its precision; anything that is not a date is returned unchanged.
     pub(super) fn day(self, iso: &str) -> String {
         let Ok(date) = chrono::NaiveDate::parse_from_str(iso, "%Y-%m-%d") else {
             return iso.to_owned();
@@ -133,7 +130,7 @@ impl Dates {
         }
     }
 
-    /// The same in a table, where exact days are written as the warehouse writes them.
+    /// The same for a table, where days are ISO dates.
     pub(super) fn cell(self, iso: &str) -> String {
         match self {
             Self::Day | Self::Shifted(_) => iso.to_owned(),
@@ -141,15 +138,15 @@ impl Dates {
         }
     }
 
-    /// What must be known of the dates before they are read.
+    /// What a reader must know about the dates.
     pub(super) fn remark(self) -> Option<String> {
         Some(match self {
             Self::Day => return None,
             Self::Shifted(days) => format!(
-                "Dates are moved by up to {days} days, all of a patient by the same: months are blurred."
+                "Dates are shifted by up to {days} days, all dates of a patient by the same number: months are blurred."
             ),
             Self::Week => {
-                "Dates are the Mondays of their weeks: a week counts to the month of its Monday."
+                "Dates are the Mondays of their weeks: a week counts towards the month of its Monday."
                     .into()
             }
             Self::Month => "Dates are released as months.".into(),
@@ -159,12 +156,61 @@ impl Dates {
     }
 }
 
+/// A level of the risk score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Low,
+    Medium,
+    High,
+}
+
+/// The lower bounds of the levels, as scores from 0 to 100.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Levels {
+    pub medium: f64,
+    pub high: f64,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { medium: 20.0, high: 50.0 }
+    }
+}
+
+impl Levels {
+    pub(super) fn of(self, score: f64) -> Level {
+        if score >= self.high {
+            Level::High
+        } else if score >= self.medium {
+            Level::Medium
+        } else {
+            Level::Low
+        }
+    }
+
+    /// The level of a score as the warehouse prints it.
+    pub(super) fn of_text(self, score: &str) -> Level {
+        self.of(score.parse().unwrap_or_default())
+    }
+}
+
+impl Level {
+    /// The name, which is also the CSS class.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_told_no_finer_than_it_is() {
+    fn a_date_is_shown_in_its_precision() {
         let iso = "2024-04-01";
         for (dates, day, period) in [
             (Dates::Day, "1\u{a0}Apr\u{a0}2024", "Apr 2024"),
@@ -181,5 +227,19 @@ mod tests {
             assert_eq!(dates.remark().is_none(), dates == Dates::Day);
         }
         assert_eq!(Dates::Year.day("someday"), "someday");
+    }
+
+    #[test]
+    fn levels_begin_at_20_and_50_by_default() {
+        for (score, level) in [
+            ("0.0", Level::Low),
+            ("19.9", Level::Low),
+            ("20.0", Level::Medium),
+            ("49.9", Level::Medium),
+            ("50.0", Level::High),
+        ] {
+            assert_eq!(Levels::default().of_text(score), level, "{score}");
+        }
+        assert_eq!(Levels { medium: 5.0, high: 33.3 }.of_text("33.3"), Level::High);
     }
 }

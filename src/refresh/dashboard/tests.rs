@@ -1,10 +1,9 @@
-//! The page, rendered from values made by hand, and how it is put in its place.
+//! The page, rendered from hand-made values, and its file.
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::data::{Claim, Failure, Month, Provider, Run, Snapshot, Specialty};
-use super::released::{Dates, Released};
-use super::table::Levels;
+use super::released::{Dates, Levels, Released};
+use super::snapshot::{Claim, Failure, Month, Provider, Run, Snapshot, Specialty};
 use super::{page, write};
 use crate::schema::Shape;
 use crate::totals::{Amounts, Cents, ClaimCounts, ControlTotals, ProviderCounts, Reversals};
@@ -94,7 +93,7 @@ fn snapshot() -> Snapshot {
             reason: Some("duplicate".into()),
         }],
         directory: 42,
-        inferred: 2,
+        placeholders: 2,
         ..Snapshot::default()
     }
 }
@@ -160,7 +159,7 @@ fn few_patients_are_suppressed() {
 }
 
 #[test]
-fn one_missing_cent_is_seen() {
+fn one_missing_cent_is_reported() {
     let mut snapshot = snapshot();
     if let Some(run) = &mut snapshot.run {
         run.account.amount.loaded = Cents(122_999_999);
@@ -175,7 +174,7 @@ fn one_missing_cent_is_seen() {
 #[test]
 fn an_empty_warehouse_is_a_page_too() {
     let html = page::render(&Snapshot::default());
-    assert!(html.contains("Nothing has been published yet") && html.ends_with("</html>\n"));
+    assert!(html.contains("Nothing has been published yet") && html.ends_with("</html>"));
     assert!(!html.contains("<section"));
     let html = page::render(&Snapshot { run: Some(run()), ..Snapshot::default() });
     assert!(
@@ -186,7 +185,7 @@ fn an_empty_warehouse_is_a_page_too() {
 }
 
 #[test]
-fn a_later_failure_is_told_before_the_numbers() {
+fn a_later_failure_comes_before_the_numbers() {
     let mut snapshot = snapshot();
     snapshot.failure = Some(Failure {
         kind: Some("quality".into()),
@@ -200,7 +199,7 @@ fn a_later_failure_is_told_before_the_numbers() {
 }
 
 #[test]
-fn only_36_months_are_drawn_gaps_included_and_the_rest_is_said() {
+fn only_36_months_are_drawn_gaps_included_and_the_rest_is_summed() {
     let mut snapshot = snapshot();
     let month = |number, claims| Month { number, claims, amount: Cents(100) };
     // Before the window, in it with a gap, and after the month of publication.
@@ -227,7 +226,7 @@ fn months_that_all_lie_after_the_publication_are_drawn() {
 }
 
 #[test]
-fn what_a_profile_drops_is_left_out_and_said_and_years_are_drawn_as_years() {
+fn dropped_columns_are_left_out_with_the_reason_and_years_are_drawn_as_years() {
     let mut snapshot = snapshot();
     snapshot.released = Released {
         profile: "safe_harbor_assist".into(),
@@ -257,7 +256,7 @@ fn what_a_profile_drops_is_left_out_and_said_and_years_are_drawn_as_years() {
 }
 
 #[test]
-fn what_coarser_amounts_took_is_in_the_balance() {
+fn generalized_amounts_are_in_the_balance() {
     let mut snapshot = snapshot();
     if let Some(run) = &mut snapshot.run {
         run.account.amount.loaded = Cents(122_000_000);
@@ -269,7 +268,7 @@ fn what_coarser_amounts_took_is_in_the_balance() {
 }
 
 #[test]
-fn bands_begin_where_the_settings_say() {
+fn levels_begin_where_the_settings_put_them() {
     let mut snapshot = snapshot();
     snapshot.released.levels = Levels { medium: 5.0, high: 33.5 };
     let html = page::render(&snapshot);

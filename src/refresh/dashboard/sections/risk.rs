@@ -1,16 +1,16 @@
-//! How unusual the billing is: the distribution of the score, and whom and what to look at first.
+//! The risk score: its distribution, and the providers and claims with the highest scores.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::super::charts::{self, Point};
-use super::super::data::{BANDS, RANKED_FROM, Snapshot};
-use super::super::released::Released;
-use super::super::table::{Cell, Level, numbers, table, words};
-use super::super::text::{count, escape, money, patients, share};
-use super::{NOT_STATED, section};
+use super::section::{NOT_STATED, section};
+use crate::refresh::dashboard::charts::{self, Point};
+use crate::refresh::dashboard::format::{count, money, patients, share};
+use crate::refresh::dashboard::released::{Level, Released};
+use crate::refresh::dashboard::snapshot::{BANDS, RANKED_FROM, Snapshot};
+use crate::refresh::dashboard::table::{Cell, numbers, table, words};
 
 /// Claim lines by band of the risk score.
-pub(in super::super) fn scores(snapshot: &Snapshot) -> String {
+pub(in super::super) fn scores(snapshot: &Snapshot) -> Markup {
     let total = snapshot.claims;
     let band_name = |band: usize| match band {
         0 => "0".to_owned(),
@@ -43,36 +43,36 @@ pub(in super::super) fn scores(snapshot: &Snapshot) -> String {
         .collect();
     let (medium, high, none) = (snapshot.medium, snapshot.high, snapshot.bands[0]);
     let low = total - medium - high;
-    let mut body = String::from("<ul class=\"legend\">");
-    for (level, claims, from) in [
+    let legend = [
         (Level::Low, low, format!("below {}", levels.medium)),
         (Level::Medium, medium, format!("{} to below {}", levels.medium, levels.high)),
         (Level::High, high, format!("{} or more", levels.high)),
-    ] {
-        let name = level.name();
-        let _ = write!(
-            body,
-            "<li><span class=\"key {name}\"></span><b>{}</b> {name} <small>{from}</small></li>",
-            escape(&share(claims.into(), total.into()))
-        );
-    }
-    body.push_str("</ul>");
-    body.push_str(&charts::bars("Claim lines by risk score", &points));
-    body.push_str(&charts::values(
-        "Claim lines by risk score",
-        &[words("Score"), words("Level"), numbers("Claim lines"), numbers("Share")],
-        &rows,
-    ));
+    ];
+    let columns = [words("Score"), words("Level"), numbers("Claim lines"), numbers("Share")];
+    let body = html! {
+        ul class="legend" {
+            @for (level, claims, from) in legend {
+                li {
+                    span class={ "key " (level.name()) } {}
+                    b { (share(claims.into(), total.into())) }
+                    " " (level.name()) " "
+                    small { (from) }
+                }
+            }
+        }
+        (charts::bars("Claim lines by risk score", &points))
+        (charts::values("Claim lines by risk score", &columns, &rows))
+    };
     let intro = format!(
-        "{} claim lines ({}) score 0 and are not drawn. Each band holds its lower bound.",
+        "{} claim lines ({}) score 0 and are not drawn. Each band includes its lower bound.",
         count(none),
-        escape(&share(none.into(), total.into()))
+        share(none.into(), total.into())
     );
-    section("scores", "How unusual the billing is", &intro, &body)
+    section("scores", "How unusual the billing is", intro, body)
 }
 
 /// Providers with the highest mean score.
-pub(in super::super) fn providers(snapshot: &Snapshot) -> String {
+pub(in super::super) fn providers(snapshot: &Snapshot) -> Markup {
     let Released { shape, levels, .. } = snapshot.released;
     let rows: Vec<Vec<Cell>> = snapshot
         .providers
@@ -81,7 +81,6 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> String {
             let specialty = shape
                 .has("specialty")
                 .then(|| p.specialty.clone().unwrap_or_else(|| NOT_STATED.to_owned()));
-            // Without names an id is not told twice.
             let (first, id) = match &p.name {
                 Some(name) => (name.clone(), Some(p.id.clone())),
                 None => (p.id.clone(), None),
@@ -108,7 +107,7 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> String {
         numbers("Amount"),
     ];
     let body = if rows.is_empty() {
-        format!("<p class=\"note\">No provider has {RANKED_FROM} claim lines yet.</p>")
+        html! { p class="note" { "No provider has " (RANKED_FROM) " claim lines yet." } }
     } else {
         table("Providers with the highest mean score", &columns, &rows)
     };
@@ -116,11 +115,11 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> String {
         "By mean score, among providers with at least {RANKED_FROM} claim lines. Counts \
          of 1 to 10 patients are not shown."
     );
-    section("providers", "Providers to look at first", &intro, &body)
+    section("providers", "Providers to look at first", intro, body)
 }
 
 /// Claim lines with the highest score.
-pub(in super::super) fn claims(snapshot: &Snapshot) -> String {
+pub(in super::super) fn claims(snapshot: &Snapshot) -> Markup {
     let Released { shape, dates, levels, .. } = snapshot.released;
     let procedures = shape.has("procedure_code");
     let rows: Vec<Vec<Cell>> = snapshot
@@ -154,16 +153,20 @@ pub(in super::super) fn claims(snapshot: &Snapshot) -> String {
     }
     columns.extend([words("Provider"), words("Service"), numbers("Amount")]);
     let body = if rows.is_empty() {
-        "<p class=\"note\">No claim line scores above 0.</p>".to_owned()
+        html! { p class="note" { "No claim line scores above 0." } }
     } else {
         table("Claim lines with the highest score", &columns, &rows)
     };
-    let intro = "By score, then by amount. A claim shows the first eight digits of its token; \
-                 selecting them copies the whole, as <code>claims_fact.claim_token</code> holds it.";
-    section("claims", "Claims to look at first", intro, &body)
+    let intro = html! {
+        "By score, then by amount. A claim shows the first eight digits of its token; selecting \
+         them copies the whole token, as in "
+        code { "claims_fact.claim_token" }
+        "."
+    };
+    section("claims", "Claims to look at first", intro, body)
 }
 
-/// What a component of the score means.
+/// A component of the score in words.
 fn reason_words(component: &str) -> &str {
     match component {
         "amount" => "Amount far above peers",

@@ -1,22 +1,23 @@
-//! How much there is: claims and amount by month and by specialty.
+//! Claims and amount by month and by specialty.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use super::super::charts::{self, Point};
-use super::super::data::{Month, Snapshot};
-use super::super::table::{Cell, numbers, words};
-use super::super::text::{self, compact, compact_money, count, escape, money, share};
-use super::{NOT_STATED, section};
+use maud::{Markup, html};
+
+use super::section::{NOT_STATED, section};
+use crate::refresh::dashboard::charts::{self, Point};
+use crate::refresh::dashboard::format::{self, compact, compact_money, count, money, share};
+use crate::refresh::dashboard::snapshot::{Month, Snapshot};
+use crate::refresh::dashboard::table::{Cell, numbers, words};
 use crate::totals::Cents;
 
 /// Months, quarters or years drawn, at most.
 const PERIODS: i64 = 36;
-/// Specialties with a bar of their own, at most.
+/// Specialties with a bar, at most; the others share one.
 const SPECIALTIES: usize = 12;
 
 /// Claims and amount by month, or by quarter or year where dates are no finer.
-pub(in super::super) fn months(snapshot: &Snapshot) -> String {
+pub(in super::super) fn months(snapshot: &Snapshot) -> Markup {
     let dates = snapshot.released.dates;
     let period = dates.period();
     let (shown, before, after) = window(snapshot);
@@ -44,43 +45,45 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> String {
             ]
         })
         .collect();
-    let title = text::words(period);
-    let mut body = format!(
-        "<div class=\"pair\"><figure><figcaption>Claim lines</figcaption>{}</figure>\
-         <figure><figcaption>Amount</figcaption>{}</figure></div>{}",
-        charts::columns(&format!("Claim lines by {period}"), &claims, compact),
-        charts::line(&format!("Amount by {period}"), &amount, compact_money),
-        charts::values(
-            &format!("Claim lines and amount by {period}"),
-            &[words(&title), numbers("Claim lines"), numbers("Amount")],
-            &rows
-        ),
-    );
-    let (earlier, later) =
-        (format!("before these {period}s"), format!("after the {period} of publication"));
-    for (rest, when) in [(before, earlier), (after, later)] {
-        if rest.claims > 0 {
-            let _ = write!(
-                body,
-                "<p class=\"note\">Not drawn: {} claim lines worth {} {when}.</p>",
-                count(rest.claims),
-                money(rest.amount)
-            );
+    let title = format::words(period);
+    let columns = [words(&title), numbers("Claim lines"), numbers("Amount")];
+    let by = |what: &str| format!("{what} by {period}");
+    let body = html! {
+        div class="pair" {
+            figure {
+                figcaption { "Claim lines" }
+                (charts::columns(&by("Claim lines"), &claims, compact))
+            }
+            figure {
+                figcaption { "Amount" }
+                (charts::line(&by("Amount"), &amount, compact_money))
+            }
         }
-    }
-    let mut intro = format!(
-        "By {period} of service. The last date of service is {}; the latest {period}s may \
-         still be filling up.",
-        escape(&dates.cell(last_day))
-    );
-    if let Some(remark) = dates.remark() {
-        let _ = write!(intro, " {remark}");
-    }
-    section("months", &format!("Claims by {period}"), &intro, &body)
+        (charts::values(&by("Claim lines and amount"), &columns, &rows))
+        (not_drawn(&before, &format!("before these {period}s")))
+        (not_drawn(&after, &format!("after the {period} of publication")))
+    };
+    let intro = html! {
+        "By " (period) " of service. The last date of service is " (dates.cell(last_day))
+        "; the latest " (period) "s may still be filling up."
+        @if let Some(remark) = dates.remark() { " " (remark) }
+    };
+    section("months", &by("Claims"), intro, body)
 }
 
-/// The months to draw, without gaps, and what lies before and after them. Dates after the
-/// publication are mistakes: they must not push the real months off the chart.
+fn not_drawn(rest: &Month, when: &str) -> Markup {
+    html! {
+        @if rest.claims > 0 {
+            p class="note" {
+                "Not drawn: " (count(rest.claims)) " claim lines worth " (money(rest.amount))
+                " " (when) "."
+            }
+        }
+    }
+}
+
+/// The months to draw, without gaps, and the sums before and after them. Dates after the publication
+/// are errors: they must not push the real months off the chart.
 fn window(snapshot: &Snapshot) -> (Vec<Month>, Month, Month) {
     let step = snapshot.released.dates.months();
     let newest = snapshot.months.last().map_or(0, |m| m.number);
@@ -108,11 +111,11 @@ fn window(snapshot: &Snapshot) -> (Vec<Month>, Month, Month) {
 }
 
 /// Specialties by amount.
-pub(in super::super) fn specialties(snapshot: &Snapshot) -> String {
+pub(in super::super) fn specialties(snapshot: &Snapshot) -> Markup {
     let title = "Where the money goes";
     if !snapshot.released.shape.has("specialty") {
         let why = snapshot.released.without("Amounts by specialty are not shown", "specialty");
-        return section("specialties", title, &why, "");
+        return section("specialties", title, why, "");
     }
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| NOT_STATED.to_owned());
     let shown = snapshot.specialties.len().min(SPECIALTIES);
@@ -157,7 +160,9 @@ pub(in super::super) fn specialties(snapshot: &Snapshot) -> String {
         numbers("Share"),
         numbers("High risk"),
     ];
-    let body = charts::bars("Amount by specialty", &points)
-        + &charts::values("Amount by specialty", &columns, &rows);
-    section("specialties", title, "Amount by specialty of the provider.", &body)
+    let body = html! {
+        (charts::bars("Amount by specialty", &points))
+        (charts::values("Amount by specialty", &columns, &rows))
+    };
+    section("specialties", title, "Amount by specialty of the provider.", body)
 }

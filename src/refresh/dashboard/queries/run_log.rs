@@ -1,14 +1,16 @@
-//! The last run and how it added up, from the ledger.
+//! The last published run and its control totals, and a later failure, from the run log.
 
 use arrow::record_batch::RecordBatch;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, Run, Snapshot, cents, number, text};
+use super::column::{cents, number, text};
 use crate::error::{Error, Result};
+use crate::refresh::Job;
+use crate::refresh::dashboard::snapshot::{Failure, Run, Snapshot};
 use crate::totals::{Amounts, ClaimCounts, ControlTotals, ProviderCounts};
 use crate::warehouse::sql;
 
-pub(super) const LEDGER: &str = r#"
+const RUN_LOG: &str = r#"
 SELECT run_id::text AS id, tool_version, mode, key_id, privacy_profile, risk_model,
        to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS published_at,
        (extract(year FROM published_at AT TIME ZONE 'UTC') * 12
@@ -35,8 +37,9 @@ LEFT JOIN LATERAL (
     WHERE f.status = 'failed' AND (ledger.at IS NULL OR f.finished_at > ledger.at)
     ORDER BY f.finished_at DESC, f.run_no DESC LIMIT 1) failed ON true"#;
 
-/// Takes its answer over.
-pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
+/// Reads the last published run, the failure after it, and the number of runs.
+pub(super) fn read(job: &mut Job<'_>, snapshot: &mut Snapshot) -> Result<()> {
+    let batch = &job.query("dashboard: run log", RUN_LOG)?;
     snapshot.runs = number(batch, "runs", 0);
     snapshot.published_runs = number(batch, "published", 0);
     snapshot.failure = sql::text(batch, "failed_id", 0).map(|id| Failure {
@@ -46,8 +49,24 @@ pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()>
         message: sql::text(batch, "failed_error", 0),
     });
     let Some(id) = sql::text(batch, "id", 0) else { return Ok(()) };
+    snapshot.run = Some(Run {
+        id,
+        published_at: text(batch, "published_at", 0),
+        month: number(batch, "month", 0),
+        tool_version: text(batch, "tool_version", 0),
+        mode: text(batch, "mode", 0),
+        key_id: text(batch, "key_id", 0),
+        privacy_profile: text(batch, "privacy_profile", 0),
+        risk_model: sql::text(batch, "risk_model", 0),
+        account: account(batch)?,
+    });
+    Ok(())
+}
+
+/// The control totals of the run.
+fn account(batch: &RecordBatch) -> Result<ControlTotals> {
     let rows = |column: &str| u64::try_from(number(batch, column, 0)).unwrap_or_default();
-    let account = ControlTotals {
+    Ok(ControlTotals {
         claims: ClaimCounts {
             read: rows("claims_read"),
             loaded: rows("claims_loaded"),
@@ -82,26 +101,14 @@ pub(super) fn ledger(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()>
         reject_reasons: object(batch, "reject_reasons")?,
         reject_examples: object(batch, "reject_examples")?,
         flags: object(batch, "flags")?,
-    };
-    snapshot.run = Some(Run {
-        id,
-        published_at: text(batch, "published_at", 0),
-        month: number(batch, "month", 0),
-        tool_version: text(batch, "tool_version", 0),
-        mode: text(batch, "mode", 0),
-        key_id: text(batch, "key_id", 0),
-        privacy_profile: text(batch, "privacy_profile", 0),
-        risk_model: sql::text(batch, "risk_model", 0),
-        account,
-    });
-    Ok(())
+    })
 }
 
 fn object<T: DeserializeOwned + Default>(batch: &RecordBatch, column: &str) -> Result<T> {
     match sql::text(batch, column, 0) {
         None => Ok(T::default()),
         Some(json) => serde_json::from_str(&json).map_err(|_| {
-            Error::warehouse(format!("claims_etl.runs.{column} is not what a run writes there"))
+            Error::warehouse(format!("claims_etl.runs.{column} has an unexpected format"))
         }),
     }
 }

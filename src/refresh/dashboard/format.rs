@@ -1,25 +1,9 @@
-//! How values of the warehouse become text of the page: escaped, grouped, shortened, suppressed.
+//! How values become text of the page: grouped, shortened, suppressed.
 
 use crate::totals::{Cents, grouped};
 
-/// Counts of patients below this, but for zero, are not shown: the cell-size policy of CMS.
+/// Counts of patients from 1 to below this are not shown: the cell size suppression policy of CMS.
 const SMALLEST_CELL: i64 = 11;
-
-/// `text` with everything escaped that HTML could take for markup, in content and attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
 
 /// A whole number with thousands separators.
 pub(super) fn count(number: impl Into<i128>) -> String {
@@ -77,7 +61,7 @@ pub(super) fn share(part: i128, whole: i128) -> String {
     format!("{}.{}%", tenths / 10, tenths % 10)
 }
 
-/// A number of patients, suppressed where it could point at someone.
+/// A number of patients, suppressed where it is small.
 pub(super) fn patients(number: i64) -> String {
     if (1..SMALLEST_CELL).contains(&number) { format!("<{SMALLEST_CELL}") } else { count(number) }
 }
@@ -109,14 +93,6 @@ fn month_name(number: i64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn markup_becomes_text() {
-        assert_eq!(
-            escape(r#"<script>alert("a" & 'b')</script>"#),
-            "&lt;script&gt;alert(&quot;a&quot; &amp; &#39;b&#39;)&lt;/script&gt;"
-        );
-    }
 
     #[test]
     fn numbers_are_grouped_by_three() {
@@ -158,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_to_ten_patients_are_not_told_apart() {
+    fn one_to_ten_patients_are_suppressed() {
         assert_eq!(patients(0), "0");
         assert_eq!(patients(1), "<11");
         assert_eq!(patients(10), "<11");
