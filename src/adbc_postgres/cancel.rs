@@ -1,4 +1,4 @@
-//! The cancel handle: asks the server to stop what a connection is doing.
+//! The cancel handle: has the server cancel what a connection is doing.
 //!
 //! That connection is protected as the session is.
 

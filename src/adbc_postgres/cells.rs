@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use super::numeric;
 use super::types::{EPOCH_DAYS, EPOCH_MICROSECONDS, no_copy_form};
 
-/// The length that stands for null.
+/// The length that means null.
 const NULL: i32 = -1;
 
 /// One column of a batch.

@@ -18,7 +18,7 @@ use super::statement::PostgresStatement;
 use super::tls::Tls;
 use super::types::{qualified, result_schema};
 
-/// A connection to a PostgreSQL database, in autocommit mode until told otherwise.
+/// A connection to a PostgreSQL database, in autocommit mode until switched off.
 ///
 /// With autocommit off, the first statement begins a transaction; [`Connection::commit`] or
 /// [`Connection::rollback`] ends it. Dropping the connection rolls back. Its statements share the

@@ -25,12 +25,12 @@ use super::tls::{self, Tls};
 use super::{error, pooler};
 
 /// How long sent bytes may stay unacknowledged before a connection counts as lost, unless the URI
-/// says otherwise: without it, a network that swallows everything would hold a load for ever.
+/// says otherwise: without it, a network that swallows everything would hold a load forever.
 const TCP_USER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// How the server's list of sessions names ours, unless the URI says otherwise.
+/// The name of our sessions in pg_stat_activity, unless the URI sets it.
 const APPLICATION_NAME: &str = "claims-etl";
-/// How long a server may take to answer, unless the URI says otherwise: a wrong host that swallows
+/// How long a server may take to answer, unless the URI sets it: a wrong host that swallows
 /// packets would otherwise hold a run for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,7 +49,7 @@ const FILES: usize = 8;
 /// option there are none.
 pub const HOME: &str = "adbc.postgresql.home";
 
-/// The option that says what `parameter` is where the URI does not say it: `sslmode`,
+/// The option that sets `parameter` where the URI does not: `sslmode`,
 /// `sslrootcert`, `sslcert`, `sslkey` or `passfile`.
 #[must_use]
 pub fn default_option(parameter: &str) -> String {
@@ -149,7 +149,7 @@ impl PostgresDatabase {
         Ok((ready.config.clone(), connector))
     }
 
-    /// Connects and lets go again; says how connections are protected.
+    /// Connects and lets go again; returns how connections are protected.
     ///
     /// # Errors
     /// As [`Self::prepare`]; whatever keeps a connection from being made.
@@ -249,7 +249,7 @@ fn spare_files() -> Result<()> {
     files.map(drop).map_err(|error| error::no_files(&error))
 }
 
-/// The name of whoever runs the program, which stands for a user that the URI does not name.
+/// The name of whoever runs the program, in place of a user that the URI does not name.
 fn account() -> Option<String> {
     User::from_uid(geteuid()).ok().flatten().map(|user| user.name)
 }

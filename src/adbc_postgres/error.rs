@@ -46,7 +46,7 @@ pub(super) fn not_implemented(function: &str) -> Error {
     )
 }
 
-/// An option that this driver does not know, or cannot give in the form asked for.
+/// An option that this driver does not know, or cannot return in that form.
 pub(super) fn unknown_option(key: &str) -> Error {
     not_implemented(&format!("the option {key}"))
 }
@@ -61,7 +61,7 @@ pub(super) fn option_not_set(key: &str) -> Error {
     Error::with_message_and_status(format!("the option {key} is not set"), Status::NotFound)
 }
 
-/// The detail of an error that says what to do next, in UTF-8.
+/// The detail of an error that holds the hint, in UTF-8.
 const HINT: &str = "hint";
 
 /// The same error with what to do next.
@@ -240,7 +240,7 @@ fn condition(code: &str) -> &'static str {
             "28" => "authentication failed",
             "40" => "transaction rolled back",
             "42" => "the statement is wrong",
-            "53" => "the server lacks resources",
+            "53" => "the server is out of resources",
             "54" => "a limit of the server is exceeded",
             "55" => "an object is not in the right state",
             "57" => "operator intervention",

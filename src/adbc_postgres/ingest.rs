@@ -125,7 +125,7 @@ fn copy(
             })
         }
         Err(error) => {
-            // Dropping the writer asks the server to give up; a round trip makes sure that it has,
+            // Dropping the writer makes the server give up; a round trip makes sure that it has,
             // so that the table's lock is free when the caller hears of the failure.
             drop(writer);
             let _ = client.batch_execute("");

@@ -12,7 +12,7 @@
 //! - `sslmode` is libpq's, for every connection that is made: sessions and cancel requests alike;
 //! - a connection is a session of the server: a pooler in transaction mode is recognised and refused;
 //! - connecting and cancelling come to an end, whatever the other side does;
-//! - what is not implemented says so, by name (`Status::NotImplemented`).
+//! - what is not implemented is reported by name (`Status::NotImplemented`).
 //!
 //! Parameters: a text value is sent in text form, so the server parses it as whatever type the
 //! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`PostgresStatement`].

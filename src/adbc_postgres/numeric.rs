@@ -30,7 +30,7 @@ pub(super) fn write_text(raw: &[u8], out: &mut String) -> Option<()> {
         return Some(());
     }
 
-    // The first group stands for 10,000^weight; groups that are not sent are zero.
+    // The first group counts 10,000^weight; groups that are not sent are zero.
     if weight < 0 {
         out.push('0');
     }

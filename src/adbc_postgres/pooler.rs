@@ -12,7 +12,7 @@ use postgres::{Client, SimpleQueryMessage};
 
 use super::error;
 
-/// How often both connections are asked in turn: the pooler of a busy server may give the first one the
+/// How often both connections are queried in turn: the pooler of a busy server may give the first one the
 /// same session twice by chance.
 const ROUNDS: u32 = 3;
 

@@ -222,7 +222,7 @@ fn text(raw: &[u8]) -> Option<&str> {
 
 fn date(raw: &[u8]) -> Option<i32> {
     let days = i32::from_be_bytes(fixed(raw)?);
-    // The extremes stand for infinity.
+    // The extremes mean infinity.
     if days == i32::MIN { None } else { days.checked_add(EPOCH_DAYS) }
 }
 

@@ -58,7 +58,7 @@ impl Session {
         match outcome {
             Ok(value) => self.send("committing", "COMMIT").map(|()| value),
             Err(error) => {
-                // The first failure is the one to tell; a broken connection rolls back as well.
+                // The first failure is the one to report; a broken connection rolls back as well.
                 let _ = self.send("rolling back", "ROLLBACK");
                 Err(error)
             }

@@ -31,7 +31,7 @@ const FREEZE: &str = "adbc.postgresql.ingest.freeze";
 /// Cells of text, integers, floats and booleans are sent in text form and parsed by the server as
 /// the type that it infers for the parameter, so text fits `jsonb`, `uuid`, `numeric`,
 /// `timestamptz` or `date` exactly. Cells of Date32 fit `date`, of FixedSizeBinary `uuid` and
-/// `bytea`, of Binary `bytea`; write a cast (`$1::date`) where nothing else tells the type.
+/// `bytea`, of Binary `bytea`; write a cast (`$1::date`) where nothing else determines the type.
 pub struct PostgresStatement {
     session: SharedSession,
     cancel: Cancel,

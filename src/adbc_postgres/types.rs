@@ -53,7 +53,7 @@ pub(super) fn result_type(column: &str, ty: &Type) -> Result<DataType> {
     })
 }
 
-/// The Arrow schema of a statement's result. Postgres does not tell which results can be null, so
+/// The Arrow schema of a statement's result. Postgres does not report which results can be null, so
 /// all can.
 pub(super) fn result_schema(columns: &[postgres::Column]) -> Result<Schema> {
     let fields: Result<Vec<Field>> = columns

@@ -33,7 +33,7 @@ use crate::worker::Worker;
 
 /// What the threads are named by.
 const THREAD: &str = "the second pass";
-/// How often progress is told.
+/// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
 /// Rows sorted, scored and encoded at once: their columns fit in the cache.
 const BATCH_ROWS: usize = 32_768;
@@ -45,7 +45,7 @@ const KEY_MEMORY: &str = "512MB";
 pub struct Staging<'a> {
     /// The run's number in the ledger.
     pub run_no: i64,
-    /// What will become of the tables.
+    /// How the tables will be published.
     pub route: Route,
     /// Which columns they have.
     pub shape: Shape,
@@ -69,7 +69,7 @@ pub struct Staging<'a> {
 pub struct Staged {
     /// The tables, in the order of their ranges.
     pub parts: Vec<Part>,
-    /// What became of rows that came with others.
+    /// What happened to duplicate rows.
     pub resolved: Resolved,
     /// The longest COPY of a connection.
     pub copying: Duration,
@@ -160,7 +160,7 @@ impl Staging<'_> {
         let done: Vec<Result<Done>> = with_ticker(TICK, tell, second_pass)?;
         self.cancel.check()?;
         let mut staged = Staged::default();
-        // Of several failures the first real one is told, not "the others were stopped".
+        // Of several failures the first real one is reported, not "the others were stopped".
         let (failures, done): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_err);
         let mut failures: Vec<Error> = failures.into_iter().filter_map(Result::err).collect();
         failures.sort_by_key(|failure| failure.message() == STOPPED);
@@ -201,7 +201,7 @@ impl Staging<'_> {
                 &[(FREEZE, "true")],
                 Box::new(reader),
             );
-            // Why the rows ended comes before what COPY says of it.
+            // Why the rows ended comes before COPY's own error.
             let mut books = open(&books);
             if let Some(failure) = books.failure.take() {
                 return Err(failure);

@@ -12,7 +12,7 @@ use crate::warehouse::treatment::Treatment;
 pub struct Identity {
     pub run: RunId,
     pub key_id: String,
-    /// What tells the key from any other.
+    /// What identifies the key.
     pub key_check: CheckValue,
     /// Digest of the settings that change the result.
     pub config_digest: String,

@@ -106,7 +106,7 @@ pub fn note_sources(
 }
 
 /// The published run that makes this one needless: the same input, settings and key, and nothing
-/// published since that could have changed its rows or what its directory says.
+/// published since that could have changed its rows or what its directory has.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.

@@ -43,7 +43,7 @@ pub struct Record {
     pub published_since: Option<String>,
     /// The first run since whose input became the whole content.
     pub replaced_by: Option<String>,
-    /// The tries of the task that the reader asked for, in their order.
+    /// The tries of the task that was requested, in their order.
     pub tries: Vec<Try>,
 }
 

@@ -53,8 +53,8 @@ pub(crate) fn totals(connection: &mut impl Connection, table: &str) -> Result<(u
 }
 
 /// Keeps of a part's rows, which lie in a temporary table, those that are not published as they are, the changed ones with
-/// what they were, and says how many of them are new and how many are changed. All rows were joined
-/// to tell; the rest is equal.
+/// what they were, and returns how many of them are new and how many are changed. All rows were joined
+/// for this; the rest is equal.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.

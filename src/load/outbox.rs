@@ -227,7 +227,7 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
     }))
 }
 
-/// What tells whether dashboards find other columns than before, as SQL: the last script that has changed
+/// Whether dashboards find other columns than before, as SQL: the last script that has changed
 /// what they read, and the views and columns that the privacy profile wants.
 fn schema_version() -> String {
     format!(

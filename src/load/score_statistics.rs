@@ -40,7 +40,7 @@ pub struct Own {
     pub specialties: Vec<Arc<str>>,
 }
 
-/// What a run was scored with, and what its tokens stand for.
+/// What a run was scored with, and what its tokens mean.
 #[derive(Clone)]
 pub struct ScoredBy {
     /// Weights and thresholds.

@@ -34,7 +34,7 @@ impl<C: Connection> Session<C> {
     ///
     /// # Errors
     /// As [`hold`]; `Config` when the warehouse holds tokens of another key, or rows to which other
-    /// things were done, beside which these cannot stand.
+    /// things were done, beside which these cannot be loaded.
     pub fn open<D>(
         database: &D,
         identity: identity::Identity,
@@ -60,7 +60,7 @@ impl<C: Connection> Session<C> {
 ///
 /// # Errors
 /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work for longer
-/// than `wait`, `Interrupted` when somebody asked to stop.
+/// than `wait`, `Interrupted` when cancelled.
 pub fn hold<D: Database>(
     database: &D,
     wait: Wait,

@@ -91,7 +91,7 @@ pub fn progress(connection: &mut impl Connection, run: RunId) -> Result<Option<P
         .map_err(|_| Error::internal(format!("the ledger's row of run {run} cannot be read")))
 }
 
-/// Closes earlier tries of a task that have never told their end. Whoever calls a task again knows
+/// Closes earlier tries of a task that never recorded their end. Whoever calls a task again knows
 /// that the last try is over.
 ///
 /// # Errors

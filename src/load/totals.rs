@@ -55,7 +55,8 @@ impl Tally {
     /// # Errors
     /// `Internal` when the frame lacks a column.
     pub fn accept(&mut self, rows: &DataFrame) -> Result<()> {
-        let lacks = |_: PolarsError| Error::internal("the rows of the first pass lack a column");
+        let lacks =
+            |_: PolarsError| Error::internal("the rows of the first pass have no such column");
         let cents = rows.column(CENTS).and_then(Column::i64).map_err(lacks)?;
         let flags = rows.column("dq_flags").and_then(Column::i32).map_err(lacks)?;
         let providers = rows.column("provider_id").and_then(Column::str).map_err(lacks)?;

@@ -9,7 +9,7 @@ use crate::risk::settings::Risk;
 pub struct Exactness {
     /// Dates are days. Shifted dates are: a patient's keep their distances and days of the week.
     pub day: bool,
-    /// Procedure codes are codes, not parts of them or a text that stands for all.
+    /// Procedure codes are codes, not parts of them or one text for all.
     pub procedure: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Kept {
     pub provider_totals: bool,
     /// Provider-days by patients.
     pub provider_days: bool,
-    /// Not a statistic that is stored: whether claims that say the same are looked for.
+    /// Not a statistic that is stored: whether claims with the same content are looked for.
     pub twins: bool,
 }
 

@@ -79,7 +79,7 @@ pub fn provider_sums(
     named.collect()
 }
 
-/// Whether another claim says the same.
+/// Whether another claim has the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Twin {
     /// None does.
@@ -94,7 +94,7 @@ pub enum Twin {
 }
 
 impl Twin {
-    /// The number that stands for it in the rows of the second pass.
+    /// The number that represents it in the rows of the second pass.
     #[must_use]
     pub fn code(self) -> i32 {
         match self {
@@ -133,7 +133,7 @@ pub struct Inputs<'a> {
     /// Patients with priced claims that the provider (with this specialty) has seen on the day;
     /// none where nobody has counted.
     pub day_patients: Option<u32>,
-    /// Whether another claim says the same.
+    /// Whether another claim has the same content.
     pub twin: Twin,
 }
 

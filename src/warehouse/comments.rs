@@ -1,4 +1,4 @@
-//! What the tables say of themselves: grain, units, and what was done to the values.
+//! Comments of the tables and columns: grain, units, and what was done to the values.
 
 use crate::privacy::settings::{Action, Level, Privacy, Profile};
 use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, fact_columns, provider_columns};
@@ -164,7 +164,7 @@ mod tests {
             columns: [("amount".to_owned(), Action::Round(Cents(500)))].into(),
             ..Privacy::default()
         };
-        let said = script(&Treatment::of(&privacy));
+        let comments = script(&Treatment::of(&privacy));
         for part in [
             "COMMENT ON COLUMN healthcare_analytics.claims_fact.date_of_service IS 'First day of the year of service (generalized).'",
             "Privacy profile: safe_harbor_assist (towards",
@@ -173,10 +173,10 @@ mod tests {
             "rounded to a multiple of 5.00",
             "providers_dim.location IS 'The state of the provider''s location (generalized).'",
         ] {
-            assert!(said.contains(part), "{part}\n{said}");
+            assert!(comments.contains(part), "{part}\n{comments}");
         }
-        assert!(!said.contains("provider_name IS"));
-        let said = script(&Treatment::of(&Privacy::default()));
-        assert!(said.contains("still protected health information"));
+        assert!(!comments.contains("provider_name IS"));
+        let comments = script(&Treatment::of(&Privacy::default()));
+        assert!(comments.contains("still protected health information"));
     }
 }

@@ -14,7 +14,7 @@ const ROWS: usize = 32_768;
 /// may use the connection with_ticker.
 ///
 /// # Errors
-/// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop, and that of `take`.
+/// `Warehouse` when a statement fails, `Interrupted` when cancelled, and that of `take`.
 pub(crate) fn each_batch<C: Connection>(
     connection: &mut C,
     context: &str,
@@ -22,7 +22,7 @@ pub(crate) fn each_batch<C: Connection>(
     cancel: &Cancellation,
     mut take: impl FnMut(&mut C, &RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    // All rows will be asked for, so the first ones need not come soon.
+    // All rows will be fetched, so the first ones need not come soon.
     sql::execute(
         connection,
         context,

@@ -19,7 +19,7 @@ const LAST_PUBLISHED: &str = "(SELECT key_id FROM claims_etl.runs WHERE publishe
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
     pub id: String,
-    /// What tells it from any other key.
+    /// What identifies it.
     pub check: CheckValue,
 }
 
@@ -34,7 +34,7 @@ impl KeyName {
     }
 }
 
-/// What a warehouse says of a key.
+/// What a warehouse records about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Belongs {
     /// The published tokens are of this key.
@@ -165,7 +165,7 @@ pub fn refusal(id: &str, why: &Belongs) -> Error {
             format!(
                 "the rotation to key {id} has not ended: until then the warehouse has key {stored}"
             ),
-            "`claims-etl key rotate status` says what lacks; `key rotate finish` ends it",
+            "`claims-etl key rotate status` lists what is missing; `key rotate finish` ends it",
         ),
         Belongs::Impostor => (
             format!("this key has the id of the warehouse's key, {id}, but it is another one"),

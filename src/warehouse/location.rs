@@ -84,7 +84,7 @@ pub fn running(settings: &Settings) -> Result<Option<Warehouse>> {
     Warehouse::open(settings, &crate::event::NullObserver).map(Some)
 }
 
-/// The database of the configured address, with the password and the parameters that it lacks.
+/// The database of the configured address, with the password and the missing parameters.
 fn configured(settings: &Settings, url: &Secret) -> Result<PostgresDatabase> {
     let environment = &settings.warehouse.environment;
     let mut options = Vec::new();
@@ -124,7 +124,7 @@ fn address(url: &Secret) -> Result<Address> {
     Address::parse(url.expose()).map_err(|error| refused(&error))
 }
 
-/// What the driver finds wrong before it has asked any server is a mistake in the configuration.
+/// What the driver finds wrong before it has contacted any server is a mistake in the configuration.
 fn refused(error: &adbc_core::error::Error) -> Error {
     let refused = Error::config(format!("the warehouse's address: {}", error.message));
     match sql::hint(error) {
@@ -141,7 +141,7 @@ fn private_server(settings: &Settings) -> Result<LocalPostgres> {
     Ok(LocalPostgres::new(&settings.local_warehouse_dir()))
 }
 
-/// Starts the private server and says where it is; a no-op when it runs.
+/// Starts the private server and returns its address; a no-op when it runs.
 ///
 /// # Errors
 /// `Config` when a warehouse is configured or no server is installed, `Warehouse` when it does not
@@ -211,7 +211,7 @@ pub fn migrate(
     connection::bring_up(&mut connection, settings.run.wait, observer, cancel)
 }
 
-/// What there is to say about the warehouse before a run, without starting anything.
+/// What is known about the warehouse before a run, without starting anything.
 ///
 /// # Errors
 /// Whatever keeps a run from loading into it.

@@ -1,6 +1,6 @@
 //! The lock of the warehouse: one run at a time, and how the next one waits for it.
 //!
-//! That is why the lock is asked for again and again: a statement that waits in the server would do
+//! That is why the lock is requested repeatedly: a statement that waits in the server would do
 //! none of this.
 
 use std::time::{Duration, Instant};
@@ -15,20 +15,20 @@ use crate::warehouse::sql;
 /// The advisory lock of one database that a run holds ("claimetl").
 const RUN_LOCK: i64 = 0x636c_6169_6d65_746c;
 
-/// How long a run waits that was not told to: a killed run's backend needs a moment to notice.
+/// How long a run waits by default: a killed run's backend needs a moment to notice.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often the lock is asked for: soon at first, because most waits are short, then rarely.
+/// How often the lock is requested: soon at first, because most waits are short, then rarely.
 const SOON: Duration = Duration::from_millis(100);
 const RARELY: Duration = Duration::from_secs(1);
 
 /// When a wait is worth a line. By then the holder has entered itself into the ledger.
 const TELL_AFTER: Duration = Duration::from_millis(500);
 
-/// Takes the lock; waits for it as long as `wait` says.
+/// Takes the lock; waits for it as long as `wait` allows.
 ///
 /// # Errors
-/// `Locked` when another run holds it for longer, `Interrupted` when somebody asked to stop.
+/// `Locked` when another run holds it for longer, `Interrupted` when cancelled.
 pub(crate) fn lock(
     connection: &mut impl Connection,
     wait: Wait,
@@ -51,7 +51,7 @@ pub(crate) fn lock_unless<C: Connection>(
 ) -> Result<bool> {
     let began = Instant::now();
     let limit = wait.limit(GRACE);
-    // A wait that nobody asked for is not worth a line: it ends soon, one way or the other.
+    // A default wait is not worth a line: it ends soon, one way or the other.
     let mut told = wait == Wait::No;
     let mut pause = SOON;
     while !is_free(connection)? {
@@ -88,7 +88,7 @@ pub(crate) fn unlock(connection: &mut impl Connection) -> Result<()> {
     .map(drop)
 }
 
-/// Refuses to go on where the session does not hold the lock: it is asked for before anything that is
+/// Fails where the session does not hold the lock: checked before anything that is
 /// published is changed.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ fn is_free(connection: &mut impl Connection) -> Result<bool> {
     Ok(sql::boolean(&rows, "locked", 0) == Some(true))
 }
 
-/// Who holds the lock, as far as the ledger tells: whatever began last and has not ended. What a
+/// Who holds the lock, according to the ledger: whatever began last and has not ended. What a
 /// killed run left open began earlier, because the holder began after it had the lock.
 fn holder(connection: &mut impl Connection) -> String {
     let nobody = || "another run".to_owned();
@@ -135,7 +135,7 @@ fn holder(connection: &mut impl Connection) -> String {
                UNION ALL
                SELECT run_id, started_at FROM claims_etl.task_runs
                WHERE state IN ('running', 'up_for_retry')
-                 -- These need no lock; in a whole run the run itself stands above.
+                 -- These need no lock; in a whole run the run itself is listed above.
                  AND task_id NOT LIKE 'extract.%') AS work
          ORDER BY work.since DESC LIMIT 1",
     ) else {

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(
             published_version(),
             16,
-            "set it anew with a script that changes what they read"
+            "set it again with a script that changes what they read"
         );
     }
 }

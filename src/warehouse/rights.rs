@@ -1,4 +1,4 @@
-//! Whether the role may do what a run does, asked before anything is done.
+//! Whether the role has the rights that a run needs, checked before anything is done.
 
 use adbc_core::sync::Connection;
 
@@ -25,7 +25,7 @@ struct Who {
 /// be a superuser: two schemas that it owns are enough, or the right to create them.
 ///
 /// # Errors
-/// `Warehouse`, with the right that lacks and who can grant it.
+/// `Warehouse`, with the missing right and who can grant it.
 pub(crate) fn check(connection: &mut impl Connection) -> Result<()> {
     let rows = sql::query(
         connection,

@@ -21,7 +21,7 @@ const BESIDE: i64 = 2;
 /// replica, a read-only or not Unicode database, missing rights, rows that the role does not see.
 ///
 /// # Errors
-/// `Warehouse`, with the reason and the way out; it does not pass by itself.
+/// `Warehouse`, with the reason and the hint; it does not pass by itself.
 pub(crate) fn check(connection: &mut impl Connection) -> Result<()> {
     version(connection)?;
     let rows = sql::query(

@@ -20,7 +20,7 @@ use arrow::datatypes::{
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// An ADBC failure as a warehouse failure, with the way out where the SQLSTATE tells it.
+/// An ADBC failure as a warehouse failure, with the hint where the SQLSTATE implies it.
 #[must_use]
 pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
     let state: String = failure.sqlstate.iter().map(|c| char::from(c.to_ne_bytes()[0])).collect();
@@ -39,7 +39,7 @@ pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
     }
 }
 
-/// What to do next, where the driver itself says it.
+/// The driver's own hint.
 #[must_use]
 pub fn hint(failure: &adbc_core::error::Error) -> Option<String> {
     let (_, text) = failure.details.iter().flatten().find(|(name, _)| name == "hint")?;
@@ -206,7 +206,7 @@ pub fn in_transaction<C: Connection, T>(
     match work(conn) {
         Ok(value) => commit(conn).map(|()| value).map_err(|e| e.context(context)),
         Err(failure) => {
-            // The first failure is the one to tell; a lost connection has rolled back by itself.
+            // The first failure is the one to report; a lost connection has rolled back by itself.
             let _ = rollback(conn);
             Err(failure)
         }
@@ -239,7 +239,7 @@ pub fn texts(values: &[Option<&str>]) -> RecordBatch {
 /// the last.
 ///
 /// # Panics
-/// When the query that made the batch selects no such column, or one of another type: both stand in
+/// When the query that made the batch selects no such column, or one of another type: both are in
 /// one function.
 #[must_use]
 pub fn text(batch: &RecordBatch, column: &str, row: usize) -> Option<String> {
@@ -331,7 +331,7 @@ fn select(
     Ok(concat_batches(&schema, &batches)?)
 }
 
-/// A driver that does not know the count says nothing, or -1.
+/// A driver that does not know the count returns nothing, or -1.
 fn count(affected: Option<i64>) -> u64 {
     affected.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! Whether the tables are as the program has made them, and what others have tied to them.
 //!
 //! Whoever may alter the schema can add a column, a constraint or a trigger, or build on a partition. A
-//! server tells of it by a code in the middle of a load, or does not tell: here it has a name and a way
+//! server reports it by a code in the middle of a load, or not at all: here it has a name and a way
 //! out before any row is read. What does no harm (indexes, defaults, further columns of the dimension,
 //! grants) is left alone.
 
@@ -27,7 +27,7 @@ const NAMED: usize = 3;
 /// its input. The warehouse is at this version's schema.
 ///
 /// # Errors
-/// `Warehouse`, with the names and the way out.
+/// `Warehouse`, with the names and the hint.
 pub(crate) fn check(connection: &mut impl Connection) -> Result<()> {
     let shape = stored(connection)?.treatment.shape;
     missing(connection)?;
@@ -35,7 +35,7 @@ pub(crate) fn check(connection: &mut impl Connection) -> Result<()> {
     replica_identities(connection)
 }
 
-/// Everything that can be told before a load in a mode: `check` and `check_ties`. A warehouse that
+/// Everything that can be checked before a load in a mode: `check` and `check_ties`. A warehouse that
 /// is not at this version's schema is left to the load.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ pub(crate) fn check_before(
 /// Refuses a load that replaces partitions to which others have tied something.
 ///
 /// # Errors
-/// `Warehouse`, with the names and the way out.
+/// `Warehouse`, with the names and the hint.
 pub(crate) fn check_ties(
     connection: &mut impl Connection,
     treatment: &Treatment,
@@ -81,7 +81,7 @@ impl Ties {
     /// Refuses the work where something of others refers to what it replaces.
     ///
     /// # Errors
-    /// `Warehouse`, with the names and the way out.
+    /// `Warehouse`, with the names and the hint.
     pub(crate) fn refuse(&self, connection: &mut impl Connection) -> Result<()> {
         let what = self.what;
         let built = listed(connection, &built_on_partitions())?;
@@ -159,7 +159,7 @@ fn missing(connection: &mut impl Connection) -> Result<()> {
     ))
 }
 
-/// Refuses what a query finds: rows of what it is and the way out.
+/// Refuses what a query finds: rows of what it is and the hint.
 fn refuse(connection: &mut impl Connection, query: &str) -> Result<()> {
     let rows = sql::query(connection, CONTEXT, query)?;
     let text = |name: &str, row: usize| sql::text(&rows, name, row).unwrap_or_default();
@@ -306,7 +306,7 @@ fn expected_columns(shape: Shape) -> Vec<(&'static str, &'static str, &'static s
 }
 
 /// Refuses tables that a publication has made read-only: a server does not update a published table
-/// whose rows it cannot name. It is asked rather than reasoned out, because what counts differs from
+/// whose rows it cannot name. It is queried rather than deduced, because what counts differs from
 /// version to version; EXPLAIN changes nothing.
 fn replica_identities(connection: &mut impl Connection) -> Result<()> {
     let script = format!(

@@ -23,7 +23,7 @@ pub(crate) struct Stored {
     pub(crate) views: Digests,
 }
 
-/// What is published; a warehouse that does not say is of a version that knew one profile.
+/// What is published; without an entry, of a version that had one profile.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -104,7 +104,7 @@ pub(crate) fn bring_up_views(
 /// column away that others have built on. Nothing is read before.
 ///
 /// # Errors
-/// `Config`, with the columns and the way out.
+/// `Config`, with the columns and the hint.
 pub(crate) fn check(
     connection: &mut impl Connection,
     treatment: &Treatment,

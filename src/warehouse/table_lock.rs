@@ -53,7 +53,7 @@ pub(crate) fn exclusively(
 }
 
 impl Attempt<'_> {
-    /// Does what a script says within the open transaction, as soon as each of its locks is to be had at
+    /// Runs a script within the open transaction, as soon as each of its locks is to be had at
     /// once; their holders have a minute.
     ///
     /// # Errors
@@ -81,8 +81,8 @@ impl Attempt<'_> {
         let deadline = Instant::now() + Duration::from_secs(patience);
         loop {
             sql::execute(connection, context, &attempt)?;
-            let asked = "SELECT current_setting('claims_etl.locked') = 'yes' AS locked";
-            if sql::boolean(&sql::query(connection, context, asked)?, "locked", 0) == Some(true) {
+            let query = "SELECT current_setting('claims_etl.locked') = 'yes' AS locked";
+            if sql::boolean(&sql::query(connection, context, query)?, "locked", 0) == Some(true) {
                 return Ok(());
             }
             cancel.check()?;

@@ -88,8 +88,8 @@ fn change_over(env: &mut TestEnv) {
     env.settings.privacy.key_file = env.settings.privacy.next_key_file.take();
 }
 
-fn lacking(report: &RotationReport) -> Vec<u64> {
-    report.coverage.iter().map(Coverage::lacking).collect()
+fn missing(report: &RotationReport) -> Vec<u64> {
+    report.coverage.iter().map(Coverage::missing).collect()
 }
 
 /// The tokens of ids as they stand in a table, in their order.
@@ -122,31 +122,31 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     succeeded(&env.run());
 
     let begun = begin(&env).expect("begins");
-    assert_eq!(lacking(&begun), [5, 3]);
+    assert_eq!(missing(&begun), [5, 3]);
     assert_eq!(begin(&env).expect("the same again").rotation, begun.rotation);
     let early = finish(&env).expect_err("nothing is mapped");
     assert_eq!(early.kind(), ErrorKind::Quality);
     assert!(early.message().contains("5 of 5 claim tokens"), "{early}");
 
     env = env.claims(&FIRST);
-    assert_eq!(lacking(&map(&env).expect("maps")), [2, 1]);
+    assert_eq!(missing(&map(&env).expect("maps")), [2, 1]);
     assert_eq!(map(&env).expect("maps again").mapped, 0, "a file can be mapped twice");
     // A load of the window knows both keys.
     env = env.claims(&THIRD);
     let loaded = env.run();
     succeeded(&loaded);
     assert_eq!((loaded.claims.inserted, loaded.claims.updated), (1, 1));
-    assert_eq!(lacking(&rotate::status(&env.settings).expect("a status")), [2, 1]);
+    assert_eq!(missing(&rotate::status(&env.settings).expect("a status")), [2, 1]);
     // Of one that does not name the next key, the next step takes stock.
     let next = env.settings.privacy.next_key_file.take();
     env = env.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
     succeeded(&env.run());
     env.settings.privacy.next_key_file = next;
     env = env.claims(&SECOND);
-    assert_eq!(lacking(&map(&env).expect("maps")), [1, 1]);
+    assert_eq!(missing(&map(&env).expect("maps")), [1, 1]);
     assert!(finish(&env).expect_err("one file lacks").message().contains("1 of 7 claim"));
     env = env.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
-    assert_eq!(lacking(&map(&env).expect("maps")), [0, 0]);
+    assert_eq!(missing(&map(&env).expect("maps")), [0, 0]);
 
     let before = env.rows(CONTENT);
     let shown = "SELECT count(shown_run_no) FROM claims_etl.refresh_outbox";
@@ -199,9 +199,9 @@ fn a_chain_changes_the_key_without_any_file() {
     env.settings.privacy.next_key_file = Some(chained);
     fs::remove_file(&env.settings.claims.sources[0]).expect("removed");
     let before = env.rows(CONTENT);
-    assert_eq!(lacking(&begin(&env).expect("begins")), [3, 2]);
+    assert_eq!(missing(&begin(&env).expect("begins")), [3, 2]);
     let done = chain(&env).expect("chains");
-    assert_eq!((lacking(&done), done.mapped), (vec![0, 0], 5));
+    assert_eq!((missing(&done), done.mapped), (vec![0, 0], 5));
     finish(&env).expect("finishes");
     assert_eq!(env.rows(CONTENT), before);
 
@@ -267,9 +267,9 @@ fn provider_tokens_change_wherever_they_stand() {
     // The warehouse knows what was done to its columns, whatever the settings have become.
     env.settings.privacy.columns = released;
     let before = env.rows(CONTENT);
-    assert_eq!(lacking(&begin(&env).expect("begins")), [2, 2, 3]);
+    assert_eq!(missing(&begin(&env).expect("begins")), [2, 2, 3]);
     env.settings.privacy.columns.insert("provider_id".into(), Action::Token);
-    assert_eq!(lacking(&map(&env).expect("maps")), [0, 0, 0], "V1 is in the directory only");
+    assert_eq!(missing(&map(&env).expect("maps")), [0, 0, 0], "V1 is in the directory only");
     finish(&env).expect("finishes");
     assert_eq!(env.rows(CONTENT), before);
     change_over(&mut env);
@@ -320,12 +320,12 @@ fn ids_of_the_form_of_a_token_are_no_tokens() {
         assert_eq!(kept.len(), 2, "{kept:?}");
         match method {
             "files" => {
-                assert_eq!(lacking(&begin(&env).expect("begins")), [3, 2]);
-                assert_eq!(lacking(&map(&env).expect("maps")), [0, 0]);
+                assert_eq!(missing(&begin(&env).expect("begins")), [3, 2]);
+                assert_eq!(missing(&map(&env).expect("maps")), [0, 0]);
             }
             "chain" => {
                 begin(&env).expect("begins");
-                assert_eq!(lacking(&chain(&env).expect("chains")), [0, 0]);
+                assert_eq!(missing(&chain(&env).expect("chains")), [0, 0]);
             }
             _ => {
                 let cancel = Cancellation::default();

@@ -15,7 +15,7 @@ use postgres::config::Host;
 
 use super::error::{invalid, with_hint};
 
-/// Where a database is and as whom to sign in, as an address says it.
+/// Where a database is and as whom to sign in.
 #[derive(Clone)]
 pub struct Address {
     pub(super) config: Config,
@@ -54,7 +54,7 @@ impl Address {
         Ok(Self { config, parameters })
     }
 
-    /// The password that stands in the address.
+    /// The password in the address.
     #[must_use]
     pub fn password(&self) -> Option<String> {
         self.config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned())

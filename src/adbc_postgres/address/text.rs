@@ -97,7 +97,7 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A text as it stands in a URL.
+/// A text as it is in a URL.
 pub(super) fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| {

@@ -13,7 +13,7 @@ pub(in super::super) struct Failure {
     pub(in super::super) hint: Option<&'static str>,
 }
 
-/// The failure that `cause`, the reason of a client's error, stands for.
+/// The failure that `cause`, the reason of a client's error, means.
 pub(in super::super) fn failure(cause: &(dyn StdError + 'static)) -> Option<Failure> {
     let io = cause.downcast_ref::<io::Error>();
     let inner = io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));

@@ -41,7 +41,7 @@ impl Tls {
         }
     }
 
-    /// Asks the server, over a connection of the same kind, to stop what `token` stands for.
+    /// Asks the server, over a connection of the same kind, to stop what `token` identifies.
     pub(super) fn cancel(&self, token: &CancelToken) -> std::result::Result<(), postgres::Error> {
         match self {
             Self::Off => token.cancel_query(NoTls),
@@ -166,7 +166,7 @@ pub(super) fn resolve(
         }
         None => builder.with_no_client_auth(),
     };
-    // Servers from version 17 on can be asked without the preceding question in the clear.
+    // Servers from version 17 on accept TLS without the preceding request in plaintext.
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let encrypted = if mode == Mode::Prefer { SslMode::Prefer } else { SslMode::Require };
     Ok((encrypted, Tls::On(MakeRustlsConnect::new(config)), protection))

@@ -159,7 +159,7 @@ pub fn chain(
         let mut last: Option<Token> = None;
         loop {
             cancel.check()?;
-            let tokens = rotation::lacking(&mut step.control, name, last)?;
+            let tokens = rotation::missing(&mut step.control, name, last)?;
             let Some(end) = tokens.last() else { break };
             last = Some(*end);
             let mut new = Vec::with_capacity(tokens.len());
@@ -275,8 +275,8 @@ fn mapped_one(step: &mut Step<'_>, old: &MasterKey, next: &MasterKey) -> Result<
 fn covered(coverage: &[Coverage]) -> Result<()> {
     let lacking: Vec<String> = coverage
         .iter()
-        .filter(|coverage| coverage.lacking() > 0)
-        .map(|c| format!("{} of {} {} tokens", c.lacking(), c.tokens, c.domain))
+        .filter(|coverage| coverage.missing() > 0)
+        .map(|c| format!("{} of {} {} tokens", c.missing(), c.tokens, c.domain))
         .collect();
     if lacking.is_empty() {
         return Ok(());

@@ -58,7 +58,7 @@ fn claims<C: Connection>(
                 {} AS cents, {} AS weekend, sum(sign)::bigint AS claims
          FROM {} c GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0",
         if kept.amounts { "procedure_code" } else { "NULL::text" },
-        // What is not kept need not be told apart.
+        // What is not kept needs no distinction.
         if kept.amounts { "(amount * 100)::bigint" } else { "1::bigint" },
         if kept.weekends { "extract(isodow FROM date_of_service) >= 6" } else { "NULL::boolean" },
         both(scope, rows)

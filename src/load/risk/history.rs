@@ -32,7 +32,7 @@ pub(in crate::load) fn scores_of(table: &str) -> String {
 /// there are any. The history includes them: rows that they change count as they will be.
 ///
 /// # Errors
-/// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop.
+/// `Warehouse` when a statement fails, `Interrupted` when cancelled.
 pub fn score_differing<C: Connection + Send>(
     control: &mut C,
     connections: &mut [C],

@@ -14,7 +14,7 @@ use crate::worker::Worker;
 
 const CONTEXT: &str = "indexes for the score";
 
-/// Makes the indexes that partitions lack, side by side.
+/// Makes the indexes that are missing on partitions, side by side.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
@@ -24,17 +24,17 @@ pub(super) fn make<C: Connection + Send>(
     scope: &Scope<'_>,
 ) -> Result<()> {
     let kept = scope.kept();
-    let mut lacking = Vec::new();
+    let mut missing = Vec::new();
     if kept.twins {
-        lacking.extend(partitions_without(control, "patient_day", "patient_token")?);
+        missing.extend(partitions_without(control, "patient_day", "patient_token")?);
     }
     if kept.provider_days {
-        lacking.extend(partitions_without(control, "provider_day", "provider_id")?);
+        missing.extend(partitions_without(control, "provider_day", "provider_id")?);
     }
-    if lacking.is_empty() {
+    if missing.is_empty() {
         return Ok(());
     }
-    let shares = lacking.chunks(lacking.len().div_ceil(connections.len().max(1)));
+    let shares = missing.chunks(missing.len().div_ceil(connections.len().max(1)));
     let made: Vec<Result<()>> = thread::scope(|scope| {
         let workers: Vec<_> = connections
             .iter_mut()

@@ -1,4 +1,4 @@
-//! All statistics counted anew from what is published.
+//! All statistics counted again from what is published.
 
 use adbc_core::sync::Connection;
 
@@ -13,9 +13,9 @@ use crate::load::risk::store::STORED;
 use crate::load::risk::{delta, related_claims, store};
 use crate::warehouse::sql;
 
-const CONTEXT: &str = "counting the statistics anew";
+const CONTEXT: &str = "counting the statistics again";
 
-/// Counts the statistics anew where one that is needed is not stored; whether that was so. In a
+/// Counts the statistics again where one that is needed is not stored; whether that was so. In a
 /// transaction of its own: what it stores is true of what is published, whatever comes after.
 ///
 /// # Errors

@@ -157,8 +157,8 @@ pub(crate) fn copy<const N: usize>(
     sql::ingest(connection, (INTERNAL, table), IngestMode::Append, &[], Box::new(reader))
 }
 
-/// Makes [`TWINS`]: of the priced claims with a procedure that say of patient, procedure and day what
-/// another claim says too, each provider and amount, and whether several claims have that.
+/// Makes [`TWINS`]: of the priced claims with a procedure that have the patient, procedure and day
+/// of another claim, each provider and amount, and whether several claims have that.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
@@ -181,7 +181,7 @@ pub(crate) fn twins(
         connection,
         CONTEXT,
         &format!(
-            "-- Nobody can tell how many are alike: a nested loop over them would be quadratic.
+            "-- How many are alike is unknown: a nested loop over them would be quadratic.
              SET LOCAL enable_nestloop = off;
              DROP TABLE IF EXISTS {twins};
              CREATE TABLE {twins} AS

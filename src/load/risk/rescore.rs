@@ -1,4 +1,4 @@
-//! All stored scores are computed anew with today's statistics.
+//! All stored scores are computed again with today's statistics.
 
 use adbc_core::sync::Connection;
 
@@ -22,7 +22,7 @@ const CONTEXT: &str = "rescoring";
 pub struct Rescored {
     /// The run that changed the statistics last.
     pub stats_version: i64,
-    /// Whether the statistics were counted anew before.
+    /// Whether the statistics were counted again before.
     pub recounted: bool,
     /// Rows that were looked at.
     pub rows: u64,
@@ -34,11 +34,11 @@ pub struct Rescored {
     pub after: [u64; 3],
 }
 
-/// Computes all scores anew, each partition over a connection, and stores those that differ, unless
+/// Recomputes all scores, each partition over a connection, and stores those that differ, unless
 /// this is a dry run. `targets` are to be refreshed where anything has changed.
 ///
 /// # Errors
-/// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop; nothing is changed
+/// `Warehouse` when a statement fails, `Interrupted` when cancelled; nothing is changed
 /// then. `Quality` when rows have gone meanwhile.
 pub fn rescore<C: Connection + Send>(
     control: &mut C,
@@ -110,7 +110,7 @@ pub fn rescore<C: Connection + Send>(
     Ok(rescored)
 }
 
-/// Writes down that and how the scores were computed anew.
+/// Writes down that and how the scores were computed again.
 fn note(connection: &mut impl Connection, scope: &Scope<'_>, rescored: &Rescored) -> Result<()> {
     sql::execute_with(
         connection,

@@ -62,7 +62,7 @@ impl Scoring<'_> {
     /// Scores the rows, in one transaction.
     ///
     /// # Errors
-    /// `Warehouse` when a statement fails, `Interrupted` when somebody asked to stop.
+    /// `Warehouse` when a statement fails, `Interrupted` when cancelled.
     pub(super) fn run<C: Connection>(&self, connection: &mut C) -> Result<Counts> {
         let table = format!("{INTERNAL}.{}", self.into);
         let definitions =
@@ -146,10 +146,10 @@ impl Scoring<'_> {
 
     /// The scores of the rows; those that have theirs already are left out.
     fn score(&self, rows: &RecordBatch, counts: &mut Counts) -> Result<RecordBatch> {
-        let lacking = || Error::internal("a row to be scored lacks a column");
-        let column = |name: &str| rows.column_by_name(name).ok_or_else(lacking);
+        let missing = || Error::internal("a row to be scored has no such column");
+        let column = |name: &str| rows.column_by_name(name).ok_or_else(missing);
         let days = column("date_of_service")?.as_primitive_opt::<Date32Type>();
-        let days = days.ok_or_else(lacking)?;
+        let days = days.ok_or_else(missing)?;
         let kept = self.scope.kept();
         let weights = self.model.weights();
         let (mut chosen, mut scores) = (Vec::new(), Vec::new());
@@ -167,7 +167,7 @@ impl Scoring<'_> {
                 procedure: procedure.as_deref(),
                 specialty: &canonical_specialty(&specialty),
                 provider: &sql::text(rows, "provider_id", row).unwrap_or_default(),
-                cents: sql::int(rows, "cents", row).ok_or_else(lacking)?,
+                cents: sql::int(rows, "cents", row).ok_or_else(missing)?,
                 day: self.scope.exact.day.then(|| days.value(row)),
                 day_patients: patients.and_then(|patients| u32::try_from(patients).ok()),
                 twin,
@@ -178,18 +178,18 @@ impl Scoring<'_> {
             counts.after[self.band(hundredths)] += 1;
             if self.scored {
                 let stored = sql::text(rows, "risk_score", row);
-                let stored = stored.and_then(|text| Cents::parse(&text)).ok_or_else(lacking)?;
-                let stored = i64::try_from(stored.0).map_err(|_| lacking())?;
+                let stored = stored.and_then(|text| Cents::parse(&text)).ok_or_else(missing)?;
+                let stored = i64::try_from(stored.0).map_err(|_| missing())?;
                 counts.before[self.band(stored)] += 1;
                 if (stored, sql::int(rows, "risk_components", row)) == (hundredths, Some(packed)) {
                     continue;
                 }
             }
-            chosen.push(u32::try_from(row).map_err(|_| lacking())?);
+            chosen.push(u32::try_from(row).map_err(|_| missing())?);
             scores.push((hundredths, packed));
         }
         let chosen = UInt32Array::from(chosen);
-        let key = |name: &str| take(column(name)?, &chosen, None).map_err(|_| lacking());
+        let key = |name: &str| take(column(name)?, &chosen, None).map_err(|_| missing());
         let hundredths = scores.iter().map(|score| i128::from(score.0));
         let hundredths = Decimal128Array::from_iter_values(hundredths)
             .with_precision_and_scale(5, 2)
@@ -202,7 +202,7 @@ impl Scoring<'_> {
         ];
         let fields: Vec<Field> =
             columns().into_iter().map(|(name, of, _)| Field::new(name, of, false)).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), cells.to_vec()).map_err(|_| lacking())
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), cells.to_vec()).map_err(|_| missing())
     }
 
     /// The band of a score in hundredths: 0 low, 1 medium, 2 high.

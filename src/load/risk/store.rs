@@ -18,7 +18,7 @@ pub(crate) struct Stored {
     /// The run's table with what is added.
     change: &'static str,
     keys: &'static [&'static str],
-    /// The first tells whether the row stays.
+    /// The first: whether the row stays.
     counts: &'static [&'static str],
 }
 
@@ -155,6 +155,6 @@ impl Stored {
         Err(Error::quality(format!(
             "{table} does not fit the published claims: somebody else has changed them; rolled back"
         ))
-        .hint("`DELETE FROM claims_etl.risk_state`, and the next run counts the statistics anew"))
+        .hint("`DELETE FROM claims_etl.risk_state`, and the next run counts the statistics again"))
     }
 }

@@ -37,7 +37,7 @@ pub struct Coverage {
 impl Coverage {
     /// Tokens whose new one is not known.
     #[must_use]
-    pub fn lacking(&self) -> u64 {
+    pub fn missing(&self) -> u64 {
         self.tokens.saturating_sub(self.mapped)
     }
 }
@@ -162,7 +162,7 @@ fn array(tokens: impl Iterator<Item = Token>) -> String {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn lacking(
+pub fn missing(
     connection: &mut impl Connection,
     domain: &str,
     after: Option<Token>,

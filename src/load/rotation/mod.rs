@@ -12,7 +12,7 @@ mod state;
 use adbc_core::sync::Connection;
 pub use attach::{attach, forget, install_reloaded, renew_views};
 pub use build::build;
-pub use map::{Coverage, Offer, coverage, lacking, put, take_stock};
+pub use map::{Coverage, Offer, coverage, missing, put, take_stock};
 pub use state::{Method, Phase, Rotation, open, read};
 
 use self::state::CONTEXT;
@@ -100,8 +100,9 @@ fn has_provider_tokens(connection: &mut impl Connection, method: Method) -> Resu
 }
 
 fn refused(why: &str) -> Error {
-    Error::config(format!("the key cannot be changed in place: {why}"))
-        .hint("`claims-etl key rotate begin --reload`: everything is loaded anew under the new key")
+    Error::config(format!("the key cannot be changed in place: {why}")).hint(
+        "`claims-etl key rotate begin --reload`: everything is loaded again under the new key",
+    )
 }
 
 /// Gives a rotation up: its window is closed, its map and the new key are forgotten.

@@ -59,7 +59,7 @@ impl Binaries {
     }
 }
 
-/// Picks the first that fits, or says what to do.
+/// Picks the first that fits, or explains what to do.
 fn choose(found: Vec<Binaries>, wanted: Option<&str>, named: Option<&Path>) -> Result<Binaries> {
     let majors: Vec<&str> = found.iter().map(|binaries| binaries.major.as_str()).collect();
     let majors = majors.join(", ");

@@ -31,7 +31,7 @@ pub(crate) struct Place {
     pub(crate) cluster: PathBuf,
     /// Holds the socket: `cluster`, unless its path is too long.
     pub(crate) sockets: String,
-    /// Whether the cluster is not in the folder that was asked for.
+    /// Whether the cluster is not in the requested folder.
     pub(crate) elsewhere: bool,
 }
 
@@ -144,14 +144,14 @@ fn socket_folder(cluster: &Path, uid: u32) -> String {
         .map_or_else(|| format!("/tmp/claims-etl-{uid}-{}", short_hash(cluster)), Into::into)
 }
 
-/// Sixteen hexadecimal digits that stand for a path.
+/// Sixteen hexadecimal digits derived from a path.
 fn short_hash(path: &Path) -> String {
     let mut hex = blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex().to_string();
     hex.truncate(16);
     hex
 }
 
-/// Makes a folder where it is missing, with this mode whatever the caller's umask says.
+/// Makes a folder where it is missing, with this mode whatever the caller's umask.
 fn make(folder: &Path, mode: u32) -> Result<()> {
     match DirBuilder::new().mode(mode).create(folder) {
         Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(mode)),

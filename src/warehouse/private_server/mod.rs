@@ -38,7 +38,7 @@ const USER: &str = "claims_etl";
 /// How long a start or a stop may take: the recovery after a crash reads up to `max_wal_size`.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// The server's settings. They stand on its command line rather than in its files, so that a
+/// The server's settings. They are on its command line rather than in its files, so that a
 /// newer version of this program brings its own.
 const SETTINGS: [(&str, &str); 24] = [
     ("listen_addresses", ""),

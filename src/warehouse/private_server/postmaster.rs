@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use crate::error::{Error, ErrorKind, Result};
 use crate::warehouse::private_server::data_dir::{Place, SOCKET};
 
-/// What `postmaster.pid` says of a server that is alive.
+/// The content of `postmaster.pid` for a server that is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Postmaster {
     /// The process.
@@ -31,7 +31,7 @@ impl Postmaster {
     }
 }
 
-/// The setting that names the folder of the socket, as it stands on the server's command line.
+/// The setting that names the folder of the socket, as it is on the server's command line.
 /// Quoted, because the value is a list.
 pub(crate) fn socket_setting(sockets: &str) -> String {
     format!("unix_socket_directories=\"{}\"", sockets.replace('"', "\"\""))

@@ -1,7 +1,7 @@
 //! Brings the views to what they should be, with as little disturbance as can be.
 //!
-//! So a view that only grows is replaced as it stands; one that loses a column is dropped and made
-//! anew, with its grants.
+//! So a view that only grows is replaced as it is; one that loses a column is dropped and made
+//! again, with its grants.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ pub(crate) fn bring_up(
     Ok(())
 }
 
-/// Replaces a view as it stands, or makes it; says whether that was possible: not where it loses a
+/// Replaces a view as it is, or makes it; returns whether that was possible: not where it loses a
 /// column, and never where its rows are stored.
 fn replace(connection: &mut impl Connection, view: &View) -> Result<bool> {
     if view.materialized {
@@ -110,8 +110,8 @@ fn replace(connection: &mut impl Connection, view: &View) -> Result<bool> {
         view.script("CREATE OR REPLACE")
     );
     sql::execute(connection, CONTEXT, &attempt)?;
-    let asked = "SELECT current_setting('claims_etl.replaced') = 'yes' AS replaced";
-    Ok(sql::boolean(&sql::query(connection, CONTEXT, asked)?, "replaced", 0) == Some(true))
+    let replaced = "SELECT current_setting('claims_etl.replaced') = 'yes' AS replaced";
+    Ok(sql::boolean(&sql::query(connection, CONTEXT, replaced)?, "replaced", 0) == Some(true))
 }
 
 /// What is kept of views that are dropped.

@@ -7,8 +7,8 @@ use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 /// The components of the score, from the lowest bits of `risk_components`.
 const COMPONENTS: [&str; 6] = ["amount", "duplicate", "provider", "volume", "mismatch", "weekend"];
 
-/// How many flags, in the order of their bits, stand before the run's columns, and before those of the
-/// score's origin: as they were added. Later ones stand last.
+/// How many flags, in the order of their bits, come before the run's columns, and before those of the
+/// score's origin: as they were added. Later ones come last.
 const FLAGS_BEFORE: (usize, usize) = (6, 19);
 
 /// Claims with their provider. A view can only grow at its end without the views of others on top of it
@@ -114,7 +114,7 @@ pub(crate) fn flags() -> View {
 FROM {PUBLISHED}.{CLAIMS_FACT} f
 JOIN {PUBLISHED}.dq_rules q ON f.dq_flags & q.bit <> 0"
         ),
-        comment: "One row a flag of a claim line, with what it says. Only rules that flag are here: what a run counts is in claims_etl.runs.flags.",
+        comment: "One row a flag of a claim line, with its meaning. Only rules that flag are here: what a run counts is in claims_etl.runs.flags.",
         indexes: String::new(),
     }
 }

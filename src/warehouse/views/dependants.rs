@@ -8,7 +8,7 @@ use crate::warehouse::sql;
 
 const CONTEXT: &str = "asking what depends on the views";
 
-/// Refuses to go on where something of others depends on these views, or on these columns of the
+/// Fails where something of others depends on these views, or on these columns of the
 /// tables.
 ///
 /// # Errors
@@ -57,5 +57,5 @@ pub(crate) fn refuse_dependants(
         "what is published gets other columns, and there is something on top of it that reads them: {}",
         found.join(", ")
     ))
-    .hint("drop it (pg_get_viewdef shows how a view was made), run again, and make it anew on the new columns"))
+    .hint("drop it (pg_get_viewdef shows how a view was made), run again, and make it again on the new columns"))
 }

@@ -3,10 +3,11 @@
 use super::view::{Audience, View};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL, Shape};
 
-/// What the directory tells of a provider, as far as the shape has it, of a table `from`.
-fn told(from: &str, shape: Shape) -> String {
-    let told = ["provider_name", "specialty"].into_iter().filter(|column| shape.has(column));
-    told.flat_map(|column| [" ", from, ".", column, ","]).collect()
+/// What the directory has about a provider, as far as the shape has it, of a table `from`.
+fn descriptive_columns(from: &str, shape: Shape) -> String {
+    let descriptive_columns =
+        ["provider_name", "specialty"].into_iter().filter(|column| shape.has(column));
+    descriptive_columns.flat_map(|column| [" ", from, ".", column, ","]).collect()
 }
 
 /// Every provider and month, whatever few patients it has.
@@ -58,7 +59,7 @@ FROM (SELECT f.provider_id,
       FROM {PUBLISHED}.{CLAIMS_FACT} f
       GROUP BY 1, 2) m
 JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)",
-            told("d", shape)
+            descriptive_columns("d", shape)
         ),
         comment: "Claims, amount, patients and risk by provider and month of service, as of the last \
                   refresh of provider_month. Where dates are coarser than a month, the month is the \
@@ -70,7 +71,7 @@ JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)",
     }
 }
 
-/// What everybody may see of it. The small cells are told by the rule itself, so that none is ever
+/// What everybody may see of it. The small cells are found by the rule itself, so that none is ever
 /// shown; the further ones are those that the last refresh has found.
 pub(crate) fn public(shape: Shape) -> View {
     let figures = ["claims", "amount", "patients", "mean_risk_score"].map(|figure| {
@@ -88,7 +89,7 @@ pub(crate) fn public(shape: Shape) -> View {
 FROM {PUBLISHED}.mv_provider_month m
 LEFT JOIN {INTERNAL}.provider_month_hidden h
        ON h.provider_id = m.provider_id AND h.service_month = m.service_month",
-            told("m", shape),
+            descriptive_columns("m", shape),
             figures.join(",\n       ")
         ),
         comment: "Claims, amount, patients and mean score by provider and month, without cells of 1 to 10 \
