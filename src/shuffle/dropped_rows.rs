@@ -146,10 +146,8 @@ fn suspects(bytes: &[u8]) -> Vec<Entry> {
         })
     };
     // The last bits of a token: the first ones are the bucket's.
-    let hash = |row: Row<'_>| {
-        let [.., a, b, c, d, e, f, g, h] = row.token();
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
-    };
+    let hash =
+        |row: Row<'_>| row.token()[8..].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte));
     let repeats = Repeats::among(rows().map(|(_, row)| hash(row)));
     let suspicious = rows().filter(|&(_, row)| repeats.may_have(hash(row)));
     let entry = |(start, row): (usize, Row<'_>)| {

@@ -157,11 +157,11 @@ fn begun(report: &RotationReport) -> String {
 }
 
 fn what_lacks(report: &RotationReport) -> String {
-    let lacking: u64 = report.coverage.iter().map(Coverage::lacking).sum();
-    if lacking == 0 {
+    let missing: u64 = report.coverage.iter().map(Coverage::missing).sum();
+    if missing == 0 {
         "Nothing lacks. Next: `claims-etl key rotate finish`.\n".into()
     } else {
-        format!("{lacking} tokens lack their new one.\n")
+        format!("{missing} tokens lack their new one.\n")
     }
 }
 
