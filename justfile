@@ -19,7 +19,12 @@ default:
 run *args: _build
     @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} run "$@"
 
-# Examine files of any kind: `just check FILE…`; alone: configuration, headers, key and warehouse
+# Inspect files: format, column mapping, profile, broken rules: `just inspect FILE…`
+[group('load')]
+inspect *args: _build
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} inspect "$@"
+
+# Check configuration, headers, key and warehouse
 [group('load')]
 check *args: _build
     @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _with_inputs {{ quote(invocation_directory()) }} check "$@"
@@ -34,12 +39,12 @@ explain *args: _build
 generate *args: _build
     @{{ quote(program) }} generate "$@"
 
-# List the runs so far, or tell all about one: `just runs RUN`
+# List the runs, or show one in detail: `just runs RUN`
 [group('look')]
 runs *args: _build
     @{{ quote(program) }} runs "$@"
 
-# Compute a run anew from its sources and compare it with the tables: `just verify RUN`, or last
+# Recompute a run from its sources and compare it with the tables: `just verify RUN`, or last
 [group('look')]
 verify run='last' *args: _build
     @{{ quote(program) }} verify "$@"
@@ -291,8 +296,8 @@ _with_inputs from command *args:
         shift
     done
     [ "${1:-}" = -- ] && shift
-    if [ "$command" = check ] && [ ${#files[@]} -gt 0 ]; then
-        exec {{ quote(program) }} check "${files[@]}" "$@"
+    if [ "$command" = inspect ]; then
+        exec {{ quote(program) }} inspect "${files[@]}" "$@"
     fi
     if [ ${#files[@]} -eq 0 ] && [ -z "${CLAIMS_ETL_CLAIMS:-}${CLAIMS_ETL_CONFIG:-}" ] && [ ! -f claims-etl.toml ] \
         && [[ " $* " != *" --claims"* && " $* " != *" --config"* ]]; then

@@ -1,34 +1,34 @@
-//! What may be typed: commands, options and their environment variables.
+//! The commands and their options.
 
-use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::address::AddressParser;
 use super::airflow::AirflowCommand;
 use super::backfill::BackfillOptions;
 use super::generate::GenerateOptions;
 use super::help::{
-    BACKFILL_EXAMPLES, CHECK_EXAMPLES, EXIT_CODES, GENERATE_EXAMPLES, QUARANTINE_EXAMPLES,
-    RUN_EXAMPLES, SCHEDULE_EXAMPLES, TOKEN_EXAMPLES, VERIFY_EXAMPLES,
+    BACKFILL_EXAMPLES, CHECK_EXAMPLES, EXIT_CODES, GENERATE_EXAMPLES, INSPECT_EXAMPLES,
+    QUARANTINE_EXAMPLES, RUN_EXAMPLES, SCHEDULE_EXAMPLES, TOKEN_EXAMPLES, VERIFY_EXAMPLES,
 };
 use super::key::{KeyCommand, TokenDomain};
 use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
+use super::output_format::{MessageOptions, ResultOptions};
 use super::privacy::PrivacyCommand;
 use super::quarantine::QuarantineOptions;
 use super::refresh::RefreshOptions;
 use super::risk::RiskCommand;
 use super::rules::ListFormat;
-use super::run::RunOptions;
+use super::run_options::RunOptions;
 use super::schedule::ScheduleOptions;
 use super::warehouse::WarehouseCommand;
 
 /// Loads claim and provider files into Postgres as a pseudonymised, risk-scored star schema.
 ///
 /// Every row and cent is accounted for, no raw patient or claim identifier reaches the warehouse,
-/// and the same input can be loaded again without harm. Results go to stdout, talk goes to stderr.
-/// Settings come from defaults, then claims-etl.toml (or --config), then CLAIMS_ETL_… variables,
-/// then options.
+/// and the same input can be loaded again without harm. Results go to stdout, progress and messages
+/// to stderr. Settings come from defaults, then claims-etl.toml (or --config), then CLAIMS_ETL_…
+/// variables, then options.
 #[derive(Debug, Parser)]
 #[command(
     name = "claims-etl",
@@ -44,7 +44,8 @@ pub(super) struct Cli {
     pub(super) messages: MessageOptions,
 }
 
-/// What can be typed. Help names the variables, but never their values, which may be secrets.
+/// The command line's definition. Help names the variables, but never their values, which may be
+/// secrets.
 pub(super) fn command() -> clap::Command {
     fn without_values(command: clap::Command) -> clap::Command {
         command.mut_args(|option| option.hide_env_values(true)).mut_subcommands(without_values)
@@ -52,11 +53,11 @@ pub(super) fn command() -> clap::Command {
     without_values(Cli::command())
 }
 
-/// What was typed.
+/// Parses the command line.
 ///
 /// # Errors
-/// What clap says about a wrong command line, help or version. A stray value is not repeated: it
-/// could be an identifier or an address with a password.
+/// As clap, for a wrong command line, help and version. A stray value is not repeated: it could be
+/// an identifier or an address with a password.
 pub(super) fn parse() -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches().map_err(without_stray_value)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
@@ -73,68 +74,6 @@ fn without_stray_value(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// A form of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
-
-/// How much is said on stderr.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct MessageOptions {
-    /// Form of the messages on stderr
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t,
-        env = "CLAIMS_ETL_LOG_FORMAT",
-        help_heading = "Messages"
-    )]
-    pub(super) log_format: Format,
-    /// Say only what needs a look: warnings and errors
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "CLAIMS_ETL_QUIET",
-        value_parser = BoolishValueParser::new(),
-        conflicts_with = "verbose",
-        help_heading = "Messages"
-    )]
-    pub(super) quiet: bool,
-    /// Say more; twice: much more
-    #[arg(
-        short,
-        long,
-        global = true,
-        action = ArgAction::Count,
-        env = "CLAIMS_ETL_VERBOSE",
-        help_heading = "Messages"
-    )]
-    pub(super) verbose: u8,
-}
-
-/// The form of the result.
-#[derive(Debug, Clone, Args)]
-pub(super) struct ResultOptions {
-    /// Form of the result on stdout
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t,
-        env = "CLAIMS_ETL_FORMAT",
-        help_heading = "Output"
-    )]
-    pub(super) format: Format,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -148,18 +87,26 @@ pub(super) enum Command {
         #[command(flatten)]
         result: ResultOptions,
     },
-    /// Check configuration, headers, key and warehouse, or examine files; load nothing
+    /// Check configuration, headers, key and warehouse; load nothing
     ///
-    /// Without FILE: what a run with these settings would find; every refresh target is asked
-    /// whether it is there and lets us in, and none is refreshed. With FILE: what each of them is,
-    /// how its columns map, what they are like and which rules its rows break, without a value of
-    /// any column but the sum of the amounts and the range of the dates. It needs neither
-    /// warehouse nor key.
+    /// Shows whether a run with these settings could start. Refresh targets are checked for existence
+    /// and access, but not refreshed.
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
-        /// Files, good or damaged: claims or providers, which is told by their headers. Providers
-        /// among them, or --providers, are the directory of the claims
-        #[arg(value_name = "FILE", value_parser = AddressParser::text())]
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Inspect files: format, column mapping, profile and broken rules; load nothing
+    ///
+    /// Shows no value of any column except the sum of the amounts and the range of the dates. Needs
+    /// neither warehouse nor key.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect {
+        /// Claims or providers, detected by their headers. Providers among them, or --providers,
+        /// serve as the directory of the claims
+        #[arg(value_name = "FILE", required = true, value_parser = AddressParser::text())]
         files: Vec<String>,
         #[command(flatten)]
         settings: SettingsOptions,
@@ -171,7 +118,7 @@ pub(super) enum Command {
         #[command(flatten)]
         settings: SettingsOptions,
     },
-    /// List the runs in the ledger, or tell all about one
+    /// List the runs in the ledger, or show one run in detail
     Runs {
         /// The id of one run
         run: Option<String>,
@@ -180,13 +127,13 @@ pub(super) enum Command {
         #[command(flatten)]
         result: ResultOptions,
     },
-    /// A run's rejected records: where each one is and why, never what it holds
+    /// List a run's rejected records: where each one is and why, never its content
     ///
-    /// Without --source nothing of a record is shown. With it the original files are read again,
+    /// Without --source no part of a record is shown. With it the original files are read again,
     /// once their fingerprints are verified.
     #[command(after_help = QUARANTINE_EXAMPLES)]
     Quarantine(QuarantineOptions),
-    /// Compute a run anew from its sources and compare it with the tables; change nothing
+    /// Recompute a run from its sources and compare it with the tables; change nothing
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify {
         /// The run's id, or last
@@ -196,11 +143,11 @@ pub(super) enum Command {
         #[command(flatten)]
         result: ResultOptions,
     },
-    /// List the rules that every record is asked, with severity and meaning
+    /// List the validation rules, with severity and meaning
     Rules {
         #[command(flatten)]
         settings: SettingsOptions,
-        /// Form of the list on stdout
+        /// Output format on stdout
         #[arg(
             long,
             value_enum,
@@ -211,13 +158,13 @@ pub(super) enum Command {
         )]
         format: ListFormat,
     },
-    /// The key that tokens are made with
+    /// Manage the key that tokens are made with
     #[command(subcommand)]
     Key(KeyCommand),
     /// Print the tokens of identifiers read from standard input
     #[command(after_help = TOKEN_EXAMPLES)]
     Token {
-        /// What the identifiers name
+        /// What the identifiers identify
         #[arg(long, value_enum, value_name = "DOMAIN")]
         domain: TokenDomain,
         #[command(flatten)]
@@ -226,27 +173,27 @@ pub(super) enum Command {
     /// Write synthetic claims and providers
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(GenerateOptions),
-    /// The warehouse: the private server, its address, its tables
+    /// Manage the warehouse: the private server, its address, its tables
     #[command(subcommand)]
     Warehouse(WarehouseCommand),
     /// Refresh dashboards from what is loaded
     Refresh(RefreshOptions),
-    /// The risk score: explain one, compute all anew
+    /// Explain a risk score, or recompute all
     #[command(subcommand)]
     Risk(RiskCommand),
-    /// What is released of the data
+    /// Report the re-identification risk of what is published
     #[command(subcommand)]
     Privacy(PrivacyCommand),
-    /// Load each data interval when it has ended, for ever: what cron and a DAG would do
+    /// Run on a schedule: load each data interval as it closes
     #[command(after_help = SCHEDULE_EXAMPLES)]
     Schedule(Box<ScheduleOptions>),
-    /// Load all data intervals of a stretch of time, oldest first
+    /// Load past data intervals, oldest first
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<BackfillOptions>),
-    /// Run in Apache Airflow
+    /// Generate a DAG for Apache Airflow
     #[command(subcommand)]
     Airflow(AirflowCommand),
-    /// The configuration
+    /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// List the presets for known layouts, or print the settings of one
@@ -264,10 +211,10 @@ pub(super) enum Command {
     },
 }
 
-/// Work on the configuration.
+/// The commands of `config`.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Print the settings that a run with these options would use, as TOML
+    /// Print the effective settings, as TOML
     Show {
         #[command(flatten)]
         settings: SettingsOptions,

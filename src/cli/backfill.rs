@@ -3,13 +3,13 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::args::{Format, ResultOptions};
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
+use super::output_format::{Format, ResultOptions};
 use super::schedule::TimetableOptions;
 use super::signals;
 use super::table::Table;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{count, money_text, seconds};
 use crate::error::Result;
 use crate::schedule::{self, BackfillReport, Pulse, Scheduler, State, Stretch};
@@ -59,7 +59,7 @@ pub(super) struct BackfillOptions {
 ///
 /// # Errors
 /// As loading the settings and [`schedule::backfill`].
-pub(super) fn backfill(options: BackfillOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn backfill(options: BackfillOptions, console: &Console) -> Result<Reply> {
     let BackfillOptions { from, to, rerun, keep_going, dry_list, timetable, settings, result } =
         options;
     let settings = settings.load_scheduled(timetable.overrides())?;
@@ -70,12 +70,13 @@ pub(super) fn backfill(options: BackfillOptions, talk: &Talk) -> Result<Reply> {
     } else {
         let cancel = signals::cancellation()?;
         let pulse = Pulse::new(&settings.schedule.name);
-        let scheduler = Scheduler::new(&settings, clock.as_ref(), talk.observer(), &cancel, pulse)?;
+        let scheduler =
+            Scheduler::new(&settings, clock.as_ref(), console.observer(), &cancel, pulse)?;
         schedule::backfill(&scheduler, &stretch)?
     };
-    talk.finish();
+    console.finish();
     if let Some(error) = &report.error {
-        talk.failure(error.kind, &error.message, error.hint.as_deref());
+        console.failure(error.kind, &error.message, error.hint.as_deref());
     }
     let text = match result.format {
         Format::Json => json(&report)?,

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::args::Format;
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
+use super::output_format::Format;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Config` as loading the settings.
-pub(crate) fn show(options: SettingsOptions, format: Format) -> Result<Reply> {
+pub(super) fn show(options: SettingsOptions, format: Format) -> Result<Reply> {
     let mut settings = options.load()?;
     for source in [&mut settings.claims, &mut settings.providers] {
         for address in &mut source.sources {

@@ -10,8 +10,8 @@ use console::Term;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Format, MessageOptions};
 use super::outlet;
+use super::output_format::{Format, MessageOptions};
 use super::progress::{Bars, CurrentRun, Lines};
 use crate::error::Error;
 use crate::event::Observer;
@@ -20,16 +20,16 @@ use crate::event::Observer;
 const DRAWINGS: u8 = 20;
 
 /// The listener of this invocation and the form of its messages.
-pub(crate) struct Talk {
+pub(super) struct Console {
     observer: Box<dyn Observer>,
     run: Arc<CurrentRun>,
     format: Format,
     screen: Option<MultiProgress>,
 }
 
-impl Talk {
+impl Console {
     /// Starts to talk as the options say: bars when stderr is a terminal, else log lines.
-    pub(crate) fn start(options: &MessageOptions) -> Self {
+    pub(super) fn start(options: &MessageOptions) -> Self {
         let terminal = on_a_terminal();
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
         let screen = bars.then(|| {
@@ -46,13 +46,13 @@ impl Talk {
     }
 
     /// Who listens to the run.
-    pub(crate) fn observer(&self) -> &dyn Observer {
+    pub(super) fn observer(&self) -> &dyn Observer {
         self.observer.as_ref()
     }
 
     /// Takes the bars away and ends what is being written, so that the result has the screen to itself
     /// and comes after what led to it.
-    pub(crate) fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(screen) = &self.screen {
             // The screen is gone only with the terminal itself.
             let _ = screen.clear();
@@ -61,12 +61,12 @@ impl Talk {
     }
 
     /// Tells the error that ends the program.
-    pub(crate) fn error(&self, error: &Error) {
+    pub(super) fn error(&self, error: &Error) {
         self.failure(error.kind().name(), error.message(), error.way_out());
     }
 
     /// Tells what ended the program.
-    pub(crate) fn failure(&self, kind: &str, message: &str, hint: Option<&str>) {
+    pub(super) fn failure(&self, kind: &str, message: &str, hint: Option<&str>) {
         match self.format {
             Format::Json => {
                 let run_id = self.run.id();

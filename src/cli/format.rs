@@ -3,24 +3,24 @@
 use crate::totals::{Cents, grouped};
 
 /// `1234567` as `1,234,567`.
-pub(crate) fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
 /// An amount as `1,234,567.89`.
-pub(crate) fn money(amount: Cents) -> String {
+pub(super) fn money(amount: Cents) -> String {
     money_text(&amount.to_string())
 }
 
 /// An amount as Postgres prints it, with its thousands apart.
-pub(crate) fn money_text(amount: &str) -> String {
+pub(super) fn money_text(amount: &str) -> String {
     let (sign, digits) = amount.strip_prefix('-').map_or(("", amount), |digits| ("-", digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "00"));
     format!("{sign}{}.{fraction}", grouped(whole))
 }
 
 /// A share as `12.5 %`, so that something never looks like nothing, nor less than all like all.
-pub(crate) fn percent(part: u64, whole: u64) -> String {
+pub(super) fn percent(part: u64, whole: u64) -> String {
     if part == 0 || part >= whole {
         return format!("{} %", if part == 0 { 0 } else { 100 });
     }
@@ -34,7 +34,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 }
 
 /// `512 B`, `12.3 kB`, `575.0 MB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a size to show")]
     let mut size = bytes as f64;
     if bytes < 1_000 {
@@ -50,7 +50,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// `0.8 s`, `12.3 s`, `2 min 05 s`.
-pub(crate) fn seconds(seconds: f64) -> String {
+pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 59.95 {
         return format!("{seconds:.1} s");
     }
@@ -59,7 +59,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
 }
 
 /// Rows for each second, or nothing when there was no time to measure.
-pub(crate) fn rate(rows: u64, seconds: f64) -> Option<String> {
+pub(super) fn rate(rows: u64, seconds: f64) -> Option<String> {
     #[expect(clippy::cast_precision_loss, reason = "a rate to show, not a count to keep")]
     let rate = rows as f64 / seconds;
     let shown = rows > 0 && rate.is_finite();

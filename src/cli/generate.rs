@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::Reply;
 use super::signals;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::error::{Error, Result};
 use crate::synth;
 
@@ -34,7 +34,7 @@ pub(super) struct GenerateOptions {
 ///
 /// # Errors
 /// `Config` for a share outside 0 to 1, `Source` when the files cannot be written.
-pub(super) fn generate(options: &GenerateOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn generate(options: &GenerateOptions, console: &Console) -> Result<Reply> {
     if !(0.0..=1.0).contains(&options.dirty) {
         return Err(Error::config("--dirty must be from 0 to 1"));
     }
@@ -45,7 +45,7 @@ pub(super) fn generate(options: &GenerateOptions, talk: &Talk) -> Result<Reply> 
         dirty: options.dirty,
     };
     let cancel = signals::cancellation()?;
-    let made = synth::generate(&spec, &options.out, talk.observer(), &cancel)?;
+    let made = synth::generate(&spec, &options.out, console.observer(), &cancel)?;
     let (claims, providers) = (made.claims_path.display(), made.providers_path.display());
     tracing::info!(
         target: "claims_etl",

@@ -1,22 +1,23 @@
-//! The command line: what is typed becomes calls, what comes back becomes text and an exit code.
+//! The command line: parses options, calls the library, prints the result.
 //!
-//! Each command is a thin function that returns a `Reply`.
+//! Each command is a thin function that returns a `Reply`: text for stdout and an exit code.
 
 mod address;
 mod airflow;
 mod args;
 mod backfill;
 mod check;
-pub(crate) mod config;
-pub(crate) mod console;
-pub(crate) mod format;
+mod config;
+mod console;
+mod format;
 mod generate;
 mod help;
+mod inspect;
 mod key;
-mod only;
 mod options;
 mod outlet;
 mod output;
+mod output_format;
 mod presets;
 mod privacy;
 mod progress;
@@ -25,11 +26,13 @@ mod refresh;
 mod risk;
 mod rules;
 mod run;
-pub(crate) mod runs;
+mod run_options;
+mod runs;
 mod schedule;
 mod signals;
 mod summary;
 mod table;
+mod task;
 mod verify;
 mod warehouse;
 mod xcom;
@@ -41,41 +44,41 @@ use std::process::ExitCode;
 use args::Command;
 use output::Reply;
 
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::error::Result;
 use crate::extract::panic_is_expected;
 use crate::worker::panicked;
 
-/// Runs the program: reads the command line, does what it says, writes the result.
+/// Parses the command line, runs the command and writes its result.
 #[must_use]
 pub fn main() -> ExitCode {
     panic::set_hook(Box::new(report_panic));
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(refusal) => {
-            // Help for a reader who has closed the pipe is help enough.
+            // The reader may have closed the pipe.
             let _ = refusal.print();
             return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2));
         }
     };
-    let talk = Talk::start(&cli.messages);
-    let reply = catch_unwind(AssertUnwindSafe(|| dispatch(cli.command, &talk)))
+    let console = Console::start(&cli.messages);
+    let reply = catch_unwind(AssertUnwindSafe(|| dispatch(cli.command, &console)))
         .unwrap_or_else(|_| Err(panicked("the command")));
-    talk.finish();
-    // Nothing is left but to write, and a reader may keep that waiting.
+    console.finish();
+    // Only writing is left, which a slow reader may block.
     signals::end_at_once();
     let code = match reply {
-        // Not even locked: somebody may be writing to it who waits for a reader.
+        // Not even locked: another thread may hold the lock while it waits for a reader.
         Ok(reply) if reply.text.is_empty() => reply.exit_code,
         Ok(reply) => match output::write(&reply.text, &mut io::stdout().lock()) {
             Ok(()) => reply.exit_code,
             Err(error) => {
-                talk.error(&error);
+                console.error(&error);
                 reply.exit_code_after(&error)
             }
         },
         Err(error) => {
-            talk.error(&error);
+            console.error(&error);
             error.kind().exit_code()
         }
     };
@@ -83,29 +86,30 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn dispatch(command: Command, talk: &Talk) -> Result<Reply> {
+fn dispatch(command: Command, console: &Console) -> Result<Reply> {
     match command {
-        Command::Run { settings, run, result } => run::run(settings, &run, result.format, talk),
-        Command::Check { files, settings, result } => {
-            check::check(&files, settings, result.format, talk)
+        Command::Run { settings, run, result } => run::run(settings, &run, result.format, console),
+        Command::Check { settings, result } => check::check(settings, result.format, console),
+        Command::Inspect { files, settings, result } => {
+            inspect::inspect(&files, settings, result.format, console)
         }
         Command::Explain { settings } => run::explain(settings),
-        Command::Runs { run: None, place, result } => runs::runs(place, result.format, talk),
-        Command::Runs { run: Some(run), place, .. } => runs::run_details(&run, place, talk),
-        Command::Quarantine(options) => quarantine::quarantine(options, talk),
+        Command::Runs { run: None, place, result } => runs::runs(place, result.format, console),
+        Command::Runs { run: Some(run), place, .. } => runs::run_details(&run, place, console),
+        Command::Quarantine(options) => quarantine::quarantine(options, console),
         Command::Verify { run, settings, result } => {
-            verify::verify(&run, settings, result.format, talk)
+            verify::verify(&run, settings, result.format, console)
         }
         Command::Rules { settings, format } => rules::rules(settings, format),
-        Command::Key(command) => key::key(command, talk),
+        Command::Key(command) => key::key(command, console),
         Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
-        Command::Generate(options) => generate::generate(&options, talk),
-        Command::Warehouse(command) => warehouse::warehouse(command, talk),
-        Command::Refresh(options) => refresh::refresh(options, talk),
-        Command::Risk(command) => risk::risk(command, talk),
-        Command::Privacy(command) => privacy::privacy(command, talk),
-        Command::Schedule(options) => schedule::schedule(*options, talk),
-        Command::Backfill(options) => backfill::backfill(*options, talk),
+        Command::Generate(options) => generate::generate(&options, console),
+        Command::Warehouse(command) => warehouse::warehouse(command, console),
+        Command::Refresh(options) => refresh::refresh(options, console),
+        Command::Risk(command) => risk::risk(command, console),
+        Command::Privacy(command) => privacy::privacy(command, console),
+        Command::Schedule(options) => schedule::schedule(*options, console),
+        Command::Backfill(options) => backfill::backfill(*options, console),
         Command::Config(args::ConfigCommand::Show { settings, result }) => {
             config::show(settings, result.format)
         }
@@ -122,7 +126,7 @@ fn completions(shell: clap_complete::Shell) -> Reply {
     Reply::done(String::from_utf8_lossy(&script))
 }
 
-/// Says where a panic happened, not its text, which could hold a value.
+/// Prints where a panic happened, but not its text, which could contain a value.
 fn report_panic(info: &PanicHookInfo<'_>) {
     if panic_is_expected() {
         return;

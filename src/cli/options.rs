@@ -67,7 +67,7 @@ pub(super) struct NextKeyOptions {
 
 /// Where the warehouse is.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct PlaceOptions {
+pub(super) struct PlaceOptions {
     #[command(flatten)]
     config: ConfigOptions,
     #[command(flatten)]
@@ -105,7 +105,7 @@ pub(super) struct BothKeysOptions {
 
 /// All options of a run.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct SettingsOptions {
+pub(super) struct SettingsOptions {
     /// Claims: CSV (plain, gzip, zstd) or Parquet files, folders, globs, - for standard input, s3://,
     /// gs://, az:// or https:// addresses, or one postgres:// address. {interval_start:%Y-%m-%d} and
     /// {interval_end:%Y-%m-%d} stand for the data interval
@@ -330,8 +330,21 @@ impl PlaceOptions {
     /// # Errors
     /// As [`config::load`].
     pub(super) fn load(self) -> Result<Settings> {
+        self.load_scheduled(ScheduleOverrides::default())
+    }
+
+    /// The settings that these options and those of a schedule lead to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(super) fn load_scheduled(self, schedule: ScheduleOverrides) -> Result<Settings> {
         let WarehouseOptions { warehouse, password_file } = self.warehouse;
-        self.config.load_with(Overrides { warehouse, password_file, ..Overrides::default() })
+        self.config.load_with(Overrides {
+            warehouse,
+            password_file,
+            schedule,
+            ..Overrides::default()
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A command's result and the process' exit code.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(super) struct Reply {
     pub(super) text: String,
     pub(super) exit_code: u8,
 }

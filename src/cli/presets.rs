@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::args::Format;
 use super::output::{self, Reply};
+use super::output_format::Format;
 use super::table::Table;
 use crate::config;
 use crate::error::Result;

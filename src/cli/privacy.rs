@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 
-use super::args::{Format, ResultOptions};
 use super::options::PlaceOptions;
 use super::output::{Reply, json};
+use super::output_format::{Format, ResultOptions};
 use super::table::Table;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{count, percent};
 use crate::commands::privacy::quasi_identifiers::QuasiSet;
 use crate::commands::privacy::report;
@@ -51,12 +51,12 @@ pub(super) struct ReportOptions {
 ///
 /// # Errors
 /// `Config` for an unknown column or where nothing is published, `Warehouse` when it cannot be read.
-pub(super) fn privacy(command: PrivacyCommand, talk: &Talk) -> Result<Reply> {
+pub(super) fn privacy(command: PrivacyCommand, console: &Console) -> Result<Reply> {
     let PrivacyCommand::Report(options) = command;
     let ReportOptions { quasi, k, require_k, place, result } = options;
     let sets = quasi.iter().map(|set| QuasiSet::parse(set)).collect::<Result<_>>()?;
     let question = PrivacyQuestion { sets, k, require_k };
-    let report = report::privacy_report(&place.load()?, &question, talk.observer())?;
+    let report = report::privacy_report(&place.load()?, &question, console.observer())?;
     let text = match result.format {
         Format::Json => json(&report)?,
         Format::Text => render(&report),

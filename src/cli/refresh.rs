@@ -3,12 +3,12 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::args::{Format, ResultOptions};
 use super::options::PlaceOptions;
 use super::output::{Reply, json};
+use super::output_format::{Format, ResultOptions};
 use super::signals;
 use super::table::Table;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::seconds;
 use crate::commands::check;
 use crate::commands::check::TargetState;
@@ -50,11 +50,11 @@ pub(super) struct RefreshOptions {
 ///
 /// # Errors
 /// `Config` for an unknown target, `Warehouse` when the tables cannot be read.
-pub(super) fn refresh(options: RefreshOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn refresh(options: RefreshOptions, console: &Console) -> Result<Reply> {
     let RefreshOptions { targets, due, list, place, result } = options;
     let settings = place.load()?;
     if list {
-        let states = check::refresh_list(&settings, talk.observer())?;
+        let states = check::refresh_list(&settings, console.observer())?;
         return match result.format {
             Format::Json => json(&states).map(Reply::done),
             Format::Text => Ok(Reply::done(listed(&states))),
@@ -66,7 +66,7 @@ pub(super) fn refresh(options: RefreshOptions, talk: &Talk) -> Result<Reply> {
         names => Which::Named(names),
     };
     let cancel = signals::cancellation()?;
-    let reports = pipeline::refresh(&settings, which, talk.observer(), &cancel)?;
+    let reports = pipeline::refresh(&settings, which, console.observer(), &cancel)?;
     let exit_code = exit_code(&reports, &cancel);
     let text = match result.format {
         Format::Json => json(&reports)?,

@@ -1,10 +1,10 @@
 //! The command `runs`: what the ledger holds, as a table.
 
-use super::args::Format;
 use super::options::PlaceOptions;
 use super::output::{Reply, json};
+use super::output_format::Format;
 use super::table::Table;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format;
 use crate::cli::format::{money_text, seconds};
 use crate::commands::check;
@@ -16,8 +16,8 @@ use crate::load::ledger::RunRow;
 ///
 /// # Errors
 /// `Config` or `Warehouse` when the ledger cannot be read.
-pub(crate) fn runs(place: PlaceOptions, format: Format, talk: &Talk) -> Result<Reply> {
-    let runs = check::runs(&place.load()?, talk.observer())?;
+pub(super) fn runs(place: PlaceOptions, format: Format, console: &Console) -> Result<Reply> {
+    let runs = check::runs(&place.load()?, console.observer())?;
     if format == Format::Json {
         return json(&runs).map(Reply::done);
     }
@@ -81,9 +81,9 @@ fn rows(count: Option<i64>) -> String {
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
-pub(crate) fn run_details(run: &str, place: PlaceOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn run_details(run: &str, place: PlaceOptions, console: &Console) -> Result<Reply> {
     let run = RunId::parse(run)?;
-    let details = check::run_details(&place.load()?, run, talk.observer())?;
+    let details = check::run_details(&place.load()?, run, console.observer())?;
     let text = serde_json::to_string_pretty(&details)
         .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
     Ok(Reply::line(text))

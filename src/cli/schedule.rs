@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, Subcommand};
 
-use super::args::{Format, ResultOptions};
-use super::options::SettingsOptions;
+use super::options::{PlaceOptions, SettingsOptions};
 use super::output::{Reply, json};
+use super::output_format::{Format, ResultOptions};
 use super::table::Table;
 use super::{outlet, signals};
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{count, money, seconds};
 use crate::config::{ScheduleOverrides, Settings};
 use crate::error::{Error, ErrorKind, Result};
@@ -105,12 +105,15 @@ impl TimetableOptions {
     }
 }
 
-/// What a scheduler does.
+/// `schedule`, or one of its commands.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ScheduleOptions {
+    #[command(subcommand)]
+    command: Option<ScheduleCommand>,
     #[command(flatten)]
     timetable: TimetableOptions,
-    /// Do what is due now, then end
+    /// Run what is due now, then exit
     #[arg(
         long,
         value_parser = BoolishValueParser::new(),
@@ -126,87 +129,110 @@ pub(super) struct ScheduleOptions {
         help_heading = "Schedule"
     )]
     retry_failed: bool,
-    /// Print the next N intervals and when they would run; run nothing
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CLAIMS_ETL_SCHEDULE_NEXT",
-        conflicts_with_all = ["once", "health", "retry_failed"],
-        help_heading = "Schedule"
-    )]
-    next: Option<usize>,
-    /// Exit with 0 if a scheduler is at work, else with 1; run nothing
-    #[arg(
-        long,
-        value_parser = BoolishValueParser::new(),
-        env = "CLAIMS_ETL_SCHEDULE_HEALTH",
-        conflicts_with_all = ["once", "retry_failed"],
-        help_heading = "Schedule"
-    )]
-    health: bool,
     #[command(flatten)]
     settings: SettingsOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
 
-/// `schedule`: a line an interval, as they end.
+/// Looks at the schedule; neither runs anything.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// Print the next intervals and when they would run; run nothing
+    Preview {
+        /// Number of intervals
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 5,
+            env = "CLAIMS_ETL_SCHEDULE_PREVIEW_COUNT",
+            help_heading = "Schedule"
+        )]
+        count: usize,
+        #[command(flatten)]
+        timetable: TimetableOptions,
+        #[command(flatten)]
+        place: PlaceOptions,
+        #[command(flatten)]
+        result: ResultOptions,
+    },
+    /// Exit with 0 if a scheduler is running, else with 1; run nothing
+    Health {
+        #[command(flatten)]
+        timetable: TimetableOptions,
+        #[command(flatten)]
+        place: PlaceOptions,
+    },
+}
+
+/// `schedule`, `schedule preview`, `schedule health`.
 ///
 /// # Errors
 /// As loading the settings and [`Scheduler::run`].
-pub(super) fn schedule(options: ScheduleOptions, talk: &Talk) -> Result<Reply> {
-    let ScheduleOptions { timetable, once, retry_failed, next, health, settings, result } = options;
-    let settings = settings.load_scheduled(timetable.overrides())?;
-    if health {
-        return Ok(match schedule::health(&settings) {
-            Ok(line) => Reply::line(line),
-            Err(error) => Reply::new(format!("{}\n", error.message()), 1),
-        });
+pub(super) fn schedule(options: ScheduleOptions, console: &Console) -> Result<Reply> {
+    let ScheduleOptions { command, timetable, once, retry_failed, settings, result } = options;
+    match command {
+        Some(ScheduleCommand::Preview { count, timetable, place, result }) => {
+            let settings = place.load_scheduled(timetable.overrides())?;
+            let clock = schedule::clock()?;
+            upcoming(&schedule::preview(&settings, clock.as_ref(), count)?, result.format)
+        }
+        Some(ScheduleCommand::Health { timetable, place }) => {
+            Ok(match schedule::health(&place.load_scheduled(timetable.overrides())?) {
+                Ok(line) => Reply::line(line),
+                Err(error) => Reply::new(format!("{}\n", error.message()), 1),
+            })
+        }
+        None => {
+            let settings = settings.load_scheduled(timetable.overrides())?;
+            run(&settings, Options { once, retry_failed }, result.format, console)
+        }
     }
+}
+
+/// Runs the scheduler: a line an interval, as they end.
+fn run(settings: &Settings, options: Options, format: Format, console: &Console) -> Result<Reply> {
     let clock = schedule::clock()?;
-    if let Some(next) = next {
-        return upcoming(&schedule::preview(&settings, clock.as_ref(), next)?, result.format);
-    }
     let cancel = signals::cancellation()?;
     let pulse = Pulse::new(&settings.schedule.name);
-    let _endpoint = endpoint(&settings, &pulse, talk)?;
-    let scheduler = Scheduler::new(&settings, clock.as_ref(), talk.observer(), &cancel, pulse)?;
-    talk.observer().observe(&RunEvent::Note(introduction(&settings)));
-    let mut tell = |ended: &Ended| -> Result<()> {
-        let text = match result.format {
+    let _endpoint = endpoint(settings, &pulse, console)?;
+    let scheduler = Scheduler::new(settings, clock.as_ref(), console.observer(), &cancel, pulse)?;
+    console.observer().observe(&RunEvent::Note(introduction(settings)));
+    let mut print = |ended: &Ended| -> Result<()> {
+        let text = match format {
             Format::Json => json(ended)?,
             Format::Text => line(ended),
         };
         if let Some(error) = &ended.run.error {
-            talk.failure(error.kind, &error.message, error.hint.as_deref());
+            console.failure(error.kind, &error.message, error.hint.as_deref());
         }
-        // Whoever reads the results must not hold up the next interval.
+        // A slow reader must not hold up the next interval.
         outlet::stdout().write(text.as_bytes());
         Ok(())
     };
-    let done = scheduler.run(Options { once, retry_failed }, &mut tell);
+    let done = scheduler.run(options, &mut print);
     outlet::stdout().flush();
     match done {
         Ok(code) => Ok(Reply::new("", code)),
-        Err(error) => stopped(&error, talk),
+        Err(error) => stopped(&error, console),
     }
 }
 
-/// `/metrics` and `/healthz`, where the settings want them, for as long as it is held.
-fn endpoint(settings: &Settings, pulse: &Pulse, talk: &Talk) -> Result<Option<Endpoint>> {
+/// Serves `/metrics` and `/healthz`, if `metrics.listen` is set, until it is dropped.
+fn endpoint(settings: &Settings, pulse: &Pulse, console: &Console) -> Result<Option<Endpoint>> {
     let Some(address) = settings.metrics.address()? else { return Ok(None) };
     let pulse = pulse.clone();
     let endpoint = Endpoint::start(address, Arc::new(move || pulse.health()))?;
     let text = format!("metrics and health on http://{}", endpoint.address());
-    talk.observer().observe(&RunEvent::Note(text));
+    console.observer().observe(&RunEvent::Note(text));
     Ok(Some(endpoint))
 }
 
-/// The end of a scheduler. A request to stop is no failure of it: what is not done stays to be done.
-fn stopped(error: &Error, talk: &Talk) -> Result<Reply> {
+/// The end of a scheduler. A request to stop is not a failure: unfinished intervals stay due.
+fn stopped(error: &Error, console: &Console) -> Result<Reply> {
     let ErrorKind::Interrupted(_) = error.kind() else { return Err(error.clone()) };
-    let text = "the schedule has stopped; what is not done stays to be done";
-    talk.observer().observe(&RunEvent::Note(text.into()));
+    let text = "the schedule has stopped; unfinished intervals stay due";
+    console.observer().observe(&RunEvent::Note(text.into()));
     Ok(Reply::new("", error.kind().exit_code()))
 }
 
@@ -243,7 +269,7 @@ fn upcoming(preview: &Preview, format: Format) -> Result<Reply> {
     let Preview { schedule, cron, timezone, .. } = preview;
     let mut text = format!("{schedule}: {cron} in {timezone}\n{MODEL}\n");
     if !preview.ledger {
-        text += "there is no ledger that could be asked: nothing counts as done\n";
+        text += "no ledger can be read: every interval is shown as not done\n";
     }
     let mut table = Table::new("llll");
     table.head(["interval start", "interval end", "runs at", ""]);
@@ -259,7 +285,7 @@ fn upcoming(preview: &Preview, format: Format) -> Result<Reply> {
         table.row([start, end, one.run_at.clone(), when]);
     }
     if preview.next.is_empty() {
-        text += "nothing will ever run\n";
+        text += "no interval will ever run\n";
         return Ok(Reply::done(text));
     }
     Ok(Reply::done(text + "\n" + &table.render("")))

@@ -1,10 +1,10 @@
 //! The command `verify`: what was compared, and what differs, as text.
 
-use super::args::Format;
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
+use super::output_format::Format;
 use super::table::Table;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{count, seconds};
 use crate::commands::verify::recompute;
 use crate::commands::verify::report::{Verdict, Verification};
@@ -21,14 +21,14 @@ pub(super) fn verify(
     run: &str,
     settings: SettingsOptions,
     format: Format,
-    talk: &Talk,
+    console: &Console,
 ) -> Result<Reply> {
     let which = Chosen::parse(run)?;
     let (claims_named, providers_named) = settings.names_sources();
     let options = VerifyOptions { claims_named, providers_named };
     // Nothing is written, so a signal may end the program at once.
     let cancel = Cancellation::default();
-    let report = recompute::verify(&settings.load()?, options, which, talk.observer(), &cancel)?;
+    let report = recompute::verify(&settings.load()?, options, which, console.observer(), &cancel)?;
     let text = match format {
         Format::Json => json(&report)?,
         Format::Text => render(&report),

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::options::PlaceOptions;
 use super::output::Reply;
 use super::signals;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::value::Secret;
 
@@ -49,9 +49,9 @@ pub(super) enum WarehouseCommand {
 ///
 /// # Errors
 /// `Config` or `Warehouse` as the work it stands for.
-pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply> {
+pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<Reply> {
     use crate::warehouse::location::{login, migrate, start, stop, url};
-    let observer = talk.observer();
+    let observer = console.observer();
     match command {
         WarehouseCommand::Start { place } => start(&place.load()?, observer).map(Reply::line),
         WarehouseCommand::Stop { place } => {
@@ -65,7 +65,7 @@ pub(super) fn warehouse(command: WarehouseCommand, talk: &Talk) -> Result<Reply>
                 start(&settings, observer)?;
             }
             let (url, password) = login(&settings)?;
-            talk.finish();
+            console.finish();
             Err(psql(&url, password.as_ref(), &arguments))
         }
         WarehouseCommand::Migrate { place } => {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::output::Reply;
 use crate::atomic_file::{READABLE, replace};
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
 
@@ -98,11 +98,16 @@ impl XcomOptions {
 
 /// The reply with what is handed on. The work is done whatever becomes of that, so its report comes out
 /// where it cannot be written, too.
-pub(super) fn reply(text: String, handed_on: Result<String>, exit_code: u8, talk: &Talk) -> Reply {
+pub(super) fn reply(
+    text: String,
+    handed_on: Result<String>,
+    exit_code: u8,
+    console: &Console,
+) -> Reply {
     match handed_on {
         Ok(line) => Reply::new(text + &line, exit_code),
         Err(error) => {
-            talk.error(&error);
+            console.error(&error);
             let reply = Reply::new(text, exit_code);
             Reply { exit_code: reply.exit_code_after(&error), ..reply }
         }

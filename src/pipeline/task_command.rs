@@ -259,7 +259,7 @@ impl Call<'_> {
             "{} comes after {missing}, which is not done in run {id} ({state})",
             self.task.id()
         ))
-        .hint(format!("first: claims-etl run --only {missing} --run-id {name}")))
+        .hint(format!("first: claims-etl run --task {missing} --run-id {name}")))
     }
 
     /// The refresh, which needs neither sources nor key; false where it is not to be done any more.

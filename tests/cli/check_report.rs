@@ -36,7 +36,7 @@ fn program() -> Program {
 
 /// The screen of a file.
 fn screen(program: &Program, arguments: &str) -> Call {
-    let call = program.call(&format!("check {arguments}"));
+    let call = program.call(&format!("inspect {arguments}"));
     let all = format!("{}{}", call.stdout, call.stderr);
     assert!(!all.contains("CANARY"), "{arguments}: {all}");
     assert!(call.stdout.lines().count() < 24, "{arguments}: {}", call.stdout);
@@ -64,7 +64,7 @@ amounts add up to 12,000.00 · dates from 2024-01-01 to 2024-01-01
 procedure codes look like hcpcs 100 %
 
 no row breaks a rule
-✓ a run could go on: 0 of 1,200 rejected (0 %; at most 20 % may be)
+✓ ready to load: 0 of 1,200 rejected (0 %; at most 20 % may be)
 "#);
 }
 
@@ -98,7 +98,7 @@ amount           amount            100 %  decimal 57.1 %, …               1–
 date_of_service  date_of_service   100 %  date %Y-%m-%d 57.1 %, …        6–10
 line_number      –
 procedure codes look like hcpcs 66.7 %, icd9 16.7 %
-repeats of a claim line: 0 duplicates, 3 conflicts (other content) · lines whose amounts cancel: 1
+repeated claim lines: 0 duplicates, 3 conflicts · lines whose amounts cancel: 1
 
         rule                       rows   share  first records
 reject  too_few_fields                1  12.5 %  3
@@ -106,11 +106,11 @@ reject  claim_id_missing              1  12.5 %  5
 reject  patient_id_missing            1  12.5 %  6
 reject  date_unparseable              1  12.5 %  7
 flag    provider_not_in_directory     1  12.5 %
-… and 2 more rules: --format json
-✗ a run would end with exit code 4:
+… and 2 more rules; --format json lists them
+✗ a run would fail with exit code 4:
   4 of 8 claims were rejected (50.0 %), but max_reject_ratio is 0.2
 "#);
-    let call = program.call("check claims.csv --format json");
+    let call = program.call("inspect claims.csv --format json");
     assert!(!call.stdout.contains("CANARY"), "{}", call.stdout);
     let report = &call.json()[0];
     assert_eq!((&report["exit_code"], &report["read"]), (&4.into(), &8.into()));
@@ -144,7 +144,7 @@ procedure_code   HCPCS_CD?    100 %  digits              5
 amount           LINE_AMT?    100 %  decimal             5
 date_of_service  SVC_DT?      100 %  date %Y-%m-%d      10
 line_number      LINE_NUM     100 %  digits              1
-✗ a run would end with exit code 2:
+✗ a run would fail with exit code 2:
   no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service
   set in the configuration how they are named:
     [claims.columns]
@@ -162,7 +162,7 @@ line_number      LINE_NUM     100 %  digits              1
     assert_snapshot!(call.stdout, @r#"
 other.csv: no header found
   delimited text · 21 B · UTF-8 · LF · ","
-✗ a run would end with exit code 2:
+✗ a run would fail with exit code 2:
   no column for claim_id, patient_id, provider_id, procedure_code, amount, date_of_service; line 1 is no header (2 fields, only 1 known column name)
   line 1 must name the columns; check the delimiter too
     if it does, set how they are named:
@@ -214,7 +214,7 @@ fn repeats_are_judged_and_the_mapping_that_was_read_is_shown_whole() {
     assert!(
         call.stdout.contains("the amount of the line, not of the claim; or \"CLM_TOT_CHRG_AMT\"")
     );
-    let report = program.call("check lines.csv --format json").json();
+    let report = program.call("inspect lines.csv --format json").json();
     for (place, (column, name)) in columns.into_iter().enumerate() {
         let found = &report[0]["columns"][place];
         assert_eq!((&found["column"], &found["from"]), (&column.into(), &name.into()));
@@ -226,7 +226,7 @@ fn repeats_are_judged_and_the_mapping_that_was_read_is_shown_whole() {
     let call = screen(&program, "lines.csv --providers providers.csv");
     assert_eq!(call.code, Some(4), "{}", call.stderr);
     for told in [
-        "repeats of a claim line: 0 duplicates, 40 conflicts (other content)",
+        "repeated claim lines: 0 duplicates, 40 conflicts",
         "perhaps pos",
         "40 of 60 claim lines (66.7 %)",
         "line_number = \"pos\"",
@@ -263,11 +263,11 @@ provider_id    provider_id    50.0 %  digits       10
 provider_name  provider_name   100 %  letters   11–13
 specialty      specialty      50.0 %  letters      10
 location       location       50.0 %  letters       6
-members: 1; repeats: 0, with other content: 0
+1 providers; 0 duplicates, 0 conflicts
 
         rule                  rows   share  first records
 reject  directory_id_missing     1  50.0 %  2
-✓ a run could go on: 1 of 2 rejected
+✓ ready to load: 1 of 2 rejected
 "#);
 }
 
@@ -325,7 +325,7 @@ fn any_file_has_a_screen_and_the_exit_code_of_a_run() {
         ));
         let run = Call::of(run.env("CLAIMS_ETL_KEY", KEY));
         assert_eq!(call.code, run.code, "{name}: {}\n{}", call.stdout, run.stderr);
-        let json = program.call(&format!("check {name} --format json"));
+        let json = program.call(&format!("inspect {name} --format json"));
         assert_eq!(json.code, call.code);
         assert!(!json.stdout.contains("CANARY"), "{name}: {}", json.stdout);
         assert_eq!(json.json()[0]["source"], name);
@@ -345,7 +345,7 @@ fn files_that_nobody_here_wrote_have_a_screen() {
         // The latest of the claims is of June 2026.
         program.write("claims-etl.toml", "[rules]\nrun_date = \"2026-12-31\"\n");
         let call = program.call(&format!(
-            "check {} --providers {}",
+            "inspect {} --providers {}",
             claims.display(),
             providers.display()
         ));
@@ -369,7 +369,7 @@ fn files_that_nobody_here_wrote_have_a_screen() {
 fn the_first_failure_is_the_exit_code_of_several_files() {
     let program = program();
     program.write("good.csv", &good(2));
-    let call = program.call("check good.csv missing.csv providers.csv");
+    let call = program.call("inspect good.csv missing.csv providers.csv");
     assert_eq!(call.code, Some(3));
     let heads = ["good.csv: claims", "missing.csv: ", "providers.csv: providers"];
     assert!(heads.iter().all(|head| call.stdout.contains(head)), "{}", call.stdout);

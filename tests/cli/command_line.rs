@@ -5,10 +5,11 @@ use insta::{assert_snapshot, with_settings};
 
 use crate::support::program::{Call, KEY, Program};
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 45] = [
     "",
     "run",
     "check",
+    "inspect",
     "explain",
     "runs",
     "quarantine",
@@ -42,6 +43,8 @@ const COMMANDS: [&str; 42] = [
     "privacy",
     "privacy report",
     "schedule",
+    "schedule preview",
+    "schedule health",
     "backfill",
     "airflow",
     "airflow dag",

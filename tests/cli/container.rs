@@ -90,7 +90,7 @@ fn the_image_needs_no_shell_and_no_root() {
     assert!(one(last, "CMD").exec().is_some());
     let health = one(last, "HEALTHCHECK");
     assert!(health.rest.contains(" CMD ["), "{}", health.rest);
-    assert_eq!(health.exec().expect("exec form"), [PLACE, "schedule", "--health"]);
+    assert_eq!(health.exec().expect("exec form"), [PLACE, "schedule", "health"]);
     let labels = &one(last, "LABEL").rest;
     for label in ["title", "description", "version", "licenses", "base.name"] {
         assert!(labels.contains(&format!("org.opencontainers.image.{label}=\"")), "{label}");

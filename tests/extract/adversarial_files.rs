@@ -124,7 +124,7 @@ fn check_tells_what_a_run_would_do() {
     let program = program();
     for Outcome { name, exit, rejects, options, .. } in table() {
         program.write("claims-etl.toml", &options.replace("; ", "\n"));
-        let call = call(&program, &format!("check {name}"));
+        let call = call(&program, &format!("inspect {name}"));
         assert_eq!(call.code, Some(exit), "{name}:\n{}\n{}", call.stdout, call.stderr);
         let lines = call.stdout.lines().count();
         assert!((3..=30).contains(&lines), "{name}: {lines} lines:\n{}", call.stdout);
@@ -135,7 +135,7 @@ fn check_tells_what_a_run_would_do() {
                 call.stdout
             );
         }
-        let call = self::call(&program, &format!("check {name} --format json"));
+        let call = self::call(&program, &format!("inspect {name} --format json"));
         let report: Value = call.json();
         assert_eq!((call.code, report[0]["exit_code"].as_i64()), (Some(exit), Some(exit.into())));
     }

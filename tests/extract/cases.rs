@@ -543,7 +543,7 @@ fn the_national_directory() {
     let counts = [0, 1, 2].map(|column| row.get::<_, i64>(column));
     assert_eq!((counts[0], counts[1]), (10, 10));
     assert!(counts[2] >= 1, "{counts:?}");
-    let screen = program.call("check --config claims-etl.toml providers.csv").done();
+    let screen = program.call("inspect --config claims-etl.toml providers.csv").done();
     assert!(screen.lines().count() < 24, "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
     assert!(screen.contains("329 columns · 10 records"), "{screen}");

@@ -42,8 +42,8 @@ fn everything_printed(program: &Program) -> [Call; 4] {
     [
         run(program, ""),
         program.call("check --claims claims.csv --providers providers.csv"),
-        program.call("check claims.csv"),
-        program.call("check claims.csv --format json"),
+        program.call("inspect claims.csv"),
+        program.call("inspect claims.csv --format json"),
     ]
 }
 
@@ -156,7 +156,7 @@ fn a_line_that_names_the_separator_is_passed_over() {
         let text = format!("{HEADER}\r\n{ROW}\r\n").replace(',', separator);
         program.write("claims.csv", &format!("{line}\r\n{text}"));
         assert_eq!(loaded(&program), (1, "10.00".to_owned()), "{line}");
-        let call = program.call("check claims.csv --providers providers.csv");
+        let call = program.call("inspect claims.csv --providers providers.csv");
         assert_eq!(call.code, Some(0), "{line}: {}", call.stdout);
     }
 }
@@ -191,8 +191,8 @@ fn a_file_with_a_header_alone_is_warned_of() {
     program.write("claims.csv", &format!("{HEADER}\n"));
     let check = program.call("check").stdout;
     assert!(check.contains("warning: no record after the header"), "{check}");
-    let check = program.call("check claims.csv").done();
-    assert!(check.contains("! a run would load nothing"), "{check}");
+    let check = program.call("inspect claims.csv").done();
+    assert!(check.contains("! nothing to load"), "{check}");
     let run = program.call("run --dry-run");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(
@@ -237,7 +237,7 @@ fn a_decimal_comma_is_recognised_and_read_when_it_is_configured() {
     assert!(message.contains("claims.csv: amounts have a decimal comma"), "{message}");
     let hint = error["hint"].as_str().expect("a hint");
     assert!(hint.contains("[claims]\n  decimal = \",\""), "{hint}");
-    let check = program.call("check claims.csv");
+    let check = program.call("inspect claims.csv");
     assert_eq!(check.code, Some(4), "{}", check.stdout);
     assert!(check.stdout.contains("decimal = \",\""), "{}", check.stdout);
     program.write("claims-etl.toml", "[claims]\ndecimal = \",\"\n");
@@ -263,7 +263,7 @@ fn dates_of_another_format_are_named_with_the_line_to_write() {
     ] {
         let rows = days.map(|day| format!("C-{day},P1,V1,99213,10.00,{day}\n")).concat();
         program.write("claims.csv", &format!("{HEADER}\n{rows}"));
-        for call in [run(&program, ""), program.call("check claims.csv --format json")] {
+        for call in [run(&program, ""), program.call("inspect claims.csv --format json")] {
             assert_eq!(call.code, Some(4), "{line}: {}", call.stderr);
             let report = call.json();
             let report = if report.is_array() { &report[0] } else { &report };
@@ -271,7 +271,7 @@ fn dates_of_another_format_are_named_with_the_line_to_write() {
             assert!(hint.contains(line), "{line}: {hint}");
             assert!(!hint.contains("max-reject-ratio"), "{hint}");
         }
-        let screen = program.call("check claims.csv").stdout;
+        let screen = program.call("inspect claims.csv").stdout;
         assert!(screen.contains(line), "{line}: {screen}");
         if line.starts_with("date_formats") {
             program.write("claims-etl.toml", &format!("[claims]\n{line}\n"));
@@ -306,7 +306,7 @@ fn of_hundreds_of_columns_a_few_are_named() {
     let check = program.call("check --claims claims.csv --providers providers.csv").stdout;
     assert!(check.contains(named), "{check}");
     assert!(check.lines().all(|line| line.len() < 600), "{check}");
-    let screen = program.call("check claims.csv").done();
+    let screen = program.call("inspect claims.csv").done();
     assert!(screen.contains(&named[..40]), "{screen}");
     assert!(screen.lines().count() < 24, "{screen}");
     let mut command =
@@ -365,16 +365,16 @@ fn the_national_directory_is_a_preset() {
              \"1497758544\",\"2\",\"LAKE CLINIC\",\"\",\"\",\"KEARNEY\",\"NE\",\"688472944\",\"US\",\"251G00000X\"\n"
         ),
     );
-    let screen = program.call("check npi.csv");
+    let screen = program.call("inspect npi.csv");
     assert!(
         screen.stdout.contains("npi.csv: providers, read with --preset nppes"),
         "{}",
         screen.stdout
     );
     assert!(screen.stdout.lines().count() < 24, "{}", screen.stdout);
-    let screen = program.call("check npi.csv --preset nppes").done();
+    let screen = program.call("inspect npi.csv --preset nppes").done();
     assert!(screen.contains("10 columns · 2 records") && screen.contains("✓"), "{screen}");
     program.write("claims.csv", &format!("{HEADER}\n{ROW}\n"));
-    let plain = program.call("check claims.csv").done();
+    let plain = program.call("inspect claims.csv").done();
     assert!(!plain.contains("nppes"), "{plain}");
 }

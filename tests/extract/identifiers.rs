@@ -273,7 +273,7 @@ fn check_names_damaged_identifiers_with_counts_and_without_a_value() {
          C1,nan,4711.0,99213,10.00,2024-01-01\nC2,NULL,NULL,99213,10.00,2024-01-02\n\
          C3,4712.0,4711,\"=\"\"99213\"\"\",10.00,2024-01-03\nC4,4.7E+11,\u{200b}4711,99213,10.00,2024-01-04\n",
     );
-    let call = program.call("check claims.csv --max-reject-ratio 1");
+    let call = program.call("inspect claims.csv --max-reject-ratio 1");
     let screen = call.done();
     for line in [
         "damaged: patient_id 2 placeholders, 1 in scientific form, 1 with .0;",
@@ -283,7 +283,7 @@ fn check_names_damaged_identifiers_with_counts_and_without_a_value() {
         assert!(screen.contains(line), "{line}\n{screen}");
     }
     assert!(!screen.contains("471") && !screen.contains("NULL"), "{screen}");
-    let json = program.call("check claims.csv --max-reject-ratio 1 --format json").json();
+    let json = program.call("inspect claims.csv --max-reject-ratio 1 --format json").json();
     let of = |column: &str| {
         let columns = json[0]["columns"].as_array().expect("columns");
         columns.iter().find(|one| one["column"] == column).expect("a column")["damaged"].clone()

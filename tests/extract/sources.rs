@@ -299,7 +299,7 @@ fn a_format_that_is_not_read_is_named() {
         ("a.csv.xz", b"\xfd7zXZ\0\0", "a.csv.xz is an xz file"),
     ] {
         std::fs::write(program.path().join(name), bytes).expect("written");
-        for call in [format!("run --dry-run --claims {name}"), format!("check {name}")] {
+        for call in [format!("run --dry-run --claims {name}"), format!("inspect {name}")] {
             let call = program.call(&call);
             assert_eq!(call.code, Some(3), "{name}: {}", call.stderr);
             let said = call.stdout + &call.stderr;

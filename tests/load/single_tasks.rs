@@ -63,7 +63,7 @@ fn env() -> TestEnv {
 
 /// A call of one task under a name.
 fn task(env: &TestEnv, task: &str, name: &str) -> Command {
-    let mut command = process::reading(env, &["run", "--only", task, "--run-id", name]);
+    let mut command = process::reading(env, &["run", "--task", task, "--run-id", name]);
     command.env("CLAIMS_ETL_ALREADY_LOADED_EXIT_CODE", "99");
     command
 }
@@ -127,7 +127,7 @@ fn a_task_waits_for_nobody_but_refuses_to_come_first() {
     let said = call(&env, NAME, "transform_join", 2);
     assert!(said.contains("extract.extract_claims, which is not done"), "{said}");
     assert!(
-        said.contains(&format!("run --only extract.extract_claims --run-id '{NAME}'")),
+        said.contains(&format!("run --task extract.extract_claims --run-id '{NAME}'")),
         "{said}"
     );
     calls(&env, NAME, &TASKS[..1]);
@@ -144,7 +144,7 @@ fn a_task_waits_for_nobody_but_refuses_to_come_first() {
     // Another name is another run.
     call(&env, "another", "transform_join", 2);
     assert!(call(&env, NAME, "load", 2).contains("possible values"));
-    let mut unnamed = process::reading(&env, &["run", "--only", "transform_join"]);
+    let mut unnamed = process::reading(&env, &["run", "--task", "transform_join"]);
     assert!(ended(&process::output(&mut unnamed), 2).contains("--run-id"));
 }
 

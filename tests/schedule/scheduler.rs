@@ -416,7 +416,7 @@ fn a_run_begun_by_hand_is_waited_for() {
 fn health_is_told_by_the_lease() {
     let env = env();
     let health = || {
-        let output = process::output(&mut program(&env, &["schedule", "--health"]));
+        let output = process::output(process::command(&env).args(["schedule", "health"]));
         (output.status.code(), String::from_utf8(output.stdout).expect("text"))
     };
     assert_eq!(health().0, Some(1), "there is no ledger yet");
@@ -431,9 +431,10 @@ fn health_is_told_by_the_lease() {
 }
 
 fn next(env: &TestEnv, clock: &str, options: &[&str]) -> String {
-    let mut all = vec!["--next", "5"];
-    all.extend(options);
-    let output = process::output(&mut scheduler(env, clock, &all));
+    let mut preview = process::command(env);
+    preview.args(["schedule", "preview"]).args(options);
+    let output =
+        process::output(preview.env("CLAIMS_ETL_CLOCK", format!("{clock}/2024-01-04T12:00:00Z")));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }

@@ -9,10 +9,10 @@ use clap::{Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use self::rotate::RotateCommand;
-use super::args::{Format, ResultOptions};
 use super::options::{KeyPlaceOptions, KeyWarehouseOptions};
 use super::output::{Reply, json};
-use crate::cli::console::Talk;
+use super::output_format::{Format, ResultOptions};
+use crate::cli::console::Console;
 use crate::commands::key_check;
 use crate::commands::key_check::KeyReport;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ pub(super) enum TokenDomain {
 ///
 /// # Errors
 /// `Config` when the key cannot be written or read, and as [`rotate::rotate`].
-pub(super) fn key(command: KeyCommand, talk: &Talk) -> Result<Reply> {
+pub(super) fn key(command: KeyCommand, console: &Console) -> Result<Reply> {
     match command {
         KeyCommand::Generate { over, place } => {
             let path = place.load()?.key_path();
@@ -88,7 +88,7 @@ pub(super) fn key(command: KeyCommand, talk: &Talk) -> Result<Reply> {
             };
             Ok(Reply::new(text, report.exit_code))
         }
-        KeyCommand::Rotate(command) => rotate::rotate(command, talk),
+        KeyCommand::Rotate(command) => rotate::rotate(command, console),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use clap::Subcommand;
 
-use crate::cli::args::{Format, ResultOptions};
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::options::{BothKeysOptions, PlaceOptions, SettingsOptions};
 use crate::cli::output::{Reply, json};
+use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::signals;
 use crate::commands::rotate;
 use crate::commands::rotate::RotationReport;
@@ -69,8 +69,8 @@ pub(in crate::cli) enum RotateCommand {
 ///
 /// # Errors
 /// As the step.
-pub(super) fn rotate(command: RotateCommand, talk: &Talk) -> Result<Reply> {
-    let observer = talk.observer();
+pub(super) fn rotate(command: RotateCommand, console: &Console) -> Result<Reply> {
+    let observer = console.observer();
     let (report, format, next) = match command {
         RotateCommand::Begin { reload, keys, result } => {
             let report = rotate::begin(&keys.load()?, reload, observer, &signals::cancellation()?)?;
@@ -79,12 +79,12 @@ pub(super) fn rotate(command: RotateCommand, talk: &Talk) -> Result<Reply> {
         }
         RotateCommand::Map { settings, result } => {
             let report = rotate::map(&settings.load()?, observer, &signals::cancellation()?)?;
-            let next = what_lacks(&report);
+            let next = next_step(&report);
             (report, result.format, next)
         }
         RotateCommand::Chain { keys, result } => {
             let report = rotate::chain(&keys.load()?, observer, &signals::cancellation()?)?;
-            let next = what_lacks(&report);
+            let next = next_step(&report);
             (report, result.format, next)
         }
         RotateCommand::Status { place, result } => {
@@ -96,7 +96,7 @@ pub(super) fn rotate(command: RotateCommand, talk: &Talk) -> Result<Reply> {
                             .into()
                     }
                     (_, Method::Reload) => RELOAD.into(),
-                    _ => what_lacks(&report),
+                    _ => next_step(&report),
                 }
             });
             (report, result.format, next)
@@ -156,12 +156,12 @@ fn begun(report: &RotationReport) -> String {
     }
 }
 
-fn what_lacks(report: &RotationReport) -> String {
+fn next_step(report: &RotationReport) -> String {
     let missing: u64 = report.coverage.iter().map(Coverage::missing).sum();
     if missing == 0 {
-        "Nothing lacks. Next: `claims-etl key rotate finish`.\n".into()
+        "Complete. Next: `claims-etl key rotate finish`.\n".into()
     } else {
-        format!("{missing} tokens lack their new one.\n")
+        format!("{missing} tokens are not mapped yet.\n")
     }
 }
 

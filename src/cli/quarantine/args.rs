@@ -6,8 +6,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::super::address::AddressParser;
-use super::super::args::ResultOptions;
 use super::super::options::PlaceOptions;
+use super::super::output_format::ResultOptions;
 use super::age::Age;
 
 /// `quarantine RUN`, or one of its commands.

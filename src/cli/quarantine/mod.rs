@@ -10,11 +10,11 @@ use args::{Input, ListFormat, QuarantineCommand, ShownOptions};
 use chrono::Utc;
 pub(super) use list::examples;
 
-use super::args::Format;
 use super::options::PlaceOptions;
 use super::output::{Reply, json, stream};
+use super::output_format::Format;
 use super::table::Table;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{bytes, count};
 use crate::commands::quarantine::reasons;
 use crate::commands::quarantine::records::Originals;
@@ -30,7 +30,7 @@ use crate::schema::Dataset;
 /// # Errors
 /// `Config` when the settings are refused or there is no such quarantine, `Source` when a record
 /// cannot be read again.
-pub(super) fn quarantine(options: QuarantineOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Result<Reply> {
     match options.command {
         Some(QuarantineCommand::List { place, result }) => {
             kept(&reasons::kept_quarantines(&place.load()?)?, result.format, "no rejects are kept")
@@ -54,7 +54,7 @@ pub(super) fn quarantine(options: QuarantineOptions, talk: &Talk) -> Result<Repl
         }
         None => {
             let run = options.run.unwrap_or_default();
-            shown(&run, &options.shown, options.place, talk)
+            shown(&run, &options.shown, options.place, console)
         }
     }
 }
@@ -92,7 +92,12 @@ fn since(age: chrono::TimeDelta) -> String {
 }
 
 /// The rejects of one run.
-fn shown(run: &str, options: &ShownOptions, place: PlaceOptions, talk: &Talk) -> Result<Reply> {
+fn shown(
+    run: &str,
+    options: &ShownOptions,
+    place: PlaceOptions,
+    console: &Console,
+) -> Result<Reply> {
     let settings = place.load()?;
     let run = match run {
         "last" => reasons::latest_quarantine(&settings)?,
@@ -102,7 +107,7 @@ fn shown(run: &str, options: &ShownOptions, place: PlaceOptions, talk: &Talk) ->
     let limit = options.limit.unwrap_or(usize::MAX);
     let file = options.output.as_deref();
     if options.source {
-        return originals(&settings, rejects, options, talk);
+        return originals(&settings, rejects, options, console);
     }
     match options.format {
         ListFormat::Text => stream(file, |out| {
@@ -138,9 +143,9 @@ fn originals(
     settings: &Settings,
     mut rejects: Rejects,
     options: &ShownOptions,
-    talk: &Talk,
+    console: &Console,
 ) -> Result<Reply> {
-    let warn = |text: String| talk.observer().observe(&RunEvent::Warning(text));
+    let warn = |text: String| console.observer().observe(&RunEvent::Warning(text));
     if options.format == ListFormat::Csv && options.dataset.is_none() {
         // A file that is to be loaded again is of one input.
         let all = rejects.len();
@@ -169,7 +174,7 @@ fn originals(
         None => "what follows".into(),
     };
     warn(format!("{place} holds identifiers of patients: keep it where the sources are kept"));
-    talk.finish();
+    console.finish();
     let file = options.output.as_deref();
     let limit = options.limit.unwrap_or(usize::MAX);
     match options.format {

@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use crate::cli::args::{Format, ResultOptions};
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{count, money};
 use crate::cli::options::PlaceOptions;
 use crate::cli::output::{Reply, json};
+use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::table::{Table, shortened};
 use crate::commands::risk::explain;
 use crate::commands::risk::explanation::{
@@ -37,9 +37,9 @@ pub(in crate::cli) struct ExplainOptions {
 ///
 /// # Errors
 /// `Config` when there is no such claim, `Warehouse` when the warehouse cannot be read.
-pub(super) fn explain(options: ExplainOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn explain(options: ExplainOptions, console: &Console) -> Result<Reply> {
     let ExplainOptions { token, place, result } = options;
-    let explained = explain::risk_explain(&place.load()?, token, talk.observer())?;
+    let explained = explain::risk_explain(&place.load()?, token, console.observer())?;
     let text = match result.format {
         Format::Json => json(&explained)?,
         Format::Text => render(&explained),
@@ -61,8 +61,8 @@ fn render(explained: &RiskExplanation) -> String {
 }
 
 fn render_line(line: &ExplainedLine) -> String {
-    let of = |text: &Option<String>, lacking: &str| {
-        text.as_deref().map_or_else(|| lacking.to_owned(), |text| shortened(text, LONGEST))
+    let of = |text: &Option<String>, missing: &str| {
+        text.as_deref().map_or_else(|| missing.to_owned(), |text| shortened(text, LONGEST))
     };
     let mut lines = vec![
         format!(

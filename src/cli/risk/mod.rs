@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::help::RISK_EXPLAIN_EXAMPLES;
 use super::output::Reply;
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::error::Result;
 
 /// Work on the scores.
@@ -24,9 +24,9 @@ pub(super) enum RiskCommand {
 ///
 /// # Errors
 /// As the command.
-pub(super) fn risk(command: RiskCommand, talk: &Talk) -> Result<Reply> {
+pub(super) fn risk(command: RiskCommand, console: &Console) -> Result<Reply> {
     match command {
-        RiskCommand::Explain(options) => explain::explain(options, talk),
-        RiskCommand::Rescore(options) => rescore::rescore(options, talk),
+        RiskCommand::Explain(options) => explain::explain(options, console),
+        RiskCommand::Rescore(options) => rescore::rescore(options, console),
     }
 }

@@ -3,11 +3,11 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::cli::args::{Format, ResultOptions};
-use crate::cli::console::Talk;
+use crate::cli::console::Console;
 use crate::cli::format::{count, seconds};
 use crate::cli::options::PlaceOptions;
 use crate::cli::output::{Reply, json};
+use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::signals;
 use crate::cli::table::Table;
 use crate::commands::risk::rescore;
@@ -30,10 +30,10 @@ pub(in crate::cli) struct RescoreOptions {
 ///
 /// # Errors
 /// As [`rescore::rescore`].
-pub(super) fn rescore(options: RescoreOptions, talk: &Talk) -> Result<Reply> {
+pub(super) fn rescore(options: RescoreOptions, console: &Console) -> Result<Reply> {
     let RescoreOptions { dry_run, place, result } = options;
     let cancel = signals::cancellation()?;
-    let report = rescore::rescore(&place.load()?, dry_run, talk.observer(), &cancel)?;
+    let report = rescore::rescore(&place.load()?, dry_run, console.observer(), &cancel)?;
     match result.format {
         Format::Json => json(&report).map(Reply::done),
         Format::Text => Ok(Reply::done(render(&report))),
