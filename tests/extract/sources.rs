@@ -275,6 +275,7 @@ fn a_parquet_file_whose_footer_lies_is_not_loaded() {
         Call::of(&mut command)
     };
     let sound = parquet();
+    std::fs::write(program.path().join("claims.parquet"), &sound).expect("written");
     assert_eq!(loaded(&load("claims.parquet")), 2);
     for (name, rows) in [("fewer.parquet", 1), ("none.parquet", 0), ("more.parquet", 4)] {
         std::fs::write(program.path().join(name), counting(&sound, rows)).expect("written");
