@@ -227,7 +227,7 @@ fn is_odd_blank(sign: char) -> bool {
 
 /// Whether no screen shows a character: Unicode's format characters (Cf), and the others that it calls ignorable by
 /// default, such as variation selectors and Hangul fillers.
-fn is_invisible(sign: char) -> bool {
+pub(crate) fn is_invisible(sign: char) -> bool {
     let place = INVISIBLE.partition_point(|&(first, _)| first <= sign);
     place > 0 && sign <= INVISIBLE[place - 1].1
 }

@@ -10,8 +10,8 @@ use super::signals;
 use super::table::Table;
 use crate::cli::console::Console;
 use crate::cli::format::seconds;
-use crate::commands::check;
-use crate::commands::check::TargetState;
+use crate::commands::refresh_list;
+use crate::commands::refresh_list::TargetState;
 use crate::error::{ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::pipeline;
@@ -54,7 +54,7 @@ pub(super) fn refresh(options: RefreshOptions, console: &Console) -> Result<Repl
     let RefreshOptions { targets, due, list, place, result } = options;
     let settings = place.load()?;
     if list {
-        let states = check::refresh_list(&settings, console.observer())?;
+        let states = refresh_list::refresh_list(&settings, console.observer())?;
         return match result.format {
             Format::Json => json(&states).map(Reply::done),
             Format::Text => Ok(Reply::done(listed(&states))),

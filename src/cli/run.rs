@@ -6,7 +6,7 @@ use super::output_format::Format;
 use super::run_options::RunOptions;
 use super::{signals, summary, task, xcom};
 use crate::cli::console::Console;
-use crate::commands::check;
+use crate::commands::explain;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
 use crate::pipeline::{self, Chosen, ErrorReport, RunName, RunReport, Status};
@@ -74,5 +74,5 @@ fn not_begun(error: &Error) -> RunReport {
 /// # Errors
 /// `Config` or `Source` when there is no plan to make.
 pub(super) fn explain(settings: SettingsOptions) -> Result<Reply> {
-    check::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)
+    explain::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)
 }

@@ -7,7 +7,7 @@ use super::table::Table;
 use crate::cli::console::Console;
 use crate::cli::format;
 use crate::cli::format::{money_text, seconds};
-use crate::commands::check;
+use crate::commands::runs;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::load::ledger::RunRow;
@@ -17,7 +17,7 @@ use crate::load::ledger::RunRow;
 /// # Errors
 /// `Config` or `Warehouse` when the ledger cannot be read.
 pub(super) fn runs(place: PlaceOptions, format: Format, console: &Console) -> Result<Reply> {
-    let runs = check::runs(&place.load()?, console.observer())?;
+    let runs = runs::runs(&place.load()?, console.observer())?;
     if format == Format::Json {
         return json(&runs).map(Reply::done);
     }
@@ -83,7 +83,7 @@ fn rows(count: Option<i64>) -> String {
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
 pub(super) fn run_details(run: &str, place: PlaceOptions, console: &Console) -> Result<Reply> {
     let run = RunId::parse(run)?;
-    let details = check::run_details(&place.load()?, run, console.observer())?;
+    let details = runs::run_details(&place.load()?, run, console.observer())?;
     let text = serde_json::to_string_pretty(&details)
         .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
     Ok(Reply::line(text))

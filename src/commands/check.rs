@@ -1,28 +1,18 @@
-//! Everything that looks without loading: check, explain, the ledger, the refresh targets.
+//! `check`: whether a run could begin, judged by its sources, key, warehouse and targets.
 
-use std::sync::Arc;
-
-use polars::prelude::{IntoLazy, LazyFrame};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::commands::inspect::examine::examine_rows;
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Cancellation, Observer, RunId};
+use crate::error::{ErrorKind, Result};
+use crate::event::{Cancellation, Observer};
 use crate::extract::{self, Extracted};
 use crate::key::MasterKey;
-use crate::load::ledger::{self, RunRow};
-use crate::load::outbox;
-use crate::pipeline::tasks::collect;
-use crate::pipeline::transform_stage::checks;
 use crate::refresh::{self, Checked};
-use crate::risk::{Exactness, Medians, RiskModel, Statistics};
 use crate::schema::Dataset;
-use crate::shuffle;
 use crate::telemetry::mail;
 use crate::totals::{ClaimCounts, grouped};
-use crate::transform::{self, Claims, DateFormats, Directory, Release, Scorer, provider_rows};
+use crate::transform::DateFormats;
 use crate::warehouse::location;
 use crate::warehouse::location::Warehouse;
 use crate::warehouse::treatment::Treatment;
@@ -163,122 +153,4 @@ fn key(settings: &Settings) -> Result<String> {
         return Ok(format!("none yet; a run makes {}", settings.key_path().display()));
     }
     MasterKey::resolve(settings).map(|key| format!("id {}", key.id()))
-}
-
-/// The query plans of both passes as Polars optimises them: what a block of claims goes through, and
-/// what its rows go through when they come back from the shuffle. The score is shown as it is,
-/// without its statistics.
-///
-/// # Errors
-/// `Source` or `Config` when the sources cannot be opened.
-pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
-    let claims = extract::extract(Dataset::Claims, settings, cancel)?;
-    let providers = extract::extract(Dataset::Providers, settings, cancel)?;
-    let key = MasterKey::ephemeral()?;
-    let formats = Arc::new(DateFormats::of(settings)?);
-    let checks = Arc::new(checks(settings, RunId::now())?);
-    let rows = collect(provider_rows(extract::scan(&providers).all()?, &checks))?;
-    let release = Arc::new(Release::new(&settings.privacy, &key)?);
-    let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict, &release)?;
-    let blocks = extract::scan(&claims);
-    let block = match blocks.next_block()? {
-        Some(block) => block.frame()?,
-        None => blocks.all()?,
-    };
-    let first = Claims::new(&directory, &formats, &checks, &release).rows(block);
-    let medians = Medians::fit(&Statistics::default(), &settings.risk);
-    let (model, exact) = (RiskModel::new(medians, []), Exactness::of(&settings.privacy));
-    let scorer = Scorer::new(model, exact, &directory, []);
-    let second = transform::scored(
-        shuffle::no_rows()?.lazy(),
-        &directory,
-        Some(&scorer),
-        checks.severities(),
-    );
-    let explained = |plan: &LazyFrame| {
-        plan.explain(true).map_err(|_| Error::internal("the query plan cannot be shown"))
-    };
-    Ok(format!(
-        "First pass, block by block: validate, join, pseudonymise\n\n{}\n\n\
-         Second pass, in the order of the tokens: score, and what the directory says\n\n{}\n",
-        explained(&first)?,
-        explained(&second)?
-    ))
-}
-
-/// All runs, latest first.
-///
-/// # Errors
-/// `Warehouse` when the ledger cannot be read.
-pub fn runs(settings: &Settings, observer: &dyn Observer) -> Result<Vec<RunRow>> {
-    ledger::runs(&mut Warehouse::open(settings, observer)?.connect()?)
-}
-
-/// One run with its tasks.
-///
-/// # Errors
-/// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
-pub fn run_details(settings: &Settings, run: RunId, observer: &dyn Observer) -> Result<Value> {
-    ledger::run_details(&mut Warehouse::open(settings, observer)?.connect()?, run)
-}
-
-/// A refresh target: how it is configured, and what it shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TargetState {
-    /// The target's name.
-    pub target: String,
-    /// Whether it is refreshed.
-    pub enabled: bool,
-    /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
-    /// Whether it shows something else than what is published.
-    pub due: bool,
-    /// The id of the run that it shows.
-    pub shown_run_id: Option<String>,
-    /// How its last refresh ended.
-    pub outcome: Option<String>,
-    /// Where the result is, or why there is none; free of cell values.
-    pub detail: Option<String>,
-    /// What the provider calls that refresh.
-    pub remote_id: Option<String>,
-    /// Refreshes begun since one has succeeded, that one included.
-    pub attempts: u32,
-    /// When the last one began, RFC 3339 in UTC.
-    pub started_at: Option<String>,
-    /// When it ended; null while it is at work, and where it was cut off.
-    pub finished_at: Option<String>,
-}
-
-/// Every target, also those that are switched off; starts nothing.
-///
-/// # Errors
-/// `Warehouse` when it cannot be read.
-pub fn refresh_list(settings: &Settings, observer: &dyn Observer) -> Result<Vec<TargetState>> {
-    let mut connection = Warehouse::open(settings, observer)?.connect()?;
-    let (mut entries, mut published) = (Vec::new(), None);
-    if outbox::is_there(&mut connection)? {
-        entries = outbox::entries(&mut connection)?;
-        published = outbox::last_change(&mut connection)?;
-    }
-    let targets = refresh::targets(settings);
-    let states = targets.iter().map(|target| {
-        let entry = entries.iter().find(|entry| entry.target == target.name()).cloned();
-        let shown = entry.as_ref().and_then(|entry| entry.shown_run_no);
-        let enabled = target.about().skipped.is_none();
-        let entry = entry.unwrap_or_default();
-        TargetState {
-            target: target.name().to_owned(),
-            enabled,
-            required: target.about().required,
-            due: enabled && published.is_some() && published != shown,
-            shown_run_id: entry.shown_run_id,
-            outcome: entry.outcome,
-            detail: entry.detail,
-            remote_id: entry.remote_id,
-            attempts: entry.attempts,
-            started_at: entry.started_at,
-            finished_at: entry.finished_at,
-        }
-    });
-    Ok(states.collect())
 }

@@ -6,21 +6,25 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{fmt, thread};
+use std::thread;
 
 use connectorx::prelude::{
     CXQuery, PartitionParser as _, PostgresSource, Source as _, SourcePartition as _,
 };
 use connectorx::sources::postgres::{BinaryProtocol, PostgresSourceError, PostgresTypeSystem};
-use polars::prelude::{Column, DataFrame, IntoColumn, IntoLazy, LazyFrame, StringChunkedBuilder};
+use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 use postgres::tls::{MakeTlsConnect, TlsConnect};
 use postgres::{Config, NoTls, Socket};
 
+use super::extracted::Extracted;
+use super::fetched::Fetched;
+use super::format::Format;
+use super::line_column;
 use super::mapping::{Header, Mapped};
 use super::name::same;
 use super::partition::{self, Partition};
 use super::recognition::Standing;
-use super::{Extracted, Format, SourceFile, line_column};
+use super::source_file::SourceFile;
 use crate::adbc_postgres::{Address, PostgresDatabase, Protection};
 use crate::config::{PostgresEnvironment, Settings, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,26 +36,6 @@ use crate::worker::Worker;
 
 /// Ranges in which a table is read, where it is to be read in ranges.
 const PARTITIONS: u16 = 4;
-
-/// The rows of a database source, as text.
-#[derive(Clone)]
-pub(super) struct Fetched(DataFrame);
-
-impl Fetched {
-    pub(super) fn lazy(&self) -> LazyFrame {
-        self.0.clone().lazy()
-    }
-
-    pub(super) fn rows(&self) -> u64 {
-        self.0.height() as u64
-    }
-}
-
-impl fmt::Debug for Fetched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fetched({} rows)", self.0.height())
-    }
-}
 
 /// A database that is asked.
 struct Asked<'a> {

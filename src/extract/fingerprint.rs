@@ -2,7 +2,9 @@
 
 use std::io::Read;
 
-use super::{Extracted, SourceFile};
+use super::extracted::Extracted;
+use super::format::Raw;
+use super::source_file::SourceFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
@@ -72,4 +74,10 @@ pub(super) fn changed(dataset: Dataset, file: &SourceFile) -> Error {
     Error::source(format!("{dataset}: {} was changed while it was read", file.path.display())).hint(
         "let the export finish, then run again; write to another name and rename when complete",
     )
+}
+
+/// Checks that what was read of a file is what was fingerprinted.
+pub(super) fn check_unchanged(dataset: Dataset, file: &SourceFile, raw: &mut Raw) -> Result<()> {
+    let digest = raw.finish().map_err(|error| file.unreadable(dataset, &error))?;
+    if digest == file.fingerprint { Ok(()) } else { Err(changed(dataset, file)) }
 }

@@ -3,7 +3,7 @@
 
 use memchr::memmem::find;
 
-use super::SourceFile;
+use super::source_file::SourceFile;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 

@@ -1,15 +1,10 @@
-//! Format and compression of a file, told by its first bytes, and the bytes of one that is opened.
+//! Format and compression of a file, and its bytes as they are unpacked and hashed.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-
-use super::foreign::{self, START_BYTES};
-use super::{SourceFile, fingerprint};
-use crate::error::{Error, ErrorKind, Result};
-use crate::schema::Dataset;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -70,48 +65,4 @@ pub(super) fn unpack(raw: Raw, compression: Compression) -> io::Result<Box<dyn R
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(raw))),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(raw)?),
     })
-}
-
-/// Checks that what was read of a file is what was fingerprinted.
-pub(super) fn check_unchanged(dataset: Dataset, file: &SourceFile, raw: &mut Raw) -> Result<()> {
-    let digest = raw.finish().map_err(|error| unreadable(dataset, file, &error))?;
-    if digest == file.fingerprint { Ok(()) } else { Err(fingerprint::changed(dataset, file)) }
-}
-
-/// The failure to read an opened file.
-pub(super) fn unreadable(dataset: Dataset, file: &SourceFile, error: &io::Error) -> Error {
-    match file.compression {
-        Compression::None => Error::io(ErrorKind::Source, &file.path, error).context(dataset),
-        _ => Error::source(format!("{dataset}: {} cannot be unpacked", file.path.display()))
-            .hint("the file is damaged or its transfer was cut short; fetch it again"),
-    }
-}
-
-/// The format and the compression of a file by its first bytes; none for one without a byte, where
-/// it may be empty.
-pub(super) fn detect(
-    dataset: Dataset,
-    file: &SourceFile,
-    may_be_empty: bool,
-) -> Result<Option<(Format, Compression)>> {
-    let path = &file.path;
-    let mut start = Vec::with_capacity(START_BYTES);
-    let limit = u64::try_from(START_BYTES).unwrap_or(u64::MAX);
-    file.open()
-        .and_then(|file| file.take(limit).read_to_end(&mut start))
-        .map_err(|error| Error::io(ErrorKind::Source, path, &error).context(dataset))?;
-    Ok(Some(match start.as_slice() {
-        [] if may_be_empty => return Ok(None),
-        [] => {
-            return Err(Error::source(format!("{dataset}: {} is empty", path.display()))
-                .hint("a source needs at least a header"));
-        }
-        [b'P', b'A', b'R', b'1', ..] => (Format::Parquet, Compression::None),
-        [0x1f, 0x8b, ..] => (Format::Csv, Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => (Format::Csv, Compression::Zstd),
-        start => {
-            foreign::refuse(dataset, file, start, false)?;
-            (Format::Csv, Compression::None)
-        }
-    }))
 }

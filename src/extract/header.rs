@@ -4,11 +4,12 @@
 //! is shown is for [`super::recognition`] to say.
 
 use memchr::{memchr, memchr_iter};
-use serde::Serializer;
 
-use super::name::{WITHHELD, may_be_a_value};
+use super::name::handed_on;
 use super::recognition::{Standing, judge};
-use super::{Delimited, HEADER_BYTES, SourceFile, TextStart, delimited, mapping};
+use super::source_file::{Delimited, SourceFile};
+use super::text_start::{HEADER_BYTES, TextStart};
+use super::{delimited, mapping};
 use crate::config::{AUTO, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
@@ -217,27 +218,13 @@ fn comment(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     }
 }
 
-/// A name as it is handed on; one that may be a value is not.
-fn may_be_shown(name: &str) -> String {
-    if may_be_a_value(name) { WITHHELD.to_owned() } else { name.to_owned() }
-}
-
-/// The names of a header as they are handed on.
-#[expect(clippy::ptr_arg, reason = "serde's form")]
-pub(super) fn handed_on<S: Serializer>(
-    names: &Vec<String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(names.iter().map(|name| may_be_shown(name)))
-}
-
 /// The names that no contract column uses, over all files, each once.
 pub(super) fn ignored(files: &[SourceFile]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for file in files {
         for name in &file.header {
             let used = file.reads(name);
-            let name = may_be_shown(name);
+            let name = handed_on(name);
             if !used && !name.is_empty() && !names.contains(&name) {
                 names.push(name);
             }

@@ -9,10 +9,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use polars::prelude::{Column, DataFrame, PolarsError, StringChunked};
 
+use super::extracted::Extracted;
+use super::format::Format;
 use super::line_name::{Likeness, likeness};
 use super::mapping::Take;
 use super::name::{may_be_a_value, same};
-use super::{Extracted, Format, SourceFile, parquet_file, scan};
+use super::parquet_file;
+use super::scan::scan;
+use super::source_file::SourceFile;
 use crate::config::{Pattern, Source};
 use crate::error::{Error, Result};
 use crate::schema::{DAMAGE, Dataset};

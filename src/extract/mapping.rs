@@ -1,7 +1,4 @@
-//! From the configured mapping to a file's own columns.
-//!
-//! Most failed first runs end here, and its messages are what people then read: what is missing,
-//! what it may be called, which preset fits.
+//! Where a contract column comes from in a file, with the names as the file spells them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,11 +6,9 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::name::same;
-use super::recognition::{Standing, describe, may_be_shown};
+use super::recognition::Standing;
 use crate::config::{Mapping, Part, Pattern, Source, Values};
 use crate::error::{Error, Result};
-use crate::extract::mapping_suggestion;
-use crate::extract::mapping_suggestion::Proposal;
 use crate::schema::Dataset;
 
 /// Where a contract column comes from in one file: names are spelled as the file does.
@@ -59,26 +54,8 @@ impl Serialize for Take {
     }
 }
 
-/// The columns that a header lacks, the line number among them where nothing is said of it, and the
-/// names of the header that they may have.
-#[must_use]
-pub fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
-    let names = Header::new(dataset, source, header);
-    let (mut missing, mut taken) = (Vec::new(), Vec::new());
-    for column in dataset.columns() {
-        let mapping = source.columns.get(column);
-        match names.take(column) {
-            Ok(Some(take)) => taken.extend(take.names().map(ToOwned::to_owned)),
-            _ if matches!(mapping, Some(Mapping::Absent)) => {}
-            _ => missing.push(column),
-        }
-    }
-    let free: Vec<String> = header.iter().filter(|name| !taken.contains(name)).cloned().collect();
-    mapping_suggestion::propose_for(&missing, &free)
-}
-
 /// Whether nothing may be found for a column.
-fn may_be_null(dataset: Dataset, column: &str, mapping: Option<&Mapping>) -> bool {
+pub(super) fn may_be_null(dataset: Dataset, column: &str, mapping: Option<&Mapping>) -> bool {
     match mapping {
         None => !dataset.required().contains(&column),
         Some(Mapping::Absent) => true,
@@ -113,39 +90,6 @@ pub(super) fn fit(dataset: Dataset, source: &Source, header: &[String]) -> Optio
     Some(names.len())
 }
 
-/// Checks what no header can mend.
-fn check(dataset: Dataset, source: &Source) -> Result<()> {
-    let known: Vec<&str> = dataset.columns().collect();
-    if let Some(key) = source.columns.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(Error::config(format!(
-            "[{dataset}.columns] maps \"{key}\", which is not a column of {dataset}"
-        ))
-        .hint(format!("the columns are: {}", known.join(", "))));
-    }
-    let key = match dataset {
-        Dataset::Claims => "claim_id",
-        Dataset::Providers => "provider_id",
-    };
-    let needed = |column: &str| match dataset {
-        Dataset::Claims => dataset.required().contains(&column),
-        Dataset::Providers => column == key,
-    };
-    for (column, mapping) in &source.columns {
-        let absent = matches!(mapping, Mapping::Absent | Mapping::FirstOf { or_absent: true, .. });
-        if absent && needed(column) {
-            return Err(Error::config(format!(
-                "[{dataset}.columns] says that there is no {column}, but it is needed"
-            )));
-        }
-        if column == key && matches!(mapping, Mapping::Constant(_)) {
-            return Err(Error::config(format!(
-                "[{dataset}.columns] gives every row the same {column}"
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// The names of a source, and what they are taken for.
 pub(super) struct Header<'a> {
     pub(super) dataset: Dataset,
@@ -158,50 +102,12 @@ pub(super) struct Header<'a> {
 
 impl<'a> Header<'a> {
     /// Names that no message will be about.
-    fn new(dataset: Dataset, source: &'a Source, names: &'a [String]) -> Self {
+    pub(super) fn new(dataset: Dataset, source: &'a Source, names: &'a [String]) -> Self {
         Self { dataset, source, place: "", names, standing: Standing::Names }
     }
 
-    /// Finds every contract column, and the columns that tell which rows are claims.
-    ///
-    /// # Errors
-    /// `Config`, with what to write, when a column is missing or named twice, or the mapping is
-    /// wrong.
-    pub(super) fn resolve(&self) -> Result<Mapped> {
-        let Self { dataset, source, place, .. } = *self;
-        check(dataset, source)?;
-        let mut mapped = Mapped::default();
-        let mut missing = Vec::new();
-        for column in dataset.columns() {
-            match (self.take(column)?, source.columns.get(column)) {
-                (Some(take), _) => drop(mapped.columns.insert(column, take)),
-                (None, mapping) if may_be_null(dataset, column, mapping) => {}
-                (None, Some(mapping)) => return Err(self.not_there(column, mapping)),
-                (None, None) => missing.push(column),
-            }
-        }
-        if !missing.is_empty() {
-            let what = format!("no column for {}", missing.join(", "));
-            let error = Error::config(format!("{place}: {}", self.describe(&what)));
-            return Err(self.with_way_out(error, &missing, &mapped));
-        }
-        for (wanted, values) in &source.filter {
-            let name = self.one(wanted, "the rows that are claims")?.ok_or_else(|| {
-                let what = self.describe("there is no such column");
-                Error::config(format!("{place}: [{dataset}.where] names \"{wanted}\", but {what}"))
-                    .hint("correct the name in the configuration, or remove the line")
-            })?;
-            mapped.filter.insert(name.to_owned(), values.clone());
-        }
-        Ok(mapped)
-    }
-
-    fn describe(&self, what: &str) -> String {
-        describe(self.standing, self.source, self.names, what)
-    }
-
     /// Where a column comes from, if it is there.
-    fn take(&self, column: &str) -> Result<Option<Take>> {
+    pub(super) fn take(&self, column: &str) -> Result<Option<Take>> {
         let found = match self.source.columns.get(column) {
             None => self.pattern(column, &Pattern::Name(column.to_owned()))?,
             Some(Mapping::Is(pattern)) => self.pattern(column, pattern)?,
@@ -221,7 +127,7 @@ impl<'a> Header<'a> {
     }
 
     /// The file's spelling of a name, for `column`.
-    fn one(&self, wanted: &str, column: &str) -> Result<Option<&str>> {
+    pub(super) fn one(&self, wanted: &str, column: &str) -> Result<Option<&str>> {
         let hits: Vec<&String> = self.names.iter().filter(|name| same(name, wanted)).collect();
         match hits.as_slice() {
             [] => Ok(None),
@@ -257,74 +163,5 @@ impl<'a> Header<'a> {
             });
         }
         Ok(Some(Pattern::Template(spelled)))
-    }
-
-    /// The refusal of a mapping whose names the file does not have.
-    fn not_there(&self, column: &'static str, mapping: &Mapping) -> Error {
-        let names = match mapping {
-            Mapping::FirstOf { patterns, .. } => {
-                let names: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-                format!("the first of {}", names.join(", "))
-            }
-            Mapping::Is(pattern) => format!("\"{pattern}\""),
-            Mapping::Constant(_) | Mapping::Absent => String::new(),
-        };
-        let what = self.describe("there is no such column");
-        let (dataset, place) = (self.dataset, self.place);
-        let error = Error::config(format!(
-            "{place}: [{dataset}.columns] maps {column} to {names}, but {what}"
-        ));
-        if let Some(hint) = self.no_header() {
-            return error.hint(hint);
-        }
-        let preset = mapping_suggestion::preset_line(dataset, self.names).unwrap_or_default();
-        let free = may_be_shown(self.standing, self.source, self.names);
-        let line = mapping_suggestion::lines(&[column], &free);
-        error.hint(format!(
-            "correct the name in the configuration, or remove the line, or set:\n  \
-             [{dataset}.columns]{line}{preset}"
-        ))
-    }
-
-    /// Adds what to write where columns are missing.
-    fn with_way_out(&self, error: Error, missing: &[&'static str], mapped: &Mapped) -> Error {
-        let dataset = self.dataset;
-        let preset = mapping_suggestion::preset_line(dataset, self.names).unwrap_or_default();
-        let open = |column: &&&str| {
-            !mapped.columns.contains_key(**column) && !self.source.columns.contains_key(**column)
-        };
-        let wanted: Vec<&'static str> =
-            missing.iter().chain(dataset.optional().iter().filter(open)).copied().collect();
-        let lines = |free: &[String]| {
-            format!("\n  [{dataset}.columns]{}{preset}", mapping_suggestion::lines(&wanted, free))
-        };
-        if let Some(hint) = self.no_header() {
-            let rest = if matches!(self.standing, Standing::Data { likely: None, .. }) {
-                format!("\n  if it does, set how they are named:{}", lines(&[]))
-            } else {
-                preset.clone()
-            };
-            return error.hint(format!("{hint}{rest}"));
-        }
-        let taken = |name: &String| {
-            mapped.columns.values().flat_map(Take::names).any(|taken| taken == name)
-        };
-        let mut free = may_be_shown(self.standing, self.source, self.names);
-        free.retain(|name| !taken(name));
-        error.hint(format!("set in the configuration how they are named:{}", lines(&free)))
-    }
-
-    /// What to do where the first record is no header.
-    fn no_header(&self) -> Option<String> {
-        let Standing::Data { line, likely } = self.standing else { return None };
-        Some(match likely {
-            Some(likely) => format!(
-                "the header must come first; pass over the lines before it:\n  [{}]\n  \
-                 skip_lines = {}",
-                self.dataset,
-                likely - 1
-            ),
-            None => format!("line {line} must name the columns; check the delimiter too"),
-        })
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::identifier::is_invisible;
+
 /// Characters of a name that are shown.
 const SHOWN: usize = 60;
 /// Names that are listed where there may be hundreds.
@@ -32,16 +34,6 @@ fn canonical(name: &str) -> String {
     seen.to_lowercase().split_whitespace().collect::<Vec<&str>>().join(" ")
 }
 
-/// Whether a character takes no place: soft hyphen, zero-width characters, direction marks, a
-/// byte-order mark.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    )
-}
-
 /// Whether a name may be a value: no letter, or so many digits in a row as a name does not have.
 pub(super) fn may_be_a_value(name: &str) -> bool {
     let mut run = 0;
@@ -64,6 +56,11 @@ pub(super) fn shown(name: &str) -> String {
         return line;
     }
     line.chars().take(SHOWN - 1).chain(['…']).collect()
+}
+
+/// A name in a file or a report; one that may be a value is withheld.
+pub(super) fn handed_on(name: &str) -> String {
+    if may_be_a_value(name) { WITHHELD.to_owned() } else { name.to_owned() }
 }
 
 /// How many columns are not loaded, and the first of them; none where there are none.

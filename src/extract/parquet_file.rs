@@ -29,9 +29,9 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::TypePtr;
 use polars::prelude::Column;
 
-use super::SourceFile;
 use super::delimited::Damaged;
 use super::parquet_text::{self, Reading, Texts};
+use super::source_file::SourceFile;
 use crate::error::{Error, Result};
 use crate::extract::projection;
 use crate::schema::Dataset;
@@ -95,7 +95,7 @@ pub fn panic_is_expected() -> bool {
 /// # Errors
 /// `Source` when the file cannot be read or is no Parquet.
 pub(super) fn open(dataset: Dataset, file: &SourceFile) -> Result<Opened> {
-    let failed = |error: io::Error| super::format::unreadable(dataset, file, &error);
+    let failed = |error: io::Error| file.unreadable(dataset, &error);
     let handle = file.open().map_err(failed)?;
     let length = handle.metadata().map_err(failed)?.len();
     let bytes = Arc::new(FileBytes { file: handle, length });

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use super::parquet_file;
 use super::parquet_text::line;
 use super::records::Original;
-use super::{SourceFile, parquet_file};
+use super::source_file::SourceFile;
 use crate::error::Result;
 use crate::schema::Dataset;
 

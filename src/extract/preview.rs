@@ -8,12 +8,14 @@ use std::path::Path;
 
 use memchr::memchr_iter;
 
+use super::detection::detect;
+use super::format::{Compression, Format};
+use super::mapping_suggestion::{fitting_preset, propose};
 use super::name::same;
 use super::recognition::{Standing, may_be_shown};
-use super::{
-    Compression, Delimited, Format, SourceFile, fitting_preset, format, header, parquet_file,
-    propose, text_start,
-};
+use super::source_file::{Delimited, SourceFile};
+use super::text_start::text_start;
+use super::{header, parquet_file};
 use crate::config::{Mapping, Pattern, Settings, Source};
 use crate::error::Error;
 use crate::schema::Dataset;
@@ -61,7 +63,7 @@ pub fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
     }
     look.bytes = Some(metadata.len());
     let mut file = SourceFile::new(path.to_owned(), None);
-    let Ok(Some((format, compression))) = format::detect(dataset, &file, false) else {
+    let Ok(Some((format, compression))) = detect(dataset, &file, false) else {
         return look;
     };
     (file.format, file.compression) = (format, compression);

@@ -8,8 +8,8 @@ use polars::prelude::{
     PlSmallStr, PolarsError, Scalar, StringChunked, StringChunkedBuilder,
 };
 
-use super::SourceFile;
 use super::mapping::Take;
+use super::source_file::SourceFile;
 use crate::config::{Part, Pattern, Values};
 use crate::error::{Error, Result};
 use crate::identifier::{Damage, Kind, Placeholders, canonical, examine};

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::format::check_unchanged;
+use super::delimited;
+use super::fingerprint::check_unchanged;
+use super::format::Format;
 use super::scan::{dialect, next_delimited, open_delimited};
-use super::{Format, SourceFile, delimited};
+use super::source_file::SourceFile;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 

@@ -15,8 +15,11 @@ use polars::prelude::{
 };
 
 use super::delimited::{self, Damage, Damaged, Dialect, Layout, Reader, Table};
-use super::format::{self, Raw};
-use super::{Delimited, Extracted, Format, SourceFile, parquet_file};
+use super::extracted::Extracted;
+use super::fingerprint::check_unchanged;
+use super::format::{self, Format, Raw};
+use super::parquet_file;
+use super::source_file::{Delimited, SourceFile};
 use crate::error::{Error, Result};
 use crate::extract::projection;
 use crate::rule::Rule;
@@ -195,7 +198,7 @@ impl Blocks<'_> {
                     next_delimited(dataset, file, reader, before)?
                 else {
                     // What was fingerprinted must be what was read.
-                    format::check_unchanged(dataset, file, raw)?;
+                    check_unchanged(dataset, file, raw)?;
                     return Ok(None);
                 };
                 let census = Census {
@@ -225,7 +228,7 @@ impl Blocks<'_> {
 
 /// A delimited file from its first record on, and its bytes as they are hashed.
 pub(super) fn open_delimited(dataset: Dataset, file: &SourceFile) -> Result<(Reader, Raw)> {
-    let unreadable = |error| format::unreadable(dataset, file, &error);
+    let unreadable = |error| file.unreadable(dataset, &error);
     let how = delimited(file)?;
     let raw = Raw::new(file.open().map_err(unreadable)?);
     let unpacked = format::unpack(raw.clone(), file.compression).map_err(unreadable)?;
@@ -239,7 +242,7 @@ pub(super) fn next_delimited(
     reader: &mut Reader,
     before: u64,
 ) -> Result<Option<delimited::Block>> {
-    reader.next().map_err(|error| format::unreadable(dataset, file, &error))?.map_err(|_| {
+    reader.next().map_err(|error| file.unreadable(dataset, &error))?.map_err(|_| {
         Error::source(format!(
             "{dataset}: {}: record {} does not end within {} MiB",
             file.path.display(),

@@ -7,17 +7,20 @@ pub(crate) mod projection;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use polars::prelude::{AnyValue, DataType, col};
 
+use super::source_resolver::{self, Origin};
 use super::*;
-use crate::config::Interval;
-use crate::error::ErrorKind;
+use crate::config::{Interval, Settings, Source, Values};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Cancellation;
 use crate::rule::Rule;
-use crate::schema::{DAMAGE, ID_DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
+use crate::schema::{DAMAGE, Dataset, ID_DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
 const HEADER: &str = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
 

@@ -21,7 +21,7 @@ use super::super::address::Address;
 use super::super::folder;
 use super::super::left_out::{self, LeftOut, TABLE_LOGS};
 use super::super::spool::Writing;
-use super::{CONNECT, Found, SILENCE, broken_off, unless_cancelled, unreachable};
+use super::transfer::{CONNECT, Found, SILENCE, broken_off, unless_cancelled, unreachable};
 use crate::config::Interval;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;

@@ -7,7 +7,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::super::address::Address;
 use super::super::spool::Writing;
-use super::{CONNECT, SILENCE, broken_off, unless_cancelled, unreachable};
+use super::transfer::{CONNECT, SILENCE, broken_off, unless_cancelled, unreachable};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;

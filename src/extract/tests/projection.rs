@@ -1,7 +1,7 @@
 //! Tests of how fields become columns and rows claims: the same of every format.
 
 use super::*;
-use crate::config::{Mapping, Pattern, Values};
+use crate::config::{Mapping, Pattern};
 use crate::identifier::Damage;
 
 const ODD: &str = "CLAIM,LINE,KIND,NPI,patient_id,procedure_code,amount,date_of_service";

@@ -1,0 +1,159 @@
+//! From the settings to an input: its sources found, checked and fingerprinted.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(feature = "cloud")]
+use super::cloud;
+#[cfg(feature = "database")]
+use super::database;
+use super::detection::detect;
+use super::extracted::Extracted;
+use super::format::Format;
+use super::left_out::LeftOut;
+use super::line_column::{self, Recognised};
+use super::mapping::{Header, Mapped};
+use super::recognition::Standing;
+use super::source_file::{STANDARD_INPUT, SourceFile};
+use super::source_resolver::{self, Origin, Place};
+use super::spool::Spool;
+use super::text_start::text_start;
+use super::{fingerprint, header, parquet_file, preview};
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::schema::Dataset;
+
+/// Finds, checks and fingerprints the sources of `dataset`.
+///
+/// # Errors
+/// `Config` when there is no source, a column is missing or named twice, or the mapping is wrong;
+/// `Source` when a file is missing or cannot be read; `Interrupted` when asked to stop.
+pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
+    let source = settings.source(dataset);
+    match source_resolver::resolve(dataset, source, &settings.interval(), cancel)? {
+        Origin::Places { places, mut left_out } => {
+            let mut files = Vec::with_capacity(places.len());
+            let last = places.len();
+            for (number, place) in (1..).zip(places) {
+                cancel.check()?;
+                let part = place.is_part();
+                let file = located(dataset, place, &settings.spill_dir(), cancel)?;
+                // A part of no bytes has no rows; where all are so, the last one says it.
+                let may_be_empty = part && !(number == last && files.is_empty());
+                match inspect(dataset, settings, file, may_be_empty)? {
+                    Some(file) => files.push(file),
+                    None => left_out.empty += 1,
+                }
+            }
+            // All headers first: a wrong one is told before gigabytes are hashed.
+            for file in &mut files {
+                fingerprint::take(dataset, file, cancel)?;
+                if file.is_spooled() {
+                    file.modified = None;
+                }
+            }
+            // What is read to its end must be what was fingerprinted.
+            let Recognised { name: line_column, warning } =
+                line_column::recognise(dataset, source, &mut files)?;
+            Ok(Extracted {
+                dataset,
+                fingerprint: fingerprint::of_all(&files),
+                ignored_columns: header::ignored(&files),
+                warnings: warning.into_iter().collect(),
+                left_out,
+                files: Arc::new(files),
+                line_column,
+                #[cfg(feature = "database")]
+                fetched: None,
+            })
+        }
+        #[cfg(feature = "database")]
+        Origin::Database(address) => {
+            let answer = database::fetch(dataset, settings, address, cancel)?;
+            let files = vec![answer.file];
+            Ok(Extracted {
+                dataset,
+                fingerprint: fingerprint::of_all(&files),
+                ignored_columns: header::ignored(&files),
+                warnings: answer.warning.into_iter().collect(),
+                left_out: LeftOut::default(),
+                files: Arc::new(files),
+                line_column: answer.line_column,
+                fetched: Some(answer.rows),
+            })
+        }
+        #[cfg(not(feature = "database"))]
+        Origin::Database(_) => Err(Error::config(format!(
+            "{dataset}: this build cannot read from a database; it lacks the feature `database`"
+        ))
+        .hint("give files, or build with --features database")),
+    }
+}
+
+/// What a place holds, in the spool where it can be read only once.
+fn located(
+    dataset: Dataset,
+    place: Place,
+    folder: &Path,
+    cancel: &Cancellation,
+) -> Result<SourceFile> {
+    match place {
+        Place::File { path, .. } => Ok(SourceFile::new(path, None)),
+        Place::StandardInput => {
+            let spool = Spool::fill(STANDARD_INPUT, io::stdin(), folder, cancel);
+            let spool = spool.map_err(|error| error.context(dataset))?;
+            Ok(SourceFile::new(STANDARD_INPUT.into(), Some(spool)))
+        }
+        #[cfg(feature = "cloud")]
+        Place::Remote { address, .. } => {
+            let spool = cloud::fetch(dataset, &address, folder, cancel)?;
+            Ok(SourceFile::new(address.to_string().into(), Some(spool)))
+        }
+    }
+}
+
+/// Reads a file's format and header, and matches the header against the contract; none for a file
+/// without a byte, where it may be empty.
+fn inspect(
+    dataset: Dataset,
+    settings: &Settings,
+    mut file: SourceFile,
+    may_be_empty: bool,
+) -> Result<Option<SourceFile>> {
+    let source = settings.source(dataset);
+    let Some((format, compression)) = detect(dataset, &file, may_be_empty)? else {
+        return Ok(None);
+    };
+    (file.format, file.compression) = (format, compression);
+    let (mut parquet, mut standing) = (None, Standing::Names);
+    match file.format {
+        Format::Csv => {
+            let start = text_start(dataset, source, &file)?;
+            if start.text.is_empty() && start.ended && may_be_empty {
+                return Ok(None);
+            }
+            let read = header::read(dataset, source, &file, start)?;
+            (file.header, file.delimited) = (read.names, Some(read.delimited));
+            standing = read.standing;
+        }
+        Format::Parquet => {
+            let opened = parquet_file::open(dataset, &file)?;
+            file.header = opened.header();
+            parquet = Some(opened);
+        }
+        Format::Database => return Err(Error::internal("a file is no database")),
+    }
+    let place = format!("{dataset}: {}", file.path.display());
+    let header = Header { dataset, source, place: &place, names: &file.header, standing };
+    let Mapped { columns, filter } = header
+        .resolve()
+        .map_err(|error| preview::swapped(dataset, settings, &file).unwrap_or(error))?;
+    (file.columns, file.filter) = (columns, filter);
+    file.placeholders = Arc::new(settings.rules.identifier_placeholders());
+    if let Some(opened) = parquet {
+        opened.check(dataset, &file)?;
+    }
+    Ok(Some(file))
+}
