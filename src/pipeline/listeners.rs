@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::event::{Observer, RunEvent, RunId};
 use crate::load::task_progress::Progress;
 use crate::schema::Dataset;
-use crate::telemetry::lineage::{End, Lineage, Place, Scope};
+use crate::telemetry::lineage::{End, Lineage, Scope, WarehouseAddress};
 use crate::telemetry::mail::Mailer;
 use crate::telemetry::metrics::{LastRun, TargetFigures, TaskFigures, write_textfile};
 use crate::totals::ControlTotals;
@@ -60,7 +60,7 @@ impl<'a> Listeners<'a> {
         run: RunId,
         dry: bool,
     ) -> Self {
-        Self::new(settings, observer, run, Scope::Rest, dry)
+        Self::new(settings, observer, run, Scope::Resumed, dry)
     }
 
     /// The listeners of one task that an orchestrator has called, and what the tasks before it have
@@ -76,7 +76,7 @@ impl<'a> Listeners<'a> {
         if let (Some(before), Some(lineage)) = (before, listeners.lineage()) {
             for task in before.tasks.keys() {
                 if let Some(result) = before.result(task) {
-                    lineage.recall(task, result);
+                    lineage.restore(task, result);
                 }
             }
         }
@@ -195,10 +195,10 @@ impl Observer for Listeners<'_> {
 }
 
 /// Where the warehouse is, without user and password.
-fn place(settings: &Settings) -> Option<Place> {
+fn place(settings: &Settings) -> Option<WarehouseAddress> {
     let address = Address::parse(&location::url(settings).ok()?).ok()?;
     let (host, port, database) = address.location()?;
-    Some(Place { host, port, database })
+    Some(WarehouseAddress { host, port, database })
 }
 
 impl Status {
@@ -221,7 +221,7 @@ impl RunReport {
         let tasks = self.tasks.iter().map(|task| TaskFigures {
             task: task.id.clone(),
             success: matches!(task.state, "success" | "skipped"),
-            tries: task.tries,
+            attempts: task.tries,
             seconds: task.seconds,
         });
         let targets = self.refresh.iter().map(|target| TargetFigures {

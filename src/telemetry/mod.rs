@@ -1,4 +1,4 @@
-//! Who is told how a run goes: lineage, metrics, mail. None of them can slow or fail a load.
+//! Reports of a run to other systems: lineage, metrics, mail. None of these can slow or fail a load.
 
 pub mod lineage;
 pub mod mail;

@@ -1,4 +1,4 @@
-//! Webhooks and mail through whole runs: what they are told is what the run came to, once, and none
+//! Webhooks and mail of whole runs: each reports the outcome of the run once, and none
 //! of them changes how it ends.
 
 use std::fs;
@@ -61,7 +61,7 @@ fn a_run_tells_its_webhook_what_it_came_to_once() {
         json!([{ "target": "provider_month", "outcome": "succeeded" },
                { "target": "dashboard", "outcome": "succeeded" }])
     );
-    // Nothing new, nothing to tell.
+    // Nothing new, no notification.
     assert_eq!(env.run().status, Status::AlreadyLoaded);
     assert_eq!(receiver.heard().len(), 1);
 }
@@ -99,7 +99,7 @@ fn what_a_webhook_was_not_told_it_is_told_by_the_next_run_as_the_same_event() {
     assert_eq!(runs, [json!(report.run_id), json!(report.run_id)]);
 }
 
-/// A run with mail, by the program itself; its exit code and what it said.
+/// A run with mail, by the program itself; its exit code and stderr.
 fn run(env: &TestEnv, server: &SmtpServer, failpoint: &str) -> (Option<i32>, String) {
     let toml = format!(
         "[mail]\non_failure = true\non_retry = true\nto = [\"ops@example.org\"]\n\
@@ -131,7 +131,7 @@ fn a_failure_and_a_retry_are_told_by_mail() {
     // Once, then well: the run has not failed.
     let (code, said) = run(&env, &server, "publish.ledger=error");
     assert_eq!(code, Some(0), "{said}");
-    let retry = "[claims-etl] trying again: load.load_warehouse";
+    let retry = "[claims-etl] retrying: load.load_warehouse";
     let failure = "[claims-etl] run failed: load.load_warehouse";
     assert_eq!(subjects(), [retry]);
     // For good.

@@ -41,7 +41,7 @@ fn it_has_every_task_and_what_the_settings_say() {
     settings.run.retries = 4;
     settings.run.retry_delay_secs = 90;
     let text = dag(&settings, &caller()).expect("a DAG");
-    for told in [
+    for expected in [
         "CronDataIntervalTimetable(\"30 5 * * 1-5\", timezone=TIMEZONE)",
         "TIMEZONE = \"Europe/Berlin\"",
         "datetime.fromisoformat(\"2025-06-01\")",
@@ -51,7 +51,7 @@ fn it_has_every_task_and_what_the_settings_say() {
         "timedelta(seconds=90)",
         "\"owner\": \"healthcare_analytics\"",
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
     for task in Task::ALL {
         let (group, name) = task.id().split_once('.').unwrap_or(("", task.id()));
@@ -77,15 +77,15 @@ assert max(map(len, open('dag.py'))) <= 110
 print(values['PROGRAM'], values['CONFIG'].rsplit('/', 1)[1], values['DATA_DIR'], sep='|')";
     let python = Command::new("python3").current_dir(program.path()).args(["-c", check]).output();
     let Ok(python) = python else {
-        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+        #[expect(clippy::print_stderr, reason = "a skipped test is reported")]
         {
             eprintln!("skipped: python3 is not here");
         }
         return;
     };
     assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
-    let told = String::from_utf8_lossy(&python.stdout);
-    assert_eq!(told.trim_end(), "/opt/it's here/claims-etl|a b@c \"d\".toml|None");
+    let printed = String::from_utf8_lossy(&python.stdout);
+    assert_eq!(printed.trim_end(), "/opt/it's here/claims-etl|a b@c \"d\".toml|None");
     let compiled = Command::new("python3")
         .current_dir(program.path())
         .args(["-m", "py_compile", "dag.py"])

@@ -28,7 +28,7 @@ fn ends(env: &TestEnv, options: &[&str], code: i32) -> (String, String) {
 }
 
 /// The table without ids and times.
-fn told(table: &str) -> String {
+fn masked(table: &str) -> String {
     let hidden = table.lines().map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let kept = words.iter().filter(|word| word.len() != 36 && !word.ends_with("ms"));
@@ -48,7 +48,7 @@ fn a_backfill_runs_all_intervals_oldest_first() {
         FROM claims_etl.runs JOIN claims_etl.schedule_intervals i USING (run_id)";
     assert_eq!(env.rows(order), ["1 2024-01-01, 2 2024-01-02, 3 2024-01-03"]);
 
-    // The same again has nothing to do, and still tells what was loaded.
+    // A second backfill has nothing to do and still lists what was loaded.
     let (again, _) = ends(&env, &["--format", "json"], 0);
     let again: Value = serde_json::from_str(&again).expect("JSON");
     let lines = again["intervals"].as_array().expect("a list");
@@ -63,7 +63,7 @@ fn a_backfill_runs_all_intervals_oldest_first() {
     assert_eq!(lines[2]["amount_loaded"], "6.00");
     assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), ["3"]);
 
-    // Asked to, it runs them again; the loader finds that they are loaded.
+    // With --rerun it runs them again; they are already loaded.
     ends(&env, &["--rerun"], 0);
     let statuses =
         "SELECT status || ' ' || count(*) FROM claims_etl.runs GROUP BY status ORDER BY 1";
@@ -77,8 +77,8 @@ fn a_failure_stops_it_unless_it_is_to_go_on() {
     fs::remove_file(env.path("claims-2024-01-02.csv")).expect("a file");
     let (table, said) = ends(&env, &[], 3);
     assert_eq!(states(&env), ["01-01 success", "01-02 failed"], "{said}");
-    let told = told(&table);
-    let lines: Vec<&str> = told.lines().collect();
+    let table = masked(&table);
+    let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines[1], "2024-01-01T00:00:00Z success", "{table}");
     assert!(lines[2].starts_with("2024-01-02T00:00:00Z failed extract.extract_claims"), "{table}");
     assert_eq!(lines[3], "2024-01-03T00:00:00Z not begun", "{table}");
@@ -123,7 +123,7 @@ fn the_lease_of_a_dead_process_can_be_waited_for() {
 }
 
 #[test]
-fn a_signal_stops_it_and_the_table_is_told() {
+fn a_signal_stops_it_and_the_table_is_printed() {
     let env = env();
     let paused = Paused::at(&env, &mut backfill(&env, &[]), "transform.done:2");
     let running = paused.go_on_after(|running| running.signal(Signal::SIGTERM));

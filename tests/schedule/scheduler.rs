@@ -66,7 +66,7 @@ fn scheduler(env: &TestEnv, clock: &str, options: &[&str]) -> Command {
     command
 }
 
-/// What the ledger says of every interval.
+/// The state of every interval in the ledger.
 pub(crate) fn states(env: &TestEnv) -> Vec<String> {
     let there = "SELECT to_regclass('claims_etl.schedule_intervals') IS NOT NULL";
     if env.rows(there) != ["true"] {
@@ -273,10 +273,10 @@ fn of_two_schedulers_one_works_and_the_other_takes_over() {
     assert_eq!(said.matches("standing by: process ").count(), 1, "{said}");
     assert_eq!(each_once(&env), [] as [String; 0]);
     let fencing = env.rows("SELECT fencing > 1 FROM claims_etl.schedule_lease");
-    assert_eq!(fencing, ["true"], "every holder has a number of its own");
+    assert_eq!(fencing, ["true"], "every holder has its own fencing token");
 }
 
-/// Waits until nobody holds the lock of the warehouse.
+/// Waits until the lock of the warehouse is free.
 fn gone_but_one(env: &TestEnv) {
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -313,7 +313,7 @@ fn who_has_lost_the_lease_stops_before_he_publishes() {
     until("the run's end", || env.rows(ended) == ["failed interrupted"]);
     until("the row", || states(&env) == ["01-01 up_for_retry"]);
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
-    assert!(running.goes_on(), "it stands by");
+    assert!(running.goes_on(), "it is on standby");
     let said = terminate(running);
     assert!(said.contains("was lost; standing by"), "{said}");
     assert!(said.contains("standing by: process 7 on other"), "{said}");
@@ -440,23 +440,23 @@ fn next(env: &TestEnv, clock: &str, options: &[&str]) -> String {
 }
 
 /// A snapshot in the folder of this file.
-fn told(name: &str, text: &str) {
+fn assert_preview(name: &str, text: &str) {
     with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
         assert_snapshot!(name, text);
     });
 }
 
 #[test]
-fn the_next_intervals_are_told() {
+fn the_next_intervals_are_listed() {
     let env = env();
     let berlin = ["--timezone", "Europe/Berlin"];
-    told("over_a_change_of_the_clock", &next(&env, "2024-03-30T08:00:00Z", &berlin));
+    assert_preview("over_a_change_of_the_clock", &next(&env, "2024-03-30T08:00:00Z", &berlin));
     fs::remove_file(env.path("claims-2024-01-02.csv")).expect("a file");
     let catchup = ["--catchup", "--once"];
     process::output(&mut scheduler(&env, "2024-01-03T08:00:00Z", &catchup));
     let depends = ["--catchup", "--depends-on-past"];
-    told("with_a_ledger", &next(&env, "2024-01-04T08:00:00Z", &depends));
-    told("as_json", &next(&env, "2024-01-04T08:00:00Z", &["--format", "json"]));
+    assert_preview("with_a_ledger", &next(&env, "2024-01-04T08:00:00Z", &depends));
+    assert_preview("as_json", &next(&env, "2024-01-04T08:00:00Z", &["--format", "json"]));
 }
 
 #[test]

@@ -31,9 +31,9 @@ pub(crate) enum Protection {
 /// What it does instead of what it should.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
-    /// Says this.
-    Say(&'static str),
-    /// Says nothing any more, and keeps the connection.
+    /// Replies with this.
+    Reply(&'static str),
+    /// Sends nothing more and keeps the connection open.
     Hang,
     /// Ends the connection.
     Drop,
@@ -90,7 +90,7 @@ impl Taken {
     }
 }
 
-/// A server on a port of its own; it ends with the process. Its certificate is for `localhost`.
+/// A server on its own port; it ends with the process. Its certificate is for `localhost`.
 pub(crate) struct SmtpServer {
     pub(crate) port: u16,
     /// The certificate of its authority, in PEM.
@@ -227,7 +227,7 @@ impl<'a> Conversation<'a> {
         if own.differently("")? {
             return Ok(());
         }
-        own.say("220 localhost ESMTP")?;
+        own.reply("220 localhost ESMTP")?;
         while let Some(line) = own.hear()? {
             own.alone();
             if !own.answer(&line)? {
@@ -247,30 +247,30 @@ impl<'a> Conversation<'a> {
         match verb.as_str() {
             "EHLO" => self.greet()?,
             "STARTTLS" if self.house.protection == Protection::Starttls => {
-                self.say("220 go ahead")?;
+                self.reply("220 go ahead")?;
                 self.encrypt()?;
             }
             "AUTH" => self.sign_in(line)?,
-            "MAIL" if !may_send => self.say("530 5.7.0 authentication required")?,
+            "MAIL" if !may_send => self.reply("530 5.7.0 authentication required")?,
             "MAIL" => {
                 self.from = address(line);
                 self.to.clear();
-                self.say("250 ok")?;
+                self.reply("250 ok")?;
             }
             "RCPT" => {
                 self.to.push(address(line));
-                self.say("250 ok")?;
+                self.reply("250 ok")?;
             }
-            "DATA" if self.to.is_empty() => self.say("503 no recipients")?,
+            "DATA" if self.to.is_empty() => self.reply("503 no recipients")?,
             "DATA" => {
-                self.say("354 go ahead")?;
+                self.reply("354 go ahead")?;
                 self.take()?;
             }
             "QUIT" => {
-                self.say("221 bye")?;
+                self.reply("221 bye")?;
                 return Ok(false);
             }
-            _ => self.say("502 what?")?,
+            _ => self.reply("502 what?")?,
         }
         Ok(true)
     }
@@ -288,7 +288,7 @@ impl<'a> Conversation<'a> {
             .enumerate()
             .map(|(place, line)| format!("250{}{line}", if place == last { ' ' } else { '-' }))
             .collect();
-        self.say(&reply.join("\r\n"))
+        self.reply(&reply.join("\r\n"))
     }
 
     fn sign_in(&mut self, line: &str) -> std::io::Result<()> {
@@ -306,16 +306,16 @@ impl<'a> Conversation<'a> {
                 )
             }
             [_, "LOGIN"] => {
-                self.say("334 VXNlcm5hbWU6")?;
+                self.reply("334 VXNlcm5hbWU6")?;
                 let user = decoded(&self.hear()?.unwrap_or_default());
-                self.say("334 UGFzc3dvcmQ6")?;
+                self.reply("334 UGFzc3dvcmQ6")?;
                 (user, decoded(&self.hear()?.unwrap_or_default()))
             }
             _ => (String::new(), String::new()),
         };
         let wanted = self.house.account.map(|(user, word)| (user.to_owned(), word.to_owned()));
         self.signed_in = wanted == Some(account);
-        self.say(if self.signed_in { "235 welcome" } else { "535 5.7.8 CANARY-server no" })
+        self.reply(if self.signed_in { "235 welcome" } else { "535 5.7.8 CANARY-server no" })
     }
 
     /// Reads a mail, and undoes the stuffing of its dots.
@@ -342,7 +342,7 @@ impl<'a> Conversation<'a> {
         let mut heard = self.house.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.mails.push(taken);
         drop(heard);
-        self.say("250 queued")
+        self.reply("250 queued")
     }
 
     /// Does what the script wants instead, where it wants something.
@@ -350,10 +350,10 @@ impl<'a> Conversation<'a> {
         let act = (self.house.act)(line, self.number);
         match act {
             None => return Ok(false),
-            Some(Act::Say(text)) => self.say(text)?,
+            Some(Act::Reply(text)) => self.reply(text)?,
             Some(Act::Hang) => while self.line()?.is_some() {},
             Some(Act::Drop) => {
-                // The script's end of the line; what is left to say is dropped with it.
+                // The connection ends; pending replies are dropped.
                 self.wire = Wire::Gone;
             }
         }
@@ -367,7 +367,7 @@ impl<'a> Conversation<'a> {
             let more = socket.peek(&mut [0]);
             socket.set_nonblocking(false).expect("a socket");
             let alone = more.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-            // Seen by the tests as a line that nobody says.
+            // Seen by the tests as a line that no client sends.
             if !alone {
                 self.keep("PIPELINED");
             }
@@ -388,7 +388,7 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    fn say(&mut self, text: &str) -> std::io::Result<()> {
+    fn reply(&mut self, text: &str) -> std::io::Result<()> {
         let bytes = format!("{text}\r\n");
         match &mut self.wire {
             Wire::Plain(socket) => socket.write_all(bytes.as_bytes()),
@@ -436,7 +436,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// What stands in angle brackets.
+/// The text in angle brackets.
 fn address(line: &str) -> String {
     let start = line.find('<').map_or(0, |place| place + 1);
     let end = line.find('>').unwrap_or(line.len());

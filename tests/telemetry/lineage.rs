@@ -76,7 +76,7 @@ fn valid(events: &[Value]) {
 }
 
 #[test]
-fn a_load_tells_what_it_read_and_wrote() {
+fn a_load_reports_what_it_read_and_wrote() {
     let env = env();
     let (report, warnings) = run(&env);
     succeeded(&report);
@@ -127,15 +127,16 @@ fn a_load_tells_what_it_read_and_wrote() {
         "SELECT attname FROM pg_attribute WHERE attrelid = 'healthcare_analytics.claims_fact'::regclass
          AND attnum > 0 AND attname <> 'run_no' ORDER BY attname",
     );
-    let mut told: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
-    told.sort_unstable();
-    assert_eq!(told, in_database);
+    let mut names: Vec<&str> =
+        columns.iter().filter_map(|column| column["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, in_database);
     let page = &of(&events, ".load.refresh_bi")[1]["outputs"][0];
     assert_eq!(page["name"], env.settings.dashboard_path().display().to_string());
 }
 
 #[test]
-fn facets_are_told_where_they_belong() {
+fn facets_are_on_the_right_events() {
     let mut env = env();
     env.settings.run.interval_start = Some("2024-01-01".parse().expect("a date"));
     env.settings.run.interval_end = Some("2024-02-01".parse().expect("a date"));
@@ -161,7 +162,7 @@ fn facets_are_told_where_they_belong() {
     ] {
         assert!(last.iter().any(|known| known == key), "{key} is not among {last:?}");
     }
-    // What is not known at the start is not told then.
+    // At the start it is not known yet.
     assert!(!keys(of(&events, "")[0]).iter().any(|key| key == "dataQualityAssertions"));
 }
 
@@ -202,7 +203,7 @@ fn the_official_schemas_find_what_is_wrong() {
 }
 
 #[test]
-fn a_failure_is_told_with_its_cause() {
+fn a_failure_is_reported_with_its_cause() {
     let mut env = env();
     env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
     let (report, _) = run(&env);
@@ -220,7 +221,7 @@ fn a_failure_is_told_with_its_cause() {
 }
 
 #[test]
-fn a_refused_run_tells_which_rules_were_broken_and_no_output() {
+fn a_refused_run_reports_the_broken_rules_and_no_output() {
     let mut env = env();
     env.settings.quality.max_reject_ratio = 0.0;
     let (report, _) = run(&env);
@@ -235,7 +236,7 @@ fn a_refused_run_tells_which_rules_were_broken_and_no_output() {
 }
 
 #[test]
-fn input_that_is_loaded_already_is_told_without_a_load() {
+fn input_that_is_already_loaded_is_reported_without_a_load() {
     let env = env();
     succeeded(&run(&env).0);
     fs::remove_file(events_file(&env)).expect("removed");
@@ -249,7 +250,7 @@ fn input_that_is_loaded_already_is_told_without_a_load() {
 }
 
 #[test]
-fn nothing_is_told_of_a_dry_run() {
+fn a_dry_run_has_no_lineage() {
     let env = env();
     let options = RunOptions { dry_run: true, ..RunOptions::default() };
     assert_eq!(env.run_with(&options).status, Status::Success);
@@ -259,7 +260,7 @@ fn nothing_is_told_of_a_dry_run() {
 #[test]
 fn a_signal_aborts_what_was_at_work() {
     let env = env();
-    // By the same program, which has a key of its own.
+    // By the same program, which has its own key.
     assert!(process::output(&mut process::reading(&env, &["run"])).status.success());
     let toml = format!("[lineage]\nfile = '{}'\n", events_file(&env).display());
     fs::write(env.path("claims-etl.toml"), toml).expect("written");
@@ -276,8 +277,8 @@ fn a_signal_aborts_what_was_at_work() {
         looking.query_one(waits, &[]).expect("an answer").get(0)
     });
     running.signal(Signal::SIGTERM);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
+    let (status, stderr) = running.end();
+    assert_eq!(status.code(), Some(143), "{stderr}");
     let events = events(&env);
     let short = lives(&events);
     valid(&events);
@@ -296,11 +297,12 @@ fn an_orchestrator_names_the_parent_and_can_switch_all_off() {
     let mut off = process::reading(&env, &["run"]);
     assert!(process::output(off.env("OPENLINEAGE_DISABLED", "true")).status.success());
     assert!(!events_file(&env).exists());
-    let mut told = process::reading(&env, &["run", "--force"]);
-    told.env("OPENLINEAGE_PARENT_ID", format!("airflow/daily.load/{PARENT}"))
+    let mut command = process::reading(&env, &["run", "--force"]);
+    command
+        .env("OPENLINEAGE_PARENT_ID", format!("airflow/daily.load/{PARENT}"))
         .env("OPENLINEAGE_ROOT_PARENT_ID", format!("airflow/daily/{ROOT}"))
         .env("OPENLINEAGE_NAMESPACE", "warehouse-team");
-    assert!(process::output(&mut told).status.success());
+    assert!(process::output(&mut command).status.success());
     let events = events(&env);
     assert_eq!(lives(&events).len(), EVENTS);
     valid(&events);

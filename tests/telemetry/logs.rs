@@ -59,27 +59,27 @@ fn every_line_of_a_run_is_an_object_with_the_runs_id() {
 #[test]
 fn failures_are_objects_too() {
     let mut env = env();
-    let (told, code) = lines(&env, &["--max-reject-ratio", "0.1"]);
+    let (log, code) = lines(&env, &["--max-reject-ratio", "0.1"]);
     assert_eq!(code, Some(4));
-    let last = told.last().expect("a line");
+    let last = log.last().expect("a line");
     assert_eq!((&last["level"], &last["kind"]), (&"ERROR".into(), &"quality".into()), "{last}");
     assert!(last["run_id"].is_string() && last["hint"].is_string(), "{last}");
-    let failed = told.iter().find(|line| line["state"] == "failed").expect("a failed task");
+    let failed = log.iter().find(|line| line["state"] == "failed").expect("a failed task");
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("rejected")), "{failed}");
     env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
     assert_eq!(lines(&env, &[]).1, Some(3));
     // Refused before there is a run.
     fs::write(env.path("claims-etl.toml"), "nonsense = 1").expect("written");
-    let (told, code) = lines(&env, &[]);
-    assert_eq!((told.len(), code), (1, Some(2)));
+    let (log, code) = lines(&env, &[]);
+    assert_eq!((log.len(), code), (1, Some(2)));
 }
 
 #[test]
 fn a_refresh_that_is_made_up_for_has_the_runs_id() {
     let env = env();
     assert_eq!(lines(&env, &[]).1, Some(0));
-    let (told, code) = lines(&env, &["--resume", "last"]);
+    let (log, code) = lines(&env, &["--resume", "last"]);
     assert_eq!(code, Some(0));
     let run = &env.rows("SELECT run_id FROM claims_etl.runs")[0];
-    assert!(told.iter().any(|line| line["run_id"] == run.as_str()), "{told:?}");
+    assert!(log.iter().any(|line| line["run_id"] == run.as_str()), "{log:?}");
 }

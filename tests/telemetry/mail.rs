@@ -22,7 +22,7 @@ const RUN: &str = "0192f0c1-0000-7000-8000-000000000001";
 /// What a mailer may take in all.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Settings for a server, and the folder that holds its authority.
+/// Settings for a server, and the folder with its certificate authority.
 struct House {
     settings: Settings,
     folder: TempDir,
@@ -66,15 +66,15 @@ impl House {
         })
     }
 
-    /// Tells one failure; the warnings.
-    fn tell(&self) -> Vec<String> {
+    /// Sends the mail of one failure; returns the warnings.
+    fn send(&self) -> Vec<String> {
         let mailer = Mailer::new(&self.settings).expect("mail is on");
         mailer.failure(RUN, "warehouse", "load.load_warehouse: the connection was lost", None);
         quiet(mailer.finish(LIMIT))
     }
 }
 
-/// Warnings without anything that a server said, and without the password.
+/// Warnings contain no text of the server and no password.
 fn quiet(warnings: Vec<String>) -> Vec<String> {
     for warning in &warnings {
         assert!(!warning.contains("CANARY"), "{warning}");
@@ -116,7 +116,7 @@ fn a_failure_is_told_to_all() {
              hint   is the server up?\n"
         );
         assert!(mail.body().starts_with(&wanted), "{}", mail.body());
-        // What is secret was said under TLS only, and pipelining, which was not offered, not used.
+        // Secrets were sent over TLS only; pipelining was not offered and not used.
         for line in server.lines() {
             let open = ["EHLO ", "STARTTLS"].iter().any(|word| line.text.starts_with(word));
             assert!(line.encrypted || open, "{}", line.text);
@@ -129,7 +129,7 @@ fn a_failure_is_told_to_all() {
 #[test]
 fn a_retry_is_told_where_that_is_wanted() {
     let server = SmtpServer::start(Protection::None, None);
-    let tell = |on_failure, on_retry| {
+    let run = |on_failure, on_retry| {
         let house = House::new(&server, Protection::None)
             .with(|mail| (mail.on_failure, mail.on_retry) = (on_failure, on_retry));
         let mailer = Mailer::new(&house.settings).expect("mail is on");
@@ -138,22 +138,25 @@ fn a_retry_is_told_where_that_is_wanted() {
         mailer.failure(RUN, "warehouse", "load.load_warehouse: lost", None);
         assert_eq!(mailer.finish(LIMIT), [""; 0]);
     };
-    tell(false, true);
+    run(false, true);
     let subjects = || -> Vec<String> {
         server.mails().iter().filter_map(|mail| mail.header("Subject")).collect()
     };
-    let retry = "[claims-etl] trying again: load.load_warehouse".to_owned();
+    let retry = "[claims-etl] retrying: load.load_warehouse".to_owned();
     let failure = "[claims-etl] run failed: load.load_warehouse".to_owned();
     assert_eq!(subjects(), [retry.as_str()]);
     let body = server.mails()[0].body();
-    assert!(body.contains("Try 1 of a task failed; the next one begins in 300 s."), "{body}");
-    tell(true, false);
+    assert!(
+        body.contains("Attempt 1 of a task failed; the next attempt starts in 300 s."),
+        "{body}"
+    );
+    run(true, false);
     assert_eq!(subjects(), [retry.as_str(), &failure]);
-    tell(true, true);
+    run(true, true);
     assert_eq!(subjects(), [retry.as_str(), &failure, &retry, &failure]);
     let ids: std::collections::BTreeSet<_> =
         server.mails().iter().map(|mail| mail.header("Message-ID")).collect();
-    assert_eq!(ids.len(), 4, "each mail has an id of its own");
+    assert_eq!(ids.len(), 4, "each mail has its own id");
 }
 
 #[test]
@@ -167,7 +170,7 @@ fn it_is_off_by_default() {
 }
 
 #[test]
-fn nothing_is_said_over_a_way_that_is_not_safe() {
+fn nothing_is_sent_over_an_insecure_connection() {
     // Another authority's certificate, and one for another name.
     for protection in [Protection::Starttls, Protection::Tls] {
         let server = SmtpServer::start(protection, ACCOUNT);
@@ -178,28 +181,28 @@ fn nothing_is_said_over_a_way_that_is_not_safe() {
             .with_account()
             .with(|mail| mail.host = "127.0.0.1".into());
         for house in [stranger, misnamed] {
-            let warnings = house.tell();
+            let warnings = house.send();
             assert_eq!(warnings.len(), 1);
-            assert!(warnings[0].contains("is its certificate for this name"), "{warnings:?}");
+            assert!(warnings[0].contains("its certificate must be for this name"), "{warnings:?}");
             assert!(house.folder.path().exists());
         }
         assert_eq!((server.count("AUTH"), server.count("MAIL")), (0, 0));
     }
-    // A server without TLS, or somebody who has taken the offer out of its answer.
+    // A server without TLS, or an attacker who has removed the offer from its reply.
     let bare = SmtpServer::start(Protection::None, ACCOUNT);
-    let warnings = House::new(&bare, Protection::Starttls).with_account().tell();
+    let warnings = House::new(&bare, Protection::Starttls).with_account().send();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("does not offer STARTTLS"), "{warnings:?}");
     let words: Vec<String> =
         bare.lines().iter().map(|line| line.text.split(' ').next().unwrap_or("").into()).collect();
     assert_eq!(words, ["EHLO", "QUIT"]);
-    // Even settings that nobody has checked send no password in the clear.
+    // Even settings that nobody has checked send no password unencrypted.
     let far = House::new(&bare, Protection::None).with_account();
-    let warnings = far.with(|mail| mail.host = "10.255.255.1".into()).tell();
-    assert!(warnings[0].contains("in the clear"), "{warnings:?}");
+    let warnings = far.with(|mail| mail.host = "10.255.255.1".into()).send();
+    assert!(warnings[0].contains("only sent over TLS"), "{warnings:?}");
     // On this machine it may be.
     let near = House::new(&bare, Protection::None).with_account();
-    assert_eq!(near.tell(), [""; 0]);
+    assert_eq!(near.send(), [""; 0]);
     assert!(bare.mails()[0].signed_in);
 }
 
@@ -212,7 +215,7 @@ fn a_wrong_password_is_not_tried_again() {
     });
     let wanted = "a mail was not sent: signing in: the mail server answered 535 (user or password \
                   is wrong)";
-    assert_eq!(house.tell(), [wanted]);
+    assert_eq!(house.send(), [wanted]);
     assert_eq!((server.count("AUTH"), server.count("MAIL")), (1, 0));
 }
 
@@ -222,10 +225,11 @@ fn what_can_pass_is_tried_again_with_the_same_id() {
     type Script = fn(&str, usize) -> Option<Act>;
     let scripts: [(&str, Script); 4] = [
         ("greylist", |line, number| {
-            (number == 1 && line.starts_with("RCPT")).then_some(Act::Say("451 4.7.1 CANARY later"))
+            (number == 1 && line.starts_with("RCPT"))
+                .then_some(Act::Reply("451 4.7.1 CANARY later"))
         }),
         ("busy", |line, number| {
-            (number == 1 && line.is_empty()).then_some(Act::Say("421 CANARY busy"))
+            (number == 1 && line.is_empty()).then_some(Act::Reply("421 CANARY busy"))
         }),
         ("break", |line, number| (number == 1 && line.starts_with("MAIL")).then_some(Act::Drop)),
         ("lost answer", |line, number| (number == 1 && line == ".").then_some(Act::Drop)),
@@ -234,23 +238,23 @@ fn what_can_pass_is_tried_again_with_the_same_id() {
         let server = SmtpServer::start_with(Protection::None, None, "", script);
         let house = House::new(&server, Protection::None);
         let house = house.with(|mail| mail.retry_delays_secs = vec![0, 0]);
-        assert_eq!(house.tell(), [""; 0], "{name}");
+        assert_eq!(house.send(), [""; 0], "{name}");
         assert_eq!((server.mails().len(), server.connections()), (1, 2), "{name}");
     }
     // It is not tried for ever,
     let grey = SmtpServer::start_with(Protection::None, None, "", |line, _| {
-        line.starts_with("RCPT").then_some(Act::Say("451 4.7.1 CANARY later"))
+        line.starts_with("RCPT").then_some(Act::Reply("451 4.7.1 CANARY later"))
     });
     let house = House::new(&grey, Protection::None);
     let house = house.with(|mail| mail.retry_delays_secs = vec![0, 0]);
-    let warnings = house.tell();
+    let warnings = house.send();
     assert_eq!((warnings.len(), grey.connections()), (1, 3));
     assert!(warnings[0].contains("no address in mail.to was accepted"), "{warnings:?}");
-    assert!(warnings[0].contains("451 (come again later)"), "{warnings:?}");
+    assert!(warnings[0].contains("451 (temporary: try again later)"), "{warnings:?}");
     // and at the end of a run at once instead of later.
     let house = house.with(|mail| mail.retry_delays_secs = vec![3600]);
     let began = Instant::now();
-    assert_eq!(house.tell().len(), 1);
+    assert_eq!(house.send().len(), 1);
     assert!(began.elapsed() < Duration::from_secs(15));
     assert_eq!(grey.connections(), 5);
 }
@@ -258,19 +262,19 @@ fn what_can_pass_is_tried_again_with_the_same_id() {
 #[test]
 fn a_refused_address_does_not_keep_the_others_from_it() {
     let server = SmtpServer::start_with(Protection::None, None, "", |line, _| {
-        line.starts_with("RCPT TO:<ops").then_some(Act::Say("550 5.1.1 CANARY unknown"))
+        line.starts_with("RCPT TO:<ops").then_some(Act::Reply("550 5.1.1 CANARY unknown"))
     });
     let house = House::new(&server, Protection::None);
     let house = house.with(|mail| mail.retry_delays_secs = vec![0, 0]);
-    assert_eq!(house.tell(), ["the mail server refused 1 of the addresses in mail.to"]);
+    assert_eq!(house.send(), ["the mail server refused 1 of the addresses in mail.to"]);
     assert_eq!(server.mails()[0].to, ["data@example.org"]);
     assert_eq!(server.connections(), 1);
     let nobody = SmtpServer::start_with(Protection::None, None, "", |line, _| {
-        line.starts_with("RCPT").then_some(Act::Say("550 5.1.1 CANARY unknown"))
+        line.starts_with("RCPT").then_some(Act::Reply("550 5.1.1 CANARY unknown"))
     });
     let house = House::new(&nobody, Protection::None);
     let house = house.with(|mail| mail.retry_delays_secs = vec![0, 0]);
-    let warnings = house.tell();
+    let warnings = house.send();
     assert!(warnings[0].ends_with("550 (no such address, or not allowed)"), "{warnings:?}");
     assert_eq!((nobody.connections(), nobody.mails().len()), (1, 0));
 }
@@ -280,7 +284,7 @@ fn a_server_that_is_down_or_silent_holds_nothing_up() {
     // Nobody listens on port 1.
     let server = SmtpServer::start(Protection::None, None);
     let down = House::new(&server, Protection::None).with(|mail| mail.port = Some(1));
-    let warnings = down.tell();
+    let warnings = down.send();
     assert_eq!(warnings, ["a mail was not sent: no connection to the mail server localhost:1"]);
 
     let silent: [fn(&str) -> bool; 4] = [
@@ -311,7 +315,7 @@ fn a_server_that_is_down_or_silent_holds_nothing_up() {
         line.starts_with("EHLO").then_some(Act::Hang)
     });
     let house = House::new(&server, Protection::None).with(|mail| mail.timeout_secs = 1);
-    let warnings = house.tell();
+    let warnings = house.send();
     assert!(warnings[0].ends_with("did not answer in time"), "{warnings:?}");
 }
 

@@ -58,7 +58,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         }
         let value: f64 = value.parse().expect("a number");
         assert!(value.is_finite());
-        assert!(samples.insert(series.to_owned(), value).is_none(), "told twice: {line}");
+        assert!(samples.insert(series.to_owned(), value).is_none(), "duplicate sample: {line}");
     }
     assert_eq!(helped.len(), typed.len());
     samples
@@ -148,7 +148,7 @@ fn the_file_tells_of_a_run_that_has_failed_and_remembers_the_success() {
 }
 
 #[test]
-fn input_that_is_loaded_already_is_no_failure() {
+fn input_that_is_already_loaded_is_not_a_failure() {
     let env = env();
     succeeded(&env.run());
     assert_eq!(env.run().status, Status::AlreadyLoaded);
@@ -210,13 +210,13 @@ fn ask(address: SocketAddr, bytes: &[u8]) -> (String, String) {
     (head.to_lowercase(), body.to_owned())
 }
 
-/// Head (in small letters) and body of the answer to a GET.
+/// Head (in lower case) and body of the answer to a GET.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (String, String) {
     ask(address, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
 }
 
 #[test]
-fn the_endpoint_answers_two_questions() {
+fn the_endpoint_serves_metrics_and_health() {
     let healthy = Arc::new(AtomicBool::new(true));
     let endpoint = endpoint(Arc::clone(&healthy));
     let (head, body) = get(endpoint.address(), "/metrics");
@@ -226,8 +226,8 @@ fn the_endpoint_answers_two_questions() {
     is(&samples, "intervals_total{state=\"done\"}", 2.0);
     let (head, body) = get(endpoint.address(), "/healthz");
     assert!(head.starts_with("http/1.1 200") && head.contains("application/json"), "{head}");
-    let told: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(told, json!({ "status": "ok", "lease": "held" }));
+    let health: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(health, json!({ "status": "ok", "lease": "held" }));
     healthy.store(false, Ordering::SeqCst);
     let (head, body) = get(endpoint.address(), "/healthz?x=1");
     assert!(head.starts_with("http/1.1 503") && body.contains("unhealthy"), "{head} {body}");
@@ -249,7 +249,7 @@ fn bad_requests_do_no_harm() {
         let (head, _) = ask(address, bytes);
         assert!(head.is_empty() || head.starts_with("http/1.1 4"), "{head}");
     }
-    // Somebody who says nothing keeps nobody else waiting.
+    // A silent connection does not delay others.
     let silent = TcpStream::connect(address).expect("somebody listens");
     assert!(get(address, "/metrics").0.starts_with("http/1.1 200"));
     drop(endpoint);

@@ -1,24 +1,23 @@
-//! Which columns of the tables come from which columns of the sources.
+//! Column lineage: the source columns of each column of the tables.
 //!
-//! Tokens, and all to which the privacy profile does something, are marked as masked: what was
-//! there before cannot be read from them.
+//! Tokens and columns that the privacy profile changes are marked as masking.
 
 use super::facets::{ColumnLineage, ColumnOrigin, InputField, Transformation};
 use super::input::Input;
 use crate::privacy::settings::{Action, Privacy};
 use crate::schema::Dataset;
 
-/// The text of a column, cleaned or converted.
+/// Cleaned or converted.
 const CLEANED: Transformation = direct("TRANSFORMATION", false);
-/// A keyed hash of it, or a form of it that says less.
+/// Replaced by a keyed hash or a less precise value.
 const MASKED: Transformation = direct("TRANSFORMATION", true);
 /// Compared within groups of this column.
 const GROUP: Transformation = indirect("GROUP_BY");
 /// Checked by a rule.
 const CHECKED: Transformation = indirect("CONDITIONAL");
-/// Rows of two sources belong together by it.
+/// Rows of two sources are joined on it.
 const JOIN: Transformation = indirect("JOIN");
-/// Rows are left out because of it.
+/// Rows are filtered by it.
 const FILTER: Transformation = indirect("FILTER");
 
 const fn direct(subtype: &'static str, masking: bool) -> Transformation {
@@ -29,7 +28,7 @@ const fn indirect(subtype: &'static str) -> Transformation {
     Transformation { kind: "INDIRECT", subtype, masking: false }
 }
 
-/// A contract column and what becomes of it.
+/// A contract column and its transformation.
 type From = (Dataset, &'static str, Transformation);
 
 const fn claim(column: &'static str, transformation: Transformation) -> From {
@@ -40,7 +39,7 @@ const fn provider(column: &'static str, transformation: Transformation) -> From 
     (Dataset::Providers, column, transformation)
 }
 
-/// What a score is made of: amounts and weekdays, compared within procedure and specialty.
+/// The inputs of the score: amounts and weekdays, compared within procedure and specialty.
 const SCORE: &[From] = &[
     claim("amount", CLEANED),
     claim("date_of_service", CLEANED),
@@ -48,7 +47,7 @@ const SCORE: &[From] = &[
     provider("specialty", GROUP),
 ];
 
-/// The fact's columns.
+/// Columns of the fact table.
 const FACT: [(&str, &[From]); 13] = [
     ("claim_token", &[claim("claim_id", MASKED)]),
     ("line_number", &[claim("line_number", CLEANED)]),
@@ -76,7 +75,7 @@ const FACT: [(&str, &[From]); 13] = [
     ),
 ];
 
-/// What decides which rows the fact has.
+/// The columns that decide which rows the fact table has.
 const FACT_ROWS: [From; 8] = [
     claim("provider_id", JOIN),
     provider("provider_id", JOIN),
@@ -88,7 +87,7 @@ const FACT_ROWS: [From; 8] = [
     claim("date_of_service", FILTER),
 ];
 
-/// The dimension's columns; members that only claims name have an id from there.
+/// Columns of the provider dimension; the id of a placeholder provider comes from the claims.
 const DIMENSION: [(&str, &[From]); 4] = [
     ("provider_id", &[provider("provider_id", CLEANED), claim("provider_id", CLEANED)]),
     ("provider_name", &[provider("provider_name", CLEANED)]),
@@ -109,8 +108,8 @@ pub(crate) fn dimension(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage
     lineage
 }
 
-/// What becomes of a column under the privacy profile; none where nothing of it is left. Rules judge, and
-/// rows are joined and left out, before anything is done to it.
+/// A column under the privacy profile; `None` where it is dropped. Rules, joins and filters use the
+/// column before the profile is applied.
 fn released((dataset, column, transformation): From, privacy: &Privacy) -> Option<From> {
     if ![CLEANED, GROUP].contains(&transformation) {
         return Some((dataset, column, transformation));
@@ -143,7 +142,7 @@ impl Inputs<'_> {
             ColumnOrigin { input_fields: self.fields(&released) }
         };
         let shape = privacy.shape();
-        // A column without any origin (a constant) says nothing.
+        // A column without an origin (a constant) is left out.
         let fields = columns
             .iter()
             .filter(|(column, _)| shape.has(column))
@@ -152,7 +151,7 @@ impl Inputs<'_> {
         ColumnLineage { fields: fields.collect(), dataset: Vec::new() }
     }
 
-    /// The sources' own columns behind those of the contract, one entry a column.
+    /// The source columns behind contract columns, one entry a column.
     fn fields(&self, from: &[From]) -> Vec<InputField> {
         let mut fields: Vec<InputField> = Vec::new();
         for (dataset, column, transformation) in from {
@@ -175,7 +174,7 @@ impl Inputs<'_> {
         fields
     }
 
-    /// Columns by whose values claims are chosen, whatever they are called in the contract.
+    /// Source columns that claims are filtered by.
     fn filters(&self) -> impl Iterator<Item = InputField> {
         self.claims.into_iter().flat_map(|input| &input.sets).flat_map(|set| {
             set.filters.iter().map(|name| InputField {
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_profile_does_is_masking_and_what_it_drops_is_nowhere() {
+    fn columns_the_profile_changes_are_masking_and_dropped_ones_are_absent() {
         let claims = input(Dataset::Claims, "/in/claims.csv");
         let providers = input(Dataset::Providers, "/in/providers.csv");
         let inputs = Inputs { claims: Some(&claims), providers: Some(&providers) };
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_told() {
+    fn unknown_inputs_have_no_lineage() {
         let fact = fact(&Inputs { claims: None, providers: None }, &Privacy::default());
         assert!(fact.fields.is_empty() && fact.dataset.is_empty());
     }

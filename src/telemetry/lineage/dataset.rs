@@ -1,27 +1,27 @@
-//! What data sets are called.
+//! Names of data sets, by the naming rules of OpenLineage.
 //!
-//! A name never holds a user, a password or a query.
+//! A name never contains a user, a password or a query.
 
 use std::path::Path;
 
 use super::event::Name;
 use super::facets::DataSource;
 
-/// How an extract task names standard input where files are.
+/// The path of standard input in the result of an extract task.
 const STANDARD_INPUT: &str = "standard input";
 
-/// The place of a warehouse.
+/// The address of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct WarehouseAddress {
     /// The host, or the directory of its Unix sockets.
     pub host: String,
     pub port: u16,
     pub database: String,
 }
 
-impl Place {
-    /// `postgres://host:port`. A directory of Unix sockets is percent-encoded, as in libpq's own
-    /// addresses: each private server then has a name of its own.
+impl WarehouseAddress {
+    /// `postgres://host:port`. A directory of Unix sockets is percent-encoded as in libpq addresses,
+    /// so that each private server has its own name.
     fn namespace(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
@@ -35,7 +35,6 @@ impl Place {
         Name { namespace: self.namespace(), name: format!("{}.{schema}.{table}", self.database) }
     }
 
-    /// Where its tables are.
     pub(crate) fn source(&self) -> DataSource {
         let name = self.namespace();
         let uri = format!("{name}/{}", crate::http::escape(&self.database));
@@ -64,8 +63,8 @@ pub(crate) fn of_file(path: &str) -> Name {
     }
 }
 
-/// What is left of the name of a database source, whose path is `postgres://host:port/database`:
-/// the table where there is one, else the query, which has no name of its own.
+/// The name of a database source with the path `postgres://host:port/database`: its table, or
+/// `(query)` where it is a query.
 pub(crate) fn of_query(path: &str, table: Option<&str>, dataset: &str) -> Name {
     let rest = path.split_once("://").map_or(path, |(_, rest)| rest);
     let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
@@ -90,7 +89,7 @@ pub(crate) fn source(name: &Name) -> DataSource {
     DataSource { name: name.namespace.clone(), uri: format!("{namespace}{slash}{path}") }
 }
 
-/// The folder that all names have in common, for inputs of very many files.
+/// The common folder of all names, for inputs of very many files.
 pub(crate) fn common_folder(names: &[Name]) -> Option<Name> {
     let first = names.first()?;
     if names.iter().any(|name| name.namespace != first.namespace) {
@@ -138,12 +137,13 @@ mod tests {
         assert_eq!(pair(&table), ("postgres://h:5432", "db.s.t"));
         let query = of_query("postgres://h:6000/db", None, "claims");
         assert_eq!(pair(&query), ("postgres://h:6000", "db.(query).claims"));
-        let place = |host: &str| Place { host: host.into(), port: 5433, database: "db".into() };
-        let fact = place("db.example.org").table("s", "t");
+        let address =
+            |host: &str| WarehouseAddress { host: host.into(), port: 5433, database: "db".into() };
+        let fact = address("db.example.org").table("s", "t");
         assert_eq!(pair(&fact), ("postgres://db.example.org:5433", "db.s.t"));
-        let private = place("/data/warehouse").source();
+        let private = address("/data/warehouse").source();
         assert_eq!(private.uri, "postgres://%2Fdata%2Fwarehouse:5433/db");
-        assert_eq!(place("::1").source().name, "postgres://[::1]:5433");
+        assert_eq!(address("::1").source().name, "postgres://[::1]:5433");
     }
 
     #[test]

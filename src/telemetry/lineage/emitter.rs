@@ -1,7 +1,7 @@
-//! The queue between a run and a way out.
+//! The queue between a run and a transport.
 //!
-//! What the queue cannot hold is dropped and counted, what the way out does not take is counted,
-//! and at the end one warning says so.
+//! Events that do not fit into the queue are dropped; dropped and undelivered events are counted for
+//! one warning at the end.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +13,10 @@ use std::time::Instant;
 use super::transport::Transport;
 use crate::event::Cancellation;
 
-/// Events that may wait: a run makes about twenty.
+/// Capacity of the queue; a run emits about twenty events.
 const QUEUE: usize = 256;
 
-/// Sends events from a thread of its own.
+/// Sends events from a background thread.
 pub(crate) struct Emitter {
     queue: Option<SyncSender<Vec<u8>>>,
     /// Closed when the thread has ended.
@@ -42,44 +42,43 @@ impl Emitter {
 
     fn with_queue(mut transport: impl Transport, length: usize) -> Self {
         let (queue, waiting) = mpsc::sync_channel::<Vec<u8>>(length);
-        let (at_work, ended) = mpsc::channel::<()>();
+        let (alive, ended) = mpsc::channel::<()>();
         let (stop, counts) = (Cancellation::default(), Arc::new(Counts::default()));
         let name = transport.name();
-        let (told, count) = (stop.clone(), Arc::clone(&counts));
+        let (cancelled, count) = (stop.clone(), Arc::clone(&counts));
         let work = move || {
-            let _at_work = at_work;
+            let _alive = alive;
             for line in waiting {
-                if told.is_cancelled() {
+                if cancelled.is_cancelled() {
                     break;
                 }
-                match transport.deliver(&line, &told) {
+                match transport.deliver(&line, &cancelled) {
                     Ok(()) => {
                         count.delivered.fetch_add(1, Ordering::SeqCst);
                     }
                     Err(reason) => {
-                        let mut held = count.reason.lock().unwrap_or_else(PoisonError::into_inner);
-                        held.get_or_insert(reason);
+                        let mut first = count.reason.lock().unwrap_or_else(PoisonError::into_inner);
+                        first.get_or_insert(reason);
                     }
                 }
             }
         };
-        // Without a thread the queue has no other end, and everything counts as dropped.
+        // Without a thread the queue has no receiver and every event counts as dropped.
         let _ = thread::Builder::new().name("lineage".into()).spawn(work);
         let ended = Mutex::new(ended);
         Self { queue: Some(queue), ended, stop, counts, name }
     }
 
-    /// Puts an event into the queue; at once, whatever becomes of it.
+    /// Queues an event without blocking.
     pub(crate) fn emit(&self, line: Vec<u8>) {
         self.counts.emitted.fetch_add(1, Ordering::SeqCst);
-        let taken = self.queue.as_ref().is_some_and(|queue| queue.try_send(line).is_ok());
-        if !taken {
+        let queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(line).is_ok());
+        if !queued {
             self.counts.dropped.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// Waits for what is on its way, until `until` at the longest; a warning where something was
-    /// lost.
+    /// Waits for queued events until `until` at most; returns a warning if some were lost.
     pub(crate) fn finish(mut self, until: Instant) -> Option<String> {
         self.queue = None;
         let left = until.saturating_duration_since(Instant::now());
@@ -97,21 +96,21 @@ impl Emitter {
         let mut warning =
             format!("{lost} of {emitted} lineage events did not get to {}", self.name);
         let reason = self.counts.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Writing into a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = match reason {
             Some(reason) => write!(warning, ": {reason}"),
             None if late => write!(warning, ": it takes too long"),
             None => Ok(()),
         };
         if dropped > 0 {
-            let _ = write!(warning, "; {dropped} of them found the queue full");
+            let _ = write!(warning, "; {dropped} were dropped because the queue was full");
         }
         Some(warning)
     }
 }
 
 impl Drop for Emitter {
-    /// A run that is broken off leaves no thread at work.
+    /// An aborted run leaves no thread behind.
     fn drop(&mut self) {
         if self.queue.is_some() {
             self.stop.cancel(15);
@@ -125,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes one event at a time, and each only when the test says so.
+    /// Takes one event at a time, when the test lets it through.
     struct Gate {
         open: Receiver<bool>,
         seen: mpsc::Sender<Vec<u8>>,
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_its_way_arrives_in_order() {
+    fn queued_events_arrive_in_order() {
         let (gate, opener, sight) = gate();
         let emitter = Emitter::start(gate);
         for number in 0..5_u8 {
@@ -187,12 +186,12 @@ mod tests {
         let warning = emitter.finish(soon()).expect("something is lost");
         assert_eq!(
             warning,
-            "2 of 5 lineage events did not get to the gate; 2 of them found the queue full"
+            "2 of 5 lineage events did not get to the gate; 2 were dropped because the queue was full"
         );
     }
 
     #[test]
-    fn the_first_reason_is_told_once() {
+    fn the_first_reason_is_reported_once() {
         let (gate, opener, _sight) = gate();
         let emitter = Emitter::start(gate);
         for open in [true, false, false] {

@@ -1,4 +1,4 @@
-//! An event as OpenLineage's specification 2-0-2 writes it.
+//! An event of the OpenLineage specification 2-0-2.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,18 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Who tells: this program, in this version.
+/// This program and its version.
 pub(crate) const PRODUCER: &str = concat!("urn:claims-etl:", env!("CARGO_PKG_VERSION"));
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 
-/// What happened to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum EventType {
-    /// It began: the first event of each run.
     Start,
-    /// It goes on.
     Running,
-    /// It did all that it had to do.
     Complete,
-    /// An error ended it.
     Fail,
-    /// Somebody stopped it.
+    /// A request to stop ended it.
     Abort,
 }
 
@@ -42,7 +37,7 @@ pub(crate) struct Event {
     outputs: Vec<OutputDataset>,
 }
 
-/// A run: of the whole, or of one task.
+/// A run of the whole, or of one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Run {
@@ -50,7 +45,6 @@ pub(crate) struct Run {
     pub(crate) facets: Facets,
 }
 
-/// What is run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Job {
     pub(crate) namespace: String,
@@ -58,14 +52,13 @@ pub(crate) struct Job {
     pub(crate) facets: Facets,
 }
 
-/// A data set's official name.
+/// The name of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Name {
     pub(crate) namespace: String,
     pub(crate) name: String,
 }
 
-/// A data set that is read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InputDataset {
@@ -75,7 +68,6 @@ pub(crate) struct InputDataset {
     pub(crate) input_facets: Facets,
 }
 
-/// A data set that is written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OutputDataset {
@@ -85,10 +77,10 @@ pub(crate) struct OutputDataset {
     pub(crate) output_facets: Facets,
 }
 
-/// What one facet tells.
+/// One facet.
 pub(crate) trait Facet: Serialize {
     const KEY: &'static str;
-    /// Its schema: the version and the name.
+    /// Version and name of its schema.
     const SCHEMA: (&'static str, &'static str);
 }
 
@@ -108,12 +100,11 @@ struct Envelope<'a, F> {
 }
 
 impl Facets {
-    /// With one more facet.
     pub(crate) fn with<F: Facet>(mut self, facet: &F) -> Self {
         let (version, name) = F::SCHEMA;
         let schema_url =
             format!("https://openlineage.io/spec/facets/{version}/{name}.json#/$defs/{name}");
-        // Texts, numbers and lists of them are always JSON.
+        // Strings, numbers and lists always serialize.
         if let Ok(value) = serde_json::to_value(Envelope { producer: PRODUCER, schema_url, facet })
         {
             self.0.insert(F::KEY, value);
@@ -121,7 +112,6 @@ impl Facets {
         self
     }
 
-    /// With one more facet, where there is one.
     pub(crate) fn with_some<F: Facet>(self, facet: Option<&F>) -> Self {
         match facet {
             Some(facet) => self.with(facet),
@@ -132,29 +122,26 @@ impl Facets {
 
 impl Event {
     pub(crate) fn now(kind: EventType, run: Run, job: Job) -> Self {
-        let time = moment(Utc::now());
+        let time = rfc3339(Utc::now());
         let (inputs, outputs) = (Vec::new(), Vec::new());
         Self { kind, time, producer: PRODUCER, schema_url: SCHEMA, run, job, inputs, outputs }
     }
 
-    /// The same with what is read.
     pub(crate) fn reads(self, inputs: Vec<InputDataset>) -> Self {
         Self { inputs, ..self }
     }
 
-    /// The same with what is written.
     pub(crate) fn writes(self, outputs: Vec<OutputDataset>) -> Self {
         Self { outputs, ..self }
     }
 
-    /// As it goes over the wire and into a file: one line, without its end.
+    /// One line of JSON without the line end.
     pub(crate) fn line(&self) -> Option<Vec<u8>> {
         serde_json::to_vec(self).ok()
     }
 }
 
-/// A time as the schema wants it.
-fn moment(at: DateTime<Utc>) -> String {
+fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 

@@ -1,6 +1,6 @@
-//! The facets that are used, field by field.
+//! The OpenLineage facets that are used.
 //!
-//! None of them holds a value of the data: no minimum, no quantile, no sample, no SQL.
+//! None contains a value of the data: no minimum, no quantile, no sample, no SQL.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::event::{Facet, Name};
 
-/// One facet a struct: what it says, its key, and its schema.
+/// Implements [`Facet`]: key, schema version and schema name.
 macro_rules! facet {
     ($name:ident, $key:literal, $version:literal $schema:literal) => {
         impl Facet for $name {
@@ -29,14 +29,13 @@ pub(crate) struct NominalTime {
 }
 facet!(NominalTime, "nominalTime", "1-0-1" "NominalTimeRunFacet");
 
-/// A run and its job, as others refer to it.
+/// A reference to a run and its job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Reference {
     pub(crate) run: RunReference,
     pub(crate) job: Name,
 }
 
-/// A run's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunReference {
@@ -53,7 +52,6 @@ pub(crate) struct Parent {
 }
 facet!(Parent, "parent", "1-2-0" "ParentRunFacet");
 
-/// Why a run failed.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorMessage {
@@ -62,7 +60,6 @@ pub(crate) struct ErrorMessage {
 }
 facet!(ErrorMessage, "errorMessage", "1-0-1" "ErrorMessageRunFacet");
 
-/// What does the work.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ProcessingEngine {
     pub(crate) version: &'static str,
@@ -70,7 +67,6 @@ pub(crate) struct ProcessingEngine {
 }
 facet!(ProcessingEngine, "processing_engine", "1-1-1" "ProcessingEngineRunFacet");
 
-/// The kind of a job.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobType {
@@ -81,14 +77,12 @@ pub(crate) struct JobType {
 }
 facet!(JobType, "jobType", "2-0-4" "JobTypeJobFacet");
 
-/// What a job does.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Documentation {
     pub(crate) description: String,
 }
 facet!(Documentation, "documentation", "1-1-0" "DocumentationJobFacet");
 
-/// Whose job it is.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Ownership {
     pub(crate) owners: Vec<Owner>,
@@ -100,14 +94,12 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
-/// The columns of a data set.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Schema {
     pub(crate) fields: Vec<Field>,
 }
 facet!(Schema, "schema", "1-2-0" "SchemaDatasetFacet");
 
-/// One column.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Field {
     pub(crate) name: String,
@@ -117,7 +109,6 @@ pub(crate) struct Field {
     pub(crate) ordinal_position: Option<usize>,
 }
 
-/// Where a data set is.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct DataSource {
     pub(crate) name: String,
@@ -125,7 +116,6 @@ pub(crate) struct DataSource {
 }
 facet!(DataSource, "dataSource", "1-0-1" "DatasourceDatasetFacet");
 
-/// What a data set is.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DatasetType {
@@ -135,7 +125,6 @@ pub(crate) struct DatasetType {
 }
 facet!(DatasetType, "datasetType", "1-0-1" "DatasetTypeDatasetFacet");
 
-/// What happened to a data set as a whole.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LifecycleStateChange {
@@ -143,23 +132,21 @@ pub(crate) struct LifecycleStateChange {
 }
 facet!(LifecycleStateChange, "lifecycleStateChange", "1-0-1" "LifecycleStateChangeDatasetFacet");
 
-/// Which columns come from which.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct ColumnLineage {
     pub(crate) fields: BTreeMap<&'static str, ColumnOrigin>,
-    /// What decides which rows there are, whatever the column.
+    /// Columns that decide which rows there are.
     pub(crate) dataset: Vec<InputField>,
 }
 facet!(ColumnLineage, "columnLineage", "1-2-0" "ColumnLineageDatasetFacet");
 
-/// Where one column comes from.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ColumnOrigin {
     pub(crate) input_fields: Vec<InputField>,
 }
 
-/// A column that is read, and what it is read for.
+/// A source column and what it is used for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct InputField {
     #[serde(flatten)]
@@ -168,7 +155,6 @@ pub(crate) struct InputField {
     pub(crate) transformations: Vec<Transformation>,
 }
 
-/// What is done with a column.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Transformation {
     #[serde(rename = "type")]
@@ -177,7 +163,6 @@ pub(crate) struct Transformation {
     pub(crate) masking: bool,
 }
 
-/// How much was read.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InputStatistics {
@@ -189,7 +174,6 @@ pub(crate) struct InputStatistics {
 }
 facet!(InputStatistics, "inputStatistics", "1-0-0" "InputStatisticsInputDatasetFacet");
 
-/// How good it is, in figures.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DataQualityMetrics {
@@ -198,23 +182,21 @@ pub(crate) struct DataQualityMetrics {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
     pub(crate) file_count: u64,
-    /// Asked for by the schema, and always empty: a record counts for the first rule it breaks, so
-    /// no count of nulls would be exact, and everything else is a value of the data.
+    /// Required by the schema and always empty: a record counts for the first rule it breaks, so
+    /// null counts would not be exact, and everything else is a value of the data.
     pub(crate) column_metrics: Nothing,
 }
-/// An object without anything in it.
+/// An empty object.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Nothing {}
 facet!(DataQualityMetrics, "dataQualityMetrics", "1-0-3" "DataQualityMetricsInputDatasetFacet");
 
-/// How good it is, rule by rule.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct DataQualityAssertions {
     pub(crate) assertions: Vec<Assertion>,
 }
 facet!(DataQualityAssertions, "dataQualityAssertions", "1-1-0" "DataQualityAssertionsDatasetFacet");
 
-/// One rule.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Assertion {
     #[serde(rename = "assertion")]
@@ -225,7 +207,6 @@ pub(crate) struct Assertion {
     pub(crate) severity: &'static str,
 }
 
-/// How much was written.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OutputStatistics {

@@ -1,8 +1,7 @@
-//! What is read, as an extract task has found it.
+//! The data sets that are read, from the result of an extract task.
 //!
-//! What is known of the input as a whole (rows, broken rules) is told of a file only where it is
-//! true of that file. Values stay out: the texts that a filter asks for and a column's constant are
-//! not looked at.
+//! Figures of the whole input (rows, broken rules) are attached to a file only where they are true of
+//! that file. No values: the constants of columns and filters are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,10 +19,10 @@ use crate::rule::{Rule, Severities, Severity};
 use crate::schema::Dataset;
 use crate::totals::ControlTotals;
 
-/// Files of one input that are told one by one; more are told as the folder they lie in.
+/// Files of one input that are listed; more are one folder.
 const FILES: usize = 16;
 
-/// The result of an extract task, as far as it is of use.
+/// The parts of an extract task's result that are used.
 #[derive(Deserialize)]
 struct Extracted {
     files: Vec<File>,
@@ -47,7 +46,7 @@ pub(crate) struct Input {
     pub(crate) sets: Vec<Set>,
 }
 
-/// One data set of it.
+/// One data set of an input.
 #[derive(Debug, Clone)]
 pub(crate) struct Set {
     pub(crate) name: Name,
@@ -56,7 +55,7 @@ pub(crate) struct Set {
     fields: Vec<String>,
     /// Contract column → the columns that it is made of.
     pub(crate) columns: BTreeMap<String, Vec<String>>,
-    /// Columns by whose values rows are chosen.
+    /// Columns that rows are filtered by.
     pub(crate) filters: Vec<String>,
     bytes: u64,
     files: u64,
@@ -64,15 +63,14 @@ pub(crate) struct Set {
 }
 
 impl Input {
-    /// An input from an extract task's result; `table` is the one of a database source.
+    /// The input of an extract task; `table` is the table of a database source.
     pub(crate) fn read(dataset: Dataset, result: &Value, table: Option<&str>) -> Option<Self> {
         let found = Extracted::deserialize(result).ok()?;
         let sets: Vec<Set> =
             found.files.into_iter().map(|file| Set::of(dataset, file, table)).collect();
-        Some(Self { dataset, sets: gathered(sets) })
+        Some(Self { dataset, sets: grouped(sets) })
     }
 
-    /// The data sets with all that is known of them.
     pub(crate) fn data_sets(
         &self,
         account: Option<&ControlTotals>,
@@ -82,7 +80,7 @@ impl Input {
             Dataset::Claims => account.claims.read + account.claims.filtered,
             Dataset::Providers => account.providers.read,
         });
-        let told = |set: &Set| {
+        let dataset = |set: &Set| {
             let mut input_facets = Facets::default().with(&InputStatistics {
                 row_count: rows,
                 size: Some(set.bytes),
@@ -100,12 +98,11 @@ impl Input {
             }
             InputDataset { name: set.name.clone(), facets: set.facets(), input_facets }
         };
-        self.sets.iter().map(told).collect()
+        self.sets.iter().map(dataset).collect()
     }
 
-    /// Each rule that rejects, and whether no record of the set was rejected by it. Where the input
-    /// has several files and some record of it was, that is told of those files only of which it is
-    /// known.
+    /// Each rejecting rule, and whether no record of the set broke it. Where the input has several
+    /// files, a failed assertion is attached only to the files known from the examples.
     fn assertions(
         &self,
         set: &Set,
@@ -116,7 +113,7 @@ impl Input {
             Dataset::Claims => &account.reject_reasons,
             Dataset::Providers => &account.providers.reject_reasons,
         };
-        let holds = |rule: Rule| {
+        let success = |rule: Rule| {
             if reasons.get(rule.name()).is_none_or(|rows| *rows == 0) {
                 return Some(true);
             }
@@ -134,7 +131,7 @@ impl Input {
             (ours && severities.of(rule) == Severity::Reject) || reasons.contains_key(rule.name())
         });
         let assertions = rules.filter_map(|rule| {
-            let success = holds(rule)?;
+            let success = success(rule)?;
             let column = match set.columns.get(rule.column()).map(Vec::as_slice) {
                 Some([one]) => Some(one.clone()),
                 _ => None,
@@ -156,7 +153,7 @@ impl Set {
         let known = |name: &str| file.header.iter().any(|column| column == name);
         let mut columns = BTreeMap::new();
         for (column, take) in &file.columns {
-            // A constant is written in quotes: it names no column.
+            // A constant in quotes contains no column name.
             let pattern = Pattern::parse(take).ok();
             let names: Vec<String> = pattern
                 .iter()
@@ -188,8 +185,8 @@ impl Set {
     }
 }
 
-/// The sets one by one, or as one where there are too many.
-fn gathered(sets: Vec<Set>) -> Vec<Set> {
+/// The sets, or one set for all where there are too many.
+fn grouped(sets: Vec<Set>) -> Vec<Set> {
     if sets.len() <= FILES {
         return sets;
     }
@@ -228,7 +225,7 @@ mod tests {
         Input::read(Dataset::Claims, &result, None).expect("an input")
     }
 
-    fn told(input: &Input, account: &ControlTotals) -> Vec<Value> {
+    fn json_of(input: &Input, account: &ControlTotals) -> Vec<Value> {
         let sets = input.data_sets(Some(account), &Severities::default());
         sets.iter().map(|set| serde_json::to_value(set).expect("JSON")).collect()
     }
@@ -250,9 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn only_columns_that_are_read_are_told_and_no_value() {
+    fn only_columns_that_are_read_are_listed_and_no_value() {
         let input = input(&[file("/in/a.csv")]);
-        let set = &told(&input, &account(&[("patient_id_missing", 2, "/in/a.csv")]))[0];
+        let set = &json_of(&input, &account(&[("patient_id_missing", 2, "/in/a.csv")]))[0];
         let names: Vec<&str> = set["facets"]["schema"]["fields"]
             .as_array()
             .expect("fields")
@@ -271,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn of_several_files_only_what_is_known_is_told() {
+    fn rejects_are_attached_only_to_files_they_are_known_of() {
         let input = input(&[file("/in/a.csv"), file("/in/b.csv")]);
-        let sets = told(&input, &account(&[("amount_missing", 1, "/in/b.csv")]));
+        let sets = json_of(&input, &account(&[("amount_missing", 1, "/in/b.csv")]));
         assert_eq!(sets[0]["inputFacets"]["inputStatistics"].get("rowCount"), None);
         assert_eq!(assertion(&sets[0], "amount_missing"), None);
         let broken = assertion(&sets[1], "amount_missing").expect("an assertion");
@@ -285,7 +282,7 @@ mod tests {
     fn very_many_files_are_one_folder() {
         let files: Vec<Value> = (0..40).map(|day| file(&format!("/in/{day}.csv"))).collect();
         let input = input(&files);
-        let sets = told(&input, &account(&[("amount_missing", 1, "/in/3.csv")]));
+        let sets = json_of(&input, &account(&[("amount_missing", 1, "/in/3.csv")]));
         assert_eq!((sets.len(), &sets[0]["name"]), (1, &json!("/in")));
         let statistics = &sets[0]["inputFacets"]["inputStatistics"];
         assert_eq!((&statistics["fileCount"], &statistics["size"]), (&json!(40), &json!(4000)));

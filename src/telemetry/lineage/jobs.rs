@@ -1,8 +1,7 @@
-//! The jobs: the run as a whole, and its tasks.
+//! The jobs of the events: the run as a whole and its tasks.
 
 use uuid::Uuid;
 
-use super::Scope;
 use super::event::{Event, EventType, Facets, Job, Name, Run};
 use super::facets::{
     Documentation, ErrorMessage, JobType, NominalTime, Owner, Ownership, Parent, ProcessingEngine,
@@ -11,17 +10,28 @@ use super::facets::{
 use crate::config::{Moment, Settings};
 use crate::event::RunId;
 
-/// The job of the whole, as the DAG is called.
+/// The job of the run as a whole: the name of the DAG.
 pub(crate) const DAG: &str = "healthcare_claims_etl";
-/// The tasks by their ids.
+/// Task ids.
 pub(crate) const CLAIMS: &str = "extract.extract_claims";
 pub(crate) const PROVIDERS: &str = "extract.extract_providers";
 pub(crate) const TRANSFORM: &str = "transform_join";
 pub(crate) const LOAD: &str = "load.load_warehouse";
 pub(crate) const REFRESH: &str = "load.refresh_bi";
 
-/// The namespace where none is configured.
+/// The default namespace.
 const NAMESPACE: &str = "claims-etl";
+
+/// What a [`super::Lineage`] covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A run with all its tasks, under the id of the run.
+    Run,
+    /// The rest of a run that has already ended, under a new id.
+    Resumed,
+    /// One task of a run that an orchestrator reports.
+    Task,
+}
 
 /// What all events of a run have in common.
 pub(crate) struct Jobs {
@@ -41,9 +51,9 @@ impl Jobs {
         scope: Scope,
         caller: Option<Parent>,
     ) -> Self {
-        let told = &settings.lineage;
-        let namespace = told.namespace.clone().unwrap_or_else(|| NAMESPACE.into());
-        let run = if scope == Scope::Rest { Uuid::now_v7() } else { run.uuid() };
+        let config = &settings.lineage;
+        let namespace = config.namespace.clone().unwrap_or_else(|| NAMESPACE.into());
+        let run = if scope == Scope::Resumed { Uuid::now_v7() } else { run.uuid() };
         let own = Reference {
             run: RunReference { run_id: run },
             job: Name { namespace: namespace.clone(), name: DAG.into() },
@@ -55,7 +65,7 @@ impl Jobs {
             (Some(caller), Scope::Task) => Parent { parent: caller.parent.clone(), root },
             _ => Parent { root: Some(root.unwrap_or_else(|| own.clone())), parent: own },
         };
-        let owners = told.owners.iter().map(|name| Owner { name: name.clone() }).collect();
+        let owners = config.owners.iter().map(|name| Owner { name: name.clone() }).collect();
         Self {
             namespace,
             run,
@@ -85,7 +95,7 @@ impl Jobs {
         let description = match task {
             CLAIMS => "Finds, checks and fingerprints the claims.",
             PROVIDERS => "Finds, checks and fingerprints the directory of providers.",
-            TRANSFORM => "Validates claims, replaces identifiers by tokens, joins the providers.",
+            TRANSFORM => "Validates claims, replaces identifiers with tokens, joins the providers.",
             LOAD => "Scores claims and publishes them with the providers in one transaction.",
             REFRESH => "Refreshes the dashboards.",
             _ => "A task of the pipeline.",
@@ -114,7 +124,7 @@ impl Jobs {
     }
 }
 
-/// The data interval, where its start is known.
+/// The data interval, if its start is known.
 fn nominal(settings: &Settings) -> Option<NominalTime> {
     let interval = settings.interval();
     let written = |moment: &Moment| moment.format("%Y-%m-%dT%H:%M:%S%:z");

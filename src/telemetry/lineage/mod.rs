@@ -1,6 +1,6 @@
-//! Lineage of one run, as OpenLineage has it: what was read, what was written, how it ended.
+//! OpenLineage events of one run: what it reads and writes, and how it ends.
 //!
-//! It never waits and never fails: what cannot be sent becomes a warning.
+//! Emitting never blocks and never fails: events that cannot be sent become a warning.
 
 mod columns;
 mod dataset;
@@ -18,12 +18,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use columns::Inputs;
-pub use dataset::Place;
+pub use dataset::WarehouseAddress;
 use emitter::Emitter;
 use event::{Event, EventType, InputDataset, OutputDataset};
 use facets::ErrorMessage;
 use input::Input;
 use jobs::Jobs;
+pub use jobs::Scope;
 use serde::Deserialize;
 use serde_json::Value;
 use transport::{FileTransport, HttpTransport};
@@ -37,21 +38,10 @@ use crate::schema::Dataset;
 use crate::secret::value::Secret;
 use crate::totals::ControlTotals;
 
-/// How often a task at work is told at most.
-const RUNNING: Duration = Duration::from_secs(30);
-/// The path below a server's address.
+/// The shortest time between two `RUNNING` events of a task.
+const RUNNING_INTERVAL: Duration = Duration::from_secs(30);
+/// The path below the server's address by default.
 const ENDPOINT: &str = "api/v1/lineage";
-
-/// What is told: a whole run, or less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// A run with all its tasks, under the run's own id.
-    Run,
-    /// What was left of a run whose end has been told: under an id of its own.
-    Rest,
-    /// One task, whose run an orchestrator tells of.
-    Task,
-}
 
 /// The lineage of one run.
 pub struct Lineage<'s> {
@@ -63,51 +53,55 @@ pub struct Lineage<'s> {
     known: Mutex<Known>,
 }
 
-/// What is known so far.
+/// What is known of the run so far.
 #[derive(Default)]
 struct Known {
-    /// Tasks at work: the id of the OpenLineage run, and when it was told last.
+    /// Running tasks: the id of the OpenLineage run and the time of its last event.
     tasks: HashMap<String, (Uuid, Instant)>,
     claims: Option<Input>,
     providers: Option<Input>,
-    place: Option<Place>,
-    /// The tables as they were written, once they are published.
+    warehouse: Option<WarehouseAddress>,
+    /// The published tables.
     written: Vec<OutputDataset>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub struct End<'a> {
-    /// The error that ended it, and whether that was a request to stop.
+    /// The message of the error that ended it, and whether that was a request to stop.
     pub error: Option<(&'a str, bool)>,
-    /// What it has counted.
     pub account: ControlTotals,
 }
 
 impl<'s> Lineage<'s> {
-    /// Begins to tell, where there is somebody to tell; and what is wrong with the settings, in
-    /// warnings.
+    /// Starts lineage where a file or a server is configured. The second part: warnings about the
+    /// settings.
     #[must_use]
     pub fn start(settings: &'s Settings, run: RunId, scope: Scope) -> (Option<Self>, Vec<String>) {
-        let told = &settings.lineage;
+        let config = &settings.lineage;
         let mut warnings = Vec::new();
-        if told.disabled {
+        if config.disabled {
             return (None, warnings);
         }
-        let mut emitters: Vec<Emitter> =
-            told.file.iter().map(|path| Emitter::start(FileTransport::new(path.clone()))).collect();
+        let mut emitters: Vec<Emitter> = config
+            .file
+            .iter()
+            .map(|path| Emitter::start(FileTransport::new(path.clone())))
+            .collect();
         match server(settings) {
             Ok(Some(transport)) => emitters.push(Emitter::start(transport)),
             Ok(None) => {}
-            Err(error) => warnings.push(format!("no lineage server is told: {}", error.message())),
+            Err(error) => {
+                warnings.push(format!("no lineage is sent to the server: {}", error.message()))
+            }
         }
-        if !told.passed_over.is_empty() {
-            warnings.push(format!("{} cannot be used", told.passed_over.join(", ")));
+        if !config.passed_over.is_empty() {
+            warnings.push(format!("{} cannot be used", config.passed_over.join(", ")));
         }
         if emitters.is_empty() {
             return (None, warnings);
         }
-        let (caller, unread) = parent::of(&told.caller);
+        let (caller, unread) = parent::of(&config.caller);
         if !unread.is_empty() {
             warnings.push(format!("{} cannot be read", unread.join(", ")));
         }
@@ -125,27 +119,28 @@ impl<'s> Lineage<'s> {
         (Some(lineage), warnings)
     }
 
-    /// Takes note of an event; `place` tells where the warehouse is, once there is one.
-    pub fn observe(&self, event: &RunEvent, place: &dyn Fn() -> Option<Place>) {
+    /// Emits what follows from an event; `warehouse` is the address of the warehouse once it is
+    /// known.
+    pub fn observe(&self, event: &RunEvent, warehouse: &dyn Fn() -> Option<WarehouseAddress>) {
         match event {
-            RunEvent::TaskStarted { task, .. } => self.begin(task, place),
-            RunEvent::Progress { task, .. } => self.go_on(task, Instant::now()),
+            RunEvent::TaskStarted { task, .. } => self.task_started(task, warehouse),
+            RunEvent::Progress { task, .. } => self.task_progressed(task, Instant::now()),
             RunEvent::TaskFinished { task, result, error, .. } => {
-                self.end(task, result.as_ref(), error.as_ref(), place);
+                self.task_finished(task, result.as_ref(), error.as_ref(), warehouse);
             }
             _ => {}
         }
     }
 
-    /// Tells how the run ended, and waits a little for what is on its way. What was lost, in
-    /// warnings.
+    /// Emits the end of the run and waits up to `lineage.flush_secs` for delivery. Returns warnings
+    /// about events that were lost.
     #[must_use]
     pub fn finish(mut self, end: &End<'_>) -> Vec<String> {
         let kind = kind_of(end.error);
         let message = end.error.map(|(message, _)| error_message(message));
-        let left: Vec<(String, Uuid)> =
+        let running: Vec<(String, Uuid)> =
             self.lock().tasks.drain().map(|(task, (run, _))| (task, run)).collect();
-        for (task, run) in left {
+        for (task, run) in running {
             self.emit(&self.jobs.task(&task, run, kind, message.as_ref()));
         }
         if self.scope != Scope::Task {
@@ -162,13 +157,13 @@ impl<'s> Lineage<'s> {
         emitters.into_iter().filter_map(|emitter| emitter.finish(until)).collect()
     }
 
-    /// Takes note of what a task has handed on in an earlier process of the same run.
-    pub fn recall(&self, task: &str, result: &Value) {
-        self.learn(task, result, &mut self.lock());
+    /// Takes over the result of a task that finished in an earlier process of the same run.
+    pub fn restore(&self, task: &str, result: &Value) {
+        self.keep_input(task, result, &mut self.lock());
     }
 
-    /// A task began: once a task, however often it is tried.
-    fn begin(&self, task: &str, place: &dyn Fn() -> Option<Place>) {
+    /// Emits `START` on the first attempt only.
+    fn task_started(&self, task: &str, warehouse: &dyn Fn() -> Option<WarehouseAddress>) {
         let mut known = self.lock();
         if known.tasks.contains_key(task) {
             return;
@@ -176,49 +171,49 @@ impl<'s> Lineage<'s> {
         let run = Uuid::now_v7();
         known.tasks.insert(task.to_owned(), (run, Instant::now()));
         let event = self.jobs.task(task, run, EventType::Start, None);
-        let event = event.reads(self.reads(task, &mut known, None, place));
+        let event = event.reads(self.reads(task, &mut known, None, warehouse));
         self.emit(&event);
     }
 
-    fn go_on(&self, task: &str, now: Instant) {
+    fn task_progressed(&self, task: &str, now: Instant) {
         let mut known = self.lock();
-        let Some((run, told)) = known.tasks.get_mut(task) else { return };
-        if now.saturating_duration_since(*told) < RUNNING {
+        let Some((run, emitted)) = known.tasks.get_mut(task) else { return };
+        if now.saturating_duration_since(*emitted) < RUNNING_INTERVAL {
             return;
         }
-        *told = now;
-        // With the lock held: nothing may follow a task's end.
+        *emitted = now;
+        // With the lock held, so that no event follows the end of the task.
         self.emit(&self.jobs.task(task, *run, EventType::Running, None));
     }
 
-    fn end(
+    fn task_finished(
         &self,
         task: &str,
         result: Option<&Value>,
         error: Option<&Error>,
-        place: &dyn Fn() -> Option<Place>,
+        warehouse: &dyn Fn() -> Option<WarehouseAddress>,
     ) {
         let mut known = self.lock();
-        // A task that never began has nothing to end.
+        // A task that never started has no run to end.
         let Some((run, _)) = known.tasks.remove(task) else { return };
         let stopped = |error: &Error| matches!(error.kind(), ErrorKind::Interrupted(_));
         let kind = kind_of(error.map(|error| (error.message(), stopped(error))));
         let message = error.map(|error| error_message(error.message()));
         if let Some(result) = result {
-            self.learn(task, result, &mut known);
+            self.keep_input(task, result, &mut known);
         }
         let account =
             result.and_then(|result| ControlTotals::deserialize(result.get("account")?).ok());
-        let reads = self.reads(task, &mut known, account.as_ref(), place);
+        let reads = self.reads(task, &mut known, account.as_ref(), warehouse);
         let writes = match (task, result, account) {
             (jobs::LOAD, Some(result), Some(account)) if result["route"] != "none" => {
-                known.place = known.place.take().or_else(place);
+                known.warehouse = known.warehouse.take().or_else(warehouse);
                 let inputs =
                     Inputs { claims: known.claims.as_ref(), providers: known.providers.as_ref() };
                 let written = known
-                    .place
+                    .warehouse
                     .as_ref()
-                    .map(|place| output::written(place, &inputs, &account, self.settings));
+                    .map(|warehouse| output::written(warehouse, &inputs, &account, self.settings));
                 known.written = written.unwrap_or_default();
                 known.written.clone()
             }
@@ -229,8 +224,8 @@ impl<'s> Lineage<'s> {
         self.emit(&event.reads(reads).writes(writes));
     }
 
-    /// Keeps what an extract task has found.
-    fn learn(&self, task: &str, result: &Value, known: &mut Known) {
+    /// Keeps the input that an extract task found.
+    fn keep_input(&self, task: &str, result: &Value, known: &mut Known) {
         let table = |source: &crate::config::Source| source.table.clone();
         match task {
             jobs::CLAIMS => {
@@ -245,13 +240,13 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    /// What a task reads, as far as it is known.
+    /// The data sets that a task reads, as far as they are known.
     fn reads(
         &self,
         task: &str,
         known: &mut Known,
         account: Option<&ControlTotals>,
-        place: &dyn Fn() -> Option<Place>,
+        warehouse: &dyn Fn() -> Option<WarehouseAddress>,
     ) -> Vec<InputDataset> {
         let of = |input: &Option<Input>| {
             let sets = input.as_ref().map(|input| input.data_sets(account, &self.severities));
@@ -262,9 +257,10 @@ impl<'s> Lineage<'s> {
             jobs::PROVIDERS => of(&known.providers),
             jobs::TRANSFORM | jobs::LOAD => self.inputs(known, account),
             jobs::REFRESH => {
-                known.place = known.place.take().or_else(place);
+                known.warehouse = known.warehouse.take().or_else(warehouse);
                 let shape = self.settings.privacy.shape();
-                known.place.as_ref().map(|place| output::shown(place, shape)).unwrap_or_default()
+                let warehouse = known.warehouse.as_ref();
+                warehouse.map(|warehouse| output::shown(warehouse, shape)).unwrap_or_default()
             }
             _ => Vec::new(),
         }
@@ -288,13 +284,16 @@ impl<'s> Lineage<'s> {
     }
 }
 
-/// The way to the server, where one is named.
+/// The transport to the server, if one is configured.
 fn server(settings: &Settings) -> Result<Option<HttpTransport>, Error> {
-    let told = &settings.lineage;
-    let Some(url) = &told.url else { return Ok(None) };
-    let key: Option<Secret> =
-        if told.api_key.is_named() { Some(told.api_key.read("lineage.api_key")?) } else { None };
-    let endpoint = told.endpoint.as_deref().unwrap_or(ENDPOINT);
+    let config = &settings.lineage;
+    let Some(url) = &config.url else { return Ok(None) };
+    let key: Option<Secret> = if config.api_key.is_named() {
+        Some(config.api_key.read("lineage.api_key")?)
+    } else {
+        None
+    };
+    let endpoint = config.endpoint.as_deref().unwrap_or(ENDPOINT);
     Ok(Some(HttpTransport::new(url, endpoint, key)))
 }
 

@@ -1,11 +1,11 @@
-//! What is written: the two tables, and the dashboards that show them.
+//! The data sets that are written: the two tables and the dashboards that show them.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::columns::{Inputs, dimension, fact};
-use super::dataset::{Place, of_file, source};
+use super::dataset::{WarehouseAddress, of_file, source};
 use super::event::{Facets, InputDataset, Name, OutputDataset};
 use super::facets::{DatasetType, Field, LifecycleStateChange, OutputStatistics, Schema};
 use crate::config::{Mode, Settings};
@@ -14,9 +14,9 @@ use crate::schema::{
 };
 use crate::totals::ControlTotals;
 
-/// The tables as they are after a publish.
+/// The tables after a publish.
 pub(crate) fn written(
-    place: &Place,
+    warehouse: &WarehouseAddress,
     inputs: &Inputs<'_>,
     account: &ControlTotals,
     settings: &Settings,
@@ -24,36 +24,37 @@ pub(crate) fn written(
     let (mode, privacy) = (settings.warehouse.mode, &settings.privacy);
     let overwritten = LifecycleStateChange { lifecycle_state_change: "OVERWRITE" };
     let claims = OutputDataset {
-        name: place.table(PUBLISHED, CLAIMS_FACT),
-        facets: table(place, fact_columns(privacy.shape()))
+        name: warehouse.table(PUBLISHED, CLAIMS_FACT),
+        facets: table(warehouse, fact_columns(privacy.shape()))
             .with(&fact(inputs, privacy))
             .with_some(Some(&overwritten).filter(|_| mode == Mode::Replace)),
         output_facets: rows(account.claims.inserted + account.claims.updated),
     };
     let providers = OutputDataset {
-        name: place.table(PUBLISHED, PROVIDERS_DIM),
-        facets: table(place, provider_columns(privacy.shape())).with(&dimension(inputs, privacy)),
+        name: warehouse.table(PUBLISHED, PROVIDERS_DIM),
+        facets: table(warehouse, provider_columns(privacy.shape()))
+            .with(&dimension(inputs, privacy)),
         output_facets: rows(account.providers.loaded + account.providers.inferred),
     };
     vec![claims, providers]
 }
 
-/// The tables as dashboards read them.
-pub(crate) fn shown(place: &Place, shape: Shape) -> Vec<InputDataset> {
+/// The tables as inputs of dashboards.
+pub(crate) fn shown(warehouse: &WarehouseAddress, shape: Shape) -> Vec<InputDataset> {
     let tables = [(CLAIMS_FACT, fact_columns(shape)), (PROVIDERS_DIM, provider_columns(shape))];
-    let told = tables.into_iter().map(|(name, columns)| InputDataset {
-        name: place.table(PUBLISHED, name),
-        facets: table(place, columns),
+    let inputs = tables.into_iter().map(|(name, columns)| InputDataset {
+        name: warehouse.table(PUBLISHED, name),
+        facets: table(warehouse, columns),
         input_facets: Facets::default(),
     });
-    told.collect()
+    inputs.collect()
 }
 
 fn rows(row_count: u64) -> Facets {
     Facets::default().with(&OutputStatistics { row_count })
 }
 
-fn table(place: &Place, columns: Vec<Column>) -> Facets {
+fn table(warehouse: &WarehouseAddress, columns: Vec<Column>) -> Facets {
     let fields = columns.into_iter().enumerate().map(|(position, column)| Field {
         name: column.name.to_owned(),
         kind: Some(column.postgres),
@@ -61,26 +62,26 @@ fn table(place: &Place, columns: Vec<Column>) -> Facets {
     });
     Facets::default()
         .with(&Schema { fields: fields.collect() })
-        .with(&place.source())
+        .with(&warehouse.source())
         .with(&DatasetType { dataset_type: "TABLE", sub_type: None })
 }
 
-/// The dashboards that show new data, by the result of the task that refreshes them.
+/// The refreshed dashboards, from the result of the refresh task.
 pub(crate) fn refreshed(settings: &Settings, result: &Value) -> Vec<OutputDataset> {
     let succeeded =
         result.as_array().into_iter().flatten().filter(|target| target["outcome"] == "succeeded");
-    let told = succeeded.filter_map(|target| {
+    let outputs = succeeded.filter_map(|target| {
         let name = dashboard(settings, target["target"].as_str()?)?;
         let kind = DatasetType { dataset_type: "DASHBOARD", sub_type: None };
         let facets = Facets::default().with(&kind);
         let facets = if name.namespace == "file" { facets.with(&source(&name)) } else { facets };
         Some(OutputDataset { name, facets, output_facets: Facets::default() })
     });
-    told.collect()
+    outputs.collect()
 }
 
-/// The name of what a target refreshes; none where that is no data set (a webhook) or a table that
-/// has told its name already.
+/// The name of what a target refreshes; `None` where that is not a data set (a webhook) or a table,
+/// which is already an output of the load.
 fn dashboard(settings: &Settings, target: &str) -> Option<Name> {
     let refresh = &settings.refresh;
     let at = |scheme: &str, url: &str, name: String| {

@@ -1,6 +1,6 @@
-//! The run that this one is part of, as an orchestrator hands it down.
+//! The parent run that an orchestrator passes in the environment.
 //!
-//! What cannot be read is passed over: lineage never stops a load.
+//! Unreadable variables are ignored with a warning: lineage never stops a load.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -9,69 +9,69 @@ use super::event::Name;
 use super::facets::{Parent, Reference, RunReference};
 use crate::config::LineageCaller;
 
-/// The context, as far as it is of use.
+/// The parts of `OPENLINEAGE_CONTEXT` that are used.
 #[derive(Deserialize)]
 struct Context {
-    parent: Given,
+    parent: Passed,
 }
 
 #[derive(Deserialize)]
-struct Given {
-    run: GivenRun,
-    job: GivenJob,
-    root: Option<Box<GivenRoot>>,
+struct Passed {
+    run: PassedRun,
+    job: PassedJob,
+    root: Option<Box<PassedRoot>>,
 }
 
 #[derive(Deserialize)]
-struct GivenRoot {
-    run: GivenRun,
-    job: GivenJob,
+struct PassedRoot {
+    run: PassedRun,
+    job: PassedJob,
 }
 
 #[derive(Deserialize)]
-struct GivenRun {
+struct PassedRun {
     #[serde(rename = "runId")]
     run_id: Uuid,
 }
 
 #[derive(Deserialize)]
-struct GivenJob {
+struct PassedJob {
     namespace: String,
     name: String,
 }
 
-fn reference(run: &GivenRun, job: GivenJob) -> Reference {
+fn reference(run: &PassedRun, job: PassedJob) -> Reference {
     let run = RunReference { run_id: run.run_id };
     Reference { run, job: Name { namespace: job.namespace, name: job.name } }
 }
 
-/// What the environment says, and the variables that cannot be read.
+/// The parent run, and the variables that cannot be read.
 pub(crate) fn of(caller: &LineageCaller) -> (Option<Parent>, Vec<&'static str>) {
     if let Some(text) = &caller.context {
         return match serde_json::from_str::<Context>(text) {
-            Ok(Context { parent: Given { run, job, root } }) => {
+            Ok(Context { parent: Passed { run, job, root } }) => {
                 let root = root.map(|root| reference(&root.run, root.job));
                 (Some(Parent { parent: reference(&run, job), root }), Vec::new())
             }
             Err(_) => (None, vec!["OPENLINEAGE_CONTEXT"]),
         };
     }
-    let mut passed_over = Vec::new();
+    let mut unreadable = Vec::new();
     let mut read = |name: &'static str, text: &Option<String>| {
         let text = text.as_deref()?;
-        let read = named(text);
+        let read = parse(text);
         if read.is_none() {
-            passed_over.push(name);
+            unreadable.push(name);
         }
         read
     };
     let parent = read("OPENLINEAGE_PARENT_ID", &caller.parent);
     let root = read("OPENLINEAGE_ROOT_PARENT_ID", &caller.root);
-    (parent.map(|parent| Parent { parent, root }), passed_over)
+    (parent.map(|parent| Parent { parent, root }), unreadable)
 }
 
-/// `namespace/job/run`; a namespace may hold slashes of its own.
-fn named(text: &str) -> Option<Reference> {
+/// `namespace/job/run`; a namespace may contain slashes.
+fn parse(text: &str) -> Option<Reference> {
     let mut parts = text.trim().rsplitn(3, '/');
     let (run, job, namespace) = (parts.next()?, parts.next()?, parts.next()?);
     if namespace.is_empty() || job.is_empty() {
@@ -100,9 +100,9 @@ mod tests {
             root: Some(format!("http://airflow.example.org/x/dag/{ROOT}")),
             ..LineageCaller::default()
         };
-        let (parent, passed_over) = of(&caller);
+        let (parent, unreadable) = of(&caller);
         let parent = parent.expect("a parent");
-        assert!(passed_over.is_empty());
+        assert!(unreadable.is_empty());
         assert_eq!(names(&parent.parent), ("airflow".into(), "dag.task".into(), RUN.into()));
         let root = names(&parent.root.expect("a root"));
         assert_eq!(root, ("http://airflow.example.org/x".into(), "dag".into(), ROOT.into()));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_passed_over() {
+    fn unreadable_variables_are_ignored() {
         for text in ["", "x", "a/b", "a/b/c", &format!("/{RUN}"), &format!("//{RUN}")] {
             let caller = LineageCaller { parent: Some((*text).into()), ..LineageCaller::default() };
             assert_eq!(of(&caller), (None, vec!["OPENLINEAGE_PARENT_ID"]), "{text}");

@@ -1,4 +1,4 @@
-//! The events of a run, from what an observer is told.
+//! The events of a run, from what an observer sees.
 
 use std::path::Path;
 
@@ -17,9 +17,13 @@ fn settings(file: &Path) -> Settings {
     settings
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as a run asks for it")]
-fn place() -> Option<Place> {
-    Some(Place { host: "db.example.org".into(), port: 5432, database: "warehouse".into() })
+#[expect(clippy::unnecessary_wraps, reason = "the signature that `observe` expects")]
+fn warehouse() -> Option<WarehouseAddress> {
+    Some(WarehouseAddress {
+        host: "db.example.org".into(),
+        port: 5432,
+        database: "warehouse".into(),
+    })
 }
 
 fn started(task: &str) -> RunEvent {
@@ -50,16 +54,16 @@ fn account() -> ControlTotals {
 }
 
 /// The events of a run with these settings.
-fn told(
+fn events(
     settings: &Settings,
     scope: Scope,
-    tell: impl FnOnce(&Lineage<'_>) -> End<'static>,
+    run: impl FnOnce(&Lineage<'_>) -> End<'static>,
 ) -> Vec<Value> {
-    let run = RunId::parse("0193513a-7a31-7c10-8a55-2f1b0c9a77d1").expect("an id");
-    let (lineage, warnings) = Lineage::start(settings, run, scope);
+    let id = RunId::parse("0193513a-7a31-7c10-8a55-2f1b0c9a77d1").expect("an id");
+    let (lineage, warnings) = Lineage::start(settings, id, scope);
     assert!(warnings.is_empty(), "{warnings:?}");
-    let lineage = lineage.expect("somebody is told");
-    let end = tell(&lineage);
+    let lineage = lineage.expect("lineage to a file");
+    let end = run(&lineage);
     let warnings = lineage.finish(&end);
     assert!(warnings.is_empty(), "{warnings:?}");
     let path = settings.lineage.file.as_ref().expect("a file");
@@ -83,11 +87,11 @@ fn well() -> End<'static> {
 }
 
 #[test]
-fn a_run_is_told_from_its_start_to_its_end() {
+fn a_run_is_reported_from_start_to_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = settings(&folder.path().join("events.ndjson"));
-    let events = told(&settings, Scope::Run, |lineage| {
-        let tell = |event: RunEvent| lineage.observe(&event, &place);
+    let events = events(&settings, Scope::Run, |lineage| {
+        let observe = |event: RunEvent| lineage.observe(&event, &warehouse);
         let claims = [
             "claim_id",
             "patient_id",
@@ -97,15 +101,19 @@ fn a_run_is_told_from_its_start_to_its_end() {
             "date_of_service",
         ];
         let providers = ["provider_id", "provider_name", "specialty", "location"];
-        tell(started(jobs::CLAIMS));
-        tell(finished(jobs::CLAIMS, Some(extracted("/in/claims.csv", &claims)), None));
-        tell(started(jobs::PROVIDERS));
-        tell(finished(jobs::PROVIDERS, Some(extracted("/in/providers.csv", &providers)), None));
-        tell(started(jobs::LOAD));
+        observe(started(jobs::CLAIMS));
+        observe(finished(jobs::CLAIMS, Some(extracted("/in/claims.csv", &claims)), None));
+        observe(started(jobs::PROVIDERS));
+        observe(finished(jobs::PROVIDERS, Some(extracted("/in/providers.csv", &providers)), None));
+        observe(started(jobs::LOAD));
         // A second try is no second run.
-        tell(started(jobs::LOAD));
-        tell(finished(jobs::LOAD, Some(json!({ "account": account(), "route": "merge" })), None));
-        tell(finished(jobs::REFRESH, None, None));
+        observe(started(jobs::LOAD));
+        observe(finished(
+            jobs::LOAD,
+            Some(json!({ "account": account(), "route": "merge" })),
+            None,
+        ));
+        observe(finished(jobs::REFRESH, None, None));
         well()
     });
     let expected = [
@@ -118,7 +126,7 @@ fn a_run_is_told_from_its_start_to_its_end() {
         (".load.load_warehouse", "COMPLETE"),
         ("", "COMPLETE"),
     ];
-    assert_eq!(in_short(&events), expected, "a task that never began is not told");
+    assert_eq!(in_short(&events), expected, "a task that never started has no events");
     let (start, load) = (&events[0], &events[6]);
     assert_eq!(start["run"]["runId"], "0193513a-7a31-7c10-8a55-2f1b0c9a77d1");
     let nominal = &start["run"]["facets"]["nominalTime"];
@@ -154,10 +162,10 @@ fn an_error_fails_and_a_stop_aborts() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(&folder.path().join("events.ndjson"));
-        let events = told(&settings, Scope::Run, |lineage| {
-            lineage.observe(&started(jobs::CLAIMS), &place);
-            lineage.observe(&started(jobs::PROVIDERS), &place);
-            lineage.observe(&finished(jobs::CLAIMS, None, Some(error.clone())), &place);
+        let events = events(&settings, Scope::Run, |lineage| {
+            lineage.observe(&started(jobs::CLAIMS), &warehouse);
+            lineage.observe(&started(jobs::PROVIDERS), &warehouse);
+            lineage.observe(&finished(jobs::CLAIMS, None, Some(error.clone())), &warehouse);
             // The other one is still at work.
             let stopped = kind == "ABORT";
             End { error: Some(("it ended", stopped)), account: ControlTotals::default() }
@@ -175,17 +183,17 @@ fn an_error_fails_and_a_stop_aborts() {
 }
 
 #[test]
-fn a_long_task_is_told_every_half_minute() {
+fn a_long_task_is_reported_every_half_minute() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = settings(&folder.path().join("events.ndjson"));
-    let events = told(&settings, Scope::Run, |lineage| {
-        lineage.observe(&started(jobs::LOAD), &place);
+    let events = events(&settings, Scope::Run, |lineage| {
+        lineage.observe(&started(jobs::LOAD), &warehouse);
         let began = Instant::now();
         for second in 0..95 {
-            lineage.go_on(jobs::LOAD, began + Duration::from_secs(second));
+            lineage.task_progressed(jobs::LOAD, began + Duration::from_secs(second));
         }
-        lineage.go_on("unknown", began);
-        lineage.observe(&finished(jobs::LOAD, None, None), &place);
+        lineage.task_progressed("unknown", began);
+        lineage.observe(&finished(jobs::LOAD, None, None), &warehouse);
         well()
     });
     let running = in_short(&events).iter().filter(|(_, kind)| *kind == "RUNNING").count();
@@ -201,9 +209,9 @@ fn an_orchestrator_is_the_parent() {
             parent: Some(format!("airflow/dag.task/{CALLER}")),
             ..LineageCaller::default()
         };
-        told(&settings, scope, |lineage| {
-            lineage.observe(&started(jobs::CLAIMS), &place);
-            lineage.observe(&finished(jobs::CLAIMS, None, None), &place);
+        events(&settings, scope, |lineage| {
+            lineage.observe(&started(jobs::CLAIMS), &warehouse);
+            lineage.observe(&finished(jobs::CLAIMS, None, None), &warehouse);
             well()
         })
     };
@@ -213,14 +221,14 @@ fn an_orchestrator_is_the_parent() {
     assert_eq!(parent(&whole[1], "/run/runId"), Some(whole[0]["run"]["runId"].clone()));
     assert_eq!(parent(&whole[1], "/root/run/runId"), Some(json!(CALLER)));
     let task = of(Scope::Task, "task");
-    assert_eq!(in_short(&task).len(), 2, "the run is told by somebody else");
+    assert_eq!(in_short(&task).len(), 2, "the orchestrator reports the run");
     assert_eq!(parent(&task[0], "/job/name"), Some(json!("dag.task")));
-    let rest = of(Scope::Rest, "rest");
+    let rest = of(Scope::Resumed, "rest");
     assert_ne!(rest[0]["run"]["runId"], whole[0]["run"]["runId"], "that one has ended");
 }
 
 #[test]
-fn nobody_is_told_where_nobody_is_named() {
+fn without_a_target_there_is_no_lineage() {
     let silent = Settings::default();
     let (lineage, warnings) = Lineage::start(&silent, RunId::now(), Scope::Run);
     assert!(lineage.is_none() && warnings.is_empty());
@@ -233,7 +241,10 @@ fn nobody_is_told_where_nobody_is_named() {
     settings.lineage.api_key = crate::secret::source::SecretSource::from_file("/nowhere/key");
     settings.lineage.caller.parent = Some("nonsense".into());
     let (lineage, warnings) = Lineage::start(&settings, RunId::now(), Scope::Run);
-    assert!(lineage.is_some(), "the file is told");
-    assert!(warnings[0].starts_with("no lineage server is told: lineage.api_key"), "{warnings:?}");
+    assert!(lineage.is_some(), "lineage to the file");
+    assert!(
+        warnings[0].starts_with("no lineage is sent to the server: lineage.api_key"),
+        "{warnings:?}"
+    );
     assert_eq!(warnings[1], "OPENLINEAGE_PARENT_ID cannot be read");
 }

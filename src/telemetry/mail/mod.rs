@@ -1,9 +1,9 @@
-//! Mail that tells people of a run that failed or tries again; off by default.
+//! Mail about failed runs and retried tasks; off by default.
 //!
-//! What the server says in words is in no warning: only its code is.
+//! Warnings contain the reply code of the mail server, never its text.
 
-pub(crate) mod message;
-pub(crate) mod smtp;
+mod message;
+mod smtp;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -11,41 +11,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use message::Message;
+use smtp::{Delivery, SmtpClient};
+
 use crate::config::{Mail, Settings};
 use crate::error::Result;
-use crate::telemetry::mail::message::Letter;
-use crate::telemetry::mail::smtp::{Delivery, Post};
 
-/// Letters that may wait. A run that tells more than that while its mail server is stuck has told
-/// enough.
+/// Capacity of the queue. Mails beyond that while the mail server is stuck are dropped.
 const QUEUE: usize = 32;
-/// How often a wait looks whether the run has ended.
+/// How often a wait checks whether the run has ended.
 const STEP: Duration = Duration::from_millis(20);
-/// How long a check may take.
-const CHECK: Duration = Duration::from_secs(20);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sends mail while a run goes on.
+/// Sends mail from a background thread during a run.
 pub struct Mailer {
     on_failure: bool,
     on_retry: bool,
-    queue: SyncSender<Letter>,
-    /// Within a lock only so that a run can be watched from several threads.
+    queue: SyncSender<Message>,
+    /// In a mutex only to make the mailer `Sync`.
     ended: Mutex<Receiver<()>>,
     state: Arc<State>,
 }
 
-/// What the run and the thread that sends both know.
+/// Shared between the run and the sending thread.
 #[derive(Default)]
 struct State {
-    /// When the thread has to have ended; nothing while the run goes on.
+    /// The deadline of the thread; `None` during the run.
     until: Mutex<Option<Instant>>,
     warnings: Mutex<Vec<String>>,
-    /// Letters that are written and neither sent nor given up.
+    /// Mails that are neither sent nor given up.
     waiting: AtomicUsize,
 }
 
 impl Mailer {
-    /// A mailer, where the settings want mail. Nothing is opened before there is a letter.
+    /// A mailer if mail is configured. It connects when there is a mail to send.
     #[must_use]
     pub fn new(settings: &Settings) -> Option<Self> {
         let mail = settings.mail.clone();
@@ -53,81 +52,77 @@ impl Mailer {
             return None;
         }
         let (on_failure, on_retry) = (mail.on_failure, mail.on_retry);
-        let (queue, letters) = sync_channel(QUEUE);
+        let (queue, messages) = sync_channel(QUEUE);
         let (alive, ended) = sync_channel(0);
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
-        // Without the thread every letter becomes a warning: the queue is closed.
+        // Without the thread the queue is closed and every mail becomes a warning.
         let _ = thread::Builder::new().name("mail".into()).spawn(move || {
-            work(&mail, &letters, &shared);
+            send_all(&mail, &messages, &shared);
             drop(alive);
         });
         Some(Self { on_failure, on_retry, queue, ended: Mutex::new(ended), state })
     }
 
-    /// Tells that a task failed at its `attempt`-th try and is tried again after `delay`.
+    /// Reports that attempt number `attempt` of a task failed and is retried after `delay`.
     pub fn retry(&self, run: &str, task: &str, attempt: u32, error: &str, delay: Duration) {
         if self.on_retry {
-            self.put(Letter::retry(run, task, attempt, error, delay));
+            self.enqueue(Message::retry(run, task, attempt, error, delay));
         }
     }
 
-    /// Tells that a run failed.
+    /// Reports that a run failed.
     pub fn failure(&self, run: &str, kind: &str, message: &str, hint: Option<&str>) {
         if self.on_failure {
-            self.put(Letter::failure(run, kind, message, hint));
+            self.enqueue(Message::failure(run, kind, message, hint));
         }
     }
 
-    /// Waits until all letters are sent, `limit` at most; what could not be sent comes back as
-    /// warnings.
+    /// Waits until all mails are sent, `limit` at most; returns warnings about mails not sent.
     #[must_use]
     pub fn finish(self, limit: Duration) -> Vec<String> {
         let Self { queue, ended, state, .. } = self;
         drop(queue);
         *lock(&state.until) = Some(Instant::now() + limit);
-        // Nothing is ever sent: it closes when the thread ends, by a panic too.
+        // Nothing is ever sent on it: it closes when the thread ends, also by a panic.
         let late = lock(&ended).recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         let mut warnings = std::mem::take(&mut *lock(&state.warnings));
         let waiting = state.waiting.load(Ordering::SeqCst);
         if waiting > 0 {
-            let why = if late { "the mail server was too slow" } else { "sending broke off" };
+            let why = if late { "the mail server was too slow" } else { "sending was aborted" };
             warnings.push(format!("{} not sent: {why}", mails(waiting)));
         }
         warnings
     }
 
-    fn put(&self, letter: Letter) {
+    fn enqueue(&self, message: Message) {
         self.state.waiting.fetch_add(1, Ordering::SeqCst);
-        if self.queue.try_send(letter).is_err() {
+        if self.queue.try_send(message).is_err() {
             self.state.waiting.fetch_sub(1, Ordering::SeqCst);
             self.state.warn("1 mail was not sent: too many were waiting".into());
         }
     }
 }
 
-/// Signs in at the mail server and sends nothing; says how the way there is protected. Nothing where
-/// the settings want no mail.
+/// Signs in to the mail server and sends nothing; returns how the connection is protected, or `None`
+/// if mail is off.
 #[must_use]
 pub fn check(settings: &Settings) -> Option<Result<String>> {
     let mail = &settings.mail;
-    let until = Instant::now() + CHECK;
-    mail.is_on().then(|| Post::new(mail).and_then(|post| post.check(until)))
+    let until = Instant::now() + CHECK_TIMEOUT;
+    mail.is_on().then(|| SmtpClient::new(mail).and_then(|client| client.check(until)))
 }
 
-/// Sends letters until there are no more.
-fn work(mail: &Mail, letters: &Receiver<Letter>, state: &State) {
-    let mut post = None;
-    for letter in letters {
-        // Secrets and certificates are read when they are needed first, and anew after a failure.
-        let opened = match post.take() {
-            Some(open) => Ok(open),
-            None => Post::new(mail),
-        };
-        match opened {
-            Ok(open) => {
-                if send(&open, &letter, mail, state) {
-                    post = Some(open);
+/// Sends mails until the queue is closed.
+fn send_all(mail: &Mail, messages: &Receiver<Message>, state: &State) {
+    let mut kept = None;
+    for message in messages {
+        // Secrets and certificates are read on first use and again after a failure.
+        let client = kept.take().map_or_else(|| SmtpClient::new(mail), Ok);
+        match client {
+            Ok(client) => {
+                if send(&client, &message, mail, state) {
+                    kept = Some(client);
                 }
             }
             Err(error) => state.warn(format!("a mail was not sent: {error}")),
@@ -136,10 +131,10 @@ fn work(mail: &Mail, letters: &Receiver<Letter>, state: &State) {
     }
 }
 
-/// Sends one letter, more than once where the server asks for it; whether it was taken.
-fn send(post: &Post, letter: &Letter, mail: &Mail, state: &State) -> bool {
-    let message = match post.message(letter) {
-        Ok(message) => message,
+/// Sends one mail, with retries after transient errors; whether it was accepted.
+fn send(client: &SmtpClient, message: &Message, mail: &Mail, state: &State) -> bool {
+    let bytes = match client.format(message) {
+        Ok(bytes) => bytes,
         Err(error) => {
             state.warn(format!("a mail was not sent: {error}"));
             return false;
@@ -147,17 +142,17 @@ fn send(post: &Post, letter: &Letter, mail: &Mail, state: &State) -> bool {
     };
     let mut waits = mail.retry_delays_secs.iter().copied().map(Duration::from_secs);
     loop {
-        match post.send(&message, state.until()) {
+        match client.send(&bytes, state.until()) {
             Ok(Delivery { refused: 0 }) => return true,
             Ok(Delivery { refused }) => {
                 state
                     .warn(format!("the mail server refused {refused} of the addresses in mail.to"));
                 return true;
             }
-            Err(trouble) => {
-                let again = waits.next().filter(|_| trouble.can_pass);
+            Err(error) => {
+                let again = waits.next().filter(|_| error.transient);
                 if again.is_none_or(|wait| !state.pause(wait)) {
-                    state.warn(format!("a mail was not sent: {}", trouble.what));
+                    state.warn(format!("a mail was not sent: {}", error.message));
                     return false;
                 }
             }
@@ -174,15 +169,15 @@ impl State {
         *lock(&self.until)
     }
 
-    /// Waits, shorter where the run has ended in the meantime: then the next try comes at once.
-    /// Whether there is time for one.
+    /// Waits before the next attempt, shorter once the run has ended. Returns whether there is time
+    /// for another attempt.
     fn pause(&self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         loop {
             let now = Instant::now();
             match self.until() {
                 Some(until) if now >= until => return false,
-                // There is no later for a run that has ended.
+                // The wait would outlast the deadline: try now.
                 Some(until) if end >= until => return true,
                 _ if now >= end => return true,
                 _ => thread::sleep(STEP.min(end - now)),
@@ -214,10 +209,10 @@ mod tests {
     #[test]
     fn a_wait_is_cut_short_when_the_run_ends() {
         let state = State::default();
-        assert!(state.pause(Duration::from_millis(1)), "the run goes on");
+        assert!(state.pause(Duration::from_millis(1)), "during the run");
         *lock(&state.until) = Some(Instant::now() + Duration::from_secs(30));
         let began = Instant::now();
-        assert!(state.pause(Duration::from_mins(1)), "the last try comes at once");
+        assert!(state.pause(Duration::from_mins(1)), "the last attempt comes at once");
         assert!(state.pause(Duration::from_millis(1)), "a short wait fits");
         *lock(&state.until) = Some(Instant::now());
         assert!(!state.pause(Duration::ZERO), "no time is left");

@@ -1,4 +1,4 @@
-//! The conversation with the mail server.
+//! The SMTP client.
 
 use std::error::Error as _;
 use std::fs;
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, SinglePart};
-use lettre::transport::smtp::Error as Smtp;
+use lettre::transport::smtp::Error as LettreError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{Certificate, SmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as From, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Code;
-use lettre::{Address, Message};
+use lettre::{Address, Message as Email};
 
+use super::message::Message;
 use crate::config::{Mail, MailEncryption};
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::mail::message::Letter;
 
-/// The way to one mail server, and whom to write to.
-pub(crate) struct Post {
+/// A mail server and the addresses to write to.
+pub(super) struct SmtpClient {
     host: String,
     port: u16,
     encryption: MailEncryption,
@@ -31,30 +31,31 @@ pub(crate) struct Post {
     to: Vec<Address>,
 }
 
-/// A letter that was taken.
-pub(crate) struct Delivery {
-    /// Addresses that the server did not want.
-    pub(crate) refused: usize,
+/// An accepted mail.
+pub(super) struct Delivery {
+    /// Number of addresses that the server refused.
+    pub(super) refused: usize,
 }
 
-/// Why a letter was not taken.
-pub(crate) struct Trouble {
-    /// In words of this program.
-    pub(crate) what: String,
-    /// Whether another try can help.
-    pub(crate) can_pass: bool,
+/// Why a mail was not accepted.
+pub(super) struct SendError {
+    /// Without any text of the server.
+    pub(super) message: String,
+    /// Whether another attempt can help.
+    pub(super) transient: bool,
 }
 
-impl Post {
-    /// Reads password and authorities; opens no connection.
+impl SmtpClient {
+    /// Reads the password and the certificates; does not connect.
     ///
     /// # Errors
-    /// `Config` when one of them cannot be read, or the settings would send the password in the
-    /// clear.
-    pub(crate) fn new(mail: &Mail) -> Result<Self> {
+    /// `Config` when one of them cannot be read, or the password would be sent unencrypted.
+    pub(super) fn new(mail: &Mail) -> Result<Self> {
         let credentials = match &mail.username {
             Some(_) if !mail.may_sign_in() => {
-                return Err(Error::config("no password goes over a network in the clear"));
+                return Err(Error::config(
+                    "mail: a password is only sent over TLS or to this machine: set mail.encryption",
+                ));
             }
             Some(name) => {
                 let password = mail.password.read("mail.password")?;
@@ -67,7 +68,7 @@ impl Post {
             MailEncryption::Starttls | MailEncryption::Tls => Some(tls(mail)?),
         };
         let address = |setting: &str, text: &str| {
-            text.parse().map_err(|_| Error::config(format!("{setting} is no mail address")))
+            text.parse().map_err(|_| Error::config(format!("{setting} is not a mail address")))
         };
         Ok(Self {
             host: mail.host.clone(),
@@ -81,141 +82,149 @@ impl Post {
         })
     }
 
-    /// A letter with its headers. Its id stays the same however often it is sent.
+    /// The mail with its headers; its message id is the same for every attempt.
     ///
     /// # Errors
-    /// `Internal` when it cannot be put into the form of a mail.
-    pub(crate) fn message(&self, letter: &Letter) -> Result<Vec<u8>> {
+    /// `Internal` when it cannot be formatted.
+    pub(super) fn format(&self, message: &Message) -> Result<Vec<u8>> {
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
-        let builder = Message::builder()
+        let builder = Email::builder()
             .from(Mailbox::new(None, self.from.clone()))
-            .subject(letter.subject.clone())
+            .subject(message.subject.clone())
             .message_id(None)
             .date_now()
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()));
         let builder =
             self.to.iter().fold(builder, |builder, to| builder.to(Mailbox::new(None, to.clone())));
         builder
-            .singlepart(SinglePart::plain(letter.text.clone()))
-            .map(|message| message.formatted())
-            .map_err(|_| Error::internal("the mail could not be put together"))
+            .singlepart(SinglePart::plain(message.text.clone()))
+            .map(|email| email.formatted())
+            .map_err(|_| Error::internal("the mail could not be formatted"))
     }
 
-    /// Hands a message over to the server, until `until` at the longest.
-    pub(crate) fn send(&self, message: &[u8], until: Option<Instant>) -> Result<Delivery, Trouble> {
+    /// Sends a formatted mail, until `until` at most.
+    pub(super) fn send(
+        &self,
+        message: &[u8],
+        until: Option<Instant>,
+    ) -> Result<Delivery, SendError> {
         let mut open = self.open(until)?;
-        let sent = self.hand_over(&mut open, message, until);
-        // What has been taken has been taken, whatever the server says to the farewell.
+        let sent = self.transmit(&mut open, message, until);
+        // An accepted mail stays accepted, whatever the reply to QUIT.
         open.abort();
         sent
     }
 
-    /// Signs in and out again.
+    /// Signs in and disconnects.
     ///
     /// # Errors
-    /// `Config` when the server cannot be reached or does not let us in.
-    pub(crate) fn check(&self, until: Instant) -> Result<String> {
-        let mut open = self.open(Some(until)).map_err(|trouble| Error::config(trouble.what))?;
+    /// `Config` when the server cannot be reached or refuses the sign-in.
+    pub(super) fn check(&self, until: Instant) -> Result<String> {
+        let mut open = self.open(Some(until)).map_err(|error| Error::config(error.message))?;
         let protected = if open.is_encrypted() { "TLS" } else { "in the clear" };
         let account = if self.credentials.is_some() { "signed in" } else { "no account" };
         open.abort();
         Ok(format!("{}:{}, {protected}, {account}; no mail was sent", self.host, self.port))
     }
 
-    /// A connection on which mail may be sent.
-    fn open(&self, until: Option<Instant>) -> Result<SmtpConnection, Trouble> {
+    /// An authenticated connection.
+    fn open(&self, until: Option<Instant>) -> Result<SmtpConnection, SendError> {
         let hello = ClientId::default();
         let wrapper = self.tls.as_ref().filter(|_| self.encryption == MailEncryption::Tls);
-        let timeout = Some(self.left(until)?);
+        let timeout = Some(self.time_left(until)?);
         let server = (self.host.as_str(), self.port);
         let mut open = SmtpConnection::connect(server, timeout, &hello, wrapper, None)
-            .map_err(|error| self.trouble(&error, wrapper.is_some()))?;
+            .map_err(|error| self.send_error(&error, wrapper.is_some()))?;
         if let Some(tls) = self.tls.as_ref().filter(|_| wrapper.is_none()) {
             if !open.can_starttls() {
                 open.abort();
-                return Err(Trouble::lasting(
-                    "the mail server does not offer STARTTLS, and nothing is sent without",
+                return Err(SendError::permanent(
+                    "the mail server does not offer STARTTLS, which mail.encryption requires",
                 ));
             }
-            self.limit(&mut open, until)?;
-            open.starttls(tls, &hello).map_err(|error| self.trouble(&error, true))?;
+            self.set_timeout(&mut open, until)?;
+            open.starttls(tls, &hello).map_err(|error| self.send_error(&error, true))?;
         }
         if let Some(credentials) = &self.credentials {
-            self.limit(&mut open, until)?;
+            self.set_timeout(&mut open, until)?;
             let known = [Mechanism::Plain, Mechanism::Login];
             if open.server_info().get_auth_mechanism(&known).is_none() {
                 open.abort();
-                return Err(Trouble::lasting(
+                return Err(SendError::permanent(
                     "the mail server offers neither AUTH PLAIN nor AUTH LOGIN",
                 ));
             }
             open.auth(&known, credentials).map_err(|error| {
-                let trouble = self.trouble(&error, false);
-                Trouble { what: format!("signing in: {}", trouble.what), ..trouble }
+                let error = self.send_error(&error, false);
+                SendError { message: format!("signing in: {}", error.message), ..error }
             })?;
         }
         Ok(open)
     }
 
-    fn hand_over(
+    fn transmit(
         &self,
         open: &mut SmtpConnection,
         message: &[u8],
         until: Option<Instant>,
-    ) -> Result<Delivery, Trouble> {
-        let trouble = |error: Smtp| self.trouble(&error, false);
-        self.limit(open, until)?;
-        open.command(From::new(Some(self.from.clone()), Vec::new())).map_err(trouble)?;
+    ) -> Result<Delivery, SendError> {
+        let failed = |error: LettreError| self.send_error(&error, false);
+        self.set_timeout(open, until)?;
+        open.command(From::new(Some(self.from.clone()), Vec::new())).map_err(failed)?;
         let (mut taken, mut refused, mut reason) = (0, 0, None);
         for to in &self.to {
-            self.limit(open, until)?;
+            self.set_timeout(open, until)?;
             match open.command(Rcpt::new(to.clone(), Vec::new())) {
                 Ok(_) => taken += 1,
                 Err(error) if error.status().is_some() => {
                     refused += 1;
-                    // A refusal that can pass counts: then another try can reach somebody.
-                    if reason.as_ref().is_none_or(|known: &Smtp| !known.is_transient()) {
+                    // A transient refusal wins: another attempt can reach an address.
+                    if reason.as_ref().is_none_or(|known: &LettreError| !known.is_transient()) {
                         reason = Some(error);
                     }
                 }
-                Err(error) => return Err(trouble(error)),
+                Err(error) => return Err(failed(error)),
             }
         }
         match reason {
             Some(reason) if taken == 0 => {
-                let trouble = trouble(reason);
-                let what = format!("no address in mail.to was accepted: {}", trouble.what);
-                return Err(Trouble { what, ..trouble });
+                let error = failed(reason);
+                let message = format!("no address in mail.to was accepted: {}", error.message);
+                return Err(SendError { message, ..error });
             }
             _ => {}
         }
-        self.limit(open, until)?;
-        open.command(Data).map_err(trouble)?;
-        self.limit(open, until)?;
-        open.message(message).map_err(trouble)?;
+        self.set_timeout(open, until)?;
+        open.command(Data).map_err(failed)?;
+        self.set_timeout(open, until)?;
+        open.message(message).map_err(failed)?;
         Ok(Delivery { refused })
     }
 
-    /// The time that the next answer has.
-    fn left(&self, until: Option<Instant>) -> Result<Duration, Trouble> {
+    /// The time for the next reply.
+    fn time_left(&self, until: Option<Instant>) -> Result<Duration, SendError> {
         let left = until.map_or(self.timeout, |until| {
             until.saturating_duration_since(Instant::now()).min(self.timeout)
         });
         if left.is_zero() {
-            return Err(Trouble::lasting("the mail server was too slow"));
+            return Err(SendError::permanent("the mail server was too slow"));
         }
         Ok(left)
     }
 
-    fn limit(&self, open: &mut SmtpConnection, until: Option<Instant>) -> Result<(), Trouble> {
-        let left = self.left(until)?;
-        open.set_timeout(Some(left)).map_err(|_| Trouble::lasting("the connection broke"))
+    fn set_timeout(
+        &self,
+        open: &mut SmtpConnection,
+        until: Option<Instant>,
+    ) -> Result<(), SendError> {
+        let left = self.time_left(until)?;
+        open.set_timeout(Some(left)).map_err(|_| SendError::permanent("the connection was lost"))
     }
 
-    /// What an error means; nothing that the server said is in it but its code.
-    fn trouble(&self, error: &Smtp, shaking_hands: bool) -> Trouble {
+    /// Classifies an error; of the server's reply only the code is kept.
+    fn send_error(&self, error: &LettreError, shaking_hands: bool) -> SendError {
         if let Some(code) = error.status() {
-            return Trouble { what: refusal(code), can_pass: error.is_transient() };
+            return SendError { message: refusal(code), transient: error.is_transient() };
         }
         let kind = error
             .source()
@@ -224,39 +233,41 @@ impl Post {
         let place = format!("{}:{}", self.host, self.port);
         match kind {
             Some(Io::TimedOut | Io::WouldBlock) => {
-                Trouble::passing(format!("the mail server {place} did not answer in time"))
+                SendError::transient(format!("the mail server {place} did not answer in time"))
             }
-            // This is how rustls refuses a certificate.
-            Some(Io::InvalidData) if shaking_hands => Trouble::lasting(format!(
-                "TLS with {place} failed: is its certificate for this name, and of an authority \
-                 of this machine or in mail.ca_file?"
+            // rustls reports a refused certificate as InvalidData.
+            Some(Io::InvalidData) if shaking_hands => SendError::permanent(format!(
+                "TLS with {place} failed: its certificate must be for this name and from an authority \
+                 trusted by this machine or in mail.ca_file"
             )),
-            _ if error.is_response() => {
-                Trouble::passing(format!("{place} broke off, or is no mail server"))
-            }
+            _ if error.is_response() => SendError::transient(format!(
+                "{place} closed the connection, or is not a mail server"
+            )),
             Some(
                 Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe,
-            ) => Trouble::passing(format!("the connection to the mail server {place} broke")),
-            _ => Trouble::passing(format!("no connection to the mail server {place}")),
+            ) => {
+                SendError::transient(format!("the connection to the mail server {place} was lost"))
+            }
+            _ => SendError::transient(format!("no connection to the mail server {place}")),
         }
     }
 }
 
-impl Trouble {
-    fn lasting(what: impl Into<String>) -> Self {
-        Self { what: what.into(), can_pass: false }
+impl SendError {
+    fn permanent(message: impl Into<String>) -> Self {
+        Self { message: message.into(), transient: false }
     }
 
-    fn passing(what: impl Into<String>) -> Self {
-        Self { what: what.into(), can_pass: true }
+    fn transient(message: impl Into<String>) -> Self {
+        Self { message: message.into(), transient: true }
     }
 }
 
 fn refusal(code: Code) -> String {
     let code = code.to_string();
     let why = match code.as_str() {
-        "421" | "450" | "451" | "452" => " (come again later)",
-        "530" => " (it wants a password, or TLS)",
+        "421" | "450" | "451" | "452" => " (temporary: try again later)",
+        "530" => " (a password or TLS is required)",
         "535" => " (user or password is wrong)",
         "550" | "551" | "553" => " (no such address, or not allowed)",
         _ => "",
@@ -273,7 +284,7 @@ fn tls(mail: &Mail) -> Result<TlsParameters> {
         let certificate = Certificate::from_pem(&pem)
             .ok()
             .filter(|_| pem.windows(11).any(|part| part == b"CERTIFICATE"))
-            .ok_or_else(|| Error::config("mail.ca_file holds no certificate in PEM"))?;
+            .ok_or_else(|| Error::config("mail.ca_file contains no PEM certificate"))?;
         parameters = parameters.add_root_certificate(certificate);
     }
     parameters.build_rustls().map_err(|_| refused())

@@ -1,11 +1,9 @@
-//! `/metrics` and `/healthz` over HTTP, for as long as a scheduler lives.
+//! `/metrics` and `/healthz` over HTTP while a scheduler runs.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as Bound, TcpStream as Plain};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -16,43 +14,41 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::figures::Figures;
 use crate::error::{Error, Result};
 
-/// One request, from its first byte to its last answer's.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests that are answered at the same time; others find the door shut.
-const GUESTS: usize = 32;
-/// How long an end that did not get through may wait.
-const TICK: Duration = Duration::from_secs(1);
+/// For a whole request with its response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Concurrent connections; further ones are closed at once.
+const MAX_CONNECTIONS: usize = 32;
 /// The format of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How somebody is.
+/// What the endpoint reports.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
     /// Whether `/healthz` answers 200 rather than 503.
     pub healthy: bool,
-    /// What it tells besides: a JSON object without values of the data.
+    /// Further members of the `/healthz` object, without values of the data.
     pub detail: Value,
-    /// What `/metrics` tells.
+    /// The figures of `/metrics`.
     pub figures: Figures,
 }
 
-/// Asked for each request; must not block.
+/// Called for each request; must not block.
 type Source = Arc<dyn Fn() -> Health + Send + Sync>;
 
-/// A server that ends when it is dropped.
+/// A server that stops when it is dropped.
 pub struct Endpoint {
     address: SocketAddr,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _runtime: Runtime,
 }
 
 impl Endpoint {
-    /// Listens on `address`; port 0 stands for any that is free.
+    /// Listens on `address`; port 0 means any free port.
     ///
     /// # Errors
     /// `Config` when it cannot listen there.
@@ -62,85 +58,44 @@ impl Endpoint {
     ) -> Result<Self> {
         let refused = |error: io::Error| {
             Error::config(format!("cannot listen on {address}: {}", error.kind()))
-                .hint("metrics.listen names another address")
+                .hint("set another address in metrics.listen")
         };
-        let bound = Bound::bind(address).map_err(refused)?;
-        bound.set_nonblocking(true).map_err(refused)?;
-        let address = bound.local_addr().map_err(refused)?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(refused)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let work = move || serve(&runtime, bound, &source, &told);
-        let thread = thread::Builder::new().name("metrics".into()).spawn(work).map_err(refused)?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        let listener = StdListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("metrics")
+            .enable_all()
+            .build()
+            .map_err(refused)?;
+        runtime.spawn(serve(listener, source));
+        Ok(Self { address, _runtime: runtime })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        // Somebody at the door wakes who waits there; if not, its own clock does.
-        let ip = match self.address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        let knock = SocketAddr::new(ip, self.address.port());
-        let _ = Plain::connect_timeout(&knock, Duration::from_millis(200));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Lets guests in until told to stop. Those who are inside then are sent away.
-fn serve(runtime: &Runtime, bound: Bound, source: &Source, stop: &AtomicBool) {
-    let guests = Arc::new(AtomicUsize::new(0));
-    runtime.block_on(async {
-        let Ok(listener) = TcpListener::from_std(bound) else { return };
-        while !stop.load(Ordering::SeqCst) {
-            match timeout(TICK, listener.accept()).await {
-                Ok(Ok((socket, _))) => {
-                    let guest = Guest::enter(&guests);
-                    if guest.place > GUESTS {
-                        continue;
-                    }
-                    let source = Arc::clone(source);
-                    tokio::spawn(async move {
-                        let _guest = guest;
-                        let _ = timeout(PATIENCE, receive(socket, source)).await;
-                    });
-                }
-                // No more files, for example: that passes.
-                Ok(Err(_)) => sleep(Duration::from_millis(100)).await,
-                Err(_) => {}
+async fn serve(listener: StdListener, source: Source) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+                let source = Arc::clone(&source);
+                tokio::spawn(async move {
+                    let _slot = slot;
+                    let _ = timeout(REQUEST_TIMEOUT, receive(socket, source)).await;
+                });
             }
+            // A transient error, such as too many open files.
+            Err(_) => sleep(Duration::from_millis(100)).await,
         }
-    });
-}
-
-/// Somebody who is inside.
-struct Guest {
-    guests: Arc<AtomicUsize>,
-    place: usize,
-}
-
-impl Guest {
-    fn enter(guests: &Arc<AtomicUsize>) -> Self {
-        let place = guests.fetch_add(1, Ordering::SeqCst) + 1;
-        Self { guests: Arc::clone(guests), place }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.guests.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -150,11 +105,11 @@ async fn receive(socket: TcpStream, source: Source) {
         let answer = answer(&request, &source);
         async move { Ok::<_, Infallible>(answer) }
     });
-    // A guest who talks nonsense is shown out.
+    // On a malformed request the connection is closed.
     let _ = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(REQUEST_TIMEOUT)
         .serve_connection(TokioIo::new(socket), service)
         .await;
 }

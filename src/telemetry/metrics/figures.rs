@@ -1,6 +1,6 @@
-//! What is told, and how it is written down.
+//! The figures and their OpenMetrics text.
 //!
-//! Labels hold names of tasks, rules and targets, never a value of the data.
+//! Labels are names of tasks, rules and targets, never a value of the data.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -14,48 +14,39 @@ use prometheus_client::registry::Registry;
 
 use crate::totals::{Cents, ControlTotals};
 
-/// The name before all names.
 const PREFIX: &str = "claims_etl";
-/// All that a run's report can say of its end.
+/// All statuses of a run.
 const STATUSES: [&str; 3] = ["success", "already_loaded", "failed"];
 
 type Labels = Vec<(&'static str, String)>;
 type Number = Gauge<f64, AtomicU64>;
 type Count = Gauge<u64, AtomicU64>;
 
-/// Everything that there is to tell.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Figures {
     /// The last run that has ended.
     pub last_run: Option<LastRun>,
-    /// When a run has succeeded last, where that is known.
     pub last_success: Option<DateTime<Utc>>,
-    /// What a scheduler has counted.
     pub totals: Option<Totals>,
 }
 
 /// One run that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastRun {
-    /// When it began.
     pub started: DateTime<Utc>,
-    /// When it ended.
     pub ended: DateTime<Utc>,
-    /// How: `success`, `already_loaded` or `failed`.
+    /// `success`, `already_loaded` or `failed`.
     pub status: &'static str,
-    /// The exit code that it gives the program.
     pub exit_code: u8,
-    /// What it has counted.
     pub account: ControlTotals,
-    /// Bytes of each input that was read.
+    /// Bytes read of each input.
     pub bytes: BTreeMap<&'static str, u64>,
     pub tasks: Vec<TaskFigures>,
-    /// The targets that it has refreshed.
     pub targets: Vec<TargetFigures>,
 }
 
 impl LastRun {
-    /// Whether it ended well; input that was loaded already is no failure.
+    /// Input that was already loaded is not a failure.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.status != "failed"
@@ -64,41 +55,35 @@ impl LastRun {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskFigures {
-    /// Its id.
     pub task: String,
-    /// Whether it ended well or was skipped.
+    /// Succeeded or skipped.
     pub success: bool,
-    /// Tries begun.
-    pub tries: u32,
-    /// Seconds over all tries.
+    pub attempts: u32,
+    /// Of all attempts.
     pub seconds: f64,
 }
 
 /// One refreshed target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetFigures {
-    /// Its name.
     pub target: String,
-    /// How its refresh ended (`succeeded`, `failed`, …).
+    /// `succeeded`, `failed`, …
     pub outcome: String,
-    /// Seconds that it took.
     pub seconds: f64,
 }
 
-/// What a scheduler has counted since it started.
+/// Counts of a scheduler since its start.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Totals {
-    /// Runs by how they ended.
+    /// Runs by status.
     pub runs: BTreeMap<String, u64>,
-    /// Data intervals by what became of them.
+    /// Data intervals by state.
     pub intervals: BTreeMap<String, u64>,
-    /// When the next run is due.
     pub next_run: Option<DateTime<Utc>>,
 }
 
 impl Figures {
-    /// As text for Prometheus: OpenMetrics, and as long as there are no totals (counters) the older
-    /// text format as well.
+    /// OpenMetrics text. Without totals (counters) it is also valid in the older Prometheus format.
     #[must_use]
     pub fn render(&self) -> String {
         let mut registry = Registry::with_prefix(PREFIX);
@@ -107,7 +92,7 @@ impl Figures {
         registry.register("build_info", "The version that wrote these figures", built);
         if let Some(success) = self.last_success {
             let at = number(seconds(success));
-            registry.register("last_success_timestamp_seconds", "When a run succeeded last", at);
+            registry.register("last_success_timestamp_seconds", "When a run last succeeded", at);
         }
         if let Some(run) = &self.last_run {
             run.register(&mut registry);
@@ -116,7 +101,7 @@ impl Figures {
             totals.register(&mut registry);
         }
         let mut text = String::new();
-        // Writing into a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &registry);
         text
     }
@@ -126,32 +111,32 @@ impl LastRun {
     fn register(&self, registry: &mut Registry) {
         let run = registry.sub_registry_with_prefix("last_run");
         let started = number(seconds(self.started));
-        run.register("start_timestamp_seconds", "When the last run began", started);
+        run.register("start_timestamp_seconds", "When the last run started", started);
         let ended = number(seconds(self.ended));
         run.register("end_timestamp_seconds", "When the last run ended", ended);
         let took = number(seconds(self.ended) - seconds(self.started));
-        run.register("duration_seconds", "How long the last run took", took);
+        run.register("duration_seconds", "Duration of the last run", took);
         let success = count(u64::from(self.is_success()));
-        run.register("success", "Whether the last run ended well", success);
+        run.register("success", "Whether the last run succeeded", success);
         run.register("exit_code", "The exit code of the last run", count(self.exit_code.into()));
         let status =
             STATUSES.map(|known| (label("status", known), u64::from(self.status == known)));
-        run.register("status", "How the last run ended", counts(status));
+        run.register("status", "Status of the last run", counts(status));
         self.register_rows(run);
         let bytes = self.bytes.iter().map(|(input, bytes)| (label("input", *input), *bytes));
         run.register("input_bytes", "Bytes of the sources", counts(bytes));
 
         let task = |task: &TaskFigures| label("task", &task.task);
         let took = self.tasks.iter().map(|one| (task(one), one.seconds));
-        run.register("task_duration_seconds", "How long a task took", numbers(took));
-        let tries = self.tasks.iter().map(|one| (task(one), u64::from(one.tries)));
-        run.register("task_tries", "How often a task was tried", counts(tries));
+        run.register("task_duration_seconds", "Duration of a task", numbers(took));
+        let tries = self.tasks.iter().map(|one| (task(one), u64::from(one.attempts)));
+        run.register("task_tries", "Attempts of a task", counts(tries));
         let ended = self.tasks.iter().map(|one| (task(one), u64::from(one.success)));
-        run.register("task_success", "Whether a task ended well or was skipped", counts(ended));
+        run.register("task_success", "Whether a task succeeded or was skipped", counts(ended));
 
         let target = |target: &TargetFigures| label("target", &target.target);
         let took = self.targets.iter().map(|one| (target(one), one.seconds));
-        run.register("refresh_duration_seconds", "How long a refresh took", numbers(took));
+        run.register("refresh_duration_seconds", "Duration of a refresh", numbers(took));
         let fresh =
             self.targets.iter().map(|one| (target(one), u64::from(one.outcome == "succeeded")));
         run.register("refresh_success", "Whether a target shows the published data", counts(fresh));
@@ -160,7 +145,7 @@ impl LastRun {
             labels.push(("outcome", one.outcome.clone()));
             (labels, 1)
         });
-        run.register("refresh_outcome", "How the refresh of a target ended", counts(outcomes));
+        run.register("refresh_outcome", "Outcome of the refresh of a target", counts(outcomes));
     }
 
     fn register_rows(&self, run: &mut Registry) {
@@ -179,7 +164,7 @@ impl LastRun {
             ("conflicts", claims.conflicts),
             ("filtered", claims.filtered),
         ]);
-        run.register("claims", "Claim rows by what became of them; classes overlap", rows);
+        run.register("claims", "Claim rows by class; classes overlap", rows);
         let cents = [
             ("read", amount.read),
             ("loaded", amount.loaded),
@@ -192,7 +177,7 @@ impl LastRun {
         for (labels, cents) in cents {
             sums.get_or_create(&labels).set(cents);
         }
-        run.register("amount_cents", "Money of the claim rows, in cents", sums);
+        run.register("amount_cents", "Amount of the claim rows in cents", sums);
         let rows = classed(&[
             ("read", providers.read),
             ("loaded", providers.loaded),
@@ -201,7 +186,7 @@ impl LastRun {
             ("conflicts", providers.conflicts),
             ("inferred", providers.inferred),
         ]);
-        run.register("providers", "Provider rows by what became of them; classes overlap", rows);
+        run.register("providers", "Provider rows by class; classes overlap", rows);
         let by_rule = |rules: &BTreeMap<String, u64>| {
             counts(rules.iter().map(|(rule, rows)| (label("rule", rule), *rows)))
         };
@@ -220,9 +205,9 @@ impl Totals {
             family
         };
         let runs = counters("status", &self.runs);
-        registry.register("runs", "Runs that have ended, by how", runs);
+        registry.register("runs", "Finished runs by status", runs);
         let intervals = counters("state", &self.intervals);
-        registry.register("intervals", "Data intervals, by what became of them", intervals);
+        registry.register("intervals", "Data intervals by state", intervals);
         if let Some(next) = self.next_run {
             let at = number(seconds(next));
             registry.register("next_run_timestamp_seconds", "When the next run is due", at);
@@ -262,7 +247,7 @@ fn numbers(values: impl IntoIterator<Item = (Labels, f64)>) -> Family<Labels, Nu
     family
 }
 
-/// Cents as a sample; what is beyond 64 bits (92 quadrillion dollars) stays at the end of the range.
+/// Cents as a sample, clamped to 64 bits (92 quadrillion dollars).
 fn whole(Cents(cents): Cents) -> i64 {
     i64::try_from(cents).unwrap_or(if cents < 0 { i64::MIN } else { i64::MAX })
 }
@@ -276,7 +261,7 @@ fn seconds(at: DateTime<Utc>) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A run with something of everything.
+    /// A run with a value for every metric.
     pub(crate) fn run(status: &'static str) -> LastRun {
         let mut account = ControlTotals::default();
         account.claims.read = 10;
@@ -296,7 +281,7 @@ pub(crate) mod tests {
             tasks: vec![TaskFigures {
                 task: "load.load_warehouse".into(),
                 success: true,
-                tries: 2,
+                attempts: 2,
                 seconds: 0.5,
             }],
             targets: vec![TargetFigures {
@@ -312,7 +297,7 @@ pub(crate) mod tests {
         let last_run = Some(run("success"));
         let text = Figures { last_run, ..Figures::default() }.render();
         for line in [
-            "# HELP claims_etl_last_run_duration_seconds How long the last run took.",
+            "# HELP claims_etl_last_run_duration_seconds Duration of the last run.",
             "# TYPE claims_etl_last_run_duration_seconds gauge",
             "claims_etl_last_run_duration_seconds 1.5",
             "claims_etl_last_run_start_timestamp_seconds 1704067200.0",

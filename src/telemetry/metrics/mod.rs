@@ -1,4 +1,4 @@
-//! Figures for Prometheus: of the last run in a file, and of a scheduler over HTTP.
+//! Prometheus metrics: of the last run in a file, of a scheduler over HTTP.
 
 mod endpoint;
 mod figures;

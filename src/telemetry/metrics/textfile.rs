@@ -9,14 +9,13 @@ use super::figures::{Figures, LastRun};
 use crate::atomic_file::{READABLE, replace};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The sample that outlives a failed run.
+/// The sample that is kept after a failed run.
 const LAST_SUCCESS: &str = "claims_etl_last_success_timestamp_seconds ";
 
-/// Writes the figures of a run in the place of those of the run before.
+/// Replaces the figures of the previous run.
 ///
 /// # Errors
-/// `Internal` with the file's name when it cannot be written; a caller who only tells makes a
-/// warning of it.
+/// `Internal` with the file name when it cannot be written.
 pub fn write_textfile(path: &Path, run: LastRun) -> Result<()> {
     let last_success = if run.is_success() { Some(run.ended) } else { last_success(path) };
     let figures = Figures { last_run: Some(run), last_success, totals: None };
@@ -24,7 +23,7 @@ pub fn write_textfile(path: &Path, run: LastRun) -> Result<()> {
         .map_err(|error| Error::io(ErrorKind::Internal, path, &error))
 }
 
-/// When a run succeeded last, as the file has it so far.
+/// The time of the last success in the existing file.
 fn last_success(path: &Path) -> Option<DateTime<Utc>> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS))?;
