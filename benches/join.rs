@@ -19,7 +19,7 @@ use claims_etl::rule::Severities;
 use claims_etl::schema::{Dataset, TWIN};
 use claims_etl::synth::{self, Spec};
 use claims_etl::transform::{
-    Checks, Claims, Counter, DateFormats, Directory, Release, Scorer, provider_rows, scored,
+    Claims, Counter, DateFormats, Directory, Release, RuleSet, Scorer, provider_rows, scored,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use polars::prelude::{DataFrame, IntoLazy, LazyFrame, lit};
@@ -46,7 +46,7 @@ fn input(folder: &Path, rows: u64) -> Input {
     let directory = found(Dataset::Providers);
     let directory = extract::scan(&directory).all();
     let directory =
-        provider_rows(directory.expect("scans"), &Checks::new(&settings.rules, 0).expect("rules"));
+        provider_rows(directory.expect("scans"), &RuleSet::new(&settings.rules, 0).expect("rules"));
     let directory = directory.collect().expect("runs");
     let key = MasterKey::ephemeral().expect("a key");
     let release = Release::new(&Privacy::default(), &key).expect("a release");
@@ -55,7 +55,7 @@ fn input(folder: &Path, rows: u64) -> Input {
     let formats = Arc::new(DateFormats::of(&settings).expect("formats"));
     // A day of the synthetic claims' last year.
     let rules = Rules { run_date: Some("2024-12-31".into()), ..Rules::default() };
-    let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));
+    let checks = Arc::new(RuleSet::new(&rules, 0).expect("rules"));
     Input {
         extracted: found(Dataset::Claims),
         claims: Claims::new(&directory, &formats, &checks, &release),

@@ -18,7 +18,7 @@ use claims_etl::privacy::settings::{Action, Level, Privacy};
 use claims_etl::schema::Dataset;
 use claims_etl::synth::{self, Spec};
 use claims_etl::totals::Cents;
-use claims_etl::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
+use claims_etl::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
 use polars::prelude::DataFrame;
 
 const CLAIMS: u64 = 2_000_000;
@@ -36,7 +36,7 @@ fn main() {
     let found =
         |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
     let directory = extract::scan(&found(Dataset::Providers)).all().expect("scans");
-    let providers = provider_rows(directory, &Checks::new(&Rules::default(), 0).expect("rules"));
+    let providers = provider_rows(directory, &RuleSet::new(&Rules::default(), 0).expect("rules"));
     let providers = providers.collect().expect("runs");
     let extracted = found(Dataset::Claims);
 
@@ -85,7 +85,7 @@ fn plan(settings: &Settings, providers: &DataFrame, actions: Vec<(String, Action
     let formats = Arc::new(DateFormats::of(settings).expect("formats"));
     // The day after the synthetic claims' last.
     let rules = Rules { run_date: Some("2025-01-01".into()), ..Rules::default() };
-    let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));
+    let checks = Arc::new(RuleSet::new(&rules, 0).expect("rules"));
     Claims::new(&directory, &formats, &checks, &release)
 }
 

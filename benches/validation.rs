@@ -21,7 +21,7 @@ use claims_etl::rule::Severities;
 use claims_etl::schema::{Dataset, TWIN};
 use claims_etl::synth::{self, Spec};
 use claims_etl::transform::{
-    Checks, Claims, Counter, DateFormats, Directory, Release, Scorer, provider_rows, scored,
+    Claims, Counter, DateFormats, Directory, Release, RuleSet, Scorer, provider_rows, scored,
 };
 use polars::prelude::{DataFrame, IntoLazy, lit};
 
@@ -39,7 +39,7 @@ fn main() {
     let found =
         |dataset| extract::extract(dataset, &settings, &Cancellation::default()).expect("found");
     let directory = extract::scan(&found(Dataset::Providers)).all().expect("scans");
-    let directory = provider_rows(directory, &Checks::new(&settings.rules, 0).expect("rules"));
+    let directory = provider_rows(directory, &RuleSet::new(&settings.rules, 0).expect("rules"));
     let directory = directory.collect().expect("runs");
     let key = MasterKey::ephemeral().expect("a key");
     let release = Release::new(&Privacy::default(), &key).expect("a release");
@@ -48,7 +48,7 @@ fn main() {
     let formats = Arc::new(DateFormats::of(&settings).expect("formats"));
     // The day after the synthetic claims' last, and no code system, as by default.
     let rules = Rules { run_date: Some("2025-01-01".into()), ..Rules::default() };
-    let checks = Arc::new(Checks::new(&rules, 0).expect("rules"));
+    let checks = Arc::new(RuleSet::new(&rules, 0).expect("rules"));
     let claims = Claims::new(&directory, &formats, &checks, &release);
     let extracted = found(Dataset::Claims);
     let model = model(&extracted, &claims, &directory);

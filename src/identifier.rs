@@ -2,15 +2,15 @@
 //!
 //! The canonical form takes off, in this order: characters that no screen shows, blanks at the ends, the text markers of
 //! spreadsheets (`="00456"`, `'00456`, quotes around the whole), and the `.0` of a number that went through a
-//! floating-point column; the rest is Unicode NFC. Case and leading zeros count. `docs/keys.md` says the same for
-//! everybody who makes tokens elsewhere.
+//! floating-point column; the rest is Unicode NFC. Case and leading zeros count. `docs/keys.md` describes it for
+//! people who make tokens elsewhere.
 
 use std::borrow::Cow;
 use std::ops::BitOrAssign;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// What a text stands for, which decides about its `.0`.
+/// What a text is, which decides about its `.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The id of a claim, a patient or a provider.
@@ -86,7 +86,7 @@ pub fn canonical(identifier: &str) -> Cow<'_, str> {
     examine(identifier, Kind::Id).text
 }
 
-/// Brings a text into canonical form, and says what was done to it before.
+/// Brings a text into canonical form, and finds out what was done to it before.
 #[must_use]
 pub fn examine(text: &str, kind: Kind) -> Examined<'_> {
     let mut damage = Damage::NONE;
@@ -121,7 +121,7 @@ pub fn trimmed(text: &str) -> Cow<'_, str> {
     composed(text.trim())
 }
 
-/// Whether a text is in canonical form and undamaged, by a look at its bytes. False says only that it has to be examined.
+/// Whether a text is in canonical form and undamaged, by a look at its bytes. False means only that it has to be examined.
 #[inline]
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
@@ -153,7 +153,7 @@ fn before_zeros(text: &str, kind: Kind) -> Option<usize> {
 }
 
 /// Whether a text is a number in scientific form: digits, `E` and one to three digits, with a point (or a decimal comma)
-/// or a sign among them. Without both it is one only where a single digit stands before the `E` and the exponent does not
+/// or a sign among them. Without both it is one only where there is a single digit before the `E` and the exponent does not
 /// begin with 0: `1e5` is a number, `100571169204E347` and the ICD-10 code `3E03317` are not.
 fn is_scientific(text: &str) -> bool {
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return false };
@@ -210,7 +210,7 @@ fn unwrapped<'a>(mut text: &'a str, damage: &mut Damage) -> &'a str {
     text
 }
 
-/// What stands within `="…"`, `"…"`, `'…'` or behind a single `'`.
+/// The text within `="…"`, `"…"`, `'…'` or behind a single `'`.
 fn within_markers(text: &str) -> Option<&str> {
     let formula = text.strip_prefix('=').unwrap_or(text);
     if let Some(rest) = formula.strip_prefix('"') {

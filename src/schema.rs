@@ -1,7 +1,7 @@
 //! The contract: the columns of the two inputs and of the two tables, with their Arrow and
 //! Postgres types.
 //!
-//! The SQL in `load/migrations` creates the same columns; an integration test compares the two.
+//! The SQL of the migrations creates the same columns; an integration test compares the two.
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub const CLAIMS_FACT: &str = "claims_fact";
 /// The provider dimension.
 pub const PROVIDERS_DIM: &str = "providers_dim";
 
-/// The provider id of the member that claims without a provider point at.
+/// The id of the unknown provider, which claims without a provider point at.
 pub const UNKNOWN_PROVIDER: &str = "(unknown)";
 
 /// A range of claim tokens: what one partition of the fact holds. An end that is none is open.
@@ -131,7 +131,7 @@ pub fn origin_record(origin: i64) -> i64 {
 }
 
 /// The structural rule that a record breaks, by [`crate::rule::Rule::code`]; null of a record whose
-/// fields could be told apart. A damaged record's fields are null.
+/// fields could be separated. A damaged record's fields are null.
 pub const DAMAGE: &str = "damage";
 /// The text of a damaged record, lossy; null of any other. Its fingerprint is made of it, and it
 /// ends in the first pass.
@@ -160,7 +160,7 @@ pub const PROVIDER_ROW: &str = "provider_row";
 pub const CLAIM_CHECK: &str = "claim_check";
 /// The same of the patient's identifier.
 pub const PATIENT_CHECK: &str = "patient_check";
-/// Whether another claim says the same as the row, in the second pass.
+/// Whether another claim has the same content as the row, in the second pass.
 pub const TWIN: &str = "twin";
 
 /// Cells of fewer patients than this are not shown, but for empty ones: the cell-size policy of CMS.
@@ -272,7 +272,7 @@ pub fn provider_columns(shape: Shape) -> Vec<Column> {
     columns
 }
 
-/// The Arrow schema of a directory's members: the columns of `providers_dim` that it provides.
+/// The Arrow schema of a directory: the columns of `providers_dim` that it provides.
 #[must_use]
 pub fn provider_schema(shape: Shape) -> SchemaRef {
     schema_of(provider_columns(shape))

@@ -111,7 +111,7 @@ pub struct ClaimCounts {
     /// Repeats of a claim line with other content than the row that was kept; dropped. Under the
     /// policy `reject` no row of such a line is kept, and all of them are `rejected`.
     pub conflicts: u64,
-    /// Records that `claims.where` says are no claims; not part of `read`.
+    /// Records that `claims.where` leaves out; not part of `read`.
     #[serde(default)]
     pub filtered: u64,
 }
@@ -168,7 +168,7 @@ pub struct Reversals {
 pub struct ProviderCounts {
     /// Records in the directory.
     pub read: u64,
-    /// Members that the directory gives.
+    /// Providers of the directory.
     pub loaded: u64,
     /// Records without an id, unusable, or in conflict under the policy `reject`.
     pub rejected: u64,
@@ -177,7 +177,7 @@ pub struct ProviderCounts {
     /// Repeats with other content than the record that was kept; dropped. None under the policy
     /// `reject`, which rejects all of them.
     pub conflicts: u64,
-    /// Members made up for ids that only claims name; not part of `read`.
+    /// Placeholders for ids that only claims have; not part of `read`.
     pub inferred: u64,
     /// Rejected records by rule.
     #[serde(default)]
@@ -312,6 +312,6 @@ mod tests {
         account.amount.conflicts = Cents(1);
         assert!(account.imbalances().is_empty());
         account.claims.conflicts = 1;
-        assert_eq!(account.imbalances().len(), 1, "a conflict is a row of its own");
+        assert_eq!(account.imbalances().len(), 1, "a conflict is a separate row");
     }
 }

@@ -46,10 +46,10 @@ fn render(report: &Verification) -> String {
 
 fn headline(report: &Verification) -> String {
     let verdict = if report.equal { "Verified" } else { "Not as the run had it" };
-    let asked = report.asked.as_ref().map_or_else(String::new, |asked| {
-        format!("run {asked} found its input loaded by this run:\n")
+    let requested = report.requested.as_ref().map_or_else(String::new, |requested| {
+        format!("run {requested} found its input loaded by this run:\n")
     });
-    format!("{verdict} ({}).\n{asked}run {}\n", seconds(report.seconds), report.run_id)
+    format!("{verdict} ({}).\n{requested}run {}\n", seconds(report.seconds), report.run_id)
 }
 
 fn compared(report: &Verification) -> String {

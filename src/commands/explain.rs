@@ -50,7 +50,7 @@ pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
     };
     Ok(format!(
         "First pass, block by block: validate, join, pseudonymise\n\n{}\n\n\
-         Second pass, in the order of the tokens: score, and what the directory says\n\n{}\n",
+         Second pass, in the order of the tokens: score, and the columns of the provider\n\n{}\n",
         explained(&first)?,
         explained(&second)?
     ))

@@ -8,7 +8,7 @@ use crate::key::{KeyPlace, MasterKey};
 use crate::warehouse::keys::{Belongs, KeyName};
 use crate::warehouse::{keys, location};
 
-/// What is to be said about a key; nothing of the key itself.
+/// The state of a key; nothing of the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyReport {
     pub key_id: String,
@@ -22,7 +22,7 @@ pub struct KeyReport {
     /// The number of its file's owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
-    /// The warehouse that was asked, without its password; none where none runs.
+    /// The warehouse that was looked at, without its password; none where none runs.
     pub warehouse: Option<String>,
     /// `yes`, `no`, `retired`, `next`, `impostor`, or `empty` where nothing is published; none where no
     /// warehouse runs.
@@ -35,7 +35,7 @@ pub struct KeyReport {
     pub exit_code: u8,
 }
 
-/// Looks at the configured key, and asks the warehouse where one is configured or the private server
+/// Looks at the configured key, and at the warehouse where one is configured or the private server
 /// runs. Nothing is changed and no server is started.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Address(String);
 
-/// What stands in the place of a query.
+/// Shown in place of a query.
 const QUERY: &str = "?…";
 
 impl Address {
@@ -31,7 +31,7 @@ impl Address {
         &self.0
     }
 
-    /// What stands between `://` and the next `/`, and what follows that.
+    /// The part between `://` and the next `/`, and what follows it.
     #[cfg(feature = "cloud")]
     pub(super) fn parts(&self) -> (&str, &str) {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);

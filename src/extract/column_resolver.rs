@@ -10,8 +10,8 @@ use crate::config::{Mapping, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// The columns that a header lacks, the line number among them where nothing is said of it, and the
-/// names of the header that they may have.
+/// The columns that are missing from a header (the line number too, unless it is mapped), and the names of the header
+/// that they may have.
 #[must_use]
 pub fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
     let names = Header::new(dataset, source, header);
@@ -49,7 +49,7 @@ fn check(dataset: Dataset, source: &Source) -> Result<()> {
         let absent = matches!(mapping, Mapping::Absent | Mapping::FirstOf { or_absent: true, .. });
         if absent && needed(column) {
             return Err(Error::config(format!(
-                "[{dataset}.columns] says that there is no {column}, but it is needed"
+                "[{dataset}.columns] maps {column} to nothing, but it is required"
             )));
         }
         if column == key && matches!(mapping, Mapping::Constant(_)) {
@@ -62,7 +62,7 @@ fn check(dataset: Dataset, source: &Source) -> Result<()> {
 }
 
 impl Header<'_> {
-    /// Finds every contract column, and the columns that tell which rows are claims.
+    /// Finds every contract column, and the columns by which rows are chosen.
     ///
     /// # Errors
     /// `Config`, with what to write, when a column is missing or named twice, or the mapping is

@@ -37,8 +37,8 @@ use crate::worker::Worker;
 /// Ranges in which a table is read, where it is to be read in ranges.
 const PARTITIONS: u16 = 4;
 
-/// A database that is asked.
-struct Asked<'a> {
+/// A database and the query that is sent to it.
+struct Remote<'a> {
     dataset: Dataset,
     /// Its address without credentials.
     place: String,
@@ -68,12 +68,12 @@ pub(super) fn fetch(
     let environment = &settings.warehouse.environment;
     let query = query(dataset, source)?;
     let (place, database) = database(dataset, address, environment)?;
-    let asked = Asked { dataset, place, database, query, cancel };
-    let warning = asked.protection()?;
+    let remote = Remote { dataset, place, database, query, cancel };
+    let warning = remote.protection()?;
 
-    let named = format!("{dataset}: {}", asked.place);
-    let header = asked.header()?;
-    let mut file = SourceFile::new(PathBuf::from(&asked.place), None);
+    let named = format!("{dataset}: {}", remote.place);
+    let header = remote.header()?;
+    let mut file = SourceFile::new(PathBuf::from(&remote.place), None);
     let standing = Standing::Names;
     let found = Header { dataset, source, place: &named, names: &header, standing };
     let Mapped { columns, filter } = found.resolve()?;
@@ -82,15 +82,15 @@ pub(super) fn fetch(
     file.placeholders = Arc::new(settings.rules.identifier_placeholders());
     let line = match line_column::by_name(&file).as_slice() {
         [(name, how)] if line_column::is_open(dataset, source, &file) => {
-            asked.is_exact(name)?.then(|| (name.clone(), *how))
+            remote.is_exact(name)?.then(|| (name.clone(), *how))
         }
         _ => None,
     };
     if let Some((name, _)) = &line {
         file = line_column::reading(&file, name);
     }
-    let partition = asked.check_types(&file, source)?;
-    let mut frame = asked.rows(&file, partition.as_ref())?;
+    let partition = remote.check_types(&file, source)?;
+    let mut frame = remote.rows(&file, partition.as_ref())?;
     let mut line_column = None;
     if let Some((name, how)) = line {
         let fetched = Some(Fetched(frame.clone()));
@@ -163,9 +163,9 @@ fn query(dataset: Dataset, source: &Source) -> Result<String> {
     )))
 }
 
-impl Asked<'_> {
-    /// Connects once, so that a server that refuses is named with its reason, and says what is not
-    /// safe about the way to it: the rows are identifiers as they are.
+impl Remote<'_> {
+    /// Connects once, so that a server that refuses is named with its reason; returns what is not
+    /// safe about the connection, which raw identifiers cross.
     fn protection(&self) -> Result<Option<String>> {
         let protection = self.database.probe().map_err(|error| {
             let context = format!("{}: connecting to {}", self.dataset, self.place);
@@ -275,7 +275,7 @@ impl Asked<'_> {
         Ok(!matches!(found.as_str(), "" | "real" | "double precision"))
     }
 
-    /// Refuses numbers that are not exact, and tells the column by whose ranges the rows are read.
+    /// Refuses numbers that are not exact, and finds the column by whose ranges the rows are read.
     fn check_types(&self, file: &SourceFile, source: &Source) -> Result<Option<Partition>> {
         let (dataset, place) = (self.dataset, &self.place);
         let mut names = projection::fields(file);
@@ -404,7 +404,7 @@ fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error 
         .hint("does the role have a statement_timeout there? Raise it for this role, or read in ranges (partition_on)"),
         Some(state) => {
             Error::source(format!("{dataset}: {place} refused the query (SQLSTATE {state})"))
-                .hint("try the query in psql; every column it returns must have a name of its own")
+                .hint("try the query in psql; every column it returns must have a unique name")
         }
         None => Error::source(format!("{dataset}: {place} could not be read"))
             .hint("check that the server can be reached with this address, user and password"),

@@ -1,7 +1,7 @@
 //! Headers: reading the first record of a delimited file, and finding out what separates its fields.
 //!
-//! Most failed first runs end here, and its messages are what people then read. What of the record
-//! is shown is for [`super::recognition`] to say.
+//! Most failed first runs end here, and its messages are what people then read. [`super::recognition`]
+//! decides what of the record is shown.
 
 use memchr::{memchr, memchr_iter};
 
@@ -142,7 +142,7 @@ pub(super) fn read(
             format.encoding()
         ))
         .hint(format!(
-            "say which it is, for example:\n  [{dataset}]\n  encoding = \"windows-1252\""
+            "set its encoding, for example:\n  [{dataset}]\n  encoding = \"windows-1252\""
         )));
     }
     let line = 1 + feeds(&text[..beginning.bytes + found.start]);

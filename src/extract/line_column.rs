@@ -1,7 +1,7 @@
 //! The column that numbers the lines of a claim, where none is mapped.
 //!
 //! Without it the lines of a claim have one key, and all but one of them are lost. So a column whose
-//! name says that it numbers lines, and whose first values do, is read as the line number; one that
+//! name is that of a line number, and whose first values do, is read as the line number; one that
 //! only looks so is proposed to people.
 
 use std::collections::{HashMap, HashSet};
@@ -38,12 +38,12 @@ const CARRIERS: [&str; 6] =
 pub(super) struct Recognised {
     /// The name that it is read from.
     pub(super) name: Option<String>,
-    /// Why a name that says line is not read.
+    /// Why a column with the name of a line number is not read.
     pub(super) warning: Option<String>,
 }
 
 /// Reads the line number of claims from the column that has its name and its content, where the
-/// mapping says nothing and exactly one does.
+/// column is not mapped and exactly one fits.
 ///
 /// # Errors
 /// `Source` when a file cannot be read.
@@ -105,7 +105,7 @@ pub(super) fn not_read(name: &str, why: &str) -> String {
     )
 }
 
-/// Whether a file's line number is read from nowhere, and nobody has said so.
+/// Whether a file's line number is read from nowhere, and the mapping does not say so.
 pub(super) fn is_open(dataset: Dataset, source: &Source, file: &SourceFile) -> bool {
     dataset == Dataset::Claims
         && !source.columns.contains_key(LINE_NUMBER)
@@ -113,7 +113,7 @@ pub(super) fn is_open(dataset: Dataset, source: &Source, file: &SourceFile) -> b
 }
 
 /// The names in the header of claims that look like line numbers and are not read as such, the most
-/// likely first: by name and content, then by content alone. None where nothing can be said.
+/// likely first: by name and content, then by content alone. Empty where nothing was found.
 #[must_use]
 pub fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
     if extracted.dataset != Dataset::Claims {
@@ -151,7 +151,7 @@ fn look(extracted: &Extracted) -> Result<Vec<String>> {
     Ok(names.filter(|name| !may_be_a_value(name)).collect())
 }
 
-/// The names of a header that say that they number lines.
+/// The names of a header that are those of line numbers.
 pub(super) fn by_name(file: &SourceFile) -> Vec<(String, Likeness)> {
     let named = free(file).into_iter().filter_map(|name| likeness(&name).map(|how| (name, how)));
     exact(file, named.collect(), |(name, _)| name)
@@ -213,14 +213,14 @@ fn first_rows(extracted: &Extracted) -> Result<Option<DataFrame>> {
     let blocks = scan(extracted);
     let Some(block) = blocks.next_block()? else { return Ok(None) };
     let frame = block.frame()?.collect();
-    // What the engine says can quote cells.
+    // The engine's message can quote cells.
     let frame = frame.map_err(|_| Error::source("the first records cannot be read"))?;
     let sound = frame.column(DAMAGE).map_err(incomplete)?.is_null();
     frame.filter(&sound).map(|frame| Some(frame.head(Some(RECORDS)))).map_err(incomplete)
 }
 
 fn incomplete(_: PolarsError) -> Error {
-    Error::internal("a block lacks a column")
+    Error::internal("a column is missing from a block")
 }
 
 fn texts<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
@@ -292,7 +292,7 @@ impl Seen {
         Self { rows: rows.map(|(&(claim, content, _), &line)| (claim, content, line)).collect() }
     }
 
-    /// Whether the values number the lines of claims; `how` surely the name says so. Numbers of rows
+    /// Whether the values number the lines of claims; `how` clearly the name is that of a line number. Numbers of rows
     /// do not: they begin once, not in each claim.
     fn numbers_lines(&self, how: Option<Likeness>) -> bool {
         let mut blank = 0;
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(verdicts(&rows), [false; 3]);
         let units = seen(&[(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 4, 1), (2, 5, 1), (3, 6, 4)]);
         assert_eq!(verdicts(&units), [false; 3]);
-        // Claims of one line each say nothing against a name that says line.
+        // Claims of one line each are no evidence against the name of a line number.
         let single = seen(&[(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
         assert_eq!(verdicts(&single), [true, false, false]);
         // Gaps: denied lines are not in the file.

@@ -10,7 +10,7 @@ use super::name::plain;
 pub(super) enum Likeness {
     /// It numbers something: a sequence, an item, a segment.
     Weak,
-    /// It says line.
+    /// It has the word line.
     Strong,
 }
 

@@ -144,7 +144,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The pattern in the file's spelling; none where the file lacks one of its names.
+    /// The pattern in the file's spelling; none where one of its names is missing from the file.
     fn pattern(&self, column: &str, wanted: &Pattern) -> Result<Option<Pattern>> {
         let parts = match wanted {
             Pattern::Name(name) => {

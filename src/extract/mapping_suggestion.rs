@@ -21,13 +21,13 @@ const KNOWN: (f64, f64) = (0.99, 0.002);
 /// The likeness of a name that holds all words of a known one.
 const WITHIN: f64 = 0.9;
 
-/// The likeness of a name that numbers something, but does not say lines.
+/// The likeness of a name for a number of something other than lines.
 const NUMBERS: f64 = 0.9;
-/// What is left of the likeness of a name that says another date or another amount.
+/// What is left of the likeness of a name for another date or another amount.
 const ELSEWHERE: f64 = 0.1;
 /// What is left of it for the end of a service, and for the amount of a whole claim.
 const SECOND: f64 = 0.4;
-/// What a name is more like a column of a line for saying line.
+/// Added to the likeness of a name for having the word line.
 const OF_A_LINE: f64 = 0.004;
 
 /// The column that names with a date in them are for, and no other.
@@ -266,7 +266,7 @@ fn likeness(column: &str, name: &str) -> f64 {
     }
 }
 
-/// The likeness to a column of a claim's line: of a name that says line, that of the rest of it.
+/// The likeness to a column of a claim's line: for a name with the word line, that of the rest of it.
 fn of_a_line(column: &str, name: &str, words: &[String]) -> f64 {
     let rest: Vec<&str> =
         words.iter().map(String::as_str).filter(|word| !LINE.contains(word)).collect();
@@ -429,11 +429,11 @@ mod tests {
         let birth = firsts(Dataset::Claims, "birth_date,dob,DATE_OF_DEATH");
         assert!(birth.iter().all(|(_, name)| name.is_none()), "{birth:?}");
         let lines = lines(&[DATE, AMOUNT], &header("SVC_END_DT,SVC_START_DT,TOT_CHRG,LN_CHRG"));
-        for told in [
+        for shown in [
             "date_of_service = \"SVC_START_DT\"   # the start of service, not its end; or \"SVC_END_DT\"",
             "amount = \"LN_CHRG\"   # the amount of the line, not of the claim; or \"TOT_CHRG\"",
         ] {
-            assert!(lines.contains(told), "{told}: {lines}");
+            assert!(lines.contains(shown), "{shown}: {lines}");
         }
     }
 

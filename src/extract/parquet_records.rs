@@ -1,6 +1,6 @@
 //! Rows of a Parquet file as CSV.
 //!
-//! Such a row has no bytes of its own: it becomes text here, with all its columns, those beyond the
+//! Such a row has no text: it is written as text here, with all its columns, those beyond the
 //! contract too.
 
 use std::collections::BTreeSet;

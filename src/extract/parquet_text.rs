@@ -1,4 +1,4 @@
-//! Typed columns of Parquet as exact text: each type in the one spelling that says what is stored,
+//! Typed columns of Parquet as exact text: each type in the one spelling that is exactly what is stored,
 //! or no spelling at all.
 
 use std::collections::BTreeMap;

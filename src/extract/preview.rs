@@ -1,7 +1,7 @@
 //! A first look at a file, whether or not it fits the contract.
 //!
 //! Everything else in this module refuses what does not fit; here somebody wants to know what it is.
-//! What cannot be told is left out; nothing here is an error.
+//! What cannot be recognised is left out; nothing here is an error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ const CLEARLY: f64 = 0.75;
 /// A file with so little of them is hardly that input.
 const HARDLY: f64 = 0.5;
 
-/// What a file is, as far as it can be told.
+/// What a file is, as far as it can be recognised.
 #[derive(Debug, Default)]
 pub struct Look {
     /// Its size.

@@ -31,21 +31,21 @@ pub(crate) fn name(field: usize) -> String {
 }
 
 /// The contract's columns of a raw block, followed by those that are no fields, without the rows
-/// that are no claims; and how many those were. A damaged row is kept: nobody knows what it says.
+/// that are no claims; and how many those were. A damaged row is kept: its fields are unknown.
 ///
 /// # Errors
-/// `Internal` when the block lacks a field.
+/// `Internal` when a field is missing from the block.
 pub(crate) fn apply(
     dataset: Dataset,
     file: &SourceFile,
     block: DataFrame,
 ) -> Result<(DataFrame, u64)> {
-    let lacks = |_: PolarsError| Error::internal("a block lacks a field");
+    let missing = |_: PolarsError| Error::internal("a field is missing from a block");
     let fields = fields(file);
     let before = block.height();
-    let block = match chosen(file, &fields, &block).map_err(lacks)? {
+    let block = match chosen(file, &fields, &block).map_err(missing)? {
         None => block,
-        Some(chosen) => block.filter(&chosen).map_err(lacks)?,
+        Some(chosen) => block.filter(&chosen).map_err(missing)?,
     };
     let rows = block.height();
     let mut columns = Vec::with_capacity(block.width());
@@ -59,16 +59,16 @@ pub(crate) fn apply(
                 rows,
             ),
             Some(Take::Fields(Pattern::Name(name))) => {
-                let field = texts(&block, &fields, name).map_err(lacks)?;
+                let field = texts(&block, &fields, name).map_err(missing)?;
                 field.clone().with_name(column.into()).into_column()
             }
             Some(Take::Fields(Pattern::Template(parts))) if IDENTIFIERS.contains(&column) => {
                 let placeholders = &file.placeholders;
                 identifier(column, parts, &fields, &block, placeholders, &mut damages)
-                    .map_err(lacks)?
+                    .map_err(missing)?
             }
             Some(Take::Fields(Pattern::Template(parts))) => {
-                template(column, parts, &fields, &block).map_err(lacks)?
+                template(column, parts, &fields, &block).map_err(missing)?
             }
         };
         columns.push(made);
@@ -76,7 +76,7 @@ pub(crate) fn apply(
     columns.extend(block.columns().iter().filter(|c| !c.name().starts_with(FIELD)).cloned());
     let damages = damages.into_iter().map(Damage::bits).collect();
     columns.push(Int32Chunked::from_vec(ID_DAMAGE.into(), damages).into_column());
-    let shaped = DataFrame::new(rows, columns).map_err(lacks)?;
+    let shaped = DataFrame::new(rows, columns).map_err(missing)?;
     Ok((shaped, (before - rows) as u64))
 }
 
@@ -214,7 +214,7 @@ enum Piece<'a> {
     Field(Option<&'a str>),
 }
 
-/// What is there of a template: its filled fields, with the text that stands right before each but
+/// What is there of a template: its filled fields, with the text right before each but
 /// the first, and with the texts at its ends where the fields beside them are there. None where no
 /// field is filled.
 fn joined<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Single records of a file, as they stand: for those who mend what was rejected.
+//! Single records of a file, unchanged: for people who fix what was rejected.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::source_file::SourceFile;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// A record as it stands in its file.
+/// A record as it is in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Original<'a> {
     /// Its number, from 1; 0 for the header.

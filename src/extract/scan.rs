@@ -112,7 +112,7 @@ impl Blocks<'_> {
             census.blank_lines += cut.blank_lines;
             census.comments += cut.comments;
             census.carriage_returns += cut.carriage_returns;
-            // The end of the last text is looked at when somebody asks for more.
+            // The end of the last text is read by the next call.
             let is_last_text =
                 matches!(open, Open::Delimited { .. }) && number + 1 == self.extracted.files.len();
             state.open = Some(open);
@@ -301,7 +301,7 @@ impl Block<'_> {
     }
 
     /// The block's rows that are claims: the contract's columns in the contract's order as text (an optional column
-    /// that the file lacks is null), then [`ORIGIN`], [`DAMAGE`], [`RAW`], [`SOURCE_LINE`] and [`ID_DAMAGE`]. An
+    /// that the file does not have is null), then [`ORIGIN`], [`DAMAGE`], [`RAW`], [`SOURCE_LINE`] and [`ID_DAMAGE`]. An
     /// empty field is null, a quoted empty field is an empty text; of a damaged record all is null.
     ///
     /// Executing the plan can fail with errors of Polars that quote the data; whoever executes it

@@ -130,7 +130,7 @@ fn elsewhere(
     {
         let _ = (interval, left_out, cancel);
         Err(Error::config(format!(
-            "{dataset}: this build cannot read from {scheme}:// addresses; it lacks the feature `cloud`"
+            "{dataset}: this build cannot read from {scheme}:// addresses; the feature `cloud` is off"
         ))
         .hint("give files, or build with --features cloud"))
     }

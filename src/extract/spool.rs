@@ -1,4 +1,4 @@
-//! The spool: bytes that can be read only once, kept in an unnamed file.
+//! The spool: bytes that can be read only once, kept in an unlinked temporary file.
 //!
 //! Nobody else can open the file, and it is gone with the process, however that ends.
 
@@ -64,12 +64,12 @@ impl Writing {
 }
 
 impl Spool {
-    /// All of `source`. It is read by a thread of its own, so that a request to stop is heard while
-    /// a pipe says nothing; the thread ends with the process or the pipe.
+    /// All of `source`. It is read by a separate thread, so that a run can be stopped while
+    /// a pipe is silent; the thread ends with the process or the pipe.
     ///
     /// # Errors
     /// `Source` when it cannot be read, `Config` when the folder cannot be written to,
-    /// `Interrupted` when asked to stop.
+    /// `Interrupted` on cancellation.
     pub(super) fn fill(
         name: &str,
         mut source: impl Read + Send + 'static,
@@ -116,7 +116,7 @@ impl Spool {
     /// The file from its start.
     pub(super) fn open(&self) -> io::Result<File> {
         let mut file = File::open(self.path())?;
-        // Where /dev/fd gives the same description again, it stands where that was left.
+        // Where /dev/fd opens the same description again, its position is where that was left.
         file.rewind()?;
         Ok(file)
     }

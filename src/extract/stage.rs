@@ -29,7 +29,7 @@ use crate::schema::Dataset;
 ///
 /// # Errors
 /// `Config` when there is no source, a column is missing or named twice, or the mapping is wrong;
-/// `Source` when a file is missing or cannot be read; `Interrupted` when asked to stop.
+/// `Source` when a file is missing or cannot be read; `Interrupted` on cancellation.
 pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
     let source = settings.source(dataset);
     match source_resolver::resolve(dataset, source, &settings.interval(), cancel)? {
@@ -40,14 +40,14 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 cancel.check()?;
                 let part = place.is_part();
                 let file = located(dataset, place, &settings.spill_dir(), cancel)?;
-                // A part of no bytes has no rows; where all are so, the last one says it.
+                // A part of no bytes has no rows; where all are empty, the last one is the error.
                 let may_be_empty = part && !(number == last && files.is_empty());
                 match inspect(dataset, settings, file, may_be_empty)? {
                     Some(file) => files.push(file),
                     None => left_out.empty += 1,
                 }
             }
-            // All headers first: a wrong one is told before gigabytes are hashed.
+            // All headers first: a wrong one is an error before gigabytes are hashed.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
                 if file.is_spooled() {
@@ -86,7 +86,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
         }
         #[cfg(not(feature = "database"))]
         Origin::Database(_) => Err(Error::config(format!(
-            "{dataset}: this build cannot read from a database; it lacks the feature `database`"
+            "{dataset}: this build cannot read from a database; the feature `database` is off"
         ))
         .hint("give files, or build with --features database")),
     }

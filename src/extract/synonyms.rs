@@ -1,6 +1,6 @@
 //! What the contract's columns are called elsewhere.
 //!
-//! Most telling first.
+//! Most specific first.
 
 /// Contract column → names, in lower case with underscores. Line numbers are known by their words: see
 /// `line_name`.

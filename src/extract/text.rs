@@ -47,7 +47,7 @@ impl TextFormat {
     }
 
     /// Tells the format from the first unpacked bytes, and from the configured encoding: `auto` is
-    /// UTF-8 unless a byte-order mark, or a NUL beside every character, says UTF-16.
+    /// UTF-8 unless a byte-order mark, or a NUL beside every character, shows UTF-16.
     pub(super) fn detect(dataset: Dataset, source: &Source, start: &[u8]) -> Result<Self> {
         let marked = Encoding::for_bom(start);
         let encoding = match (source.encoding.as_str(), marked) {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 /// A 128-bit integer column becomes `FixedSizeBinary(16)`: that is how tokens travel in a plan.
 ///
 /// # Errors
-/// `Internal` when a column is missing, has another type than the schema says, or is null where
+/// `Internal` when a column is missing, has another type than in the schema, or is null where
 /// the schema forbids it: the plan and the contract disagree.
 pub fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema
@@ -28,7 +28,7 @@ pub fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<RecordBatch
         .map(|field| {
             let column = frame
                 .column(field.name())
-                .map_err(|_| Error::internal(format!("the plan lacks column {}", field.name())))?;
+                .map_err(|_| Error::internal(format!("the plan has no column {}", field.name())))?;
             array(column, field.data_type())
         })
         .collect::<Result<Vec<_>>>()?;

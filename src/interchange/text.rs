@@ -42,7 +42,7 @@ impl TextBlock {
     }
 }
 
-/// Builds one column of texts, each a part of the block or a text of its own.
+/// Builds one column of texts, each a part of the block or a separate text.
 pub struct TextColumn<'a> {
     block: &'a TextBlock,
     views: Vec<View>,
@@ -83,7 +83,7 @@ impl<'a> TextColumn<'a> {
         self.bytes += text.len();
     }
 
-    /// Appends a text of its own.
+    /// Appends a separate text.
     ///
     /// # Panics
     /// When the column's own texts reach 4 GiB; they are parts of a block.

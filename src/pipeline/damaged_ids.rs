@@ -4,7 +4,7 @@ use polars::prelude::StringChunked;
 use serde::Serialize;
 
 use crate::identifier::Damage;
-use crate::transform::{Checks, Judged};
+use crate::transform::{Judged, RuleSet};
 
 /// Rows by what is wrong with their identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -23,7 +23,7 @@ pub struct DamagedIds {
 
 impl DamagedIds {
     /// Counts a column of a block; none where nothing is wrong in it.
-    pub(crate) fn of(column: &str, texts: &StringChunked, checks: &Checks) -> Option<Self> {
+    pub(crate) fn of(column: &str, texts: &StringChunked, checks: &RuleSet) -> Option<Self> {
         let mut counts = Self::default();
         for text in texts.iter().flatten() {
             if let Some(judged) = checks.judge(column, text).filter(|judged| !judged.is_sound()) {

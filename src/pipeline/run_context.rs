@@ -18,7 +18,7 @@ use crate::quarantine::Quarantine;
 use crate::refresh::TargetResult;
 use crate::shuffle::Shuffle;
 use crate::totals::ControlTotals;
-use crate::transform::{Checks, DateFormats, Directory, Scorer};
+use crate::transform::{DateFormats, Directory, RuleSet, Scorer};
 use crate::warehouse::location::Warehouse;
 
 /// A value that one task leaves for another.
@@ -83,7 +83,7 @@ pub(crate) struct Prepared {
     /// Files of claims that hold no record.
     pub(crate) without_records: Vec<String>,
     pub(crate) directory: Directory,
-    pub(crate) checks: Arc<Checks>,
+    pub(crate) checks: Arc<RuleSet>,
     pub(crate) scoring: Scoring,
     pub(crate) scored_by: ScoredBy,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Work<'a> {
     pub(crate) identity: Identity,
     pub(crate) key: &'a MasterKey,
     pub(crate) formats: Arc<DateFormats>,
-    pub(crate) checks: Arc<Checks>,
+    pub(crate) checks: Arc<RuleSet>,
     /// None for a dry run.
     pub(crate) warehouse: Option<&'a Warehouse>,
     pub(crate) session: Slot<Session<PostgresConnection>>,

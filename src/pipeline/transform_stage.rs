@@ -16,7 +16,7 @@ use crate::pipeline::run_context::{Prepared, Scoring};
 use crate::quarantine::{Quarantine, Rejected};
 use crate::rule::{Rule, Severities, Severity};
 use crate::shuffle::{Distinct, Shuffle};
-use crate::transform::{Checks, Claims, DateFormats, Directory, Refused, Release, provider_rows};
+use crate::transform::{Claims, DateFormats, Directory, Refused, Release, RuleSet, provider_rows};
 use crate::warehouse::load_strategy::Route;
 
 /// What is read, and how.
@@ -25,7 +25,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) providers: &'a Extracted,
     pub(crate) settings: &'a Settings,
     pub(crate) formats: &'a Arc<DateFormats>,
-    pub(crate) checks: &'a Arc<Checks>,
+    pub(crate) checks: &'a Arc<RuleSet>,
     pub(crate) key: &'a MasterKey,
     /// What becomes of the rows: those that are all there will be are scored by their own statistics.
     pub(crate) route: Route,
@@ -104,7 +104,7 @@ pub(crate) fn memory(settings: &Settings) -> usize {
 }
 
 /// What it means when rows break a rule together.
-pub(crate) fn severities(settings: &Settings, checks: &Checks) -> Severities {
+pub(crate) fn severities(settings: &Settings, checks: &RuleSet) -> Severities {
     let mut severities = *checks.severities();
     if !settings.privacy.keeps_contents() {
         // What looks alike after the release need not have been alike.
@@ -119,13 +119,13 @@ pub(crate) fn severities(settings: &Settings, checks: &Checks) -> Severities {
 ///
 /// # Errors
 /// `Config` where a severity or a threshold is none.
-pub(crate) fn checks(settings: &Settings, run: RunId) -> Result<Checks> {
+pub(crate) fn checks(settings: &Settings, run: RunId) -> Result<RuleSet> {
     checks_on(settings, day_of(settings, run)?)
 }
 
 /// The same, where the day is known.
-pub(crate) fn checks_on(settings: &Settings, day: i32) -> Result<Checks> {
-    Ok(Checks::new(&settings.rules, day)?.with_decimal(settings.claims.decimal))
+pub(crate) fn checks_on(settings: &Settings, day: i32) -> Result<RuleSet> {
+    Ok(RuleSet::new(&settings.rules, day)?.with_decimal(settings.claims.decimal))
 }
 
 /// The day of a run: its id tells it. Where that was made from a name, the interval's end is the

@@ -1,4 +1,4 @@
-//! The rejects of a run: a Parquet file that says where each one is and why, never what it held.
+//! The rejects of a run: a Parquet file with the place and the reason of each one, never its values.
 
 pub mod reader;
 pub mod retention;

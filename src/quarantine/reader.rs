@@ -204,7 +204,7 @@ impl Rejects {
     }
 }
 
-/// Where each shared value stands.
+/// The index of each shared value.
 #[derive(Default)]
 struct Known {
     sources: Places<NamedSource>,

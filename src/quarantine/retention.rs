@@ -16,7 +16,7 @@ use crate::event::RunId;
 pub struct Kept {
     #[serde(serialize_with = "as_text")]
     pub run_id: RunId,
-    /// When the run began: its id tells, or else when the file was written.
+    /// When the run began, by its id; without one, when the file was written.
     pub started_at: DateTime<Utc>,
     /// Rejected records; none where the file cannot be read.
     pub rejects: Option<u64>,
@@ -61,7 +61,7 @@ fn count(path: &Path) -> Option<u64> {
     u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
 }
 
-/// Removes the rejects of runs that began before a time, and says which they were. `dry_run`: says
+/// Removes the rejects of runs that began before a time, and returns them. `dry_run`: returns
 /// only.
 ///
 /// # Errors

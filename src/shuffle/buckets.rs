@@ -31,9 +31,9 @@ const SHARES: [usize; 4] = [76, 24, 28, 4];
 /// Rows between the passes.
 pub struct Shuffle {
     pub(super) rows: Store,
-    /// What the first pass leaves of contents; none once they are compared, or if nobody asks.
+    /// What the first pass leaves of contents; none once they are compared, or where they are not needed.
     pub(super) contents: Option<Store>,
-    /// What it leaves for providers; none if nobody asks.
+    /// What it leaves for providers; none where it is not needed.
     pub(super) providers: Option<Providers>,
     /// The patients' tokens, with their checks.
     patients: Identities,
@@ -44,25 +44,24 @@ pub struct Shuffle {
 
 impl Shuffle {
     /// An empty shuffle that keeps up to `memory` bytes and writes the rest to files in `folder`.
-    /// `severities` says what it means when rows break a rule together, `kept` what the score needs
-    /// to know.
+    /// `severities` are those of rules that rows break together, `kept` is what the score needs.
     #[must_use]
     pub fn new(folder: &Path, memory: usize, severities: &Severities, kept: Kept) -> Self {
         let masks = Masks::of(severities);
         let rules = Rule::ContentRepeated.mask() | Rule::ReversalPair.mask();
-        let asked = [
+        let needed = [
             true,
             masks.on & rules != 0 || kept.twins,
             kept.provider_totals || kept.provider_days,
             true,
         ];
         let whole: usize =
-            SHARES.iter().zip(asked).filter(|(_, asked)| *asked).map(|(share, _)| share).sum();
+            SHARES.iter().zip(needed).filter(|(_, needed)| *needed).map(|(share, _)| share).sum();
         let share = |part: usize| memory / whole * SHARES[part];
         Self {
             rows: Store::new(folder, share(0), BUCKETS),
-            contents: asked[1].then(|| Store::new(folder, share(1), content::BUCKETS)),
-            providers: asked[2].then(|| Providers::new(folder, share(2), kept)),
+            contents: needed[1].then(|| Store::new(folder, share(1), content::BUCKETS)),
+            providers: needed[2].then(|| Providers::new(folder, share(2), kept)),
             patients: Identities::new(folder, share(3)),
             repeated: Repeated::default(),
             masks,
@@ -105,7 +104,7 @@ impl Shuffle {
     }
 
     /// After [`Self::settle`]: what each provider was paid and what was expected, by its place.
-    /// `expected` says what a claim of the provider at a place with the procedure of a number is
+    /// `expected` is what a claim of the provider at a place with the procedure of a number is
     /// expected to cost, in millionths of a dollar.
     ///
     /// # Errors
@@ -120,7 +119,7 @@ impl Shuffle {
     }
 
     /// After [`Self::settle`], once: the days on which a provider has seen so many patients that
-    /// `beyond` says so of its place and their number.
+    /// `beyond` holds for its place and their number.
     ///
     /// # Errors
     /// `Config` when a file cannot be read, `Interrupted` on cancellation.
@@ -179,7 +178,7 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// Takes accepted rows of the first pass. `codes` has the numbers of their procedures, as they were
-    /// counted; it may be empty where nothing is asked about providers.
+    /// counted; it may be empty where nothing is needed about providers.
     ///
     /// # Errors
     /// `Internal` when the frame is not one of the first pass, `Config` when a file cannot be

@@ -2,7 +2,7 @@
 
 use crate::key::Token;
 
-/// First bits of a hash that tell its bucket.
+/// First bits of a hash that are the number of its bucket.
 const BUCKET_BITS: u32 = 7;
 /// Buckets; 30 million claims make 6 MiB a bucket.
 pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
@@ -18,7 +18,7 @@ pub(super) const REMOVED: u64 = 1 << 1;
 /// An odd number without a pattern: the fraction of the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What a row says: who did what for whom, when, and for how much.
+/// The content of a row: who did what for whom, when, and for how much.
 pub(super) struct Content<'a> {
     pub(super) patient: Token,
     pub(super) day: i32,
@@ -29,7 +29,7 @@ pub(super) struct Content<'a> {
     pub(super) cents: i64,
 }
 
-/// What an entry says, but the claim.
+/// An entry without its claim.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hashes {
     pub(super) case: u64,
@@ -89,7 +89,7 @@ fn mix_text(hash: &mut u64, text: Option<&[u8]>) {
     }
 }
 
-/// The last bytes of a text, at most eight; a word of its own for each text of a length up to eight.
+/// The last bytes of a text, at most eight; texts of up to eight bytes have different words.
 fn end(text: &[u8]) -> u64 {
     if let Some(word) = text.last_chunk() {
         u64::from_le_bytes(*word)

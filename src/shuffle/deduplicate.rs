@@ -169,7 +169,7 @@ impl Claims<'_> {
         kept
     }
 
-    /// The rows of one claim: first its patient, about which all of them have a say, then the
+    /// The rows of one claim: first its patient, which all rows must agree on, then the
     /// repeats, then the lines that remain.
     fn claim(&mut self, rows: &mut [Entry], kept: &mut Vec<Entry>) {
         let patient = self.row(&rows[0]).patient();

@@ -36,23 +36,23 @@ impl Counted<'_> {
 
     /// Takes a row out of what was counted.
     fn take_out(&self, row: Row<'_>, statistics: &mut Statistics) -> Option<Visit> {
-        let said = row.content();
-        if said.cents <= 0 {
+        let content = row.content();
+        if content.cents <= 0 {
             return None;
         }
-        let specialty = self.specialty(said.place);
-        let code = said.code.and_then(|code| std::str::from_utf8(code).ok());
+        let specialty = self.specialty(content.place);
+        let code = content.code.and_then(|code| std::str::from_utf8(code).ok());
         let code = code.filter(|_| self.kept.amounts && self.exact.procedure);
-        let weekend = self.kept.weekends.then(|| is_weekend(said.day));
-        statistics.claim(-1, code, specialty, said.cents, weekend);
+        let weekend = self.kept.weekends.then(|| is_weekend(content.day));
+        statistics.claim(-1, code, specialty, content.cents, weekend);
         let number = code.map_or(NO_CODE, |code| self.codes.number(code));
         let number = if specialty.is_empty() { UNCOUNTED } else { number };
         counts(number).then(|| Visit {
-            place: said.place,
-            day: said.day,
-            patient: half(said.patient),
+            place: content.place,
+            day: content.day,
+            patient: half(content.patient),
             code: number,
-            cents: -said.cents,
+            cents: -content.cents,
         })
     }
 }

@@ -1,8 +1,8 @@
-//! What is said twice: claims that say the same, and amounts that cancel.
+//! Content that comes more than once: claims with the same content, and amounts that cancel.
 //!
 //! In the first pass each accepted row leaves 24 bytes: a hash of its case, a hash of its content
 //! and half of its claim's token, partitioned by the case. Between the passes the entries are
-//! compared, bucket by bucket; in the second pass a row asks what was found.
+//! compared, bucket by bucket; in the second pass each row looks up what was found.
 //!
 //! A case is patient, procedure and date; a content is a case with provider and amount without its
 //! sign. Missing values are values, but a row whose amount is zero has none. Hashes begin with the
@@ -12,7 +12,7 @@
 //!
 //! Rules and score differ in what "another row" is. For the rules it is each row that the first pass
 //! accepts, also those that the second pass drops or rejects. For the score it is what leaves: rows
-//! that do not leave say so once more, with a mark, and the two entries cancel. A repeat of a claim
+//! that do not leave add an entry with a mark, and the two entries cancel. A repeat of a claim
 //! line is under the same claim, so it repeats nobody's content.
 //!
 //! What was found takes a word for each content and each case that come again: few, and in the worst
@@ -55,17 +55,17 @@ struct Found {
     cases: Vec<u64>,
 }
 
-/// What was found about all that is said twice.
+/// What was found about repeated content.
 #[derive(Default)]
 pub(super) struct Repeated {
     /// By bucket; empty where there is nothing at all.
     buckets: Vec<Found>,
-    /// Whether the score asks for twins.
+    /// Whether the score needs twins.
     twins: bool,
 }
 
 impl Repeated {
-    /// Looks for what is said twice, on all cores.
+    /// Looks for repeated content, on all cores.
     pub(super) fn find(entries: &Store, twins: bool, cancel: &Cancellation) -> Result<Self> {
         let found = parallel::each(BUCKETS, cancel, Vec::new, |bucket, bytes: &mut Vec<u8>| {
             bytes.clear();
@@ -133,7 +133,7 @@ fn repeated(entries: &[Entry], twins: bool) -> Found {
     found
 }
 
-/// What is to be said of the entries of one content.
+/// The facts about the entries of one content.
 fn facts(content: &[Entry], twins: bool) -> u64 {
     if content.len() < 2 {
         return 0;
@@ -231,6 +231,6 @@ mod tests {
         ];
         assert_eq!(facts, expected);
         assert_eq!(found.cases, [11, 17]);
-        assert!(repeated(&entries, false).cases.is_empty(), "nobody asks");
+        assert!(repeated(&entries, false).cases.is_empty(), "not needed");
     }
 }

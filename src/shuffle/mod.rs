@@ -7,7 +7,7 @@
 //! index is built without sorting and tables are written in its order, and connections share the
 //! work by ranges of the key.
 //!
-//! Rows that lie far apart in that order can still say the same of one patient, or come from one
+//! Rows that lie far apart in that order can still have the same content for one patient, or come from one
 //! provider on one day. For that each row leaves a few bytes in smaller stores, partitioned by what
 //! they are about, which are looked through between the passes.
 //!

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::event::Cancellation;
 use crate::worker::Worker;
 
-/// What `work` makes of each of `count` buckets. Each thread has a state of its own.
+/// What `work` makes of each of `count` buckets. Each thread has its own state.
 pub(super) fn each<S, T: Send>(
     count: usize,
     cancel: &Cancellation,

@@ -1,4 +1,4 @@
-//! What is asked about providers: their totals by procedure, and the patients of their days.
+//! Figures of providers: their totals by procedure, and the patients of their days.
 //!
 //! Between the passes each bucket is summed up on its own: a day lies in one bucket whole, so its
 //! patients are counted there; the totals of a procedure do not, so they are summed up again,
@@ -226,7 +226,7 @@ impl Providers {
         Ok(totals)
     }
 
-    /// What each provider was paid and what was expected, by place; `expected` says what a claim of a
+    /// What each provider was paid and what was expected, by place; `expected` is what a claim of a
     /// provider with a procedure is expected to cost, in millionths of a dollar.
     pub(super) fn sums(
         &self,
@@ -256,7 +256,7 @@ impl Providers {
         Ok(sums.concat())
     }
 
-    /// The days of which `beyond` says so, of those with at least three patients; all are given up.
+    /// The days for which `beyond` holds, of those with at least three patients; all are given up.
     pub(super) fn busy(
         &mut self,
         beyond: &(dyn Fn(u32, u32) -> bool + Sync),

@@ -30,7 +30,7 @@ const PROVIDER_LENGTH: usize = 66;
 const CODE_LENGTH: usize = 67;
 const FIXED: usize = 68;
 
-/// The place of a provider that the directory lacks.
+/// The place of a provider that is not in the directory.
 const NO_PLACE: u32 = u32::MAX;
 /// The length of a text that is null. Codes are at most 200 bytes long.
 const NULL: u8 = u8::MAX;
@@ -59,27 +59,28 @@ fn whole<T: PolarsNumericType>(column: &ChunkedArray<T>) -> Result<&[T::Native]>
 impl<'a> Rows<'a> {
     /// The columns of a frame in one chunk each.
     pub(super) fn of(frame: &'a DataFrame) -> Result<Self> {
-        let lacks = |_: PolarsError| Error::internal("the rows of the first pass lack a column");
-        let column = |name: &str| frame.column(name).map_err(lacks);
+        let missing =
+            |_: PolarsError| Error::internal("a column is missing from the rows of the first pass");
+        let column = |name: &str| frame.column(name).map_err(missing);
         Ok(Self {
-            claims: whole(column("claim_token")?.i128().map_err(lacks)?)?,
-            lines: whole(column("line_number")?.i16().map_err(lacks)?)?,
-            origins: whole(column(ORIGIN)?.i64().map_err(lacks)?)?,
-            checks: whole(column(CLAIM_CHECK)?.u32().map_err(lacks)?)?,
-            patient_checks: whole(column(PATIENT_CHECK)?.u32().map_err(lacks)?)?,
-            patients: whole(column("patient_token")?.i128().map_err(lacks)?)?,
-            cents: whole(column(CENTS)?.i64().map_err(lacks)?)?,
-            days: whole(column("date_of_service")?.to_physical_repr().i32().map_err(lacks)?)?
+            claims: whole(column("claim_token")?.i128().map_err(missing)?)?,
+            lines: whole(column("line_number")?.i16().map_err(missing)?)?,
+            origins: whole(column(ORIGIN)?.i64().map_err(missing)?)?,
+            checks: whole(column(CLAIM_CHECK)?.u32().map_err(missing)?)?,
+            patient_checks: whole(column(PATIENT_CHECK)?.u32().map_err(missing)?)?,
+            patients: whole(column("patient_token")?.i128().map_err(missing)?)?,
+            cents: whole(column(CENTS)?.i64().map_err(missing)?)?,
+            days: whole(column("date_of_service")?.to_physical_repr().i32().map_err(missing)?)?
                 .to_vec(),
-            flags: whole(column("dq_flags")?.i32().map_err(lacks)?)?,
+            flags: whole(column("dq_flags")?.i32().map_err(missing)?)?,
             places: column(PROVIDER_ROW)?
                 .u32()
-                .map_err(lacks)?
+                .map_err(missing)?
                 .iter()
                 .map(|place| place.unwrap_or(NO_PLACE))
                 .collect(),
-            providers: column("provider_id")?.str().map_err(lacks)?,
-            codes: column("procedure_code")?.str().map_err(lacks)?.iter().collect(),
+            providers: column("provider_id")?.str().map_err(missing)?,
+            codes: column("procedure_code")?.str().map_err(missing)?.iter().collect(),
         })
     }
 
@@ -104,12 +105,12 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The provider's id, where the directory lacks it: it knows the id that belongs to a place.
+    /// The provider's id, where it is not in the directory: else its place is enough.
     fn provider(&self, row: usize) -> Option<&'a str> {
         if self.places[row] == NO_PLACE { self.providers.get(row) } else { None }
     }
 
-    /// What the row says.
+    /// Its content.
     pub(super) fn content(&self, row: usize) -> Content<'a> {
         Content {
             patient: self.patients[row].to_ne_bytes(),
@@ -203,13 +204,13 @@ impl<'a> Row<'a> {
         &self.0[PATIENT]
     }
 
-    /// What two rows of one key are compared by: all but key, origin and flags, which tell how a value
-    /// was spelled and not what it is.
+    /// What two rows of one key are compared by: all but key, origin and flags, which depend on how a value
+    /// was spelled.
     pub(super) fn content_bytes(self) -> (&'a [u8], &'a [u8]) {
         (&self.0[PATIENT.start..FLAGS.start], &self.0[FLAGS.end..])
     }
 
-    /// What the row says.
+    /// Its content.
     pub(super) fn content(self) -> Content<'a> {
         let (provider, code) = self.texts();
         Content {
@@ -222,7 +223,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The provider's id, where the directory lacks it, and the procedure code.
+    /// The provider's id, where it is not in the directory, and the procedure code.
     fn texts(self) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
         let split = FIXED
             + if self.0[PROVIDER_LENGTH] == NULL {

@@ -74,7 +74,7 @@ impl Shuffle {
         row::frame(rows).map(Some)
     }
 
-    /// What becomes of all rows, where none is to leave.
+    /// Which rows would leave, be dropped and be rejected, where none is to leave.
     ///
     /// # Errors
     /// `Config` when the file cannot be read, `Interrupted` on cancellation.

@@ -1,4 +1,4 @@
-//! Where buckets lie: in memory up to a limit, then in an unnamed file.
+//! Where buckets lie: in memory up to a limit, then in an unlinked temporary file.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

@@ -12,12 +12,12 @@ use crate::error::Result;
 use crate::event::Cancellation;
 use crate::key::Token;
 
-/// First bits of a token that tell its bucket.
+/// First bits of a token that are the number of its bucket.
 const BUCKET_BITS: u32 = 7;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 /// Bytes of an entry: half of a token, and the check.
 const ENTRY: usize = 12;
-/// Pairs that a thread remembers.
+/// Pairs that a thread keeps.
 const REMEMBERED: usize = 1 << 15;
 
 /// Identifiers and tokens of one domain, each counted once.

@@ -11,7 +11,7 @@ use super::expression::of_text;
 use crate::config::Decimal;
 use crate::transform::column_access::read;
 
-/// Cents beyond what any amount may have; stands for "a number, but far too large".
+/// Cents beyond what any amount may have; means "a number, but far too large".
 const TOO_LARGE: i64 = i64::MAX;
 
 /// The column's cents as `Int64`: null when the text is no amount, saturated when it is beyond

@@ -345,7 +345,7 @@ mod tests {
                 assert_eq!(one.days(text), Err(Unread::NoFormat), "{format} {text}");
             }
         }
-        // Who asks for two digits gets them.
+        // A format with two digits gets them.
         let short = formats(&["%m/%d/%y"]).days("01/31/24").map(iso_of);
         assert_eq!(short.as_deref(), Ok("2024-01-31"));
     }

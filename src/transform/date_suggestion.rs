@@ -61,7 +61,7 @@ const CANDIDATES: [&str; 40] = [
     "%b %d %Y %I:%M%p",
 ];
 
-/// Dates of a source, from which their formats are told.
+/// Dates of a source, by which their formats are recognised.
 pub struct DateSample {
     formats: Arc<DateFormats>,
     read: Vec<String>,
@@ -98,7 +98,7 @@ impl DateSample {
         }
     }
 
-    /// Whether more dates would tell nothing new.
+    /// Whether more dates would change nothing.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.unread.len() == KEPT

@@ -1,4 +1,4 @@
-//! The provider directory: one row per provider id, whatever the file says.
+//! The provider directory: one row per provider id, whatever the file has.
 //!
 //! What claims are joined by are the ids as the source spells them; everything else that leaves is
 //! what is released.
@@ -22,10 +22,10 @@ use crate::risk::canonical_specialty;
 use crate::rule::{Rule, is_code};
 use crate::schema::{DAMAGE, Dataset, ORIGIN, PROVIDER_ROW, SOURCE_LINE, Shape};
 use crate::totals::ProviderCounts;
-use crate::transform::rule_set::Checks;
+use crate::transform::rule_set::RuleSet;
 
-/// For the member at each place whether its id has the form of an NPI and is none; nothing where
-/// that is so of no member.
+/// For the provider at each place whether its id has the form of an NPI and is none; nothing where
+/// no provider has such an id.
 pub(super) type FalseNpis = Option<Arc<[bool]>>;
 
 /// A record of the directory that was refused.
@@ -42,12 +42,12 @@ pub struct Refused {
 /// A directory with unique keys.
 #[derive(Clone)]
 pub struct Directory {
-    /// The ids of the members as the source spells them, for the join and nothing else.
+    /// The ids of the providers as the source spells them, for the join and nothing else.
     ids: StringChunked,
     /// What is released of `provider_id, provider_name, specialty, location`.
     frame: DataFrame,
     shape: Shape,
-    /// The number of each member's specialty.
+    /// The number of each provider's specialty.
     numbers: Arc<[u32]>,
     /// Spellings of the specialties in canonical case, by number; number 0 is "unknown".
     specialties: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Directory {
 
 /// What is read of a provider source: the contract's columns in canonical form, where each record came from, and the rule
 /// that a record breaks by itself.
-pub fn provider_rows(providers: LazyFrame, checks: &Checks) -> LazyFrame {
+pub fn provider_rows(providers: LazyFrame, checks: &RuleSet) -> LazyFrame {
     let mut columns = [ORIGIN, SOURCE_LINE].map(col).to_vec();
     columns.extend(of_directory(checks));
     let texts = Dataset::Providers.columns().filter(|column| *column != "provider_id");
@@ -73,21 +73,22 @@ impl Directory {
     /// Makes the collected rows of [`provider_rows`] unique by id. Identical repeats are dropped;
     /// of conflicting ones `policy` picks one, or none. Records without an id are rejected, and
     /// those whose id or specialty is no code (see [`is_code`]), that hold a NUL character, or whose
-    /// fields could not be told apart. All of that is told from the texts as they are; then they
-    /// become what `release` makes of them.
+    /// fields could not be separated. All of that is judged by the texts as they are; what `release` does to
+    /// them comes after.
     ///
     /// # Errors
     /// `Internal` when the frame is not that of [`provider_rows`].
     pub fn new(rows: &DataFrame, policy: OnDuplicate, release: &Release) -> Result<Self> {
-        let lacking = |_: PolarsError| Error::internal("the provider rows lack a column");
+        let missing =
+            |_: PolarsError| Error::internal("a column is missing from the provider rows");
         let text = |name: &str| -> Result<&StringChunked> {
-            rows.column(name).and_then(Column::str).map_err(lacking)
+            rows.column(name).and_then(Column::str).map_err(missing)
         };
         let columns =
             [text("provider_id")?, text("provider_name")?, text("specialty")?, text("location")?];
-        let origins = rows.column(ORIGIN).and_then(Column::i64).map_err(lacking)?;
-        let lines = rows.column(SOURCE_LINE).and_then(Column::i64).map_err(lacking)?;
-        let damages = rows.column(DAMAGE).and_then(Column::i32).map_err(lacking)?;
+        let origins = rows.column(ORIGIN).and_then(Column::i64).map_err(missing)?;
+        let lines = rows.column(SOURCE_LINE).and_then(Column::i64).map_err(missing)?;
+        let damages = rows.column(DAMAGE).and_then(Column::i32).map_err(missing)?;
         let refused = |row: usize, rule: Rule| Refused {
             origin: origins.get(row).unwrap_or(0),
             line: lines.get(row).and_then(|line| u64::try_from(line).ok()),
@@ -99,7 +100,7 @@ impl Directory {
 
         let mut counts = ProviderCounts { read: rows.height() as u64, ..ProviderCounts::default() };
         let mut place_of: HashMap<&str, usize> = HashMap::with_capacity(rows.height());
-        let mut kept: Vec<Member<'_>> = Vec::with_capacity(rows.height());
+        let mut kept: Vec<Kept<'_>> = Vec::with_capacity(rows.height());
         for row in order {
             let record: Record<'_> = columns.map(|column| column.get(row));
             let damage = damages.get(row).and_then(Rule::from_code);
@@ -113,13 +114,13 @@ impl Directory {
             match place_of.get(id) {
                 None => {
                     place_of.insert(id, kept.len());
-                    kept.push(Member { record, row, repeats: Vec::new() });
+                    kept.push(Kept { record, row, repeats: Vec::new() });
                 }
                 Some(&place) => kept[place].repeats.push((record, row)),
             }
         }
-        let mut members = Vec::with_capacity(kept.len());
-        for Member { record, row, repeats } in kept {
+        let mut providers = Vec::with_capacity(kept.len());
+        for Kept { record, row, repeats } in kept {
             // Repeats of the kept record are duplicates, whichever of them it is.
             let last = repeats.last().map_or(record, |(record, _)| *record);
             let first = std::iter::once(record).chain(repeats.iter().map(|(record, _)| *record));
@@ -132,7 +133,7 @@ impl Directory {
                 counts.conflicts += conflicts;
                 counts.duplicates += repeats.len() as u64 - conflicts;
                 counts.loaded += 1;
-                members.push(record);
+                providers.push(record);
             }
         }
         rejects.sort_unstable();
@@ -141,14 +142,14 @@ impl Directory {
             *counts.reject_reasons.entry(reject.rule.name().to_owned()).or_default() += 1;
         }
         let false_npis: Vec<bool> =
-            members.iter().map(|record| record[0].is_some_and(is_false_npi)).collect();
+            providers.iter().map(|record| record[0].is_some_and(is_false_npi)).collect();
         let false_npis = false_npis.contains(&true).then(|| false_npis.into());
         let column = |name: &str, field: usize| -> Column {
-            let texts = members.iter().map(|record| record[field]);
+            let texts = providers.iter().map(|record| record[field]);
             StringChunked::from_iter_options(name.into(), texts).into_column()
         };
         let frame = DataFrame::new(
-            members.len(),
+            providers.len(),
             vec![
                 column("provider_id", 0),
                 column("provider_name", 1),
@@ -156,16 +157,16 @@ impl Directory {
                 column("location", 3),
             ],
         )
-        .map_err(lacking)?;
-        let ids = frame.column("provider_id").and_then(Column::str).map_err(lacking)?.clone();
-        let frame = match release.members() {
+        .map_err(missing)?;
+        let ids = frame.column("provider_id").and_then(Column::str).map_err(missing)?.clone();
+        let frame = match release.directory_columns() {
             // What fails could quote a cell.
-            Some(columns) => frame.lazy().select(columns).collect().map_err(lacking)?,
+            Some(columns) => frame.lazy().select(columns).collect().map_err(missing)?,
             None => frame,
         };
         let shape = release.shape();
         let (specialties, numbers) = if shape.has("specialty") {
-            number_specialties(frame.column("specialty").and_then(Column::str).map_err(lacking)?)
+            number_specialties(frame.column("specialty").and_then(Column::str).map_err(missing)?)
         } else {
             (vec![String::new()], vec![0; ids.len()])
         };
@@ -173,7 +174,7 @@ impl Directory {
         Ok(Self { ids, frame, shape, numbers, specialties, false_npis, counts, rejects })
     }
 
-    /// The members as they are released: `provider_id, provider_name, specialty, location`, without
+    /// The providers as they are released: `provider_id, provider_name, specialty, location`, without
     /// those columns that are dropped.
     #[must_use]
     pub fn frame(&self) -> &DataFrame {
@@ -198,7 +199,7 @@ impl Directory {
         &self.rejects
     }
 
-    /// The members whose id is a false NPI.
+    /// The providers whose id is a false NPI.
     pub(super) fn false_npis(&self) -> FalseNpis {
         self.false_npis.clone()
     }
@@ -221,7 +222,8 @@ impl Directory {
     pub(super) fn attribute(&self, column: &'static str) -> Expr {
         let texts = self.frame.column(column).and_then(Column::str).cloned();
         elementwise(column, &[col(PROVIDER_ROW)], DataType::String, move |series| {
-            let texts = texts.as_ref().map_err(|_| broken("the directory lacks a column"))?;
+            let texts =
+                texts.as_ref().map_err(|_| broken("a column is missing from the directory"))?;
             Ok(texts.take(series[0].u32()?)?.into_series())
         })
         .alias(column)
@@ -233,13 +235,13 @@ impl Directory {
         &self.specialties
     }
 
-    /// The members' ids, by place.
+    /// The providers' ids, by place.
     #[must_use]
     pub fn ids(&self) -> StringChunked {
         self.frame.column("provider_id").and_then(Column::str).cloned().unwrap_or_default()
     }
 
-    /// The numbers of the members' specialties, by place.
+    /// The numbers of the providers' specialties, by place.
     #[must_use]
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
@@ -263,8 +265,8 @@ fn storable<'a>(record: &Record<'a>) -> Result<&'a str, Rule> {
     if texts && specialty.is_none_or(is_code) { Ok(id) } else { Err(Rule::DirectoryTextInvalid) }
 }
 
-/// A member and its repeats.
-struct Member<'a> {
+/// A record that counts, and its repeats.
+struct Kept<'a> {
     record: Record<'a>,
     /// The first row that has it.
     row: usize,
@@ -272,7 +274,7 @@ struct Member<'a> {
     repeats: Vec<(Record<'a>, usize)>,
 }
 
-/// Numbers specialties by their canonical spelling. Number 0 is for members without a specialty.
+/// Numbers specialties by their canonical spelling. Number 0 is for providers without a specialty.
 fn number_specialties(specialties: &StringChunked) -> (Vec<String>, Vec<u32>) {
     let mut spellings = vec![String::new()];
     let mut number_of: HashMap<String, u32> = HashMap::from([(String::new(), 0)]);

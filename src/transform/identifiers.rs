@@ -1,5 +1,5 @@
 //! The identifiers and the code of a claim: each is judged once, into a column of marks, and then brought into canonical
-//! form where its mark says so. Nearly always nothing is marked, and the columns pass through untouched.
+//! form where its mark says so. Nearly always nothing is marked, and the columns are passed on unchanged.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use crate::identifier::Damage;
 use crate::rule::{Rule, Severity};
 use crate::schema::{DAMAGE, ID_DAMAGE, IDENTIFIERS};
 use crate::transform::column_access::{each_text, values};
-use crate::transform::rule_set::Checks;
+use crate::transform::rule_set::RuleSet;
 
 /// The column of marks.
 pub(super) const MARKS: &str = "marks";
 /// The mark of a claim id that is a placeholder.
 pub(super) const CLAIM_PLACEHOLDER: i32 = 1 << IDENTIFIERS.len();
 /// The marks that are findings: the same bits as in `dq_flags`.
-pub(super) const FINDINGS: i32 =
+pub(super) const FLAG_MARKS: i32 =
     Rule::IdentifierScientific.mask() | Rule::PatientIdPlaceholder.mask() | Rule::MENDED;
 
 /// What is to be done to the identifiers of each row, and what it is flagged for.
-pub(super) fn marks(checks: &Arc<Checks>) -> Expr {
+pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
     let mut inputs = IDENTIFIERS.map(col).to_vec();
     inputs.push(col(ID_DAMAGE));
@@ -42,7 +42,7 @@ pub(super) fn marks(checks: &Arc<Checks>) -> Expr {
 
 /// The mark of one identifier.
 #[inline]
-fn mark(checks: &Checks, place: usize, column: &str, text: &str) -> i32 {
+fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
     let Some(judged) = checks.judge(column, text) else { return 0 };
     let rewritten = 1 << place;
     let mut mark = checks.bits_of(judged.damage);
@@ -60,7 +60,7 @@ fn mark(checks: &Checks, place: usize, column: &str, text: &str) -> i32 {
 }
 
 /// A column of claims in canonical form: blank is null, and so is a provider or a code that is a placeholder.
-pub(super) fn canonical(column: &'static str, checks: &Arc<Checks>) -> Expr {
+pub(super) fn canonical(column: &'static str, checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
     let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
     elementwise("canonical", &[col(column), col(MARKS)], DataType::String, move |series| {
@@ -74,7 +74,7 @@ pub(super) fn canonical(column: &'static str, checks: &Arc<Checks>) -> Expr {
 fn rewritten(
     texts: &StringChunked,
     is_marked: impl Fn(usize) -> bool,
-    checks: &Checks,
+    checks: &RuleSet,
     column: &str,
 ) -> Series {
     if !(0..texts.len()).any(&is_marked) {
@@ -95,7 +95,7 @@ fn rewritten(
 }
 
 /// The id of a directory's records in canonical form; blank is null.
-pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
+pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
     let one = Arc::new(checks.clone());
     let other = Arc::clone(&one);
     let inputs = [DAMAGE, "provider_id", ID_DAMAGE].map(col);
@@ -128,7 +128,7 @@ pub(super) fn of_directory(checks: &Checks) -> [Expr; 2] {
 }
 
 /// The rule for which a record of the directory is refused because of its id.
-fn refusal(checks: &Checks, refusing: i32, of_parts: Damage, text: &str) -> Option<Rule> {
+fn refusal(checks: &RuleSet, refusing: i32, of_parts: Damage, text: &str) -> Option<Rule> {
     let mut damage = of_parts;
     if let Some(judged) = checks.judge("provider_id", text) {
         if judged.is_placeholder {

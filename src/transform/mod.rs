@@ -5,7 +5,7 @@
 //! A score compares a claim with all others, so rows pass twice. In the first pass
 //! [`Claims::rows`] validates a block's rows, joins them to the provider directory, makes their
 //! tokens and does to the columns what a [`Release`] says; a [`Counter`] counts them. In the second,
-//! [`scored`] gives the rows their score and what the directory says of their provider. Raw
+//! [`scored`] gives the rows their score and the columns of their provider. Raw
 //! identifiers, and all else that is not released, end in the first pass.
 
 mod actions;
@@ -51,7 +51,7 @@ use crate::schema::{
 };
 use crate::transform::column_access::values;
 pub use crate::transform::procedure_code::belongs;
-pub use crate::transform::rule_set::{Checks, Judged};
+pub use crate::transform::rule_set::{Judged, RuleSet};
 pub use crate::transform::token_map::{identifiers, token_pairs};
 
 /// The first pass over claims.
@@ -59,7 +59,7 @@ pub struct Claims {
     lookup: LazyFrame,
     false_npis: FalseNpis,
     formats: Arc<DateFormats>,
-    checks: Arc<Checks>,
+    checks: Arc<RuleSet>,
     release: Arc<Release>,
     seed: identity::Seed,
 }
@@ -70,7 +70,7 @@ impl Claims {
     pub fn new(
         directory: &Directory,
         formats: &Arc<DateFormats>,
-        checks: &Arc<Checks>,
+        checks: &Arc<RuleSet>,
         release: &Arc<Release>,
     ) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Claims {
     fn typed(&self, claims: LazyFrame) -> LazyFrame {
         let typed = validate::typed(claims, &self.formats, &self.checks);
         // Keys are unique by construction of `Directory`; only the place of the provider is taken
-        // along, what the directory says of it comes when the row leaves.
+        // along, its other columns come when the row leaves.
         typed.join(
             self.lookup.clone(),
             [col("provider_id")],

@@ -36,7 +36,7 @@ pub(crate) fn hcpcs_within(text: &str) -> Option<String> {
     let bare = bare.map_or(upper.as_str(), |rest| rest.trim_start_matches([' ', ':', '-', '#']));
     let code = bare.get(..HCPCS_BYTES).filter(|code| is_hcpcs(code))?;
     let mut modifiers = bare[HCPCS_BYTES..].split(['-', ':', ',', ' ']);
-    // What stands between the code and the first separator.
+    // The text between the code and the first separator.
     let nothing = modifiers.next().is_none_or(str::is_empty);
     let modifier = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     (nothing && modifiers.all(modifier)).then(|| code.to_owned())

@@ -10,7 +10,7 @@ use polars::prelude::{DataType, Expr, Int32Chunked, IntoSeries, PolarsResult, Se
 use super::amount::is_rounded;
 use super::directory::FalseNpis;
 use super::expression::{broken, elementwise};
-use super::identifiers::{FINDINGS, MARKS};
+use super::identifiers::{FLAG_MARKS, MARKS};
 use super::npi::is_false_npi;
 use super::validate::DAY;
 use crate::config::CodeSystem;
@@ -18,10 +18,10 @@ use crate::rule::Rule;
 use crate::schema::{CENTS, PROVIDER_ROW};
 use crate::transform::column_access::{each_null, each_text, values};
 use crate::transform::procedure_code::{belongs, hcpcs_within};
-use crate::transform::rule_set::Checks;
+use crate::transform::rule_set::RuleSet;
 
 /// The rows' findings; the provider's place is known by now.
-pub(crate) fn flags(checks: &Arc<Checks>, false_npis: FalseNpis) -> Expr {
+pub(crate) fn flags(checks: &Arc<RuleSet>, false_npis: FalseNpis) -> Expr {
     let checks = Arc::clone(checks);
     let inputs = [MARKS, "provider_id", PROVIDER_ROW, "procedure_code", "amount", CENTS, DAY];
     elementwise("dq_flags", &inputs.map(col), DataType::Int32, move |series| {
@@ -31,7 +31,7 @@ pub(crate) fn flags(checks: &Arc<Checks>, false_npis: FalseNpis) -> Expr {
         let day = day.to_physical_repr();
         let mut flags = by_size(&checks, values(cents.i64()?), values(day.i32()?));
         let marks = values(marks.i32()?);
-        flags.iter_mut().zip(marks).for_each(|(flags, mark)| *flags |= mark & FINDINGS);
+        flags.iter_mut().zip(marks).for_each(|(flags, mark)| *flags |= mark & FLAG_MARKS);
         let mut mark = |row: usize, bit: i32| flags[row] |= bit;
 
         let rounded = checks.bit(Rule::AmountRounded);
@@ -49,9 +49,9 @@ pub(crate) fn flags(checks: &Arc<Checks>, false_npis: FalseNpis) -> Expr {
     .alias("dq_flags")
 }
 
-/// What numbers alone tell, of all rows without a branch. A row without the number is rejected
-/// before anybody asks.
-fn by_size(checks: &Checks, cents: &[i64], days: &[i32]) -> Vec<i32> {
+/// The flags that follow from numbers alone, for all rows without a branch. A row without the number is rejected
+/// anyway.
+fn by_size(checks: &RuleSet, cents: &[i64], days: &[i32]) -> Vec<i32> {
     let [negative, zero, over, future, old, unfiled] = [
         Rule::AmountNegative,
         Rule::AmountZero,
@@ -77,7 +77,7 @@ fn by_size(checks: &Checks, cents: &[i64], days: &[i32]) -> Vec<i32> {
 
 /// Codes that are none of their system, or wrapped in something.
 fn procedures(
-    checks: &Checks,
+    checks: &RuleSet,
     procedure: &Series,
     mark: &mut impl FnMut(usize, i32),
 ) -> PolarsResult<()> {
@@ -106,7 +106,7 @@ fn procedures(
 
 /// Providers that are missing, not in the directory, or no NPI.
 fn providers(
-    checks: &Checks,
+    checks: &RuleSet,
     false_npis: &FalseNpis,
     provider: &Series,
     place: &Series,

@@ -21,10 +21,10 @@ use crate::schema::{
     AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, PROVIDER_ROW, RAW, REJECT, ROW_FINGERPRINT,
 };
 use crate::transform::column_access::{all_texts, each_null, each_text, nullable_series, values};
-use crate::transform::rule_set::Checks;
+use crate::transform::rule_set::RuleSet;
 
 /// The code of the first broken rule that rejects, or null.
-pub(super) fn reject(checks: &Arc<Checks>, formats: &Arc<DateFormats>) -> Expr {
+pub(super) fn reject(checks: &Arc<RuleSet>, formats: &Arc<DateFormats>) -> Expr {
     let refusing = checks.severities().mask(Severity::Reject);
     let formats = Arc::clone(formats);
     let decimal = checks.decimal;
@@ -234,7 +234,7 @@ impl<'a> Columns<'a> {
 
 /// The keyed fingerprint of a rejected record's fields, so that the same bad record is recognised
 /// when it comes again, without its values; null for accepted rows. Of a record whose fields could
-/// not be told apart it is made of the whole.
+/// not be separated it is made of the whole.
 pub(super) fn fingerprint(record: &Arc<Tokenizer>) -> Expr {
     let record = Arc::clone(record);
     let inputs: Vec<Expr> =

@@ -1,4 +1,4 @@
-//! The rules as configured, ready to be asked of every row.
+//! The rules as configured, ready to be applied to every row.
 //!
 //! Thresholds are settled once, before the first row: days are numbers, money is cents, and what is a placeholder is known
 //! by its first letter and length.
@@ -12,7 +12,7 @@ use crate::rule::{Rule, Severities, Severity};
 
 /// The rules of a row, their severities and thresholds.
 #[derive(Debug, Clone)]
-pub struct Checks {
+pub struct RuleSet {
     severities: Severities,
     pub(crate) code_system: CodeSystem,
     /// The decimal mark of amounts.
@@ -26,9 +26,9 @@ pub struct Checks {
     pub(crate) first_day: i32,
     /// The first day of the filing window.
     pub(crate) first_filing_day: i32,
-    /// What an identifier or code is that stands for nothing.
+    /// Placeholders of identifiers and codes.
     placeholders: Placeholders,
-    /// What a patient id is that stands for nobody: those too.
+    /// Placeholders of patient ids: those too.
     patient_placeholders: Placeholders,
 }
 
@@ -39,7 +39,7 @@ pub struct Judged<'a> {
     pub text: Cow<'a, str>,
     /// What was done to it before.
     pub damage: Damage,
-    /// Whether it stands for nothing or nobody.
+    /// Whether it is a placeholder.
     pub is_placeholder: bool,
 }
 
@@ -51,7 +51,7 @@ impl Judged<'_> {
     }
 }
 
-impl Checks {
+impl RuleSet {
     /// The rules of a run that started on a day (in days since 1970-01-01, UTC).
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Checks {
         Some(judged.text).filter(|text| !refused && !text.is_empty())
     }
 
-    /// The value of a rule in `dq_flags`; 0 where nobody looks.
+    /// The value of a rule in `dq_flags`; 0 where the rule is off.
     pub(crate) fn bit(&self, rule: Rule) -> i32 {
         if self.severities.of(rule) == Severity::Off { 0 } else { rule.mask() }
     }
@@ -144,8 +144,8 @@ impl Checks {
 mod tests {
     use super::*;
 
-    fn checks(rules: &Rules) -> Checks {
-        Checks::new(rules, 0).expect("rules")
+    fn checks(rules: &Rules) -> RuleSet {
+        RuleSet::new(rules, 0).expect("rules")
     }
 
     #[test]

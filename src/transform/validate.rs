@@ -14,7 +14,7 @@ use crate::rule::Rule;
 use crate::schema::{CENTS, DAMAGE, Dataset, ID_DAMAGE, IDENTIFIERS, ORIGIN, RAW, SOURCE_LINE};
 use crate::transform::column_access::{each_text, nullable_series};
 use crate::transform::procedure_code;
-use crate::transform::rule_set::Checks;
+use crate::transform::rule_set::RuleSet;
 
 /// The date of service, beside its text.
 pub(super) const DAY: &str = "day";
@@ -27,7 +27,7 @@ pub(super) const CODE: &str = "code";
 pub(super) fn typed(
     claims: LazyFrame,
     formats: &Arc<DateFormats>,
-    checks: &Arc<Checks>,
+    checks: &Arc<RuleSet>,
 ) -> LazyFrame {
     let mut columns: Vec<Expr> = [ORIGIN, DAMAGE, RAW, SOURCE_LINE, ID_DAMAGE].map(col).to_vec();
     let judged = |column: &str| IDENTIFIERS.contains(&column);

@@ -12,7 +12,7 @@ use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::Privacy;
 use claims_etl::rule::{Rule, Severity};
 use claims_etl::schema::{Dataset, REJECT};
-use claims_etl::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
+use claims_etl::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
 use polars::prelude::{Column, DataFrame};
 
 use crate::support::program::Program;
@@ -68,7 +68,7 @@ fn fates(rules: &Rules, records: &[[&str; 7]]) -> Vec<Fate> {
         )
         .expect("text");
     }
-    let checks = Arc::new(Checks::new(rules, 0).expect("rules"));
+    let checks = Arc::new(RuleSet::new(rules, 0).expect("rules"));
     let directory = scan(Dataset::Providers, PROVIDERS, |rows| provider_rows(rows, &checks));
     let policy = claims_etl::config::OnDuplicate::Last;
     let key = MasterKey::ephemeral().expect("a key");
@@ -157,7 +157,7 @@ fn each_severity_of_each_rule_does_what_it_says() {
         for severity in rule.allowed() {
             let mut rules = rules.clone();
             rules.severity.insert(name.into(), severity.name().into());
-            let checks = Checks::new(&rules, 0).expect("rules");
+            let checks = RuleSet::new(&rules, 0).expect("rules");
             let fate = fate(&rules, record);
             let (rejected, found) = match severity {
                 Severity::Reject => (Some(rule), true),

@@ -95,7 +95,7 @@ fn a_first_load_is_equal_and_nothing_is_touched() {
     assert_ne!(again.run_id, report.run_id);
     let followed = equal(&env, &again.run_id);
     assert_eq!(followed.run_id, report.run_id);
-    assert_eq!(followed.asked, Some(again.run_id));
+    assert_eq!(followed.requested, Some(again.run_id));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use claims_etl::privacy::settings::{Action, Level, Privacy};
 use claims_etl::schema::Dataset;
 use claims_etl::secret::value::Secret;
 use claims_etl::totals::Cents;
-use claims_etl::transform::{Checks, Directory, Release, provider_rows};
+use claims_etl::transform::{Directory, Release, RuleSet, provider_rows};
 use polars::prelude::Column;
 
 use crate::extract::real_data::data;
@@ -304,7 +304,7 @@ fn locations(name: &str, level: Level) -> Option<Vec<(String, Option<String>)>> 
     let mut settings = Settings::default();
     settings.providers.sources = vec![data(name)?.join("providers.csv").display().to_string()];
     let found = extract::extract(Dataset::Providers, &settings, &Cancellation::default());
-    let checks = Checks::new(&settings.rules, 0).expect("rules");
+    let checks = RuleSet::new(&settings.rules, 0).expect("rules");
     let rows = extract::scan(&found.expect("found")).all().expect("reads");
     let rows = provider_rows(rows, &checks);
     let rows = rows.collect().expect("runs");

@@ -17,7 +17,7 @@ use crate::commands::key_check;
 use crate::commands::key_check::KeyReport;
 use crate::error::{Error, Result};
 use crate::key::{Domain, MasterKey};
-use crate::transform::Checks;
+use crate::transform::RuleSet;
 
 /// Work on the key.
 #[derive(Debug, Subcommand)]
@@ -127,7 +127,7 @@ pub(super) fn token(
     };
     let tokenizer = MasterKey::resolve(&settings)?.tokenizer(domain);
     // No rule about identifiers depends on the day.
-    let checks = Checks::new(&settings.rules, 0)?;
+    let checks = RuleSet::new(&settings.rules, 0)?;
     let (mut text, mut refused) = (String::new(), 0_u64);
     for line in input.lines() {
         let line = line.map_err(|error| {

@@ -31,7 +31,7 @@ use crate::schema::{
 };
 use crate::shuffle::Shuffle;
 use crate::totals::Example;
-use crate::transform::{Checks, Claims, DateFormats, Directory, Release, provider_rows};
+use crate::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
 
 /// Less of the contract than this is none of it.
 const ENOUGH: f64 = 0.3;
@@ -58,7 +58,7 @@ pub fn examine(
     subjects.into_iter().map(|subject| examiner.report(subject)).collect()
 }
 
-/// Reads the claims of a run as it would, and loads none of them: what becomes of their rows.
+/// Reads the claims of a run as it would, and loads none of them: which rows it would load, reject and drop.
 ///
 /// # Errors
 /// `Source` when a file cannot be read, `Quality` when a run would be refused.
@@ -106,7 +106,7 @@ type Found = BTreeMap<Rule, (u64, Vec<i64>)>;
 struct Examiner<'a> {
     settings: &'a Settings,
     formats: Arc<DateFormats>,
-    checks: Arc<Checks>,
+    checks: Arc<RuleSet>,
     release: Arc<Release>,
     observer: &'a dyn Observer,
     cancel: &'a Cancellation,
@@ -127,7 +127,7 @@ impl<'a> Examiner<'a> {
             settings,
             formats: Arc::new(DateFormats::of(settings)?),
             checks: Arc::new(checks(settings, RunId::now())?),
-            // It is told what the source is like, not what would be released of it.
+            // The report is about the source, not about what would be released of it.
             release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
             observer,
             cancel,
@@ -269,7 +269,7 @@ impl<'a> Examiner<'a> {
         (counts.rejects, end)
     }
 
-    /// Refuses what a run would refuse, and says which columns look like a line number.
+    /// Refuses what a run would refuse, and proposes columns that look like a line number.
     fn judge(
         &self,
         extracted: &Extracted,
@@ -370,7 +370,7 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// What becomes of a directory's records.
+    /// The counts of a directory's records.
     fn providers(&self, extracted: &Extracted, report: &mut Examination) -> Result<()> {
         let rows = collect(provider_rows(extract::scan(extracted).all()?, &self.checks))?;
         let directory = self.unique(&rows)?;
@@ -435,8 +435,8 @@ fn date(days: i32) -> Option<NaiveDate> {
     Some(DateTime::from_timestamp(i64::from(days) * 86_400, 0)?.date_naive())
 }
 
-/// A directory without members, for claims whose providers nobody has named.
-fn no_directory(checks: &Checks, release: &Release) -> Result<Directory> {
+/// An empty directory, for claims without a provider source.
+fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
     let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
     let mut columns: Vec<Column> =
         Dataset::Providers.columns().map(|column| none(column, &DataType::String)).collect();

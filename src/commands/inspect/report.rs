@@ -31,7 +31,7 @@ pub struct Examination {
     pub assumed: Option<String>,
     /// Rows that would be read; none where they cannot be.
     pub read: Option<u64>,
-    /// Rows that are none of the dataset, as the mapping says.
+    /// Rows that `where` leaves out.
     pub filtered: u64,
     /// Rows that would be rejected.
     pub rejected: u64,
@@ -55,7 +55,7 @@ pub struct Examination {
     pub rules: Vec<RuleCount>,
     /// Rules that cannot be judged here, in words.
     pub left_out: Vec<String>,
-    /// What becomes of a directory's records.
+    /// The counts of a directory's records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub providers: Option<ProviderCounts>,
     /// Share of rejects above which a run is refused.
@@ -123,7 +123,7 @@ impl Examination {
     }
 }
 
-/// How a file is written, as far as it can be told.
+/// How a file is written, as far as it can be recognised.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Shape {
     /// Files, where a folder or a pattern names several.
@@ -152,7 +152,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// What a first look tells.
+    /// What its start shows.
     pub(crate) fn of(look: &Look) -> Self {
         let delimited = look.delimited.as_ref();
         let text = delimited.map(|delimited| delimited.text);
@@ -179,7 +179,7 @@ impl Shape {
         }
     }
 
-    /// Adds what only the whole of the files tells of their lines.
+    /// Adds what only whole files show about their lines.
     pub(crate) fn count_lines(&mut self, census: &[Census]) {
         let sum = |of: fn(&Census) -> u64| -> u64 { census.iter().map(of).sum() };
         self.blank_lines = sum(|census| census.blank_lines);
@@ -237,7 +237,6 @@ pub struct RuleCount {
     /// The rule's id.
     pub rule: &'static str,
     pub name: &'static str,
-    /// What it says.
     pub description: &'static str,
     /// Rows that break it.
     pub rows: u64,

@@ -18,7 +18,7 @@ use crate::rule::Rule;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, IDENTIFIERS, ORIGIN, REJECT};
 use crate::shuffle::{Resolved, Shuffle, Writer};
 use crate::totals::Cents;
-use crate::transform::{Checks, Claims};
+use crate::transform::{Claims, RuleSet};
 
 /// Records named of each rule.
 pub(crate) const EXAMPLES: usize = 3;
@@ -64,7 +64,7 @@ impl Counts {
         };
     }
 
-    /// Takes in what becomes of accepted rows that come with others.
+    /// Takes in which accepted rows are dropped or rejected because of others.
     pub(crate) fn resolve(&mut self, resolved: &Resolved) {
         for &(origin, rule) in &resolved.rejected {
             let (count, first) = self.rejects.entry(rule).or_default();
@@ -81,16 +81,16 @@ impl Counts {
     }
 
     /// Counts the texts of a block; those of damaged records are none.
-    fn texts(&mut self, dataset: Dataset, texts: &DataFrame, checks: &Checks) -> Result<()> {
-        let damage = texts.column(DAMAGE).map_err(lacks)?;
+    fn texts(&mut self, dataset: Dataset, texts: &DataFrame, checks: &RuleSet) -> Result<()> {
+        let damage = texts.column(DAMAGE).map_err(missing)?;
         let sound = if damage.null_count() == texts.height() {
             None
         } else {
-            Some(texts.filter(&damage.is_null()).map_err(lacks)?)
+            Some(texts.filter(&damage.is_null()).map_err(missing)?)
         };
         let sound = sound.as_ref().unwrap_or(texts);
         for column in dataset.columns() {
-            let column_texts = sound.column(column).and_then(Column::str).map_err(lacks)?;
+            let column_texts = sound.column(column).and_then(Column::str).map_err(missing)?;
             let dated = column == "date_of_service";
             self.columns.entry(column).or_default().observe(column_texts, dated);
             if column == "procedure_code" {
@@ -107,13 +107,13 @@ impl Counts {
 
     /// Counts the claims of a block as the plan judges them.
     fn claims(&mut self, rows: &DataFrame) -> Result<()> {
-        let of = |name: &str| rows.column(name).map_err(lacks);
-        let reject = of(REJECT)?.i32().map_err(lacks)?;
-        let origins = of(ORIGIN)?.i64().map_err(lacks)?;
-        let cents = of(CENTS)?.i64().map_err(lacks)?;
-        let flags = of("dq_flags")?.i32().map_err(lacks)?;
+        let of = |name: &str| rows.column(name).map_err(missing);
+        let reject = of(REJECT)?.i32().map_err(missing)?;
+        let origins = of(ORIGIN)?.i64().map_err(missing)?;
+        let cents = of(CENTS)?.i64().map_err(missing)?;
+        let flags = of("dq_flags")?.i32().map_err(missing)?;
         let days = of("date_of_service")?.to_physical_repr();
-        let days = days.i32().map_err(lacks)?;
+        let days = days.i32().map_err(missing)?;
         let fits = |cents: &i64| cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs();
         self.amount += Cents(cents.iter().flatten().filter(fits).map(i128::from).sum());
         for day in days.iter().flatten() {
@@ -153,7 +153,7 @@ fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>)
 
 pub(crate) struct Survey<'a> {
     pub(crate) dataset: Dataset,
-    pub(crate) checks: &'a Checks,
+    pub(crate) checks: &'a RuleSet,
     pub(crate) blocks: &'a Blocks<'a>,
     /// The plan, and where accepted rows are compared with one another; of claims only.
     pub(crate) claims: Option<(&'a Claims, &'a Shuffle)>,
@@ -193,9 +193,9 @@ impl Survey<'_> {
         if let Some(((claims, _), writer)) = self.claims.zip(writer) {
             let rows = claims.rows(texts.lazy()).collect().map_err(|error| plan_error(&error))?;
             counts.claims(&rows)?;
-            let accepted = rows.column(REJECT).map_err(lacks)?.is_null();
+            let accepted = rows.column(REJECT).map_err(missing)?.is_null();
             let mut accepted =
-                rows.select(SHUFFLED).and_then(|rows| rows.filter(&accepted)).map_err(lacks)?;
+                rows.select(SHUFFLED).and_then(|rows| rows.filter(&accepted)).map_err(missing)?;
             accepted.rechunk_mut();
             writer.push(&accepted, &[])?;
         }
@@ -203,6 +203,6 @@ impl Survey<'_> {
     }
 }
 
-fn lacks(_: PolarsError) -> Error {
-    Error::internal("a block lacks a column")
+fn missing(_: PolarsError) -> Error {
+    Error::internal("a column is missing from a block")
 }

@@ -23,11 +23,11 @@ pub struct Released {
     pub key_id: String,
     /// The profile's name.
     pub profile: String,
-    /// Column → action; none where the warehouse does not tell.
+    /// Column → action; none where the warehouse has none.
     pub actions: Option<BTreeMap<String, Value>>,
 }
 
-/// What the warehouse says of itself; none where nothing is published.
+/// What the warehouse records about itself; none where nothing is published.
 ///
 /// # Errors
 /// `Warehouse` when a query fails.

@@ -37,12 +37,12 @@ const GRAINS: [(&str, Grain); 5] = [
     ("year", Grain::Year),
 ];
 
-/// A set of columns, as somebody asks for it: `provider_id,date_of_service:month`.
+/// A set of columns, as it is written: `provider_id,date_of_service:month`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuasiSet(Vec<(&'static str, Option<Grain>)>);
 
 impl QuasiSet {
-    /// The sets that are asked for where nobody names others.
+    /// The sets that are used where none are named.
     #[must_use]
     pub fn defaults() -> Vec<Self> {
         let (provider, procedure) = ("provider_id", "procedure_code");
@@ -78,7 +78,7 @@ impl QuasiSet {
             };
             let grain = grain.map(|grain| of_name(column, grain)).transpose()?;
             if set.iter().any(|(named, _)| *named == column) {
-                return Err(Error::config(format!("{column} stands twice in a set")));
+                return Err(Error::config(format!("{column} is twice in a set")));
             }
             set.push((column, grain));
         }
@@ -96,7 +96,7 @@ impl QuasiSet {
     }
 
     /// What is grouped by, or why the set cannot be measured in tables of this shape whose dates
-    /// became what `dates` says.
+    /// became `dates`.
     ///
     /// # Errors
     /// A sentence for people.
@@ -167,7 +167,7 @@ mod tests {
         for (text, expected) in [
             ("patient_id", "there is no column \"patient_id\""),
             ("", "there is no column \"\""),
-            ("amount,amount", "amount stands twice"),
+            ("amount,amount", "amount is twice"),
             ("amount:month", "amount has no grain"),
             ("date_of_service:hour", "dates have no grain \"hour\""),
         ] {

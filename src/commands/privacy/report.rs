@@ -21,7 +21,7 @@ use crate::schema::{SMALLEST_CELL, Shape};
 use crate::totals::grouped;
 use crate::warehouse::location::Warehouse;
 
-/// What is asked.
+/// What the report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivacyQuestion {
     /// The sets; where there are none, the usual ones.
@@ -148,10 +148,10 @@ fn report(
     let privacy = privacy(&released)?;
     let columns = exposure::columns(connection)?;
     let shape = shape(&columns);
-    let asked = if question.sets.is_empty() { QuasiSet::defaults() } else { question.sets.clone() };
+    let sets = if question.sets.is_empty() { QuasiSet::defaults() } else { question.sets.clone() };
     let dates = privacy.action("date_of_service");
     let (mut measurable, mut left_out) = (Vec::new(), Vec::new());
-    for set in asked {
+    for set in sets {
         match set.measurable(shape, &dates) {
             Ok(by) => measurable.push((set.names(), by)),
             Err(why) => left_out.push(UnmeasuredSet { columns: set.names(), why }),
@@ -212,7 +212,7 @@ fn report(
 /// something else would be worse than none.
 fn privacy(released: &Released) -> Result<Privacy> {
     let unreadable = |what: &str| {
-        Error::config(format!("the warehouse tells {what} that this program does not know"))
+        Error::config(format!("the warehouse has {what} that this program does not know"))
             .hint("a later version of claims-etl has loaded it: report with that version")
     };
     let profile: Profile = serde_json::from_value(Value::String(released.profile.clone()))
@@ -316,7 +316,7 @@ fn to_decide(
         add(
             "rare procedures",
             format!(
-                "A code says what a patient has: {} of {} codes have fewer than {SMALLEST_CELL} \
+                "A code shows what a patient has: {} of {} codes have fewer than {SMALLEST_CELL} \
                  patients. Rows with such a code: {}.",
                 figure(codes.groups_below_k),
                 figure(codes.groups),

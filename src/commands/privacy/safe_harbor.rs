@@ -14,9 +14,9 @@ pub enum Kind {
     Direct,
     /// Together with others it can find the person.
     Quasi,
-    /// It says something about the person that is nobody's business, and can help to find them.
+    /// It is private information about the person, and can help to identify them.
     Sensitive,
-    /// It is computed from other columns, or tells of the load.
+    /// It is computed from other columns, or is about the load.
     Derived,
     /// Nobody here knows it.
     Unknown,
@@ -40,7 +40,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Met {
-    /// It is, as far as a program can tell.
+    /// It is, as far as a program can judge.
     Yes,
     No,
     /// A human must look at it.
@@ -162,9 +162,9 @@ mod tests {
     #[test]
     fn every_column_of_the_tables_is_known() {
         let facts = fact_columns(Shape::WHOLE).into_iter().map(|column| (CLAIMS_FACT, column.name));
-        let members = provider_columns(Shape::WHOLE);
-        let members = members.into_iter().map(|column| (PROVIDERS_DIM, column.name));
-        for (table, column) in facts.chain(members) {
+        let providers = provider_columns(Shape::WHOLE);
+        let providers = providers.into_iter().map(|column| (PROVIDERS_DIM, column.name));
+        for (table, column) in facts.chain(providers) {
             assert_ne!(judge(table, column, None).kind, Kind::Unknown, "{column}");
         }
         assert_eq!(judge(CLAIMS_FACT, "birth_date", None).met, Met::Judge);

@@ -30,7 +30,7 @@ pub fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
     quarantine::list(&settings.quarantine_dir())
 }
 
-/// Removes the rejects of runs that began before a time, and says which they were. `dry_run`: says
+/// Removes the rejects of runs that began before a time, and returns them. `dry_run`: returns
 /// only.
 ///
 /// # Errors

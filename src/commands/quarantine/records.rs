@@ -32,7 +32,7 @@ pub struct Found<'a> {
     pub reject: Option<Reject<'a>>,
     /// The line on which it begins; 0 where there are no lines.
     pub line: u64,
-    /// What stands between its fields.
+    /// The separator of its fields.
     pub separator: char,
     /// Its bytes without the line's end, as UTF-8.
     pub bytes: &'a [u8],
@@ -80,7 +80,7 @@ impl Originals {
     /// Hands out headers and rejected records, file by file: of each file the header first.
     ///
     /// # Errors
-    /// `Source` when a file cannot be read or was changed meanwhile; whatever `each` says.
+    /// `Source` when a file cannot be read or was changed meanwhile; errors of `each`.
     pub fn read(
         &self,
         rejects: &Rejects,
@@ -174,7 +174,7 @@ fn at_its_place(settings: &Settings, wanted: &NamedSource, cancel: &Cancellation
     }
 }
 
-/// What stands between the fields of a file's records.
+/// The separator of a file's fields.
 fn separator(file: &SourceFile) -> char {
     file.delimited.as_ref().map_or(',', |delimited| delimited.separator.into())
 }
@@ -203,7 +203,7 @@ mod tests {
             ("postgres://db/claims", "database"),
             ("s3://bucket/claims.csv", "fetched"),
         ] {
-            assert!(no_file(path).is_some_and(|told| told.contains(why)), "{path}");
+            assert!(no_file(path).is_some_and(|reason| reason.contains(why)), "{path}");
         }
     }
 }

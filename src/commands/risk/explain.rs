@@ -110,7 +110,7 @@ impl Around {
 }
 
 /// A line as it is compared.
-struct Asked<'a> {
+struct Subject<'a> {
     procedure: Option<&'a str>,
     specialty: &'a str,
     provider: &'a str,
@@ -131,9 +131,9 @@ fn explain_line(
         &parameters,
     );
     let specialty = line.canonical_specialty();
-    let mut inputs: [Told; COMPONENTS] = std::array::from_fn(|_| Told::default());
+    let mut inputs: [Detail; COMPONENTS] = std::array::from_fn(|_| Detail::default());
     let today = around.map(|around| {
-        let asked = Asked {
+        let subject = Subject {
             procedure: line.procedure.as_deref().filter(|_| around.exact.procedure),
             specialty: &specialty,
             provider: &line.provider,
@@ -141,26 +141,26 @@ fn explain_line(
             day: i32::try_from(line.day).ok().filter(|_| around.exact.day),
         };
         let components = around.model.components_of(&Inputs {
-            procedure: asked.procedure,
-            specialty: asked.specialty,
-            provider: asked.provider,
-            cents: asked.cents,
-            day: asked.day,
-            day_patients: asked.day.map(|_| around.patients),
+            procedure: subject.procedure,
+            specialty: subject.specialty,
+            provider: subject.provider,
+            cents: subject.cents,
+            day: subject.day,
+            day_patients: subject.day.map(|_| around.patients),
             twin: around.twin(),
         });
         inputs = [
-            amount(&asked, &around),
-            duplicate(&asked, &around),
-            provider(&asked, &around),
-            volume(&asked, &around),
-            mismatch(&asked, &around),
-            weekend(&asked, &around),
+            amount(&subject, &around),
+            duplicate(&subject, &around),
+            provider(&subject, &around),
+            volume(&subject, &around),
+            mismatch(&subject, &around),
+            weekend(&subject, &around),
         ];
         ComputedScore::new(around.version, components, None, &parameters)
     });
     let shown = today.as_ref().unwrap_or(&stored);
-    let components = inputs.into_iter().enumerate().map(|(place, told)| {
+    let components = inputs.into_iter().enumerate().map(|(place, detail)| {
         let weight = parameters.weights()[place];
         let value = shown.components[place];
         let weightless = (weight <= 0.0).then(|| "its weight is 0".to_owned());
@@ -170,8 +170,8 @@ fn explain_line(
             stored: stored.components[place],
             today: today.as_ref().and_then(|today| today.components[place]),
             contribution: 100.0 * weight * value.unwrap_or(0.0),
-            inputs: told.inputs,
-            why_not: if value.is_some() { None } else { weightless.or(told.why_not) },
+            inputs: detail.inputs,
+            why_not: if value.is_some() { None } else { weightless.or(detail.why_not) },
         }
     });
     let components = components.collect();
@@ -193,14 +193,14 @@ fn explain_line(
     }
 }
 
-/// What is told about a component.
+/// The inputs of a component, or why it has none.
 #[derive(Default)]
-struct Told {
+struct Detail {
     inputs: Option<ComponentInputs>,
     why_not: Option<String>,
 }
 
-impl Told {
+impl Detail {
     fn nothing(why_not: impl Into<String>) -> Self {
         Self { inputs: None, why_not: Some(why_not.into()) }
     }
@@ -216,25 +216,25 @@ const NO_PROCEDURE: &str = "there is no procedure code to compare by";
 const NO_SPECIALTY: &str = "there is no specialty to compare with";
 const COARSE: &str = "the profile makes dates coarser than a day";
 
-fn amount(asked: &Asked<'_>, around: &Around) -> Told {
-    if asked.cents <= 0 {
-        return Told::nothing(NOT_PRICED);
+fn amount(subject: &Subject<'_>, around: &Around) -> Detail {
+    if subject.cents <= 0 {
+        return Detail::nothing(NOT_PRICED);
     }
-    let Some(procedure) = asked.procedure else { return Told::nothing(NO_PROCEDURE) };
+    let Some(procedure) = subject.procedure else { return Detail::nothing(NO_PROCEDURE) };
     let medians = around.model.medians();
-    let Some((peers, same_specialty)) = medians.peers(procedure, asked.specialty) else {
+    let Some((peers, same_specialty)) = medians.peers(procedure, subject.specialty) else {
         let least = medians.settings().min_peers;
-        return Told::nothing(format!("the procedure has fewer than {least} priced claims"));
+        return Detail::nothing(format!("the procedure has fewer than {least} priced claims"));
     };
-    Told::with(
+    Detail::with(
         ComponentInputs::Amount {
             same_specialty,
             claims: peers.count,
             median: cents_of(i128::from(peers.expected_micros())),
             median_ln: peers.median_ln,
             sigma_ln: peers.sigma_ln,
-            amount_ln: ln_dollars(asked.cents),
-            z: peers.z(asked.cents),
+            amount_ln: ln_dollars(subject.cents),
+            z: peers.z(subject.cents),
         },
         None,
     )
@@ -245,18 +245,18 @@ fn cents_of(micros: i128) -> Cents {
     Cents((micros + 5_000).div_euclid(10_000))
 }
 
-fn duplicate(asked: &Asked<'_>, around: &Around) -> Told {
-    match asked {
-        Asked { cents: ..=0, .. } => Told::nothing(NOT_PRICED),
-        Asked { procedure: None, .. } => Told::nothing(NO_PROCEDURE),
-        Asked { day: None, .. } => Told::nothing(COARSE),
-        _ => Told::with(ComponentInputs::Duplicate { others: around.twins.clone() }, None),
+fn duplicate(subject: &Subject<'_>, around: &Around) -> Detail {
+    match subject {
+        Subject { cents: ..=0, .. } => Detail::nothing(NOT_PRICED),
+        Subject { procedure: None, .. } => Detail::nothing(NO_PROCEDURE),
+        Subject { day: None, .. } => Detail::nothing(COARSE),
+        _ => Detail::with(ComponentInputs::Duplicate { others: around.twins.clone() }, None),
     }
 }
 
-fn provider(asked: &Asked<'_>, around: &Around) -> Told {
-    if asked.specialty.is_empty() {
-        return Told::nothing(NO_SPECIALTY);
+fn provider(subject: &Subject<'_>, around: &Around) -> Detail {
+    if subject.specialty.is_empty() {
+        return Detail::nothing(NO_SPECIALTY);
     }
     let settings = around.model.medians().settings();
     let few = || {
@@ -265,10 +265,10 @@ fn provider(asked: &Asked<'_>, around: &Around) -> Told {
     };
     let Some((sums, ratio)) = around.sums.as_ref().and_then(|sums| Some((sums, sums.ratio()?)))
     else {
-        return Told::nothing(few());
+        return Detail::nothing(few());
     };
-    let fence = around.model.provider_fence(asked.specialty);
-    let compared = around.model.provider(asked.provider, asked.specialty).is_some();
+    let fence = around.model.provider_fence(subject.specialty);
+    let compared = around.model.provider(subject.provider, subject.specialty).is_some();
     let why_not = match (compared, fence) {
         (false, _) => Some(few()),
         (true, None) => {
@@ -277,7 +277,7 @@ fn provider(asked: &Asked<'_>, around: &Around) -> Told {
         }
         _ => None,
     };
-    Told::with(
+    Detail::with(
         ComponentInputs::Provider {
             claims: sums.claims,
             observed: Cents(sums.cents),
@@ -289,36 +289,36 @@ fn provider(asked: &Asked<'_>, around: &Around) -> Told {
     )
 }
 
-fn volume(asked: &Asked<'_>, around: &Around) -> Told {
-    match asked {
-        Asked { cents: ..=0, .. } => return Told::nothing(NOT_PRICED),
-        Asked { specialty: "", .. } => return Told::nothing(NO_SPECIALTY),
-        Asked { day: None, .. } => return Told::nothing(COARSE),
+fn volume(subject: &Subject<'_>, around: &Around) -> Detail {
+    match subject {
+        Subject { cents: ..=0, .. } => return Detail::nothing(NOT_PRICED),
+        Subject { specialty: "", .. } => return Detail::nothing(NO_SPECIALTY),
+        Subject { day: None, .. } => return Detail::nothing(COARSE),
         _ => {}
     }
     let medians = around.model.medians();
-    let fence = medians.day_fence(asked.specialty);
+    let fence = medians.day_fence(subject.specialty);
     let least = medians.settings().min_provider_days;
     let few = || format!("the specialty has fewer than {least} provider-days");
     let why_not = fence.is_none().then(few);
     let fence = fence.map(Into::into);
-    Told::with(ComponentInputs::Volume { patients: around.patients, fence }, why_not)
+    Detail::with(ComponentInputs::Volume { patients: around.patients, fence }, why_not)
 }
 
-fn mismatch(asked: &Asked<'_>, around: &Around) -> Told {
-    let Some(procedure) = asked.procedure else { return Told::nothing(NO_PROCEDURE) };
-    if asked.specialty.is_empty() {
-        return Told::nothing(NO_SPECIALTY);
+fn mismatch(subject: &Subject<'_>, around: &Around) -> Detail {
+    let Some(procedure) = subject.procedure else { return Detail::nothing(NO_PROCEDURE) };
+    if subject.specialty.is_empty() {
+        return Detail::nothing(NO_SPECIALTY);
     }
     let medians = around.model.medians();
-    let Some(found) = medians.mismatch(procedure, asked.specialty).filter(|found| found.all > 0)
+    let Some(found) = medians.mismatch(procedure, subject.specialty).filter(|found| found.all > 0)
     else {
-        return Told::nothing("procedure or specialty has no priced claim");
+        return Detail::nothing("procedure or specialty has no priced claim");
     };
     let least = medians.settings().min_expected;
     let Mismatch { together, procedure, specialty, all } = found;
     let few = || format!("fewer than {least} would be expected by chance");
-    Told::with(
+    Detail::with(
         ComponentInputs::Mismatch {
             together,
             procedure,
@@ -331,17 +331,17 @@ fn mismatch(asked: &Asked<'_>, around: &Around) -> Told {
     )
 }
 
-fn weekend(asked: &Asked<'_>, around: &Around) -> Told {
-    let Some(day) = asked.day else { return Told::nothing(COARSE) };
+fn weekend(subject: &Subject<'_>, around: &Around) -> Detail {
+    let Some(day) = subject.day else { return Detail::nothing(COARSE) };
     let medians = around.model.medians();
-    let Some(habit) = medians.habit(asked.specialty).filter(|habit| habit.claims > 0) else {
-        return Told::nothing(NO_SPECIALTY);
+    let Some(habit) = medians.habit(subject.specialty).filter(|habit| habit.claims > 0) else {
+        return Detail::nothing(NO_SPECIALTY);
     };
     let least = medians.settings().min_peers;
     let few = || format!("the specialty has fewer than {least} priced claims");
     #[expect(clippy::cast_precision_loss, reason = "a share to show")]
     let share = habit.on_weekends as f64 / habit.claims as f64;
-    Told::with(
+    Detail::with(
         ComponentInputs::Weekend {
             weekend: is_weekend(day),
             claims: habit.claims,

@@ -1,4 +1,4 @@
-//! What an explanation of a score tells.
+//! The explanation of a score.
 //!
 //! It holds tokens, provider ids and values of the warehouse, and no identifier of a person.
 
@@ -155,7 +155,7 @@ pub enum ComponentInputs {
         /// (amount − median) / sigma.
         z: f64,
     },
-    /// Claims that say the same.
+    /// Claims with the same content.
     Duplicate {
         /// Those with the same patient, procedure and day.
         others: Vec<OtherClaim>,

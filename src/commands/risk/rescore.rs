@@ -1,4 +1,4 @@
-//! The rescore: all stored scores computed anew, outside of any run.
+//! The rescore: all stored scores recomputed, outside of any run.
 
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ pub struct RescoreReport {
     pub dry_run: bool,
     /// The run that changed the statistics last; the scores are of these now.
     pub stats_version: i64,
-    /// Whether the statistics were counted anew, because one was not stored.
+    /// Whether the statistics were recounted, because one was not stored.
     pub recounted: bool,
     /// Rows that were looked at.
     pub rows: u64,
@@ -58,13 +58,13 @@ pub struct RescoreReport {
     pub seconds: f64,
 }
 
-/// Computes all stored scores anew with today's statistics and the weights of the settings, and
+/// Recomputes all stored scores with today's statistics and the weights of the settings, and
 /// stores those that differ, in one transaction; a dry run only counts them. It holds the warehouse
 /// as a run does.
 ///
 /// # Errors
 /// `Locked` when a run holds the warehouse, `Warehouse` when it cannot be read or written,
-/// `Interrupted` when somebody asked to stop; then no score is changed.
+/// `Interrupted` on cancellation; then no score is changed.
 pub fn rescore(
     settings: &Settings,
     dry_run: bool,

@@ -18,7 +18,7 @@ use crate::warehouse::keys::{Belongs, KeyName};
 use crate::warehouse::location::Warehouse;
 use crate::{extract, failpoint};
 
-/// How a rotation stands.
+/// The state of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RotationReport {
     /// The rotation; none where none is at work.
@@ -53,7 +53,7 @@ impl<'a> Step<'a> {
         Ok(RotationReport { rotation: Some(rotation), coverage, mapped })
     }
 
-    fn tell(&self, note: String) {
+    fn note(&self, note: String) {
         self.observer.observe(&RunEvent::Note(note));
     }
 }
@@ -173,7 +173,7 @@ pub fn chain(
     step.report(rotation, mapped)
 }
 
-/// How the rotation stands. Nothing is changed or held; what loads have published since the last step
+/// The state of the rotation. Nothing is changed or held; what loads have published since the last step
 /// is not counted.
 ///
 /// # Errors
@@ -214,18 +214,18 @@ pub fn finish(
         rotation::take_stock(&mut step.control, &rotation)?;
         coverage = rotation::coverage(&mut step.control, &rotation)?;
         covered(&coverage)?;
-        let tell = |done: u64, of: u64| {
+        let progress = |done: u64, of: u64| {
             let task = "key rotate finish: partitions".to_owned();
             observer.observe(&RunEvent::Progress { task, rows: done, total: Some(of) });
         };
-        rotation::build(&mut step.control, &rotation, cancel, &tell)?;
+        rotation::build(&mut step.control, &rotation, cancel, &progress)?;
         failpoint::hit("rotate.ready")?;
         rotation::attach(&mut step.control, &rotation, cancel)?;
         rotation.phase = Phase::Attached;
     }
     rotation::renew_views(&mut step.control)?;
     if keep_map {
-        step.tell("the map of tokens is kept: `claims-etl key rotate finish` removes it".into());
+        step.note("the map of tokens is kept: `claims-etl key rotate finish` removes it".into());
     } else {
         rotation::forget(&mut step.control)?;
     }

@@ -1,6 +1,6 @@
 //! A row as canonical bytes: the same value gives the same bytes, whichever side it came from.
 //!
-//! Each cell is a byte that tells null from value, then the value: numbers in eight bytes, texts
+//! Each cell is a byte (0 for null, else 1), then the value: numbers in eight bytes, texts
 //! and amounts (as Postgres prints them) after their length.
 
 use arrow::array::{

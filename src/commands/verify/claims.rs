@@ -90,7 +90,10 @@ impl Claims {
 
     fn chunk(&mut self, rows: &RecordBatch, found: &Found) -> Result<()> {
         let cells = |batch: &RecordBatch, name: &str| -> Result<usize> {
-            batch.schema().index_of(name).map_err(|_| Error::internal("a row lacks a column"))
+            batch
+                .schema()
+                .index_of(name)
+                .map_err(|_| Error::internal("a column is missing from a row"))
         };
         let (mut computed, mut published) = (Vec::new(), Vec::new());
         for name in &self.names {

@@ -1,4 +1,4 @@
-//! The providers: the directory's members and the ids that only claims name, looked up in
+//! The providers: those of the directory and the ids that only claims have, looked up in
 //! `providers_dim`.
 
 use adbc_core::sync::Connection;
@@ -36,7 +36,7 @@ impl<'a> Providers<'a> {
         Self { runs: runs.keeping(), token, names, counts, own: 0, examples }
     }
 
-    /// Compares the directory's members, then the ids that only claims name, and counts what is
+    /// Compares the directory's providers, then the ids that only claims have, and counts what is
     /// there beside them.
     ///
     /// # Errors
@@ -44,19 +44,19 @@ impl<'a> Providers<'a> {
     pub fn compare<'i>(
         &mut self,
         connection: &mut impl Connection,
-        members: &'i RecordBatch,
+        directory: &'i RecordBatch,
         inferred: impl Iterator<Item = &'i str>,
     ) -> Result<()> {
-        let ids = members
+        let ids = directory
             .column_by_name("provider_id")
             .and_then(|ids| ids.as_string_view_opt())
-            .ok_or_else(|| Error::internal("members without ids"))?;
+            .ok_or_else(|| Error::internal("providers without ids"))?;
         let mut all: Vec<&str> = ids.iter().map(Option::unwrap_or_default).collect();
         for start in (0..all.len()).step_by(KEYS) {
-            let chunk = members.slice(start, KEYS.min(all.len() - start));
+            let chunk = directory.slice(start, KEYS.min(all.len() - start));
             let ids = &all[start..start + chunk.num_rows()];
             let found = self.look_up(connection, ids)?;
-            self.members(ids, &chunk, &found)?;
+            self.directory(ids, &chunk, &found)?;
         }
         let known = all.len();
         all.extend(inferred);
@@ -78,13 +78,16 @@ impl<'a> Providers<'a> {
         Found::new(connection, CONTEXT, &query, &[Some(&json!(ids).to_string())], ids.len())
     }
 
-    fn members(&mut self, ids: &[&str], members: &RecordBatch, found: &Found) -> Result<()> {
+    fn directory(&mut self, ids: &[&str], directory: &RecordBatch, found: &Found) -> Result<()> {
         let cells = |batch: &'_ RecordBatch, name: &str| -> Result<usize> {
-            batch.schema().index_of(name).map_err(|_| Error::internal("a member lacks a column"))
+            batch
+                .schema()
+                .index_of(name)
+                .map_err(|_| Error::internal("a column is missing from the providers"))
         };
         let (mut computed, mut published) = (Vec::new(), Vec::new());
         for name in &self.names {
-            computed.push(Cells::of(members.column(cells(members, name)?).as_ref())?);
+            computed.push(Cells::of(directory.column(cells(directory, name)?).as_ref())?);
             published.push(Cells::of(found.rows.column(cells(&found.rows, name)?).as_ref())?);
         }
         let (mut one, mut other) = (Row::default(), Row::default());
@@ -102,7 +105,7 @@ impl<'a> Providers<'a> {
         Ok(())
     }
 
-    /// An id that only claims name was made a member, unless there was one already.
+    /// An id that only claims have was added as a placeholder, unless it was there already.
     fn inferred(&mut self, ids: &[&str], found: &Found) {
         for (row, id) in ids.iter().enumerate() {
             let Some((place, writer)) = self.writer(id, found, row) else { continue };
@@ -183,13 +186,13 @@ impl<'a> Providers<'a> {
         });
     }
 
-    /// What became of the members.
+    /// The counts of the providers.
     #[must_use]
     pub fn counts(&self) -> RowCounts {
         self.counts
     }
 
-    /// The first members that differ.
+    /// The first providers that differ.
     #[must_use]
     pub fn into_examples(self) -> Vec<Example> {
         self.examples.0

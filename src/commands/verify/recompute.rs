@@ -1,4 +1,4 @@
-//! The verification of a run: computed anew from its sources, compared with what is published.
+//! The verification of a run: recomputed from its sources and compared with what is published.
 //!
 //! It takes no lock of a run and changes nothing; a run may be at work meanwhile.
 
@@ -33,7 +33,7 @@ use crate::quarantine::Quarantine;
 use crate::schema::{Dataset, provider_schema};
 use crate::shuffle::{Resolved, Shuffle, token_range};
 use crate::totals::{ClaimCounts, ControlTotals, grouped};
-use crate::transform::{Checks, DateFormats};
+use crate::transform::{DateFormats, RuleSet};
 use crate::warehouse::keys;
 use crate::warehouse::keys::{Belongs, KeyName};
 use crate::warehouse::load_strategy::Route;
@@ -42,7 +42,7 @@ use crate::warehouse::location::Warehouse;
 /// Rows that are sorted and scored at once.
 const BATCH_ROWS: usize = 32_768;
 
-/// Computes a run anew from its sources and compares it with what is published.
+/// Recomputes a run from its sources and compares it with what is published.
 ///
 /// # Errors
 /// `Config` for an unknown run, one that has published nothing or whose rows were replaced since,
@@ -60,8 +60,8 @@ pub fn verify(
     let formats = Arc::new(DateFormats::of(settings)?);
     let warehouse = Warehouse::open(settings, observer)?;
     let mut connection = warehouse.connect()?;
-    let asked = which.id(&mut connection)?;
-    let (record, sources) = verifiable(run_selector::read(&mut connection, asked)?)?;
+    let requested = which.id(&mut connection)?;
+    let (record, sources) = verifiable(run_selector::read(&mut connection, requested)?)?;
     let run = RunId::parse(&record.run_id)?;
     let day = task_progress::progress(&mut connection, run)?.and_then(|progress| progress.run_date);
     let key = key(settings, &record, &mut connection)?;
@@ -74,7 +74,7 @@ pub fn verify(
     // Rows do not depend on the mode, and nobody should have to repeat it.
     settings.warehouse.mode = record.mode;
     let mut report = Verification::new(&record.run_id);
-    report.asked = Some(asked.to_string()).filter(|asked| *asked != record.run_id);
+    report.requested = Some(requested.to_string()).filter(|requested| *requested != record.run_id);
     if digest(&settings) != record.config_digest {
         report.notes.push(
             "these are not the settings of the run: columns, formats, rules, policies or scoring differ"
@@ -118,7 +118,7 @@ fn verifiable(record: Record) -> Result<(Record, Sources)> {
         ))
         .hint(format!("`claims-etl verify {later}` verifies what is published since")));
     }
-    let unknown = || Error::internal(format!("the ledger does not tell what run {run} has read"));
+    let unknown = || Error::internal(format!("the run log has no sources of run {run}"));
     let sources = record.sources.clone().ok_or_else(unknown)?;
     Ok((record, sources))
 }
@@ -156,7 +156,7 @@ fn not_computed(report: &mut Verification, why: &str) {
 struct Verifying<'a> {
     settings: &'a Settings,
     formats: &'a Arc<DateFormats>,
-    checks: &'a Arc<Checks>,
+    checks: &'a Arc<RuleSet>,
     key: &'a MasterKey,
     observer: &'a dyn Observer,
     cancel: &'a Cancellation,
@@ -244,9 +244,9 @@ impl Verifying<'_> {
             if is_token { id.to_owned() } else { token }
         };
         let mut providers = Providers::new(&runs, &token, shape);
-        let members = record_batch(prepared.directory.frame(), &provider_schema(shape))?;
+        let directory = record_batch(prepared.directory.frame(), &provider_schema(shape))?;
         let inferred = prepared.tally.orphans.iter().map(String::as_str);
-        providers.compare(connection, &members, inferred)?;
+        providers.compare(connection, &directory, inferred)?;
 
         let mut now = account(&prepared.tally, &resolved);
         now.providers = prepared.directory.counts();
@@ -311,7 +311,7 @@ impl Verifying<'_> {
         Ok(resolved)
     }
 
-    /// One step, told like a task.
+    /// One step, reported like a task.
     fn step<T>(
         &self,
         task: &str,
@@ -336,7 +336,7 @@ impl Verifying<'_> {
 }
 
 /// The counts and amounts that are not alike. How many rows were new, changed or equal then, and
-/// which providers were inferred, cannot be told from the sources.
+/// which providers were inferred, cannot be recomputed from the sources.
 fn unlike(then: &ControlTotals, now: &ControlTotals) -> Result<Vec<String>> {
     const OF_THE_TABLE: [&str; 6] =
         ["inserted", "updated", "unchanged", "inferred", "overwritten", "overwritten_amount"];

@@ -1,4 +1,4 @@
-//! What a verification tells.
+//! The report of a verification.
 
 use serde::Serialize;
 
@@ -45,9 +45,9 @@ pub struct Checksums {
 pub struct Verification {
     /// The run whose rows were verified.
     pub run_id: String,
-    /// The run that was asked for, where that had found its input loaded already.
+    /// The run that was named, where that had found its input loaded already.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub asked: Option<String>,
+    pub requested: Option<String>,
     /// Whether everything is as the run had it.
     pub equal: bool,
     pub compared: Vec<Compared>,
@@ -73,7 +73,7 @@ impl Verification {
     pub(crate) fn new(run_id: &str) -> Self {
         Self {
             run_id: run_id.to_owned(),
-            asked: None,
+            requested: None,
             equal: true,
             compared: Vec::new(),
             claims: None,

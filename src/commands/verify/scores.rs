@@ -39,7 +39,7 @@ pub fn incomparable_scores(
     Ok(if is("older") {
         Some(OF_AN_EARLIER_VERSION)
     } else if is("rescored") {
-        Some("scores are not compared: they were computed anew since, by later statistics")
+        Some("scores are not compared: they were recomputed since, by later statistics")
     } else if !is("own") {
         Some("scores are not compared: they are by the statistics of all that was published then")
     } else {

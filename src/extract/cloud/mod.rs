@@ -26,7 +26,7 @@ use crate::schema::Dataset;
 ///
 /// # Errors
 /// `Config` when the address or the environment is wrong, `Source` when there is nothing or the
-/// store cannot be read, `Interrupted` when asked to stop.
+/// store cannot be read, `Interrupted` on cancellation.
 pub(super) fn expand(
     dataset: Dataset,
     address: Address,

@@ -188,7 +188,7 @@ fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
     };
     // The reason can hold what the environment does.
     built.map_err(|_| {
-        Error::config(format!("{dataset}: the environment does not say how to reach {address}"))
+        Error::config(format!("{dataset}: the environment has no settings to reach {address}"))
             .hint(credentials(address))
     })
 }
@@ -244,10 +244,10 @@ fn causes<'a>(error: &'a object_store::Error) -> Vec<&'a (dyn StdError + 'static
     causes
 }
 
-/// Whether the store has answered with one of these statuses: of a list, its text alone says so.
+/// Whether the store has answered with one of these statuses: for a list only its text shows it.
 fn answered(error: &object_store::Error, statuses: &[u16]) -> bool {
-    let told = |status: &u16| format!("status code: {status}");
-    let statuses: Vec<String> = statuses.iter().map(told).collect();
+    let shown = |status: &u16| format!("status code: {status}");
+    let statuses: Vec<String> = statuses.iter().map(shown).collect();
     causes(error).iter().any(|cause| {
         let text = cause.to_string();
         statuses.iter().any(|status| text.contains(status))

@@ -38,7 +38,7 @@ pub(super) async fn fetch(
     }
 }
 
-/// The answer that has the file; busy and failing servers are asked again.
+/// The answer that has the file; requests to busy and failing servers are retried.
 async fn request(
     dataset: Dataset,
     address: &Address,
@@ -76,7 +76,7 @@ fn client(dataset: Dataset, address: &Address) -> Result<Client> {
     });
     Client::builder()
         .user_agent(concat!("claims-etl/", env!("CARGO_PKG_VERSION")))
-        // It would tell the next server this one's query.
+        // It would show this server's query to the next one.
         .referer(false)
         .redirect(redirects)
         .connect_timeout(CONNECT)

@@ -23,7 +23,7 @@ pub(in crate::extract) struct Layout {
     pub(in crate::extract) names: Vec<String>,
     pub(in crate::extract) separator: u8,
     pub(in crate::extract) comment: Option<u8>,
-    /// The header record as it stands, without its line's end.
+    /// The bytes of the header record, without its line's end.
     pub(in crate::extract) header: Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::extract) struct Damaged {
     /// The record's place in the block, from 0.
     pub(in crate::extract) row: usize,
     pub(in crate::extract) damage: Damage,
-    /// The record as it stands; bytes that are no text are characters of the same number.
+    /// The record; bytes that are no text are characters of the same number.
     pub(in crate::extract) raw: String,
 }
 

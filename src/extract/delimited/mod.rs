@@ -4,7 +4,7 @@
 
 mod columns;
 mod reader;
-#[expect(unreachable_pub, reason = "it is fuzzed as a file of its own")]
+#[expect(unreachable_pub, reason = "the fuzz target includes this file")]
 mod record;
 
 pub(super) use columns::{Damaged, Layout, Table, read};
@@ -18,7 +18,7 @@ use record::{End, field, is_skipped, text};
 pub(super) struct Header {
     /// Its fields, trimmed.
     pub(super) names: Vec<String>,
-    /// The record as it stands, without its line's end.
+    /// The bytes of the record, without its line's end.
     pub(super) record: Vec<u8>,
     /// Where it begins.
     pub(super) start: usize,

@@ -75,7 +75,7 @@ pub fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
     }
     let inner = start + 1;
     let (close, doubled) = closing(bytes, inner)?;
-    // Nearly always nothing stands between the closing quote and the separator.
+    // Nearly always there is nothing between the closing quote and the separator.
     let rest = plain(bytes, close + 1, separator);
     let malformed = !bytes[rest.place.clone()].iter().all(|byte| matches!(byte, b' ' | b'\t'));
     Some(Field { place: inner..close, quoted: true, doubled, malformed, ..rest })

@@ -5,7 +5,7 @@
 //! A moved date keeps its weekday, and its distance to the other dates of the patient: all of them
 //! move by the same multiple of 7, which follows from the key and the patient's id alone. No date is
 //! moved beyond the run date: there the sign is turned, so that equal dates stay equal, and a date
-//! that is loaded soon after its day is never told as it is. Two dates of a patient, of which one
+//! that is loaded soon after its day is never released as it is. Two dates of a patient, of which one
 //! was turned, can fall together or change their order.
 
 use std::sync::Arc;

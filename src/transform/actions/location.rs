@@ -1,6 +1,6 @@
 //! Locations made coarser: the state, or the first three digits of the ZIP code.
 //!
-//! They are read from their end, word by word, and what is not recognised is never told: the result
+//! They are read from their end, word by word, and what is not recognised is never released: the result
 //! is null or one of few forms, no piece of the text.
 
 use std::collections::BTreeSet;
@@ -18,9 +18,9 @@ const STATES: [&str; 62] = [
     "MP", "MS", "MT", "NC", "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "PR",
     "PW", "RI", "SC", "SD", "TN", "TX", "UT", "VA", "VI", "VT", "WA", "WI", "WV", "WY",
 ];
-/// What stands before the two digits of a state as the Social Security Administration numbers them.
+/// The text before the two digits of a state as the Social Security Administration numbers them.
 const SSA_STATE: &str = "SSA-STATE-";
-/// Words at the end that say no more than where the states are.
+/// Words at the end that name the country.
 const COUNTRY: [&str; 3] = ["USA", "US", "U.S.A."];
 
 /// What was recognised of a location.
@@ -28,7 +28,7 @@ const COUNTRY: [&str; 3] = ["USA", "US", "U.S.A."];
 struct Place {
     /// The code of the state.
     state: Option<String>,
-    /// What stands for the ZIP code.
+    /// The ZIP code's part.
     zip: Option<Zip>,
 }
 
@@ -41,7 +41,7 @@ enum Zip {
     Damaged,
 }
 
-/// The state of each location: two letters, or what `SSA-STATE-39` says; null where none is
+/// The state of each location: two letters, or that of `SSA-STATE-39`; null where none is
 /// recognised.
 pub(super) fn state(column: &str) -> Expr {
     of_text("state", col(column), DataType::String, |texts| {
@@ -124,7 +124,7 @@ fn ssa_state(location: &str) -> Option<String> {
     (fits && name.eq_ignore_ascii_case(SSA_STATE)).then(|| format!("{SSA_STATE}{number}"))
 }
 
-/// A word and what stands before it.
+/// A word and the text before it.
 #[derive(Debug, Clone, Copy)]
 struct Word<'a> {
     before: &'a str,
@@ -294,10 +294,10 @@ mod tests {
         let restricted = union();
         for prefix in 0..1000 {
             let location = format!("Somewhere, MA {prefix:03}99");
-            let told = both(&location).1.expect("a ZIP code");
+            let released = both(&location).1.expect("a ZIP code");
             let prefix = format!("{prefix:03}");
             let expected = if restricted.contains(&prefix) { OTHER_ZIP3 } else { &prefix };
-            assert_eq!(told, expected);
+            assert_eq!(released, expected);
         }
         // Padded first: 3699 is 03699, and 036 is restricted.
         assert_eq!(both("Somewhere, NH, 3699").1.as_deref(), Some(OTHER_ZIP3));
@@ -324,12 +324,12 @@ mod tests {
                     || ssa_state(state).as_deref() == Some(state.as_str())
             };
             prop_assert!(state.as_ref().is_none_or(known));
-            let told = |zip3: &String| {
+            let released = |zip3: &String| {
                 zip3.len() == 3
                     && zip3.bytes().all(|byte| byte.is_ascii_digit())
                     && !union().contains(zip3)
             };
-            prop_assert!(zip3.as_ref().is_none_or(told));
+            prop_assert!(zip3.as_ref().is_none_or(released));
         }
 
         #[test]

@@ -48,7 +48,7 @@ struct Tokenizers {
 }
 
 impl Release {
-    /// What the settings say, with the tokens of a key.
+    /// The actions of the settings, with the tokens of a key.
     ///
     /// # Errors
     /// `Config` when the file of restricted ZIP prefixes cannot be read.
@@ -145,24 +145,29 @@ impl Release {
             .map_or_else(|| vec![col(CENTS)], |coarse| amount::released(coarse).into())
     }
 
-    /// The columns of the directory's members; none where all of them are as they were.
-    pub(super) fn members(&self) -> Option<Vec<Expr>> {
+    /// The columns of the directory's providers; none where all of them are as they were.
+    pub(super) fn directory_columns(&self) -> Option<Vec<Expr>> {
         let actions = [&self.provider_id, &self.provider_name, &self.specialty, &self.location];
         if actions.iter().all(|action| **action == Action::Keep) {
             return None;
         }
         let Tokenizers { provider, provider_name, specialty, location, .. } = &self.tokenizers;
         let columns = [
-            self.member("provider_id", &self.provider_id, provider),
-            self.member("provider_name", &self.provider_name, provider_name),
-            self.member("specialty", &self.specialty, specialty),
-            self.member("location", &self.location, location),
+            self.directory_column("provider_id", &self.provider_id, provider),
+            self.directory_column("provider_name", &self.provider_name, provider_name),
+            self.directory_column("specialty", &self.specialty, specialty),
+            self.directory_column("location", &self.location, location),
         ];
         Some(columns.into_iter().flatten().collect())
     }
 
     /// A column of the directory; none where it is dropped.
-    fn member(&self, column: &str, action: &Action, tokenizer: &Arc<Tokenizer>) -> Option<Expr> {
+    fn directory_column(
+        &self,
+        column: &str,
+        action: &Action,
+        tokenizer: &Arc<Tokenizer>,
+    ) -> Option<Expr> {
         match (column, action) {
             (_, Action::Drop) => None,
             (_, Action::Generalize(Level::State)) => Some(location::state(column)),
@@ -197,7 +202,7 @@ mod tests {
         assert_eq!(kept.procedure(), col(CODE));
         assert_eq!(kept.date(0), col(DAY));
         assert_eq!(kept.amount(), [col(CENTS)], "nothing is added to the frame");
-        assert_eq!(kept.members(), None);
+        assert_eq!(kept.directory_columns(), None);
     }
 
     #[test]
@@ -209,7 +214,7 @@ mod tests {
         let frame = frame.collect().expect("runs");
         let codes = frame.column(CODE).expect("codes");
         assert_eq!((codes.dtype(), codes.null_count()), (&DataType::String, 2));
-        assert_eq!(dropped.members().expect("a change").len(), 3);
+        assert_eq!(dropped.directory_columns().expect("a change").len(), 3);
         assert_eq!(dropped.shape().dropped().count(), 2);
     }
 

@@ -207,7 +207,7 @@ mod tests {
         ) {
             let masked = one(&mask(first, last), &raw);
             let (characters, shown) = (raw.chars().count(), masked.chars().filter(|&c| c != '*').count());
-            prop_assert_eq!(masked.chars().count(), characters, "the length is told, nothing else");
+            prop_assert_eq!(masked.chars().count(), characters, "the length is released, nothing else");
             prop_assert!(shown <= usize::from(first + last) && shown < characters);
             prop_assert!(masked.len() <= raw.len());
             let same = raw.chars().zip(masked.chars()).all(|(raw, shown)| shown == '*' || shown == raw);

@@ -1,4 +1,4 @@
-//! What the first pass remembers of the claims: counts by procedure, specialty and log-bucket, and
+//! What the first pass counts of the claims: counts by procedure, specialty and log-bucket, and
 //! of weekends by specialty.
 
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Counter {
         let days = days.i32().map_err(broken)?;
         let observed = procedures.iter().zip(places.iter()).zip(cents.iter().zip(days.iter()));
         for ((procedure, place), (cents, day)) in observed {
-            // Number 0 is a directory member without a specialty.
+            // Number 0 is a provider without a specialty.
             let specialty = place.and_then(|place| directory.number(place)).unwrap_or(0);
             let counted = cents.filter(|&cents| cents > 0);
             let number = counted.map(|cents| {

@@ -66,7 +66,7 @@ pub(super) fn risk_score(scorer: Option<&Arc<Scorer>>) -> Expr {
     .alias("risk_score")
 }
 
-/// What a row's column says of its twins.
+/// The twins of a row, by the code in its column.
 fn twin_of(code: i32) -> Twin {
     [Twin::None, Twin::Suspect, Twin::Exact]
         .into_iter()

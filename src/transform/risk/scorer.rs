@@ -58,7 +58,7 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// The model for the members of a directory. `busy` has all days beyond their specialty's fence.
+    /// The model for the providers of a directory. `busy` has all days beyond their specialty's fence.
     #[must_use]
     pub fn new(
         model: RiskModel,
