@@ -157,7 +157,7 @@ fn what_cannot_be_mapped_is_refused() {
         move |source: &mut Source| drop(source.columns.insert(name.into(), mapping.clone()))
     };
     for (message, change) in [
-        ("says that there is no amount", column("amount", Mapping::Absent)),
+        ("maps amount to nothing, but it is required", column("amount", Mapping::Absent)),
         ("gives every row the same claim_id", column("claim_id", Mapping::Constant("x".into()))),
         ("maps amount to \"PAID\", but there is no such column", column("amount", "PAID".into())),
     ] {
