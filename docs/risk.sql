@@ -20,8 +20,8 @@ SELECT state.version, state.kept, scored.rescored, scored.publish_no,
        (p ->> 'rare_weekend')::float8 AS rare_weekend,
        ARRAY[p ->> 'weight_amount', p ->> 'weight_duplicate', p ->> 'weight_provider', p ->> 'weight_volume',
              p ->> 'weight_mismatch', p ->> 'weight_weekend']::numeric[] AS weights,
-       coalesce((SELECT actions -> 'date_of_service' ? 'generalize' FROM claims_etl.shape), false) AS coarse_dates,
-       coalesce((SELECT actions ->> 'procedure_code' <> 'keep' FROM claims_etl.shape), false) AS coarse_procedures
+       coalesce((SELECT actions -> 'date_of_service' ? 'generalize' FROM claims_etl.table_layout), false) AS coarse_dates,
+       coalesce((SELECT actions ->> 'procedure_code' <> 'keep' FROM claims_etl.table_layout), false) AS coarse_procedures
 FROM claims_etl.risk_state state,
      LATERAL (SELECT * FROM (SELECT risk_parameters AS p, publish_no, 0 AS rescored FROM claims_etl.runs
                              WHERE published_at IS NOT NULL AND risk_parameters IS NOT NULL

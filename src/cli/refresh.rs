@@ -102,7 +102,7 @@ fn listed(states: &[TargetState]) -> String {
             (true, true) => "exit 6",
             (true, false) => "go on",
         };
-        let shows = match (state.enabled, state.due, &state.shown_run_id) {
+        let shows = match (state.enabled, state.due, &state.refreshed_run_id) {
             (false, ..) => "switched off".to_owned(),
             (true, true, _) => "due".to_owned(),
             (true, false, Some(run)) => format!("shows run {run}"),

@@ -21,7 +21,7 @@ pub struct TargetState {
     /// Whether it shows something else than what is published.
     pub due: bool,
     /// The id of the run that it shows.
-    pub shown_run_id: Option<String>,
+    pub refreshed_run_id: Option<String>,
     /// How its last refresh ended.
     pub outcome: Option<String>,
     /// Where the result is, or why there is none; free of cell values.
@@ -50,7 +50,7 @@ pub fn refresh_list(settings: &Settings, observer: &dyn Observer) -> Result<Vec<
     let targets = refresh::targets(settings);
     let states = targets.iter().map(|target| {
         let entry = entries.iter().find(|entry| entry.target == target.name()).cloned();
-        let shown = entry.as_ref().and_then(|entry| entry.shown_run_no);
+        let shown = entry.as_ref().and_then(|entry| entry.refreshed_run_no);
         let enabled = target.about().skipped.is_none();
         let entry = entry.unwrap_or_default();
         TargetState {
@@ -58,7 +58,7 @@ pub fn refresh_list(settings: &Settings, observer: &dyn Observer) -> Result<Vec<
             enabled,
             required: target.about().required,
             due: enabled && published.is_some() && published != shown,
-            shown_run_id: entry.shown_run_id,
+            refreshed_run_id: entry.refreshed_run_id,
             outcome: entry.outcome,
             detail: entry.detail,
             remote_id: entry.remote_id,

@@ -25,9 +25,9 @@ pub struct Entry {
     /// The target's name.
     pub target: String,
     /// The number of the run that it shows.
-    pub shown_run_no: Option<i64>,
+    pub refreshed_run_no: Option<i64>,
     /// Its id.
-    pub shown_run_id: Option<String>,
+    pub refreshed_run_id: Option<String>,
     /// Whether it shows another one than it is to.
     pub is_due: bool,
     /// When the last refresh began, RFC 3339 in UTC.
@@ -98,7 +98,7 @@ pub fn outdate(connection: &mut impl Connection) -> Result<()> {
         connection,
         CONTEXT,
         "UPDATE claims_etl.refresh_outbox
-         SET shown_run_no = NULL, started_run_no = NULL, wanted_at = clock_timestamp()",
+         SET refreshed_run_no = NULL, started_run_no = NULL, desired_at = clock_timestamp()",
     )
     .map(drop)
 }
@@ -114,12 +114,12 @@ pub fn want(connection: &mut impl Connection, targets: &[String]) -> Result<()> 
         CONTEXT,
         // In one order, so that two who do it never wait for each other.
         &format!(
-            "INSERT INTO claims_etl.refresh_outbox AS o (target, wanted_run_no)
+            "INSERT INTO claims_etl.refresh_outbox AS o (target, desired_run_no)
              SELECT name, {LAST_CHANGE} FROM jsonb_array_elements_text($1::text::jsonb) AS names(name)
              WHERE {LAST_CHANGE} IS NOT NULL ORDER BY name
              ON CONFLICT (target) DO UPDATE
-             SET wanted_run_no = excluded.wanted_run_no, wanted_at = excluded.wanted_at
-             WHERE o.wanted_run_no <> excluded.wanted_run_no"
+             SET desired_run_no = excluded.desired_run_no, desired_at = excluded.desired_at
+             WHERE o.desired_run_no <> excluded.desired_run_no"
         ),
         sql::texts(&[Some(&names(targets))]),
     )
@@ -148,13 +148,13 @@ pub fn entries(connection: &mut impl Connection) -> Result<Vec<Entry>> {
         connection,
         CONTEXT,
         "SELECT coalesce(jsonb_agg(jsonb_build_object(
-             'target', target, 'shown_run_no', shown_run_no, 'shown_run_id', r.run_id,
-             'is_due', wanted_run_no IS DISTINCT FROM shown_run_no,
+             'target', target, 'refreshed_run_no', refreshed_run_no, 'refreshed_run_id', r.run_id,
+             'is_due', desired_run_no IS DISTINCT FROM refreshed_run_no,
              'started_at', to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
              'finished_at', to_char(o.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
              'attempts', attempts, 'outcome', outcome, 'detail', detail, 'remote_id', remote_id)
              ORDER BY target), '[]')::text AS entries
-         FROM claims_etl.refresh_outbox o LEFT JOIN claims_etl.runs r ON r.run_no = o.shown_run_no",
+         FROM claims_etl.refresh_outbox o LEFT JOIN claims_etl.runs r ON r.run_no = o.refreshed_run_no",
     )?;
     let text = sql::text(&rows, "entries", 0).unwrap_or_default();
     serde_json::from_str(&text).map_err(|_| Error::internal("the refresh outbox cannot be read"))
@@ -199,10 +199,10 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
         connection,
         CONTEXT,
         &format!(
-            "SELECT r.run_id::text AS run_id, o.wanted_run_no, schema_version,
-                o.shown_schema_version IS DISTINCT FROM schema_version AS schema_changed,
-                o.wanted_run_no IS DISTINCT FROM o.shown_run_no AS is_due
-         FROM claims_etl.refresh_outbox o JOIN claims_etl.runs r ON r.run_no = o.wanted_run_no,
+            "SELECT r.run_id::text AS run_id, o.desired_run_no, schema_version,
+                o.refreshed_schema_version IS DISTINCT FROM schema_version AS schema_changed,
+                o.desired_run_no IS DISTINCT FROM o.refreshed_run_no AS is_due
+         FROM claims_etl.refresh_outbox o JOIN claims_etl.runs r ON r.run_no = o.desired_run_no,
               (SELECT {} AS schema_version) AS schema
          WHERE o.target = $1",
             schema_version()
@@ -210,7 +210,7 @@ pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<W
         sql::texts(&[Some(target)]),
     )?;
     let Some((run, run_no)) =
-        sql::text(&rows, "run_id", 0).zip(sql::int(&rows, "wanted_run_no", 0))
+        sql::text(&rows, "run_id", 0).zip(sql::int(&rows, "desired_run_no", 0))
     else {
         return Ok(None);
     };
@@ -234,7 +234,7 @@ fn schema_version() -> String {
         // Not md5(), which a server in FIPS mode does not have.
         "(SELECT ('x' || encode(substring(sha256(convert_to(concat_ws(' ', {}, dropped, views - '{}'), 'UTF8'))
               FROM 1 FOR 7), 'hex'))::bit(56)::bigint
-          FROM claims_etl.shape)",
+          FROM claims_etl.table_layout)",
         migrations::published_version(),
         comments::NAME
     )
@@ -276,7 +276,7 @@ pub fn note_start(connection: &mut impl Connection, target: &str) -> Result<()> 
         connection,
         CONTEXT,
         "UPDATE claims_etl.refresh_outbox
-         SET started_run_no = wanted_run_no, started_at = clock_timestamp(), finished_at = NULL,
+         SET started_run_no = desired_run_no, started_at = clock_timestamp(), finished_at = NULL,
              attempts = CASE WHEN outcome IN ('succeeded', 'skipped') THEN 1 ELSE attempts + 1 END,
              outcome = NULL, detail = NULL, remote_id = NULL
          WHERE target = $1",
@@ -296,10 +296,10 @@ pub fn note_end(connection: &mut impl Connection, target: &str, end: End<'_>) ->
         "UPDATE claims_etl.refresh_outbox
          SET started_run_no = NULL, finished_at = clock_timestamp(), outcome = $2, detail = $3,
              -- What has outdated the published rows meanwhile has emptied started_run_no.
-             remote_id = $4, shown_run_no = CASE WHEN started_run_no IS NULL THEN NULL
-                                            ELSE coalesce($5::text::integer, shown_run_no) END,
-             shown_at = CASE WHEN $5 IS NULL THEN shown_at ELSE clock_timestamp() END,
-             shown_schema_version = coalesce($6::text::bigint, shown_schema_version)
+             remote_id = $4, refreshed_run_no = CASE WHEN started_run_no IS NULL THEN NULL
+                                            ELSE coalesce($5::text::integer, refreshed_run_no) END,
+             refreshed_at = CASE WHEN $5 IS NULL THEN refreshed_at ELSE clock_timestamp() END,
+             refreshed_schema_version = coalesce($6::text::bigint, refreshed_schema_version)
          WHERE target = $1",
         sql::texts(&[
             Some(target),

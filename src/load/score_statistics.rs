@@ -107,7 +107,7 @@ fn replace(
                  {INTERNAL}.risk_provider_totals, {INTERNAL}.risk_provider_days;
              INSERT INTO {INTERNAL}.risk_state (version, model, kept)
              VALUES ({run_no}, '{RISK_MODEL}', ARRAY[{}]::text[])
-             ON CONFLICT (only_row) DO UPDATE
+             ON CONFLICT (singleton) DO UPDATE
              SET version = excluded.version, model = excluded.model, kept = excluded.kept, as_of = now()",
             kept.join(", ")
         ),

@@ -88,9 +88,9 @@ impl Lease {
                 .connect()
                 .and_then(|mut connection| ask(&mut connection, schedule, &holder));
             match answer {
-                Ok(Answer::Yours(fencing)) => {
+                Ok(Answer::Yours(fencing_token)) => {
                     let schedule = schedule.name.clone();
-                    let ticket = Ticket { schedule, holder, fencing };
+                    let ticket = Ticket { schedule, holder, fencing_token };
                     return Self::keep(warehouse, ticket, length, asked, cancel);
                 }
                 Ok(Answer::Of(other)) => {
@@ -254,18 +254,18 @@ impl Shared {
 
     /// Renews the lease; false when it is another's.
     fn extend(&self, connection: &mut PostgresConnection) -> Result<bool> {
-        let Ticket { schedule, holder, fencing } = &self.ticket;
+        let Ticket { schedule, holder, fencing_token } = &self.ticket;
         let touched = sql::execute_with(
             connection,
             CONTEXT,
             "UPDATE claims_etl.schedule_lease
              SET renewed_at = clock_timestamp(),
                  expires_at = clock_timestamp() + make_interval(secs => $4::text::double precision)
-             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing = $3::text::bigint",
+             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing_token = $3::text::bigint",
             sql::texts(&[
                 Some(schedule),
                 Some(holder),
-                Some(&fencing.to_string()),
+                Some(&fencing_token.to_string()),
                 Some(&self.length.as_secs().to_string()),
             ]),
         )?;
@@ -274,14 +274,14 @@ impl Shared {
 
     /// Ends the lease at once. Its number grows, so that a renewal under way comes too late.
     fn give_back(&self, connection: &mut PostgresConnection) -> Result<()> {
-        let Ticket { schedule, holder, fencing } = &self.ticket;
+        let Ticket { schedule, holder, fencing_token } = &self.ticket;
         sql::execute_with(
             connection,
             CONTEXT,
             "UPDATE claims_etl.schedule_lease
-             SET expires_at = clock_timestamp(), fencing = fencing + 1
-             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing = $3::text::bigint",
-            sql::texts(&[Some(schedule), Some(holder), Some(&fencing.to_string())]),
+             SET expires_at = clock_timestamp(), fencing_token = fencing_token + 1
+             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing_token = $3::text::bigint",
+            sql::texts(&[Some(schedule), Some(holder), Some(&fencing_token.to_string())]),
         )
         .map(drop)
     }
@@ -300,15 +300,15 @@ fn ask(connection: &mut PostgresConnection, schedule: &Schedule, holder: &str) -
         connection,
         CONTEXT,
         "INSERT INTO claims_etl.schedule_lease AS l
-             (schedule, holder, host, pid, fencing, acquired_at, renewed_at, expires_at)
+             (schedule, holder, host, pid, fencing_token, acquired_at, renewed_at, expires_at)
          VALUES ($1, $2::text::uuid, $3, $4::text::integer, 1, clock_timestamp(), clock_timestamp(),
                  clock_timestamp() + make_interval(secs => $5::text::double precision))
          ON CONFLICT (schedule) DO UPDATE
          SET holder = excluded.holder, host = excluded.host, pid = excluded.pid,
-             fencing = l.fencing + 1, acquired_at = excluded.acquired_at,
+             fencing_token = l.fencing_token + 1, acquired_at = excluded.acquired_at,
              renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
          WHERE l.expires_at <= clock_timestamp()
-         RETURNING fencing",
+         RETURNING fencing_token",
         sql::texts(&[
             Some(&schedule.name),
             Some(holder),
@@ -317,8 +317,8 @@ fn ask(connection: &mut PostgresConnection, schedule: &Schedule, holder: &str) -
             Some(&schedule.lease_secs.to_string()),
         ]),
     )?;
-    if let Some(fencing) = sql::int(&rows, "fencing", 0) {
-        return Ok(Answer::Yours(fencing));
+    if let Some(fencing_token) = sql::int(&rows, "fencing_token", 0) {
+        return Ok(Answer::Yours(fencing_token));
     }
     Ok(Answer::Of(look(connection, &schedule.name)?.map_or_else(
         || "another process".to_owned(),

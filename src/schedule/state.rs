@@ -101,7 +101,7 @@ pub struct Ticket {
     /// The holder's id, a UUID.
     pub holder: String,
     /// The number of this lease among all of the schedule.
-    pub fencing: i64,
+    pub fencing_token: i64,
 }
 
 impl Ticket {
@@ -110,13 +110,13 @@ impl Ticket {
         let rows = sql::query_with(
             connection,
             CONTEXT,
-            "SELECT fencing FROM claims_etl.schedule_lease
-             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing = $3::text::bigint
+            "SELECT fencing_token FROM claims_etl.schedule_lease
+             WHERE schedule = $1 AND holder = $2::text::uuid AND fencing_token = $3::text::bigint
                AND expires_at > clock_timestamp() FOR UPDATE",
             sql::texts(&[
                 Some(&self.schedule),
                 Some(&self.holder),
-                Some(&self.fencing.to_string()),
+                Some(&self.fencing_token.to_string()),
             ]),
         )?;
         if rows.num_rows() == 1 { Ok(()) } else { Err(lost(&self.schedule)) }
@@ -210,12 +210,12 @@ pub fn claim(
             connection,
             CONTEXT,
             "INSERT INTO claims_etl.schedule_intervals AS i
-                 (schedule, interval_start, interval_end, state, run_id, tries, fencing, started_at)
+                 (schedule, interval_start, interval_end, state, run_id, tries, fencing_token, started_at)
              VALUES ($1, to_timestamp($2::text::bigint), to_timestamp($3::text::bigint), 'running',
                      $4::text::uuid, 1, $5::text::bigint, clock_timestamp())
              ON CONFLICT (schedule, interval_start) DO UPDATE
              SET state = 'running', run_id = excluded.run_id, tries = i.tries + 1,
-                 fencing = excluded.fencing, started_at = excluded.started_at,
+                 fencing_token = excluded.fencing_token, started_at = excluded.started_at,
                  finished_at = NULL, error_kind = NULL, error = NULL
              WHERE i.interval_end = excluded.interval_end
                -- It may be taken already: only the answer was lost.
@@ -226,7 +226,7 @@ pub fn claim(
                 Some(&seconds(interval.start)),
                 Some(&seconds(interval.end)),
                 Some(&run.to_string()),
-                Some(&ticket.fencing.to_string()),
+                Some(&ticket.fencing_token.to_string()),
                 Some(&from.join(" ")),
             ]),
         )?;

@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn every_table_of_the_ledger_is_looked_at() {
         let tables = migrations::tables();
-        for table in ["migrations", "runs", "risk_statistics", "provider_month_hidden"] {
+        for table in ["migrations", "runs", "risk_statistics", "suppressed_cells"] {
             assert!(tables.contains(&table), "{table}: {tables:?}");
         }
         assert_eq!(tables.iter().filter(|table| **table == "risk_statistics").count(), 1);

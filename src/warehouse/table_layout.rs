@@ -32,13 +32,13 @@ pub(crate) fn stored(connection: &mut impl Connection) -> Result<Stored> {
         connection,
         CONTEXT,
         "SELECT profile, actions::text AS actions, array_to_json(dropped)::text AS dropped, views::text AS views
-         FROM claims_etl.shape",
+         FROM claims_etl.table_layout",
     )?;
     if rows.num_rows() == 0 {
         return Ok(Stored { treatment: Treatment::of(&Privacy::default()), views: Digests::new() });
     }
     let text = |name: &str| sql::text(&rows, name, 0).unwrap_or_default();
-    let unreadable = |_| Error::internal("claims_etl.shape cannot be read");
+    let unreadable = |_| Error::internal("claims_etl.table_layout cannot be read");
     let dropped: Vec<String> = serde_json::from_str(&text("dropped")).map_err(unreadable)?;
     Ok(Stored {
         treatment: Treatment {
@@ -176,9 +176,9 @@ pub(crate) fn note(
     sql::execute_with(
         connection,
         CONTEXT,
-        "INSERT INTO claims_etl.shape (profile, actions, dropped, views)
+        "INSERT INTO claims_etl.table_layout (profile, actions, dropped, views)
          VALUES ($1, $2::text::jsonb, ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)), $4::text::jsonb)
-         ON CONFLICT (only_row) DO UPDATE
+         ON CONFLICT (singleton) DO UPDATE
          SET profile = excluded.profile, actions = excluded.actions, dropped = excluded.dropped,
              views = excluded.views, changed_at = now()",
         sql::texts(&[

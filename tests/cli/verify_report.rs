@@ -30,7 +30,7 @@ fn a_run_at_work_is_not_disturbed() {
             "DROP ROLE IF EXISTS {user}; CREATE ROLE {user};
              GRANT USAGE ON SCHEMA claims_etl, healthcare_analytics TO {user};
              GRANT SELECT ON claims_etl.runs, claims_etl.task_runs, claims_etl.keys,
-                 claims_etl.key_rotation, claims_etl.risk_rescores, claims_etl.shape,
+                 claims_etl.key_rotation, claims_etl.risk_rescores, claims_etl.table_layout,
                  healthcare_analytics.claims_fact, healthcare_analytics.providers_dim TO {user};
              GRANT {user} TO current_user;
              ALTER DATABASE {name} SET role = '{user}'"

@@ -105,7 +105,7 @@ fn a_run_that_was_cut_off_after_its_commit_is_refreshed() {
         succeeded(&run);
         let page = env.settings.dashboard_path();
         fs::remove_file(&page).expect("removed");
-        let due = "UPDATE claims_etl.refresh_outbox SET shown_run_no = NULL, outcome = NULL";
+        let due = "UPDATE claims_etl.refresh_outbox SET refreshed_run_no = NULL, outcome = NULL";
         let left = format!("{left}; {due}");
         env.database.connect().batch_execute(&left).expect("as a killed run leaves it");
         succeeded(&resume(&env, &run.run_id));

@@ -385,7 +385,7 @@ fn after_a_replace_months_that_nobody_refreshes_show_nobody() {
     succeeded(&run(&mut env, Mode::Replace));
     let filled = "SELECT relispopulated FROM pg_class WHERE relname = 'mv_provider_month'";
     assert_eq!(env.rows(filled), ["false"], "emptied");
-    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.provider_month_hidden"), ["0"]);
+    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.suppressed_cells"), ["0"]);
     env.settings.refresh.provider_month.enabled = true;
     succeeded(&run(&mut env, Mode::Replace));
     assert_eq!(mentions(&env, "Erased"), [] as [&str; 0]);

@@ -170,12 +170,12 @@ const SCORED: &str = "
         SELECT *, risk_components >> 60 AS reason,
                coalesce(upper(regexp_replace(trim(specialty), '\\s+', ' ', 'g')), '') AS special,
                extract(isodow FROM date_of_service) >= 6 AS weekend, amount > 0 AS priced,
-               nullif(risk_components & 1023, 1023) AS c_amount,
-               nullif(risk_components >> 10 & 1023, 1023) AS c_duplicate,
-               nullif(risk_components >> 20 & 1023, 1023) AS c_provider,
-               nullif(risk_components >> 30 & 1023, 1023) AS c_volume,
-               nullif(risk_components >> 40 & 1023, 1023) AS c_mismatch,
-               nullif(risk_components >> 50 & 1023, 1023) AS c_weekend
+               nullif(risk_components & 1023, 1023) AS component_amount,
+               nullif(risk_components >> 10 & 1023, 1023) AS component_duplicate,
+               nullif(risk_components >> 20 & 1023, 1023) AS component_provider,
+               nullif(risk_components >> 30 & 1023, 1023) AS component_volume,
+               nullif(risk_components >> 40 & 1023, 1023) AS component_mismatch,
+               nullif(risk_components >> 50 & 1023, 1023) AS component_weekend
         FROM healthcare_analytics.claims_fact),
     days AS (
         SELECT provider_id, special, date_of_service, count(DISTINCT patient_token) AS patients
@@ -221,15 +221,15 @@ fn the_score_is_the_noisy_or_of_its_components() {
     assert_eq!(count(&env, &reason), 0);
     // Every kind of row is among them.
     for condition in [
-        "c_amount > 0 AND c_weekend > 0",
-        "c_amount = 0 AND c_weekend = 1000",
-        "c_amount IS NULL AND amount > 0",
-        "c_amount > 0 AND c_amount < 1000 AND reason = 1",
-        "c_duplicate = 0",
-        "c_provider = 0",
-        "c_volume = 0",
-        "c_mismatch > 0",
-        "amount <= 0 AND c_duplicate IS NULL AND c_volume IS NULL AND c_weekend IS NOT NULL",
+        "component_amount > 0 AND component_weekend > 0",
+        "component_amount = 0 AND component_weekend = 1000",
+        "component_amount IS NULL AND amount > 0",
+        "component_amount > 0 AND component_amount < 1000 AND reason = 1",
+        "component_duplicate = 0",
+        "component_provider = 0",
+        "component_volume = 0",
+        "component_mismatch > 0",
+        "amount <= 0 AND component_duplicate IS NULL AND component_volume IS NULL AND component_weekend IS NOT NULL",
         "risk_score = 0",
     ] {
         assert!(count(&env, &format!("claims WHERE {condition}")) > 0, "{condition}");
@@ -250,23 +250,23 @@ fn components_follow_from_the_published_rows() {
                           count(DISTINCT claim_token) AS n
             FROM claims WHERE priced GROUP BY 1, 2, 3, 4, 5) e
             USING (patient_token, procedure_code, date_of_service, provider_id, amount)
-        WHERE c_duplicate IS DISTINCT FROM CASE WHEN priced AND procedure_code IS NOT NULL THEN
+        WHERE component_duplicate IS DISTINCT FROM CASE WHEN priced AND procedure_code IS NOT NULL THEN
             CASE WHEN e.n > 1 THEN 1000 WHEN s.n > 1 THEN 200 ELSE 0 END END";
     assert_eq!(count(&env, duplicate), 0);
     let volume = "claims c LEFT JOIN fences USING (special)
         LEFT JOIN days d ON (d.provider_id, d.special, d.date_of_service) = (c.provider_id, c.special, c.date_of_service)
-        WHERE c_volume IS DISTINCT FROM CASE WHEN priced AND q3 IS NOT NULL THEN
+        WHERE component_volume IS DISTINCT FROM CASE WHEN priced AND q3 IS NOT NULL THEN
             round(1000 * least(1, greatest(0, ((patients - q3) / iqr - 1.5) / 1.5))) END";
     assert_eq!(count(&env, volume), 0);
     let mismatch = "claims c LEFT JOIN of_procedure p USING (procedure_code)
         LEFT JOIN of_specialty s ON s.special = c.special
         LEFT JOIN of_both b ON (b.procedure_code, b.special) = (c.procedure_code, c.special)
         CROSS JOIN (SELECT count(*)::float8 AS n FROM coded) a
-        WHERE (c_mismatch IS NULL) <> coalesce(p.n * s.n / a.n < 10, true)
-            OR abs(c_mismatch - 1000 * least(1, greatest(0, 1 - coalesce(b.n, 0) * a.n / (p.n * s.n) / 0.25))) > 0.51";
+        WHERE (component_mismatch IS NULL) <> coalesce(p.n * s.n / a.n < 10, true)
+            OR abs(component_mismatch - 1000 * least(1, greatest(0, 1 - coalesce(b.n, 0) * a.n / (p.n * s.n) / 0.25))) > 0.51";
     assert_eq!(count(&env, mismatch), 0);
     let weekend = "claims c LEFT JOIN habits h USING (special)
-        WHERE c_weekend IS DISTINCT FROM CASE WHEN h.n >= 30 THEN
+        WHERE component_weekend IS DISTINCT FROM CASE WHEN h.n >= 30 THEN
             CASE WHEN weekend AND weekends < 0.05 * h.n THEN 1000 ELSE 0 END END";
     assert_eq!(count(&env, weekend), 0);
 }
@@ -316,9 +316,15 @@ fn a_component_without_weight_is_null_and_nothing_is_kept_for_it() {
     env.settings.risk.weight_volume = 0.0;
     env.settings.risk.weight_duplicate = 0.0;
     load(&env);
-    let others = "claims WHERE num_nonnulls(c_duplicate, c_provider, c_volume) > 0";
+    let others =
+        "claims WHERE num_nonnulls(component_duplicate, component_provider, component_volume) > 0";
     assert_eq!(count(&env, others), 0);
-    assert!(count(&env, "claims WHERE num_nonnulls(c_amount, c_mismatch, c_weekend) = 3") > 0);
+    assert!(
+        count(
+            &env,
+            "claims WHERE num_nonnulls(component_amount, component_mismatch, component_weekend) = 3"
+        ) > 0
+    );
     let kept = env.rows(
         "SELECT array_to_string(kept, ' ') || (SELECT count(*) FROM claims_etl.risk_provider_totals)
              || (SELECT count(*) FROM claims_etl.risk_provider_days) FROM claims_etl.risk_state",

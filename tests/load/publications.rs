@@ -124,7 +124,7 @@ fn whoever_looks_at_the_last_run_sees_the_one_that_published_last() {
     task(&env, Task::RefreshBi);
     let page = std::fs::read_to_string(env.settings.dashboard_path()).expect("a page");
     assert!(page.contains(&name.id().to_string()) && !page.contains(&fast), "{fast}");
-    let shown = "SELECT DISTINCT shown_run_no FROM claims_etl.refresh_outbox";
+    let shown = "SELECT DISTINCT refreshed_run_no FROM claims_etl.refresh_outbox";
     assert_eq!(env.rows(shown), ["1"]);
     env.settings.quality.max_row_change = Some(0.0);
     let env = with(env, &["X,P,V1,99213,3.00,2024-01-01", "Z,P,V1,99213,4.00,2024-01-01"]);

@@ -366,85 +366,14 @@ fn a_claim_says_how_much_of_its_score_could_be_computed() {
 }
 
 #[test]
-fn the_default_is_what_earlier_versions_did() {
+fn the_default_profile_is_pseudonymized_and_drops_nothing() {
     let env = env("");
     assert_eq!(env.settings.privacy, Privacy::default());
     succeeded(&env.run());
     assert_eq!(env.settings.privacy.shape(), Shape::WHOLE);
     let noted = "SELECT profile || ' ' || (actions ->> 'date_of_service') || cardinality(dropped)
-        FROM claims_etl.shape";
+        FROM claims_etl.table_layout";
     assert_eq!(env.rows(noted), ["pseudonymized keep0"]);
-}
-
-/// A warehouse as the last release has left it, with rows.
-pub(crate) fn earlier_warehouse() -> TestEnv {
-    let env = TestEnv::new().claims(&CLAIMS).providers(&PROVIDERS);
-    let key = claims_etl::key::MasterKey::resolve(&env.settings).expect("a key").id();
-    let scripts = [
-        (1, "warehouse", include_str!("../../src/warehouse/migrations/V001__warehouse.sql")),
-        (2, "filtered", include_str!("../../src/warehouse/migrations/V002__filtered.sql")),
-        (3, "rules", include_str!("../../src/warehouse/migrations/V003__rules.sql")),
-        (
-            4,
-            "refresh_outbox",
-            include_str!("../../src/warehouse/migrations/V004__refresh_outbox.sql"),
-        ),
-        (5, "schedule", include_str!("../../src/warehouse/migrations/V005__schedule.sql")),
-        (6, "tasks_apart", include_str!("../../src/warehouse/migrations/V006__tasks_apart.sql")),
-    ];
-    let mut client = env.database.connect();
-    client
-        .batch_execute(
-            "CREATE SCHEMA claims_etl; CREATE SCHEMA healthcare_analytics;
-             CREATE TABLE claims_etl.migrations (version bigint PRIMARY KEY, name text NOT NULL,
-                 checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-        )
-        .expect("schemas");
-    for (version, name, script) in scripts {
-        client.batch_execute(script).expect(name);
-        let sum = blake3::hash(script.as_bytes()).to_hex()[..32].to_owned();
-        let insert =
-            "INSERT INTO claims_etl.migrations (version, name, checksum) VALUES ($1, $2, $3)";
-        client.execute(insert, &[&i64::from(version), &name, &sum]).expect("noted");
-    }
-    client
-        .batch_execute(&format!(
-            "INSERT INTO claims_etl.runs (run_id, status, published_at, tool_version, mode, key_id,
-                 config_digest, risk_model, claims_read, claims_loaded, claims_inserted, claims_updated,
-                 claims_unchanged, claims_rejected, claims_duplicates, amount_read, amount_loaded,
-                 amount_rejected, amount_duplicates, providers_read, providers_loaded,
-                 providers_rejected, providers_duplicates, claims_conflicts, providers_conflicts)
-             VALUES (gen_random_uuid(), 'success', now(), '0.1.0', 'merge', '{key}', 'x',
-                 'claim_anomaly_v1', 3, 1, 1, 0, 0, 0, 2, 5, 5, 0, 0, 2, 1, 0, 1, 1, 1);
-             INSERT INTO healthcare_analytics.providers_dim (provider_id, provider_name, run_no)
-             VALUES ('V7', 'Old', 1);
-             INSERT INTO healthcare_analytics.claims_fact
-             VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'V7', '1', 5, '2023-01-01', 'S', 'L',
-                 60, 0, false, 0, 1);
-             CREATE VIEW public.mine AS SELECT claim_token, risk_band FROM healthcare_analytics.v_claims"
-        ))
-        .expect("rows");
-    env
-}
-
-#[test]
-fn a_warehouse_of_an_earlier_version_goes_on_as_pseudonymized() {
-    let mut env = earlier_warehouse();
-    set(&mut env, PROFILES[1]);
-    let error = env.run().error.expect("refused");
-    assert!(error.kind == "config" && error.message.contains("provider_name"), "{error:?}");
-    let seen = "SELECT risk_band || risk_stats_version || coalesce(risk_coverage::text, ' unknown')
-        FROM healthcare_analytics.v_claims";
-    assert_eq!(env.rows(seen), ["high1 unknown"]);
-    set(&mut env, PROFILES[0]);
-    succeeded(&env.run());
-    is_as_configured(&env);
-    // The view of somebody on ours is still there: ours has only grown.
-    assert_eq!(env.rows("SELECT count(*) FROM public.mine"), ["5"]);
-    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.shape"), ["1"]);
-    env.database.connect().batch_execute("DROP VIEW public.mine").expect("dropped");
-    replace(&mut env, PROFILES[2]);
-    is_as_configured(&env);
 }
 
 #[cfg(feature = "failpoints")]
@@ -475,7 +404,7 @@ fn a_run_that_is_killed_leaves_the_old_shape() {
             ["Anna CANARY-name"],
             "{point}"
         );
-        let profile = env.rows("SELECT profile FROM claims_etl.shape");
+        let profile = env.rows("SELECT profile FROM claims_etl.table_layout");
         assert_eq!(profile, ["pseudonymized"], "{point}");
         assert!(comment(&env, "claims_fact", None).contains("pseudonymized ("), "{point}");
     }

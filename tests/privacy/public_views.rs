@@ -301,7 +301,7 @@ fn a_refresh_that_fails_is_a_warning_and_stays_due() {
     succeeded(&env.run());
     let refuse = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'no'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT OR DELETE ON claims_etl.provider_month_hidden
+        CREATE TRIGGER refuse BEFORE INSERT OR DELETE ON claims_etl.suppressed_cells
             FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()";
     env.database.connect().batch_execute(refuse).expect("a trigger");
     let env = env.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,1.25,2024-01-01"]);
@@ -313,7 +313,7 @@ fn a_refresh_that_fails_is_a_warning_and_stays_due() {
     let stored = "SELECT claims FROM healthcare_analytics.mv_provider_month";
     assert_eq!(env.rows(stored), ["1"], "one transaction: the rows stay with what hides them");
     let due = "SELECT target FROM claims_etl.refresh_outbox
-        WHERE wanted_run_no IS DISTINCT FROM shown_run_no";
+        WHERE desired_run_no IS DISTINCT FROM refreshed_run_no";
     assert_eq!(env.rows(due), ["provider_month"]);
 }
 

@@ -149,7 +149,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     assert_eq!(missing(&map(&env).expect("maps")), [0, 0]);
 
     let before = env.rows(CONTENT);
-    let shown = "SELECT count(shown_run_no) FROM claims_etl.refresh_outbox";
+    let shown = "SELECT count(refreshed_run_no) FROM claims_etl.refresh_outbox";
     assert_eq!(env.rows(shown), ["2"], "months and dashboard show what is published");
     let ended = finish(&env).expect("finishes");
     assert_eq!(env.rows(shown), ["0"], "dashboards are due");
@@ -250,13 +250,11 @@ fn provider_tokens_change_wherever_they_stand() {
             )
             .expect("inserted");
     }
-    // As the public view of months keeps its hidden cells.
+    // As the public view of months keeps its suppressed cells.
     client
         .batch_execute(
-            "CREATE TABLE IF NOT EXISTS claims_etl.provider_month_hidden (
-                 provider_id text, service_month date, PRIMARY KEY (provider_id, service_month));
-             DELETE FROM claims_etl.provider_month_hidden;
-             INSERT INTO claims_etl.provider_month_hidden
+            "DELETE FROM claims_etl.suppressed_cells;
+             INSERT INTO claims_etl.suppressed_cells
              SELECT provider_id, '2024-01-01' FROM claims_etl.risk_provider_totals;
              DROP MATERIALIZED VIEW IF EXISTS healthcare_analytics.mv_of_tokens;
              CREATE MATERIALIZED VIEW healthcare_analytics.mv_of_tokens AS
@@ -279,7 +277,7 @@ fn provider_tokens_change_wherever_they_stand() {
     for table in [
         "healthcare_analytics.providers_dim",
         "claims_etl.risk_provider_totals",
-        "claims_etl.provider_month_hidden",
+        "claims_etl.suppressed_cells",
         "healthcare_analytics.mv_of_tokens",
     ] {
         let ids =

@@ -23,8 +23,8 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
     assert_eq!((&off["target"], &off["outcome"]), (&json!("dashboard"), &json!("skipped")));
     assert_eq!(viewed.refreshes(), ["2"]);
     assert_eq!(viewed.due(), [] as [&str; 0]);
-    let row = "SELECT concat_ws('|', target, wanted_run_no, shown_run_no, started_run_no,
-        attempts, outcome, detail, shown_schema_version IS NOT NULL) FROM claims_etl.refresh_outbox";
+    let row = "SELECT concat_ws('|', target, desired_run_no, refreshed_run_no, started_run_no,
+        attempts, outcome, detail, refreshed_schema_version IS NOT NULL) FROM claims_etl.refresh_outbox";
     let shown = "sql.daily|1|1|1|succeeded|1 view; filled for the first time, not concurrently: \
                  public.shown|t";
     assert_eq!(viewed.env.rows(row), [shown]);
@@ -180,11 +180,11 @@ fn other_thresholds_of_the_bands_are_shown() {
 fn views_that_are_made_during_a_refresh_are_new_to_the_next_one() {
     let viewed = Viewed::new("");
     ends(&mut viewed.run(), 0);
-    let seen = "SELECT shown_schema_version FROM claims_etl.refresh_outbox";
+    let seen = "SELECT refreshed_schema_version FROM claims_etl.refresh_outbox";
     let before = viewed.env.rows(seen);
     let mut refresh = viewed.command(&["refresh"]);
     let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
-    viewed.sql("UPDATE claims_etl.shape SET views = views || '{\"v_claims\": \"another\"}'");
+    viewed.sql("UPDATE claims_etl.table_layout SET views = views || '{\"v_claims\": \"another\"}'");
     let (status, said) = paused.go_on().end();
     assert_eq!(status.code(), Some(0), "{said}");
     assert_eq!(viewed.env.rows(seen), before, "it has read the old ones");
@@ -209,7 +209,7 @@ fn a_refresh_that_reads_and_a_publish_that_waits_for_it_do_not_block_each_other(
         assert_eq!(status.code(), Some(0), "{said}");
     }
     assert_eq!(viewed.due(), [] as [&str; 0]);
-    let shown = "SELECT shown_run_no FROM claims_etl.refresh_outbox";
+    let shown = "SELECT refreshed_run_no FROM claims_etl.refresh_outbox";
     assert_eq!(viewed.env.rows(shown), ["2"]);
 }
 
@@ -416,7 +416,7 @@ fn all_targets_are_listed_with_what_they_show() {
     let weekly =
         states.as_array().expect("a list").iter().find(|one| one["target"] == "sql.weekly");
     let weekly = weekly.expect("the target");
-    assert_eq!((&weekly["due"], &weekly["shown_run_id"]), (&json!(true), &json!(null)));
+    assert_eq!((&weekly["due"], &weekly["refreshed_run_id"]), (&json!(true), &json!(null)));
     assert_eq!((&weekly["outcome"], &weekly["attempts"]), (&json!("failed"), &json!(1)));
 }
 

@@ -394,7 +394,7 @@ fn a_dry_rescore_counts_and_changes_nothing() {
     assert_eq!(env.rows(SCORES), before);
     assert_eq!(env.rows("SELECT count(*) FROM claims_etl.risk_rescores"), ["0"]);
     let due = "SELECT count(*) FROM claims_etl.refresh_outbox
-        WHERE wanted_run_no IS DISTINCT FROM shown_run_no";
+        WHERE desired_run_no IS DISTINCT FROM refreshed_run_no";
     assert_eq!(env.rows(due), ["0"]);
 
     let done = rescored(&env);

@@ -272,8 +272,8 @@ fn of_two_schedulers_one_works_and_the_other_takes_over() {
     let said = terminate(second);
     assert_eq!(said.matches("standing by: process ").count(), 1, "{said}");
     assert_eq!(each_once(&env), [] as [String; 0]);
-    let fencing = env.rows("SELECT fencing > 1 FROM claims_etl.schedule_lease");
-    assert_eq!(fencing, ["true"], "every holder has its own fencing token");
+    let fencing_token = env.rows("SELECT fencing_token > 1 FROM claims_etl.schedule_lease");
+    assert_eq!(fencing_token, ["true"], "every holder has its own fencing token");
 }
 
 /// Waits until the lock of the warehouse is free.
@@ -304,7 +304,7 @@ fn who_has_lost_the_lease_stops_before_he_publishes() {
     let paused = Paused::at(&env, &mut command, "transform.done");
     let mut client = env.database.connect();
     let theft = "UPDATE claims_etl.schedule_lease SET holder = gen_random_uuid(), host = 'other',
-        pid = 7, fencing = fencing + 1, expires_at = now() + interval '1 hour'";
+        pid = 7, fencing_token = fencing_token + 1, expires_at = now() + interval '1 hour'";
     assert_eq!(client.execute(theft, &[]).expect("an update"), 1);
     // The next renewal finds out.
     thread::sleep(Duration::from_millis(1500));
@@ -485,8 +485,8 @@ fn lease_of(env: &TestEnv, ticket: &Ticket, seconds: i32) {
         "INSERT INTO claims_etl.schedule_lease VALUES ('{}', '{}', 'here', 1, {}, now(), now(),
              now() + interval '{seconds} seconds')
          ON CONFLICT (schedule) DO UPDATE SET holder = excluded.holder,
-             fencing = excluded.fencing, expires_at = excluded.expires_at",
-        ticket.schedule, ticket.holder, ticket.fencing
+             fencing_token = excluded.fencing_token, expires_at = excluded.expires_at",
+        ticket.schedule, ticket.holder, ticket.fencing_token
     );
     env.database.connect().batch_execute(&lease).expect("a lease");
 }
@@ -495,7 +495,8 @@ fn lease_of(env: &TestEnv, ticket: &Ticket, seconds: i32) {
 fn of_many_who_want_an_interval_one_gets_it() {
     let env = TestEnv::new();
     let (warehouse, _, first) = migrated(&env);
-    let ticket = Ticket { schedule: "s".into(), holder: RunId::now().to_string(), fencing: 7 };
+    let ticket =
+        Ticket { schedule: "s".into(), holder: RunId::now().to_string(), fencing_token: 7 };
     lease_of(&env, &ticket, 60);
     let claim = |ticket: &Ticket, from: &[State]| {
         let mut connection = warehouse.connect().expect("a connection");
@@ -514,7 +515,7 @@ fn of_many_who_want_an_interval_one_gets_it() {
 
     // Neither an earlier holder nor one whose time is over gets anything.
     for (what, other) in [
-        ("an earlier number", Ticket { fencing: 6, ..ticket.clone() }),
+        ("an earlier number", Ticket { fencing_token: 6, ..ticket.clone() }),
         ("another holder", Ticket { holder: RunId::now().to_string(), ..ticket.clone() }),
     ] {
         let refused = claim(&other, &State::ALL).expect_err(what);
@@ -606,7 +607,7 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
     silence.batch_execute("ROLLBACK").expect("unlocked");
     drop(lease);
     let next = Lease::take(&warehouse, &request(Wait::Seconds(30))).expect("the lease");
-    assert!(next.ticket().fencing > 1);
+    assert!(next.ticket().fencing_token > 1);
     cancel.cancel(15);
     until("the signal to be passed on", || next.cancel().signal() == Some(15));
     let stopped = Lease::take(&warehouse, &request(Wait::Forever)).map(drop).expect_err("stopped");

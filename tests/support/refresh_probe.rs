@@ -90,7 +90,7 @@ impl Viewed {
     /// The names of what is due.
     pub(crate) fn due(&self) -> Vec<String> {
         let due = "SELECT target FROM claims_etl.refresh_outbox
-            WHERE wanted_run_no IS DISTINCT FROM shown_run_no ORDER BY 1";
+            WHERE desired_run_no IS DISTINCT FROM refreshed_run_no ORDER BY 1";
         self.env.rows(due)
     }
 }

@@ -1,5 +1,4 @@
-//! A warehouse of an earlier version is brought up to date while people read it: in short attempts, under
-//! the run lock, with an end.
+//! Migrations: all or nothing, under the run lock, in short attempts that hold up no reader.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,11 +6,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use postgres::Client;
 
-use crate::privacy::profiles::earlier_warehouse;
 use crate::support::process::{self, Running, until};
-use crate::support::test_env::TestEnv;
+use crate::support::test_env::{TestEnv, succeeded};
 
 const VERSION: &str = "SELECT max(version) FROM claims_etl.migrations";
+const CLAIMS: [&str; 1] = ["C1,P1,V1,99213,120.00,2023-05-17"];
 
 fn migrating(env: &TestEnv, patience: u32) -> Running {
     let mut command = process::command(env);
@@ -42,10 +41,16 @@ fn slowest_look(env: &TestEnv, time: Duration) -> Duration {
     slowest
 }
 
-fn a_reader_holds_it_up(env: &TestEnv, before: &[String]) {
-    let report = long_report(env);
-    let mut running = migrating(env, 60);
-    let slowest = slowest_look(env, Duration::from_secs(2));
+#[test]
+fn views_are_rebuilt_in_attempts_that_hold_up_no_reader() {
+    let env = TestEnv::new().claims(&CLAIMS);
+    succeeded(&env.run());
+    let views = "SELECT views::text FROM claims_etl.table_layout";
+    let outdated = "UPDATE claims_etl.table_layout SET views = '{}'";
+    env.database.connect().batch_execute(outdated).expect("as of another version");
+    let report = long_report(&env);
+    let mut running = migrating(&env, 60);
+    let slowest = slowest_look(&env, Duration::from_secs(2));
     assert!(slowest < Duration::from_millis(500), "readers waited {slowest:?}");
     assert!(running.goes_on());
     // A stop is heard at once.
@@ -56,53 +61,82 @@ fn a_reader_holds_it_up(env: &TestEnv, before: &[String]) {
     assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
     // And it does not wait for ever.
     let began = Instant::now();
-    let (status, said) = migrating(env, 1).end();
+    let (status, said) = migrating(&env, 1).end();
     assert_eq!(status.code(), Some(5), "{said}");
     assert!(said.contains("in use for 1 s") && said.contains("pg_stat_activity"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(env.rows(VERSION), before, "all or nothing");
+    assert_eq!(env.rows(views), ["{}"], "all or nothing");
     // A short report only delays it.
-    let mut running = migrating(env, 60);
+    let mut running = migrating(&env, 60);
     thread::sleep(Duration::from_millis(500));
     assert!(running.goes_on());
     drop(report);
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(0), "{said}");
+    assert_ne!(env.rows(views), ["{}"]);
 }
 
 #[test]
-fn a_migration_waits_for_readers_in_attempts_and_hears_a_stop() {
-    let env = earlier_warehouse();
-    let before = env.rows(VERSION);
-    a_reader_holds_it_up(&env, &before);
-    assert_ne!(env.rows(VERSION), before);
-    assert_eq!(env.rows("SELECT count(*) FROM claims_etl.shape"), ["1"], "the views too");
-}
-
-#[test]
-fn views_are_made_again_in_attempts_too() {
-    let env = earlier_warehouse();
-    assert_eq!(migrating(&env, 60).end().0.code(), Some(0));
-    let before = env.rows(VERSION);
-    let other = "UPDATE claims_etl.shape SET views = '{}'";
-    env.database.connect().batch_execute(other).expect("as of another version");
-    a_reader_holds_it_up(&env, &before);
-    assert_ne!(env.rows("SELECT views::text FROM claims_etl.shape"), ["{}"]);
-}
-
-#[test]
-fn nothing_is_migrated_under_a_run_that_is_at_work() {
-    let env = earlier_warehouse();
-    let before = env.rows(VERSION);
+fn nothing_is_migrated_during_a_run() {
+    let env = TestEnv::new();
     let mut holder = env.database.connect();
     let lock = "SELECT pg_advisory_lock(7164208212674442348)";
     holder.batch_execute(lock).expect("the run lock");
-    let (status, said) = migrating(&env, 60).end();
-    assert_eq!(status.code(), Some(75), "{said}");
-    assert_eq!(env.rows(VERSION), before);
+    let (status, output) = migrating(&env, 60).end();
+    assert_eq!(status.code(), Some(75), "{output}");
+    assert_eq!(env.rows("SELECT to_regnamespace('claims_etl') IS NULL"), ["true"]);
     drop(holder);
     until("the lock to be free", || {
         env.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == ["0"]
     });
     assert_eq!(migrating(&env, 60).end().0.code(), Some(0));
+}
+
+#[test]
+fn a_failed_migration_leaves_nothing() {
+    let env = TestEnv::new();
+    let mut client = env.database.connect();
+    let obstacle = "CREATE SCHEMA claims_etl; CREATE TABLE claims_etl.token_map (domain text)";
+    client.batch_execute(obstacle).expect("a table in the way");
+    let (status, output) = migrating(&env, 60).end();
+    assert_eq!(status.code(), Some(5), "{output}");
+    assert!(output.contains("migration 1"), "{output}");
+    let tables = "SELECT string_agg(relname::text, ' ') FROM pg_class
+        WHERE relkind IN ('r', 'p', 'v', 'm')
+          AND relnamespace::regnamespace::text IN ('claims_etl', 'healthcare_analytics')";
+    assert_eq!(env.rows(tables), ["token_map"]);
+    client.batch_execute("DROP TABLE claims_etl.token_map").expect("dropped");
+    assert_eq!(migrating(&env, 60).end().0.code(), Some(0));
+}
+
+#[test]
+fn a_schema_of_another_version_is_refused() {
+    for (change, message) in [
+        (
+            "INSERT INTO claims_etl.migrations (version, name, checksum) VALUES (99, 'later', 'x')",
+            "schema version 99, which this program does not know",
+        ),
+        (
+            "UPDATE claims_etl.migrations SET checksum = 'x'",
+            "schema version 1 (warehouse) of the warehouse is not the one of this program",
+        ),
+    ] {
+        let env = TestEnv::new().claims(&CLAIMS);
+        succeeded(&env.run());
+        env.database.connect().batch_execute(change).expect("changed");
+        let error = env.run().error.expect("refused");
+        assert_eq!(error.kind, "config", "{error:?}");
+        assert!(error.message.contains(message), "{error:?}");
+        assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), ["1"]);
+    }
+}
+
+#[test]
+fn of_concurrent_migrations_one_is_made() {
+    let env = TestEnv::new();
+    let running: Vec<Running> = (0..4).map(|_| migrating(&env, 60)).collect();
+    let codes: Vec<Option<i32>> = running.into_iter().map(|it| it.end().0.code()).collect();
+    assert!(codes.contains(&Some(0)), "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, Some(0 | 75))), "{codes:?}");
+    assert_eq!(env.rows(VERSION), ["1"]);
 }

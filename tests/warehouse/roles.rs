@@ -94,7 +94,7 @@ fn the_loader_loads_and_the_analyst_reads() {
         let error = analyst.batch_execute(statement).expect_err(statement);
         assert_eq!(error.code().map(SqlState::code), Some("42501"), "{statement}: {error}");
     };
-    for table in ["runs", "task_runs", "migrations", "risk_statistics", "provider_month_hidden"] {
+    for table in ["runs", "task_runs", "migrations", "risk_statistics", "suppressed_cells"] {
         refused(&format!("SELECT FROM claims_etl.{table}"));
     }
     for statement in [
@@ -156,7 +156,7 @@ fn the_reader_sees_what_everybody_may_see_and_nothing_else() {
         let error = reader.batch_execute(&read).expect_err(name);
         assert_eq!(error.code().map(SqlState::code), Some("42501"), "{name}: {error}");
     }
-    for schema in ["claims_etl.runs", "claims_etl.provider_month_hidden"] {
+    for schema in ["claims_etl.runs", "claims_etl.suppressed_cells"] {
         assert!(reader.batch_execute(&format!("SELECT FROM {schema}")).is_err(), "{schema}");
     }
     // A new table is the analyst's, not the reader's.

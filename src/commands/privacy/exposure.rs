@@ -32,31 +32,19 @@ pub struct Released {
 /// # Errors
 /// `Warehouse` when a query fails.
 pub fn released(connection: &mut impl Connection) -> Result<Option<Released>> {
-    let there = sql::query(
-        connection,
-        CONTEXT,
-        "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS runs,
-             to_regclass('claims_etl.shape') IS NOT NULL AS shape",
-    )?;
-    let is_there = |name| sql::boolean(&there, name, 0) == Some(true);
-    if !is_there("runs") {
+    let there = "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS there";
+    let there = sql::query(connection, CONTEXT, there)?;
+    if sql::boolean(&there, "there", 0) != Some(true) {
         return Ok(None);
     }
-    // The shape holds for all rows; a warehouse of an earlier version has only its runs.
-    let shape = if is_there("shape") {
-        "LEFT JOIN claims_etl.shape s ON true"
-    } else {
-        "CROSS JOIN (SELECT NULL::text AS profile, NULL::jsonb AS actions) s"
-    };
     object(
         connection,
-        &format!(
-            "SELECT jsonb_build_object('run_id', r.run_id, 'key_id', r.key_id,
-                 'profile', coalesce(s.profile, r.privacy_profile),
-                 'actions', coalesce(s.actions, to_jsonb(r) -> 'privacy_actions'))::text AS found
-             FROM (SELECT * FROM claims_etl.runs WHERE published_at IS NOT NULL
-                   ORDER BY publish_no DESC LIMIT 1) r {shape}"
-        ),
+        "SELECT jsonb_build_object('run_id', r.run_id, 'key_id', r.key_id,
+             'profile', coalesce(l.profile, r.privacy_profile),
+             'actions', coalesce(l.actions, r.privacy_actions))::text AS found
+         FROM (SELECT * FROM claims_etl.runs WHERE published_at IS NOT NULL
+               ORDER BY publish_no DESC LIMIT 1) r
+         LEFT JOIN claims_etl.table_layout l ON true",
     )
 }
 

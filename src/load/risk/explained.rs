@@ -172,7 +172,7 @@ pub fn state(connection: &mut impl Connection) -> Result<Option<State>> {
         connection,
         CONTEXT,
         "SELECT s.version, to_char(s.as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS as_of,
-                (SELECT actions::text FROM claims_etl.shape) AS actions
+                (SELECT actions::text FROM claims_etl.table_layout) AS actions
          FROM claims_etl.risk_state s",
     )?;
     let Some(version) = sql::int(&rows, "version", 0) else { return Ok(None) };

@@ -115,7 +115,7 @@ pub(crate) fn note(
         CONTEXT,
         "INSERT INTO claims_etl.risk_state AS s (version, model, kept)
          VALUES ($1::text::integer, $2, ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)))
-         ON CONFLICT (only_row) DO UPDATE
+         ON CONFLICT (singleton) DO UPDATE
          SET version = excluded.version, model = excluded.model, kept = excluded.kept,
              as_of = excluded.as_of",
         sql::texts(&[Some(&version.to_string()), Some(RISK_MODEL), Some(&names(scope))]),

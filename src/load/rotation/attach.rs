@@ -94,29 +94,21 @@ fn providers(connection: &mut impl Connection) -> Result<()> {
             connection,
             "changing the providers' tokens",
             &format!(
-                "UPDATE {table} t SET provider_id = m.new::text FROM claims_etl.token_map m
-                 WHERE m.domain = 'provider' AND m.old::text = t.provider_id"
+                "UPDATE {table} t SET provider_id = m.new_token::text FROM claims_etl.token_map m
+                 WHERE m.domain = 'provider' AND m.old_token::text = t.provider_id"
             ),
         )?;
     }
-    if has_hidden(connection)? {
-        // Cells are hidden under both tokens, until the view that they belong to has the new ones.
-        sql::execute(
-            connection,
-            "changing the providers' tokens",
-            "INSERT INTO claims_etl.provider_month_hidden (provider_id, service_month)
-             SELECT m.new::text, h.service_month FROM claims_etl.provider_month_hidden h
-             JOIN claims_etl.token_map m ON m.domain = 'provider' AND m.old::text = h.provider_id
-             ON CONFLICT DO NOTHING",
-        )?;
-    }
-    Ok(())
-}
-
-/// Whether there are cells that the public view of months hides.
-fn has_hidden(connection: &mut impl Connection) -> Result<bool> {
-    let there = "SELECT to_regclass('claims_etl.provider_month_hidden') IS NOT NULL AS there";
-    Ok(sql::boolean(&sql::query(connection, CONTEXT, there)?, "there", 0) == Some(true))
+    // Cells are suppressed under both tokens until the view has the new ones.
+    sql::execute(
+        connection,
+        "changing the providers' tokens",
+        "INSERT INTO claims_etl.suppressed_cells (provider_id, service_month)
+         SELECT m.new_token::text, c.service_month FROM claims_etl.suppressed_cells c
+         JOIN claims_etl.token_map m ON m.domain = 'provider' AND m.old_token::text = c.provider_id
+         ON CONFLICT DO NOTHING",
+    )
+    .map(drop)
 }
 
 /// The old key is retired, the new one is that of everything published, and dashboards are due.
@@ -152,7 +144,7 @@ fn replace(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
     let number = sql::int(&sql::query(connection, CONTEXT, number)?, "number", 0)
         .ok_or_else(|| Error::internal("the ledger gave no number"))?;
     for part in parts {
-        let (table, partition) = (&part.table, format!("{CLAIMS_FACT}_{number}_{}", part.place));
+        let (table, partition) = (&part.table, format!("{CLAIMS_FACT}_{number}_{}", part.ordinal));
         script.push(format!(
             "ALTER TABLE {INTERNAL}.{table} RENAME CONSTRAINT {table}_pkey TO {partition}_pkey;
              ALTER TABLE {INTERNAL}.{table} SET SCHEMA {PUBLISHED};
@@ -193,14 +185,12 @@ pub fn renew_views(connection: &mut impl Connection) -> Result<()> {
             &format!("REFRESH MATERIALIZED VIEW {mode} {name}"),
         )?;
     }
-    if has_hidden(connection)? {
-        sql::execute(
-            connection,
-            CONTEXT,
-            "DELETE FROM claims_etl.provider_month_hidden h USING claims_etl.token_map m
-             WHERE m.domain = 'provider' AND m.old::text = h.provider_id",
-        )?;
-    }
+    sql::execute(
+        connection,
+        CONTEXT,
+        "DELETE FROM claims_etl.suppressed_cells c USING claims_etl.token_map m
+         WHERE m.domain = 'provider' AND m.old_token::text = c.provider_id",
+    )?;
     if views.num_rows() > 0 {
         // Who has read them since the new partitions are there has old tokens from them.
         outbox::outdate(connection)?;

@@ -20,7 +20,7 @@ const MOST_PARTS: u64 = 64;
 /// A partition that is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
-    pub(super) place: u64,
+    pub(super) ordinal: u64,
     pub(super) table: String,
     pub(super) range: TokenRange,
     pub(super) rows: u64,
@@ -58,16 +58,16 @@ pub fn build(
     }
     let done = parts(connection, count)?;
     let columns = columns(connection)?;
-    for place in 0..count {
+    for ordinal in 0..count {
         cancel.check()?;
-        if !done.iter().any(|part| part.place == place) {
-            let range = range(place, count);
+        if !done.iter().any(|part| part.ordinal == ordinal) {
+            let range = range(ordinal, count);
             sql::in_transaction(connection, CONTEXT, |connection| {
-                part(connection, rotation, &columns, place, range)
+                part(connection, rotation, &columns, ordinal, range)
             })?;
             failpoint::hit("rotate.built")?;
         }
-        tell(place + 1, count);
+        tell(ordinal + 1, count);
     }
     Ok(())
 }
@@ -92,14 +92,14 @@ fn stamp(connection: &mut impl Connection) -> Result<(String, u64)> {
     Ok((format!("{stamp}/{claims}/{count}"), count))
 }
 
-/// Which tokens the partition at a place has: tokens are spread evenly.
-fn range(place: u64, count: u64) -> TokenRange {
+/// Which tokens the partition with this ordinal has: tokens are spread evenly.
+fn range(ordinal: u64, count: u64) -> TokenRange {
     let step = u128::MAX / u128::from(count);
-    let end = |place: u64| {
-        let inside = place > 0 && place < count;
-        inside.then(|| Uuid::from_u128(step * u128::from(place)))
+    let end = |ordinal: u64| {
+        let inside = ordinal > 0 && ordinal < count;
+        inside.then(|| Uuid::from_u128(step * u128::from(ordinal)))
     };
-    TokenRange { from: end(place), to: end(place + 1) }
+    TokenRange { from: end(ordinal), to: end(ordinal + 1) }
 }
 
 /// The partitions that are noted as complete.
@@ -107,12 +107,12 @@ pub(super) fn parts(connection: &mut impl Connection, count: u64) -> Result<Vec<
     let rows = sql::query(
         connection,
         CONTEXT,
-        "SELECT place, table_name, rows FROM claims_etl.rotation_parts ORDER BY place",
+        "SELECT ordinal, table_name, rows FROM claims_etl.rotation_parts ORDER BY ordinal",
     )?;
     let number = |name, row| sql::int(&rows, name, row).and_then(|n| u64::try_from(n).ok());
     let part = |row| {
-        let (place, table) = (number("place", row)?, sql::text(&rows, "table_name", row)?);
-        Some(Part { place, table, range: range(place, count), rows: number("rows", row)? })
+        let (ordinal, table) = (number("ordinal", row)?, sql::text(&rows, "table_name", row)?);
+        Some(Part { ordinal, table, range: range(ordinal, count), rows: number("rows", row)? })
     };
     let parts = (0..rows.num_rows()).map(part).collect::<Option<Vec<_>>>();
     parts.ok_or_else(|| Error::internal("the rotation's notes cannot be read"))
@@ -148,24 +148,24 @@ fn part(
     connection: &mut impl Connection,
     rotation: &Rotation,
     columns: &[String],
-    place: u64,
+    ordinal: u64,
     range: TokenRange,
 ) -> Result<()> {
-    let table = format!("rotation_part_{place}");
+    let table = format!("rotation_part_{ordinal}");
     let values: Vec<String> = columns
         .iter()
         .map(|column| match column.as_str() {
-            "claim_token" => "c.new".to_owned(),
-            "patient_token" => "p.new".to_owned(),
+            "claim_token" => "c.new_token".to_owned(),
+            "patient_token" => "p.new_token".to_owned(),
             "provider_id" if rotation.has_providers => {
-                "coalesce(v.new::text, f.provider_id)".to_owned()
+                "coalesce(v.new_token::text, f.provider_id)".to_owned()
             }
             other => format!("f.{}", sql::quote_identifier(other)),
         })
         .collect();
     let names: Vec<String> = columns.iter().map(|name| sql::quote_identifier(name)).collect();
     let providers = if rotation.has_providers {
-        "LEFT JOIN claims_etl.token_map v ON v.domain = 'provider' AND v.old::text = f.provider_id"
+        "LEFT JOIN claims_etl.token_map v ON v.domain = 'provider' AND v.old_token::text = f.provider_id"
     } else {
         ""
     };
@@ -186,14 +186,14 @@ fn part(
         &format!(
             "INSERT INTO {INTERNAL}.{table} ({})
              SELECT {} FROM {PUBLISHED}.{CLAIMS_FACT} f
-             JOIN claims_etl.token_map c ON c.domain = 'claim' AND c.old = f.claim_token
-                 AND c.new IS NOT NULL AND {}
-             JOIN claims_etl.token_map p ON p.domain = 'patient' AND p.old = f.patient_token
+             JOIN claims_etl.token_map c ON c.domain = 'claim' AND c.old_token = f.claim_token
+                 AND c.new_token IS NOT NULL AND {}
+             JOIN claims_etl.token_map p ON p.domain = 'patient' AND p.old_token = f.patient_token
              {providers}
-             WHERE p.new IS NOT NULL ORDER BY c.new, f.line_number",
+             WHERE p.new_token IS NOT NULL ORDER BY c.new_token, f.line_number",
             names.join(", "),
             values.join(", "),
-            range.condition("c.new"),
+            range.condition("c.new_token"),
         ),
     )?;
     sql::execute(
@@ -208,9 +208,9 @@ fn part(
     sql::execute_with(
         connection,
         CONTEXT,
-        "INSERT INTO claims_etl.rotation_parts (place, table_name, rows)
+        "INSERT INTO claims_etl.rotation_parts (ordinal, table_name, rows)
          VALUES ($1::text::integer, $2, $3::text::bigint)",
-        sql::texts(&[Some(&place.to_string()), Some(&table), Some(&rows.to_string())]),
+        sql::texts(&[Some(&ordinal.to_string()), Some(&table), Some(&rows.to_string())]),
     )?;
     failpoint::hit("rotate.noted")
 }
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn ranges_meet_and_have_open_ends() {
         for count in [1, 2, 3, 64] {
-            let ranges: Vec<TokenRange> = (0..count).map(|place| range(place, count)).collect();
+            let ranges: Vec<TokenRange> = (0..count).map(|ordinal| range(ordinal, count)).collect();
             assert_eq!((ranges[0].from, ranges[ranges.len() - 1].to), (None, None));
             for pair in ranges.windows(2) {
                 assert!(pair[0].to.is_some() && pair[0].to == pair[1].from);

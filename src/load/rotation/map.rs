@@ -51,10 +51,12 @@ pub fn take_stock(connection: &mut impl Connection, rotation: &Rotation) -> Resu
     let context = "taking stock of the tokens";
     for domain in rotation.domains() {
         let published = match *domain {
-            "claim" => format!("SELECT claim_token AS old FROM {PUBLISHED}.{CLAIMS_FACT}"),
-            "patient" => format!("SELECT patient_token AS old FROM {PUBLISHED}.{CLAIMS_FACT}"),
+            "claim" => format!("SELECT claim_token AS old_token FROM {PUBLISHED}.{CLAIMS_FACT}"),
+            "patient" => {
+                format!("SELECT patient_token AS old_token FROM {PUBLISHED}.{CLAIMS_FACT}")
+            }
             _ => format!(
-                "SELECT provider_id::uuid AS old FROM (
+                "SELECT provider_id::uuid AS old_token FROM (
                      SELECT provider_id FROM {PUBLISHED}.{PROVIDERS_DIM}
                      UNION SELECT provider_id FROM {PUBLISHED}.{CLAIMS_FACT}) AS ids
                  WHERE provider_id <> '{UNKNOWN_PROVIDER}'"
@@ -64,10 +66,10 @@ pub fn take_stock(connection: &mut impl Connection, rotation: &Rotation) -> Resu
             connection,
             context,
             &format!(
-                "INSERT INTO claims_etl.token_map (domain, old)
-                 SELECT DISTINCT '{domain}', p.old FROM ({published}) p
+                "INSERT INTO claims_etl.token_map (domain, old_token)
+                 SELECT DISTINCT '{domain}', p.old_token FROM ({published}) p
                  WHERE NOT EXISTS (SELECT FROM claims_etl.token_map m
-                     WHERE m.domain = '{domain}' AND m.old = p.old)"
+                     WHERE m.domain = '{domain}' AND m.old_token = p.old_token)"
             ),
         )?;
         sql::execute(
@@ -75,8 +77,8 @@ pub fn take_stock(connection: &mut impl Connection, rotation: &Rotation) -> Resu
             context,
             &format!(
                 "DELETE FROM claims_etl.token_map m
-                 WHERE m.domain = '{domain}' AND m.new IS NULL
-                   AND NOT EXISTS (SELECT FROM ({published}) p WHERE p.old = m.old)"
+                 WHERE m.domain = '{domain}' AND m.new_token IS NULL
+                   AND NOT EXISTS (SELECT FROM ({published}) p WHERE p.old_token = m.old_token)"
             ),
         )?;
         failpoint::hit("rotate.stock")?;
@@ -92,7 +94,7 @@ pub fn coverage(connection: &mut impl Connection, rotation: &Rotation) -> Result
     let rows = sql::query(
         connection,
         CONTEXT,
-        "SELECT domain, count(*) AS tokens, count(new) AS mapped
+        "SELECT domain, count(*) AS tokens, count(new_token) AS mapped
          FROM claims_etl.token_map GROUP BY domain",
     )?;
     let row_of = |domain: &str| {
@@ -120,16 +122,16 @@ pub fn put(
     pairs: &[(Token, Token)],
     offer: Offer,
 ) -> Result<u64> {
-    let offered = "(SELECT DISTINCT ON (old) old, new
-         FROM unnest($2::text::uuid[], $3::text::uuid[]) AS o(old, new) ORDER BY old, new) o";
+    let offered = "(SELECT DISTINCT ON (old_token) old_token, new_token
+         FROM unnest($2::text::uuid[], $3::text::uuid[]) AS o(old_token, new_token) ORDER BY old_token, new_token) o";
     let statement = match offer {
         Offer::Published => format!(
-            "UPDATE claims_etl.token_map m SET new = o.new FROM {offered}
-             WHERE m.domain = $1 AND m.old = o.old AND m.new IS NULL"
+            "UPDATE claims_etl.token_map m SET new_token = o.new_token FROM {offered}
+             WHERE m.domain = $1 AND m.old_token = o.old_token AND m.new_token IS NULL"
         ),
         Offer::All => format!(
-            "INSERT INTO claims_etl.token_map AS m (domain, old, new) SELECT $1, o.old, o.new FROM {offered}
-             ON CONFLICT (domain, old) DO UPDATE SET new = excluded.new WHERE m.new IS NULL"
+            "INSERT INTO claims_etl.token_map AS m (domain, old_token, new_token) SELECT $1, o.old_token, o.new_token FROM {offered}
+             ON CONFLICT (domain, old_token) DO UPDATE SET new_token = excluded.new_token WHERE m.new_token IS NULL"
         ),
     };
     let mut taken = 0;
@@ -172,14 +174,14 @@ pub fn missing(
         connection,
         CONTEXT,
         &format!(
-            "SELECT old::text AS old FROM claims_etl.token_map
-             WHERE domain = $1 AND new IS NULL AND ($2::text IS NULL OR old > $2::text::uuid)
-             ORDER BY old LIMIT {BATCH}"
+            "SELECT old_token::text AS old_token FROM claims_etl.token_map
+             WHERE domain = $1 AND new_token IS NULL AND ($2::text IS NULL OR old_token > $2::text::uuid)
+             ORDER BY old_token LIMIT {BATCH}"
         ),
         sql::texts(&[Some(domain), after.as_deref()]),
     )?;
     let token = |row| {
-        let text = sql::text(&rows, "old", row)?;
+        let text = sql::text(&rows, "old_token", row)?;
         Uuid::parse_str(&text).ok().map(Uuid::into_bytes)
     };
     let tokens = (0..rows.num_rows()).map(token).collect::<Option<Vec<_>>>();

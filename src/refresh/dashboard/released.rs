@@ -38,7 +38,7 @@ SELECT s.profile, array_to_json(s.dropped)::text AS dropped,
        (s.actions #>> '{date_of_service,date_shift}')::bigint AS shift,
        (r.parameters ->> 'medium_from')::double precision AS medium,
        (r.parameters ->> 'high_from')::double precision AS high
-FROM claims_etl.shape s
+FROM claims_etl.table_layout s
 LEFT JOIN (SELECT risk_parameters AS parameters FROM claims_etl.runs
            WHERE published_at IS NOT NULL ORDER BY publish_no DESC LIMIT 1) r ON true";
 
@@ -47,7 +47,7 @@ pub(super) fn read(job: &mut Job<'_>) -> Result<Released> {
     let batch = job.query("dashboard: privacy profile", RELEASED)?;
     let dropped = sql::text(&batch, "dropped", 0).unwrap_or_else(|| "[]".into());
     let dropped: Vec<String> = serde_json::from_str(&dropped)
-        .map_err(|_| Error::internal("claims_etl.shape.dropped is no list"))?;
+        .map_err(|_| Error::internal("claims_etl.table_layout.dropped is no list"))?;
     let shift = sql::int(&batch, "shift", 0).and_then(|days| u16::try_from(days).ok());
     let dates = match (sql::text(&batch, "level", 0).as_deref(), shift) {
         (_, Some(days)) => Dates::Shifted(days),

@@ -108,8 +108,8 @@ BEGIN
         EXIT WHEN added = 0;
     END LOOP;
 
-    DELETE FROM claims_etl.provider_month_hidden;
-    INSERT INTO claims_etl.provider_month_hidden (provider_id, service_month)
+    DELETE FROM claims_etl.suppressed_cells;
+    INSERT INTO claims_etl.suppressed_cells (provider_id, service_month)
     SELECT c.provider, c.month FROM pg_temp.cells c
     WHERE c.hidden AND c.patients >= @least ORDER BY 1, 2;
     -- Before the end of the transaction: another refresh may follow on this connection.

@@ -1,55 +1,120 @@
--- The star schema that dashboards read, and the ledger of the runs that fill it.
+-- The star schema that dashboards read, and the ledger of the runs that fill it. The views, and the
+-- comments that depend on the privacy profile, are made by the program.
 
--- The ledger ---------------------------------------------------------------------------------
+-- Runs -----------------------------------------------------------------------------------------
 
 CREATE TABLE claims_etl.runs (
-    run_id                uuid PRIMARY KEY,
-    run_no                integer GENERATED ALWAYS AS IDENTITY UNIQUE,
-    status                text NOT NULL CHECK (status IN ('running', 'success', 'already_loaded', 'failed')),
-    started_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at           timestamptz,
-    published_at          timestamptz,
-    tool_version          text NOT NULL,
-    mode                  text NOT NULL CHECK (mode IN ('merge', 'append', 'replace')),
-    key_id                text NOT NULL,
-    config_digest         text NOT NULL,
-    fingerprint           text,
-    sources               jsonb,
-    privacy_profile       text NOT NULL DEFAULT 'pseudonymized',
-    risk_model            text,
-    claims_read           bigint,
-    claims_loaded         bigint,
-    claims_inserted       bigint,
-    claims_updated        bigint,
-    claims_unchanged      bigint,
-    claims_rejected       bigint,
-    claims_duplicates     bigint,
-    claims_conflicts      bigint,
-    amount_read           numeric(20, 2),
-    amount_loaded         numeric(20, 2),
-    amount_rejected       numeric(20, 2),
-    amount_duplicates     numeric(20, 2),
-    amount_unparsed_rows  bigint,
-    providers_read        bigint,
-    providers_loaded      bigint,
-    providers_rejected    bigint,
-    providers_duplicates  bigint,
-    providers_conflicts   bigint,
-    providers_inferred    bigint,
-    reject_reasons        jsonb NOT NULL DEFAULT '{}',
-    flags                 jsonb NOT NULL DEFAULT '{}',
-    error_kind            text,
-    error                 text,
+    run_id                   uuid PRIMARY KEY,
+    run_no                   integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+    publish_no               bigint UNIQUE,
+    status                   text NOT NULL CHECK (status IN ('running', 'open', 'success', 'already_loaded', 'failed')),
+    started_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at              timestamptz,
+    published_at             timestamptz,
+    changed                  boolean NOT NULL DEFAULT false,
+    error_kind               text,
+    error                    text,
+    error_is_transient       boolean NOT NULL DEFAULT false,
+
+    tool_version             text NOT NULL,
+    mode                     text NOT NULL CHECK (mode IN ('merge', 'append', 'replace')),
+    key_id                   text NOT NULL,
+    config_digest            text NOT NULL,
+    fingerprint              text,
+    sources                  jsonb,
+    run_date                 date,
+    privacy_profile          text NOT NULL DEFAULT 'pseudonymized',
+    privacy_actions          jsonb,
+    risk_model               text,
+    risk_parameters          jsonb,
+
+    orchestrator_run_id      text,
+    last_task                text,
+    last_task_at             timestamptz,
+
+    claims_filtered          bigint,
+    claims_read              bigint,
+    claims_loaded            bigint,
+    claims_inserted          bigint,
+    claims_updated           bigint,
+    claims_unchanged         bigint,
+    claims_rejected          bigint,
+    claims_duplicates        bigint,
+    claims_conflicts         bigint,
+
+    amount_read              numeric(20, 2),
+    amount_loaded            numeric(20, 2),
+    amount_rejected          numeric(20, 2),
+    amount_duplicates        numeric(20, 2),
+    amount_conflicts         numeric(20, 2),
+    amount_generalized       numeric(20, 2),
+    amount_unparsed_rows     bigint,
+    reversals                jsonb NOT NULL DEFAULT
+        '{"lines": 0, "dropped": 0, "dropped_amount": "0.00", "kept_amount": "0.00", "overwritten": 0, "overwritten_amount": "0.00"}',
+
+    providers_read           bigint,
+    providers_loaded         bigint,
+    providers_updated        bigint,
+    providers_rejected       bigint,
+    providers_duplicates     bigint,
+    providers_conflicts      bigint,
+    providers_inferred       bigint,
+
+    reject_reasons           jsonb NOT NULL DEFAULT '{}',
+    provider_reject_reasons  jsonb NOT NULL DEFAULT '{}',
+    reject_examples          jsonb NOT NULL DEFAULT '{}',
+    flags                    jsonb NOT NULL DEFAULT '{}',
+    flags_stored             integer,
+    identifiers              jsonb,
+
+    CONSTRAINT published_runs_are_numbered CHECK ((published_at IS NULL) = (publish_no IS NULL)),
     CONSTRAINT published_runs_balance CHECK (
         published_at IS NULL
-        OR (claims_read = claims_loaded + claims_rejected + claims_duplicates
+        OR (claims_read = claims_loaded + claims_rejected + claims_duplicates + coalesce(claims_conflicts, 0)
             AND amount_read = amount_loaded + amount_rejected + amount_duplicates
+                + coalesce(amount_conflicts, 0) + coalesce(amount_generalized, 0)
             AND claims_loaded = claims_inserted + claims_updated + claims_unchanged
-            AND providers_read = providers_loaded + providers_rejected + providers_duplicates))
+            AND providers_read = providers_loaded + providers_rejected + providers_duplicates
+                + coalesce(providers_conflicts, 0)))
 );
 CREATE INDEX runs_published ON claims_etl.runs (fingerprint, config_digest) WHERE published_at IS NOT NULL;
 COMMENT ON TABLE claims_etl.runs IS
-    'One row per run, completed in the transaction that publishes it. Counts are rows, amounts are dollars to the cent; read = loaded + rejected + duplicates.';
+    'One row per run, completed in the transaction that publishes it. Counts are rows, amounts are dollars to the cent; read = loaded + rejected + duplicates + conflicts.';
+COMMENT ON COLUMN claims_etl.runs.publish_no IS
+    'Order of publication: a later one has a higher number. Runs whose tasks are called one by one overlap, so it is not the order of run_no. Null: not published.';
+COMMENT ON COLUMN claims_etl.runs.status IS
+    'open: the tasks of the run are called one by one, and some are still to come. A run without a call for 7 days is closed as failed.';
+COMMENT ON COLUMN claims_etl.runs.changed IS
+    'Whether the run changed published data. Dashboards should show the last run that did.';
+COMMENT ON COLUMN claims_etl.runs.error_is_transient IS
+    'Whether the error can pass by itself: the connection was lost, the server was starting.';
+COMMENT ON COLUMN claims_etl.runs.run_date IS
+    'The day with which dates of service are compared, where the run id does not give one and none is configured.';
+COMMENT ON COLUMN claims_etl.runs.privacy_actions IS 'The privacy action of each column.';
+COMMENT ON COLUMN claims_etl.runs.risk_parameters IS
+    'Weights and thresholds that the rows of the run were scored with. The statistics of a row are those of its run (run_no), or of the last rescore if that has later ones.';
+COMMENT ON COLUMN claims_etl.runs.orchestrator_run_id IS
+    'The orchestrator''s name of the run, from which run_id was derived.';
+COMMENT ON COLUMN claims_etl.runs.last_task IS 'The last task that was called, where tasks are called one by one.';
+COMMENT ON COLUMN claims_etl.runs.last_task_at IS 'When last_task was called.';
+COMMENT ON COLUMN claims_etl.runs.claims_filtered IS
+    'Records of the claims'' sources that claims.where excludes; in no other count.';
+COMMENT ON COLUMN claims_etl.runs.claims_duplicates IS 'Repeats of a claim line with the same content; dropped.';
+COMMENT ON COLUMN claims_etl.runs.claims_conflicts IS
+    'Repeats of a claim line whose content differs from the row that was kept; dropped. Under the policy reject all rows of such a line are rejected.';
+COMMENT ON COLUMN claims_etl.runs.amount_generalized IS
+    'Dollars that rounding, buckets and top-coding took from the accepted amounts (negative: added).';
+COMMENT ON COLUMN claims_etl.runs.reversals IS
+    'Claim lines with rows that cancel one another: how many, what was dropped and kept of them; and published rows that the run overwrote with the opposite amount.';
+COMMENT ON COLUMN claims_etl.runs.providers_updated IS 'Providers of the directory whose published content changed.';
+COMMENT ON COLUMN claims_etl.runs.reject_examples IS
+    'The first rejected records of each reason: source file and record number, never a value.';
+COMMENT ON COLUMN claims_etl.runs.flags IS
+    'Loaded claims by rule, for rules that flag and rules that only count.';
+COMMENT ON COLUMN claims_etl.runs.flags_stored IS
+    'The bits of dq_flags that the run stores: those of the rules that flag. Null: unknown.';
+COMMENT ON COLUMN claims_etl.runs.identifiers IS
+    'Distinct identifiers and distinct tokens by domain; a run in which they differ is refused.';
 
 CREATE TABLE claims_etl.task_runs (
     run_id       uuid NOT NULL REFERENCES claims_etl.runs ON DELETE CASCADE,
@@ -63,31 +128,211 @@ CREATE TABLE claims_etl.task_runs (
     PRIMARY KEY (run_id, task_id, try_number)
 );
 COMMENT ON TABLE claims_etl.task_runs IS
-    'One row per try of a task: its state as Airflow names it and the small result it handed on.';
+    'One row per try of a task: its state in Airflow''s terms and the small result that it passed on.';
+
+-- Dashboards -----------------------------------------------------------------------------------
+
+CREATE TABLE claims_etl.refresh_outbox (
+    target                    text PRIMARY KEY,
+    desired_run_no            integer NOT NULL,
+    desired_at                timestamptz NOT NULL DEFAULT clock_timestamp(),
+    refreshed_run_no          integer,
+    refreshed_at              timestamptz,
+    refreshed_schema_version  bigint,
+    started_run_no            integer,
+    started_at                timestamptz,
+    finished_at               timestamptz,
+    attempts                  integer NOT NULL DEFAULT 0,
+    outcome                   text,
+    detail                    text,
+    remote_id                 text
+);
+COMMENT ON TABLE claims_etl.refresh_outbox IS
+    'One row per refresh target, due while refreshed_run_no is not desired_run_no. The publishing transaction sets desired_run_no.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.desired_run_no IS
+    'The last run that changed published data.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.refreshed_run_no IS
+    'The desired run when the last successful refresh began. Null: none has succeeded.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.refreshed_schema_version IS
+    'The version of the published schema at that time.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.started_run_no IS
+    'The run of the refresh in progress. Null: none is. A refresh that was killed leaves its number.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.attempts IS
+    'Refreshes begun since the last success, including that one.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.outcome IS 'How the last refresh ended.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.remote_id IS 'The provider''s id of the last refresh.';
+
+CREATE TABLE claims_etl.suppressed_cells (
+    provider_id    text NOT NULL,
+    service_month  date NOT NULL,
+    PRIMARY KEY (provider_id, service_month)
+);
+COMMENT ON TABLE claims_etl.suppressed_cells IS
+    'Complementary suppression: cells of mv_provider_month that v_provider_month_public withholds so that no cell of fewer than 11 patients can be computed from the totals of provider-years and months. Written with every refresh of mv_provider_month, in its transaction.';
+
+-- Schedule -------------------------------------------------------------------------------------
+
+CREATE TABLE claims_etl.schedule_lease (
+    schedule       text PRIMARY KEY,
+    holder         uuid NOT NULL,
+    host           text NOT NULL,
+    pid            integer NOT NULL,
+    fencing_token  bigint NOT NULL,
+    acquired_at    timestamptz NOT NULL,
+    renewed_at     timestamptz NOT NULL,
+    expires_at     timestamptz NOT NULL
+);
+COMMENT ON TABLE claims_etl.schedule_lease IS
+    'One row per schedule: the one process that may run its intervals, until expires_at by the clock of this server. It is renewed every third of its length.';
+COMMENT ON COLUMN claims_etl.schedule_lease.fencing_token IS
+    'Grows with every holder; a write with an older one is refused.';
+
+CREATE TABLE claims_etl.schedule_intervals (
+    schedule        text NOT NULL,
+    interval_start  timestamptz NOT NULL,
+    interval_end    timestamptz NOT NULL,
+    state           text NOT NULL CHECK (state IN
+        ('queued', 'running', 'success', 'failed', 'up_for_retry', 'skipped')),
+    run_id          uuid,
+    tries           integer NOT NULL DEFAULT 0,
+    fencing_token   bigint NOT NULL,
+    started_at      timestamptz,
+    finished_at     timestamptz,
+    error_kind      text,
+    error           text,
+    PRIMARY KEY (schedule, interval_start),
+    CHECK (interval_start < interval_end)
+);
+COMMENT ON TABLE claims_etl.schedule_intervals IS
+    'One row per data interval that was begun, with its last run. interval_start is inclusive, interval_end exclusive.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.state IS
+    'running: its run is in progress, or died unnoticed. success: its data are published; error is then of what followed. failed: until it is run again by hand. up_for_retry: its run was stopped and the next pass repeats it. queued: to be run again. skipped: set by hand, counts as done.';
+
+-- Risk statistics ------------------------------------------------------------------------------
+-- Of all published claims. A load adds its counts, a change takes the old ones out.
 
 CREATE TABLE claims_etl.risk_statistics (
-    run_no          integer NOT NULL,
     procedure_code  text NOT NULL,
     specialty       text NOT NULL,
-    peers           bigint NOT NULL,
-    median_ln       double precision NOT NULL,
-    sigma_ln        double precision NOT NULL,
-    PRIMARY KEY (run_no, procedure_code, specialty)
+    bucket          integer NOT NULL,
+    claims          bigint NOT NULL CHECK (claims > 0),
+    PRIMARY KEY (procedure_code, specialty, bucket)
 );
 COMMENT ON TABLE claims_etl.risk_statistics IS
-    'What the amounts of a run were compared with: median and spread of ln(amount in dollars) by procedure and specialty; specialty empty: all claims of the procedure, for specialties without a row of their own.';
+    'Priced claims (amount above zero) by procedure, specialty in canonical case (empty: none) and bucket of the amount: ceil(ln(dollars) / ln(1.005)).';
 
-CREATE TABLE claims_etl.risk_weekend_statistics (
-    run_no          integer NOT NULL,
-    specialty       text NOT NULL,
-    claims          bigint NOT NULL,
-    weekend_claims  bigint NOT NULL,
-    PRIMARY KEY (run_no, specialty)
+CREATE TABLE claims_etl.risk_weekends (
+    specialty       text PRIMARY KEY,
+    claims          bigint NOT NULL CHECK (claims > 0),
+    weekend_claims  bigint NOT NULL CHECK (weekend_claims BETWEEN 0 AND claims)
 );
-COMMENT ON TABLE claims_etl.risk_weekend_statistics IS
-    'How often each specialty bills on weekends: priced claims of a run, and those of them on a Saturday or Sunday.';
+COMMENT ON TABLE claims_etl.risk_weekends IS
+    'Priced claims by specialty, and those of them on a Saturday or Sunday.';
 
--- The star schema ----------------------------------------------------------------------------
+CREATE TABLE claims_etl.risk_provider_totals (
+    provider_id     text NOT NULL,
+    specialty       text NOT NULL,
+    procedure_code  text NOT NULL,
+    claims          bigint NOT NULL CHECK (claims > 0),
+    amount          numeric(20, 2) NOT NULL,
+    PRIMARY KEY (provider_id, specialty, procedure_code)
+);
+COMMENT ON TABLE claims_etl.risk_provider_totals IS
+    'Priced claims and their sum by provider, the specialty on the claims, and procedure; without claims that have no value for one of them.';
+
+CREATE TABLE claims_etl.risk_provider_days (
+    specialty       text NOT NULL,
+    patients        integer NOT NULL CHECK (patients > 0),
+    provider_days   bigint NOT NULL CHECK (provider_days > 0),
+    PRIMARY KEY (specialty, patients)
+);
+COMMENT ON TABLE claims_etl.risk_provider_days IS
+    'Provider-days by specialty and number of patients seen on the day: patients of priced claims, counted once per provider, specialty and day.';
+
+CREATE TABLE claims_etl.risk_state (
+    singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    version         integer NOT NULL,
+    model           text NOT NULL,
+    kept            text[] NOT NULL,
+    as_of           timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE claims_etl.risk_state IS
+    'Which statistics are stored (kept), and the last run that changed them (version: runs.run_no). A statistic that is not stored is counted from claims_fact when it is needed.';
+
+CREATE TABLE claims_etl.risk_rescores (
+    rescore_no      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    stats_version   integer NOT NULL,
+    model           text NOT NULL,
+    parameters      jsonb NOT NULL,
+    finished_at     timestamptz NOT NULL DEFAULT now(),
+    rows_changed    bigint NOT NULL
+);
+COMMENT ON TABLE claims_etl.risk_rescores IS
+    'When all stored scores were recomputed, and with which statistics.';
+
+-- Privacy and keys -----------------------------------------------------------------------------
+
+CREATE TABLE claims_etl.table_layout (
+    singleton        boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    profile          text NOT NULL,
+    actions          jsonb NOT NULL,
+    dropped          text[] NOT NULL,
+    views            jsonb NOT NULL,
+    changed_at       timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE claims_etl.table_layout IS
+    'Privacy profile, action of each column and dropped columns of the published tables; the same for all rows. views: the digest of each view and of the comments.';
+
+-- Nothing here helps to find a key.
+CREATE TABLE claims_etl.keys (
+    key_id        text PRIMARY KEY,
+    check_value   uuid NOT NULL,
+    first_used    timestamptz NOT NULL DEFAULT now(),
+    installed_at  timestamptz,
+    retired_at    timestamptz,
+    replaced_by   text REFERENCES claims_etl.keys
+);
+CREATE UNIQUE INDEX keys_installed ON claims_etl.keys ((true))
+    WHERE installed_at IS NOT NULL AND retired_at IS NULL;
+COMMENT ON TABLE claims_etl.keys IS
+    'The keys that this warehouse has met. check_value is a one-way value that identifies the key and reveals nothing about it.';
+COMMENT ON COLUMN claims_etl.keys.installed_at IS
+    'When a rotation made it the key of all published tokens. Where no key is installed, the key is that of the last published run.';
+COMMENT ON COLUMN claims_etl.keys.retired_at IS 'When a rotation ended its use; none of its tokens is published since.';
+
+CREATE TABLE claims_etl.key_rotation (
+    singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    old_key         text NOT NULL REFERENCES claims_etl.keys,
+    new_key         text NOT NULL REFERENCES claims_etl.keys,
+    method          text NOT NULL CHECK (method IN ('files', 'chain', 'reload')),
+    has_providers   boolean NOT NULL,
+    phase           text NOT NULL DEFAULT 'open' CHECK (phase IN ('open', 'built', 'attached')),
+    built_from      text,
+    begun_at        timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE claims_etl.key_rotation IS
+    'The rotation in progress, if any. open: tokens are mapped; built: the new partitions are complete; attached: the tables have the new tokens and the rest is being cleared away.';
+COMMENT ON COLUMN claims_etl.key_rotation.built_from IS
+    'What was published when the new partitions were begun; they are rebuilt when that has changed.';
+
+CREATE TABLE claims_etl.token_map (
+    domain     text NOT NULL CHECK (domain IN ('claim', 'patient', 'provider')),
+    old_token  uuid NOT NULL,
+    new_token  uuid,
+    PRIMARY KEY (domain, old_token)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE claims_etl.token_map IS
+    'During a rotation: each token under the old key with its token under the new one, null until it is known. It links the data released under both keys: grant it only to those who may see both.';
+
+CREATE TABLE claims_etl.rotation_parts (
+    ordinal     integer PRIMARY KEY,
+    table_name  text NOT NULL,
+    rows        bigint NOT NULL
+);
+COMMENT ON TABLE claims_etl.rotation_parts IS
+    'Complete partitions with new tokens, until all of them are attached.';
+
+-- The star schema ------------------------------------------------------------------------------
 
 CREATE TABLE healthcare_analytics.providers_dim (
     provider_id    text PRIMARY KEY,
@@ -100,15 +345,13 @@ CREATE TABLE healthcare_analytics.providers_dim (
     updated_at     timestamptz NOT NULL DEFAULT now(),
     run_no         integer NOT NULL
 );
-COMMENT ON TABLE healthcare_analytics.providers_dim IS
-    'One row per provider. is_inferred: seen in a claim only, completed when a directory names it.';
 COMMENT ON COLUMN healthcare_analytics.providers_dim.row_hash IS
-    'Digest of name, specialty and location; equal rows are left untouched. Null for inferred members.';
+    'Digest of name, specialty and location; a row with the same digest is not updated. Null for placeholder providers.';
 
 INSERT INTO healthcare_analytics.providers_dim (provider_id, provider_name, run_no)
 VALUES ('(unknown)', 'Unknown provider', 0);
 
--- A facade over partitions, so that its views, grants and identity outlive its contents.
+-- Partitioned, so that a load can swap the rows under the views, grants and identity of the table.
 CREATE TABLE healthcare_analytics.claims_fact (
     claim_token      uuid NOT NULL,
     line_number      smallint NOT NULL,
@@ -128,63 +371,65 @@ CREATE TABLE healthcare_analytics.claims_fact (
 ) PARTITION BY RANGE (claim_token);
 CREATE TABLE healthcare_analytics.claims_fact_0 PARTITION OF healthcare_analytics.claims_fact
     FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
-
-COMMENT ON TABLE healthcare_analytics.claims_fact IS
-    'Grain: one row per claim line, key (claim_token, line_number). Privacy profile: pseudonymized (tokens are keyed hashes, dates are kept; still protected health information).';
-COMMENT ON COLUMN healthcare_analytics.claims_fact.claim_token IS 'Keyed BLAKE3 of the claim id, 128 bits.';
-COMMENT ON COLUMN healthcare_analytics.claims_fact.patient_token IS 'Keyed BLAKE3 of the patient id, 128 bits.';
-COMMENT ON COLUMN healthcare_analytics.claims_fact.provider_id IS 'Refers to providers_dim; (unknown) when the claim names none.';
-COMMENT ON COLUMN healthcare_analytics.claims_fact.amount IS 'Dollars, exact to the cent; negative for reversals.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.risk_score IS
     'Billing-anomaly score claim_anomaly_v1, 0 to 100; not a clinical risk adjustment.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.risk_components IS
     'Six components in thousandths, 10 bits each from the lowest: amount, duplicate, provider, volume, mismatch, weekend (1023: cannot be computed); bits 60 to 62: the largest contribution, 1 to 6, or 0.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.dq_flags IS
-    'Bits: 1 provider_missing, 2 provider_not_in_directory, 4 procedure_missing, 8 amount_negative, 16 amount_zero, 32 amount_rounded.';
+    'Bits, see dq_rules and dq_flag_names(): 1 provider_missing, 2 provider_not_in_directory, 4 procedure_missing, 8 amount_negative, 16 amount_zero, 32 amount_rounded, 64 npi_invalid, 128 procedure_not_hcpcs, 256 procedure_normalized, 512 procedure_not_in_system, 1024 amount_over_limit, 2048 amount_same_on_all_lines, 4096 patient_id_placeholder, 8192 claim_with_two_patients, 16384 date_in_future, 32768 date_too_old, 65536 date_outside_filing_window, 131072 content_repeated, 262144 reversal_pair, 524288 identifier_scientific, 1048576 identifier_decimal, 2097152 identifier_invisible, 4194304 identifier_wrapped.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.run_no IS 'The run that wrote the row: claims_etl.runs.run_no.';
 
--- What dashboards read -----------------------------------------------------------------------
+CREATE TABLE healthcare_analytics.dq_rules (
+    bit          integer PRIMARY KEY,
+    id           text NOT NULL,
+    name         text NOT NULL UNIQUE,
+    severity     text NOT NULL CHECK (severity IN ('reject', 'flag', 'count', 'off')),
+    description  text NOT NULL
+);
+COMMENT ON TABLE healthcare_analytics.dq_rules IS
+    'The rules that can flag a claim, each a bit of claims_fact.dq_flags. severity is the default, which a run may override; dq_flags has only the rules that flag.';
+-- As in src/rule.rs.
+INSERT INTO healthcare_analytics.dq_rules (bit, id, name, severity, description) VALUES
+    (1, 'V1', 'provider_missing', 'flag', 'The record has no provider id, or a placeholder such as NULL; the claim points at the unknown provider.'),
+    (2, 'V1', 'provider_not_in_directory', 'flag', 'The directory has no such provider; the claim points at an inferred member.'),
+    (4, 'K4', 'procedure_missing', 'flag', 'The record has no procedure code, or a placeholder such as NULL.'),
+    (8, 'A2', 'amount_negative', 'flag', 'The amount is negative: a reversal.'),
+    (16, 'A3', 'amount_zero', 'count', 'The amount is zero.'),
+    (32, 'A1', 'amount_rounded', 'flag', 'The amount had more than two decimals and was rounded half to even.'),
+    (64, 'V2', 'npi_invalid', 'flag', 'The provider id has ten digits that are no NPI: it begins with 1 or 2 and has a check digit.'),
+    (128, 'K1', 'procedure_not_hcpcs', 'flag', 'The procedure code is no HCPCS or CPT code; only where the code system is hcpcs.'),
+    (256, 'K2', 'procedure_normalized', 'flag', 'Prefix, modifiers or case were taken off the code; only where the code system is hcpcs.'),
+    (512, 'K3', 'procedure_not_in_system', 'count', 'The procedure code is none of the code system icd9, icd10pcs or snomed.'),
+    (1024, 'A4', 'amount_over_limit', 'flag', 'The amount, without its sign, is above the limit.'),
+    (2048, 'A5', 'amount_same_on_all_lines', 'count', 'A claim of two lines or more has one amount on all of them, and it is not zero.'),
+    (4096, 'P1', 'patient_id_placeholder', 'reject', 'The patient id is a placeholder: one of the list for patients, or one for all identifiers.'),
+    (8192, 'C3', 'claim_with_two_patients', 'reject', 'Lines of one claim name two patients.'),
+    (16384, 'D2', 'date_in_future', 'reject', 'The date is more days after the run date than allowed.'),
+    (32768, 'D3', 'date_too_old', 'flag', 'The date is more years before the run date than allowed.'),
+    (65536, 'D4', 'date_outside_filing_window', 'count', 'The date is more days before the run date than the filing window has.'),
+    (131072, 'U1', 'content_repeated', 'flag', 'Another claim has the same patient, provider, procedure, date and amount, which is not zero.'),
+    (262144, 'U2', 'reversal_pair', 'count', 'Another claim line has the same patient, provider, procedure and date, and cancels the amount.'),
+    (524288, 'I1', 'identifier_scientific', 'reject', 'An identifier or code is a number in scientific form (9.87E+11), or has more digits before .0 than a floating-point number holds.'),
+    (1048576, 'I2', 'identifier_decimal', 'flag', 'A .0 was taken off an identifier or code: it had gone through a floating-point column.'),
+    (2097152, 'I3', 'identifier_invisible', 'flag', 'Invisible characters or unusual blanks were taken off an identifier or code.'),
+    (4194304, 'I4', 'identifier_wrapped', 'count', 'The text markers of a spreadsheet (="00456") were taken off an identifier or code.');
 
-CREATE FUNCTION healthcare_analytics.risk_component(packed bigint, place integer) RETURNS numeric
+CREATE FUNCTION healthcare_analytics.dq_flag_names(flags integer) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+AS $$
+    SELECT coalesce(array_agg(r.name ORDER BY r.bit), '{}')
+    FROM healthcare_analytics.dq_rules r WHERE flags & r.bit <> 0
+$$;
+COMMENT ON FUNCTION healthcare_analytics.dq_flag_names IS 'The names of the rules whose bits are set.';
+
+CREATE FUNCTION healthcare_analytics.risk_component(packed bigint, component integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT nullif((packed >> (10 * place)) & 1023, 1023) / 1000.0 $$;
+AS $$ SELECT nullif((packed >> (10 * component)) & 1023, 1023) / 1000.0 $$;
 COMMENT ON FUNCTION healthcare_analytics.risk_component IS
     'Component 0 to 5 of risk_components, 0 to 1; null when it could not be computed.';
 
-CREATE VIEW healthcare_analytics.v_claims AS
-SELECT f.claim_token, f.line_number, f.patient_token, f.provider_id, d.provider_name,
-       f.procedure_code, f.amount, f.date_of_service, f.specialty, f.location,
-       f.risk_score,
-       CASE WHEN f.risk_score >= 50 THEN 'high' WHEN f.risk_score >= 20 THEN 'medium' ELSE 'low' END AS risk_band,
-       (ARRAY['amount', 'duplicate', 'provider', 'volume', 'mismatch', 'weekend'])[(f.risk_components >> 60)::integer] AS risk_reason,
-       healthcare_analytics.risk_component(f.risk_components, 0) AS c_amount,
-       healthcare_analytics.risk_component(f.risk_components, 1) AS c_duplicate,
-       healthcare_analytics.risk_component(f.risk_components, 2) AS c_provider,
-       healthcare_analytics.risk_component(f.risk_components, 3) AS c_volume,
-       healthcare_analytics.risk_component(f.risk_components, 4) AS c_mismatch,
-       healthcare_analytics.risk_component(f.risk_components, 5) AS c_weekend,
-       f.is_reversal,
-       f.dq_flags & 1 <> 0 AS provider_missing,
-       f.dq_flags & 2 <> 0 AS provider_not_in_directory,
-       f.dq_flags & 4 <> 0 AS procedure_missing,
-       f.dq_flags & 8 <> 0 AS amount_negative,
-       f.dq_flags & 16 <> 0 AS amount_zero,
-       f.dq_flags & 32 <> 0 AS amount_rounded,
-       d.is_inferred AS provider_is_inferred,
-       r.run_id, r.published_at AS loaded_at
-FROM healthcare_analytics.claims_fact f
-JOIN healthcare_analytics.providers_dim d USING (provider_id)
-JOIN claims_etl.runs r ON r.run_no = f.run_no;
-COMMENT ON VIEW healthcare_analytics.v_claims IS 'Claims with their provider, decoded risk components and quality flags.';
-
-CREATE VIEW healthcare_analytics.v_provider_month AS
-SELECT f.provider_id, d.provider_name, d.specialty,
-       date_trunc('month', f.date_of_service)::date AS service_month,
-       count(*) AS claims, sum(f.amount) AS amount,
-       count(DISTINCT f.patient_token) AS patients,
-       round(avg(f.risk_score), 2) AS mean_risk_score, max(f.risk_score) AS max_risk_score,
-       count(*) FILTER (WHERE f.risk_score >= 50) AS high_risk_claims
-FROM healthcare_analytics.claims_fact f
-JOIN healthcare_analytics.providers_dim d USING (provider_id)
-GROUP BY 1, 2, 3, 4;
-COMMENT ON VIEW healthcare_analytics.v_provider_month IS 'Claims, amount, patients and risk by provider and month of service.';
+CREATE FUNCTION healthcare_analytics.risk_band(score numeric) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN score >= 50 THEN 'high' WHEN score >= 20 THEN 'medium' ELSE 'low' END $$;
+COMMENT ON FUNCTION healthcare_analytics.risk_band IS
+    'The band of a score, by the thresholds of the last run.';

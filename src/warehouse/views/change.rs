@@ -198,7 +198,7 @@ pub(crate) fn forget_months(
     Ok(others.then(|| {
         format!(
             "; REFRESH MATERIALIZED VIEW {months} WITH NO DATA;
-             DELETE FROM {INTERNAL}.provider_month_hidden"
+             DELETE FROM {INTERNAL}.suppressed_cells"
         )
     }))
 }

@@ -42,9 +42,11 @@ pub(crate) fn claims(shape: Shape) -> View {
         .collect();
     columns.push(format!("{PUBLISHED}.risk_band(f.risk_score) AS risk_band"));
     let names = COMPONENTS.map(|name| format!("'{name}'")).join(", ");
-    columns.push(format!("(ARRAY[{names}])[(f.risk_components >> 60)::integer] AS risk_reason"));
+    columns.push(format!("(ARRAY[{names}])[(f.risk_components >> 60)::integer] AS top_component"));
     for (place, name) in COMPONENTS.iter().enumerate() {
-        columns.push(format!("{PUBLISHED}.risk_component(f.risk_components, {place}) AS c_{name}"));
+        columns.push(format!(
+            "{PUBLISHED}.risk_component(f.risk_components, {place}) AS component_{name}"
+        ));
     }
     columns.push("f.is_reversal".into());
     columns.extend(Rule::FLAGS[..first].iter().map(flag));

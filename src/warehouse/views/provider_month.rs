@@ -87,7 +87,7 @@ pub(crate) fn public(shape: Shape) -> View {
        CASE WHEN m.patients < {SMALLEST_CELL} THEN 'primary'
             WHEN h.provider_id IS NOT NULL THEN 'complementary' END AS suppressed
 FROM {PUBLISHED}.mv_provider_month m
-LEFT JOIN {INTERNAL}.provider_month_hidden h
+LEFT JOIN {INTERNAL}.suppressed_cells h
        ON h.provider_id = m.provider_id AND h.service_month = m.service_month",
             descriptive_columns("m", shape),
             figures.join(",\n       ")
