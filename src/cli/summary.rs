@@ -153,7 +153,7 @@ fn reversals(found: &Reversals) -> Vec<String> {
     if !lines.is_empty() {
         lines.push(
             "  give each row a key of its own: claim_id = \"{claim_id}-{adjustment}\" \
-             (README, Reversals)"
+             (docs/input.md)"
                 .into(),
         );
     }
