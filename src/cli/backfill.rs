@@ -12,7 +12,7 @@ use super::table::Table;
 use crate::cli::console::Console;
 use crate::cli::format::{count, money_text, seconds};
 use crate::error::Result;
-use crate::schedule::{self, BackfillReport, Pulse, Scheduler, State, Stretch};
+use crate::schedule::{self, BackfillReport, BackfillRequest, Monitor, Scheduler, State};
 
 /// What is filled.
 #[derive(Debug, Clone, Args)]
@@ -63,16 +63,16 @@ pub(super) fn backfill(options: BackfillOptions, console: &Console) -> Result<Re
     let BackfillOptions { from, to, rerun, keep_going, dry_list, timetable, settings, result } =
         options;
     let settings = settings.load_scheduled(timetable.overrides())?;
-    let stretch = Stretch { from, to, rerun, keep_going };
+    let request = BackfillRequest { from, to, rerun, keep_going };
     let clock = schedule::clock()?;
     let report = if dry_list {
-        schedule::list(&settings, clock.as_ref(), &stretch)?
+        schedule::list(&settings, clock.as_ref(), &request)?
     } else {
         let cancel = signals::cancellation()?;
-        let pulse = Pulse::new(&settings.schedule.name);
+        let monitor = Monitor::new(&settings.schedule.name);
         let scheduler =
-            Scheduler::new(&settings, clock.as_ref(), console.observer(), &cancel, pulse)?;
-        schedule::backfill(&scheduler, &stretch)?
+            Scheduler::new(&settings, clock.as_ref(), console.observer(), &cancel, monitor)?;
+        schedule::backfill(&scheduler, &request)?
     };
     console.finish();
     if let Some(error) = &report.error {

@@ -15,7 +15,7 @@ use crate::cli::format::{count, money, seconds};
 use crate::config::{ScheduleOverrides, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunEvent;
-use crate::schedule::{self, Ended, MODEL, Options, Preview, Pulse, Scheduler};
+use crate::schedule::{self, Ended, MODEL, Monitor, Options, Preview, Scheduler};
 use crate::telemetry::metrics::Endpoint;
 
 /// When runs happen.
@@ -194,9 +194,9 @@ pub(super) fn schedule(options: ScheduleOptions, console: &Console) -> Result<Re
 fn run(settings: &Settings, options: Options, format: Format, console: &Console) -> Result<Reply> {
     let clock = schedule::clock()?;
     let cancel = signals::cancellation()?;
-    let pulse = Pulse::new(&settings.schedule.name);
-    let _endpoint = endpoint(settings, &pulse, console)?;
-    let scheduler = Scheduler::new(settings, clock.as_ref(), console.observer(), &cancel, pulse)?;
+    let monitor = Monitor::new(&settings.schedule.name);
+    let _endpoint = endpoint(settings, &monitor, console)?;
+    let scheduler = Scheduler::new(settings, clock.as_ref(), console.observer(), &cancel, monitor)?;
     console.observer().observe(&RunEvent::Note(introduction(settings)));
     let mut print = |ended: &Ended| -> Result<()> {
         let text = match format {
@@ -219,10 +219,10 @@ fn run(settings: &Settings, options: Options, format: Format, console: &Console)
 }
 
 /// Serves `/metrics` and `/healthz`, if `metrics.listen` is set, until it is dropped.
-fn endpoint(settings: &Settings, pulse: &Pulse, console: &Console) -> Result<Option<Endpoint>> {
+fn endpoint(settings: &Settings, monitor: &Monitor, console: &Console) -> Result<Option<Endpoint>> {
     let Some(address) = settings.metrics.address()? else { return Ok(None) };
-    let pulse = pulse.clone();
-    let endpoint = Endpoint::start(address, Arc::new(move || pulse.health()))?;
+    let monitor = monitor.clone();
+    let endpoint = Endpoint::start(address, Arc::new(move || monitor.health()))?;
     let text = format!("metrics and health on http://{}", endpoint.address());
     console.observer().observe(&RunEvent::Note(text));
     Ok(Some(endpoint))

@@ -1,7 +1,7 @@
-//! The clock: what time it is, and how to wait for another one.
+//! The clock of a scheduler: the present time and waiting for a later one.
 //!
-//! The warehouse's server is asked, because a machine's own clock can be hours fast, and an interval would
-//! be loaded before its end. Tests let days pass in seconds: a clock that jumps over waits is a clock, too.
+//! It follows the clock of the warehouse server: with a machine clock that is hours fast an interval
+//! would be loaded before its end. Tests use a clock that jumps over waits.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,73 +14,71 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
 
-/// How often a wait looks whether somebody asked to stop.
+/// How often a wait checks for a request to stop.
 const STEP: Duration = Duration::from_millis(20);
 
-/// A wait is never longer, so that whoever waits looks at the ledger again.
-const LONGEST: Duration = Duration::from_mins(5);
+/// The longest wait, so that the ledger is read again now and then.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
-/// What time it is.
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// The present time.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Takes over what the server's clock shows; a clock of a test does not.
-    fn follow(&self, _server: DateTime<Utc>) {}
+    /// Adopts the time of the warehouse server.
+    fn synchronize(&self, _server: DateTime<Utc>) {}
 
-    /// Waits for a moment, or less; not through a request to stop.
+    /// Waits until a moment at most; ends early at a request to stop.
     ///
     /// # Errors
     /// `Interrupted` when somebody asked to stop.
     fn wait(&self, moment: Option<DateTime<Utc>>, cancel: &Cancellation) -> Result<()>;
 }
 
-/// The clock of this invocation: the system's, which follows the server's, unless a test has set
-/// another one.
+/// The clock of this process: the system clock, unless a test has set another one.
 ///
 /// # Errors
-/// `Config` when a test has set one that cannot be read.
+/// `Config` when a test has set an invalid one.
 pub fn clock() -> Result<Box<dyn Clock>> {
     match failpoint::clock() {
-        Some(text) if text.contains('/') => Ok(Box::new(Jumping::read(&text)?)),
+        Some(text) if text.contains('/') => Ok(Box::new(TestClock::read(&text)?)),
         Some(text) => {
             let seconds =
                 text.parse().map_err(|_| Error::config("a test's clock is off by seconds"))?;
-            Ok(Box::new(System::off_by(seconds)))
+            Ok(Box::new(SystemClock::off_by(seconds)))
         }
-        None => Ok(Box::new(System::default())),
+        None => Ok(Box::new(SystemClock::default())),
     }
 }
 
-/// The system's clock, corrected by the server's. A wait ends when it shows the moment, also when it was
-/// set or the machine slept meanwhile.
+/// The system clock, corrected by that of the warehouse server. A wait ends when it shows the moment,
+/// even if the clock was set or the machine slept in between.
 #[derive(Debug, Default)]
-pub struct System {
-    /// By how many seconds the machine's clock is wrong, as a test wants it.
+pub struct SystemClock {
+    /// Seconds that a test adds to the machine clock.
     off_by: i64,
-    /// What to add to the machine's clock, in microseconds.
+    /// Microseconds to add to the machine clock.
     correction: AtomicI64,
 }
 
-impl System {
-    /// A machine whose clock is fast by so many seconds.
+impl SystemClock {
+    /// The clock of a machine that is fast by this many seconds.
     #[must_use]
     pub fn off_by(seconds: i64) -> Self {
         Self { off_by: seconds, correction: AtomicI64::new(0) }
     }
 
-    fn of_the_machine(&self) -> DateTime<Utc> {
+    fn machine_time(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::seconds(self.off_by)
     }
 }
 
-impl Clock for System {
+impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        self.of_the_machine() + TimeDelta::microseconds(self.correction.load(Ordering::SeqCst))
+        self.machine_time() + TimeDelta::microseconds(self.correction.load(Ordering::SeqCst))
     }
 
-    fn follow(&self, server: DateTime<Utc>) {
-        let correction = (server - self.of_the_machine()).num_microseconds().unwrap_or(0);
+    fn synchronize(&self, server: DateTime<Utc>) {
+        let correction = (server - self.machine_time()).num_microseconds().unwrap_or(0);
         self.correction.store(correction, Ordering::SeqCst);
     }
 
@@ -88,9 +86,10 @@ impl Clock for System {
         let began = Instant::now();
         loop {
             cancel.check()?;
-            let left = moment
-                .map_or(LONGEST, |moment| (moment - self.now()).to_std().unwrap_or(Duration::ZERO));
-            let left = left.min(LONGEST.saturating_sub(began.elapsed()));
+            let left = moment.map_or(LONGEST_WAIT, |moment| {
+                (moment - self.now()).to_std().unwrap_or(Duration::ZERO)
+            });
+            let left = left.min(LONGEST_WAIT.saturating_sub(began.elapsed()));
             if left.is_zero() {
                 return Ok(());
             }
@@ -99,17 +98,16 @@ impl Clock for System {
     }
 }
 
-/// A clock that begins at a moment of a test's choice and jumps over every wait, as far as another
-/// moment: beyond it, waits last.
+/// A clock for tests: starts at a given time and jumps over every wait up to its end.
 #[derive(Debug)]
-pub struct Jumping {
-    /// What it showed, and when that was.
+pub struct TestClock {
+    /// A time that it showed, and when.
     shown: Mutex<(DateTime<Utc>, Instant)>,
     end: DateTime<Utc>,
 }
 
-impl Jumping {
-    /// A clock that shows `start` and jumps as far as `end`.
+impl TestClock {
+    /// A clock that shows `start` and jumps up to `end`.
     #[must_use]
     pub fn new(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
         Self { shown: Mutex::new((start, Instant::now())), end }
@@ -129,7 +127,7 @@ impl Jumping {
     }
 }
 
-impl Clock for Jumping {
+impl Clock for TestClock {
     fn now(&self) -> DateTime<Utc> {
         let (shown, since) = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = TimeDelta::from_std(since.elapsed()).unwrap_or_default();
@@ -143,7 +141,7 @@ impl Clock for Jumping {
             *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
             return Ok(());
         }
-        // Nothing more is to happen, but for a look at the ledger now and then.
+        // Beyond the end: a short wait, then the ledger is read again.
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(200) {
             cancel.check()?;
@@ -159,32 +157,32 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn a_wait_hears_a_request_to_stop() {
+    fn a_wait_ends_at_a_request_to_stop() {
         let cancel = Cancellation::default();
         let later = Utc::now() + TimeDelta::hours(1);
         let began = Instant::now();
         let waited = thread::scope(|scope| {
-            let waiting = scope.spawn(|| System::default().wait(Some(later), &cancel));
+            let waiting = scope.spawn(|| SystemClock::default().wait(Some(later), &cancel));
             thread::sleep(Duration::from_millis(30));
             cancel.cancel(15);
             waiting.join().expect("no panic")
         });
         assert_eq!(waited.expect_err("stopped").kind(), ErrorKind::Interrupted(15));
         assert!(began.elapsed() < Duration::from_secs(30), "not for an hour");
-        assert!(System::default().wait(None, &cancel).is_err());
+        assert!(SystemClock::default().wait(None, &cancel).is_err());
     }
 
     #[test]
     fn a_moment_that_has_passed_is_not_waited_for() {
         let went_by = Utc::now() - TimeDelta::hours(1);
-        assert_eq!(System::default().wait(Some(went_by), &Cancellation::default()), Ok(()));
+        assert_eq!(SystemClock::default().wait(Some(went_by), &Cancellation::default()), Ok(()));
     }
 
     #[test]
-    fn a_clock_that_is_hours_fast_follows_the_servers() {
-        let clock = System::off_by(5 * 3600);
+    fn a_clock_that_is_hours_fast_follows_the_server() {
+        let clock = SystemClock::off_by(5 * 3600);
         assert!(clock.now() > Utc::now() + TimeDelta::hours(4));
-        clock.follow(Utc::now());
+        clock.synchronize(Utc::now());
         assert!((clock.now() - Utc::now()).abs() < TimeDelta::minutes(1));
         // Half a second later by the server's clock, not five hours ago.
         let (began, half) = (Instant::now(), TimeDelta::milliseconds(500));
@@ -194,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_jumping_clock_jumps_as_far_as_its_end() {
-        let clock = Jumping::read("2024-01-01T12:00:00Z/2024-01-03T00:00:00Z").expect("a clock");
+        let clock = TestClock::read("2024-01-01T12:00:00Z/2024-01-03T00:00:00Z").expect("a clock");
         let time =
             |text: &str| DateTime::parse_from_rfc3339(text).expect("a time").with_timezone(&Utc);
         let cancel = Cancellation::default();
@@ -203,6 +201,6 @@ mod tests {
         assert!(clock.now() >= time("2024-01-02T00:00:00Z"));
         clock.wait(Some(time("2024-01-04T00:00:00Z")), &cancel).expect("a short wait");
         assert!(clock.now() < time("2024-01-03T00:00:00Z"));
-        assert!(Jumping::read("2024-01-01").is_err());
+        assert!(TestClock::read("2024-01-01").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! The lease of a schedule: of all schedulers on all machines, one runs its intervals.
 //!
-//! It stands until a moment by the server's clock and is renewed in the background long before;
-//! whoever cannot renew it stops his run before that moment, so the next holder never meets him.
-//! Who comes after a holder that has died waits for the moment: a silent process is not a dead one.
+//! It expires at a time of the server's clock and is renewed in the background long before. A holder
+//! that cannot renew it stops its run before the expiry, so two holders never overlap. The successor
+//! of a dead holder waits for the expiry, because a silent process need not be dead.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::state::{Ticket, lost};
+use super::state::{LeaseToken, lost};
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Schedule, Wait};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,92 +22,88 @@ use crate::warehouse::sql;
 
 const CONTEXT: &str = "schedule lease";
 
-/// How often signals, and the time that is left, are looked at.
+/// How often signals and the remaining time are checked.
 const STEP: Duration = Duration::from_millis(20);
 
-/// How often somebody who waits for the lease asks for it.
-const ASK: Duration = Duration::from_secs(1);
+/// The pause between two attempts to get the lease.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the end of a process waits for the server to take the lease back.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the end of a process waits for the release of the lease.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The signal that a run is stopped with when the lease is lost.
+/// SIGTERM: stops a run when the lease is lost.
 const TERMINATE: i32 = 15;
 
-/// The lease, held: given back when it is dropped.
+/// A held lease; released when it is dropped.
 pub struct Lease {
     shared: Arc<Shared>,
     watch: Option<JoinHandle<()>>,
 }
 
-/// What the holder and those who keep the lease for it share.
+/// Shared by the holder and the threads that keep the lease.
 struct Shared {
     warehouse: Arc<Warehouse>,
-    ticket: Ticket,
+    token: LeaseToken,
     length: Duration,
-    /// Until when the holder may work: a sixth of the length before the server would give the lease
-    /// to somebody else, by this machine's steady clock.
+    /// Until when the holder may work, by the monotonic clock: a sixth of the length before the lease
+    /// expires on the server.
     good_until: Mutex<Instant>,
     lost: AtomicBool,
     ended: AtomicBool,
-    /// Stops the holder's work: at a signal, and when the lease is lost.
+    /// Stops the holder's work at a signal or when the lease is lost.
     cancel: Cancellation,
 }
 
-/// Who asks for a lease, and how.
 pub struct Request<'a> {
-    /// Whose lease.
     pub schedule: &'a Schedule,
     /// How long to wait while another process has it.
     pub wait: Wait,
-    /// Whether to go on asking while the warehouse cannot be reached.
-    pub is_patient: bool,
-    /// Who is told for whom this process waits.
+    /// Whether to keep trying while the warehouse cannot be reached.
+    pub retries_connection: bool,
     pub observer: &'a dyn Observer,
-    /// Stops the wait.
     pub cancel: &'a Cancellation,
 }
 
 impl Lease {
-    /// Takes the lease, which may mean to wait for it, and keeps it.
+    /// Acquires the lease, waiting for it if need be, and keeps it renewed.
     ///
     /// # Errors
     /// `Locked` when another process holds it for longer than `wait`, `Warehouse` when the server
-    /// cannot be asked, `Interrupted` when somebody asked to stop.
+    /// cannot be reached, `Interrupted` at a request to stop.
     pub fn take(warehouse: &Arc<Warehouse>, request: &Request<'_>) -> Result<Self> {
         let Request { schedule, observer, cancel, .. } = request;
         let length = Duration::from_secs(schedule.lease_secs.into());
         let holder = Uuid::now_v7().to_string();
         let began = Instant::now();
         let limit = request.wait.limit(Duration::ZERO);
-        let (mut told, mut warned) = (false, false);
+        let (mut noted, mut warned) = (false, false);
         loop {
             cancel.check()?;
-            let asked = Instant::now();
+            let requested = Instant::now();
             let answer = warehouse
                 .connect()
-                .and_then(|mut connection| ask(&mut connection, schedule, &holder));
+                .and_then(|mut connection| acquire(&mut connection, schedule, &holder));
             match answer {
-                Ok(Answer::Yours(fencing_token)) => {
+                Ok(Answer::Granted(fencing_token)) => {
                     let schedule = schedule.name.clone();
-                    let ticket = Ticket { schedule, holder, fencing_token };
-                    return Self::keep(warehouse, ticket, length, asked, cancel);
+                    let token = LeaseToken { schedule, holder, fencing_token };
+                    return Self::keep(warehouse, token, length, requested, cancel);
                 }
-                Ok(Answer::Of(other)) => {
+                Ok(Answer::HeldBy(other)) => {
                     if limit.is_some_and(|limit| began.elapsed() >= limit) {
                         let text = format!("{other} runs the schedule {}", schedule.name);
                         return Err(Error::new(ErrorKind::Locked, text).hint(
-                            "let it do the work, or wait for its end with --wait; a process that \
-                             was killed is waited for, too, until its lease has run out",
+                            "wait for it with --wait; the lease of a process that was killed \
+                             expires by itself",
                         ));
                     }
-                    if !told {
-                        let text = format!("standing by: {other} runs the schedule");
+                    if !noted {
+                        let text = format!("on standby: {other} runs the schedule");
                         observer.observe(&RunEvent::Note(text));
-                        told = true;
+                        noted = true;
                     }
                 }
-                Err(error) if request.is_patient && error.kind().is_transient() => {
+                Err(error) if request.retries_connection && error.kind().is_transient() => {
                     if !warned {
                         let text =
                             format!("the schedule waits for the warehouse: {}", error.message());
@@ -117,53 +113,54 @@ impl Lease {
                 }
                 Err(error) => return Err(error),
             }
-            rest(ASK, || cancel.is_cancelled());
+            rest(RETRY_INTERVAL, || cancel.is_cancelled());
         }
     }
 
-    /// Keeps the lease from now on: one thread renews it, another one watches, because the first
-    /// may wait for an answer of the server that never comes.
+    /// Keeps the lease: one thread renews it; a second one watches the time, because the first may
+    /// block on the server.
     fn keep(
         warehouse: &Arc<Warehouse>,
-        ticket: Ticket,
+        token: LeaseToken,
         length: Duration,
-        asked: Instant,
+        requested: Instant,
         parent: &Cancellation,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
             warehouse: Arc::clone(warehouse),
-            ticket,
+            token,
             length,
-            good_until: Mutex::new(asked + length * 5 / 6),
+            good_until: Mutex::new(requested + length * 5 / 6),
             lost: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             cancel: Cancellation::default(),
         });
         let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(work);
-            thread.map_err(|error| Error::internal(format!("a thread: {}", error.kind())))
+            thread.map_err(|error| {
+                Error::internal(format!("cannot start a thread: {}", error.kind()))
+            })
         };
         let (renewing, watching, parent) =
             (Arc::clone(&shared), Arc::clone(&shared), parent.clone());
-        // Not waited for at the end: it may wait for the server.
+        // Not joined: it may block on the server.
         start("lease-renew", Box::new(move || renewing.renew()))?;
         let watch = start("lease-watch", Box::new(move || watching.watch(&parent)))?;
         Ok(Self { shared, watch: Some(watch) })
     }
 
-    /// What proves that this process holds the lease.
+    /// Proof that this process holds the lease.
     #[must_use]
-    pub fn ticket(&self) -> &Ticket {
-        &self.shared.ticket
+    pub fn token(&self) -> &LeaseToken {
+        &self.shared.token
     }
 
-    /// Stops the holder's work: at a signal, and when the lease is lost.
+    /// Stops the holder's work at a signal or when the lease is lost.
     #[must_use]
     pub fn cancel(&self) -> &Cancellation {
         &self.shared.cancel
     }
 
-    /// Whether the lease was lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::SeqCst)
@@ -172,10 +169,10 @@ impl Lease {
     /// Fails when the holder has to stop.
     ///
     /// # Errors
-    /// `Locked` when the lease was lost, `Interrupted` when somebody asked to stop.
+    /// `Locked` when the lease was lost, `Interrupted` at a request to stop.
     pub fn check(&self) -> Result<()> {
         if self.is_lost() {
-            return Err(lost(&self.shared.ticket.schedule));
+            return Err(lost(&self.shared.token.schedule));
         }
         self.shared.cancel.check()
     }
@@ -185,21 +182,20 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         if let Some(watch) = self.watch.take() {
-            // It ends at its next look.
             let _ = watch.join();
         }
         if self.is_lost() {
             return;
         }
-        // Best effort, and not for long: otherwise it runs out by itself.
+        // Best effort; otherwise the lease expires.
         let shared = Arc::clone(&self.shared);
         let (done, ended) = mpsc::channel::<()>();
-        let give_back = move || {
+        let release = move || {
             let _done = done;
-            let _ = shared.warehouse.connect().and_then(|mut c| shared.give_back(&mut c));
+            let _ = shared.warehouse.connect().and_then(|mut c| shared.release(&mut c));
         };
-        if thread::Builder::new().name("lease-end".into()).spawn(give_back).is_ok() {
-            let _ = ended.recv_timeout(FAREWELL);
+        if thread::Builder::new().name("lease-end".into()).spawn(release).is_ok() {
+            let _ = ended.recv_timeout(RELEASE_TIMEOUT);
         }
     }
 }
@@ -213,7 +209,7 @@ impl Shared {
             if self.ended.load(Ordering::SeqCst) || self.lost.load(Ordering::SeqCst) {
                 return;
             }
-            let asked = Instant::now();
+            let requested = Instant::now();
             let renewed = match connection.as_mut() {
                 Some(connection) => self.extend(connection),
                 None => self.warehouse.connect().and_then(|mut fresh| {
@@ -224,14 +220,14 @@ impl Shared {
             };
             match renewed {
                 Ok(true) => {
-                    let good_until = asked + self.length * 5 / 6;
+                    let good_until = requested + self.length * 5 / 6;
                     *self.good_until.lock().unwrap_or_else(PoisonError::into_inner) = good_until;
                     pause = self.length / 3;
                 }
                 Ok(false) => self.lost.store(true, Ordering::SeqCst),
                 Err(_) => {
                     connection = None;
-                    pause = (self.length / 12).min(ASK);
+                    pause = (self.length / 12).min(RETRY_INTERVAL);
                 }
             }
         }
@@ -252,9 +248,9 @@ impl Shared {
         }
     }
 
-    /// Renews the lease; false when it is another's.
+    /// Renews the lease; `false` when another process has it.
     fn extend(&self, connection: &mut PostgresConnection) -> Result<bool> {
-        let Ticket { schedule, holder, fencing_token } = &self.ticket;
+        let LeaseToken { schedule, holder, fencing_token } = &self.token;
         let touched = sql::execute_with(
             connection,
             CONTEXT,
@@ -272,9 +268,9 @@ impl Shared {
         Ok(touched == 1)
     }
 
-    /// Ends the lease at once. Its number grows, so that a renewal under way comes too late.
-    fn give_back(&self, connection: &mut PostgresConnection) -> Result<()> {
-        let Ticket { schedule, holder, fencing_token } = &self.ticket;
+    /// Ends the lease. The fencing token grows, so that a concurrent renewal fails.
+    fn release(&self, connection: &mut PostgresConnection) -> Result<()> {
+        let LeaseToken { schedule, holder, fencing_token } = &self.token;
         sql::execute_with(
             connection,
             CONTEXT,
@@ -287,15 +283,17 @@ impl Shared {
     }
 }
 
-/// What the server says to somebody who wants the lease.
 enum Answer {
-    /// It is his, with this number.
-    Yours(i64),
-    /// It is another's.
-    Of(String),
+    /// With this fencing token.
+    Granted(i64),
+    HeldBy(String),
 }
 
-fn ask(connection: &mut PostgresConnection, schedule: &Schedule, holder: &str) -> Result<Answer> {
+fn acquire(
+    connection: &mut PostgresConnection,
+    schedule: &Schedule,
+    holder: &str,
+) -> Result<Answer> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -318,30 +316,21 @@ fn ask(connection: &mut PostgresConnection, schedule: &Schedule, holder: &str) -
         ]),
     )?;
     if let Some(fencing_token) = sql::int(&rows, "fencing_token", 0) {
-        return Ok(Answer::Yours(fencing_token));
+        return Ok(Answer::Granted(fencing_token));
     }
-    Ok(Answer::Of(look(connection, &schedule.name)?.map_or_else(
-        || "another process".to_owned(),
-        |held| format!("process {} on {} (until {})", held.pid, held.host, held.until),
-    )))
+    let other = self::holder(connection, &schedule.name)?;
+    Ok(Answer::HeldBy(other.unwrap_or_else(|| "another process".to_owned())))
 }
 
-/// Who holds a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Held {
-    /// The name of the machine.
-    pub(super) host: String,
-    /// The process there.
-    pub(super) pid: i64,
-    /// When it runs out, unless it is renewed.
-    pub(super) until: String,
-}
-
-/// Who holds the lease of a schedule; none where it is free, or has run out.
+/// The process that holds the lease of a schedule, as `process 7 on host (until …)`; `None` where it is
+/// free or has expired.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub(super) fn look(connection: &mut PostgresConnection, schedule: &str) -> Result<Option<Held>> {
+pub(super) fn holder(
+    connection: &mut PostgresConnection,
+    schedule: &str,
+) -> Result<Option<String>> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -354,18 +343,18 @@ pub(super) fn look(connection: &mut PostgresConnection, schedule: &str) -> Resul
     Ok(sql::text(&rows, "host", 0)
         .zip(sql::int(&rows, "pid", 0))
         .zip(sql::text(&rows, "until", 0))
-        .map(|((host, pid), until)| Held { host, pid, until }))
+        .map(|((host, pid), until)| format!("process {pid} on {host} (until {until})")))
 }
 
-/// The name of this machine, for people.
+/// The name of this machine.
 fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "a machine without a name".into() } else { name.to_owned() }
+    if name.is_empty() { "an unnamed machine".into() } else { name.to_owned() }
 }
 
-/// Sleeps, but not when somebody has asked to stop.
+/// Sleeps until `is_stopped`.
 pub(super) fn rest(pause: Duration, is_stopped: impl Fn() -> bool) {
-    // Who has asked to stop is found out by the caller.
+    // The caller finds out why it was stopped.
     let _ = event::rest(pause, || if is_stopped() { Err(()) } else { Ok(()) });
 }

@@ -1,28 +1,28 @@
-//! Runs that happen by themselves: a timetable of data intervals, what is due of it, and the one
-//! process that does it.
+//! Scheduled runs: a timetable of data intervals, which of them are due, and the one process that
+//! runs them.
 //!
-//! What it has to remember is in the ledger, so it can be killed and begun again anywhere.
+//! All state is in the warehouse, so a scheduler can be killed and restarted on any machine.
 //!
 //! ```text
 //! clock ─ timetable ─ plan ◄─ state (ledger)
-//!                      └► run ─ lease ─► pipeline::run_as ─► state
+//!                      └► scheduler ─ lease ─► pipeline::run_as ─► state
 //! ```
 
 mod backfill;
 mod clock;
+mod health;
 mod lease;
 mod plan;
 mod preview;
-mod run;
+mod scheduler;
 pub mod state;
-mod status;
 mod timetable;
 
-pub use backfill::{BackfillReport, Line, Stretch, backfill, list};
-pub use clock::{Clock, Jumping, System, clock};
+pub use backfill::{BackfillInterval, BackfillReport, BackfillRequest, backfill, list};
+pub use clock::{Clock, SystemClock, TestClock, clock};
+pub use health::{Monitor, health};
 pub use lease::{Lease, Request};
-pub use preview::{MODEL, Preview, Upcoming, health, preview};
-pub use run::{Ended, Options, Scheduler};
-pub use state::{State, Ticket};
-pub use status::{Last, Pulse, Shown, Snapshot};
+pub use preview::{MODEL, Preview, preview};
+pub use scheduler::{Ended, Options, Scheduler};
+pub use state::{LeaseToken, State};
 pub use timetable::{DataInterval, Timetable};

@@ -1,14 +1,13 @@
-//! What is to be done next: a pure function of the clock, the timetable and what the ledger knows.
+//! Which interval runs next: a pure function of the time, the timetable and the ledger.
 
 use chrono::{DateTime, Utc};
 
 use super::state::Entry;
 use super::timetable::{DataInterval, Timetable};
 
-/// What a scheduler makes up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Policy {
-    /// Every interval since the start, not only the latest complete one.
+    /// Run every interval since the start, not only the latest complete one.
     pub(super) catchup: bool,
     /// An interval waits for the success of the one before it.
     pub(super) depends_on_past: bool,
@@ -18,18 +17,16 @@ pub(super) struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Run(DataInterval),
-    /// Run nothing: the interval depends on the one before it, which has not succeeded.
+    /// The interval depends on an earlier one that has not succeeded.
     Blocked {
-        /// Which has to wait.
         interval: DataInterval,
-        /// Since which moment it waits: the start of the one that has not succeeded.
+        /// The start of the one that has not succeeded.
         by: DateTime<Utc>,
     },
-    /// Nothing is due.
     Nothing,
 }
 
-/// The next step at a moment. `entries` are what the ledger knows of this schedule, by their start.
+/// The next step at a moment. `entries` are the intervals in the ledger, by start.
 pub(super) fn next(
     timetable: &Timetable,
     policy: Policy,
@@ -45,8 +42,7 @@ pub(super) fn next(
     }
 }
 
-/// All intervals that are due at a moment, oldest first: what was begun and not finished, what
-/// somebody wants again, and what nobody has begun.
+/// All intervals that are due at a moment, oldest first: open ones of the ledger, and new ones.
 pub(super) fn due(
     timetable: &Timetable,
     policy: Policy,
@@ -66,9 +62,8 @@ pub(super) fn due(
     due
 }
 
-/// The start of the interval that keeps this one waiting, where one does: the latest before it
-/// that the ledger knows, unless it has succeeded or was skipped. None before it: nothing to wait
-/// for.
+/// The start of the interval that blocks this one: the latest earlier one in the ledger, unless it is
+/// done.
 pub(super) fn blocked(
     policy: Policy,
     interval: DataInterval,
@@ -79,8 +74,8 @@ pub(super) fn blocked(
     (!before.state.is_done()).then_some(before.interval.start)
 }
 
-/// Whether a part of the interval was run, or is to be run, already: under the same start, or under
-/// another one where the expression was changed.
+/// Whether the ledger has an interval that overlaps this one; it has another start where the
+/// expression was changed.
 fn is_known(entries: &[Entry], interval: DataInterval) -> bool {
     let earlier = entries.partition_point(|entry| entry.interval.start < interval.end);
     entries[..earlier].last().is_some_and(|entry| entry.interval.end > interval.start)

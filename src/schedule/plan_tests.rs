@@ -1,4 +1,4 @@
-//! Which intervals are due, case by case, and over all histories that can come about.
+//! Due intervals, case by case and for all possible histories.
 
 use proptest::prelude::*;
 
@@ -46,7 +46,7 @@ fn without_catchup_only_the_latest_complete_interval_is_due() {
     assert_eq!(due(&daily, LATEST, now, &[]), [day(9)], "a first start");
     let known = entries(&[(9, State::Success)]);
     assert_eq!(next(&daily, LATEST, now, &known), Step::Nothing);
-    // Three days nobody was at work.
+    // No scheduler ran for three days.
     let later = at("2024-01-13T00:00:00Z");
     assert_eq!(due(&daily, LATEST, later, &known), [day(12)]);
     let before_the_first = at("2024-01-01T12:00:00Z");
@@ -64,7 +64,7 @@ fn with_catchup_all_are_due_oldest_first() {
 }
 
 #[test]
-fn what_was_begun_is_finished_whatever_the_catchup() {
+fn open_intervals_are_due_with_or_without_catchup() {
     let daily = daily();
     let now = at("2024-01-10T08:00:00Z");
     let known = entries(&[(3, State::UpForRetry), (4, State::Queued), (5, State::Failed)]);
@@ -74,7 +74,7 @@ fn what_was_begun_is_finished_whatever_the_catchup() {
 }
 
 #[test]
-fn who_depends_on_the_past_waits_for_it() {
+fn an_interval_that_depends_on_the_past_waits() {
     let daily = daily();
     let now = at("2024-01-04T00:00:00Z");
     let depends = Policy { depends_on_past: true, ..CATCHUP };
@@ -110,7 +110,7 @@ fn states() -> impl Strategy<Value = Vec<Option<State>>> {
 }
 
 proptest! {
-    /// A scheduler that looks again and again, as time goes by, and whose runs succeed.
+    /// A scheduler that checks repeatedly as time passes, and whose runs succeed.
     #[test]
     fn with_catchup_every_interval_is_run_exactly_once(
         looks in prop::collection::vec(0_i64..400_000, 1..20),
@@ -131,7 +131,7 @@ proptest! {
         prop_assert_eq!(known.len(), complete);
     }
 
-    /// The same without catchup: never anything but the latest, and never twice.
+    /// The same without catchup: only the latest, and never twice.
     #[test]
     fn without_catchup_nothing_old_is_run(
         looks in prop::collection::vec(0_i64..400_000, 1..20),
@@ -151,7 +151,7 @@ proptest! {
         }
     }
 
-    /// Whatever the ledger holds: what is due has ended, is ordered, and is not done.
+    /// For any ledger: due intervals have ended, are ordered and are not done.
     #[test]
     fn nothing_that_is_done_is_due(states in states(), days in 0_i64..14, catchup: bool) {
         let known: Vec<Entry> = states

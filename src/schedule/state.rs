@@ -1,31 +1,31 @@
-//! What the ledger remembers of a schedule: a row an interval.
+//! The intervals of a schedule in the ledger.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::timetable::DataInterval;
 use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunId;
-use crate::warehouse::sql;
+use crate::warehouse::{location, sql};
 
 const CONTEXT: &str = "schedule";
 
-/// How far an interval has come.
+/// The state of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Wanted again.
+    /// To be run again.
     Queued,
-    /// Its run is at work.
     Running,
     /// Its data are published.
     Success,
-    /// Its run has failed; left so until somebody runs it again.
+    /// Its run failed for good; it is run again only on request.
     Failed,
-    /// Its run was stopped, or failed for a reason that can pass; the next look begins another.
+    /// Its run was stopped or failed with a transient error; it is due again.
     UpForRetry,
-    /// Somebody has said that it need not be run.
+    /// Set by an operator: need not be run.
     Skipped,
 }
 
@@ -46,66 +46,62 @@ impl State {
         }
     }
 
-    /// The state of that name.
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Whether a scheduler is to run it, though it was begun or is done.
+    /// Whether it is due again.
     #[must_use]
     pub fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::UpForRetry)
     }
 
-    /// Whether what depends on it may go on.
+    /// Whether dependent intervals may run.
     #[must_use]
     pub fn is_done(self) -> bool {
         matches!(self, Self::Success | Self::Skipped)
     }
 }
 
-/// An interval that the ledger knows.
+/// An interval in the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub interval: DataInterval,
-    /// How far it has come.
     pub state: State,
     /// Its last run.
     pub run_id: Option<String>,
-    /// How often it was begun.
     pub tries: i64,
-    /// What its last run ended with, where that was an error: kind and message.
+    /// Kind and message of the error of its last run.
     pub error: Option<(String, String)>,
-    /// Claims that its last run has loaded, once it has published.
+    /// Claims loaded by its last run, if that has published.
     pub claims_loaded: Option<i64>,
-    /// Their money, exact.
+    /// Their exact amount.
     pub amount_loaded: Option<String>,
-    /// How long the last run has taken.
+    /// Duration of the last run.
     pub seconds: Option<f64>,
 }
 
-/// What became of an interval whose process has not said so.
+/// The outcome of an interval whose process died before recording it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
-    /// The interval's start.
     pub start: DateTime<Utc>,
     pub state: State,
     pub run: RunId,
 }
 
-/// What proves that a process is the one that may run a schedule's intervals.
+/// Proof that a process holds the lease of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
+pub struct LeaseToken {
     /// The schedule's name.
     pub schedule: String,
     /// The holder's id, a UUID.
     pub holder: String,
-    /// The number of this lease among all of the schedule.
+    /// The fencing token: grows with every new lease of the schedule.
     pub fencing_token: i64,
 }
 
-impl Ticket {
-    /// Looks whether the lease stands, and keeps others from taking it before the transaction ends.
+impl LeaseToken {
+    /// Checks that the lease is valid, and locks it until the end of the transaction.
     fn check(&self, connection: &mut PostgresConnection) -> Result<()> {
         let rows = sql::query_with(
             connection,
@@ -123,14 +119,14 @@ impl Ticket {
     }
 }
 
-/// The lease went to somebody else, or ran out.
+/// The lease expired or was taken by another process.
 #[must_use]
 pub fn lost(schedule: &str) -> Error {
     Error::new(ErrorKind::Locked, format!("the lease of the schedule {schedule} was lost"))
-        .hint("another process runs it now; nothing is run twice")
+        .hint("another process runs it now; no interval is run twice")
 }
 
-/// The time by the server's clock, which is the same for all machines.
+/// The time of the warehouse server, the same for all machines.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -142,19 +138,26 @@ pub fn server_time(connection: &mut PostgresConnection) -> Result<DateTime<Utc>>
     )?;
     sql::int(&rows, "micros", 0)
         .and_then(DateTime::from_timestamp_micros)
-        .ok_or_else(|| Error::internal("the server's time cannot be read"))
+        .ok_or_else(|| Error::internal("the time of the server cannot be read"))
 }
 
-/// Whether this ledger can hold a schedule.
+/// A connection to the ledger; `None` where it has no tables of schedules, or the private server does
+/// not run.
 ///
 /// # Errors
-/// `Warehouse` when the query fails.
-pub fn is_there(connection: &mut PostgresConnection) -> Result<bool> {
+/// `Warehouse` when the ledger cannot be reached.
+pub(super) fn connect(settings: &Settings) -> Result<Option<PostgresConnection>> {
+    let Some(warehouse) = location::running(settings)? else { return Ok(None) };
+    let mut connection = warehouse.connect()?;
+    Ok(if has_tables(&mut connection)? { Some(connection) } else { None })
+}
+
+fn has_tables(connection: &mut PostgresConnection) -> Result<bool> {
     let table = "SELECT to_regclass('claims_etl.schedule_intervals') IS NOT NULL AS there";
     Ok(sql::boolean(&sql::query(connection, CONTEXT, table)?, "there", 0) == Some(true))
 }
 
-/// All intervals that the ledger knows of a schedule, by their start.
+/// All intervals of a schedule in the ledger, by start.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -187,25 +190,29 @@ pub fn entries(connection: &mut PostgresConnection, schedule: &str) -> Result<Ve
         })
     };
     (0..rows.num_rows())
-        .map(|row| entry(row).ok_or_else(|| Error::internal("an interval that cannot be read")))
+        .map(|row| {
+            entry(row).ok_or_else(|| {
+                Error::internal("claims_etl.schedule_intervals has a row in an unexpected format")
+            })
+        })
         .collect()
 }
 
-/// Takes an interval for a run: false where it is in none of the states `from` any more. A new one
-/// can always be taken.
+/// Claims an interval for a run: `false` where it is in none of the states `from` any more. A new
+/// interval can always be claimed.
 ///
 /// # Errors
-/// `Locked` when the lease does not stand, `Warehouse` when a statement fails.
+/// `Locked` when the lease is not valid, `Warehouse` when a statement fails.
 pub fn claim(
     connection: &mut PostgresConnection,
-    ticket: &Ticket,
+    token: &LeaseToken,
     interval: DataInterval,
     run: RunId,
     from: &[State],
 ) -> Result<bool> {
     let from: Vec<&str> = from.iter().map(|state| state.name()).collect();
     sql::in_transaction(connection, CONTEXT, |connection| {
-        ticket.check(connection)?;
+        token.check(connection)?;
         let rows = sql::query_with(
             connection,
             CONTEXT,
@@ -218,15 +225,15 @@ pub fn claim(
                  fencing_token = excluded.fencing_token, started_at = excluded.started_at,
                  finished_at = NULL, error_kind = NULL, error = NULL
              WHERE i.interval_end = excluded.interval_end
-               -- It may be taken already: only the answer was lost.
+               -- It may already be claimed by this run: only the reply was lost.
                AND (i.state = ANY (string_to_array($6, ' ')) OR i.run_id = excluded.run_id)
              RETURNING i.tries",
             sql::texts(&[
-                Some(&ticket.schedule),
+                Some(&token.schedule),
                 Some(&seconds(interval.start)),
                 Some(&seconds(interval.end)),
                 Some(&run.to_string()),
-                Some(&ticket.fencing_token.to_string()),
+                Some(&token.fencing_token.to_string()),
                 Some(&from.join(" ")),
             ]),
         )?;
@@ -234,9 +241,9 @@ pub fn claim(
     })
 }
 
-/// Notes how the run of an interval ended, unless another run has it by now. What is published
-/// is a success, whatever came after. Returns the state, and how many later intervals are wanted again:
-/// see `want_later`.
+/// Records how the run of an interval ended, unless another run has claimed it. A published run is a
+/// success whatever came after. Returns the state and the number of later intervals that are queued
+/// again, see [`requeue_later`].
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
@@ -266,14 +273,14 @@ pub fn record(
             ]),
         )?;
         let named = sql::text(&rows, "state", 0).and_then(|name| State::named(&name));
-        Ok((named.unwrap_or(state), want_later(connection, schedule, run)?))
+        Ok((named.unwrap_or(state), requeue_later(connection, schedule, run)?))
     })
 }
 
-/// Wants those intervals again that lie behind the one that this run has loaded, and were loaded before
-/// it: what it has changed of published rows and providers may be theirs, and the newer interval is to
-/// win. Intervals that are loaded in their order have none behind them. Returns how many.
-fn want_later(connection: &mut PostgresConnection, schedule: &str, run: RunId) -> Result<u64> {
+/// Queues the intervals after the one that this run loaded if they were loaded before it: the rows and
+/// providers that it changed may be theirs, and the newer interval must win. Intervals loaded in order
+/// have no later ones. Returns their number.
+fn requeue_later(connection: &mut PostgresConnection, schedule: &str, run: RunId) -> Result<u64> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -288,15 +295,15 @@ fn want_later(connection: &mut PostgresConnection, schedule: &str, run: RunId) -
     )
 }
 
-/// Finds out what became of the runs whose process has not said so: published, or loaded already,
-/// is a success; failed for good is failed; all others are to be run again. The holder of the lease calls
-/// it while no run of its own is at work.
+/// Settles intervals whose process died before recording the outcome: published or already loaded is a
+/// success, a permanent error is failed, anything else is run again. Called by the holder of the lease
+/// while it runs nothing.
 ///
 /// # Errors
-/// `Locked` when the lease does not stand, `Warehouse` when a statement fails.
-pub fn settle(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<Vec<Settled>> {
+/// `Locked` when the lease is not valid, `Warehouse` when a statement fails.
+pub fn settle(connection: &mut PostgresConnection, token: &LeaseToken) -> Result<Vec<Settled>> {
     sql::in_transaction(connection, CONTEXT, |connection| {
-        ticket.check(connection)?;
+        token.check(connection)?;
         let rows = sql::query_with(
             connection,
             CONTEXT,
@@ -314,7 +321,7 @@ pub fn settle(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<Ve
              FROM left_over o WHERE i.schedule = $1 AND i.interval_start = o.interval_start
              RETURNING extract(epoch FROM i.interval_start)::bigint AS starts, i.state,
                  i.run_id::text AS run_id",
-            sql::texts(&[Some(&ticket.schedule)]),
+            sql::texts(&[Some(&token.schedule)]),
         )?;
         let settled = |row| {
             Some(Settled {
@@ -324,27 +331,29 @@ pub fn settle(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<Ve
             })
         };
         let settled: Option<Vec<Settled>> = (0..rows.num_rows()).map(settled).collect();
-        let settled = settled.ok_or_else(|| Error::internal("an interval that cannot be read"))?;
+        let settled = settled.ok_or_else(|| {
+            Error::internal("claims_etl.schedule_intervals has a row in an unexpected format")
+        })?;
         for one in settled.iter().filter(|one| one.state == State::Success) {
-            want_later(connection, &ticket.schedule, one.run)?;
+            requeue_later(connection, &token.schedule, one.run)?;
         }
         Ok(settled)
     })
 }
 
-/// Wants all failed intervals again; returns how many.
+/// Queues all failed intervals; returns their number.
 ///
 /// # Errors
-/// `Locked` when the lease does not stand, `Warehouse` when a statement fails.
-pub fn retry_failed(connection: &mut PostgresConnection, ticket: &Ticket) -> Result<u64> {
+/// `Locked` when the lease is not valid, `Warehouse` when a statement fails.
+pub fn retry_failed(connection: &mut PostgresConnection, token: &LeaseToken) -> Result<u64> {
     sql::in_transaction(connection, CONTEXT, |connection| {
-        ticket.check(connection)?;
+        token.check(connection)?;
         sql::execute_with(
             connection,
             CONTEXT,
             "UPDATE claims_etl.schedule_intervals SET state = 'queued'
              WHERE schedule = $1 AND state = 'failed'",
-            sql::texts(&[Some(&ticket.schedule)]),
+            sql::texts(&[Some(&token.schedule)]),
         )
     })
 }

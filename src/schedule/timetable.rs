@@ -1,9 +1,8 @@
-//! The timetable: from a cron expression to ticks, from ticks to data intervals.
+//! The timetable: a cron expression gives ticks, ticks give data intervals.
 //!
-//! Ticks are wall time of one zone; what the clock skips or repeats when it is changed costs no
-//! tick and makes none twice: a fixed time that is skipped happens at the first moment after the
-//! gap, one that is repeated happens the first time. An interval reaches from a tick to the next
-//! one, so intervals abut and leave nothing out.
+//! Ticks are wall time of one zone. A clock change neither loses nor repeats a tick: a skipped time
+//! ticks at the first moment after the gap, a repeated one the first time only. An interval reaches
+//! from one tick to the next, so intervals are contiguous.
 
 use std::iter;
 
@@ -14,36 +13,31 @@ use croner::Cron;
 use crate::config::{Moment, Schedule, day};
 use crate::error::{Error, Result};
 
-/// The stretch of time whose data one run loads: the start belongs to it, the end does not.
+/// The half-open interval `[start, end)` whose data one run loads; the run is due at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DataInterval {
-    /// The first moment.
     pub start: DateTime<Utc>,
-    /// The first moment beyond; the run is due then.
     pub end: DateTime<Utc>,
 }
 
-/// When intervals begin and end.
 #[derive(Debug, Clone)]
 pub struct Timetable {
     cron: Cron,
     zone: Tz,
-    /// Nothing begins before it.
+    /// No interval starts earlier.
     start: DateTime<Utc>,
 }
 
 impl Timetable {
-    /// The timetable that the settings describe.
-    ///
     /// # Errors
-    /// `Config` when expression, zone or start date cannot be understood.
+    /// `Config` when the expression, zone or start date is invalid.
     pub fn new(schedule: &Schedule) -> Result<Self> {
         let (cron, zone) = (schedule.rule()?, schedule.zone()?);
         let start = midnight(schedule.first_day()?, zone)?;
         Ok(Self { cron, zone, start })
     }
 
-    /// The first tick after a moment; none where there will be none.
+    /// The first tick after a moment, if there is one.
     #[must_use]
     pub fn tick_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let local = moment.with_timezone(&self.zone);
@@ -51,8 +45,8 @@ impl Timetable {
         Some(tick.with_timezone(&Utc))
     }
 
-    /// The last tick that is not after a moment. It is looked for forwards from ever further back,
-    /// so that it is one of those that [`Self::tick_after`] gives.
+    /// The last tick at or before a moment. Searched forwards from ever earlier times, so that it is
+    /// one of the ticks of [`Self::tick_after`].
     #[must_use]
     pub fn tick_before_or_at(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let back = iter::successors(Some(1_i64), |hours| Some(hours * 4)).take(10);
@@ -60,7 +54,7 @@ impl Timetable {
             .find_map(|from| self.ticks_after(from).take_while(|tick| *tick <= moment).last())
     }
 
-    /// The intervals from the first that begins at or after a moment, whatever the start date.
+    /// The intervals from the first that starts at or after a moment, regardless of the start date.
     pub fn intervals_from(
         &self,
         moment: DateTime<Utc>,
@@ -81,7 +75,7 @@ impl Timetable {
         self.intervals_from(self.start)
     }
 
-    /// The interval that contains a moment, and all after it, but none before the start date.
+    /// The interval that contains a moment and all later ones, from the start date on.
     pub fn intervals_around(
         &self,
         moment: DateTime<Utc>,
@@ -90,7 +84,7 @@ impl Timetable {
         self.intervals_from(tick.max(self.start))
     }
 
-    /// The latest interval since the start date that has ended; none before the first has.
+    /// The latest interval since the start date that has ended.
     #[must_use]
     pub fn latest_complete(&self, now: DateTime<Utc>) -> Option<DataInterval> {
         let end = self.tick_before_or_at(now)?;
@@ -98,7 +92,7 @@ impl Timetable {
         (start >= self.start).then_some(DataInterval { start, end })
     }
 
-    /// The moment in the timetable's wall time, as a run's settings have it.
+    /// RFC 3339 in the zone of the timetable.
     #[must_use]
     pub fn show(&self, moment: DateTime<Utc>) -> String {
         moment.with_timezone(&self.zone).to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -107,12 +101,12 @@ impl Timetable {
     /// The moment as a setting.
     ///
     /// # Errors
-    /// `Internal`, never: what is shown can be read.
+    /// Never: the text of [`Self::show`] is valid.
     pub fn setting(&self, moment: DateTime<Utc>) -> Result<Moment> {
         self.show(moment).parse().map_err(Error::internal)
     }
 
-    /// A day, which stands for its first moment in the timetable's zone, or a time.
+    /// Parses a day (its first moment in the zone of the timetable) or a time.
     ///
     /// # Errors
     /// `Config` when the text is neither.
@@ -123,7 +117,7 @@ impl Timetable {
         }
         match day(text) {
             Some(day) => midnight(day, self.zone),
-            None => Err(Error::config("that is neither a day nor a time")
+            None => Err(Error::config("not a day or a time")
                 .hint("write 2024-01-31, or 2024-01-31T06:00:00Z")),
         }
     }
@@ -133,7 +127,7 @@ impl Timetable {
     }
 }
 
-/// The first moment of a day: midnight, or where the clock skips that, the first that there is.
+/// The first moment of a day: midnight, or the first moment after a gap in the clock.
 fn midnight(day: NaiveDate, zone: Tz) -> Result<DateTime<Utc>> {
     let midnight = day.and_time(NaiveTime::MIN);
     // No zone has ever skipped more than a day.
@@ -143,7 +137,7 @@ fn midnight(day: NaiveDate, zone: Tz) -> Result<DateTime<Utc>> {
             zone.from_local_datetime(&local).earliest()
         })
         .map(|moment| moment.with_timezone(&Utc))
-        .ok_or_else(|| Error::config("that day is beyond the calendar"))
+        .ok_or_else(|| Error::config("the day is out of range"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The timetable, also over the days on which the clock is changed.
+//! The timetable, including days of clock changes.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,7 @@ const EXPRESSIONS: [&str; 9] = [
     "0 6 1,15 * *",
 ];
 
-/// Days around the changes of the clock, and others.
+/// Days around clock changes, and others.
 fn moments() -> impl Strategy<Value = DateTime<Utc>> {
     let around = |day: &str| at(&format!("{day}T00:00:00Z")).timestamp();
     let changes = ["2024-03-10", "2024-03-31", "2024-04-07", "2024-10-06", "2024-10-27"];
@@ -178,7 +178,7 @@ proptest! {
         from in moments(),
         skipped in 0_i64..100_000,
     ) {
-        // Beginning later gives the same ticks: none is lost, none appears.
+        // A later start gives the same ticks.
         let later = from + TimeDelta::seconds(skipped);
         let end = later + TimeDelta::days(70);
         let ticks = |from| -> Vec<_> {

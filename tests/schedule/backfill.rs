@@ -118,7 +118,7 @@ fn the_lease_of_a_dead_process_can_be_waited_for() {
     let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", "schedule.claimed=kill"));
     assert_eq!(output.status.signal(), Some(9));
     let (_, said) = ends(&env, &["--wait=60"], 0);
-    assert!(said.contains("standing by") || said.contains("begins as run"), "{said}");
+    assert!(said.contains("on standby") || said.contains("starts as run"), "{said}");
     assert_eq!(each_once(&env), [] as [String; 0]);
 }
 

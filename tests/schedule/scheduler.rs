@@ -1,5 +1,4 @@
-//! The schedule through the program: days go by as a test's clock jumps over waits, and the ledger
-//! tells what was run.
+//! The schedule through the program: the test clock jumps over waits, and the ledger shows what ran.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -13,9 +12,9 @@ use chrono::{TimeDelta, Utc};
 use claims_etl::config::{Settings, Wait};
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, NullObserver, RunId};
-use claims_etl::schedule::state::{self, State, Ticket};
+use claims_etl::schedule::state::{self, LeaseToken, State};
 use claims_etl::schedule::{
-    DataInterval, Jumping, Lease, Options, Pulse, Request, Scheduler, Timetable,
+    DataInterval, Lease, Monitor, Options, Request, Scheduler, TestClock, Timetable,
 };
 use claims_etl::warehouse::location::Warehouse;
 use insta::{assert_snapshot, with_settings};
@@ -149,7 +148,7 @@ fn three_days_go_by_and_each_is_loaded_once() {
     assert!(said.contains("data intervals: a run loads the interval that has ended"), "{said}");
     assert_eq!(each_once(&env), [] as [String; 0]);
     let lease = "SELECT expires_at <= clock_timestamp() FROM claims_etl.schedule_lease";
-    assert_eq!(env.rows(lease), ["true"], "it is given back");
+    assert_eq!(env.rows(lease), ["true"], "it is released");
 }
 
 /// Where schedulers are killed, and at which moment of the days that is.
@@ -167,7 +166,7 @@ const POINTS: &[(&str, &str)] = &[
     ("schedule.recorded:2", "2024-01-03T06:00:00Z"),
 ];
 
-/// Kills a scheduler at a point, begins another one, and looks at what came of three days.
+/// Kills a scheduler at a failpoint, starts another one and checks the three days.
 fn killed_at(point: &str, then: &str) -> Vec<String> {
     let env = env();
     let mut first = scheduler(&env, "2024-01-01T12:00:00Z", &[]);
@@ -232,7 +231,7 @@ fn the_refresh_of_a_dead_run_is_finished_by_the_next_scheduler() {
     let output = process::output(&mut scheduler(&env, clock, &["--once"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("has not told its end: success"), "{said}");
+    assert!(said.contains("ended without a record: success"), "{said}");
     assert_eq!(states(&env), ["01-01 success"]);
     assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), ["1"], "nothing is loaded again");
     assert!(page.exists());
@@ -259,7 +258,7 @@ fn of_two_schedulers_one_works_and_the_other_takes_over() {
     let mut second = Running::start(&mut scheduler(&env, "2024-01-04T06:00:00Z", &options));
     thread::sleep(Duration::from_millis(500));
     assert!(second.goes_on());
-    assert_eq!(states(&env), ["01-01 success", "01-02 running"], "the other one stands by");
+    assert_eq!(states(&env), ["01-01 success", "01-02 running"], "the other one is on standby");
     let first = paused.go_on();
     first.signal(Signal::SIGKILL);
     first.end();
@@ -270,7 +269,7 @@ fn of_two_schedulers_one_works_and_the_other_takes_over() {
         states(&env) == ALL_DONE
     });
     let said = terminate(second);
-    assert_eq!(said.matches("standing by: process ").count(), 1, "{said}");
+    assert_eq!(said.matches("on standby: process ").count(), 1, "{said}");
     assert_eq!(each_once(&env), [] as [String; 0]);
     let fencing_token = env.rows("SELECT fencing_token > 1 FROM claims_etl.schedule_lease");
     assert_eq!(fencing_token, ["true"], "every holder has its own fencing token");
@@ -315,8 +314,8 @@ fn who_has_lost_the_lease_stops_before_he_publishes() {
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
     assert!(running.goes_on(), "it is on standby");
     let said = terminate(running);
-    assert!(said.contains("was lost; standing by"), "{said}");
-    assert!(said.contains("standing by: process 7 on other"), "{said}");
+    assert!(said.contains("was lost; on standby"), "{said}");
+    assert!(said.contains("on standby: process 7 on other"), "{said}");
     let lease = env.rows("SELECT host FROM claims_etl.schedule_lease WHERE expires_at > now()");
     assert_eq!(lease, ["other"], "it is not touched");
 }
@@ -426,7 +425,7 @@ fn health_is_told_by_the_lease() {
     assert_eq!(code, Some(0), "{line}");
     assert!(line.contains("runs the schedule healthcare_claims_etl"), "{line}");
     terminate(running);
-    let nobody = "nobody runs the schedule healthcare_claims_etl\n";
+    let nobody = "no scheduler runs healthcare_claims_etl\n";
     assert_eq!(health(), (Some(1), nobody.to_owned()));
 }
 
@@ -480,13 +479,13 @@ fn migrated(env: &TestEnv) -> (Warehouse, Settings, DataInterval) {
     (warehouse, settings, first)
 }
 
-fn lease_of(env: &TestEnv, ticket: &Ticket, seconds: i32) {
+fn lease_of(env: &TestEnv, token: &LeaseToken, seconds: i32) {
     let lease = format!(
         "INSERT INTO claims_etl.schedule_lease VALUES ('{}', '{}', 'here', 1, {}, now(), now(),
              now() + interval '{seconds} seconds')
          ON CONFLICT (schedule) DO UPDATE SET holder = excluded.holder,
              fencing_token = excluded.fencing_token, expires_at = excluded.expires_at",
-        ticket.schedule, ticket.holder, ticket.fencing_token
+        token.schedule, token.holder, token.fencing_token
     );
     env.database.connect().batch_execute(&lease).expect("a lease");
 }
@@ -495,16 +494,14 @@ fn lease_of(env: &TestEnv, ticket: &Ticket, seconds: i32) {
 fn of_many_who_want_an_interval_one_gets_it() {
     let env = TestEnv::new();
     let (warehouse, _, first) = migrated(&env);
-    let ticket =
-        Ticket { schedule: "s".into(), holder: RunId::now().to_string(), fencing_token: 7 };
-    lease_of(&env, &ticket, 60);
-    let claim = |ticket: &Ticket, from: &[State]| {
+    let token = LeaseToken { schedule: "s".into(), holder: RunId::now().to_string(), fencing_token: 7 };
+    lease_of(&env, &token, 60);
+    let claim = |token: &LeaseToken, from: &[State]| {
         let mut connection = warehouse.connect().expect("a connection");
-        state::claim(&mut connection, ticket, first, RunId::now(), from)
+        state::claim(&mut connection, token, first, RunId::now(), from)
     };
     let got = thread::scope(|scope| {
-        let all: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| claim(&ticket, &[State::Failed]))).collect();
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| claim(&token, &[State::Failed]))).collect();
         all.into_iter()
             .map(|one| one.join().expect("no panic").expect("an answer"))
             .filter(|got| *got)
@@ -515,24 +512,24 @@ fn of_many_who_want_an_interval_one_gets_it() {
 
     // Neither an earlier holder nor one whose time is over gets anything.
     for (what, other) in [
-        ("an earlier number", Ticket { fencing_token: 6, ..ticket.clone() }),
-        ("another holder", Ticket { holder: RunId::now().to_string(), ..ticket.clone() }),
+        ("an earlier number", LeaseToken { fencing_token: 6, ..token.clone() }),
+        ("another holder", LeaseToken { holder: RunId::now().to_string(), ..token.clone() }),
     ] {
         let refused = claim(&other, &State::ALL).expect_err(what);
         assert_eq!(refused.kind(), ErrorKind::Locked, "{what}");
     }
-    lease_of(&env, &ticket, -1);
+    lease_of(&env, &token, -1);
     let mut connection = warehouse.connect().expect("a connection");
-    assert!(claim(&ticket, &State::ALL).is_err());
-    assert!(state::settle(&mut connection, &ticket).is_err());
-    assert!(state::retry_failed(&mut connection, &ticket).is_err());
+    assert!(claim(&token, &State::ALL).is_err());
+    assert!(state::settle(&mut connection, &token).is_err());
+    assert!(state::retry_failed(&mut connection, &token).is_err());
     assert_eq!(states(&env), ["01-01 running"]);
-    lease_of(&env, &ticket, 60);
-    let settled = state::settle(&mut connection, &ticket).expect("settled");
+    lease_of(&env, &token, 60);
+    let settled = state::settle(&mut connection, &token).expect("settled");
     assert_eq!(settled.len(), 1);
     assert_eq!(states(&env), ["01-01 up_for_retry"], "there is no such run");
-    assert_eq!(claim(&ticket, &[State::Success]), Ok(false));
-    assert_eq!(claim(&ticket, &[State::UpForRetry]), Ok(true));
+    assert_eq!(claim(&token, &[State::Success]), Ok(false));
+    assert_eq!(claim(&token, &[State::UpForRetry]), Ok(true));
 }
 
 #[test]
@@ -542,15 +539,17 @@ fn a_scheduler_tells_how_it_is() {
     let claims = env.path("claims-{interval_start:%Y-%m-%d}.csv");
     settings.claims.sources = vec![claims.display().to_string()];
     let moment = first.end + chrono::TimeDelta::hours(1);
-    let clock = Jumping::new(moment, moment);
-    let (cancel, pulse) = (Cancellation::default(), Pulse::new(&settings.schedule.name));
-    let scheduler = Scheduler::new(&settings, &clock, &NullObserver, &cancel, pulse.clone())
+    let clock = TestClock::new(moment, moment);
+    let (cancel, monitor) = (Cancellation::default(), Monitor::new(&settings.schedule.name));
+    let scheduler = Scheduler::new(&settings, &clock, &NullObserver, &cancel, monitor.clone())
         .expect("a scheduler");
-    assert!(!pulse.snapshot().lease_held);
+    assert!(!monitor.snapshot().lease_held);
     let (ended, meanwhile) = thread::scope(|scope| {
         let running = scope.spawn(|| scheduler.run(Options::default(), &mut |_| Ok(())));
-        until("a run", || pulse.snapshot().last.is_some() && pulse.snapshot().next_run.is_some());
-        let meanwhile = pulse.snapshot();
+        until("a run", || {
+            monitor.snapshot().last.is_some() && monitor.snapshot().next_run.is_some()
+        });
+        let meanwhile = monitor.snapshot();
         cancel.cancel(2);
         (running.join().expect("no panic"), meanwhile)
     });
@@ -561,7 +560,7 @@ fn a_scheduler_tells_how_it_is() {
     assert!(meanwhile.last_tick >= Some(moment));
     let last = meanwhile.last.expect("a run");
     assert_eq!((last.interval.interval_start, last.state), (first.start, State::Success));
-    assert!(!pulse.snapshot().lease_held, "it is given back");
+    assert!(!monitor.snapshot().lease_held, "it is released");
 }
 
 #[test]
@@ -573,7 +572,7 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
     let request = |wait| Request {
         schedule: &settings.schedule,
         wait,
-        is_patient: false,
+        retries_connection: false,
         observer: &NullObserver,
         cancel: &cancel,
     };
@@ -607,7 +606,7 @@ fn a_lease_is_renewed_and_one_that_cannot_be_ends_before_its_time() {
     silence.batch_execute("ROLLBACK").expect("unlocked");
     drop(lease);
     let next = Lease::take(&warehouse, &request(Wait::Seconds(30))).expect("the lease");
-    assert!(next.ticket().fencing_token > 1);
+    assert!(next.token().fencing_token > 1);
     cancel.cancel(15);
     until("the signal to be passed on", || next.cancel().signal() == Some(15));
     let stopped = Lease::take(&warehouse, &request(Wait::Forever)).map(drop).expect_err("stopped");
@@ -735,7 +734,7 @@ fn a_clock_that_is_hours_fast_loads_no_interval_before_its_end() {
     let env = env();
     let now = Utc::now();
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
-    // The hour may be over before the program looks.
+    // The hour may be over before the program checks.
     for hours in [2, 1, 0] {
         let hour = (now - TimeDelta::hours(hours)).format("%Y-%m-%d-%H");
         env.write(&format!("claims-{hour}.csv"), header, &["C,P,V1,99213,1.00,2024-01-01"]);

@@ -1,81 +1,77 @@
-//! How a scheduler is, for whoever asks while it works.
+//! The health of a scheduler: of this process for its endpoint, of any process from the ledger.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::state::State;
+use super::lease;
+use super::state::{self, State};
 use super::timetable::DataInterval;
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::RunReport;
 use crate::telemetry::metrics::{Figures, Health};
 
-/// How a scheduler is at one moment.
+/// The state of a scheduler at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Snapshot {
     /// The schedule's name.
     pub schedule: String,
-    /// Whether this process is the one that runs the intervals; another one stands by.
+    /// Whether this process runs the intervals; otherwise it is on standby.
     pub lease_held: bool,
-    /// When it last looked whether something is due.
+    /// When it last checked for due intervals.
     pub last_tick: Option<DateTime<Utc>>,
-    /// When the next interval is complete.
+    /// The end of the current interval.
     pub next_run: Option<DateTime<Utc>>,
     /// The interval that is being loaded.
-    pub current: Option<Shown>,
-    /// The interval that was loaded last, and how that ended.
-    pub last: Option<Last>,
-    /// Intervals that ended well since the process began.
+    pub current: Option<Interval>,
+    pub last: Option<LastInterval>,
+    /// Intervals that succeeded since the start of the process.
     pub succeeded: u64,
-    /// Intervals that did not.
+    /// Intervals that failed since the start of the process.
     pub failed: u64,
-    /// Whether the ledger could not be read at the last look.
+    /// Whether the ledger could not be read at the last check.
     pub in_trouble: bool,
-    /// What metrics tell.
     #[serde(skip)]
     pub figures: Figures,
 }
 
-/// An interval as it is told.
+/// An interval in the `/healthz` object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Shown {
-    /// The first moment.
+pub struct Interval {
     pub interval_start: DateTime<Utc>,
-    /// The first moment beyond.
+    /// Exclusive.
     pub interval_end: DateTime<Utc>,
 }
 
-impl From<DataInterval> for Shown {
+impl From<DataInterval> for Interval {
     fn from(interval: DataInterval) -> Self {
         Self { interval_start: interval.start, interval_end: interval.end }
     }
 }
 
-/// How the last interval ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Last {
+pub struct LastInterval {
     #[serde(flatten)]
-    pub interval: Shown,
-    /// How it ended.
+    pub interval: Interval,
     pub state: State,
     pub run_id: String,
-    /// When that was.
+    /// The end of its run.
     pub at: DateTime<Utc>,
 }
 
-/// A scheduler's pulse: written by the scheduler, read by anybody.
+/// A shared handle to the [`Snapshot`]: written by the scheduler, read by the endpoint.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Snapshot>>);
+pub struct Monitor(Arc<Mutex<Snapshot>>);
 
-impl Pulse {
-    /// The pulse of a scheduler that has not begun.
+impl Monitor {
     #[must_use]
     pub fn new(schedule: &str) -> Self {
         let snapshot = Snapshot { schedule: schedule.to_owned(), ..Snapshot::default() };
         Self(Arc::new(Mutex::new(snapshot)))
     }
 
-    /// How the scheduler is.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
@@ -85,14 +81,14 @@ impl Pulse {
         self.lock().lease_held = held;
     }
 
-    pub(super) fn looked(&self, now: DateTime<Utc>, next_run: Option<DateTime<Utc>>) {
-        let mut status = self.lock();
-        status.last_tick = Some(now);
-        status.next_run = next_run;
-        status.figures.totals.get_or_insert_default().next_run = next_run;
+    pub(super) fn checked(&self, now: DateTime<Utc>, next_run: Option<DateTime<Utc>>) {
+        let mut snapshot = self.lock();
+        snapshot.last_tick = Some(now);
+        snapshot.next_run = next_run;
+        snapshot.figures.totals.get_or_insert_default().next_run = next_run;
     }
 
-    /// How the scheduler is, for an endpoint: well, as long as it can read its ledger or stands by.
+    /// For an endpoint: healthy while it is on standby or can read its ledger.
     #[must_use]
     pub fn health(&self) -> Health {
         let snapshot = self.snapshot();
@@ -100,12 +96,12 @@ impl Pulse {
         Health { healthy: !snapshot.in_trouble, detail, figures: snapshot.figures }
     }
 
-    pub(super) fn begins(&self, interval: DataInterval) {
+    pub(super) fn started(&self, interval: DataInterval) {
         self.lock().current = Some(interval.into());
     }
 
-    pub(super) fn in_trouble(&self, trouble: bool) {
-        self.lock().in_trouble = trouble;
+    pub(super) fn in_trouble(&self, in_trouble: bool) {
+        self.lock().in_trouble = in_trouble;
     }
 
     pub(super) fn ended(
@@ -115,14 +111,14 @@ impl Pulse {
         run: &RunReport,
         at: DateTime<Utc>,
     ) {
-        let mut status = self.lock();
-        status.current = None;
+        let mut snapshot = self.lock();
+        snapshot.current = None;
         if state.is_done() {
-            status.succeeded += 1;
+            snapshot.succeeded += 1;
         } else {
-            status.failed += 1;
+            snapshot.failed += 1;
         }
-        let figures = &mut status.figures;
+        let figures = &mut snapshot.figures;
         let last = run.last_run(at);
         figures.last_success = if last.is_success() { Some(at) } else { figures.last_success };
         let totals = figures.totals.get_or_insert_default();
@@ -130,10 +126,22 @@ impl Pulse {
         *totals.intervals.entry(state.name().to_owned()).or_default() += 1;
         figures.last_run = Some(last);
         let run_id = run.run_id.clone();
-        status.last = Some(Last { interval: interval.into(), state, run_id, at });
+        snapshot.last = Some(LastInterval { interval: interval.into(), state, run_id, at });
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Checks that a scheduler is running, on any machine; returns a line about it.
+///
+/// # Errors
+/// `Warehouse` when the ledger cannot be reached, `Locked` when no process holds the lease.
+pub fn health(settings: &Settings) -> Result<String> {
+    let name = &settings.schedule.name;
+    let none = || Error::new(ErrorKind::Locked, format!("no scheduler runs {name}"));
+    let mut connection = state::connect(settings)?.ok_or_else(none)?;
+    let holder = lease::holder(&mut connection, name)?.ok_or_else(none)?;
+    Ok(format!("{holder} runs the schedule {name}"))
 }
