@@ -145,7 +145,7 @@ fn three_days_go_by_and_each_is_loaded_once() {
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert!(body.contains("\"lease_held\":true") && body.contains("\"succeeded\":3"), "{body}");
     let said = terminate(running);
-    assert!(said.contains("data intervals: a run loads the interval that has ended"), "{said}");
+    assert!(said.contains("data intervals: a run loads the interval that has just ended"), "{said}");
     assert_eq!(each_once(&env), [] as [String; 0]);
     let lease = "SELECT expires_at <= clock_timestamp() FROM claims_etl.schedule_lease";
     assert_eq!(env.rows(lease), ["true"], "it is released");
