@@ -145,7 +145,10 @@ fn three_days_go_by_and_each_is_loaded_once() {
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert!(body.contains("\"lease_held\":true") && body.contains("\"succeeded\":3"), "{body}");
     let said = terminate(running);
-    assert!(said.contains("data intervals: a run loads the interval that has just ended"), "{said}");
+    assert!(
+        said.contains("data intervals: a run loads the interval that has just ended"),
+        "{said}"
+    );
     assert_eq!(each_once(&env), [] as [String; 0]);
     let lease = "SELECT expires_at <= clock_timestamp() FROM claims_etl.schedule_lease";
     assert_eq!(env.rows(lease), ["true"], "it is released");
@@ -494,7 +497,8 @@ fn lease_of(env: &TestEnv, token: &LeaseToken, seconds: i32) {
 fn of_many_who_want_an_interval_one_gets_it() {
     let env = TestEnv::new();
     let (warehouse, _, first) = migrated(&env);
-    let token = LeaseToken { schedule: "s".into(), holder: RunId::now().to_string(), fencing_token: 7 };
+    let token =
+        LeaseToken { schedule: "s".into(), holder: RunId::now().to_string(), fencing_token: 7 };
     lease_of(&env, &token, 60);
     let claim = |token: &LeaseToken, from: &[State]| {
         let mut connection = warehouse.connect().expect("a connection");
