@@ -10,6 +10,7 @@ use std::{fmt, thread};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -139,26 +140,37 @@ impl Observer for NullObserver {
     fn observe(&self, _event: &RunEvent) {}
 }
 
-/// The request to stop, shared by the signal handler and all who work. Zero means "go on".
+/// The request to stop, shared by the signal handler and all who work.
 #[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicI32>);
+pub struct Cancellation {
+    /// The signal's number; 0 before it came.
+    signal: Arc<AtomicI32>,
+    token: CancellationToken,
+}
 
 impl Cancellation {
     /// Asks everyone to stop because of `signal` (2 for SIGINT, 15 for SIGTERM).
     pub fn cancel(&self, signal: i32) {
-        self.0.store(signal, Ordering::SeqCst);
+        self.signal.store(signal, Ordering::SeqCst);
+        self.token.cancel();
+    }
+
+    /// Waits for the signal.
+    pub(crate) async fn cancelled(&self) -> i32 {
+        self.token.cancelled().await;
+        self.signal.load(Ordering::SeqCst)
     }
 
     /// Whether somebody asked to stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst) != 0
+        self.signal.load(Ordering::SeqCst) != 0
     }
 
     /// The signal by which somebody asked to stop.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+        Some(self.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
     /// Fails when somebody asked to stop.
@@ -166,7 +178,7 @@ impl Cancellation {
     /// # Errors
     /// `Interrupted` with the signal's number.
     pub fn check(&self) -> Result<()> {
-        match self.0.load(Ordering::SeqCst) {
+        match self.signal.load(Ordering::SeqCst) {
             0 => Ok(()),
             signal => Err(Error::new(
                 ErrorKind::Interrupted(signal),

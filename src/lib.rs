@@ -46,7 +46,7 @@ pub mod risk;
 // Mechanisms.
 pub mod adbc_postgres;
 pub mod dag;
-pub mod http;
+mod http;
 pub mod interchange;
 pub mod synth;
 pub mod warehouse;

@@ -51,12 +51,12 @@ pub fn refresh_list(settings: &Settings, observer: &dyn Observer) -> Result<Vec<
     let states = targets.iter().map(|target| {
         let entry = entries.iter().find(|entry| entry.target == target.name()).cloned();
         let shown = entry.as_ref().and_then(|entry| entry.refreshed_run_no);
-        let enabled = target.about().skipped.is_none();
+        let enabled = target.info().skipped.is_none();
         let entry = entry.unwrap_or_default();
         TargetState {
             target: target.name().to_owned(),
             enabled,
-            required: target.about().required,
+            required: target.info().required,
             due: enabled && published.is_some() && published != shown,
             refreshed_run_id: entry.refreshed_run_id,
             outcome: entry.outcome,

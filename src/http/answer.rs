@@ -1,4 +1,4 @@
-//! An answer: status, headers, body.
+//! An answer to a request.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An answer, whatever its status.
+/// Status, headers and body.
 #[derive(Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -19,47 +19,40 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    #[must_use]
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether the status is 200 to 299. What that means is the caller's to find out.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
+    /// Whether the status is 200 to 299.
+    pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The first header of this name, without regard to case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    /// The first header of this name, in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
 
     /// The body as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; none where it is something else, a page of a proxy for example.
-    #[must_use]
-    pub fn json(&self) -> Option<Value> {
+    /// The body as JSON; none where it is something else, such as a proxy's page.
+    pub(crate) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// How long the server wants to be left alone: `Retry-After`, in seconds or as a date.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
+    /// The `Retry-After` header, which is in seconds or a date.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         let text = self.header("retry-after")?.trim();
         if let Ok(seconds) = text.parse() {
             return Some(Duration::from_secs(seconds));

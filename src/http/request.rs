@@ -2,22 +2,17 @@
 
 use std::fmt::{self, Write as _};
 
-/// The methods that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Reads.
+pub(crate) enum Method {
     Get,
-    /// Starts something.
     Post,
-    /// Changes something.
     Put,
-    /// Ends something.
     Delete,
 }
 
-/// A request. It prints as its method only.
+/// A request; prints as its method only.
 #[derive(Clone)]
-pub struct Request {
+pub(crate) struct Request {
     method: Method,
     url: String,
     headers: Vec<(String, String)>,
@@ -25,60 +20,46 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without headers and body.
-    pub fn new(method: Method, url: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, url: impl Into<String>) -> Self {
         Self { method, url: url.into(), headers: Vec::new(), body: None }
     }
 
-    /// Reads `url`.
-    pub fn get(url: impl Into<String>) -> Self {
+    pub(crate) fn get(url: impl Into<String>) -> Self {
         Self::new(Method::Get, url)
     }
 
-    /// Posts to `url`.
-    pub fn post(url: impl Into<String>) -> Self {
+    pub(crate) fn post(url: impl Into<String>) -> Self {
         Self::new(Method::Post, url)
     }
 
-    /// Puts to `url`.
-    pub fn put(url: impl Into<String>) -> Self {
+    pub(crate) fn put(url: impl Into<String>) -> Self {
         Self::new(Method::Put, url)
     }
 
-    /// Deletes `url`.
-    pub fn delete(url: impl Into<String>) -> Self {
+    pub(crate) fn delete(url: impl Into<String>) -> Self {
         Self::new(Method::Delete, url)
     }
 
-    /// Adds a header.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Adds a bearer token.
-    #[must_use]
-    pub fn bearer(self, token: &str) -> Self {
+    pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("Authorization", format!("Bearer {token}"))
     }
 
-    /// Adds a body of this type.
-    #[must_use]
-    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self.header("Content-Type", content_type)
     }
 
-    /// Adds a JSON body.
-    #[must_use]
-    pub fn json(self, value: &serde_json::Value) -> Self {
+    pub(crate) fn json(self, value: &serde_json::Value) -> Self {
         self.body("application/json", value.to_string())
     }
 
     /// Adds a form as the body; names and values are escaped.
-    #[must_use]
-    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let text: Vec<String> = fields
             .iter()
             .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
@@ -115,8 +96,7 @@ impl fmt::Debug for Request {
 
 /// A text as a part of a path, a query or a form: all but unreserved characters (RFC 3986) are
 /// percent-encoded.
-#[must_use]
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

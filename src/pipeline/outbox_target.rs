@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::{Observer, RunEvent};
 use crate::failpoint;
 use crate::load::outbox::{self, End, Wanted};
-use crate::refresh::{About, Done, Failure, Job, Outcome, PublishedRun, Target, Wave};
+use crate::refresh::{Done, Failure, Job, Outcome, PublishedRun, Target, TargetInfo, Wave};
 use crate::warehouse::location::Warehouse;
 
 /// How often a target's lock is asked for: soon at first, then rarely.
@@ -104,9 +104,9 @@ impl<'a> Guarded<'a> {
         outbox.with(|connection| outbox::note_start(connection, name))?;
         failpoint::hit("refresh.started")?;
         let seen = (wanted.run_no, wanted.schema_version);
-        let occasion = occasion(wanted);
+        let published = published(wanted);
         // The panic's message is dropped on purpose: it could quote a row.
-        let ended = job.about(&occasion, |job| {
+        let ended = job.for_run(&published, |job| {
             catch_unwind(AssertUnwindSafe(|| self.target.refresh(job)))
                 .unwrap_or_else(|_| Err(Error::internal("the refresh panicked").into()))
                 .map_err(|failure| job.reason(failure))
@@ -130,7 +130,7 @@ impl<'a> Guarded<'a> {
     }
 }
 
-fn occasion(wanted: Wanted) -> PublishedRun {
+fn published(wanted: Wanted) -> PublishedRun {
     PublishedRun {
         run_id: Some(wanted.run.run_id),
         run_no: Some(wanted.run_no),
@@ -140,8 +140,8 @@ fn occasion(wanted: Wanted) -> PublishedRun {
 }
 
 impl Target for Guarded<'_> {
-    fn about(&self) -> &About {
-        self.target.about()
+    fn info(&self) -> &TargetInfo {
+        self.target.info()
     }
 
     fn wave(&self) -> Wave {

@@ -36,7 +36,7 @@ pub enum Which<'a> {
 /// The names of the targets that are not switched off.
 pub(crate) fn enabled(settings: &Settings) -> Vec<String> {
     let targets = refresh::targets(settings);
-    let enabled = targets.iter().filter(|target| target.about().skipped.is_none());
+    let enabled = targets.iter().filter(|target| target.info().skipped.is_none());
     enabled.map(|target| target.name().to_owned()).collect()
 }
 
@@ -121,7 +121,7 @@ fn known(settings: &Settings, which: Which<'_>) -> Result<()> {
 }
 
 fn is_called(target: &dyn Target, name: &str) -> bool {
-    target.name() == name || target.about().provider == name
+    target.name() == name || target.info().provider == name
 }
 
 /// Refreshes targets, and those once more for which newer data were published meanwhile. Tells of
@@ -188,14 +188,14 @@ fn all(
         .into_iter()
         .map(|target| Box::new(Guarded::new(target, outbox, only_due)) as Box<dyn Target + '_>)
         .collect();
-    let occasion = refresh::PublishedRun::default();
-    refresh::refresh_all(&guarded, &occasion, &|| outbox.connect(), cancel)
+    let published = refresh::PublishedRun::default();
+    refresh::refresh_all(&guarded, &published, &|| outbox.connect(), cancel)
 }
 
 /// The result of a target that is left out.
 fn left(target: &dyn Target) -> TargetResult {
-    let detail = target.about().skipped.clone().unwrap_or_else(|| "nothing changed".to_owned());
-    refresh::at_once(target, Ok(Done { outcome: End::Skipped, detail }))
+    let detail = target.info().skipped.clone().unwrap_or_else(|| "nothing changed".to_owned());
+    TargetResult::without_refresh(target.info(), Ok(Done { outcome: End::Skipped, detail }))
 }
 
 /// Two refreshes of a target as one: how the last one ended, what both took.

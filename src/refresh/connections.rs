@@ -1,24 +1,24 @@
-//! A target's connections to the warehouse, made when they are first needed.
+//! A target's connections to the warehouse.
 
 use std::time::{Duration, Instant};
 
 use adbc_core::Connection;
 use arrow::record_batch::RecordBatch;
 
-use super::job::Ask;
+use super::job::Statements;
 use crate::error::Result;
 use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
 use crate::warehouse::sql;
 
-/// How often a running statement looks whether it has to end.
+/// How often the deadline and the signal are checked while a statement runs.
 const STEP: Duration = Duration::from_millis(50);
 
-/// How much later than the deadline the server itself ends a statement: where it has not been asked
-/// to, because the program is gone.
+/// How much later than the deadline the server itself ends a statement, should the program be gone.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// One connection for queries in one snapshot, one for statements that change something.
+/// One connection for queries in one snapshot, one for statements that change something; each is made
+/// when it is first needed.
 pub(super) struct Connections<'a, C> {
     connect: &'a (dyn Fn() -> Result<C> + Sync),
     cancel: &'a Cancellation,
@@ -28,7 +28,7 @@ pub(super) struct Connections<'a, C> {
 }
 
 impl<'a, C: Connection> Connections<'a, C> {
-    /// Connections whose statements end at `until` at the latest.
+    /// Statements end at `until` at the latest.
     pub(super) fn new(
         connect: &'a (dyn Fn() -> Result<C> + Sync),
         cancel: &'a Cancellation,
@@ -38,7 +38,7 @@ impl<'a, C: Connection> Connections<'a, C> {
     }
 }
 
-impl<C: Connection> Ask for Connections<'_, C> {
+impl<C: Connection> Statements for Connections<'_, C> {
     fn query(&mut self, context: &str, sql: &str) -> Result<RecordBatch> {
         let open = match &mut self.snapshot {
             Some(open) => open,
@@ -51,7 +51,7 @@ impl<C: Connection> Ask for Connections<'_, C> {
     fn execute(&mut self, context: &str, sql: &str, until: Instant) -> Result<u64> {
         let open = match &mut self.plain {
             Some(open) => open,
-            none => none.insert(attended((self.connect)()?)),
+            none => none.insert(cancel_with_client((self.connect)()?)),
         };
         let until = until.min(self.until);
         let left = (until.saturating_duration_since(Instant::now()) + GRACE).as_millis();
@@ -64,8 +64,8 @@ impl<C: Connection> Ask for Connections<'_, C> {
     }
 }
 
-/// Runs a statement, and cancels it on the server once somebody asks to stop or its time is over;
-/// again and again, because a call that comes too early stops nothing.
+/// Runs a statement and cancels it on the server at `until` or at a signal; repeatedly, because a
+/// cancel request that comes too early stops nothing.
 fn stoppable<C: Connection, T>(
     open: &mut C,
     cancel: &Cancellation,
@@ -81,7 +81,7 @@ fn stoppable<C: Connection, T>(
         }
     };
     let done = with_ticker(STEP, stop, || statement(open)).flatten();
-    // A cancelled statement fails as one of the warehouse; the reason is the signal.
+    // A cancelled statement fails with an error of the warehouse; the cause is the signal.
     done.or_else(|error| cancel.check().and(Err(error)))
 }
 
@@ -93,9 +93,9 @@ fn one_snapshot<C: Connection>(mut connection: C) -> Result<C> {
     Ok(connection)
 }
 
-/// A long statement of a program that was killed ends too. Best effort: servers before version 14
+/// Has the server end a statement whose program was killed. Best effort: servers before version 14
 /// and some systems cannot do it.
-fn attended<C: Connection>(mut connection: C) -> C {
+fn cancel_with_client<C: Connection>(mut connection: C) -> C {
     let _ = sql::query(
         &mut connection,
         "refresh",

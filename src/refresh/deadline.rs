@@ -1,68 +1,85 @@
-//! The part of a job that several threads share: its deadline, the request to stop, and the web.
+//! When a refresh must end: at its deadline or at a signal, whichever comes first.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
+use tokio::select;
+use tokio::time::{sleep, sleep_until};
+
 use super::outcome::{Failure, Outcome};
-use crate::event::{Cancellation, rest};
+use crate::event::Cancellation;
 use crate::http::{Answer, Client, Request, SendError};
 
-/// A job's time.
-#[derive(Debug, Clone, Copy)]
-pub struct Waiter<'a> {
-    until: Instant,
-    cancel: &'a Cancellation,
+#[derive(Debug, Clone)]
+pub(super) struct Deadline {
+    at: Instant,
+    cancel: Cancellation,
 }
 
-impl<'a> Waiter<'a> {
-    /// Waits until `until` or a signal.
-    #[must_use]
-    pub fn new(until: Instant, cancel: &'a Cancellation) -> Self {
-        Self { until, cancel }
+impl Deadline {
+    pub(super) fn new(at: Instant, cancel: &Cancellation) -> Self {
+        Self { at, cancel: cancel.clone() }
     }
 
-    /// Sends a request once.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The time that is left.
+    pub(super) fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// Does `work` up to the deadline or a signal.
     ///
     /// # Errors
-    /// [`SendError`] where there is no answer before the deadline or a signal.
-    pub fn send(&self, request: &Request) -> Result<Answer, SendError> {
-        self.send_within(request, Duration::MAX)
+    /// As [`Self::check`].
+    pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        select! {
+            biased;
+            _ = self.cancel.cancelled() => Err(stopped()),
+            () = sleep_until(self.at.into()) => Err(over()),
+            done = work => Ok(done),
+        }
+    }
+
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) async fn pause(&self, pause: Duration) -> Result<(), Failure> {
+        self.wait(sleep(pause)).await
     }
 
     /// Sends a request once and waits for its answer no longer than `limit`.
     ///
     /// # Errors
     /// [`SendError`] where there is no answer before the limit, the deadline or a signal.
-    pub fn send_within(&self, request: &Request, limit: Duration) -> Result<Answer, SendError> {
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Answer, SendError> {
         let client = Client::shared().map_err(|_| SendError::NotSent)?;
-        let until = Instant::now().checked_add(limit).map_or(self.until, |end| end.min(self.until));
-        client.send(request, until, self.cancel)
+        let until = Instant::now().checked_add(limit).map_or(self.at, |end| end.min(self.at));
+        client.send(request, until, &self.cancel).await
     }
 
-    /// Waits; not beyond the deadline or a signal.
-    ///
     /// # Errors
-    /// As [`Self::check`].
-    pub fn pause(&self, wait: Duration) -> Result<(), Failure> {
-        rest(wait.min(self.left()), || self.check())
-    }
-
-    /// The time that is left.
-    #[must_use]
-    pub fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
-    }
-
-    /// Fails when the deadline has come or somebody asked to stop.
-    ///
-    /// # Errors
-    /// `TimedOut` or `Cancelled`.
-    pub fn check(&self) -> Result<(), Failure> {
+    /// `TimedOut` after the deadline, `Cancelled` after a signal.
+    pub(super) fn check(&self) -> Result<(), Failure> {
         if self.cancel.is_cancelled() {
-            return Err(Failure::new(Outcome::Cancelled, "stopped by a signal"));
+            return Err(stopped());
         }
         if self.left().is_zero() {
-            return Err(Failure::new(Outcome::TimedOut, "the deadline came first"));
+            return Err(over());
         }
         Ok(())
     }
+}
+
+fn stopped() -> Failure {
+    Failure::new(Outcome::Cancelled, "stopped by a signal")
+}
+
+fn over() -> Failure {
+    Failure::new(Outcome::TimedOut, "the deadline came first")
 }

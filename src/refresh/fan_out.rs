@@ -1,66 +1,52 @@
-//! Pieces of one target's work that are done at the same time, and the one outcome that they give.
+//! Pieces of one target's work that are done at the same time, and the one failure of them all.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+
+use futures_util::{StreamExt, stream};
 
 use super::outcome::{Failure, Outcome};
 
 /// Failures that a message names one by one.
 const NAMED: usize = 5;
 
-/// Does `work` for each of `items`, `limit` of them at the same time; in the items' order.
-pub(crate) fn together<T: Sync, R: Send>(
+/// Does `work` for each of `items`, `limit` of them at the same time; the failures come in the items'
+/// order.
+pub(super) async fn failures<T: Copy>(
     items: &[T],
     limit: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let worker = || {
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(place) else { break };
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
-        }
-    };
-    thread::scope(|scope| {
-        for number in 1..limit.min(items.len()) {
-            // One that cannot be started leaves its work to the others.
-            let _ =
-                thread::Builder::new().name(format!("piece-{number}")).spawn_scoped(scope, worker);
-        }
-        worker();
+    work: impl AsyncFn(T) -> Result<(), Failure>,
+) -> Vec<Failure> {
+    let pieces = items.iter().enumerate().map(|(place, item)| {
+        let piece = work(*item);
+        async move { (place, piece.await) }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(place, _)| *place);
-    done.into_iter().map(|(_, result)| result).collect()
+    let mut ended: Vec<_> = stream::iter(pieces).buffer_unordered(limit).collect().await;
+    ended.sort_unstable_by_key(|(place, _)| *place);
+    ended.into_iter().filter_map(|(_, end)| end.err()).collect()
 }
 
-/// So many of something, in words.
-pub(crate) fn counted(number: usize, noun: &str) -> String {
+/// "1 chart", "2 charts".
+pub(super) fn counted(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 
-/// The one failure that stands for those of several pieces: `what` says how many failed.
-pub(crate) fn summed(what: &str, failures: &[Failure]) -> Failure {
+/// Several failures as one; `what` counts them.
+pub(super) fn summed(what: &str, failures: &[Failure]) -> Failure {
     let first = |wanted: Outcome| failures.iter().find(|failure| failure.outcome == wanted);
     let chief = first(Outcome::Cancelled)
         .or_else(|| first(Outcome::TimedOut))
         .or_else(|| first(Outcome::RateLimited))
         .or_else(|| failures.first());
     let mut seen = BTreeSet::new();
-    let mut told: Vec<&str> = failures
+    let mut messages: Vec<&str> = failures
         .iter()
         .map(|failure| failure.message.as_str())
         .filter(|message| seen.insert(*message))
         .collect();
-    let more = told.len().saturating_sub(NAMED);
-    told.truncate(NAMED);
-    let mut message = format!("{what}: {}", told.join("; "));
+    let more = messages.len().saturating_sub(NAMED);
+    messages.truncate(NAMED);
+    let mut message = format!("{what}: {}", messages.join("; "));
     if more > 0 {
         message = format!("{message}; and {more} more");
     }
@@ -73,36 +59,48 @@ pub(crate) fn summed(what: &str, failures: &[Failure]) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::future::Future;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use tokio::sync::Barrier;
+    use tokio::time::sleep;
+
     use super::*;
+    use crate::http::runtime;
+
+    fn run<F: Future>(work: F) -> F::Output {
+        runtime().expect("a runtime").block_on(work)
+    }
 
     #[test]
     fn pieces_are_worked_on_at_once_and_come_in_order() {
         // Three wait for one another: one after the other they would never end.
         let three = Barrier::new(3);
-        let results = together(&[1, 2, 3], 3, |item| {
-            three.wait();
-            item * 10
-        });
-        assert_eq!(results, [10, 20, 30]);
-        assert!(together(&[0_u8; 0], 4, |_| ()).is_empty());
+        let failed = run(failures(&[1, 2, 3], 3, async |item| {
+            three.wait().await;
+            sleep(Duration::from_millis(10 * (3 - item))).await;
+            Err(Failure::failed(format!("piece {item}")))
+        }));
+        let messages: Vec<&str> = failed.iter().map(|failure| failure.message.as_str()).collect();
+        assert_eq!(messages, ["piece 1", "piece 2", "piece 3"]);
+        assert!(run(failures(&[0_u8; 0], 4, async |_| Ok(()))).is_empty());
     }
 
     #[test]
     fn no_more_than_the_limit_at_once() {
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        together(&[(); 8], 2, |()| {
+        run(failures(&[(); 8], 2, async |()| {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(5));
+            sleep(Duration::from_millis(5)).await;
             now.fetch_sub(1, Ordering::SeqCst);
-        });
+            Ok(())
+        }));
         assert_eq!(most.load(Ordering::SeqCst), 2);
     }
 
     #[test]
-    fn the_worst_outcome_counts_and_no_message_is_told_twice() {
+    fn the_worst_outcome_counts_and_no_message_comes_twice() {
         let same = Failure::failed("no session");
         let failures =
             [same.clone(), Failure::new(Outcome::TimedOut, "chart 3: no answer"), same.clone()];

@@ -1,50 +1,49 @@
-//! Refreshes Metabase: questions are run without its cache, a database's schema is read anew.
+//! Refreshes Metabase: runs questions without its cache, and has a database's schema read again.
 //!
-//! A question that fails is answered with 202 like one that succeeds, so the answer's own status
-//! counts; what Metabase says in words is never repeated.
+//! A question that fails is answered with 202 like one that succeeds, so the status in the answer's
+//! body counts. Metabase's messages are never repeated: they can quote rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
+use super::deadline::Deadline;
+use super::fan_out::{counted, failures, summed};
+use super::job::Job;
 use super::outcome::{Done, Failure};
-use super::{Job, Target};
-use crate::config::{MetabaseTarget, Settings};
+use super::retry::{self, Call};
+use super::target::Target;
+use super::target_info::{TargetInfo, off};
+use crate::config::{Metabase, MetabaseTarget, Settings};
 use crate::error::Error;
-use crate::http::{Answer, Request};
-use crate::refresh::concurrency_limit::Gates;
-use crate::refresh::deadline::Waiter;
-use crate::refresh::fan_out::{counted, summed, together};
-use crate::refresh::retry;
-use crate::refresh::retry::{Patient, Question};
-use crate::refresh::target_info::{About, off};
+use crate::http::{Answer, Request, runtime};
 
-/// The turns of those who run a question.
-const PIECE: &str = "piece";
 /// How long an answer to anything but a question may take.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// What the first step of a check is about.
+/// What the first step of a check reads.
 const KEY: &str = "the API key's account";
 
 /// What all targets share.
 struct Server {
-    settings: crate::config::Metabase,
+    settings: Metabase,
     url: String,
-    patient: Patient,
-    gates: Gates,
+    http: retry::Server,
+    /// Limits the questions that run at the same time, of all targets.
+    questions: Semaphore,
 }
 
 /// A dashboard, a question or a database.
 struct Object {
-    about: About,
+    info: TargetInfo,
     settings: MetabaseTarget,
     server: Arc<Server>,
 }
 
-/// The one thing that a target's settings name.
+/// What a target's settings name.
 #[derive(Debug, Clone, Copy)]
 enum What {
     Dashboard(u64),
@@ -59,15 +58,15 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let server = Arc::new(Server {
         settings: metabase.clone(),
         url: metabase.url.trim_end_matches('/').to_owned(),
-        patient: Patient::new("Metabase"),
-        gates: Gates::new([(PIECE, parallel)].into_iter()),
+        http: retry::Server::new("Metabase"),
+        questions: Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)),
     });
     metabase
         .targets
         .iter()
         .map(|(name, target)| -> Box<dyn Target> {
             Box::new(Object {
-                about: About {
+                info: TargetInfo {
                     name: format!("metabase.{name}"),
                     provider: "metabase",
                     parallel,
@@ -83,36 +82,18 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
 }
 
 impl Target for Object {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
-        let waiter = job.waiter();
-        let what = self.what()?;
-        let account = self.server.read(waiter, KEY, "/api/user/current")?;
-        found(KEY, &account)?;
-        let answer = self.server.read(waiter, &what.subject(), &what.path())?;
-        let object = found(&what.subject(), &answer)?;
-        match what {
-            What::Dashboard(_) => {
-                let cards = cards(&object).ok_or_else(|| unexpected(&what.subject(), &answer))?;
-                Ok(format!("{}, {}", what.subject(), counted(cards.len(), "question")))
-            }
-            What::Card(_) | What::Database(_) => Ok(what.subject()),
-        }
+        runtime()?.block_on(self.describe(job.deadline()))
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
-        let (waiter, sent) = (job.waiter(), AtomicU32::new(0));
-        let done = self.what().and_then(|what| match what {
-            What::Dashboard(_) => self.dashboard(waiter, what, &sent),
-            What::Card(card) => self.card(waiter, card, &sent).map(|()| what.subject()),
-            What::Database(_) => self.database(waiter, what, &sent).map(|()| what.subject()),
-        });
-        for _ in 0..sent.into_inner() {
-            job.count_attempt();
-        }
+        let (what, sent) = (self.what()?, AtomicU32::new(0));
+        let done = runtime()?.block_on(self.renew(job.deadline(), what, &sent));
+        job.count_attempts(sent.into_inner());
         done.map(Done::succeeded)
     }
 }
@@ -127,65 +108,55 @@ impl Object {
             .ok_or_else(|| Error::internal("a Metabase target without an id").into())
     }
 
-    fn dashboard(
+    async fn describe(&self, deadline: &Deadline) -> Result<String, Failure> {
+        let what = self.what()?;
+        let account = self.server.read(deadline, KEY, "/api/user/current").await?;
+        found(KEY, &account)?;
+        let answer = self.server.read(deadline, &what.subject(), &what.path()).await?;
+        let object = found(&what.subject(), &answer)?;
+        match what {
+            What::Dashboard(_) => {
+                let cards = cards(&object).ok_or_else(|| unexpected(&what.subject(), &answer))?;
+                Ok(format!("{}, {}", what.subject(), counted(cards.len(), "question")))
+            }
+            What::Card(_) | What::Database(_) => Ok(what.subject()),
+        }
+    }
+
+    async fn renew(
         &self,
-        waiter: Waiter<'_>,
+        deadline: &Deadline,
         what: What,
         sent: &AtomicU32,
     ) -> Result<String, Failure> {
-        let answer = self.server.read(waiter, &what.subject(), &what.path())?;
+        match what {
+            What::Dashboard(_) => return self.dashboard(deadline, what, sent).await,
+            What::Card(card) => self.server.run(deadline, card, sent).await?,
+            What::Database(_) => self.server.sync_schema(deadline, what, sent).await?,
+        }
+        Ok(what.subject())
+    }
+
+    async fn dashboard(
+        &self,
+        deadline: &Deadline,
+        what: What,
+        sent: &AtomicU32,
+    ) -> Result<String, Failure> {
         let subject = what.subject();
+        let answer = self.server.read(deadline, &subject, &what.path()).await?;
         let dashboard = found(&subject, &answer)?;
         let cards = cards(&dashboard).ok_or_else(|| unexpected(&subject, &answer))?;
-        let ends = together(&cards, self.about.parallel, |card| {
-            let turn = self.server.gates.enter_unless(PIECE, || waiter.check().is_err());
-            waiter.check()?;
-            let end = self.card(waiter, *card, sent);
-            drop(turn);
-            end
-        });
-        let failures: Vec<Failure> = ends.into_iter().filter_map(Result::err).collect();
-        if failures.is_empty() {
+        let failed = failures(&cards, self.info.parallel, async |card| {
+            let _permit = deadline.wait(self.server.questions.acquire()).await?;
+            self.server.run(deadline, card, sent).await
+        })
+        .await;
+        if failed.is_empty() {
             return Ok(format!("{} of {subject}", counted(cards.len(), "question")));
         }
-        let what =
-            format!("{} of {} not renewed", failures.len(), counted(cards.len(), "question"));
-        Err(summed(&what, &failures))
-    }
-
-    /// Runs a question; its answer fills Metabase's cache, where it has one.
-    fn card(&self, waiter: Waiter<'_>, card: u64, sent: &AtomicU32) -> Result<(), Failure> {
-        let subject = format!("question {card}");
-        let request = Request::post(self.server.url(&format!("/api/card/{card}/query")))
-            .json(&json!({ "ignore_cache": true }));
-        // A query that is run once more changes nothing.
-        let answer = self.server.send(waiter, &subject, &request, Duration::MAX, true, sent)?;
-        let body = found(&subject, &answer)?;
-        match body.get("status").and_then(Value::as_str) {
-            Some("completed") => Ok(()),
-            Some("failed") => Err(Failure::failed(format!(
-                "{subject}: its query fails; open it in Metabase to see why"
-            ))),
-            _ => Err(Failure::failed(format!("{subject}: Metabase does not say how it went"))),
-        }
-    }
-
-    /// Has a database's schema read anew. Metabase does it later and tells nobody how it went.
-    fn database(&self, waiter: Waiter<'_>, what: What, sent: &AtomicU32) -> Result<(), Failure> {
-        let path = format!("{}/sync_schema", what.path());
-        let request = Request::post(self.server.url(&path));
-        let answer = self.server.send(waiter, &what.subject(), &request, LIMIT, false, sent)?;
-        if answer.status() == 422 {
-            return Err(Failure::failed(format!(
-                "{}: Metabase cannot connect to it; see its settings in Metabase",
-                what.subject()
-            )));
-        }
-        let body = found(&what.subject(), &answer)?;
-        match body.get("status").and_then(Value::as_str) {
-            Some("ok") => Ok(()),
-            _ => Err(unexpected(&what.subject(), &answer)),
-        }
+        let what = format!("{} of {} not renewed", failed.len(), counted(cards.len(), "question"));
+        Err(summed(&what, &failed))
     }
 }
 
@@ -212,35 +183,73 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    fn read(&self, waiter: Waiter<'_>, subject: &str, path: &str) -> Result<Answer, Failure> {
-        let request = Request::get(self.url(path));
-        self.send(waiter, subject, &request, LIMIT, true, &AtomicU32::new(0))
+    /// Runs a question; its answer fills Metabase's cache, where there is one.
+    async fn run(&self, deadline: &Deadline, card: u64, sent: &AtomicU32) -> Result<(), Failure> {
+        let subject = format!("question {card}");
+        let request = Request::post(self.url(&format!("/api/card/{card}/query")))
+            .json(&json!({ "ignore_cache": true }));
+        // Running a query again changes nothing.
+        let answer = self.send(deadline, &subject, request, Duration::MAX, true, sent).await?;
+        let body = found(&subject, &answer)?;
+        match body.get("status").and_then(Value::as_str) {
+            Some("completed") => Ok(()),
+            Some("failed") => Err(Failure::failed(format!(
+                "{subject}: its query fails; open it in Metabase to see why"
+            ))),
+            _ => Err(Failure::failed(format!("{subject}: Metabase does not report a result"))),
+        }
     }
 
-    fn send(
+    /// Has a database's schema read again, which Metabase does later and without a report.
+    async fn sync_schema(
         &self,
-        waiter: Waiter<'_>,
+        deadline: &Deadline,
+        what: What,
+        sent: &AtomicU32,
+    ) -> Result<(), Failure> {
+        let subject = what.subject();
+        let request = Request::post(self.url(&format!("{}/sync_schema", what.path())));
+        let answer = self.send(deadline, &subject, request, LIMIT, false, sent).await?;
+        if answer.status() == 422 {
+            return Err(Failure::failed(format!(
+                "{subject}: Metabase cannot connect to it; see its settings in Metabase"
+            )));
+        }
+        let body = found(&subject, &answer)?;
+        match body.get("status").and_then(Value::as_str) {
+            Some("ok") => Ok(()),
+            _ => Err(unexpected(&subject, &answer)),
+        }
+    }
+
+    async fn read(
+        &self,
+        deadline: &Deadline,
         subject: &str,
-        request: &Request,
+        path: &str,
+    ) -> Result<Answer, Failure> {
+        let request = Request::get(self.url(path));
+        self.send(deadline, subject, request, LIMIT, true, &AtomicU32::new(0)).await
+    }
+
+    async fn send(
+        &self,
+        deadline: &Deadline,
+        subject: &str,
+        request: Request,
         limit: Duration,
-        harmless: bool,
+        is_idempotent: bool,
         sent: &AtomicU32,
     ) -> Result<Answer, Failure> {
         let key = self.settings.api_key.read("refresh.metabase.api_key")?;
-        let request = request.clone().header("X-API-Key", key.expose());
+        let request = request.header("X-API-Key", key.expose());
         let request = request.header("Accept", "application/json");
-        let count = || {
-            sent.fetch_add(1, Ordering::Relaxed);
-        };
-        let question = Question { request: &request, limit, harmless, sent: &count };
-        self.patient.ask(waiter, question).map_err(|failure| Failure {
-            message: format!("{subject}: {}", failure.message),
-            ..failure
-        })
+        let call = Call { request: &request, limit, is_idempotent, sent };
+        self.http.send(deadline, call).await.map_err(|failure| failure.about(subject))
     }
 }
 
-/// The questions of a dashboard, each once; texts and links have none.
+/// The questions of a dashboard, each once; its texts and links are no questions.
 fn cards(dashboard: &Value) -> Option<Vec<u64>> {
     let places = dashboard.get("dashcards")?.as_array()?;
     let mut cards: Vec<u64> =
@@ -252,27 +261,26 @@ fn cards(dashboard: &Value) -> Option<Vec<u64>> {
 
 /// The body of a successful answer.
 fn found(subject: &str, answer: &Answer) -> Result<Value, Failure> {
-    let told = match answer.status() {
+    let message = match answer.status() {
         401 => "Metabase does not accept the API key (refresh.metabase.api_key)".to_owned(),
         403 => format!("{subject}: the API key's group may not see it"),
         404 => format!("{subject}: Metabase has none"),
         300..=399 => {
-            "Metabase's address leads to another one: write that one, with https where it \
-                     has it, into refresh.metabase.url"
+            "Metabase redirects to another address: set refresh.metabase.url to that one, with \
+             https where it has it"
                 .to_owned()
         }
         200..=299 => {
             return answer.json().ok_or_else(|| {
-                Failure::failed("at refresh.metabase.url no Metabase answers, but a page")
+                Failure::failed("refresh.metabase.url answers with a page: it is not Metabase")
             });
         }
         _ => return Err(unexpected(subject, answer)),
     };
-    Err(Failure::failed(told))
+    Err(Failure::failed(message))
 }
 
-/// An answer that nobody expects; its words are left out.
+/// The failure of an unexpected answer, without its text.
 fn unexpected(subject: &str, answer: &Answer) -> Failure {
-    let failure = retry::status("Metabase", answer);
-    Failure { message: format!("{subject}: {}", failure.message), ..failure }
+    retry::status("Metabase", answer).about(subject)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::target_info::TargetInfo;
 use crate::error::{Error, ErrorKind};
 use crate::http::SendError;
 
@@ -15,13 +16,13 @@ pub enum Outcome {
     Succeeded,
     /// The target may show older data.
     Failed,
-    /// Somebody cancelled it, or a signal asked to stop.
+    /// It was cancelled at the provider, or by a signal.
     Cancelled,
-    /// The deadline came first; what had been started was cancelled, where that is possible.
+    /// The deadline came first; what was started was cancelled, where that is possible.
     TimedOut,
-    /// Somebody else's refresh was at work and was left alone; the target stays due.
+    /// Another refresh was running and was left alone; the target stays due.
     AlreadyRunning,
-    /// The provider takes no more requests for longer than the deadline.
+    /// The provider takes no more requests before the deadline.
     RateLimited,
     /// The provider has switched the target off.
     Disabled,
@@ -30,7 +31,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The name in reports and in the ledger.
+    /// The name in reports and in the run log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +53,7 @@ impl Outcome {
     }
 }
 
-/// What a refresh that did not fail tells.
+/// The result of a refresh that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// `Succeeded`, `AlreadyRunning` or `Skipped`.
@@ -62,7 +63,6 @@ pub struct Done {
 }
 
 impl Done {
-    /// The target shows the published data.
     pub fn succeeded(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Succeeded, detail: detail.into() }
     }
@@ -73,29 +73,38 @@ impl Done {
 pub struct Failure {
     /// One of those that are failures.
     pub outcome: Outcome,
-    /// What happened and what to do next; free of cell values and secrets. What a provider says is
-    /// in it only as codes: its messages can quote rows.
+    /// What happened and what to do next; free of cell values and secrets. A provider's answer is
+    /// in it only as codes: its texts can quote rows.
     pub message: String,
-    /// When the provider takes requests again, where it says so.
+    /// When the provider takes requests again, where that is known.
     pub until: Option<DateTime<Utc>>,
 }
 
 impl Failure {
-    /// A failure of this kind.
     pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self { outcome, message: message.into(), until: None }
     }
 
-    /// The target may show older data.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Outcome::Failed, message)
     }
 
     /// The provider takes no more requests for `wait`.
-    #[must_use]
-    pub fn rate_limited(message: impl Into<String>, wait: Duration) -> Self {
+    pub(super) fn rate_limited(message: impl Into<String>, wait: Duration) -> Self {
         let until = chrono::Duration::from_std(wait).ok().map(|wait| Utc::now() + wait);
         Self { until, ..Self::new(Outcome::RateLimited, message) }
+    }
+}
+
+impl Failure {
+    /// With the name of what failed before the message.
+    pub(super) fn about(self, subject: &str) -> Self {
+        Self { message: format!("{subject}: {}", self.message), ..self }
+    }
+
+    /// With `more` behind the message.
+    pub(super) fn and(self, more: &str) -> Self {
+        Self { message: format!("{}; {more}", self.message), ..self }
     }
 }
 
@@ -114,7 +123,7 @@ impl From<Error> for Failure {
         if matches!(error.kind(), ErrorKind::Interrupted(_)) {
             return Self::new(Outcome::Cancelled, "stopped by a signal");
         }
-        // One line: it stands in a table, and in a log.
+        // One line: it is shown in a table and in a log.
         Self::failed(error.to_string().replace("\n  hint: ", "; "))
     }
 }
@@ -124,18 +133,17 @@ impl From<SendError> for Failure {
         let outcome = match lost {
             SendError::NotSent | SendError::NoAnswer => Outcome::Failed,
             SendError::TimedOut => Outcome::TimedOut,
-            SendError::Cancelled(_) => Outcome::Cancelled,
+            SendError::Cancelled => Outcome::Cancelled,
         };
         Self::new(outcome, lost.to_string())
     }
 }
 
-/// One target's end.
+/// How one target's refresh ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetResult {
     /// The target's name.
     pub target: String,
-    /// How it ended.
     pub outcome: Outcome,
     /// Where the result is, or why there is none; free of cell values and secrets.
     pub detail: String,
@@ -143,10 +151,30 @@ pub struct TargetResult {
     pub elapsed: Duration,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// What the provider calls this refresh, where it gave it a name.
+    /// The provider's id of this refresh, where it has one.
     pub remote_id: Option<String>,
-    /// Refreshes that were started: requests that start something, whether or not an answer came.
+    /// Requests that start a refresh, whether or not an answer came.
     pub attempts: u32,
-    /// When it began, its turn having come.
+    /// When it began, after the wait for its turn.
     pub started: DateTime<Utc>,
+}
+
+impl TargetResult {
+    /// The result of a target that was not refreshed, or whose refresh took no time.
+    pub(crate) fn without_refresh(info: &TargetInfo, end: Result<Done, Failure>) -> Self {
+        let (outcome, detail) = match end {
+            Ok(done) => (done.outcome, done.detail),
+            Err(failure) => (failure.outcome, failure.to_string()),
+        };
+        Self {
+            target: info.name.clone(),
+            outcome,
+            detail,
+            elapsed: Duration::ZERO,
+            required: info.required,
+            remote_id: None,
+            attempts: 0,
+            started: Utc::now(),
+        }
+    }
 }

@@ -1,119 +1,107 @@
-//! Requests that do no harm when they are sent again: reading, signing in, filling a cache.
+//! Requests that are sent again: always where they were not processed, else where a repetition does
+//! no harm (reading, signing in, filling a cache).
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::outcome::{Failure, Outcome};
-use crate::http::{Answer, Backoff, Request, SendError};
-use crate::refresh::deadline::Waiter;
+use super::deadline::Deadline;
+use super::outcome::Failure;
+use crate::http::{Answer, Backoff, Request};
 
 /// How often a request is sent to a server that fails, in all.
 const TRIES: u32 = 3;
 
-/// Whoever is asked.
-pub(crate) struct Patient {
+/// A server, and until when it takes no more requests.
+pub(super) struct Server {
     name: &'static str,
     quiet_until: Mutex<Option<Instant>>,
 }
 
-/// A request, and what may be done with it.
 #[derive(Clone, Copy)]
-pub(crate) struct Question<'a> {
-    pub(crate) request: &'a Request,
+pub(super) struct Call<'a> {
+    pub(super) request: &'a Request,
     /// How long one answer may take.
-    pub(crate) limit: Duration,
+    pub(super) limit: Duration,
     /// Whether it may be sent again where it may have had its effect.
-    pub(crate) harmless: bool,
-    /// Called before each sending.
-    pub(crate) sent: &'a (dyn Fn() + Sync),
+    pub(super) is_idempotent: bool,
+    /// Counts how often it is sent.
+    pub(super) sent: &'a AtomicU32,
 }
 
-impl Patient {
-    /// Somebody of this name.
-    pub(crate) fn new(name: &'static str) -> Self {
+impl Server {
+    pub(super) fn new(name: &'static str) -> Self {
         Self { name, quiet_until: Mutex::default() }
     }
 
-    /// The answer, whatever its status, but neither 429 nor a failure of the server that another
-    /// try mends.
+    /// The answer, whatever its status, but neither 429 nor a server error that another try cures.
     ///
     /// # Errors
-    /// Where there is no answer, the time is over, or the server wants to be left alone for longer.
-    pub(crate) fn ask(
+    /// Where there is no answer before the deadline or a signal, or the server takes no more requests
+    /// for longer than that.
+    pub(super) async fn send(
         &self,
-        waiter: Waiter<'_>,
-        question: Question<'_>,
+        deadline: &Deadline,
+        call: Call<'_>,
     ) -> Result<Answer, Failure> {
         let mut backoff = Backoff::default();
-        let mut tries = 0;
+        let mut failed = 0;
         loop {
-            self.keep_quiet(waiter)?;
-            (question.sent)();
+            self.wait_for_quiet(deadline).await?;
+            call.sent.fetch_add(1, Ordering::Relaxed);
             let wait = backoff.wait();
-            match waiter.send_within(question.request, question.limit) {
-                // It has surely not been worked on.
-                Ok(answer) if answer.status() == 429 => {
-                    self.leave_alone(wait.max(answer.retry_after().unwrap_or_default()));
-                }
-                Ok(answer) if answer.status() >= 500 => {
-                    tries += 1;
+            let (end, wait, may_repeat) = match deadline.send(call.request, call.limit).await {
+                Ok(answer) => {
                     let wait = wait.max(answer.retry_after().unwrap_or_default());
-                    if !question.harmless || tries >= TRIES || wait >= waiter.left() {
-                        return Ok(answer);
+                    match answer.status() {
+                        429 => {
+                            self.be_quiet(wait);
+                            continue;
+                        }
+                        500.. => (Ok(answer), wait, call.is_idempotent),
+                        _ => return Ok(answer),
                     }
-                    waiter.pause(wait)?;
                 }
-                Ok(answer) => return Ok(answer),
                 Err(lost) => {
-                    tries += 1;
-                    waiter.check()?;
-                    let again = question.harmless || !lost.may_have_arrived();
-                    if !again || tries >= TRIES || wait >= waiter.left() {
-                        return Err(self.lost(lost));
-                    }
-                    waiter.pause(wait)?;
+                    deadline.check()?;
+                    let end = Err(Failure::failed(format!("{}: {lost}", self.name)));
+                    (end, wait, call.is_idempotent || !lost.may_have_arrived())
                 }
+            };
+            failed += 1;
+            if !may_repeat || failed >= TRIES || wait >= deadline.left() {
+                return end;
             }
+            deadline.pause(wait).await?;
         }
     }
 
-    fn lost(&self, lost: SendError) -> Failure {
-        let told = match lost {
-            SendError::Cancelled(_) => return lost.into(),
-            // The deadline itself is for later: this is one answer's limit.
-            SendError::TimedOut | SendError::NoAnswer | SendError::NotSent => {
-                format!("{}: {lost}", self.name)
-            }
-        };
-        Failure::failed(told)
-    }
-
-    fn leave_alone(&self, wait: Duration) {
+    fn be_quiet(&self, wait: Duration) {
         let mut until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
         *until = Instant::now().checked_add(wait).max(*until);
     }
 
-    fn keep_quiet(&self, waiter: Waiter<'_>) -> Result<(), Failure> {
+    async fn wait_for_quiet(&self, deadline: &Deadline) -> Result<(), Failure> {
         loop {
-            waiter.check()?;
+            deadline.check()?;
             let until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
             let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
             let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return Ok(()) };
-            if wait >= waiter.left() {
-                let told = format!("{} takes no more requests before the deadline", self.name);
-                return Err(Failure::rate_limited(told, wait));
+            if wait >= deadline.left() {
+                let message = format!("{} takes no more requests before the deadline", self.name);
+                return Err(Failure::rate_limited(message, wait));
             }
-            waiter.pause(wait)?;
+            deadline.pause(wait).await?;
         }
     }
 }
 
-/// What a status says that is no success, where nothing better is known.
-pub(crate) fn status(name: &str, answer: &Answer) -> Failure {
+/// The failure of an unexpected status.
+pub(super) fn status(name: &str, answer: &Answer) -> Failure {
     let status = answer.status();
     let hint = match status {
         500.. => "; its own log says why",
         _ => "",
     };
-    Failure::new(Outcome::Failed, format!("{name} answers with status {status}{hint}"))
+    Failure::failed(format!("{name} answers with status {status}{hint}"))
 }

@@ -1,23 +1,25 @@
 //! Refreshes materialized views, one after the other.
 //!
-//! All views are looked at before the first one is refreshed: a view that cannot be is no reason to
-//! leave the others half done.
+//! All views are checked before the first one is refreshed, so that a view that cannot be refreshed
+//! does not leave the group half done.
 
-use super::{Done, Failure, Job, Target};
+use super::fan_out::counted;
+use super::job::Job;
+use super::outcome::{Done, Failure};
+use super::target::Target;
+use super::target_info::{TargetInfo, off};
 use crate::config::Settings;
-use crate::refresh::fan_out::counted;
-use crate::refresh::target_info::{About, off};
 use crate::warehouse::sql;
 use crate::warehouse::sql::quote_identifier;
 
-const CONTEXT: &str = "looking at the materialized views";
+const CONTEXT: &str = "checking the materialized views";
 
 /// The targets that the settings name.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let refresh = &settings.refresh;
     let target = |(name, views): (&String, &crate::config::SqlViews)| -> Box<dyn Target> {
         Box::new(Views {
-            about: About {
+            info: TargetInfo {
                 name: format!("sql.{name}"),
                 provider: "sql",
                 parallel: refresh.parallel(None),
@@ -34,49 +36,48 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
 
 /// A group of views.
 struct Views {
-    about: About,
+    info: TargetInfo,
     all: Vec<View>,
     concurrently: bool,
 }
 
-/// A view's name.
 struct View {
     schema: String,
     name: String,
 }
 
 impl View {
-    /// Reads `schema.view`. The settings were refused where it is not that.
+    /// Reads `schema.view`, which the settings have validated.
     fn parse(text: &str) -> Option<Self> {
         let (schema, name) = text.split_once('.')?;
         Some(Self { schema: schema.to_owned(), name: name.to_owned() })
     }
 
-    /// For people.
     fn shown(&self) -> String {
         format!("{}.{}", self.schema, self.name)
     }
 
-    /// For a statement.
     fn quoted(&self) -> String {
         format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
     }
 }
 
-/// How a view is refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Readers go on meanwhile.
+    /// Readers are not blocked.
     Concurrently,
-    /// Readers wait.
+    /// Readers are blocked.
     Plainly,
-    /// As above, because a view that was never filled cannot be refreshed otherwise.
+    /// Plainly, because a view that was never filled cannot be refreshed concurrently.
     First,
 }
 
 impl Views {
-    /// What every view is like, or the first reason why one of them cannot be refreshed.
-    fn look(&self, job: &mut Job<'_>) -> Result<Vec<How>, Failure> {
+    /// How every view is refreshed.
+    ///
+    /// # Errors
+    /// The first reason why one of them cannot be refreshed.
+    fn plan(&self, job: &mut Job<'_>) -> Result<Vec<How>, Failure> {
         let names: Vec<String> = self
             .all
             .iter()
@@ -103,17 +104,17 @@ impl Views {
                 names.join(", ")
             ),
         )?;
-        let told = |column: &str, row: usize| sql::boolean(&found, column, row) == Some(true);
-        let look = |(row, view): (usize, &View)| {
+        let is = |column: &str, row: usize| sql::boolean(&found, column, row) == Some(true);
+        let how = |(row, view): (usize, &View)| {
             let name = view.shown();
-            if !told("is_view", row) {
+            if !is("is_view", row) {
                 return Err(Failure::failed(format!(
                     "there is no materialized view {name}: create it, or correct \
                      refresh.{}.views",
-                    self.about.name
+                    self.info.name
                 )));
             }
-            if !told("is_ours", row) {
+            if !is("is_ours", row) {
                 let role = sql::text(&found, "role", row).unwrap_or_default();
                 return Err(Failure::failed(format!(
                     "the role {role} may not refresh {name}: make it the view's owner, or from \
@@ -123,36 +124,36 @@ impl Views {
             if !self.concurrently {
                 return Ok(How::Plainly);
             }
-            if !told("has_key", row) {
+            if !is("has_key", row) {
                 return Err(Failure::failed(format!(
-                    "{name} has no unique index on plain columns of all its rows, without which \
-                     it cannot be refreshed while people read it: create one, or set \
+                    "{name} has no unique index on plain columns of all its rows, which a \
+                     concurrent refresh needs: create one, or set \
                      refresh.{}.concurrently = false",
-                    self.about.name
+                    self.info.name
                 )));
             }
-            Ok(if told("is_filled", row) { How::Concurrently } else { How::First })
+            Ok(if is("is_filled", row) { How::Concurrently } else { How::First })
         };
-        self.all.iter().enumerate().map(look).collect()
+        self.all.iter().enumerate().map(how).collect()
     }
 }
 
-/// A text in a statement.
+/// A string literal.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 impl Target for Views {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
-        self.look(job).map(|views| counted(views.len(), "view"))
+        self.plan(job).map(|views| counted(views.len(), "view"))
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
-        let ways = self.look(job)?;
+        let ways = self.plan(job)?;
         let mut first = Vec::new();
         for (view, how) in self.all.iter().zip(&ways) {
             job.check()?;
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_quoted_whatever_they_hold() {
+    fn names_are_quoted() {
         let view = View::parse("Re'ports.by \"day\"").expect("a name");
         assert_eq!(view.quoted(), r#""Re'ports"."by ""day""""#);
         assert_eq!(literal(&view.schema), "'Re''ports'");

@@ -1,13 +1,12 @@
-//! What every target says of itself.
+//! A target's name and limits.
 
 use std::time::Duration;
 
-/// A target's facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
-    /// The name in the report: `provider.name`, or the provider's where there is only one.
+pub struct TargetInfo {
+    /// The name in the report: `provider.name`, or the provider's where there is only one target.
     pub name: String,
-    /// Who shows it: targets of one provider share a limit.
+    /// Who shows it: the targets of one provider share a concurrency limit.
     pub provider: &'static str,
     /// How many targets of this provider are refreshed at the same time.
     pub parallel: usize,
@@ -19,7 +18,7 @@ pub struct About {
     pub skipped: Option<String>,
 }
 
-/// Why a target is left out whose settings lie in `table`, if it is.
-pub(crate) fn off(enabled: bool, table: &str) -> Option<String> {
+/// Why a target is left out whose settings are in `table`, if it is.
+pub(super) fn off(enabled: bool, table: &str) -> Option<String> {
     (!enabled).then(|| format!("{table}.enabled is false"))
 }

@@ -18,7 +18,7 @@ use claims_etl::config::{
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{
-    Ask, Failure, Job, Outcome, PublishedRun, Target, TargetResult, refresh_all, targets,
+    Failure, Job, Outcome, PublishedRun, Statements, Target, TargetResult, refresh_all, targets,
 };
 use claims_etl::secret::source::SecretSource;
 use serde_json::{Value, json};
@@ -702,7 +702,7 @@ fn a_state_that_is_not_known_is_at_work() {
 /// A warehouse of which only the number of claims is known.
 struct Claims(i64);
 
-impl Ask for Claims {
+impl Statements for Claims {
     fn query(&mut self, _: &str, sql: &str) -> Result<RecordBatch> {
         assert!(sql.contains("count(*) AS claims"), "{sql}");
         let column: ArrayRef = Arc::new(Int64Array::from(vec![self.0]));
@@ -721,10 +721,10 @@ fn alone<T>(
 ) -> Result<T, Failure> {
     let targets = targets(settings);
     let target = targets.iter().find(|one| one.name() == "power_bi.claims").expect("a target");
-    let (occasion, cancel, mut claims) =
+    let (published, cancel, mut claims) =
         (PublishedRun::default(), Cancellation::default(), Claims(3000));
     let until = Instant::now() + Duration::from_secs(30);
-    work(target.as_ref(), &mut Job::new(&occasion, &[], &mut claims, until, &cancel))
+    work(target.as_ref(), &mut Job::new(&published, &[], &mut claims, until, &cancel))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use claims_etl::config::{OnConflict, Settings, TableauTarget};
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
 use claims_etl::refresh::{
-    Ask, Failure, Job, Outcome, PublishedRun, TargetResult, refresh_all, targets,
+    Failure, Job, Outcome, PublishedRun, Statements, TargetResult, refresh_all, targets,
 };
 use claims_etl::secret::source::SecretSource;
 
@@ -618,7 +618,7 @@ fn a_sign_out_that_fails_changes_nothing() {
 
 struct NoWarehouse;
 
-impl Ask for NoWarehouse {
+impl Statements for NoWarehouse {
     fn query(&mut self, _: &str, _: &str) -> Result<RecordBatch> {
         Err(Error::warehouse("no server here"))
     }
@@ -630,17 +630,17 @@ impl Ask for NoWarehouse {
 
 /// Checks all targets at the same time.
 fn checked(settings: &Settings) -> Vec<Result<String, Failure>> {
-    let (occasion, cancel) = (PublishedRun::default(), Cancellation::default());
+    let (published, cancel) = (PublishedRun::default(), Cancellation::default());
     let targets = targets(settings);
     let until = Instant::now() + Duration::from_secs(30);
     thread::scope(|scope| {
-        let of_tableau = targets.iter().filter(|target| target.about().provider == "tableau");
+        let of_tableau = targets.iter().filter(|target| target.info().provider == "tableau");
         let running: Vec<_> = of_tableau
             .map(|target| {
-                let (occasion, cancel) = (&occasion, &cancel);
+                let (published, cancel) = (&published, &cancel);
                 scope.spawn(move || {
                     let mut no_warehouse = NoWarehouse;
-                    let mut job = Job::new(occasion, &[], &mut no_warehouse, until, cancel);
+                    let mut job = Job::new(published, &[], &mut no_warehouse, until, cancel);
                     target.check(&mut job)
                 })
             })
@@ -685,7 +685,7 @@ fn the_example_of_the_documentation_is_accepted() {
     std::fs::write(&file, example.expect("an example")).expect("written");
     let settings = config::load(Some(&file), config::Overrides::default()).expect("settings");
     let targets = targets(&settings);
-    let names = targets.iter().map(|target| (target.name(), target.about().required));
+    let names = targets.iter().map(|target| (target.name(), target.info().required));
     let names: Vec<_> = names.filter(|(name, _)| name.starts_with("tableau.")).collect();
     assert_eq!(
         names,

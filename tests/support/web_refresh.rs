@@ -6,7 +6,9 @@ use claims_etl::adbc_postgres::PostgresConnection;
 use claims_etl::config::Settings;
 use claims_etl::error::{Error, Result};
 use claims_etl::event::Cancellation;
-use claims_etl::refresh::{Ask, Failure, Job, PublishedRun, TargetResult, refresh_all, targets};
+use claims_etl::refresh::{
+    Failure, Job, PublishedRun, Statements, TargetResult, refresh_all, targets,
+};
 use claims_etl::secret::source::SecretSource;
 
 /// The targets that need no provider.
@@ -34,10 +36,10 @@ fn no_warehouse() -> Result<PostgresConnection> {
 /// Refreshes everything that the settings name; the static page is left out.
 pub(crate) fn refresh_on(
     settings: &Settings,
-    occasion: &PublishedRun,
+    published: &PublishedRun,
     cancel: &Cancellation,
 ) -> Vec<TargetResult> {
-    let results = refresh_all(&targets(settings), occasion, &no_warehouse, cancel);
+    let results = refresh_all(&targets(settings), published, &no_warehouse, cancel);
     let results: Vec<TargetResult> =
         results.into_iter().filter(|result| !OWN.contains(&result.target.as_str())).collect();
     for result in &results {
@@ -56,7 +58,7 @@ pub(crate) fn refresh(settings: &Settings) -> TargetResult {
 /// What the one target's check says.
 pub(crate) fn check(settings: &Settings) -> Result<String, Failure> {
     struct Nothing;
-    impl Ask for Nothing {
+    impl Statements for Nothing {
         fn query(&mut self, _: &str, _: &str) -> Result<arrow::record_batch::RecordBatch> {
             Err(Error::warehouse("no warehouse here"))
         }
@@ -66,8 +68,8 @@ pub(crate) fn check(settings: &Settings) -> Result<String, Failure> {
     }
     let all = targets(settings);
     let target = all.iter().find(|target| !OWN.contains(&target.name())).expect("a target");
-    let (occasion, cancel, mut nothing) =
+    let (published, cancel, mut nothing) =
         (PublishedRun::default(), Cancellation::default(), Nothing);
-    let until = Instant::now() + target.about().deadline;
-    target.check(&mut Job::new(&occasion, &[], &mut nothing, until, &cancel))
+    let until = Instant::now() + target.info().deadline;
+    target.check(&mut Job::new(&published, &[], &mut nothing, until, &cancel))
 }

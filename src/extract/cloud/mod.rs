@@ -1,28 +1,27 @@
-//! Sources that lie elsewhere: objects of S3, Google and Azure, and files over HTTP.
+//! Sources on other machines: objects of S3, Google and Azure, and files over HTTP.
 //!
-//! Polars could read from object stores too, but a delimited file is read by our own reader, which
-//! needs bytes; so `object_store`, the crate that Polars itself uses underneath, is used directly.
-//! An object is written to the spool while it is read: it is read twice, once to fingerprint it and
-//! once to load it, and must be the same both times.
+//! Polars reads object stores too, but our own reader of delimited files needs bytes, so the crate
+//! underneath, `object_store`, is used directly. An object is read once, into the spool: it is used
+//! twice, to fingerprint and to load it, and must be the same both times.
 
 mod objects;
-mod transfer;
 mod web;
 
 use std::path::Path;
 
-use tokio::runtime::{Builder, Runtime};
 pub(super) use transfer::Found;
+use transfer::unless_cancelled;
+
 
 use super::address::Address;
 use super::spool::{Spool, Writing};
 use crate::config::Interval;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Cancellation;
-use crate::http;
+use crate::http::{install_crypto, runtime};
 use crate::schema::Dataset;
 
-/// The objects that an address means: itself, or those that match its glob or lie below it.
+/// The objects of an address: itself, or those that match its glob or are below it.
 ///
 /// # Errors
 /// `Config` when the address or the environment is wrong, `Source` when there is nothing or the
@@ -36,8 +35,9 @@ pub(super) fn expand(
     if address.is_web() {
         return Ok(Found::one(address));
     }
-    http::prepare();
-    runtime()?.block_on(objects::expand(dataset, address, interval, cancel))
+    install_crypto();
+    let listing = objects::expand(dataset, address, interval);
+    runtime()?.block_on(unless_cancelled(cancel, listing))
 }
 
 /// Reads an object into the spool.
@@ -50,21 +50,14 @@ pub(super) fn fetch(
     folder: &Path,
     cancel: &Cancellation,
 ) -> Result<Spool> {
-    http::prepare();
+    install_crypto();
     let mut writing = Writing::new(folder)?;
-    runtime()?.block_on(async {
+    runtime()?.block_on(unless_cancelled(cancel, async {
         if address.is_web() {
-            web::fetch(dataset, address, &mut writing, cancel).await
+            web::fetch(dataset, address, &mut writing).await
         } else {
-            objects::fetch(dataset, address, &mut writing, cancel).await
+            objects::fetch(dataset, address, &mut writing).await
         }
-    })?;
+    }))?;
     Ok(writing.finish())
-}
-
-fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|_| Error::internal("no runtime for reading over a network"))
 }

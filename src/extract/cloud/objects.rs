@@ -1,7 +1,7 @@
 //! Objects of S3, Google Cloud Storage and Azure Blob Storage.
 //!
-//! Credentials come from the environment variables that each provider's own tools read, and never
-//! from an address.
+//! Credentials come from the environment variables of each provider's own tools, never from an
+//! address.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -16,26 +16,25 @@ use object_store::client::{HttpError, HttpErrorKind};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+use tokio::task::consume_budget;
 
 use super::super::address::Address;
 use super::super::folder;
 use super::super::left_out::{self, LeftOut, TABLE_LOGS};
 use super::super::spool::Writing;
-use super::transfer::{CONNECT, Found, SILENCE, broken_off, unless_cancelled, unreachable};
+use super::transfer::{CONNECT, Found, SILENCE, broken_off, unreachable};
 use crate::config::Interval;
 use crate::error::{Error, Result};
-use crate::event::Cancellation;
 use crate::schema::Dataset;
 
 /// Characters of a glob.
 const WILD: [char; 3] = ['*', '?', '['];
 
-/// The objects that an address means, sorted by their keys.
+/// The objects of an address, sorted by their keys.
 pub(super) async fn expand(
     dataset: Dataset,
     address: Address,
     interval: &Interval,
-    cancel: &Cancellation,
 ) -> Result<Found> {
     let (bucket, key) = address.parts();
     let wild = key.find(WILD);
@@ -57,7 +56,7 @@ pub(super) async fn expand(
     let (mut keys, mut left_out) = (Vec::new(), LeftOut::default());
     let (mut any, mut other_days) = (false, false);
     let mut tables = BTreeMap::new();
-    while let Some(object) = unless_cancelled(cancel, listed.next()).await? {
+    while let Some(object) = listed.next().await {
         let object = object.map_err(|error| failure(dataset, &address, &error))?;
         let key = object.location.as_ref();
         let below = key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/');
@@ -116,18 +115,17 @@ pub(super) async fn fetch(
     dataset: Dataset,
     address: &Address,
     writing: &mut Writing,
-    cancel: &Cancellation,
 ) -> Result<()> {
     let store = store(dataset, address)?;
     let location = path(dataset, address, address.parts().1)?;
-    let found = unless_cancelled(cancel, store.get(&location)).await?;
-    let found = found.map_err(|error| failure(dataset, address, &error))?;
+    let found = store.get(&location).await.map_err(|error| failure(dataset, address, &error))?;
     let size = found.meta.size;
     let mut pieces = found.into_stream();
-    while let Some(piece) = unless_cancelled(cancel, pieces.next()).await? {
-        cancel.check()?;
+    while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| broken_off(dataset, address, writing.bytes()))?;
         writing.append(&piece)?;
+        // Lets a signal through where the store is faster than the spool.
+        consume_budget().await;
     }
     if writing.bytes() != size {
         return Err(broken_off(dataset, address, writing.bytes()));
@@ -154,7 +152,7 @@ fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
         retry_timeout: Duration::from_mins(1),
         ..RetryConfig::default()
     };
-    // A large object takes its time, but something must come.
+    // A large object takes its time, but a silent transfer has failed.
     let limits = [
         (ClientConfigKey::Timeout, "7 days".to_owned()),
         (ClientConfigKey::ConnectTimeout, format!("{} s", CONNECT.as_secs())),
@@ -186,7 +184,7 @@ fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
             builder.build().map(|store| Arc::new(store) as _)
         }
     };
-    // The reason can hold what the environment does.
+    // The error can quote the environment.
     built.map_err(|_| {
         Error::config(format!("{dataset}: the environment has no settings to reach {address}"))
             .hint(credentials(address))
@@ -207,12 +205,12 @@ fn credentials(address: &Address) -> &'static str {
 
 fn path(dataset: Dataset, address: &Address, key: &str) -> Result<Path> {
     Path::parse(key).map_err(|_| {
-        Error::config(format!("{dataset}: {address} is no key of an object"))
+        Error::config(format!("{dataset}: {address} is not a valid object key"))
             .hint("parts of a key must not be empty, `.` or `..`")
     })
 }
 
-/// A store's failure without its words, which repeat requests.
+/// A store's failure without its text, which can quote requests.
 fn failure(dataset: Dataset, address: &Address, error: &object_store::Error) -> Error {
     use object_store::Error as Failure;
     let gone = matches!(error, Failure::NotFound { .. }) || answered(error, &[404]);
@@ -233,7 +231,7 @@ fn failure(dataset: Dataset, address: &Address, error: &object_store::Error) -> 
     }
 }
 
-/// What an error comes of, itself first.
+/// An error and its causes.
 fn causes<'a>(error: &'a object_store::Error) -> Vec<&'a (dyn StdError + 'static)> {
     let mut causes: Vec<&'a (dyn StdError + 'static)> = Vec::new();
     let mut next: Option<&'a (dyn StdError + 'static)> = Some(error);
@@ -254,7 +252,7 @@ fn answered(error: &object_store::Error, statuses: &[u16]) -> bool {
     })
 }
 
-/// Whether nobody has answered.
+/// Whether there was no answer.
 fn is_unreachable(error: &object_store::Error) -> bool {
     causes(error)
         .iter()

@@ -1,10 +1,9 @@
-//! What reading over a network has in common, from a store or from the web: its times and its failures.
+//! What all remote sources share: limits, signals and failures.
 
 use std::future::Future;
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::select;
 
 use super::super::address::Address;
 use super::super::left_out::LeftOut;
@@ -12,14 +11,12 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// How often a request to stop is looked for.
-const TICK: Duration = Duration::from_millis(100);
 /// A connection that is not made within this time is none.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
-/// Nothing came for so long: the other side is gone.
+/// A transfer without any data for so long has failed.
 pub(super) const SILENCE: Duration = Duration::from_mins(1);
 
-/// What an address means.
+/// The objects of an address.
 pub(in crate::extract) struct Found {
     pub(in crate::extract) addresses: Vec<Address>,
     /// Whether they are those of a glob or a prefix.
@@ -33,17 +30,15 @@ impl Found {
     }
 }
 
-/// Waits for `work`, and looks every so often whether to stop.
+/// Does `work` until a signal.
 pub(super) async fn unless_cancelled<T>(
     cancel: &Cancellation,
-    work: impl Future<Output = T>,
+    work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut work = pin!(work);
-    loop {
-        match timeout(TICK, work.as_mut()).await {
-            Ok(done) => return Ok(done),
-            Err(_) => cancel.check()?,
-        }
+    select! {
+        biased;
+        _ = cancel.cancelled() => Err(cancel.check().err().unwrap_or_else(|| Error::internal("a signal without a number"))),
+        done = work => done,
     }
 }
 

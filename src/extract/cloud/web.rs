@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
+use tokio::task::consume_budget;
 
 use super::super::address::Address;
 use super::super::spool::Writing;
-use super::transfer::{CONNECT, SILENCE, broken_off, unless_cancelled, unreachable};
+use super::transfer::{CONNECT, SILENCE, broken_off, unreachable};
 use crate::error::{Error, Result};
-use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// How often a request is made, in all.
-const TRIES: u32 = 3;
-/// The wait before the second try; it doubles.
+/// Retries of a request.
+const RETRIES: usize = 2;
+/// The wait before the first retry; it doubles.
 const DELAY: Duration = Duration::from_millis(500);
-/// Redirects that are followed.
+/// The most redirects that are followed.
 const REDIRECTS: usize = 5;
 
 /// Reads a file into the spool.
@@ -24,41 +25,40 @@ pub(super) async fn fetch(
     dataset: Dataset,
     address: &Address,
     writing: &mut Writing,
-    cancel: &Cancellation,
 ) -> Result<()> {
     let client = client(dataset, address)?;
-    let mut response = request(dataset, address, &client, cancel).await?;
+    let backoff = ExponentialBuilder::new().with_min_delay(DELAY).with_max_times(RETRIES);
+    let mut response = (|| request(dataset, address, &client))
+        .retry(backoff)
+        .when(|refused| refused.is_transient)
+        .await
+        .map_err(|refused| refused.error)?;
     loop {
-        match unless_cancelled(cancel, response.chunk()).await? {
+        match response.chunk().await {
             Ok(Some(piece)) => writing.append(&piece)?,
             Ok(None) => return Ok(()),
             Err(_) => return Err(broken_off(dataset, address, writing.bytes())),
         }
-        cancel.check()?;
+        // Lets a signal through where the server is faster than the spool.
+        consume_budget().await;
     }
 }
 
-/// The answer that has the file; requests to busy and failing servers are retried.
+/// Why there is no file in an answer.
+struct Refused {
+    error: Error,
+    is_transient: bool,
+}
+
 async fn request(
     dataset: Dataset,
     address: &Address,
     client: &Client,
-    cancel: &Cancellation,
-) -> Result<Response> {
-    let mut attempt = 1;
-    loop {
-        let answer = unless_cancelled(cancel, client.get(address.expose()).send()).await?;
-        let error = match answer {
-            Ok(response) if response.status().is_success() => return Ok(response),
-            Ok(response) => refusal(dataset, address, response.status()),
-            Err(error) => failure(dataset, address, &error),
-        };
-        let (error, again) = error;
-        if !again || attempt == TRIES {
-            return Err(error);
-        }
-        unless_cancelled(cancel, tokio::time::sleep(DELAY * 2_u32.pow(attempt - 1))).await?;
-        attempt += 1;
+) -> Result<Response, Refused> {
+    match client.get(address.expose()).send().await {
+        Ok(response) if response.status().is_success() => Ok(response),
+        Ok(response) => Err(refusal(dataset, address, response.status())),
+        Err(error) => Err(failure(dataset, address, &error)),
     }
 }
 
@@ -71,7 +71,7 @@ fn client(dataset: Dataset, address: &Address) -> Result<Client> {
         } else if to == "https" || Some(to) == from {
             attempt.follow()
         } else {
-            attempt.error("a redirect out of HTTPS")
+            attempt.error("a redirect to plain http")
         }
     });
     Client::builder()
@@ -88,34 +88,33 @@ fn client(dataset: Dataset, address: &Address) -> Result<Client> {
         })
 }
 
-/// What an answer without the file means, and whether to ask again.
-fn refusal(dataset: Dataset, address: &Address, status: StatusCode) -> (Error, bool) {
+fn refusal(dataset: Dataset, address: &Address, status: StatusCode) -> Refused {
     let code = status.as_u16();
-    let again = code == 429 || status.is_server_error();
+    let is_transient = code == 429 || status.is_server_error();
     let error = |what: &str| Error::source(format!("{dataset}: {address} {what} (HTTP {code})"));
     let error = match code {
         404 | 410 => error("is not there").hint("check the address"),
         401 | 403 => error("may not be read")
             .hint("check user and password, or whether a signed address has run out"),
-        _ if again => error("failed on the server").hint("try again later"),
+        _ if is_transient => error("failed on the server").hint("try again later"),
         _ => error("was refused").hint("check the address"),
     };
-    (error, again)
+    Refused { error, is_transient }
 }
 
-/// What a request without an answer means, and whether to ask again.
-fn failure(dataset: Dataset, address: &Address, error: &reqwest::Error) -> (Error, bool) {
+fn failure(dataset: Dataset, address: &Address, error: &reqwest::Error) -> Refused {
     if error.is_redirect() {
         let error =
-            Error::source(format!("{dataset}: {address} redirects without end or into the clear"))
+            Error::source(format!("{dataset}: {address} redirects too often or to plain http"))
                 .hint(format!(
                     "at most {REDIRECTS} redirects are followed, and none from https to http"
                 ));
-        return (error, false);
+        return Refused { error, is_transient: false };
     }
     if error.is_builder() {
-        let error = Error::config(format!("{dataset}: {address} is no web address"));
-        return (error.hint("for example https://host/claims.csv"), false);
+        let error = Error::config(format!("{dataset}: {address} is not a web address"))
+            .hint("for example https://host/claims.csv");
+        return Refused { error, is_transient: false };
     }
-    (unreachable(dataset, address), true)
+    Refused { error: unreachable(dataset, address), is_transient: true }
 }

@@ -14,18 +14,20 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Done, Failure, Job, Target};
+use super::job::Job;
+use super::outcome::{Done, Failure};
+use super::target::Target;
+use super::target_info::{TargetInfo, off};
 use crate::atomic_file::WholeFile;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::refresh::target_info::{About, off};
 use crate::rule::Severities;
 
 /// The page as a target.
 pub struct Dashboard {
     path: PathBuf,
-    about: About,
+    info: TargetInfo,
     severities: Severities,
 }
 
@@ -36,7 +38,7 @@ impl Dashboard {
         let dashboard = &settings.refresh.dashboard;
         Self {
             path: settings.dashboard_path(),
-            about: About {
+            info: TargetInfo {
                 name: "dashboard".into(),
                 provider: "dashboard",
                 parallel: 1,
@@ -51,8 +53,8 @@ impl Dashboard {
 }
 
 impl Target for Dashboard {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn check(&self, _job: &mut Job<'_>) -> Result<String, Failure> {

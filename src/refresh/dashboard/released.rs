@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::format;
 use crate::error::{Error, Result};
-use crate::refresh::Job;
+use crate::refresh::job::Job;
 use crate::schema::Shape;
 use crate::warehouse::sql;
 

@@ -1,4 +1,4 @@
-//! The proof of a certificate: a token that its private key has signed.
+//! The client assertion of a certificate: a JWT that its private key signs.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::secret::value::Secret;
 
-/// How long it is good for, in seconds.
-const GOOD_FOR: i64 = 600;
+/// How long it is valid, in seconds.
+const VALID_FOR: i64 = 600;
 
-/// Signs that `client` holds the key of `certificate`, for `audience`, at `now` (Unix seconds).
+/// The assertion of `client` for `audience` at `now` (Unix seconds).
 pub(super) fn assertion(
     certificate: &str,
     key: &Secret,
@@ -22,15 +22,14 @@ pub(super) fn assertion(
     client: &str,
     now: i64,
 ) -> Result<Secret> {
-    let certificate = block(certificate, "CERTIFICATE").ok_or_else(|| {
-        Error::config("refresh.power_bi.certificate: there is no PEM certificate in it")
-    })?;
+    let certificate = block(certificate, "CERTIFICATE")
+        .ok_or_else(|| Error::config("refresh.power_bi.certificate: it has no PEM certificate"))?;
     let key = block(key.expose(), "PRIVATE KEY").ok_or_else(|| {
-        Error::config("refresh.power_bi.private_key: there is no PKCS #8 PEM key in it")
+        Error::config("refresh.power_bi.private_key: it has no PKCS #8 PEM key")
             .hint("openssl pkcs8 -topk8 -nodes -in key.pem -out key8.pem makes one")
     })?;
     let key = RsaKeyPair::from_pkcs8(&key).map_err(|_| {
-        Error::config("refresh.power_bi.private_key: it is no RSA key of 2048 to 4096 bits")
+        Error::config("refresh.power_bi.private_key: it is not an RSA key of 2048 to 4096 bits")
     })?;
     let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, &certificate));
     let head = json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint });
@@ -41,7 +40,7 @@ pub(super) fn assertion(
         "jti": Uuid::now_v7().to_string(),
         "iat": now,
         "nbf": now,
-        "exp": now + GOOD_FOR,
+        "exp": now + VALID_FOR,
     });
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", part(&head), part(&claims));

@@ -1,28 +1,23 @@
-//! What Power BI says when it refuses.
-//!
-//! Of its texts only codes go on: the rest can quote rows.
+//! Refusals of Power BI. Only codes are passed on: the texts can quote rows.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::http::Answer;
-use crate::refresh::{Failure, Outcome};
+use crate::refresh::outcome::{Failure, Outcome};
 
-/// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Another refresh of the model is at work.
+    /// Another refresh of the model is running.
     AlreadyRunning,
-    /// The model had its refreshes of the day.
+    /// The model has used up its refreshes of the day.
     DailyLimit,
-    /// Too many requests.
     RateLimited,
-    /// The token is not good any more.
     TokenExpired,
-    /// Something that can pass by itself: 408, 5xx.
-    Passing,
-    /// There is no such thing, or not for us.
+    /// 408, 5xx.
+    Transient,
+    /// It does not exist, or the principal may not see it.
     NotFound,
     /// Everything else.
     Refused,
@@ -33,14 +28,14 @@ pub(super) struct Refusal {
     pub(super) kind: Kind,
     status: u16,
     code: Option<String>,
-    /// How long to leave the service alone, where it says so.
+    /// How long to wait before the next request.
     pub(super) wait: Option<Duration>,
-    /// What its people find it by.
+    /// The request id, for Power BI's support.
     request: Option<String>,
 }
 
 impl Refusal {
-    /// Reads an answer that is no success.
+    /// The refusal in an answer that is not a success.
     pub(super) fn of(answer: &Answer) -> Self {
         let request = answer.header("requestid").and_then(clean);
         Self { request, ..Self::read(answer.status(), answer.retry_after(), answer.body()) }
@@ -53,7 +48,7 @@ impl Refusal {
         let code = text(&error["code"]).or_else(|| text(&error["pbi.error"]["code"]));
         // The token endpoint's `error` is the code itself.
         let code = code.or_else(|| text(error)).and_then(|code| {
-            // The one code that is known to have a space.
+            // The only known code with a space.
             clean(if code == "Request Throttled" { "RequestThrottled" } else { &code })
         });
         let message = text(&error["message"]).or_else(|| text(&body["message"]));
@@ -69,14 +64,14 @@ impl Refusal {
             401 => Kind::TokenExpired,
             403 if named("TokenExpired") => Kind::TokenExpired,
             404 => Kind::NotFound,
-            408 | 500.. => Kind::Passing,
+            408 | 500.. => Kind::Transient,
             _ => Kind::Refused,
         };
         let wait = retry_after.or_else(|| wait_in(&message));
         Self { kind, status, code, wait, request: None }
     }
 
-    /// The status and the code, as far as there is one.
+    /// The status, and the code where there is one.
     pub(super) fn name(&self) -> String {
         match &self.code {
             Some(code) => format!("{} ({code})", self.status),
@@ -84,21 +79,23 @@ impl Refusal {
         }
     }
 
-    /// The failure that it is where nothing is to be tried again.
+    /// The refusal as a failure.
     pub(super) fn failure(&self, what: &str) -> Failure {
-        let said = format!("{what}: Power BI answered {}", self.name());
-        let said = match self.hint() {
-            Some(hint) => format!("{said}: {hint}"),
-            None => said,
+        let message = format!("{what}: Power BI answered {}", self.name());
+        let message = match self.hint() {
+            Some(hint) => format!("{message}: {hint}"),
+            None => message,
         };
-        let said = match &self.request {
-            Some(request) => format!("{said}; request id {request}"),
-            None => said,
+        let message = match &self.request {
+            Some(request) => format!("{message}; request id {request}"),
+            None => message,
         };
         match (self.kind, self.wait) {
-            (Kind::RateLimited, Some(wait)) => Failure::rate_limited(said, wait),
-            (Kind::RateLimited | Kind::DailyLimit, _) => Failure::new(Outcome::RateLimited, said),
-            _ => Failure::failed(said),
+            (Kind::RateLimited, Some(wait)) => Failure::rate_limited(message, wait),
+            (Kind::RateLimited | Kind::DailyLimit, _) => {
+                Failure::new(Outcome::RateLimited, message)
+            }
+            _ => Failure::failed(message),
         }
     }
 
@@ -107,10 +104,10 @@ impl Refusal {
             (Kind::DailyLimit, _) => hint("RequestThrottled"),
             (Kind::TokenExpired, _) => Some(
                 "it does not accept a new token either; allow service principals to use Power BI \
-                 APIs in the tenant's settings, and see that refresh.power_bi.scope is right",
+                 APIs in the tenant's settings, and check refresh.power_bi.scope",
             ),
             (Kind::NotFound, _) => hint("PowerBIEntityNotFound"),
-            (Kind::AlreadyRunning, _) => Some("another refresh of this model is at work"),
+            (Kind::AlreadyRunning, _) => Some("another refresh of this model is running"),
             (_, 403) => Some(
                 "the service principal may not do this; make it a member or contributor of the \
                  workspace, and allow service principals to use Power BI APIs in the tenant's \
@@ -128,12 +125,12 @@ impl Refusal {
 pub(super) fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "PowerBIEntityNotFound" | "ItemNotFound" | "DatasetNotFound" | "GroupNotFound" => {
-            "there is no such model in this workspace, or the service principal is no member of \
-             the workspace; look at the settings workspace and dataset"
+            "there is no such model in this workspace, or the service principal is not a member of \
+             the workspace; check the settings workspace and dataset"
         }
         "RequestThrottled" => {
-            "the model has had its refreshes of the last 24 hours, scheduled ones included (8 on a \
-             shared capacity)"
+            "the model has used up its refreshes of the last 24 hours, scheduled ones included (8 on \
+             a shared capacity)"
         }
         "PowerBINotAuthorizedException" | "Unauthorized" => {
             "the service principal may not do this; make it a member or contributor of the workspace"
@@ -143,7 +140,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "the data source has no credentials; enter them in the model's settings in Power BI"
         }
         "ModelRefreshDisabled_CredentialNotSpecified" => {
-            "Power BI has switched refreshes off for want of credentials; enter them in the \
+            "Power BI has switched refreshes off because credentials are missing; enter them in the \
              model's settings in Power BI"
         }
         "DMTS_DatasourceHasNoCredentialError" | "DMTS_MonikerWithUnboundDataSources" => {
@@ -151,7 +148,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
              in Power BI"
         }
         "DM_GWPipeline_Client_GatewayUnreachable" => {
-            "the gateway does not answer; see that its machine is up"
+            "the gateway does not answer; check that its machine is up"
         }
         "0xc11c0020" | "0xC11C0020" => {
             "the capacity had no memory left for the model; refresh fewer models at a time, or \
@@ -161,13 +158,13 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a page came where there should be JSON.
+/// Whether a page came instead of JSON.
 pub(super) fn is_page(answer: &Answer) -> bool {
     let of_type = answer.header("content-type").is_some_and(|kind| kind.contains("html"));
     of_type || answer.body().trim_ascii_start().starts_with(b"<")
 }
 
-/// A code, where the text is one.
+/// The text, where it is a code.
 pub(super) fn clean(code: &str) -> Option<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     ((1..=100).contains(&code.len()) && code.chars().all(fine)).then(|| code.to_owned())
@@ -222,9 +219,9 @@ mod tests {
             (400, pbi, Kind::Refused, "400 (Inner)"),
             (400, r#"{"error":"invalid_scope"}"#, Kind::Refused, "400 (invalid_scope)"),
             (400, row, Kind::Refused, "400"),
-            (502, "<html>Bad Gateway</html>", Kind::Passing, "502"),
-            (408, "", Kind::Passing, "408"),
-            (500, "[1]", Kind::Passing, "500"),
+            (502, "<html>Bad Gateway</html>", Kind::Transient, "502"),
+            (408, "", Kind::Transient, "408"),
+            (500, "[1]", Kind::Transient, "500"),
             (302, "", Kind::Refused, "302"),
         ];
         for (status, body, kind, name) in table {
@@ -263,7 +260,7 @@ mod tests {
         assert_eq!(
             failure(404, ""),
             "the model: Power BI answered 404: there is no such model in this workspace, or the \
-             service principal is no member of the workspace; look at the settings workspace and \
+             service principal is not a member of the workspace; check the settings workspace and \
              dataset"
         );
         assert!(failure(403, "").contains("member or contributor"));

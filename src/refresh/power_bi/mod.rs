@@ -5,27 +5,28 @@
 mod assertion;
 mod errors;
 mod model;
-pub(crate) mod poll;
+mod poll;
 mod report;
-pub(crate) mod request;
-pub(crate) mod start;
+mod request;
+mod start;
 mod token;
 mod verify;
 
 use std::sync::Arc;
 
 use model::{Model, TRIES};
+use poll::Refresh;
 use token::Session;
 
-use super::{Done, Failure, Job, Outcome, Target};
+use super::job::Job;
+use super::outcome::{Done, Failure, Outcome};
+use super::target::Target;
+use super::target_info::{TargetInfo, off};
 use crate::config::{PowerBiTarget, Settings};
 use crate::http::Request;
-use crate::refresh::power_bi::poll::Work;
-use crate::refresh::target_info::{About, off};
 
-/// One semantic model as a target.
 struct PowerBi {
-    about: About,
+    info: TargetInfo,
     settings: PowerBiTarget,
     model: Model,
 }
@@ -36,7 +37,7 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let session = Arc::new(Session::new(power_bi));
     let target = |(name, target): (&String, &PowerBiTarget)| -> Box<dyn Target> {
         Box::new(PowerBi {
-            about: About {
+            info: TargetInfo {
                 name: format!("power_bi.{name}"),
                 provider: "power_bi",
                 parallel: refresh.parallel(power_bi.parallel),
@@ -52,8 +53,8 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
 }
 
 impl Target for PowerBi {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
@@ -62,15 +63,15 @@ impl Target for PowerBi {
         match found["isRefreshable"].as_bool() {
             Some(true) => Ok("a model that can be refreshed".into()),
             Some(false) => Err(Failure::failed(
-                "the model: Power BI says that it cannot be refreshed; one that only holds live \
-                 connections, or pushed rows, needs no refresh",
+                "the model: Power BI reports that it cannot be refreshed; a model of live connections or \
+                 pushed rows only needs no refresh",
             )),
-            None => Ok("a model; Power BI does not say whether it can be refreshed".into()),
+            None => Ok("a model; Power BI does not report whether it can be refreshed".into()),
         }
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
-        let done = Work::new(&self.model, &self.settings).run(job)?;
+        let done = Refresh::new(&self.model, &self.settings).run(job)?;
         let query = self.settings.verify_query.as_ref();
         let Some(query) = query.filter(|_| done.outcome == Outcome::Succeeded) else {
             return Ok(done);

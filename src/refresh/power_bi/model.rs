@@ -1,4 +1,4 @@
-//! One semantic model on the wire: requests with a good token, reads that are tried again.
+//! One semantic model on the wire: requests with a valid token, reads that are retried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use serde_json::Value;
 
 use super::errors::{Kind, Refusal, is_page};
 use super::report::Report;
-use super::token::{Haste, Session, send};
+use super::token::{Session, When, send};
 use crate::config::{PowerBi, PowerBiTarget};
 use crate::http::{Answer, Backoff, Request, SendError, escape};
-use crate::refresh::{Failure, Job};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::Failure;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_mins(1);
-/// How often a service that fails is asked, where nothing has been started yet.
+/// How often a request is sent to a service that fails, where nothing has been started yet.
 pub(super) const TRIES: u32 = 8;
 /// How often a page may come where there should be JSON.
 const PAGES: u32 = 4;
-/// The wait after "too many requests" that says no time.
+/// The wait after "too many requests" without `Retry-After`.
 pub(super) const USUAL_WAIT: Duration = Duration::from_secs(30);
 
-/// A model and how it is reached.
 pub(crate) struct Model {
     session: Arc<Session>,
     address: String,
@@ -54,16 +54,16 @@ impl Model {
         job: &mut Job<'_>,
         request: &Request,
     ) -> Result<Result<Answer, SendError>, Failure> {
-        self.exchange(job, request, Haste::Usual, true)
+        self.exchange(job, request, When::InTime, true)
     }
 
-    /// Sends a request that undoes something.
+    /// Sends a request that undoes something, also after the deadline or a signal.
     pub(super) fn undo(&self, job: &mut Job<'_>, request: &Request) -> Option<Answer> {
-        self.exchange(job, request, Haste::Undoing, false).ok()?.ok()
+        self.exchange(job, request, When::Late, false).ok()?.ok()
     }
 
-    /// Sends a request that changes nothing, until there is an answer that stays: JSON, a 202, or
-    /// a refusal. Gives up after `tries`.
+    /// Sends a request that changes nothing, up to `tries` times, until there is an answer that a
+    /// repetition would not change: JSON, a 202, or a refusal.
     pub(super) fn read(
         &self,
         job: &mut Job<'_>,
@@ -74,7 +74,7 @@ impl Model {
         let (mut backoff, mut pages) = (Backoff::default(), 0);
         for attempt in 1..=tries {
             let mut wait = backoff.wait();
-            let failure = match self.exchange(job, request, Haste::Usual, false)? {
+            let failure = match self.exchange(job, request, When::InTime, false)? {
                 Ok(answer) if answer.is_success() => {
                     if answer.status() == 202 || answer.json().is_some() {
                         return Ok(answer);
@@ -84,7 +84,7 @@ impl Model {
                 }
                 Ok(answer) => {
                     let refusal = Refusal::of(&answer);
-                    if !matches!(refusal.kind, Kind::Passing | Kind::RateLimited) {
+                    if !matches!(refusal.kind, Kind::Transient | Kind::RateLimited) {
                         return Ok(answer);
                     }
                     if refusal.kind == Kind::RateLimited {
@@ -132,7 +132,7 @@ impl Model {
         self.json(job, &request, "the model's refresh history", tries).map(|list| reports(&list))
     }
 
-    /// The same after the deadline or a signal; empty where there is no answer.
+    /// The latest refreshes after the deadline or a signal; empty where there is no answer.
     pub(super) fn last_history(&self, job: &mut Job<'_>) -> Vec<Report> {
         let request = self.history_request();
         let answer = self.undo(job, &request).filter(Answer::is_success);
@@ -143,31 +143,31 @@ impl Model {
         Request::get(self.at("/refreshes?$top=10"))
     }
 
-    /// Sends a request with the token; with a new one, once, where the old one is not accepted.
+    /// Sends a request with the token; once more with a new one where it is not accepted.
     fn exchange(
         &self,
         job: &mut Job<'_>,
         request: &Request,
-        haste: Haste,
+        when: When,
         starts: bool,
     ) -> Result<Result<Answer, SendError>, Failure> {
         let request = request.clone().header("Accept", "application/json");
         let mut renewed = false;
         loop {
-            let token = self.session.token(job, haste)?;
+            let token = self.session.token(job, when)?;
             if starts {
                 job.count_attempt();
             }
-            let answer = send(job, haste, &request.clone().bearer(token.expose()), LIMIT);
+            let answer = send(job, when, &request.clone().bearer(token.expose()), LIMIT);
             match &answer {
-                Ok(said) if !renewed && !said.is_success() => {
-                    if Refusal::of(said).kind != Kind::TokenExpired {
+                Ok(refused) if !renewed && !refused.is_success() => {
+                    if Refusal::of(refused).kind != Kind::TokenExpired {
                         return Ok(answer);
                     }
                 }
                 _ => return Ok(answer),
             }
-            self.session.forget(&token);
+            self.session.forget(&token, job, when)?;
             renewed = true;
         }
     }
@@ -178,9 +178,9 @@ fn reports(list: &Value) -> Vec<Report> {
 }
 
 fn no_json(answer: &Answer, what: &str) -> Failure {
-    let came = if is_page(answer) { "a page" } else { "something else" };
+    let found = if is_page(answer) { "a page" } else { "something else" };
     Failure::failed(format!(
-        "{what}: {came} came where there should be JSON; is refresh.power_bi.api_url right, is \
+        "{what}: {found} came instead of JSON; is refresh.power_bi.api_url right, is \
          there a proxy in between?"
     ))
 }

@@ -1,33 +1,33 @@
-//! Follows a refresh to its end, or ends it.
+//! Follows a refresh to its end; cancels it at the deadline or a signal.
 
 use std::time::{Duration, Instant};
 
 use super::errors::{Kind, Refusal};
 use super::model::Model;
 use super::report::{Report, State};
+use super::start::{Start, Started};
 use crate::config::{PowerBiMode, PowerBiTarget};
 use crate::http::{Answer, Backoff, Request};
-use crate::refresh::power_bi::start::{Begun, Start};
-use crate::refresh::{Done, Failure, Job, Outcome};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::{Done, Failure, Outcome};
 
-/// A refresh from its start to its end.
-pub(crate) struct Work<'a> {
+pub(super) struct Refresh<'a> {
     model: &'a Model,
     target: &'a PowerBiTarget,
     start: Start,
-    /// What is at work at the service.
+    /// The refresh that is running at the service.
     id: Option<String>,
-    /// What the service says that is not known here.
+    /// A status of the service that is not known here.
     note: Option<String>,
 }
 
-impl<'a> Work<'a> {
-    pub(crate) fn new(model: &'a Model, target: &'a PowerBiTarget) -> Self {
+impl<'a> Refresh<'a> {
+    pub(super) fn new(model: &'a Model, target: &'a PowerBiTarget) -> Self {
         Self { model, target, start: Start::default(), id: None, note: None }
     }
 
-    /// Refreshes the model; where the deadline or a signal comes first, cancels what it has begun.
-    pub(crate) fn run(&mut self, job: &mut Job<'_>) -> Result<Done, Failure> {
+    /// Refreshes the model; at the deadline or a signal, cancels what it has started.
+    pub(super) fn run(&mut self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let failure = match self.refresh(job) {
             Ok(done) => return Ok(done),
             Err(failure) => failure,
@@ -37,11 +37,11 @@ impl<'a> Work<'a> {
             return self.give_up(job, failure);
         }
         let more = match (&self.id, self.start.in_doubt) {
-            (Some(_), _) => "the refresh itself may go on",
-            (None, true) => "a refresh may have begun all the same",
+            (Some(_), _) => "the refresh itself may still be running",
+            (None, true) => "a refresh may have started all the same",
             (None, false) => return Err(failure),
         };
-        Err(Failure { message: format!("{}; {more}", failure.message), ..failure })
+        Err(failure.and(more))
     }
 
     fn refresh(&mut self, job: &mut Job<'_>) -> Result<Done, Failure> {
@@ -49,11 +49,11 @@ impl<'a> Work<'a> {
         loop {
             self.start = Start::default();
             let id = match self.start.run(job, self.model, self.target)? {
-                Begun::Refresh(id) => id,
-                Begun::LeftAlone => {
+                Started::Refresh(id) => id,
+                Started::LeftAlone => {
                     return Ok(Done {
                         outcome: Outcome::AlreadyRunning,
-                        detail: "another refresh of this model is at work and was left alone"
+                        detail: "another refresh of this model is running and was left alone"
                             .into(),
                     });
                 }
@@ -72,7 +72,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Asks how far it is until it has ended.
+    /// Polls until it has ended.
     fn follow(&mut self, job: &mut Job<'_>, id: &str) -> Result<(Report, Outcome), Failure> {
         let appears = Duration::from_secs(self.target.appear_secs);
         let (mut seen, mut backoff) = (Instant::now(), Backoff::default());
@@ -99,7 +99,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// How far it is, with the HTTP status that says so too; none where it is not there.
+    /// Its report with the HTTP status, which counts too; none where the service does not show it.
     fn look(&self, job: &mut Job<'_>, id: &str) -> Result<Option<(u16, Report)>, Failure> {
         if self.target.mode == PowerBiMode::Standard {
             let history = self.model.history(job, u32::MAX)?;
@@ -122,7 +122,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The deadline or a signal came: nothing that can be ended is left at work.
+    /// Cancels what is running, after the deadline or a signal.
     fn give_up(&mut self, job: &mut Job<'_>, failure: Failure) -> Result<Done, Failure> {
         let why = match job.check() {
             Err(end) => Failure { message: end.message, outcome: end.outcome, ..failure },
@@ -138,22 +138,26 @@ impl<'a> Work<'a> {
         }
         let Some(id) = self.id.take() else {
             return match (self.start.in_doubt, self.start.waits_for) {
-                (true, _) => end(format!("{}; a refresh may have begun all the same", why.message)),
+                (true, _) => {
+                    end(format!("{}; a refresh may have started all the same", why.message))
+                }
                 (false, Some(what)) => end(format!("{}: {what}", why.message)),
                 (false, None) => end(why.message.clone()),
             };
         };
         let note = self.note.take().map(|note| format!("; {note}")).unwrap_or_default();
-        let said = format!("refresh {id}: {}{note}", why.message);
+        let message = format!("refresh {id}: {}{note}", why.message);
         if self.target.mode == PowerBiMode::Standard {
-            return end(format!("{said}; a standard refresh cannot be cancelled, it goes on"));
+            return end(format!(
+                "{message}; a standard refresh cannot be cancelled and is still running"
+            ));
         }
         let address = self.model.refresh(&id);
         let answer = self.model.undo(job, &Request::delete(&address));
         if answer.as_ref().is_some_and(Answer::is_success) {
-            return end(format!("{said}; it was cancelled"));
+            return end(format!("{message}; it was cancelled"));
         }
-        // It may have ended just now.
+        // It may have just ended.
         let last = self.model.undo(job, &Request::get(&address)).filter(Answer::is_success);
         if let Some(last) = last {
             let report = Report::of(&last.json().unwrap_or_default());
@@ -162,6 +166,6 @@ impl<'a> Work<'a> {
             }
         }
         let name = answer.map_or_else(|| "no answer".into(), |answer| Refusal::of(&answer).name());
-        end(format!("{said}; it could not be cancelled ({name}), it goes on"))
+        end(format!("{message}; it could not be cancelled ({name}) and is still running"))
     }
 }

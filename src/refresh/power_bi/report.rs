@@ -1,4 +1,4 @@
-//! What the service says of one refresh, and what that means.
+//! The service's report of one refresh.
 
 use std::fmt::Write as _;
 
@@ -6,19 +6,18 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::Value;
 
 use super::errors::{clean, hint};
-use crate::refresh::{Failure, Outcome};
+use crate::refresh::outcome::{Failure, Outcome};
 
-/// The model was thrown out of memory for another one: worth a second try.
+/// The model was evicted from memory for another one: worth a second try.
 const EVICTED: &str = "0xC11C0020";
-/// Codes that a message holds at most.
+/// The most codes in a message.
 const CODES: usize = 3;
 
-/// One refresh.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Report {
+pub(super) struct Report {
     /// The id in the history.
     pub(super) id: Option<String>,
-    /// How it was asked for: `ViaApi`, `ViaEnhancedApi`, `Scheduled` …
+    /// How it was started: `ViaApi`, `ViaEnhancedApi`, `Scheduled` …
     pub(super) kind: String,
     status: String,
     extended: String,
@@ -30,15 +29,14 @@ pub(crate) struct Report {
     evicted: bool,
 }
 
-/// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
-    /// At work; with a note where the service says something that is not known.
+    /// With a note where the status is not known.
     Running(Option<String>),
     Ended(Outcome),
 }
 
-/// What a status says.
+/// What a status means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     Going,
@@ -89,14 +87,14 @@ impl Report {
         }
     }
 
-    /// How far it is, where it was told with this HTTP status.
+    /// Its state, by the report and the HTTP status that it came with.
     pub(super) fn state(&self, http: u16) -> State {
         let words = [word(&self.extended), word(&self.status)];
         let new = [&self.extended, &self.status]
             .into_iter()
             .find(|text| word(text) == Word::New)
             .map(|text| clean(text).unwrap_or_else(|| "without a name".into()));
-        let note = new.map(|name| format!("the service calls it {name}, which is not known here"));
+        let note = new.map(|name| format!("its status {name} is not known here"));
         if http == 202 {
             return State::Running(note);
         }
@@ -114,37 +112,37 @@ impl Report {
         }
     }
 
-    /// Whether the model was thrown out of memory.
+    /// Whether the model was evicted from memory.
     pub(super) fn was_evicted(&self) -> bool {
         self.evicted
     }
 
     /// "completed in 12 s, 2 of 2 objects"
     pub(super) fn success(&self) -> String {
-        let mut said = "completed".to_owned();
+        let mut message = "completed".to_owned();
         if let (Some(started), Some(ended)) = (self.started, self.ended) {
-            let _ = write!(said, " in {} s", (ended - started).num_seconds().max(0));
+            let _ = write!(message, " in {} s", (ended - started).num_seconds().max(0));
         }
         if let Some((done, all)) = self.objects {
-            let _ = write!(said, ", {done} of {all} objects");
+            let _ = write!(message, ", {done} of {all} objects");
         }
-        said
+        message
     }
 
-    /// The failure that an end is.
+    /// The failure of an end that is no success.
     pub(super) fn failure(&self, id: &str, outcome: Outcome) -> Failure {
-        let said = match outcome {
-            Outcome::TimedOut => "its time limit at the service was over",
+        let end = match outcome {
+            Outcome::TimedOut => "it exceeded its time limit at the service",
             Outcome::Disabled => {
                 "Power BI has switched refreshes of this model off; see its settings there"
             }
-            Outcome::Cancelled => "somebody cancelled it in Power BI",
+            Outcome::Cancelled => "it was cancelled in Power BI",
             _ if word(&self.status) == Word::Going || word(&self.status) == Word::New => {
-                "it ended, and the service does not say how"
+                "it ended with an unknown result"
             }
             _ => "failed",
         };
-        let mut message = format!("refresh {id}: {said}");
+        let mut message = format!("refresh {id}: {end}");
         if !self.codes.is_empty() {
             let _ = write!(message, " ({})", self.codes.join(", "));
         }
@@ -161,7 +159,7 @@ impl Report {
 
 const COMPLETED: Word = Word::Ended(Outcome::Succeeded);
 
-/// What a status says; in any case, and in the spellings of the older services too.
+/// What a status means; in any case, and in the spellings of older services too.
 fn word(status: &str) -> Word {
     match status.to_ascii_lowercase().as_str() {
         "completed" | "succeeded" => COMPLETED,

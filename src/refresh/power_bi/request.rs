@@ -1,4 +1,4 @@
-//! What is posted to start a refresh.
+//! The body of the request that starts a refresh.
 //!
 //! See "Datasets - Refresh Dataset In Group" in the REST reference.
 
@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{PowerBiCommit, PowerBiMode, PowerBiTarget, PowerBiType};
 
-/// The body. It never names `notifyOption`: that is for people, and excludes the other fields.
-pub(crate) fn body(target: &PowerBiTarget) -> Value {
+/// Never has `notifyOption`, which is for users and excludes the other fields.
+pub(super) fn body(target: &PowerBiTarget) -> Value {
     let mut fields = Map::new();
     if target.mode == PowerBiMode::Standard {
         return Value::Object(fields);

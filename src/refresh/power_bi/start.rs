@@ -1,7 +1,7 @@
 //! Starts a refresh, once.
 //!
-//! Which refreshes there were before is noted first; one that has come since is ours, or as good as
-//! ours, because it reads what has been published. No clock is compared with another machine's.
+//! The refreshes in the history are recorded first; one that appears later is ours, or as good as
+//! ours, because it reads what has been published. No clocks of two machines are compared.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,43 +9,42 @@ use std::time::{Duration, Instant};
 use super::errors::{Kind, Refusal, clean, is_page};
 use super::model::{Model, TRIES, USUAL_WAIT};
 use super::report::{Report, State};
+use super::request::body;
 use crate::config::{OnConflict, PowerBiMode, PowerBiTarget};
 use crate::http::{Answer, Backoff, Request, SendError};
-use crate::refresh::power_bi::request::body;
-use crate::refresh::{Failure, Job};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::Failure;
 
-/// How often a refresh is asked for where the service itself fails.
+/// How often the start is sent where the service itself fails.
 const STARTS: u32 = 3;
-/// How often the history is looked at for a refresh that the service may have begun while it failed.
+/// How often the history is read for a refresh that the service may have started while it failed.
 const GRACE: u32 = 3;
 
-/// A start at work.
 #[derive(Default)]
-pub(crate) struct Start {
-    /// The refreshes that there were before.
+pub(super) struct Start {
+    /// The refreshes that were there before.
     before: Option<BTreeSet<String>>,
-    /// Whether a request may have arrived whose answer is not known.
-    pub(crate) in_doubt: bool,
-    /// What it waits for, where it waits.
-    pub(crate) waits_for: Option<&'static str>,
+    /// Whether a request without an answer may have arrived.
+    pub(super) in_doubt: bool,
+    /// What it is waiting for.
+    pub(super) waits_for: Option<&'static str>,
 }
 
-/// What became of a start.
-pub(crate) enum Begun {
+pub(super) enum Started {
     /// A refresh with this id.
     Refresh(String),
-    /// Somebody else's refresh was left alone.
+    /// Another refresh is running and was left alone.
     LeftAlone,
 }
 
 impl Start {
-    /// Starts a refresh, or finds the one that a lost request has started.
-    pub(crate) fn run(
+    /// Starts a refresh, or finds the one that a request without an answer has started.
+    pub(super) fn run(
         &mut self,
         job: &mut Job<'_>,
         model: &Model,
         target: &PowerBiTarget,
-    ) -> Result<Begun, Failure> {
+    ) -> Result<Started, Failure> {
         let history = model.history(job, TRIES)?;
         self.before = Some(history.into_iter().filter_map(|report| report.id).collect());
         let request = Request::post(model.at("/refreshes")).json(&body(target));
@@ -83,7 +82,7 @@ impl Start {
                     return self.found(job, model, target, appears, "the answer has no id");
                 };
                 self.in_doubt = false;
-                return Ok(Begun::Refresh(id));
+                return Ok(Started::Refresh(id));
             }
             let refusal = Refusal::of(&answer);
             match refusal.kind {
@@ -95,8 +94,8 @@ impl Start {
                         return Ok(self.adopted(id));
                     }
                     match target.on_conflict {
-                        OnConflict::Wait => self.outwait(job, model, &mut backoff)?,
-                        OnConflict::Skip => return Ok(Begun::LeftAlone),
+                        OnConflict::Wait => self.wait_for_other(job, model, &mut backoff)?,
+                        OnConflict::Skip => return Ok(Started::LeftAlone),
                         OnConflict::Fail => return Err(refusal.failure("the refresh")),
                     }
                 }
@@ -106,11 +105,11 @@ impl Start {
                         return Err(refusal.failure("the refresh"));
                     }
                     self.waits_for = Some("the service took no more requests");
-                    // Never at once, whatever the service says.
+                    // Never at once, even where the service allows it.
                     job.pause(wait.max(backoff.wait()))?;
                     self.waits_for = None;
                 }
-                Kind::Passing => {
+                Kind::Transient => {
                     self.in_doubt = true;
                     if let Some(id) = self.look(job, model, target.mode, GRACE, Duration::ZERO)? {
                         return Ok(self.adopted(id));
@@ -125,7 +124,7 @@ impl Start {
         }
     }
 
-    /// The refresh that a request has started whose answer is not known; sent again it is not.
+    /// The refresh that a request without an answer has started; the request is not repeated.
     fn found(
         &mut self,
         job: &mut Job<'_>,
@@ -133,19 +132,19 @@ impl Start {
         target: &PowerBiTarget,
         appears: Duration,
         why: &str,
-    ) -> Result<Begun, Failure> {
+    ) -> Result<Started, Failure> {
         if let Some(id) = self.look(job, model, target.mode, GRACE, appears)? {
             return Ok(self.adopted(id));
         }
         self.in_doubt = false;
         Err(Failure::failed(format!(
-            "the refresh was asked for ({why}), and none has begun in {} s: it was dropped, or \
-             never arrived; refresh again",
+            "the refresh was requested ({why}), and none has started in {} s: the request was \
+             dropped or never arrived; refresh again",
             appears.as_secs()
         )))
     }
 
-    /// Looks into the history for a refresh that has come: at least so often and so long.
+    /// Reads the history until a refresh of ours appears, at least `polls` times and for `time`.
     fn look(
         &mut self,
         job: &mut Job<'_>,
@@ -168,14 +167,14 @@ impl Start {
         Ok(None)
     }
 
-    /// Waits for the end of somebody else's refresh.
-    fn outwait(
+    /// Waits for the end of another refresh.
+    fn wait_for_other(
         &mut self,
         job: &mut Job<'_>,
         model: &Model,
         backoff: &mut Backoff,
     ) -> Result<(), Failure> {
-        self.waits_for = Some("another refresh was still at work");
+        self.waits_for = Some("another refresh was still running");
         loop {
             job.pause(backoff.wait())?;
             let history = model.history(job, u32::MAX)?;
@@ -186,13 +185,13 @@ impl Start {
         }
     }
 
-    fn adopted(&mut self, id: String) -> Begun {
+    fn adopted(&mut self, id: String) -> Started {
         self.in_doubt = false;
-        Begun::Refresh(id)
+        Started::Refresh(id)
     }
 
     /// The first refresh of our kind that was not there before.
-    pub(crate) fn ours(&self, history: &[Report], mode: PowerBiMode) -> Option<String> {
+    pub(super) fn ours(&self, history: &[Report], mode: PowerBiMode) -> Option<String> {
         let before = self.before.as_ref()?;
         let kind = match mode {
             PowerBiMode::Enhanced => "ViaEnhancedApi",
@@ -247,9 +246,9 @@ mod tests {
         assert_eq!(before(&["1", "2"]).ours(&history, enhanced).as_deref(), Some("4"));
         assert_eq!(before(&["1", "2"]).ours(&history, standard).as_deref(), Some("5"));
         assert_eq!(before(&["1", "2", "4", "6"]).ours(&history, enhanced), None);
-        // One whose kind is not told may be ours.
+        // One without a kind may be ours.
         assert_eq!(before(&[]).ours(&history, standard).as_deref(), Some("1"));
-        // Where it is not known what was there, nothing is taken.
+        // Without a record of what was there, none is ours.
         assert_eq!(Start::default().ours(&history, enhanced), None);
     }
 }

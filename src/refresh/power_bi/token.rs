@@ -1,48 +1,49 @@
-//! The token of the service principal: fetched once, shared by all models, renewed in time.
+//! The access token of the service principal: fetched once, shared by all models, renewed in time.
 //!
 //! See "Microsoft identity platform and the OAuth 2.0 client credentials flow".
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use super::assertion::assertion;
 use super::errors::{clean, is_page};
 use crate::config::PowerBi;
 use crate::error::{Error, ErrorKind};
-use crate::http::{Answer, Backoff, Request, escape};
-use crate::refresh::{Failure, Job, Outcome};
+use crate::http::{Answer, Backoff, Request, SendError, escape, runtime};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::{Failure, Outcome};
 use crate::secret::source::SecretSource;
 use crate::secret::value::Secret;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long one request may take that is sent after the end.
+/// How long one request may take after the deadline or a signal.
 const LAST: Duration = Duration::from_secs(10);
-/// How often a server that is not there is asked.
+/// How often a request is sent to a server that does not answer.
 const TRIES: u32 = 8;
-/// A token is not used any more when it has less than this left.
+/// A token that expires sooner is not used any more.
 const MARGIN: Duration = Duration::from_mins(5);
-/// A refusal holds for all models that ask within this time.
+/// How long a refusal counts for all models.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// How often a wait for another model's request looks again.
-const STEP: Duration = Duration::from_millis(20);
 
-/// The service principal, signed in or not.
+/// The service principal's session.
 pub(super) struct Session {
     url: String,
     scope: String,
     client: String,
     proof: Proof,
+    /// Locked while a token is fetched.
     state: Mutex<State>,
 }
 
-/// How it proves who it is.
+/// What authenticates the service principal.
 enum Proof {
     Secret(SecretSource),
     Certificate { certificate: PathBuf, key: SecretSource },
@@ -55,13 +56,12 @@ struct State {
     refused: Option<(Failure, Instant)>,
 }
 
-/// Whether the deadline and signals count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
-    /// They do.
-    Usual,
-    /// They have come: something is to be undone, quickly.
-    Undoing,
+pub(super) enum When {
+    /// Up to the deadline or a signal.
+    InTime,
+    /// Shortly after them, to undo something.
+    Late,
 }
 
 impl Session {
@@ -86,9 +86,9 @@ impl Session {
         }
     }
 
-    /// The token; fetched where there is none that is good for a while.
-    pub(super) fn token(&self, job: &Job<'_>, haste: Haste) -> Result<Secret, Failure> {
-        let mut state = self.lock(job, haste)?;
+    /// The token; fetched where there is none that is still valid.
+    pub(super) fn token(&self, job: &Job<'_>, when: When) -> Result<Secret, Failure> {
+        let mut state = self.lock(job, when)?;
         if let Some((token, until)) = &state.token
             && Instant::now() < *until
         {
@@ -99,61 +99,55 @@ impl Session {
         {
             return Err(failure.clone());
         }
-        let answer = self.fetch(job, haste)?;
+        let answer = self.fetch(job, when)?;
         if !answer.is_success() {
             let failure = refusal(&answer);
             state.refused = Some((failure.clone(), Instant::now() + REFUSED_FOR));
             return Err(failure);
         }
-        let (token, good_for) = read(&answer).ok_or_else(|| {
+        let (token, valid_for) = read(&answer).ok_or_else(|| {
             let what = if is_page(&answer) { "a page" } else { "something" };
             Failure::failed(format!(
-                "the token endpoint answered with {what} that holds no token; is \
+                "the token endpoint answered with {what} without a token; is \
                  refresh.power_bi.login_url right, is there a proxy in between?"
             ))
         })?;
-        let until = Instant::now() + good_for.saturating_sub(MARGIN);
+        let until = Instant::now() + valid_for.saturating_sub(MARGIN);
         *state = State { token: Some((token.clone(), until)), refused: None };
         Ok(token)
     }
 
-    /// Forgets a token that the service does not accept; not the one that came after it.
-    pub(super) fn forget(&self, token: &Secret) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Drops a token that the service does not accept; not one that has replaced it.
+    pub(super) fn forget(&self, token: &Secret, job: &Job<'_>, when: When) -> Result<(), Failure> {
+        let mut state = self.lock(job, when)?;
         if state.token.as_ref().is_some_and(|(held, _)| held == token) {
             state.token = None;
         }
+        Ok(())
     }
 
-    /// One model asks, the others wait for its answer; not beyond their own deadlines.
-    fn lock(&self, job: &Job<'_>, haste: Haste) -> Result<MutexGuard<'_, State>, Failure> {
-        let began = Instant::now();
-        loop {
-            match self.state.try_lock() {
-                Ok(state) => return Ok(state),
-                Err(TryLockError::Poisoned(error)) => return Ok(error.into_inner()),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            match haste {
-                Haste::Usual => job.pause(STEP)?,
-                Haste::Undoing if began.elapsed() < LAST => std::thread::sleep(STEP),
-                Haste::Undoing => return Err(Failure::failed("there was no time for a token")),
-            }
+    fn lock(&self, job: &Job<'_>, when: When) -> Result<MutexGuard<'_, State>, Failure> {
+        match when {
+            When::InTime => job.wait(self.state.lock()),
+            When::Late => runtime()?
+                .block_on(async { timeout(LAST, self.state.lock()).await })
+                .map_err(|_| Failure::failed("there was no time for a token")),
         }
     }
 
-    /// Asks until there is an answer that stays; a refusal is one.
-    fn fetch(&self, job: &Job<'_>, haste: Haste) -> Result<Answer, Failure> {
+    /// Sends the request until there is an answer that a repetition would not change, such as a
+    /// refusal.
+    fn fetch(&self, job: &Job<'_>, when: When) -> Result<Answer, Failure> {
         let mut backoff = Backoff::default();
         for attempt in 1.. {
-            // Made anew each time: the assertion has an end, and its file may have been renewed.
+            // Built each time: the assertion expires, and its file may have been replaced.
             let request = self.request()?;
-            let why = match send(job, haste, &request, LIMIT) {
+            let why = match send(job, when, &request, LIMIT) {
                 Ok(answer) if !matches!(answer.status(), 408 | 500..) => return Ok(answer),
                 Ok(answer) => format!("it answered {}", answer.status()),
                 Err(lost) => lost.to_string(),
             };
-            if haste == Haste::Undoing || attempt == TRIES {
+            if when == When::Late || attempt == TRIES {
                 return Err(Failure::failed(format!(
                     "the token endpoint cannot be reached: {why}; is refresh.power_bi.login_url \
                      right, is the network up?"
@@ -192,20 +186,19 @@ impl Session {
     }
 }
 
-/// Sends a request once.
 pub(super) fn send(
     job: &Job<'_>,
-    haste: Haste,
+    when: When,
     request: &Request,
     limit: Duration,
-) -> Result<Answer, crate::http::SendError> {
-    match haste {
-        Haste::Usual => job.send_within(request, limit),
-        Haste::Undoing => job.send_anyway(request, limit.min(LAST)),
+) -> Result<Answer, SendError> {
+    match when {
+        When::InTime => job.send(request, limit),
+        When::Late => Job::send_late(request, limit.min(LAST)),
     }
 }
 
-/// The token and how long it is good for.
+/// The token and how long it is valid.
 fn read(answer: &Answer) -> Option<(Secret, Duration)> {
     let body = answer.json()?;
     let token = body["access_token"].as_str().filter(|token| !token.is_empty())?;
@@ -214,26 +207,26 @@ fn read(answer: &Answer) -> Option<(Secret, Duration)> {
     Some((Secret::new(token), Duration::from_secs(seconds)))
 }
 
-/// What the token endpoint says; never sent again, because that could lock the principal out.
+/// The failure of a refused request; it is not repeated, because that could lock the principal out.
 fn refusal(answer: &Answer) -> Failure {
     let body = answer.json().unwrap_or_default();
     let number = body["error_codes"][0].as_u64().or_else(|| number_in(&body));
     let mut names: Vec<String> = body["error"].as_str().and_then(clean).into_iter().collect();
     names.extend(number.map(|number| format!("AADSTS{number}")));
-    let mut said = format!("the token endpoint answered {}", answer.status());
+    let mut message = format!("the token endpoint answered {}", answer.status());
     if !names.is_empty() {
-        let _ = write!(said, " ({})", names.join(", "));
+        let _ = write!(message, " ({})", names.join(", "));
     }
     if let Some(hint) = hint(number, answer.status()) {
-        said.extend([": ", hint]);
+        message.extend([": ", hint]);
     }
     if let Some(trace) = body["trace_id"].as_str().and_then(clean) {
-        said.extend(["; trace id ", &trace]);
+        message.extend(["; trace id ", &trace]);
     }
     match (answer.status(), answer.retry_after()) {
-        (429, Some(wait)) => Failure::rate_limited(said, wait),
-        (429, None) => Failure::new(Outcome::RateLimited, said),
-        _ => Failure::failed(said),
+        (429, Some(wait)) => Failure::rate_limited(message, wait),
+        (429, None) => Failure::new(Outcome::RateLimited, message),
+        _ => Failure::failed(message),
     }
 }
 
@@ -245,27 +238,23 @@ fn number_in(body: &Value) -> Option<u64> {
 
 fn hint(number: Option<u64>, status: u16) -> Option<&'static str> {
     Some(match number {
-        Some(7_000_215) => {
-            "the client secret is wrong; it is the secret's value that is needed, not its id"
-        }
-        Some(7_000_222) => "the client secret has expired; make a new one in Entra",
+        Some(7_000_215) => "the client secret is wrong; use the secret's value, not its id",
+        Some(7_000_222) => "the client secret has expired; create a new one in Entra",
         Some(700_016) => {
-            "the tenant has no such application; look at refresh.power_bi.client_id and tenant"
+            "the tenant has no such application; check refresh.power_bi.client_id and tenant"
         }
-        Some(90_002 | 900_023 | 90_013) => {
-            "there is no such tenant; look at refresh.power_bi.tenant"
-        }
-        Some(70_011 | 1_002_012 | 500_011) => "look at refresh.power_bi.scope",
+        Some(90_002 | 900_023 | 90_013) => "there is no such tenant; check refresh.power_bi.tenant",
+        Some(70_011 | 1_002_012 | 500_011) => "check refresh.power_bi.scope",
         Some(700_027) => {
             "the certificate is not the application's; upload it in Entra, and see that the \
              private key belongs to it"
         }
-        Some(700_024) => "the assertion's time is not now; is this machine's clock right?",
+        Some(700_024) => "the assertion is not valid at this time; is this machine's clock right?",
         Some(70_021 | 700_211..=700_213) => {
             "the application has no federated credential for this token; compare issuer, subject \
              and audience in Entra"
         }
-        Some(53_003) => "a conditional access policy keeps the service principal out",
+        Some(53_003) => "a conditional access policy blocks the service principal",
         _ if (300..400).contains(&status) => {
             "a redirect, which is not followed; is refresh.power_bi.login_url right?"
         }

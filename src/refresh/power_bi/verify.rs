@@ -1,4 +1,4 @@
-//! Asks the refreshed model how many claims it shows.
+//! Checks how many claims the refreshed model shows.
 //!
 //! See "Datasets - Execute Queries In Group".
 
@@ -6,23 +6,24 @@ use serde_json::{Value, json};
 
 use super::model::{Model, TRIES};
 use crate::http::Request;
-use crate::refresh::{Failure, Job};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::Failure;
 use crate::warehouse::sql;
 
 const CLAIMS: &str = "SELECT count(*) AS claims FROM healthcare_analytics.claims_fact";
 const WHAT: &str = "the query of verify_query";
 
-/// Compares the number that `query` gives with the warehouse's claims; tells it.
+/// Compares the number that `query` returns with the warehouse's claims; describes the match.
 pub(super) fn verify(job: &mut Job<'_>, model: &Model, query: &str) -> Result<String, Failure> {
     let question = json!({
         "queries": [{ "query": query }],
         "serializerSettings": { "includeNulls": true },
     });
-    // It only reads: it may be sent again.
+    // It only reads, so it may be repeated.
     let request = Request::post(model.at("/executeQueries")).json(&question);
     let shown = number(&model.json(job, &request, WHAT, TRIES)?).ok_or_else(|| {
         Failure::failed(format!(
-            "{WHAT} must give one row with one whole number, for example EVALUATE ROW(\"n\", \
+            "{WHAT} must return one row with one whole number, for example EVALUATE ROW(\"n\", \
              COUNTROWS(claims_fact))"
         ))
     })?;
@@ -44,7 +45,7 @@ fn number(answer: &Value) -> Option<i64> {
     let [row] = table["rows"].as_array()?.as_slice() else { return None };
     let row = row.as_object()?;
     let value = row.values().next().filter(|_| row.len() == 1)?;
-    // 3000 and 3000.0 are the same number; both come.
+    // The service sends 3000 as well as 3000.0.
     value.as_i64().or_else(|| value.to_string().strip_suffix(".0")?.parse().ok())
 }
 

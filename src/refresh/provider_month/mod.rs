@@ -1,13 +1,14 @@
 //! The stored months of providers: refreshed before all other targets, together with the list of the
-//! cells that the public view must hide.
+//! cells that the public view must suppress.
 
-use super::{Done, Failure, Job, Target, Wave};
+use super::job::Job;
+use super::outcome::{Done, Failure};
+use super::target::{Target, Wave};
+use super::target_info::{TargetInfo, off};
 use crate::config::Settings;
-use crate::refresh::target_info::{About, off};
 use crate::schema::SMALLEST_CELL;
 use crate::warehouse::sql;
 
-/// The name of the target, and what it refreshes.
 const NAME: &str = "provider_month";
 const VIEW: &str = "healthcare_analytics.mv_provider_month";
 const HIDE: &str = include_str!("hide.sql");
@@ -15,7 +16,7 @@ const HIDE: &str = include_str!("hide.sql");
 pub(super) fn target(settings: &Settings) -> Box<dyn Target> {
     let own = &settings.refresh.provider_month;
     Box::new(ProviderMonth {
-        about: About {
+        info: TargetInfo {
             name: NAME.into(),
             provider: NAME,
             parallel: 1,
@@ -27,14 +28,14 @@ pub(super) fn target(settings: &Settings) -> Box<dyn Target> {
 }
 
 struct ProviderMonth {
-    about: About,
+    info: TargetInfo,
 }
 
 impl ProviderMonth {
     /// Whether the view was ever filled; none where there is no such view.
     fn is_filled(job: &mut Job<'_>) -> Result<Option<bool>, Failure> {
         let found = job.query(
-            "looking at the months of providers",
+            "checking the months of providers",
             &format!(
                 "SELECT relispopulated AS filled FROM pg_class WHERE oid = to_regclass('{VIEW}')"
             ),
@@ -43,10 +44,10 @@ impl ProviderMonth {
     }
 }
 
-/// One transaction: what is shown and what is hidden belong together. The planner's statistics quote
-/// values, so they follow too.
+/// One transaction: the shown and the suppressed cells belong together. The planner's statistics quote
+/// values, so they are renewed too.
 fn script(is_filled: bool) -> String {
-    // A view that was never filled cannot be refreshed while people read it.
+    // A view that was never filled cannot be refreshed concurrently.
     let concurrently = if is_filled { "CONCURRENTLY " } else { "" };
     let hide = HIDE.replace("@least", &SMALLEST_CELL.to_string());
     format!(
@@ -55,8 +56,8 @@ fn script(is_filled: bool) -> String {
 }
 
 impl Target for ProviderMonth {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn wave(&self) -> Wave {
@@ -66,14 +67,14 @@ impl Target for ProviderMonth {
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
         Ok(match Self::is_filled(job)? {
             Some(_) => format!("the materialized view {VIEW}"),
-            None => format!("the materialized view {VIEW}, which a run will make"),
+            None => format!("the materialized view {VIEW}, which a run will create"),
         })
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let Some(is_filled) = Self::is_filled(job)? else {
             return Err(Failure::failed(format!(
-                "there is no {VIEW}: `claims-etl warehouse migrate` makes it"
+                "there is no {VIEW}: `claims-etl warehouse migrate` creates it"
             )));
         };
         job.count_attempt();

@@ -1,6 +1,4 @@
-//! What Superset's answers mean.
-//!
-//! What Superset says in words is never repeated: it quotes queries and rows.
+//! What Superset's answers mean. Its messages are never repeated: they quote queries and rows.
 
 use serde_json::Value;
 
@@ -9,17 +7,18 @@ use crate::refresh::outcome::Failure;
 use crate::refresh::retry;
 use crate::secret::value::Secret;
 
-/// Why a request was not even looked at.
+pub(super) const NO_PERMISSION: &str = "the account has no permission `can warm up cache on Chart`";
+
+/// Why a request needs another sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// The token has ended or is not known.
+    /// The token has expired or is unknown.
     Token,
-    /// The cookie or the token against forged requests is not good, or this is a page for people.
+    /// The cookie or the CSRF token is invalid, or the answer is a page for people.
     Session,
 }
 
 impl Refused {
-    /// Whether `answer` asks for another sign-in.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
         let json = answer.json();
         match answer.status() {
@@ -34,7 +33,7 @@ impl Refused {
     }
 }
 
-/// A text of a successful answer's object that is not to be shown.
+/// A secret text of a successful answer's object.
 pub(super) fn text(answer: &Answer, field: &str) -> Option<Secret> {
     let body = answer.json().filter(|_| answer.is_success())?;
     let text = body.get(field)?.as_str().filter(|text| !text.is_empty())?;
@@ -55,9 +54,7 @@ pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), F
             return Err(Failure::failed(format!("{subject}: Superset has no such chart any more")));
         }
         403 => {
-            return Err(Failure::failed(format!(
-                "{subject}: the account lacks the right `can warm up cache on Chart`"
-            )));
+            return Err(Failure::failed(NO_PERMISSION).about(subject));
         }
         _ => return Err(unexpected(subject, answer)),
     }
@@ -66,14 +63,14 @@ pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), F
         items.iter().find(|item| item.get("chart_id").and_then(Value::as_u64) == Some(chart))
     });
     let Some(error) = item.and_then(|item| item.get("viz_error")) else {
-        return Err(Failure::failed(format!("{subject}: Superset does not say how it went")));
+        return Err(Failure::failed(format!("{subject}: Superset does not report a result")));
     };
     let status = item.and_then(|item| item.get("viz_status")).unwrap_or(&Value::Null);
     // Charts of several layers have neither.
     let went_well = status.is_null() || status.as_str() == Some("success");
     match error {
         Value::Null if went_well => Ok(()),
-        // Of the words only what this is: one of Superset's own sentences.
+        // One of Superset's own sentences; it is recognised and not repeated.
         Value::String(text) if text.contains("query context does not exist") => {
             Err(Failure::failed(format!(
                 "{subject} has no saved query: open it in Superset and save it once"
@@ -85,19 +82,19 @@ pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), F
     }
 }
 
-/// Whether a dataset's columns were read anew.
+/// Whether a dataset's columns were read again.
 pub(super) fn reread(subject: &str, answer: &Answer) -> Result<(), Failure> {
-    let told = match answer.status() {
+    let message = match answer.status() {
         200..=299 => return Ok(()),
-        403 => "its columns are read anew only for its owners: make the account one of them",
+        403 => "only its owners may have its columns read again: make the account one of them",
         404 => "Superset has no such dataset, or the account may not see it",
         422 => "its columns cannot be read: is its table gone, or its database not reachable?",
         _ => return Err(unexpected(subject, answer)),
     };
-    Err(Failure::failed(format!("{subject}: {told}")))
+    Err(Failure::failed(format!("{subject}: {message}")))
 }
 
-/// The body of an object that has been asked for.
+/// The `result` of a read; `right` names the permission that it needs.
 pub(super) fn found(subject: &str, right: &str, answer: &Answer) -> Result<Value, Failure> {
     match answer.status() {
         403 => Err(Failure::failed(format!(
@@ -112,8 +109,7 @@ pub(super) fn found(subject: &str, right: &str, answer: &Answer) -> Result<Value
     }
 }
 
-/// An answer that nobody expects; its words are left out.
+/// The failure of an unexpected answer, without its text.
 pub(super) fn unexpected(subject: &str, answer: &Answer) -> Failure {
-    let failure = retry::status("Superset", answer);
-    Failure { message: format!("{subject}: {}", failure.message), ..failure }
+    retry::status("Superset", answer).about(subject)
 }

@@ -1,45 +1,55 @@
-//! Refreshes Apache Superset: the caches of a dashboard's charts are filled anew.
+//! Refreshes Apache Superset: fills the caches of a dashboard's charts again.
 //!
-//! Measured on Superset 6.1: reading a dataset's columns anew and invalidating its cache keys both
-//! leave the old numbers on the screen; only warming a chart's cache shows the new ones. A warm-up
-//! that is sent again costs the warehouse a query and changes nothing else, so it is tried again
-//! where the server fails.
+//! Measured on Superset 6.1: after reading a dataset's columns again or invalidating its cache keys
+//! the screen still shows the old numbers; only warming a chart's cache shows the new ones. A warm-up
+//! that is sent again costs the warehouse a query and changes nothing else, so it is retried where
+//! the server fails.
 
 mod answer;
 mod session;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use session::{Sending, Session};
+use session::Session;
+use tokio::sync::Semaphore;
 
+use super::deadline::Deadline;
+use super::fan_out::{counted, failures, summed};
+use super::job::Job;
 use super::outcome::{Done, Failure};
-use super::{Job, Target};
+use super::target::Target;
+use super::target_info::{TargetInfo, off};
 use crate::config::{Settings, SupersetTarget};
-use crate::http::{Request, escape};
-use crate::refresh::deadline::Waiter;
-use crate::refresh::fan_out::{counted, summed, together};
-use crate::refresh::target_info::{About, off};
+use crate::http::{Request, escape, runtime};
 
 struct Dashboard {
-    about: About,
+    info: TargetInfo,
     settings: SupersetTarget,
-    session: Arc<Session>,
+    server: Arc<Server>,
 }
 
-/// The targets that the settings name; they share one session.
+/// What all targets share.
+struct Server {
+    session: Session,
+    /// Limits the charts and datasets that are refreshed at the same time, of all targets.
+    pieces: Semaphore,
+}
+
+/// The targets that the settings name.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let superset = &settings.refresh.superset;
     let parallel = settings.refresh.parallel(superset.parallel).max(1);
-    let session = Arc::new(Session::new(superset, parallel));
+    let pieces = Semaphore::new(parallel.min(Semaphore::MAX_PERMITS));
+    let server = Arc::new(Server { session: Session::new(superset), pieces });
     superset
         .targets
         .iter()
         .map(|(name, target)| -> Box<dyn Target> {
             Box::new(Dashboard {
-                about: About {
+                info: TargetInfo {
                     name: format!("superset.{name}"),
                     provider: "superset",
                     parallel,
@@ -48,136 +58,138 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
                     skipped: off(target.enabled, &format!("refresh.superset.targets.{name}")),
                 },
                 settings: target.clone(),
-                session: Arc::clone(&session),
+                server: Arc::clone(&server),
             })
         })
         .collect()
 }
 
 impl Target for Dashboard {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
-        let waiter = job.waiter();
-        self.number(waiter)?;
-        let charts = self.charts(waiter)?.len();
-        for dataset in &self.settings.datasets {
-            let (subject, path) =
-                (format!("dataset {dataset}"), format!("/api/v1/dataset/{dataset}"));
-            let answer = self.session.read(waiter, &subject, &path)?;
-            answer::found(&subject, "Dataset", &answer)?;
-        }
-        self.may_warm_up(waiter)?;
-        Ok(format!("dashboard {}, {}", self.settings.dashboard, counted(charts, "chart")))
+        runtime()?.block_on(self.describe(job.deadline()))
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
-        let (waiter, sent) = (job.waiter(), AtomicU32::new(0));
-        let renew_datasets = job.occasion.schema_changed;
-        let done = self.renew(waiter, renew_datasets, &sent);
-        for _ in 0..sent.into_inner() {
-            job.count_attempt();
-        }
+        let sent = AtomicU32::new(0);
+        // A chart of a new column needs that column first.
+        let datasets: &[u64] =
+            if job.published.schema_changed { &self.settings.datasets } else { &[] };
+        let done = runtime()?.block_on(self.renew(job.deadline(), datasets, &sent));
+        job.count_attempts(sent.into_inner());
         done
     }
 }
 
 impl Dashboard {
-    fn renew(
+    async fn describe(&self, deadline: &Deadline) -> Result<String, Failure> {
+        self.id(deadline).await?;
+        let charts = self.charts(deadline).await?.len();
+        for dataset in &self.settings.datasets {
+            let (subject, path) =
+                (format!("dataset {dataset}"), format!("/api/v1/dataset/{dataset}"));
+            let answer = self.server.session.read(deadline, &subject, &path).await?;
+            answer::found(&subject, "Dataset", &answer)?;
+        }
+        self.may_warm_up(deadline).await?;
+        Ok(format!("dashboard {}, {}", self.settings.dashboard, counted(charts, "chart")))
+    }
+
+    async fn renew(
         &self,
-        waiter: Waiter<'_>,
-        renew_datasets: bool,
+        deadline: &Deadline,
+        datasets: &[u64],
         sent: &AtomicU32,
     ) -> Result<Done, Failure> {
-        let dashboard = self.number(waiter)?;
-        let charts = self.charts(waiter)?;
-        let datasets: &[u64] = if renew_datasets { &self.settings.datasets } else { &[] };
-        // Columns first: a chart of a new one needs it.
-        let mut ends = together(datasets, self.about.parallel, |dataset| {
-            self.session.in_turn(waiter, || self.reread(waiter, *dataset))
-        });
-        ends.extend(together(&charts, self.about.parallel, |chart| {
-            self.session.in_turn(waiter, || self.warm(waiter, *chart, dashboard, sent))
-        }));
-        let failures: Vec<Failure> = ends.into_iter().filter_map(Result::err).collect();
+        let dashboard = self.id(deadline).await?;
+        let charts = self.charts(deadline).await?;
+        let parallel = self.info.parallel;
+        let mut failed = failures(datasets, parallel, async |dataset| {
+            let _permit = deadline.wait(self.server.pieces.acquire()).await?;
+            self.reread(deadline, dataset).await
+        })
+        .await;
+        failed.extend(
+            failures(&charts, parallel, async |chart| {
+                let _permit = deadline.wait(self.server.pieces.acquire()).await?;
+                self.warm_up(deadline, chart, dashboard, sent).await
+            })
+            .await,
+        );
         let what = match datasets.len() {
             0 => counted(charts.len(), "chart"),
             some => format!("{} and {}", counted(charts.len(), "chart"), counted(some, "dataset")),
         };
-        if failures.is_empty() {
+        if failed.is_empty() {
             return Ok(Done::succeeded(format!("{what} of dashboard {}", self.settings.dashboard)));
         }
-        let what = format!("{} of {what} not renewed", failures.len());
-        Err(summed(&what, &failures))
+        Err(summed(&format!("{} of {what} not renewed", failed.len()), &failed))
     }
 
     /// The dashboard's number; the settings may have its slug or its UUID.
-    fn number(&self, waiter: Waiter<'_>) -> Result<u64, Failure> {
+    async fn id(&self, deadline: &Deadline) -> Result<u64, Failure> {
         let subject = format!("dashboard {}", self.settings.dashboard);
         let path = format!("/api/v1/dashboard/{}", escape(&self.settings.dashboard));
-        let answer = self.session.read(waiter, &subject, &path)?;
+        let answer = self.server.session.read(deadline, &subject, &path).await?;
         let found = answer::found(&subject, "Dashboard", &answer)?;
-        let number = found.get("id").and_then(Value::as_u64);
-        number.ok_or_else(|| answer::unexpected(&subject, &answer))
+        let id = found.get("id").and_then(Value::as_u64);
+        id.ok_or_else(|| answer::unexpected(&subject, &answer))
     }
 
-    /// The numbers of its charts, each once.
-    fn charts(&self, waiter: Waiter<'_>) -> Result<Vec<u64>, Failure> {
+    /// The ids of its charts, each once.
+    async fn charts(&self, deadline: &Deadline) -> Result<Vec<u64>, Failure> {
         let subject = format!("the charts of dashboard {}", self.settings.dashboard);
         let path = format!("/api/v1/dashboard/{}/charts", escape(&self.settings.dashboard));
-        let answer = self.session.read(waiter, &subject, &path)?;
+        let answer = self.server.session.read(deadline, &subject, &path).await?;
         let found = answer::found(&subject, "Dashboard", &answer)?;
-        let numbers = |charts: &Vec<Value>| {
+        let ids = |charts: &Vec<Value>| {
             charts.iter().map(|chart| chart.get("id").and_then(Value::as_u64)).collect()
         };
-        let charts: Option<Vec<u64>> = found.as_array().and_then(numbers);
+        let charts: Option<Vec<u64>> = found.as_array().and_then(ids);
         let mut charts = charts.ok_or_else(|| answer::unexpected(&subject, &answer))?;
         charts.sort_unstable();
         charts.dedup();
         Ok(charts)
     }
 
-    fn warm(
+    async fn warm_up(
         &self,
-        waiter: Waiter<'_>,
+        deadline: &Deadline,
         chart: u64,
         dashboard: u64,
         sent: &AtomicU32,
     ) -> Result<(), Failure> {
-        let subject = format!("chart {chart}");
-        let request = Request::put(self.session.url("/api/v1/chart/warm_up_cache"))
+        let (subject, session) = (format!("chart {chart}"), &self.server.session);
+        let request = Request::put(session.url("/api/v1/chart/warm_up_cache"))
             .json(&json!({ "chart_id": chart, "dashboard_id": dashboard }));
-        let count = || {
-            sent.fetch_add(1, Ordering::Relaxed);
-        };
-        let sending =
-            Sending { subject: &subject, request: &request, limit: Duration::MAX, sent: &count };
-        let answer = self.session.send(waiter, sending)?;
+        let answer = session.send(deadline, &subject, &request, Duration::MAX, sent).await?;
         answer::warmed(&subject, chart, &answer)
     }
 
-    fn reread(&self, waiter: Waiter<'_>, dataset: u64) -> Result<(), Failure> {
-        let subject = format!("dataset {dataset}");
-        let path = format!("/api/v1/dataset/{dataset}/refresh");
-        let request = Request::put(self.session.url(&path));
-        let sending =
-            Sending { subject: &subject, request: &request, limit: Duration::MAX, sent: &|| () };
-        let answer = self.session.send(waiter, sending)?;
+    /// Has a dataset's columns read again.
+    async fn reread(&self, deadline: &Deadline, dataset: u64) -> Result<(), Failure> {
+        let (subject, session) = (format!("dataset {dataset}"), &self.server.session);
+        let request = Request::put(session.url(&format!("/api/v1/dataset/{dataset}/refresh")));
+        let sent = AtomicU32::new(0);
+        let answer = session.send(deadline, &subject, &request, Duration::MAX, &sent).await?;
         answer::reread(&subject, &answer)
     }
 
-    /// Whether the account may do what a refresh does, as far as Superset tells.
-    fn may_warm_up(&self, waiter: Waiter<'_>) -> Result<(), Failure> {
+    /// Fails where Superset shows that the account may not warm a cache.
+    async fn may_warm_up(&self, deadline: &Deadline) -> Result<(), Failure> {
         let path = "/api/v1/chart/_info?q=(keys:!(permissions))";
-        let answer = self.session.read(waiter, "the account's rights", path)?;
+        let session = &self.server.session;
+        let answer = session.read(deadline, "the account's permissions", path).await?;
         let body = answer.json().filter(|_| answer.is_success());
-        let rights = body.as_ref().and_then(|body| body.get("permissions")?.as_array());
-        let has = |rights: &Vec<Value>| rights.iter().any(|right| right == "can_warm_up_cache");
-        if rights.is_none_or(has) {
+        let permissions = body.as_ref().and_then(|body| body.get("permissions")?.as_array());
+        let has =
+            |permissions: &Vec<Value>| permissions.iter().any(|one| one == "can_warm_up_cache");
+        if permissions.is_none_or(has) {
             return Ok(());
         }
-        Err(Failure::failed("the account lacks the right `can warm up cache on Chart`"))
+        Err(Failure::failed(answer::NO_PERMISSION))
     }
 }

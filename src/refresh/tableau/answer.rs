@@ -1,49 +1,50 @@
-//! What an answer means: done, refused with a code, slowed down, or nothing of Tableau's at all.
+//! What an answer means: done, refused with a code, throttled, or not from Tableau at all.
 //!
-//! The one number that is taken out of a text is how long to wait: Tableau Cloud says it nowhere
-//! else.
+//! The only thing read from a text is how long to wait: Tableau Cloud gives it nowhere else.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::xml::{self, Element};
+use super::document::{self, Response};
 use crate::http::Answer;
-use crate::refresh::{Failure, Job, Outcome};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::{Failure, Outcome};
 
-/// An extract refresh of the same object is queued or at work.
+/// An extract refresh of the same object is queued or running.
 pub(super) const QUEUED_ALREADY: &str = "409093";
 /// The object has no extract.
 const NO_EXTRACT: &str = "409090";
 /// The token is wrong, expired or revoked.
 const BAD_TOKEN: &str = "401001";
-/// A job that cannot be shown.
+/// The job cannot be shown.
 const HIDDEN: &str = "400031";
 
-/// An answer, read.
+/// An answer, parsed.
 pub(super) struct Reply {
     status: u16,
-    root: Option<Element>,
+    root: Option<Response>,
     code: Option<String>,
     wait: Option<Duration>,
-    /// Where it sends the caller to.
+    /// The address of a redirect.
     pub(super) location: Option<String>,
     /// The server's time.
     pub(super) date: Option<DateTime<Utc>>,
 }
 
 impl Reply {
-    /// Reads an answer.
     pub(super) fn new(answer: &Answer) -> Self {
-        let root = xml::parse(answer.body()).filter(|root| root.name == "tsResponse");
-        let error = root.as_ref().and_then(|root| root.child("error"));
-        let code = error.and_then(|error| word(error.attribute("code")?));
-        let throttled = code.as_deref().is_some_and(|code| code.starts_with("429"));
-        let said = error.filter(|_| throttled).and_then(minutes);
+        let root = document::parse(answer.body());
+        let error = root.as_ref().and_then(|root| root.error.as_ref());
+        let code = error.and_then(|error| word(error.code.as_deref()?));
+        let is_throttled = code.as_deref().is_some_and(|code| code.starts_with("429"));
+        let minutes = error.filter(|_| is_throttled).and_then(|error| {
+            [&error.summary, &error.detail].into_iter().flatten().find_map(|text| minutes(text))
+        });
         let date = answer.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         Self {
             status: answer.status(),
-            wait: said.or_else(|| answer.retry_after()),
+            wait: minutes.or_else(|| answer.retry_after()),
             location: answer.header("location").map(str::to_owned),
             date: date.map(|date| date.with_timezone(&Utc)),
             code,
@@ -51,33 +52,30 @@ impl Reply {
         }
     }
 
-    /// Whether the status is 200 to 299 and no error is told.
+    /// Whether the status is 200 to 299 and there is no error code.
     pub(super) fn is_done(&self) -> bool {
         (200..300).contains(&self.status) && self.code.is_none()
     }
 
-    /// The document of an answer that tells no error.
-    pub(super) fn document(&self) -> Option<&Element> {
+    /// The document of an answer without an error.
+    pub(super) fn document(&self) -> Option<&Response> {
         self.root.as_ref().filter(|_| self.is_done())
     }
 
-    /// Whether it is refused with this code.
+    /// Whether the error has this code.
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
 
-    /// Whether it passes by itself, perhaps: a server in trouble, or somebody before it who answers
-    /// with a page.
-    pub(super) fn is_trouble(&self) -> bool {
+    /// Whether a later try may succeed: a server error, or a proxy that answers with a page.
+    pub(super) fn is_transient(&self) -> bool {
         self.status >= 500 || self.status == 408 || (self.is_done() && self.root.is_none())
     }
 
-    /// Whether too many requests have come.
     pub(super) fn is_throttled(&self) -> bool {
         self.status == 429 || self.code.as_deref().is_some_and(|code| code.starts_with("429"))
     }
 
-    /// Whether the session has ended.
     pub(super) fn is_session_gone(&self) -> bool {
         match self.code.as_deref() {
             Some(code) => matches!(code, "401000" | "401002"),
@@ -85,29 +83,27 @@ impl Reply {
         }
     }
 
-    /// Whether a job cannot be shown, though it was there.
+    /// Whether a job that existed cannot be shown.
     pub(super) fn is_hidden(&self) -> bool {
         self.is(HIDDEN) || self.status == 404 || self.document().is_some()
     }
 
-    /// Whether it sends the caller elsewhere for good.
+    /// Whether it is a permanent redirect.
     pub(super) fn is_moved(&self) -> bool {
         matches!(self.status, 301 | 308)
     }
 
-    /// Whether there is nothing of this name.
     pub(super) fn is_missing(&self) -> bool {
         self.status == 404
     }
 
-    /// Waits as long as the server wants, at least `least`; fails at once where the time that is
-    /// left is shorter.
+    /// Waits as long as the server wants, at least `least`; fails at once where that is longer than
+    /// the time that is left.
     ///
     /// # Errors
-    /// `RateLimited`, or the deadline's or a signal's.
+    /// `RateLimited`, `TimedOut` or `Cancelled`.
     pub(super) fn wait_out(&self, job: &Job<'_>, least: Duration) -> Result<(), Failure> {
-        let told = self.told();
-        let message = format!("Tableau takes no more requests ({told})");
+        let message = format!("Tableau takes no more requests ({})", self.status_and_code());
         match self.wait {
             Some(wait) if wait < job.left() => job.pause(wait.max(least)),
             Some(wait) => Err(Failure::rate_limited(message, wait)),
@@ -115,37 +111,36 @@ impl Reply {
         }
     }
 
-    /// Status and code.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn status_and_code(&self) -> String {
         match &self.code {
             Some(code) => format!("HTTP {}, code {code}", self.status),
             None => format!("HTTP {}", self.status),
         }
     }
 
-    /// The refusal as a failure; `what` is what was asked for.
+    /// The refusal as a failure; `what` names what the request was for.
     pub(super) fn failure(&self, what: &str) -> Failure {
-        let told = self.told();
+        let status = self.status_and_code();
         let code = self.code.as_deref();
         Failure::failed(match self.status {
             _ if code == Some(BAD_TOKEN) => format!(
-                "Tableau refused the personal access token ({told}); it may have expired, which \
-                 15 days without use are enough for, or belong to another site"
+                "Tableau refused the personal access token ({status}); it may have expired (15 days \
+                 without use are enough), or belong to another site"
             ),
             _ if code == Some(NO_EXTRACT) => {
-                format!("{what} has no extract that could be refreshed ({told})")
+                format!("{what} has no extract that could be refreshed ({status})")
             }
-            _ if self.is_trouble() && self.status < 300 => format!(
-                "what answered is not Tableau's REST interface ({told}, but not its XML); is \
+            _ if self.is_transient() && self.status < 300 => format!(
+                "what answered is not Tableau's REST interface ({status}, but not its XML); is \
                  refresh.tableau.server right?"
             ),
-            _ if self.is_trouble() => format!("Tableau is in trouble ({told})"),
-            401 | 403 => format!("the token's user may not do that: {what} ({told})"),
-            404 => format!("Tableau does not know {what} ({told}); are id and site right?"),
+            _ if self.is_transient() => format!("Tableau has a server error ({status})"),
+            401 | 403 => format!("the token's user may not do that: {what} ({status})"),
+            404 => format!("Tableau does not know {what} ({status}); are id and site right?"),
             300..=399 => format!(
-                "Tableau sends the caller elsewhere ({told}); is refresh.tableau.server right?"
+                "Tableau redirects to another address ({status}); is refresh.tableau.server right?"
             ),
-            _ => format!("Tableau refused it: {what} ({told})"),
+            _ => format!("Tableau refused {what} ({status})"),
         })
     }
 }
@@ -157,15 +152,13 @@ pub(super) fn word(text: &str) -> Option<String> {
     is_word.then(|| text.to_owned())
 }
 
-/// How many minutes a text of 429000 names: "Please retry after 29 minutes."
-fn minutes(error: &Element) -> Option<Duration> {
-    error.all().find_map(|part| {
-        let words: Vec<&str> = part.text().split_whitespace().collect();
-        words.windows(2).find_map(|pair| {
-            let is_unit = pair[1].to_ascii_lowercase().starts_with("minut");
-            let count = pair[0].parse::<u64>().ok().filter(|_| is_unit)?;
-            Some(Duration::from_secs(count.checked_mul(60)?))
-        })
+/// The wait in a text of error 429000: "Please retry after 29 minutes."
+fn minutes(text: &str) -> Option<Duration> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.windows(2).find_map(|pair| {
+        let is_unit = pair[1].to_ascii_lowercase().starts_with("minut");
+        let count = pair[0].parse::<u64>().ok().filter(|_| is_unit)?;
+        Some(Duration::from_secs(count.checked_mul(60)?))
     })
 }
 
@@ -173,23 +166,18 @@ fn minutes(error: &Element) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn error(detail: &str) -> Element {
-        let text = format!("<error><summary>Zu viele</summary><detail>{detail}</detail></error>");
-        xml::parse(text.as_bytes()).expect("XML")
-    }
-
     #[test]
     fn the_minutes_are_read_out_of_the_text() {
-        let said = |detail| minutes(&error(detail)).map(|wait| wait.as_secs());
+        let seconds = |detail: &str| minutes(detail).map(|wait| wait.as_secs());
         let english =
             "Too many requests for 'api.rest.refresh_extracts'. Please retry after 29 minutes.";
-        assert_eq!(said(english), Some(29 * 60));
-        assert_eq!(said("Retry after 1 minute"), Some(60));
-        assert_eq!(said("Versuchen Sie es in 3 Minuten erneut."), Some(180));
-        assert_eq!(said("29 分後に再試行"), None);
-        assert_eq!(said("after 29 requests of 5 users"), None);
-        assert_eq!(said("99999999999999999999 minutes"), None);
-        assert_eq!(said(&format!("{} minutes", u64::MAX)), None);
+        assert_eq!(seconds(english), Some(29 * 60));
+        assert_eq!(seconds("Retry after 1 minute"), Some(60));
+        assert_eq!(seconds("Versuchen Sie es in 3 Minuten erneut."), Some(180));
+        assert_eq!(seconds("29 分後に再試行"), None);
+        assert_eq!(seconds("after 29 requests of 5 users"), None);
+        assert_eq!(seconds("99999999999999999999 minutes"), None);
+        assert_eq!(seconds(&format!("{} minutes", u64::MAX)), None);
     }
 
     #[test]

@@ -1,52 +1,46 @@
-//! A job at work in Tableau, as its answers tell of it.
+//! A background job of Tableau.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
 use super::answer::word;
-use super::xml::Element;
+use super::document::Response;
 
 /// Characters of an id in a report.
 const SHORT: usize = 8;
 
-/// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
-    /// It has not ended.
     Pending,
-    /// It did what it was to do; Tableau has two codes for that.
+    /// Tableau has two codes for it.
     Success,
-    /// It failed.
     Error,
-    /// Somebody cancelled it.
     Cancelled,
-    /// It has ended, and nobody says how.
+    /// It has ended without a known code.
     Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BackgroundJob {
-    /// Its id; safe to be shown and sent.
+    /// Safe to be shown and sent.
     pub(super) id: String,
-    /// When it was created.
     pub(super) created: Option<DateTime<Utc>>,
-    /// When it ended.
     completed: Option<DateTime<Utc>>,
-    /// How it ended.
     pub(super) finish: Finish,
     /// The id of the data source or workbook that it refreshes.
     pub(super) object: Option<String>,
 }
 
 impl BackgroundJob {
-    /// The job that a document tells of.
-    pub(super) fn read(root: &Element) -> Option<Self> {
-        let job = root.child("job")?;
+    /// The job of an answer.
+    pub(super) fn read(root: &Response) -> Option<Self> {
+        let job = root.job.as_ref()?;
+        let mut objects = job.children.iter();
         let object =
-            job.all().find_map(|child| child.child("datasource").or(child.child("workbook")));
-        let ended = job.attribute("completedAt").is_some_and(|at| !at.is_empty());
-        let finish = match job.attribute("finishCode") {
+            objects.find_map(|child| child.datasource.as_ref().or(child.workbook.as_ref()));
+        let ended = job.completed_at.as_ref().is_some_and(|at| !at.is_empty());
+        let finish = match job.finish_code.as_deref() {
             _ if !ended => Finish::Pending,
             Some("0" | "3") => Finish::Success,
             Some("1") => Finish::Error,
@@ -54,22 +48,22 @@ impl BackgroundJob {
             _ => Finish::Unknown,
         };
         Some(Self {
-            id: word(job.attribute("id")?)?,
-            created: moment(job.attribute("createdAt")),
-            completed: moment(job.attribute("completedAt")),
+            id: word(job.id.as_deref()?)?,
+            created: moment(job.created_at.as_deref()),
+            completed: moment(job.completed_at.as_deref()),
             finish,
-            object: object.and_then(|object| word(object.attribute("id")?)),
+            object: object.and_then(|object| word(object.id.as_deref()?)),
         })
     }
 
-    /// How long it took, waits for its turn included.
+    /// How long it took, including its time in the queue.
     pub(super) fn seconds(&self) -> Option<i64> {
         let seconds = (self.completed? - self.created?).num_seconds();
         Some(seconds).filter(|seconds| *seconds >= 0)
     }
 }
 
-/// It prints as the part of its id that fits into a line.
+/// Prints as the start of its id.
 impl fmt::Display for BackgroundJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id.get(..SHORT).unwrap_or(&self.id))
@@ -80,21 +74,20 @@ impl fmt::Display for BackgroundJob {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) id: String,
-    /// Whether it refreshes an extract, as far as its type tells.
+    /// Whether it refreshes an extract, by its type.
     pub(super) refreshes: bool,
-    /// Whether it has ended.
     pub(super) ended: bool,
 }
 
-/// The jobs that a document lists; none where it is no list.
-pub(super) fn listed(root: &Element) -> Option<Vec<Listed>> {
-    let jobs = root.child("backgroundJobs")?.children("backgroundJob");
+/// The jobs of an answer; none where it is not a list.
+pub(super) fn listed(root: &Response) -> Option<Vec<Listed>> {
+    let jobs = root.background_jobs.as_ref()?.background_job.iter();
     let jobs = jobs.filter_map(|job| {
-        let kind = job.attribute("jobType").unwrap_or_default().to_ascii_lowercase();
+        let kind = job.job_type.as_deref().unwrap_or_default().to_ascii_lowercase();
         Some(Listed {
-            id: word(job.attribute("id")?)?,
+            id: word(job.id.as_deref()?)?,
             refreshes: kind.contains("extract"),
-            ended: job.attribute("endedAt").is_some_and(|at| !at.is_empty()),
+            ended: job.ended_at.as_ref().is_some_and(|at| !at.is_empty()),
         })
     });
     Some(jobs.collect())
@@ -106,7 +99,7 @@ fn moment(text: Option<&str>) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::xml::parse;
+    use super::super::document::parse;
     use super::*;
 
     fn job(attributes: &str, inside: &str) -> BackgroundJob {

@@ -1,18 +1,18 @@
-//! Refreshes the extracts of Tableau: data sources, workbooks, tasks.
+//! Refreshes extracts in Tableau: data sources, workbooks, tasks.
 //!
-//! The interface is described in Tableau's REST API reference; where that is silent, its own client
-//! (tableauserverclient) was the model.
+//! See Tableau's REST API reference; what it leaves open is done as in Tableau's own client
+//! (tableauserverclient).
 
 mod answer;
 mod background_job;
 mod call;
+mod document;
 mod object;
 mod run;
 mod search;
 mod session;
 mod sign_in;
 mod version;
-mod xml;
 
 use std::sync::Arc;
 
@@ -21,13 +21,14 @@ use object::Object;
 use run::Run;
 use session::Session;
 
-use super::{Done, Failure, Job, Target};
+use super::job::Job;
+use super::outcome::{Done, Failure};
+use super::target::Target;
+use super::target_info::{TargetInfo, off};
 use crate::config::{Settings, TableauTarget};
-use crate::refresh::target_info::{About, off};
 
-/// A data source, a workbook or a task.
 struct Extract {
-    about: About,
+    info: TargetInfo,
     settings: TableauTarget,
     object: Object,
     session: Arc<Session>,
@@ -39,7 +40,7 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let session = Arc::new(Session::new(tableau.clone()));
     let target = |(name, target): (&String, &TableauTarget)| {
         Box::new(Extract {
-            about: About {
+            info: TargetInfo {
                 name: format!("tableau.{name}"),
                 provider: "tableau",
                 parallel: refresh.parallel(tableau.parallel),
@@ -56,13 +57,13 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
 }
 
 impl Target for Extract {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
         let job = &*job;
-        self.session.visit(job, || {
+        self.session.check(|| {
             let version = self.session.open(job)?.version;
             self.object.start_body(self.settings.incremental, version)?;
             let reply = self.session.get(job, &self.object.path(), TRIES)?;
@@ -77,7 +78,7 @@ impl Target for Extract {
         Run { session, object, incremental, on_conflict, job }.refresh()
     }
 
-    fn finish(&self, job: &mut Job<'_>) {
-        self.session.close(job);
+    fn finish(&self, _job: &mut Job<'_>) {
+        self.session.close();
     }
 }

@@ -1,14 +1,12 @@
-//! What is refreshed: a data source, a workbook, or a task that somebody has set up.
+//! What is refreshed: a data source, a workbook, or an extract refresh task.
 
 use super::answer::{Reply, word};
+use super::document::Response;
 use super::version::{INCREMENTAL, Version};
-use super::xml::Element;
 use crate::config::TableauTarget;
-use crate::error::Error;
 use crate::http::escape;
-use crate::refresh::Failure;
+use crate::refresh::outcome::Failure;
 
-/// What kind of object it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     DataSource,
@@ -36,7 +34,7 @@ impl Object {
         Self { kind, id }
     }
 
-    /// What it is called in a message.
+    /// The name in messages.
     pub(super) fn noun(&self) -> &'static str {
         match self.kind {
             Kind::DataSource => "the data source",
@@ -45,16 +43,7 @@ impl Object {
         }
     }
 
-    /// What it is called in a document.
-    fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::DataSource => "datasource",
-            Kind::Workbook => "workbook",
-            Kind::Task => "task",
-        }
-    }
-
-    /// Where it is read.
+    /// The path to read it.
     pub(super) fn path(&self) -> String {
         let folder = match self.kind {
             Kind::DataSource => "datasources",
@@ -64,13 +53,13 @@ impl Object {
         format!("{folder}/{}", escape(&self.id))
     }
 
-    /// Where its refresh is started.
+    /// The path to start its refresh.
     pub(super) fn start_path(&self) -> String {
         let verb = if self.kind == Kind::Task { "runNow" } else { "refresh" };
         format!("{}/{verb}", self.path())
     }
 
-    /// What starts its refresh. A task knows by itself whether it is incremental.
+    /// The body of the request that starts its refresh. A task has its own setting for incremental.
     ///
     /// # Errors
     /// Where this version cannot refresh incrementally.
@@ -78,59 +67,62 @@ impl Object {
         &self,
         incremental: bool,
         version: Version,
-    ) -> Result<Vec<u8>, Failure> {
-        let request = Element::new("tsRequest");
-        let request = match self.kind {
-            Kind::Task => request,
-            _ if incremental && version < INCREMENTAL => {
+    ) -> Result<&'static str, Failure> {
+        Ok(match (self.kind, incremental) {
+            (Kind::Task, _) => "<tsRequest></tsRequest>",
+            (_, true) if version < INCREMENTAL => {
                 return Err(Failure::failed(format!(
                     "incremental refreshes need API {INCREMENTAL}; this is {version}: leave \
                      `incremental` out"
                 )));
             }
-            _ if incremental => {
-                request.and(Element::new("extractRefresh").with("incremental", "true"))
-            }
-            _ if version >= INCREMENTAL => request.and(Element::new("extractRefresh")),
-            _ => request,
-        };
-        let unwritten = |_| Failure::from(Error::internal("a request could not be written"));
-        request.document().map_err(unwritten)
+            (_, true) => "<tsRequest><extractRefresh incremental=\"true\"/></tsRequest>",
+            (_, false) if version >= INCREMENTAL => "<tsRequest><extractRefresh/></tsRequest>",
+            (_, false) => "<tsRequest></tsRequest>",
+        })
     }
 
-    /// Whether it is a task: what it refreshes has to be asked for.
+    /// Whether it is a task, which refreshes another object.
     pub(super) fn is_task(&self) -> bool {
         self.kind == Kind::Task
     }
 
-    /// What it refreshes itself, as its document tells; a document may hold other tasks, too.
-    pub(super) fn shown(&self, root: &Element) -> Option<Self> {
-        if !self.is_task() {
-            return root.child(self.name()).map(|_| self.clone());
-        }
-        let many = root.child("tasks").unwrap_or(root);
-        let mut refreshes = many.children("task").filter_map(|task| task.child("extractRefresh"));
-        let refresh = refreshes.find(|refresh| refresh.attribute("id") == Some(&self.id))?;
-        let kinds = [(Kind::DataSource, "datasource"), (Kind::Workbook, "workbook")];
-        kinds.into_iter().find_map(|(kind, name)| {
-            Some(Self { kind, id: word(refresh.child(name)?.attribute("id")?)? })
+    /// The data source or workbook that it refreshes, by its document; a document may list several
+    /// tasks.
+    pub(super) fn refreshed(&self, root: &Response) -> Option<Self> {
+        let tasks = match (self.kind, &root.tasks) {
+            (Kind::DataSource, _) => return root.datasource.as_ref().map(|_| self.clone()),
+            (Kind::Workbook, _) => return root.workbook.as_ref().map(|_| self.clone()),
+            (Kind::Task, Some(list)) => &list.task,
+            (Kind::Task, None) => &root.task,
+        };
+        let mut refreshes = tasks.iter().filter_map(|task| task.extract_refresh.as_ref());
+        let refresh = refreshes.find(|refresh| refresh.id.as_ref() == Some(&self.id))?;
+        let kinds = [(Kind::DataSource, &refresh.datasource), (Kind::Workbook, &refresh.workbook)];
+        kinds.into_iter().find_map(|(kind, content)| {
+            Some(Self { kind, id: word(content.as_ref()?.id.as_deref()?)? })
         })
     }
 
-    /// What it refreshes itself, as an answer tells.
+    /// The data source or workbook that it refreshes, by an answer.
     ///
     /// # Errors
-    /// Where the answer refuses to tell.
+    /// Where the answer is a refusal or does not show it.
     pub(super) fn found(&self, reply: &Reply) -> Result<Self, Failure> {
         let noun = self.noun();
         let root = reply.document().ok_or_else(|| reply.failure(noun))?;
-        let unnamed = || Failure::failed(format!("Tableau's answer does not tell of {noun}"));
-        self.shown(root).ok_or_else(unnamed)
+        let missing = || Failure::failed(format!("Tableau's answer does not show {noun}"));
+        self.refreshed(root).ok_or_else(missing)
     }
 
-    /// When its data changed last, as its document tells.
-    pub(super) fn updated(&self, root: &Element) -> Option<String> {
-        root.child(self.name())?.attribute("updatedAt").map(str::to_owned)
+    /// When its data changed last.
+    pub(super) fn updated(&self, root: &Response) -> Option<String> {
+        let content = match self.kind {
+            Kind::DataSource => root.datasource.as_ref(),
+            Kind::Workbook => root.workbook.as_ref(),
+            Kind::Task => None,
+        };
+        content?.updated_at.clone()
     }
 }
 
@@ -138,9 +130,9 @@ impl Object {
 mod tests {
     use super::*;
 
-    fn body(target: &TableauTarget, version: Version) -> String {
+    fn body(target: &TableauTarget, version: Version) -> &'static str {
         let body = Object::of(target).start_body(target.incremental, version);
-        String::from_utf8(body.expect("a body")).expect("UTF-8")
+        body.expect("a body")
     }
 
     #[test]

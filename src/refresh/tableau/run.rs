@@ -1,5 +1,4 @@
-//! One refresh: it is started once, followed to its end, and cancelled where nobody can wait any
-//! longer.
+//! One refresh: started once, followed to its end, and cancelled at the deadline or a signal.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +12,21 @@ use super::search::Search;
 use super::session::Session;
 use crate::config::OnConflict;
 use crate::http::{Backoff, SendError};
-use crate::refresh::{Done, Failure, Job, Outcome};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::{Done, Failure, Outcome};
 
 /// How long the answer to a request that starts a refresh may take.
 const START: Duration = Duration::from_mins(2);
-/// How often a job is looked for whose request got no answer.
+/// How often the job list is searched after a request without an answer.
 const LOOKS: u32 = 4;
-/// How often a job may not be shown before it counts as lost.
+/// How often in a row a job may not be shown before it counts as lost.
 const HIDDEN: u32 = 4;
-/// After how many looks without a job at work a refresh is asked for again.
+/// After how many looks without a running job the refresh is started again.
 const QUIET: u32 = 3;
-/// How long one answer may take when time is over already, and all of them together.
+/// How long one answer may take after the deadline or a signal, and all of them together.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
-/// A refresh at work.
 pub(super) struct Run<'a, 'j> {
     pub(super) session: &'a Session,
     pub(super) object: &'a Object,
@@ -44,7 +43,7 @@ impl Run<'_, '_> {
     pub(super) fn refresh(&mut self) -> Result<Done, Failure> {
         let clock = Instant::now();
         let Some(started) = self.start()? else {
-            let detail = format!("another refresh of {} is at work", self.object.noun());
+            let detail = format!("another refresh of {} is running", self.object.noun());
             return Ok(Done { outcome: Outcome::AlreadyRunning, detail });
         };
         self.job.note_remote_id(started.id.as_str());
@@ -63,16 +62,16 @@ impl Run<'_, '_> {
                 Err(Failure::new(Outcome::Cancelled, message))
             }
             Finish::Error => Err(Failure::failed(format!(
-                "job {ended} failed; Tableau shows why in its list of jobs (not repeated here: it can \
-                 quote rows)"
+                "job {ended} failed; see Tableau's list of jobs for the reason (not repeated here: it \
+                 can quote rows)"
             ))),
             Finish::Pending | Finish::Unknown => Err(Failure::failed(format!(
-                "job {ended} ended, and Tableau does not say how; look into its list of jobs"
+                "job {ended} ended with an unknown result; see Tableau's list of jobs"
             ))),
         }
     }
 
-    /// Starts the refresh; none where another one is at work and is to be left alone.
+    /// Starts the refresh; none where another one is running and is to be left alone.
     fn start(&mut self) -> Result<Option<BackgroundJob>, Failure> {
         let mut backoff = Backoff::default();
         let mut conflict = Conflict::default();
@@ -84,7 +83,7 @@ impl Run<'_, '_> {
             let since = ticket.now();
             self.job.check()?;
             self.job.count_attempt();
-            let reply = match self.job.send_within(&request, START) {
+            let reply = match self.job.send(&request, START) {
                 Ok(answer) => Reply::new(&answer),
                 Err(SendError::NotSent) => {
                     self.job.check()?;
@@ -105,55 +104,55 @@ impl Run<'_, '_> {
             } else if reply.is_throttled() {
                 reply.wait_out(self.job, backoff.wait())?;
             } else if reply.is(QUEUED_ALREADY) {
-                match self.on_conflict {
-                    OnConflict::Skip => return Ok(None),
-                    OnConflict::Wait => {
-                        let waited = self.wait_for_other(&mut conflict);
-                        waited.map_err(|failure| self.in_the_way(failure))?;
-                    }
-                    OnConflict::Fail => {
-                        let (noun, told) = (self.object.noun(), reply.told());
-                        return Err(Failure::failed(format!(
-                            "another refresh of {noun} is at work ({told})"
-                        )));
-                    }
+                if self.on_conflict == OnConflict::Skip {
+                    return Ok(None);
                 }
-            } else if reply.is_trouble() || reply.is_done() {
-                return self.adopt(since, &format!("no usable answer, {}", reply.told())).map(Some);
+                self.resolve(&mut conflict, &reply)?;
+            } else if reply.is_transient() || reply.is_done() {
+                let why = format!("no usable answer, {}", reply.status_and_code());
+                return self.adopt(since, &why).map(Some);
             } else {
                 return Err(reply.failure(self.object.noun()));
             }
         }
     }
 
-    /// Finds the job that a request has started whose answer is lost. The request is not sent again.
+    /// Waits for the end of another refresh, or fails because of it.
+    fn resolve(&self, conflict: &mut Conflict, reply: &Reply) -> Result<(), Failure> {
+        let noun = self.object.noun();
+        if self.on_conflict == OnConflict::Wait {
+            let more = format!("another refresh of {noun} was waited for");
+            return self.wait_for_other(conflict).map_err(|failure| failure.and(&more));
+        }
+        let status = reply.status_and_code();
+        Err(Failure::failed(format!("another refresh of {noun} is running ({status})")))
+    }
+
+    /// Finds the job of a request whose answer is lost. The request is not repeated.
     fn adopt(&mut self, since: DateTime<Utc>, why: &str) -> Result<BackgroundJob, Failure> {
         let failure = match self.look_for_ours(since) {
             Ok(Some(job)) => return Ok(job),
-            Ok(None) => Failure::failed("no job of it is to be found"),
+            Ok(None) => Failure::failed("no job of it was found"),
             Err(failure) => failure,
         };
         if !is_over(self.job) {
             let message = format!(
-                "{why}; the refresh may be running all the same, so it was not asked for again: {}",
+                "{why}; the refresh may be running all the same, so it was not started again: {}",
                 failure.message
             );
             return Err(Failure { message, ..failure });
         }
-        // Time is over: one last look, so that nothing is left running that nobody waits for.
+        // One last look, so that no job is left running that nobody waits for.
         let found = self.last_look(since);
         Err(match (self.job.check(), found) {
             (Err(over), Some(job)) => self.cancel(&job, &over),
-            (Err(over), None) => {
-                let message = format!("{}; the refresh may be running", over.message);
-                Failure { message, ..over }
-            }
+            (Err(over), None) => over.and("the refresh may be running"),
             (Ok(()), _) => failure,
         })
     }
 
     fn look_for_ours(&mut self, since: DateTime<Utc>) -> Result<Option<BackgroundJob>, Failure> {
-        let mut search = Search::new(&self.shown(TRIES)?.id);
+        let mut search = Search::new(&self.refreshed(TRIES)?.id);
         let mut backoff = Backoff::default();
         for look in 0..LOOKS {
             if look > 0 {
@@ -173,10 +172,10 @@ impl Run<'_, '_> {
         let until = Instant::now() + LAST_LOOK;
         let mut read = |path: &str| {
             let left = until.saturating_duration_since(Instant::now()).min(LAST_ANSWER);
-            Ok(Reply::new(&self.job.send_anyway(&ticket.get(path), left)?))
+            Ok(Reply::new(&Job::send_late(&ticket.get(path), left)?))
         };
         let object = if self.object.is_task() {
-            self.object.shown(read(&self.object.path()).ok()?.document()?)?.id
+            self.object.refreshed(read(&self.object.path()).ok()?.document()?)?.id
         } else {
             self.object.id.clone()
         };
@@ -184,7 +183,7 @@ impl Run<'_, '_> {
     }
 
     /// The data source or workbook that is refreshed.
-    fn shown(&self, tries: u32) -> Result<Object, Failure> {
+    fn refreshed(&self, tries: u32) -> Result<Object, Failure> {
         if !self.object.is_task() {
             return Ok(self.object.clone());
         }
@@ -192,18 +191,18 @@ impl Run<'_, '_> {
         self.object.found(&reply)
     }
 
-    /// Waits for the end of the refresh that is in the way: it may have read older data.
-    fn wait_for_other(&mut self, conflict: &mut Conflict) -> Result<(), Failure> {
+    /// Waits for the end of another refresh, which may have read older data.
+    fn wait_for_other(&self, conflict: &mut Conflict) -> Result<(), Failure> {
         let (session, job) = (self.session, &*self.job);
         let object = match &conflict.object {
             Some(object) => object,
-            None => conflict.object.insert(self.shown(ALWAYS)?),
+            None => conflict.object.insert(self.refreshed(ALWAYS)?),
         };
         let mut search = Search::new(&object.id);
         let before = updated(session, job, object)?;
         let mut quiet = 0;
         loop {
-            match search.at_work(&mut |path| session.get(job, path, ALWAYS)) {
+            match search.running(&mut |path| session.get(job, path, ALWAYS)) {
                 Ok(Some(other)) => {
                     return match self.follow(&other, false) {
                         Err(failure) if failure.outcome != Outcome::Failed => Err(failure),
@@ -211,7 +210,7 @@ impl Run<'_, '_> {
                     };
                 }
                 Ok(None) => quiet += 1,
-                // Not every user may list jobs; the object tells of its end, too.
+                // Not every user may list jobs; the object's update time shows the end, too.
                 Err(failure) if failure.outcome == Outcome::Failed => {}
                 Err(failure) => return Err(failure),
             }
@@ -222,22 +221,15 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Why a refresh that is in the way is not waited for any longer.
-    fn in_the_way(&self, Failure { outcome, message, until }: Failure) -> Failure {
-        let noun = self.object.noun();
-        let message = format!("{message}; another refresh of {noun} was waited for");
-        Failure { outcome, message, until }
-    }
-
-    /// Follows a job to its end; cancels it where it is ours and time is over.
+    /// Follows a job to its end; cancels it at the deadline or a signal where it is ours.
     fn follow(&self, started: &BackgroundJob, ours: bool) -> Result<BackgroundJob, Failure> {
         let path = format!("jobs/{}", started.id);
         let mut backoff = Backoff::default();
         let mut hidden = 0;
         loop {
-            let asked = self.job.pause(backoff.wait());
-            let asked = asked.and_then(|()| self.session.get(self.job, &path, ALWAYS));
-            let reply = match asked {
+            let answer = self.job.pause(backoff.wait());
+            let answer = answer.and_then(|()| self.session.get(self.job, &path, ALWAYS));
+            let reply = match answer {
                 Ok(reply) => reply,
                 Err(failure) if ours && is_over(self.job) => {
                     return Err(self.cancel(started, &failure));
@@ -251,9 +243,9 @@ impl Run<'_, '_> {
                 None if reply.is_hidden() => {
                     hidden += 1;
                     if hidden == HIDDEN {
-                        let told = reply.told();
+                        let status = reply.status_and_code();
                         return Err(Failure::failed(format!(
-                            "Tableau does not show job {started} ({told}); how it ends is unknown"
+                            "Tableau does not show job {started} ({status}); its result is unknown"
                         )));
                     }
                 }
@@ -262,42 +254,42 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Cancels a job of ours; the failure then tells so.
+    /// Cancels a job of ours; adds to the failure whether that worked.
     fn cancel(&self, job: &BackgroundJob, over: &Failure) -> Failure {
         let path = format!("jobs/{}", job.id);
         let is_cancelled = (0..2).any(|_| {
             self.session.current().is_some_and(|ticket| {
-                let answer = self.job.send_anyway(&ticket.put(&path), LAST_ANSWER);
+                let answer = Job::send_late(&ticket.put(&path), LAST_ANSWER);
                 answer.is_ok_and(|answer| Reply::new(&answer).is_done())
             })
         });
-        let message = if is_cancelled {
-            format!("{}; job {job} was cancelled", over.message)
+        over.clone().and(&if is_cancelled {
+            format!("job {job} was cancelled")
         } else {
-            format!("{}; job {job} could not be cancelled and may be running", over.message)
-        };
-        Failure { message, ..over.clone() }
+            format!("job {job} could not be cancelled and may be running")
+        })
     }
 }
 
-/// What is known of a refresh that is in the way.
+/// Another refresh of the same object.
 #[derive(Default)]
 struct Conflict {
     object: Option<Object>,
     backoff: Backoff,
 }
 
-/// When the data of an object changed last, where Tableau says so.
+/// When the data of an object changed last.
 fn updated(session: &Session, job: &Job<'_>, object: &Object) -> Result<Option<String>, Failure> {
     let reply = session.get(job, &object.path(), ALWAYS)?;
     Ok(reply.document().and_then(|root| object.updated(root)))
 }
 
-/// Why a job is not followed any longer.
-fn left_alone(job: &BackgroundJob, Failure { outcome, message, until }: Failure) -> Failure {
-    Failure { outcome, message: format!("{message}; job {job} may be running"), until }
+/// Why a job is no longer followed.
+fn left_alone(job: &BackgroundJob, failure: Failure) -> Failure {
+    failure.and(&format!("job {job} may be running"))
 }
 
+/// Whether the deadline or a signal has come.
 fn is_over(job: &Job<'_>) -> bool {
     job.check().is_err()
 }

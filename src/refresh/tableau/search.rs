@@ -1,4 +1,4 @@
-//! Looks for a job in the site's list of jobs.
+//! A search in the site's list of jobs.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
 use super::answer::Reply;
 use super::background_job::{BackgroundJob, Finish, listed};
-use crate::refresh::Failure;
+use crate::refresh::outcome::Failure;
 
-/// Jobs that are asked for in one look.
+/// Jobs that are read in one look.
 const MOST: usize = 50;
 
 /// Reads a path of the site.
@@ -26,7 +26,7 @@ impl Search {
         Self { object: object.to_owned(), others: BTreeSet::new() }
     }
 
-    /// The job that was created at this second or later, by the server's clock.
+    /// The job that was created at or after this second of the server's clock.
     ///
     /// # Errors
     /// Where the list cannot be read.
@@ -41,11 +41,11 @@ impl Search {
         self.look(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
     }
 
-    /// The job that is at work or waits for its turn.
+    /// The job that is running or queued.
     ///
     /// # Errors
     /// Where the list cannot be read.
-    pub(super) fn at_work(
+    pub(super) fn running(
         &mut self,
         read: &mut Read<'_>,
     ) -> Result<Option<BackgroundJob>, Failure> {
@@ -64,14 +64,14 @@ impl Search {
         &mut self,
         read: &mut Read<'_>,
         filter: &str,
-        at_work: bool,
+        is_running: bool,
         fits: &dyn Fn(&BackgroundJob) -> bool,
     ) -> Result<Option<BackgroundJob>, Failure> {
         let reply = read(&format!("jobs?filter={filter}&pageSize=1000"))?;
         let Some(jobs) = reply.document().and_then(listed) else {
             return Err(reply.failure("the list of jobs"));
         };
-        let jobs = jobs.into_iter().filter(|job| job.refreshes && !(at_work && job.ended));
+        let jobs = jobs.into_iter().filter(|job| job.refreshes && !(is_running && job.ended));
         let new: Vec<_> = jobs.filter(|job| !self.others.contains(&job.id)).take(MOST).collect();
         for listed in new {
             let reply = read(&format!("jobs/{}", listed.id))?;
@@ -82,7 +82,7 @@ impl Search {
                 Some(_) => {
                     self.others.insert(listed.id);
                 }
-                // Not to be shown now; perhaps later.
+                // It may be shown later.
                 None => {}
             }
         }

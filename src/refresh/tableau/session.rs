@@ -1,94 +1,87 @@
 //! The one session that all targets share.
 
-use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use super::answer::Reply;
 use super::call::repeat;
 use super::sign_in::{Ticket, sign_in};
 use crate::config::Tableau;
-use crate::refresh::{Failure, Job, Outcome};
+use crate::http::runtime;
+use crate::refresh::job::Job;
+use crate::refresh::outcome::{Failure, Outcome};
 
-/// How often a wait looks for the deadline and for a signal.
-const STEP: Duration = Duration::from_millis(20);
-/// How long ending the session may take.
-const SIGN_OUT: Duration = Duration::from_secs(5);
-/// A renewed session that is lost sooner than this was ended by somebody: renewing it again would
-/// end theirs.
+/// How long ending the session may take, and the wait for another target's sign-in after the
+/// deadline.
+const SHORTLY: Duration = Duration::from_secs(5);
+/// A renewed session that is lost sooner than this was ended by another sign-in: renewing it again
+/// would end that one.
 const SHORT: Duration = Duration::from_mins(30);
 
 /// The session of a site.
 pub(super) struct Session {
     settings: Tableau,
+    /// Locked while a target signs in.
     state: Mutex<State>,
-    changed: Condvar,
+    /// Checks that are running.
+    checks: AtomicU32,
 }
 
+#[derive(Default)]
 struct State {
     phase: Phase,
-    /// Sign-ins so far.
     sign_ins: u32,
-    /// Checks at work.
-    visitors: u32,
 }
 
+#[derive(Default)]
 enum Phase {
+    #[default]
     Closed,
-    /// Somebody is signing in.
-    Opening,
     Open(Arc<Ticket>),
-    /// Nobody needs to try again.
+    /// Nobody may try again.
     Refused(Failure),
 }
 
 impl Session {
     /// A session that is not open yet.
     pub(super) fn new(settings: Tableau) -> Self {
-        let state = State { phase: Phase::Closed, sign_ins: 0, visitors: 0 };
-        Self { settings, state: Mutex::new(state), changed: Condvar::new() }
+        Self { settings, state: Mutex::default(), checks: AtomicU32::new(0) }
     }
 
-    /// The session; signs in where nobody has.
+    /// The session; signs in where it is not open.
     ///
     /// # Errors
-    /// What kept whoever was first from signing in.
+    /// Whatever kept the first target from signing in.
     pub(super) fn open(&self, job: &Job<'_>) -> Result<Arc<Ticket>, Failure> {
-        let mut state = self.lock();
-        loop {
-            match &state.phase {
-                Phase::Open(ticket) => return Ok(Arc::clone(ticket)),
-                Phase::Refused(failure) => return Err(failure.clone()),
-                Phase::Closed => break,
-                Phase::Opening => job.check()?,
-            }
-            let waited = self.changed.wait_timeout(state, STEP);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut state = job.wait(self.state.lock())?;
+        match &state.phase {
+            Phase::Open(ticket) => return Ok(Arc::clone(ticket)),
+            Phase::Refused(failure) => return Err(failure.clone()),
+            Phase::Closed => {}
         }
-        state.phase = Phase::Opening;
         state.sign_ins += 1;
-        let number = state.sign_ins;
-        drop(state);
-        let mut opening = Opening { session: self, becomes: Phase::Closed };
-        let signed_in = sign_in(&self.settings, job, number).map(Arc::new);
-        opening.becomes = match &signed_in {
+        let signed_in = sign_in(&self.settings, job, state.sign_ins).map(Arc::new);
+        state.phase = match &signed_in {
             Ok(ticket) => Phase::Open(Arc::clone(ticket)),
-            // This target's time was over; another may have more.
+            // Another target may have more time.
             Err(failure) if matches!(failure.outcome, Outcome::TimedOut | Outcome::Cancelled) => {
                 Phase::Closed
             }
             Err(failure) => Phase::Refused(failure.clone()),
         };
-        drop(opening);
         signed_in
     }
 
-    /// Has the session renewed, unless somebody has done it already.
+    /// Renews the session, unless another target has done so already.
     ///
     /// # Errors
     /// When it has just been renewed; whatever keeps it from being renewed.
     pub(super) fn renew(&self, spent: &Ticket, job: &Job<'_>) -> Result<(), Failure> {
-        let mut state = self.lock();
+        let mut state = job.wait(self.state.lock())?;
         if matches!(&state.phase, Phase::Open(ticket) if ticket.number == spent.number) {
             state.phase = if spent.number > 1 && spent.since.elapsed() < SHORT {
                 Phase::Refused(Failure::failed(
@@ -103,18 +96,18 @@ impl Session {
         self.open(job).map(|_| ())
     }
 
-    /// The session, where it is open.
+    /// The session, where it is open; also after the deadline or a signal.
     pub(super) fn current(&self) -> Option<Arc<Ticket>> {
-        match &self.lock().phase {
+        match &self.lock_late()?.phase {
             Phase::Open(ticket) => Some(Arc::clone(ticket)),
             _ => None,
         }
     }
 
-    /// Reads something of the site.
+    /// Reads a path of the site.
     ///
     /// # Errors
-    /// After so many tries without an answer; those of [`Self::open`] and [`Self::renew`].
+    /// After `tries` failed tries; those of [`Self::open`] and [`Self::renew`].
     pub(super) fn get(&self, job: &Job<'_>, path: &str, tries: u32) -> Result<Reply, Failure> {
         loop {
             let ticket = self.open(job)?;
@@ -126,47 +119,28 @@ impl Session {
         }
     }
 
-    /// Signs out, where somebody has signed in.
-    pub(super) fn close(&self, job: &Job<'_>) {
-        let mut state = self.lock();
-        state.sign_ins = 0;
-        let phase = mem::replace(&mut state.phase, Phase::Closed);
+    /// Signs out, where a target has signed in.
+    pub(super) fn close(&self) {
+        let Some(mut state) = self.lock_late() else { return };
+        let State { phase, .. } = std::mem::take(&mut *state);
         drop(state);
         if let Phase::Open(ticket) = phase {
-            // A session that cannot be ended ends by itself.
-            let _ = job.send_anyway(&ticket.sign_out(), SIGN_OUT);
+            // A session that cannot be ended expires.
+            let _ = Job::send_late(&ticket.sign_out(), SHORTLY);
         }
     }
 
-    /// Does something that nothing follows: signs out behind the last who does.
-    pub(super) fn visit<T>(&self, job: &Job<'_>, work: impl FnOnce() -> T) -> T {
-        self.lock().visitors += 1;
-        let done = work();
-        let mut state = self.lock();
-        state.visitors = state.visitors.saturating_sub(1);
-        let was_last = state.visitors == 0;
-        drop(state);
-        if was_last {
-            self.close(job);
+    /// Does a check; the last of those that run at the same time signs out.
+    pub(super) fn check<T>(&self, check: impl FnOnce() -> T) -> T {
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        let done = check();
+        if self.checks.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.close();
         }
         done
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Somebody signs in; when that ends, be it by a panic, those who wait are told.
-struct Opening<'a> {
-    session: &'a Session,
-    becomes: Phase,
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        let becomes = mem::replace(&mut self.becomes, Phase::Closed);
-        self.session.lock().phase = becomes;
-        self.session.changed.notify_all();
+    fn lock_late(&self) -> Option<MutexGuard<'_, State>> {
+        runtime().ok()?.block_on(async { timeout(SHORTLY, self.state.lock()).await }).ok()
     }
 }

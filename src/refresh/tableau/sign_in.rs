@@ -1,55 +1,56 @@
-//! Signing in: which version is spoken, the personal access token, and a move to another host.
+//! Signing in: the API version, the personal access token, and a redirect to another host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use quick_xml::se::to_string;
 
 use super::answer::{Reply, word};
 use super::call::{TRIES, repeat};
+use super::document::{AccessToken, SignIn, Site};
 use super::version::{TOKENS, Version};
-use super::xml::Element;
 use crate::config::Tableau;
 use crate::error::Error;
 use crate::http::{Method, Request};
-use crate::refresh::{Failure, Job};
+use crate::refresh::job::Job;
+use crate::refresh::outcome::Failure;
 use crate::secret::value::Secret;
 
-/// What is sent and answered.
+/// The content type of requests and answers.
 const XML: &str = "application/xml";
 
-/// A session: where and with what requests are sent.
+/// A session: where requests are sent and what authenticates them.
 pub(super) struct Ticket {
     base: String,
     site: String,
     token: Secret,
     /// By how much the server's clock is ahead of this machine's.
     ahead: TimeDelta,
-    /// The version that is spoken.
+    /// The API version.
     pub(super) version: Version,
     /// Which sign-in this is.
     pub(super) number: u32,
-    /// When it was made.
     pub(super) since: Instant,
 }
 
 impl Ticket {
-    /// Reads something of the site.
+    /// A request to read a path of the site.
     pub(super) fn get(&self, path: &str) -> Request {
         self.request(Method::Get, &format!("sites/{}/{path}", self.site))
     }
 
-    /// Posts a document to something of the site.
-    pub(super) fn post(&self, path: &str, body: Vec<u8>) -> Request {
+    /// A request to post a document to a path of the site.
+    pub(super) fn post(&self, path: &str, body: &str) -> Request {
         self.request(Method::Post, &format!("sites/{}/{path}", self.site)).body(XML, body)
     }
 
-    /// Ends something of the site.
+    /// A request to cancel a job of the site.
     pub(super) fn put(&self, path: &str) -> Request {
         self.request(Method::Put, &format!("sites/{}/{path}", self.site))
     }
 
-    /// Ends the session.
+    /// A request to end the session.
     pub(super) fn sign_out(&self) -> Request {
         self.request(Method::Post, "auth/signout")
     }
@@ -70,40 +71,41 @@ impl Ticket {
 /// Signs in.
 ///
 /// # Errors
-/// What keeps the token from being accepted.
+/// Whatever keeps the token from being accepted.
 pub(super) fn sign_in(settings: &Tableau, job: &Job<'_>, number: u32) -> Result<Ticket, Failure> {
     let mut base = settings.server.trim_end_matches('/').to_owned();
     let version = version(settings, job, &mut base)?;
     if version < TOKENS {
         return Err(Failure::failed(format!(
-            "this server speaks API {version}; personal access tokens need {TOKENS}: update it"
+            "this server has API {version}; personal access tokens need {TOKENS}: update it"
         )));
     }
     let token = settings.token.read("refresh.tableau.token")?;
-    let credentials = Element::new("credentials")
-        .with("personalAccessTokenName", &settings.token_name)
-        .with("personalAccessTokenSecret", token.expose())
-        .and(Element::new("site").with("contentUrl", &settings.site));
-    let body = Element::new("tsRequest").and(credentials).document();
-    let body = body.map_err(|_| Error::internal("a request could not be written"))?;
+    let credentials = AccessToken {
+        name: &settings.token_name,
+        secret: token.expose(),
+        site: Site { content_url: &settings.site },
+    };
+    let body = to_string(&SignIn { credentials })
+        .map_err(|_| Error::internal("the sign-in request could not be written"))?;
     let reply = follow_once(&mut base, "/auth/signin", |base| {
         let url = format!("{base}/api/{version}/auth/signin");
         let request = Request::post(url).header("Accept", XML).body(XML, body.clone());
         repeat(job, &request, TRIES)
     })?;
     let Some(root) = reply.document() else { return Err(reply.failure("the sign-in")) };
-    let signed_in = root.child("credentials").and_then(|credentials| {
-        let site = credentials.child("site")?.attribute("id").and_then(word)?;
-        Some((site, Secret::new(credentials.attribute("token")?)))
+    let signed_in = root.credentials.as_ref().and_then(|credentials| {
+        let site = credentials.site.as_ref()?.id.as_deref().and_then(word)?;
+        Some((site, Secret::new(credentials.token.as_ref()?)))
     });
     let Some((site, token)) = signed_in else {
-        return Err(Failure::failed("Tableau's answer to the sign-in holds no session"));
+        return Err(Failure::failed("Tableau's answer to the sign-in has no session"));
     };
     let ahead = reply.date.map_or(TimeDelta::zero(), |date| date - Utc::now());
     Ok(Ticket { base, site, token, ahead, version, number, since: Instant::now() })
 }
 
-/// The version that is configured, or that the server offers.
+/// The configured version, or the one that the server offers.
 fn version(settings: &Tableau, job: &Job<'_>, base: &mut String) -> Result<Version, Failure> {
     if settings.api_version != "auto" {
         return settings.api_version.parse().map_err(|()| {
@@ -118,44 +120,44 @@ fn version(settings: &Tableau, job: &Job<'_>, base: &mut String) -> Result<Versi
     })?;
     if reply.is_missing() {
         return Err(Failure::failed(format!(
-            "this server does not tell its version ({}): it is too old, or refresh.tableau.server \
+            "this server does not report its version ({}): it is too old, or refresh.tableau.server \
              is wrong",
-            reply.told()
+            reply.status_and_code()
         )));
     }
     let Some(root) = reply.document() else { return Err(reply.failure("the server's version")) };
-    let offered = root.child("serverInfo").and_then(|info| info.child("restApiVersion"));
-    offered.and_then(|version| version.text().parse().ok()).ok_or_else(|| {
+    let offered = root.server_info.as_ref().and_then(|info| info.rest_api_version.as_ref());
+    offered.and_then(|version| version.parse().ok()).ok_or_else(|| {
         Failure::failed(
-            "this server does not tell its version; set refresh.tableau.api_version, for example \
+            "this server does not report its version; set refresh.tableau.api_version, for example \
              to \"3.27\"",
         )
     })
 }
 
-/// Asks, and asks once more where the answer says that it has moved; `base` moves with it.
+/// Sends a request, and once more after a permanent redirect; `base` moves with it.
 fn follow_once(
     base: &mut String,
     end: &str,
-    ask: impl Fn(&str) -> Result<Reply, Failure>,
+    send: impl Fn(&str) -> Result<Reply, Failure>,
 ) -> Result<Reply, Failure> {
-    let reply = ask(base)?;
+    let reply = send(base)?;
     if !reply.is_moved() {
         return Ok(reply);
     }
     let Some(moved) = reply.location.as_deref().and_then(|to| moved(base, to, end)) else {
         return Err(Failure::failed(format!(
-            "Tableau sends the caller to an address that is not safe for a token ({}); is \
+            "Tableau redirects to an address that is not safe for a token ({}); is \
              refresh.tableau.server right?",
-            reply.told()
+            reply.status_and_code()
         )));
     };
     *base = moved;
-    ask(base)
+    send(base)
 }
 
-/// Where the interface is by a `Location`; none where a token is not to be sent there: all but https
-/// is refused, loopback addresses for loopback addresses excepted, and all but the same request.
+/// The base address by a `Location`; none where a token must not be sent there: only https is
+/// accepted, or http between loopback addresses, and only the same request.
 fn moved(base: &str, location: &str, end: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '@' | '?' | '#' | '\\');
     if !location.chars().all(plain) || !location.to_ascii_lowercase().ends_with(end) {
@@ -177,7 +179,7 @@ fn moved(base: &str, location: &str, end: &str) -> Option<String> {
     safe.then(|| target[..api].to_owned())
 }
 
-/// The host of an address that begins like this.
+/// The host of an address with this scheme.
 fn host<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
     let rest = url.strip_prefix(scheme)?.split('/').next()?;
     match rest.find(']') {

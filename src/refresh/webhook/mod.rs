@@ -1,8 +1,7 @@
-//! Tells an address how the run and all other targets have ended: one signed message, sent again
-//! only where that can help.
+//! Announces the results of the run and of all other targets by one signed message.
 //!
-//! A message may be sent again after a lost answer, unlike a refresh: all its deliveries have one
-//! id, by which receivers drop repeats (Standard Webhooks 1.0.0).
+//! Unlike the start of a refresh, a message is repeated where its answer is lost: all deliveries have
+//! the same id, by which receivers drop repeats (Standard Webhooks 1.0.0).
 
 mod payload;
 mod signature;
@@ -13,11 +12,12 @@ use chrono::Utc;
 use payload::Notice;
 use signature::Signer;
 
+use super::job::Job;
 use super::outcome::{Done, Failure, Outcome};
-use super::{Job, Target, Wave};
+use super::target::{Target, Wave};
+use super::target_info::{TargetInfo, off};
 use crate::config::{Settings, Webhook};
 use crate::http::{Answer, Request, SendError};
-use crate::refresh::target_info::{About, off};
 
 /// The targets that the settings name.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
@@ -27,7 +27,7 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
         .iter()
         .map(|(name, hook)| {
             Box::new(Hook {
-                about: About {
+                info: TargetInfo {
                     name: format!("webhook.{name}"),
                     provider: "webhook",
                     parallel: refresh.parallel(None),
@@ -41,39 +41,38 @@ pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
         .collect()
 }
 
-/// One address.
 struct Hook {
-    about: About,
+    info: TargetInfo,
     settings: Webhook,
 }
 
 impl Target for Hook {
-    fn about(&self) -> &About {
-        &self.about
+    fn info(&self) -> &TargetInfo {
+        &self.info
     }
 
     fn wave(&self) -> Wave {
         Wave::Last
     }
 
-    /// A delivery cannot be proven without one. The host's root is asked, not the address itself:
-    /// some receivers take any request there for an event.
+    /// Reads the host's root rather than the address itself, where some receivers take any request
+    /// for an event.
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
         let secrets = self.signer()?.len();
-        job.send_within(&Request::get(root(&self.settings.url)), self.timeout()).map_err(
-            |lost| Failure { message: format!("the host does not answer: {lost}"), ..lost.into() },
-        )?;
+        job.send(&Request::get(root(&self.settings.url)), self.timeout()).map_err(|lost| {
+            Failure { message: format!("the host does not answer: {lost}"), ..lost.into() }
+        })?;
         let plural = if secrets == 1 { "secret is" } else { "secrets are" };
         Ok(format!(
             "{secrets} {plural} well-formed and the host answers; nothing was delivered, so \
-             whether the receiver accepts it is not proven"
+             whether the receiver accepts it is not checked"
         ))
     }
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let signer = self.signer()?;
-        let Some(notice) = Notice::new(&self.about.name, job.occasion, job.earlier) else {
-            let detail = "nothing has been published yet, so there is nothing to tell".to_owned();
+        let Some(notice) = Notice::new(&self.info.name, job.published, job.earlier) else {
+            let detail = "nothing has been published yet".to_owned();
             return Ok(Done { outcome: Outcome::Skipped, detail });
         };
         job.note_remote_id(&notice.id);
@@ -83,7 +82,7 @@ impl Target for Hook {
 
 impl Hook {
     fn signer(&self) -> Result<Signer, Failure> {
-        Ok(Signer::read(&format!("refresh.{}.secrets", self.about.name), &self.settings)?)
+        Ok(Signer::read(&format!("refresh.{}.secrets", self.info.name), &self.settings)?)
     }
 
     fn timeout(&self) -> Duration {
@@ -102,13 +101,13 @@ impl Hook {
             job.check()?;
             job.count_attempt();
             let request = self.request(notice, signer);
-            let trouble = match job.send_within(&request, self.timeout()) {
+            let trouble = match job.send(&request, self.timeout()) {
                 Ok(answer) => match verdict(&answer)? {
                     Verdict::Taken => return Ok(Done::succeeded(taken(&answer, job))),
                     Verdict::Later(trouble) => trouble,
                 },
-                Err(lost @ SendError::Cancelled(_)) => return Err(lost.into()),
-                Err(lost) => Trouble { what: lost.to_string(), again_in: None },
+                Err(lost @ SendError::Cancelled) => return Err(lost.into()),
+                Err(lost) => Trouble { what: lost.to_string(), retry_after: None },
             };
             job.check()?;
             let tries = match job.noted().1 {
@@ -116,18 +115,17 @@ impl Hook {
                 tries => format!("{tries} tries"),
             };
             let failed = format!("{}; {tries}", trouble.what);
-            let asked = trouble.again_in.unwrap_or_default();
-            // Somebody who is to be left alone for longer than there is time is not asked again.
-            if trouble.again_in.is_some() && asked >= job.left() {
-                return Err(Failure::rate_limited(failed, asked));
+            let retry_after = trouble.retry_after.unwrap_or_default();
+            if trouble.retry_after.is_some() && retry_after >= job.left() {
+                return Err(Failure::rate_limited(failed, retry_after));
             }
             let Some(wait) = waits.next() else {
-                return Err(match trouble.again_in {
-                    Some(again_in) => Failure::rate_limited(failed, again_in),
+                return Err(match trouble.retry_after {
+                    Some(wait) => Failure::rate_limited(failed, wait),
                     None => Failure::failed(failed),
                 });
             };
-            let wait = wait.max(asked);
+            let wait = wait.max(retry_after);
             if wait >= job.left() {
                 return Err(Failure::failed(format!("{failed}, and no time for another")));
             }
@@ -144,39 +142,38 @@ impl Hook {
     }
 }
 
-/// What an answer means.
 enum Verdict {
     Taken,
     Later(Trouble),
 }
 
-/// Why it is worth another try.
+/// A failure that another try may cure.
 struct Trouble {
     what: String,
-    again_in: Option<Duration>,
+    retry_after: Option<Duration>,
 }
 
-/// Sorts an answer by its status alone: nothing of its body is looked at or repeated.
+/// Judges an answer by its status alone; its body is neither read nor repeated.
 fn verdict(answer: &Answer) -> Result<Verdict, Failure> {
     let status = answer.status();
     let refused = match status {
         200..=299 => return Ok(Verdict::Taken),
         408 | 425 | 429 | 500..=599 => {
             let what = format!("the receiver answered {status}");
-            return Ok(Verdict::Later(Trouble { what, again_in: answer.retry_after() }));
+            return Ok(Verdict::Later(Trouble { what, retry_after: answer.retry_after() }));
         }
         410 => {
             return Err(Failure::new(
                 Outcome::Disabled,
-                "the receiver has switched this webhook off (410): set enabled = false, or ask for \
-                 a new address",
+                "the receiver has switched this webhook off (410): set enabled = false, or get a \
+                 new address",
             ));
         }
-        300..=399 => "it points to another address, and redirects are not followed",
-        401 | 403 => "is the secret the one that the receiver has?",
+        300..=399 => "it redirects to another address, and redirects are not followed",
+        401 | 403 => "does the receiver have the same secret?",
         404 | 405 => "is the address right?",
         413 => "the message is too large for it",
-        _ => "it does not take the message",
+        _ => "it does not accept the message",
     };
     Err(Failure::failed(format!("the receiver answered {status}: {refused}")))
 }

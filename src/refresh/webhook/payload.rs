@@ -1,4 +1,4 @@
-//! What a webhook is told: one event a run, of ids and counts only.
+//! The message of a webhook: one event a run, with ids and counts only.
 
 use std::fmt::Write as _;
 
@@ -13,35 +13,33 @@ use crate::totals::ControlTotals;
 /// The graph and the task that the event is about, as Airflow names them.
 const DAG: &str = "healthcare_claims_etl";
 const TASK: &str = "load.refresh_bi";
-/// Standard Webhooks 1.0.0 wants less than 20 kB; this many targets fit.
+/// So many targets fit into the 20 kB that Standard Webhooks 1.0.0 allows.
 const MOST_TARGETS: usize = 120;
 
-/// A message that is ready to be sent, as often as it takes.
+/// A message; each delivery sends the same bytes.
 pub(super) struct Notice {
-    /// The event's id.
     pub(super) id: String,
-    /// The body, byte for byte.
     pub(super) body: String,
 }
 
 impl Notice {
-    /// What there is to tell; nothing where nothing has ever been published.
+    /// The message; none where nothing has been published yet.
     pub(super) fn new(
         target: &str,
-        occasion: &PublishedRun,
+        published: &PublishedRun,
         earlier: &[TargetResult],
     ) -> Option<Self> {
-        let run = occasion.run_id.as_deref()?;
+        let run = published.run_id.as_deref()?;
         let failed = earlier.iter().any(|one| one.required && one.outcome.is_failure());
         let (kind, outcome) = if failed {
             ("claims_etl.run.failed", "failed")
         } else {
             ("claims_etl.run.completed", "success")
         };
-        let mut told: Vec<&TargetResult> = earlier.iter().collect();
-        // Where there are too many, those that need a look come first.
-        told.sort_by_key(|one| !one.outcome.is_failure());
-        let bi: Vec<Value> = told
+        let mut sorted: Vec<&TargetResult> = earlier.iter().collect();
+        // Where there are too many, the failures are kept.
+        sorted.sort_by_key(|one| !one.outcome.is_failure());
+        let bi: Vec<Value> = sorted
             .iter()
             .take(MOST_TARGETS)
             .map(|one| json!({ "target": one.target, "outcome": one.outcome.as_str() }))
@@ -51,11 +49,11 @@ impl Notice {
             "dag_id": DAG,
             "task": TASK,
             "outcome": outcome,
-            "row_counts": occasion.account.as_ref().map(counts),
+            "row_counts": published.account.as_ref().map(counts),
             "bi": bi,
         });
-        if told.len() > MOST_TARGETS {
-            data["bi_left_out"] = json!(told.len() - MOST_TARGETS);
+        if sorted.len() > MOST_TARGETS {
+            data["bi_left_out"] = json!(sorted.len() - MOST_TARGETS);
         }
         let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let body = json!({ "type": kind, "timestamp": timestamp, "data": data }).to_string();
@@ -63,8 +61,7 @@ impl Notice {
     }
 }
 
-/// The same for every delivery of one event, and made of nothing that anybody chose: a digest of the
-/// run, the target and what has happened.
+/// The same for every delivery of one event: a digest of the run, the target and the event.
 fn id(run: &str, target: &str, kind: &str) -> String {
     let digest = digest(&SHA256, format!("{run}\n{target}\n{kind}").as_bytes());
     digest.as_ref().iter().take(16).fold("msg_".to_owned(), |mut id, byte| {
@@ -102,7 +99,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::refresh::Outcome;
+    use crate::refresh::outcome::Outcome;
 
     fn ended(target: &str, outcome: Outcome, required: bool) -> TargetResult {
         TargetResult {
@@ -117,7 +114,7 @@ mod tests {
         }
     }
 
-    fn occasion(run: &str) -> PublishedRun {
+    fn published(run: &str) -> PublishedRun {
         PublishedRun { run_id: Some(run.into()), ..PublishedRun::default() }
     }
 
@@ -126,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_says_whether_a_required_target_failed() {
+    fn the_kind_shows_whether_a_required_target_failed() {
         let kind = |outcome, required| {
             let earlier = [ended("dashboard", outcome, required)];
-            let notice = Notice::new("webhook.ops", &occasion("r"), &earlier).expect("published");
+            let notice = Notice::new("webhook.ops", &published("r"), &earlier).expect("published");
             assert!(!notice.body.contains("CANARY"), "{}", notice.body);
             (parsed(&notice)["type"].as_str().expect("text").to_owned(), notice.id)
         };
@@ -143,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_id_is_of_one_event() {
-        let id = |run, target| Notice::new(target, &occasion(run), &[]).expect("published").id;
+        let id = |run, target| Notice::new(target, &published(run), &[]).expect("published").id;
         assert_eq!(id("r", "webhook.a"), id("r", "webhook.a"));
         assert_ne!(id("r", "webhook.a"), id("s", "webhook.a"));
         assert_ne!(id("r", "webhook.a"), id("r", "webhook.b"));
@@ -154,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_small_whatever_there_is_to_tell() {
+    fn a_payload_is_small_whatever_the_number_of_targets() {
         let name = format!("superset.{}", "x".repeat(64));
         let mut earlier: Vec<TargetResult> =
             (0..500).map(|_| ended(&name, Outcome::AlreadyRunning, false)).collect();
         earlier.push(ended("last", Outcome::Failed, false));
         let account = Some(ControlTotals::default());
-        let occasion = PublishedRun { account, ..occasion("0192f0c1-0000-7000-8000-000000000001") };
-        let notice = Notice::new("webhook.ops", &occasion, &earlier).expect("published");
+        let run = PublishedRun { account, ..published("0192f0c1-0000-7000-8000-000000000001") };
+        let notice = Notice::new("webhook.ops", &run, &earlier).expect("published");
         assert!(notice.body.len() < 20_000, "{}", notice.body.len());
         let data = &parsed(&notice)["data"];
         assert_eq!(data["bi_left_out"], 501 - MOST_TARGETS);

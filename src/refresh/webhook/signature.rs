@@ -1,6 +1,4 @@
-//! How a message is signed, in four dialects.
-//!
-//! The keys never leave it: ring's keys print as the name of their algorithm only.
+//! The signature of a message, in four styles. ring's keys print as their algorithm only.
 
 use std::fmt::Write as _;
 
@@ -11,11 +9,11 @@ use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 use crate::config::{Webhook, WebhookStyle};
 use crate::error::{Error, Result};
 
-/// What begins a secret of Standard Webhooks.
+/// Starts a secret of Standard Webhooks.
 const PREFIX: &str = "whsec_";
 /// The random bytes behind it (Standard Webhooks 1.0.0).
 const STANDARD_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// A shorter text can be guessed.
+/// The fewest characters of a secret that is used as it is written: a shorter one can be guessed.
 const SHORTEST_TEXT: usize = 16;
 
 /// Signs messages with one key or more.
@@ -28,7 +26,7 @@ impl Signer {
     /// Reads the secrets that the settings name.
     ///
     /// # Errors
-    /// `Config` when a secret is missing or not what its style wants.
+    /// `Config` when a secret is missing or does not fit its style.
     pub(super) fn read(setting: &str, hook: &Webhook) -> Result<Self> {
         let keys = hook.secrets.iter().enumerate().map(|(place, source)| {
             let what = format!("{setting}[{place}]");
@@ -42,13 +40,12 @@ impl Signer {
         Ok(Self { style: hook.style, keys: keys.collect::<Result<_>>()? })
     }
 
-    /// How many secrets sign.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The headers of one attempt at `timestamp`, in Unix seconds. Every style has the event's id,
-    /// so that any receiver can tell a repeat.
+    /// The headers of one attempt at `timestamp`, in Unix seconds. Every style has the event's id, by
+    /// which a receiver recognises a repeat.
     pub(super) fn headers(
         &self,
         id: &str,

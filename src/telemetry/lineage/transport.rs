@@ -1,4 +1,4 @@
-//! The ways out: a file, a server.
+//! Where lineage events go: a file or a server.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
@@ -13,33 +14,33 @@ use crate::event::{Cancellation, rest};
 use crate::http::{Client, Request};
 use crate::secret::value::Secret;
 
-/// What one request may take: as OpenLineage's Python client has it.
+/// How long one request may take, as in OpenLineage's Python client.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an event is sent at most.
-const TRIES: u32 = 5;
-/// The wait before it is sent again.
-const BACK_OFF: Duration = Duration::from_millis(300);
+/// How often an event is sent again.
+const RETRIES: usize = 4;
+/// The wait before each retry.
+const DELAY: Duration = Duration::from_millis(300);
 
-/// Why a file is not written to.
-const LINK: &str = "it is a symbolic link, and none is followed";
+const LINK: &str = "it is a symbolic link, which is not followed";
 
-/// Someone who takes events.
 pub(crate) trait Transport: Send + 'static {
-    /// What it is called in a warning.
+    /// The name in warnings.
     fn name(&self) -> String;
 
-    /// Hands an event on; the reason where that failed. Ends soon after `stop`.
+    /// Delivers an event; ends soon after `stop`.
+    ///
+    /// # Errors
+    /// The reason why it was not delivered.
     fn deliver(&mut self, line: &[u8], stop: &Cancellation) -> Result<(), String>;
 }
 
-/// Appends to a file.
 pub(crate) struct FileTransport {
     path: PathBuf,
     file: Option<File>,
 }
 
 impl FileTransport {
-    /// A file that is opened with the first event, and made where there is none.
+    /// A file that is opened or created with the first event.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, file: None }
     }
@@ -50,9 +51,9 @@ impl Transport for FileTransport {
         self.path.display().to_string()
     }
 
-    /// One line in one write: several programs may append to the same file.
+    /// Writes a line at once: several programs may append to the same file.
     fn deliver(&mut self, line: &[u8], _: &Cancellation) -> Result<(), String> {
-        let told = |error: std::io::Error| match error.raw_os_error() {
+        let reason = |error: std::io::Error| match error.raw_os_error() {
             Some(code) if code == Errno::ELOOP as i32 => LINK.into(),
             _ => error.kind().to_string(),
         };
@@ -61,35 +62,34 @@ impl Transport for FileTransport {
             none => {
                 let mut options = OpenOptions::new();
                 options.append(true).create(true);
-                // Whoever may write to its folder must not lead the events elsewhere; /dev/stdout is
-                // a link of the system's.
+                // Nobody who may write to its folder may redirect the events; /dev/stdout is a link of
+                // the system.
                 if !self.path.starts_with("/dev") {
                     options.custom_flags(OFlag::O_NOFOLLOW.bits());
                 }
                 let opened = options.open(&self.path);
-                none.insert(opened.map_err(told)?)
+                none.insert(opened.map_err(reason)?)
             }
         };
         let mut text = Vec::with_capacity(line.len() + 1);
         text.extend_from_slice(line);
         text.push(b'\n');
-        file.write_all(&text).map_err(told)
+        file.write_all(&text).map_err(reason)
     }
 }
 
-/// Posts to a server.
 pub(crate) struct HttpTransport {
     url: String,
     key: Option<Secret>,
-    /// Whether the last event was lost: a server that is down is not asked five times for each.
-    down: bool,
+    /// Whether the last event was lost: a server that is down gets no retries.
+    is_down: bool,
 }
 
 impl HttpTransport {
     /// Posts to `endpoint` below `url`.
     pub(crate) fn new(url: &str, endpoint: &str, key: Option<Secret>) -> Self {
         let url = format!("{}/{}", url.trim_end_matches('/'), endpoint.trim_start_matches('/'));
-        Self { url, key, down: false }
+        Self { url, key, is_down: false }
     }
 
     fn attempt(&self, line: &[u8], stop: &Cancellation) -> Result<(), Failed> {
@@ -97,22 +97,22 @@ impl HttpTransport {
         if let Some(key) = &self.key {
             request = request.bearer(key.expose());
         }
-        // Made here, on the thread that has time: certificate authorities are read for it.
+        // Built here rather than in `new`: reading the certificate authorities takes time.
         let client = Client::shared()
-            .map_err(|error| Failed { again: false, reason: error.message().to_owned() })?;
-        match client.send(&request, Instant::now() + TIMEOUT, stop) {
+            .map_err(|error| Failed { is_transient: false, reason: error.message().to_owned() })?;
+        match client.send_blocking(&request, Instant::now() + TIMEOUT, stop) {
             Ok(answer) if answer.is_success() => Ok(()),
             Ok(answer) => Err(Failed {
-                again: matches!(answer.status(), 500 | 502 | 503 | 504),
+                is_transient: matches!(answer.status(), 500 | 502 | 503 | 504),
                 reason: format!("the server answers {}", answer.status()),
             }),
-            Err(lost) => Err(Failed { again: false, reason: lost.to_string() }),
+            Err(lost) => Err(Failed { is_transient: false, reason: lost.to_string() }),
         }
     }
 }
 
 struct Failed {
-    again: bool,
+    is_transient: bool,
     reason: String,
 }
 
@@ -122,24 +122,16 @@ impl Transport for HttpTransport {
     }
 
     fn deliver(&mut self, line: &[u8], stop: &Cancellation) -> Result<(), String> {
-        let most = if self.down { 1 } else { TRIES };
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let failed = match self.attempt(line, stop) {
-                Ok(()) => {
-                    self.down = false;
-                    return Ok(());
-                }
-                Err(failed) => failed,
-            };
-            if !failed.again || tries >= most || stop.is_cancelled() {
-                self.down = true;
-                return Err(failed.reason);
-            }
-            // A request to stop is heard by the next sending.
-            let _ = rest(BACK_OFF, || stop.check());
-        }
+        let retries = if self.is_down { 0 } else { RETRIES };
+        let asleep = stop.clone();
+        let delivered = (|| self.attempt(line, stop))
+            .retry(ConstantBuilder::new().with_delay(DELAY).with_max_times(retries))
+            .when(|failed| failed.is_transient && !stop.is_cancelled())
+            // A signal ends the wait, and the next attempt at once.
+            .sleep(move |delay| drop(rest(delay, || asleep.check())))
+            .call();
+        self.is_down = delivered.is_err();
+        delivered.map_err(|failed| failed.reason)
     }
 }
 

@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::column::{cents, number, text};
 use crate::error::{Error, Result};
-use crate::refresh::Job;
+use crate::refresh::job::Job;
 use crate::refresh::dashboard::released::Released;
 use crate::refresh::dashboard::snapshot::{
     Claim, Month, Provider, RANKED_FROM, Snapshot, Specialty,

@@ -8,7 +8,7 @@ mod run_log;
 use super::released;
 use super::snapshot::Snapshot;
 use crate::error::Result;
-use crate::refresh::Job;
+use crate::refresh::job::Job;
 use crate::rule::Severities;
 
 /// Reads everything that the page shows.

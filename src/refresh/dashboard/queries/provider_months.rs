@@ -2,7 +2,7 @@
 
 use super::column::{cents, number, text};
 use crate::error::Result;
-use crate::refresh::Job;
+use crate::refresh::job::Job;
 use crate::refresh::dashboard::snapshot::{LATEST_MONTHS, ProviderMonth, ProviderMonths};
 use crate::warehouse::sql;
 

@@ -1,4 +1,4 @@
-//! Targets of the tests' own, without a server.
+//! The runner with fake targets.
 
 use std::sync::Barrier;
 
@@ -6,14 +6,17 @@ use arrow::record_batch::RecordBatch;
 
 use super::*;
 use crate::adbc_postgres::PostgresConnection;
+use crate::config::Settings;
+use crate::refresh::job::Statements;
+use crate::refresh::targets;
 
-struct Fake<F>(About, F);
+struct Fake<F>(TargetInfo, F);
 
 fn fake<F>(name: &str, work: F) -> Box<dyn Target>
 where
     F: Fn(&mut Job<'_>) -> Result<Done, Failure> + Send + Sync + 'static,
 {
-    let about = About {
+    let info = TargetInfo {
         name: name.to_owned(),
         provider: "fake",
         parallel: if name.starts_with("alone") { 1 } else { 4 },
@@ -21,11 +24,11 @@ where
         deadline: Duration::from_mins(1),
         skipped: (name == "off").then(|| "switched off".to_owned()),
     };
-    Box::new(Fake(about, work))
+    Box::new(Fake(info, work))
 }
 
 impl<F: Fn(&mut Job<'_>) -> Result<Done, Failure> + Send + Sync> Target for Fake<F> {
-    fn about(&self) -> &About {
+    fn info(&self) -> &TargetInfo {
         &self.0
     }
 
@@ -125,9 +128,44 @@ fn targets_run_at_the_same_time() {
 }
 
 #[test]
+fn no_more_than_the_limit_at_once() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let work = |_: &mut Job<'_>| {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        Ok(Done::succeeded(""))
+    };
+    let targets: Vec<Box<dyn Target>> = (0..6).map(|n| fake(&format!("alone {n}"), work)).collect();
+    assert!(all(&targets).iter().all(|result| result.outcome == Outcome::Succeeded));
+    assert_eq!(MOST.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_turn() {
+    let cancel = Cancellation::default();
+    let work = {
+        let cancel = cancel.clone();
+        move |_: &mut Job<'_>| {
+            cancel.cancel(15);
+            // The permit is kept until the other target has seen the signal.
+            std::thread::sleep(Duration::from_millis(50));
+            Ok(Done::succeeded(""))
+        }
+    };
+    let targets: Vec<Box<dyn Target>> = vec![fake("alone 1", work.clone()), fake("alone 2", work)];
+    let results = refresh_all(&targets, &PublishedRun::default(), &no_server, &cancel);
+    let mut ends: Vec<&str> = results.iter().map(|result| result.outcome.as_str()).collect();
+    ends.sort_unstable();
+    assert_eq!(ends, ["cancelled", "succeeded"]);
+}
+
+#[test]
 fn a_deadline_and_a_signal_end_every_wait() {
     struct Nothing;
-    impl Ask for Nothing {
+    impl Statements for Nothing {
         fn query(&mut self, _: &str, _: &str) -> Result<RecordBatch> {
             Err(Error::internal("no query here"))
         }
@@ -135,10 +173,10 @@ fn a_deadline_and_a_signal_end_every_wait() {
             Err(Error::internal("no statement here"))
         }
     }
-    let (occasion, cancel, mut nothing) =
+    let (published, cancel, mut nothing) =
         (PublishedRun::default(), Cancellation::default(), Nothing);
     let until = Instant::now() + Duration::from_millis(30);
-    let job = Job::new(&occasion, &[], &mut nothing, until, &cancel);
+    let job = Job::new(&published, &[], &mut nothing, until, &cancel);
     let ended = job.pause(Duration::from_mins(1)).expect_err("too long");
     assert_eq!(ended.outcome, Outcome::TimedOut);
     cancel.cancel(15);

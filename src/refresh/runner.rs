@@ -1,0 +1,215 @@
+//! Runs all targets at the same time, each on its own thread with its own deadline and result, as
+//! far as the providers' concurrency limits allow.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use adbc_core::Connection;
+use chrono::Utc;
+use tokio::select;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::connections::Connections;
+use super::job::{Job, PublishedRun};
+use super::outcome::{Done, Failure, Outcome, TargetResult};
+use super::target::{Target, Wave};
+use super::target_info::TargetInfo;
+use crate::error::{Error, Result};
+use crate::event::Cancellation;
+use crate::http::runtime;
+
+/// How long a provider's session may take to end.
+const FINISH: Duration = Duration::from_secs(10);
+/// How long one target's check may take.
+const CHECK: Duration = Duration::from_secs(30);
+
+/// The result of one target's check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The target's name.
+    pub target: String,
+    /// Whether a failure ends the run with exit code 6.
+    pub required: bool,
+    /// Why it is left out, where it is.
+    pub skipped: Option<String>,
+    /// What it is, or what would keep a refresh from working.
+    pub found: Result<String, Failure>,
+}
+
+/// Refreshes all targets; the results come in the order of `targets`.
+#[must_use]
+pub fn refresh_all<C: Connection>(
+    targets: &[Box<dyn Target + '_>],
+    published: &PublishedRun,
+    connect: &(dyn Fn() -> Result<C> + Sync),
+    cancel: &Cancellation,
+) -> Vec<TargetResult> {
+    let runner = Runner::new(targets, published, connect, cancel);
+    let mut results: Vec<Option<TargetResult>> = targets.iter().map(|_| None).collect();
+    for wave in [Wave::First, Wave::Middle, Wave::Last] {
+        let earlier: Vec<TargetResult> = results.iter().flatten().cloned().collect();
+        let places: Vec<usize> =
+            (0..targets.len()).filter(|&place| targets[place].wave() == wave).collect();
+        let of_wave: Vec<&dyn Target> =
+            places.iter().map(|&place| targets[place].as_ref()).collect();
+        let ended = on_threads(&of_wave, "refresh", |target| runner.refresh(target, &earlier));
+        for ((place, target), result) in places.into_iter().zip(of_wave).zip(ended) {
+            let failed = |failure| TargetResult::without_refresh(target.info(), Err(failure));
+            results[place] = Some(result.unwrap_or_else(failed));
+        }
+    }
+    runner.finish();
+    results.into_iter().flatten().collect()
+}
+
+/// Checks all targets without starting anything; the results come in the order of `targets`.
+#[must_use]
+pub fn check_all<C: Connection>(
+    targets: &[Box<dyn Target>],
+    connect: &(dyn Fn() -> Result<C> + Sync),
+    cancel: &Cancellation,
+) -> Vec<Checked> {
+    let published = PublishedRun::default();
+    let runner = Runner::new(targets, &published, connect, cancel);
+    let all: Vec<&dyn Target> = targets.iter().map(AsRef::as_ref).collect();
+    let found = on_threads(&all, "check", |target| runner.check(target));
+    runner.finish();
+    let checked = all.iter().zip(found).map(|(target, found)| Checked {
+        target: target.name().to_owned(),
+        required: target.info().required,
+        skipped: target.info().skipped.clone(),
+        found: found.flatten(),
+    });
+    checked.collect()
+}
+
+/// Does `work` for each target on its own thread; fails where there was no thread.
+fn on_threads<R: Send>(
+    targets: &[&dyn Target],
+    what: &str,
+    work: impl Fn(&dyn Target) -> R + Sync,
+) -> Vec<Result<R, Failure>> {
+    let work = &work;
+    thread::scope(|scope| {
+        let running: Vec<_> = targets
+            .iter()
+            .map(|&target| {
+                thread::Builder::new()
+                    .name(format!("{what}-{}", target.name()))
+                    .spawn_scoped(scope, move || work(target))
+            })
+            .collect();
+        let ended = running.into_iter().map(|thread| {
+            // The work catches its panics.
+            let ended = thread.ok().and_then(|thread| thread.join().ok());
+            ended.ok_or_else(|| Failure::failed("no thread could be started for it"))
+        });
+        ended.collect()
+    })
+}
+
+/// What all targets share.
+struct Runner<'a, C> {
+    targets: &'a [Box<dyn Target + 'a>],
+    published: &'a PublishedRun,
+    connect: &'a (dyn Fn() -> Result<C> + Sync),
+    cancel: &'a Cancellation,
+    /// By provider.
+    limits: BTreeMap<&'static str, Semaphore>,
+}
+
+impl<'a, C: Connection> Runner<'a, C> {
+    fn new(
+        targets: &'a [Box<dyn Target + 'a>],
+        published: &'a PublishedRun,
+        connect: &'a (dyn Fn() -> Result<C> + Sync),
+        cancel: &'a Cancellation,
+    ) -> Self {
+        let limit = |target: &Box<dyn Target + 'a>| {
+            let TargetInfo { provider, parallel, .. } = *target.info();
+            (provider, Semaphore::new(parallel.clamp(1, Semaphore::MAX_PERMITS)))
+        };
+        let limits = targets.iter().map(limit).collect();
+        Self { targets, published, connect, cancel, limits }
+    }
+
+    fn refresh(&self, target: &dyn Target, earlier: &[TargetResult]) -> TargetResult {
+        let info = target.info();
+        if let Some(detail) = info.skipped.clone() {
+            let done = Done { outcome: Outcome::Skipped, detail };
+            return TargetResult::without_refresh(info, Ok(done));
+        }
+        let _permit = match self.permit(info) {
+            Ok(permit) => permit,
+            Err(failure) => return TargetResult::without_refresh(info, Err(failure)),
+        };
+        let (started, clock) = (Utc::now(), Instant::now());
+        self.with_job(info.deadline, earlier, |job| {
+            // The panic's message is dropped on purpose: it could quote a row.
+            let end = catch_unwind(AssertUnwindSafe(|| target.refresh(job)))
+                .unwrap_or_else(|_| Err(Error::internal("the refresh panicked").into()))
+                .map_err(|failure| job.reason(failure));
+            let (remote_id, attempts) = job.noted();
+            let elapsed = clock.elapsed();
+            let result = TargetResult::without_refresh(info, end);
+            TargetResult { elapsed, remote_id, attempts, started, ..result }
+        })
+    }
+
+    fn check(&self, target: &dyn Target) -> Result<String, Failure> {
+        if let Some(reason) = target.info().skipped.clone() {
+            return Ok(reason);
+        }
+        let _permit = self.permit(target.info())?;
+        self.with_job(CHECK, &[], |job| {
+            // The panic's message is dropped on purpose: it could quote a secret.
+            catch_unwind(AssertUnwindSafe(|| target.check(job)))
+                .unwrap_or_else(|_| Err(Failure::failed("the check panicked")))
+                .map_err(|failure| job.reason(failure))
+        })
+    }
+
+    /// Ends what the targets of each provider share.
+    fn finish(&self) {
+        for target in self.targets {
+            self.with_job(FINISH, &[], |job| {
+                // A session that cannot be ended expires.
+                let _ = catch_unwind(AssertUnwindSafe(|| target.finish(job)));
+            });
+        }
+    }
+
+    /// Waits until fewer targets of this provider are at work than its limit.
+    fn permit(&self, info: &TargetInfo) -> Result<SemaphorePermit<'_>, Failure> {
+        let limit = self
+            .limits
+            .get(info.provider)
+            .ok_or_else(|| Error::internal("a target of an unknown provider"))?;
+        let stopped =
+            || Failure::new(Outcome::Cancelled, "stopped by a signal before it could start");
+        runtime()?.block_on(async {
+            select! {
+                biased;
+                _ = self.cancel.cancelled() => Err(stopped()),
+                permit = limit.acquire() => permit.map_err(|_| stopped()),
+            }
+        })
+    }
+
+    /// Does `work` with a job that ends after `limit`.
+    fn with_job<T>(
+        &self,
+        limit: Duration,
+        earlier: &[TargetResult],
+        work: impl FnOnce(&mut Job<'_>) -> T,
+    ) -> T {
+        let until = Instant::now() + limit;
+        let mut connections = Connections::new(self.connect, self.cancel, until);
+        work(&mut Job::new(self.published, earlier, &mut connections, until, self.cancel))
+    }
+}
+
+#[cfg(test)]
+mod tests;
