@@ -99,12 +99,12 @@ fn an_accepted_question_that_fails_is_a_failure_without_words() {
     let failed = r#"{"status":"failed","error":"invalid input: \"patient 123-45-6789\""}"#;
     let cases = [
         (202, failed, "question 4: its query fails; open it in Metabase"),
-        (202, r#"{"row_count":1}"#, "question 4: Metabase does not say how it went"),
+        (202, r#"{"row_count":1}"#, "question 4: Metabase does not report a result"),
         (403, "You don't have permissions", "question 4: the API key's group may not see it"),
         (404, "Not found.", "question 4: Metabase has none"),
         (401, "Unauthenticated", "Metabase does not accept the API key"),
         (400, "patient 123-45-6789", "question 4: Metabase answers with status 400"),
-        (200, "<html>patient</html>", "no Metabase answers, but a page"),
+        (200, "<html>patient</html>", "answers with a page: it is not Metabase"),
         (302, "", "write that one, with https"),
     ];
     for (status, body, told) in cases {

@@ -194,8 +194,8 @@ fn pages_for_ever_end_the_refresh_and_say_so() {
         server.fault("GET", "/refreshes/", Fault::Instead(page(200)));
     }
     let result = refreshed(&server);
-    assert_ended(&server, &result, Outcome::Failed, 1, "a page came where there should be JSON");
-    assert!(result.detail.ends_with("the refresh itself may go on"), "{}", result.detail);
+    assert_ended(&server, &result, Outcome::Failed, 1, "a page came instead of JSON");
+    assert!(result.detail.ends_with("the refresh itself may still be running"), "{}", result.detail);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_lost_request_is_not_sent_again() {
     let server = PowerBiServer::start();
     server.fault("POST", "/refreshes", Fault::Instead(Reply::cut()));
     let result = refreshed(&server);
-    assert_ended(&server, &result, Outcome::Failed, 1, "it was dropped, or never arrived");
+    assert_ended(&server, &result, Outcome::Failed, 1, "the request was dropped or never arrived");
     assert_eq!(server.begun(), 0);
 }
 
@@ -348,7 +348,7 @@ fn a_wait_beyond_the_deadline_is_not() {
     let long = Reply::status(429).header("Retry-After", "3392");
     server.fault("GET", "/refreshes/", Fault::Instead(long));
     let result = refreshed(&server);
-    assert_ended(&server, &result, Outcome::RateLimited, 1, "the refresh itself may go on");
+    assert_ended(&server, &result, Outcome::RateLimited, 1, "the refresh itself may still be running");
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn a_login_without_a_token_is_a_failure() {
     let server = PowerBiServer::start();
     server.fault("POST", "/oauth2/", Fault::Instead(page(200)));
     let result = refreshed(&server);
-    assert_ended(&server, &result, Outcome::Failed, 0, "answered with a page that holds no token");
+    assert_ended(&server, &result, Outcome::Failed, 0, "answered with a page without a token");
 
     let server = PowerBiServer::start();
     let moved = Reply::status(302).header("Location", "http://127.0.0.1:9/");
@@ -530,7 +530,7 @@ fn a_standard_refresh_cannot_be_cancelled() {
         standard(target);
         target.deadline_secs = Some(3);
     }));
-    let words = "a standard refresh cannot be cancelled, it goes on";
+    let words = "a standard refresh cannot be cancelled and is still running";
     assert_ended(&server, &result, Outcome::TimedOut, 1, words);
     assert_eq!(server.http().count("DELETE", "/"), 0);
 }
@@ -581,7 +581,7 @@ fn a_refresh_that_cannot_be_cancelled_is_said_to_go_on() {
     server.ends(End::Never);
     server.fault("DELETE", "/refreshes/", Fault::Instead(Reply::status(500)));
     let result = refresh(&with(&server, |target| target.deadline_secs = Some(3)));
-    let words = "it could not be cancelled (500), it goes on";
+    let words = "it could not be cancelled (500) and is still running";
     assert_ended(&server, &result, Outcome::TimedOut, 1, words);
     assert_eq!(server.http().count("DELETE", "/"), 1);
 }
@@ -615,7 +615,7 @@ fn another_refresh_is_not_waited_for_beyond_the_deadline() {
     let server = PowerBiServer::start();
     server.scheduled(DATASET, Duration::from_mins(1));
     let result = refresh(&with(&server, |target| target.deadline_secs = Some(3)));
-    let words = "the deadline came first: another refresh was still at work";
+    let words = "the deadline came first: another refresh was still running";
     assert_ended(&server, &result, Outcome::TimedOut, 1, words);
     assert_eq!((server.begun(), server.http().count("DELETE", "/")), (0, 0));
 }
@@ -624,7 +624,7 @@ fn another_refresh_is_not_waited_for_beyond_the_deadline() {
 fn another_refresh_is_left_alone_or_a_failure() {
     let ended = [
         (OnConflict::Skip, Outcome::AlreadyRunning, "left alone"),
-        (OnConflict::Fail, Outcome::Failed, "another refresh of this model is at work"),
+        (OnConflict::Fail, Outcome::Failed, "another refresh of this model is running"),
     ];
     for (on_conflict, outcome, words) in ended {
         let server = PowerBiServer::start();
@@ -668,9 +668,9 @@ fn every_end_has_its_outcome() {
         (End::Failed("0xC112001C"), Outcome::Failed, "failed (0xC112001C)"),
         (End::With("Disabled"), Outcome::Disabled, "has switched refreshes of this model off"),
         (End::With("TimedOut"), Outcome::TimedOut, "its time limit at the service was over"),
-        (End::With("Cancelled"), Outcome::Cancelled, "somebody cancelled it in Power BI"),
-        (End::With("Unknown"), Outcome::Failed, "the service does not say how"),
-        (End::With("Dreaming"), Outcome::Failed, "the service does not say how"),
+        (End::With("Cancelled"), Outcome::Cancelled, "it was cancelled in Power BI"),
+        (End::With("Unknown"), Outcome::Failed, "an unknown result"),
+        (End::With("Dreaming"), Outcome::Failed, "an unknown result"),
     ];
     thread::scope(|scope| {
         for mode in [PowerBiMode::Enhanced, PowerBiMode::Standard] {
@@ -695,7 +695,7 @@ fn a_state_that_is_not_known_is_at_work() {
         server.fault("GET", "/refreshes/", Fault::Instead(Reply::json(200, body)));
     }
     let result = refresh(&with(&server, |target| target.deadline_secs = Some(3)));
-    let words = "the service calls it Dreaming, which is not known here";
+    let words = "its status Dreaming is not known here";
     assert_ended(&server, &result, Outcome::TimedOut, 1, words);
 }
 
@@ -767,7 +767,7 @@ fn a_check_starts_nothing() {
     let server = PowerBiServer::start();
     assert_eq!(check(&server).expect("there"), "a model that can be refreshed");
     server.refreshable(None);
-    assert!(check(&server).expect("there").contains("does not say"));
+    assert!(check(&server).expect("there").contains("does not report"));
     server.refreshable(Some(false));
     assert!(check(&server).expect_err("not refreshable").contains("cannot be refreshed"));
     server.fault("GET", DATASET, Fault::Instead(refuse(404, "PowerBIEntityNotFound", "x")));

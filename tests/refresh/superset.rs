@@ -103,9 +103,9 @@ fn every_answer_to_a_warm_up_is_told_apart() {
         (warmed(1, legacy, "null"), "chart 1 has no saved query: open it in Superset and save"),
         (warmed(1, "null", "\"timed_out\""), "chart 1: its query fails"),
         (warmed(1, "[{\"message\":\"x\"}]", "\"failed\""), "chart 1: its query fails"),
-        (warmed(2, "null", "\"success\""), "chart 1: Superset does not say how it went"),
-        (Reply::json(200, r#"{"result":[{"chart_id":1}]}"#), "does not say how it went"),
-        (Reply::json(200, "[]"), "does not say how it went"),
+        (warmed(2, "null", "\"success\""), "chart 1: Superset does not report a result"),
+        (Reply::json(200, r#"{"result":[{"chart_id":1}]}"#), "does not report a result"),
+        (Reply::json(200, "[]"), "does not report a result"),
         (Reply::json(404, r#"{"message":"Chart not found"}"#), "no such chart any more"),
         (Reply::json(403, r#"{"message":"Forbidden"}"#), "`can warm up cache on Chart`"),
         (Reply::json(400, r#"{"message":{"chart":["patient"]}}"#), "answers with status 400"),
@@ -191,7 +191,7 @@ fn a_refused_account_is_tried_once() {
     let results = refresh_on(&settings, &PublishedRun::default(), &Cancellation::default());
     for result in results {
         assert_eq!((result.outcome, result.attempts), (Outcome::Failed, 0));
-        assert!(result.detail.contains("does not let the account in"), "{}", result.detail);
+        assert!(result.detail.contains("refuses the sign-in"), "{}", result.detail);
     }
     // An account that is tried often with a wrong password is locked.
     assert_eq!(superset.sign_ins(), 1);
@@ -217,7 +217,7 @@ fn an_account_that_may_change_nothing_is_told() {
 fn an_address_without_superset_is_told() {
     let moved = || Reply::status(301).header("Location", "https://other/");
     for (reply, told) in
-        [(page(), "no Superset lets anybody in"), (moved(), "leads to another one")]
+        [(page(), "there is no sign-in of Superset"), (moved(), "redirects to another address")]
     {
         let superset = Superset::start(&[1], move |_, _| Some(reply.clone()));
         let result = refresh(&superset.settings());
@@ -331,7 +331,7 @@ fn columns_are_read_anew_when_the_schema_has_changed() {
     assert_eq!(puts, ["/api/v1/dataset/7/refresh", WARM_UP, WARM_UP], "before the charts");
 
     for (status, told) in [
-        (403, "dataset 7: its columns are read anew only for its owners"),
+        (403, "dataset 7: only its owners may have its columns read again"),
         (404, "dataset 7: Superset has no such dataset"),
         (422, "dataset 7: its columns cannot be read: is its table gone"),
     ] {
@@ -378,7 +378,7 @@ fn a_check_proves_what_is_needed_and_starts_nothing() {
     assert!(failure.message.starts_with("dashboard 2: Superset has none"), "{failure}");
     settings.refresh.superset.username = "somebody".into();
     let failure = check(&settings).expect_err("no such account");
-    assert!(failure.message.contains("does not let the account in"), "{failure}");
+    assert!(failure.message.contains("refuses the sign-in"), "{failure}");
 
     let rights = Superset::start(&[4], |request, _| {
         let reading = || Reply::json(200, r#"{"permissions":["can_read"]}"#);
@@ -456,7 +456,7 @@ fn what_the_real_superset_has_answered_is_understood() {
     let bad = all.clone();
     let superset = Superset::start(&[1], move |_, _| Some(recorded(&bad, "login_bad")));
     let result = refresh(&superset.settings());
-    assert!(result.detail.contains("does not let the account in"), "{}", result.detail);
+    assert!(result.detail.contains("refuses the sign-in"), "{}", result.detail);
 
     let changed = PublishedRun { schema_changed: true, ..PublishedRun::default() };
     for (name, outcome) in [

@@ -176,7 +176,7 @@ fn what_is_sent_depends_on_the_version() {
 fn a_server_without_tokens_is_named_as_such() {
     let server = TableauServer::start();
     server.fault("GET", "/serverinfo", Fault::Instead(error(404, "404003")));
-    assert_failed(&one(&server, workbook()), Outcome::Failed, "does not tell its version");
+    assert_failed(&one(&server, workbook()), Outcome::Failed, "does not report its version");
     let server = TableauServer::start();
     server.world().version = "3.5";
     assert_failed(&one(&server, workbook()), Outcome::Failed, "personal access tokens need 3.6");
@@ -229,7 +229,7 @@ fn a_token_is_sent_nowhere_that_is_not_safe() {
     assert_failed(
         &one(&server, workbook()),
         Outcome::Failed,
-        "sends the caller elsewhere (HTTP 302)",
+        "redirects to another address (HTTP 302)",
     );
     assert_eq!(server.count("POST", ""), 1);
 }
@@ -307,7 +307,7 @@ fn a_request_that_may_have_arrived_is_never_sent_again() {
                 assert_failed(
                     &result,
                     Outcome::Failed,
-                    "not asked for again: no job of it is to be found",
+                    "not started again: no job of it was found",
                 );
                 assert_eq!((server.starts(), result.attempts), (1, 1));
                 assert_signed_out(&server, 1);
@@ -318,7 +318,7 @@ fn a_request_that_may_have_arrived_is_never_sent_again() {
             server.world().lists_jobs = false;
             server.fault("POST", "/refresh", Fault::Then(Reply::cut()));
             let result = one(&server, workbook());
-            let told = "not asked for again: the token's user may not do that: the list of jobs \
+            let told = "not started again: the token's user may not do that: the list of jobs \
                         (HTTP 403, code 403004)";
             assert_failed(&result, Outcome::Failed, told);
             assert_eq!(server.starts(), 1);
@@ -443,7 +443,7 @@ fn the_finish_code_decides() {
         (1, Outcome::Failed, "job 00000001 failed"),
         (2, Outcome::Cancelled, "job 00000001 was cancelled in Tableau"),
         (3, Outcome::Succeeded, "job 00000001: completed in 0 s"),
-        (9, Outcome::Failed, "Tableau does not say how"),
+        (9, Outcome::Failed, "an unknown result"),
     ] {
         let server = TableauServer::start();
         server.world().finish_code = code;
@@ -488,8 +488,8 @@ fn a_refresh_in_the_way_may_have_ended_before_anybody_looked() {
 #[test]
 fn a_refresh_in_the_way_is_left_alone_or_is_a_failure() {
     for (on_conflict, outcome, part) in [
-        (OnConflict::Skip, Outcome::AlreadyRunning, "another refresh of the workbook is at work"),
-        (OnConflict::Fail, Outcome::Failed, "is at work (HTTP 409, code 409093)"),
+        (OnConflict::Skip, Outcome::AlreadyRunning, "another refresh of the workbook is running"),
+        (OnConflict::Fail, Outcome::Failed, "is running (HTTP 409, code 409093)"),
     ] {
         let server = TableauServer::start();
         server.refreshed_elsewhere(WORKBOOK, Duration::ZERO, LONG);
@@ -506,8 +506,8 @@ fn what_is_configured_wrongly_is_not_tried_again() {
         (409, "409090", "the workbook has no extract that could be refreshed"),
         (404, "404006", "does not know the workbook (HTTP 404, code 404006)"),
         (403, "403004", "may not do that: the workbook (HTTP 403, code 403004)"),
-        (400, "400000", "refused it: the workbook (HTTP 400, code 400000)"),
-        (400, "a row: 123-45", "refused it: the workbook (HTTP 400)"),
+        (400, "400000", "refused the workbook (HTTP 400, code 400000)"),
+        (400, "a row: 123-45", "refused the workbook (HTTP 400)"),
     ] {
         let server = TableauServer::start();
         server.fault("POST", "/refresh", Fault::Instead(error(status, code)));
@@ -761,7 +761,7 @@ fn the_answers_of_tableaus_own_client_are_understood() {
         server.fault("GET", "/jobs?", xml(200, "job_get.xml"));
     }
     server.fault("POST", "/refresh", Fault::Instead(Reply::cut()));
-    assert_failed(&one(&server, workbook()), Outcome::Failed, "no job of it is to be found");
+    assert_failed(&one(&server, workbook()), Outcome::Failed, "no job of it was found");
     assert_eq!((server.starts(), server.count("GET", "/jobs/")), (1, 0));
 
     // Servers and tokens that will not do.
@@ -788,7 +788,7 @@ fn the_answers_of_tableaus_own_client_are_understood() {
     assert_eq!(checked_task("tasks_with_datasource.xml", TASK), there);
     let second = "6e8255f1-142b-4e17-bd9a-9fe6736812a1";
     assert_eq!(checked_task("tasks_with_workbook_and_datasource.xml", second), there);
-    let silent = Err("Tableau's answer does not tell of the task".to_owned());
+    let silent = Err("Tableau's answer does not show the task".to_owned());
     assert_eq!(checked_task("tasks_with_workbook_and_datasource.xml", "9"), silent);
     assert_eq!(checked_task("schedule_get_extract_refresh_tasks.xml", "task1"), silent);
 }

@@ -1,4 +1,4 @@
-//! The table by which a refresh has ended, and what is told of it.
+//! The table by which a refresh has ended, and its messages.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::*;
 fn the_table_of_ends() {
     let going = || State::Running(None);
     let new =
-        || State::Running(Some("the service calls it Dreaming, which is not known here".into()));
+        || State::Running(Some("its status Dreaming is not known here".into()));
     let ended = State::Ended;
     let table = [
         (202, "Completed", "Completed", false, going()),
@@ -102,7 +102,7 @@ fn a_failure_has_codes_and_no_texts() {
     assert!(!report.was_evicted());
     let unknown = Report::of(&json!({ "status": "Unknown", "endTime": "2024-12-31T00:00:00" }));
     let said = unknown.failure("7", Outcome::Failed).to_string();
-    assert!(said.starts_with("refresh 7: it ended, and the service does not say how"), "{said}");
+    assert!(said.starts_with("refresh 7: it ended with an unknown result"), "{said}");
 }
 
 #[test]
