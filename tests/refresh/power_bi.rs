@@ -195,7 +195,11 @@ fn pages_for_ever_end_the_refresh_and_say_so() {
     }
     let result = refreshed(&server);
     assert_ended(&server, &result, Outcome::Failed, 1, "a page came instead of JSON");
-    assert!(result.detail.ends_with("the refresh itself may still be running"), "{}", result.detail);
+    assert!(
+        result.detail.ends_with("the refresh itself may still be running"),
+        "{}",
+        result.detail
+    );
 }
 
 #[test]
@@ -348,7 +352,13 @@ fn a_wait_beyond_the_deadline_is_not() {
     let long = Reply::status(429).header("Retry-After", "3392");
     server.fault("GET", "/refreshes/", Fault::Instead(long));
     let result = refreshed(&server);
-    assert_ended(&server, &result, Outcome::RateLimited, 1, "the refresh itself may still be running");
+    assert_ended(
+        &server,
+        &result,
+        Outcome::RateLimited,
+        1,
+        "the refresh itself may still be running",
+    );
 }
 
 #[test]
@@ -667,7 +677,7 @@ fn every_end_has_its_outcome() {
         (End::Failed(credentials), Outcome::Failed, "the data source has no credentials"),
         (End::Failed("0xC112001C"), Outcome::Failed, "failed (0xC112001C)"),
         (End::With("Disabled"), Outcome::Disabled, "has switched refreshes of this model off"),
-        (End::With("TimedOut"), Outcome::TimedOut, "its time limit at the service was over"),
+        (End::With("TimedOut"), Outcome::TimedOut, "it exceeded its time limit at the service"),
         (End::With("Cancelled"), Outcome::Cancelled, "it was cancelled in Power BI"),
         (End::With("Unknown"), Outcome::Failed, "an unknown result"),
         (End::With("Dreaming"), Outcome::Failed, "an unknown result"),

@@ -238,7 +238,7 @@ fn what_cannot_pass_is_sent_once() {
         (Reply::status(302).header("Location", &there), "failed", "redirects are not followed"),
         (Reply::status(307).header("Location", &there), "failed", "redirects are not followed"),
         (Reply::status(400), "failed", "answered 400"),
-        (Reply::status(401), "failed", "is the secret"),
+        (Reply::status(401), "failed", "the same secret"),
         (Reply::status(404), "failed", "is the address right"),
         (Reply::status(410), "disabled", "switched this webhook off"),
         (Reply::with(422, "text/html", "<html>CANARY"), "failed", "answered 422"),

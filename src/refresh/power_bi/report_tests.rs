@@ -7,8 +7,7 @@ use super::*;
 #[test]
 fn the_table_of_ends() {
     let going = || State::Running(None);
-    let new =
-        || State::Running(Some("its status Dreaming is not known here".into()));
+    let new = || State::Running(Some("its status Dreaming is not known here".into()));
     let ended = State::Ended;
     let table = [
         (202, "Completed", "Completed", false, going()),

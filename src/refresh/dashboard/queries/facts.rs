@@ -8,11 +8,11 @@ use arrow::record_batch::RecordBatch;
 
 use super::column::{cents, number, text};
 use crate::error::{Error, Result};
-use crate::refresh::job::Job;
 use crate::refresh::dashboard::released::Released;
 use crate::refresh::dashboard::snapshot::{
     Claim, Month, Provider, RANKED_FROM, Snapshot, Specialty,
 };
+use crate::refresh::job::Job;
 use crate::warehouse::sql;
 
 /// Rows in each of the two lists of highest scores.

@@ -2,8 +2,8 @@
 
 use super::column::{cents, number, text};
 use crate::error::Result;
-use crate::refresh::job::Job;
 use crate::refresh::dashboard::snapshot::{LATEST_MONTHS, ProviderMonth, ProviderMonths};
+use crate::refresh::job::Job;
 use crate::warehouse::sql;
 
 const LISTED: usize = 10;

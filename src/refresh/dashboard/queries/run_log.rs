@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use super::column::{cents, number, text};
 use crate::error::{Error, Result};
-use crate::refresh::job::Job;
 use crate::refresh::dashboard::snapshot::{Failure, Run, Snapshot};
+use crate::refresh::job::Job;
 use crate::totals::{Amounts, ClaimCounts, ControlTotals, ProviderCounts};
 use crate::warehouse::sql;
 
