@@ -201,7 +201,7 @@ fn a_web_server_that_fails_ends_the_run() {
         (vec![Answer::Status(403)], 1, "may not be read (HTTP 403)"),
         (vec![Answer::Status(418)], 1, "was refused (HTTP 418)"),
         (vec![Answer::Status(503)], 3, "failed on the server (HTTP 503)"),
-        (vec![Answer::To(forever)], 6, "redirects without end or into the clear"),
+        (vec![Answer::To(forever)], 6, "redirects too often or to plain http"),
         (vec![half()], 1, "broke off after 134 bytes"),
     ] {
         let web = WebServer::new(answers);

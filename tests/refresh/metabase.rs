@@ -105,7 +105,7 @@ fn an_accepted_question_that_fails_is_a_failure_without_words() {
         (401, "Unauthenticated", "Metabase does not accept the API key"),
         (400, "patient 123-45-6789", "question 4: Metabase answers with status 400"),
         (200, "<html>patient</html>", "answers with a page: it is not Metabase"),
-        (302, "", "write that one, with https"),
+        (302, "", "to that one, with https"),
     ];
     for (status, body, told) in cases {
         let server = metabase(move |request| {

@@ -413,7 +413,7 @@ fn a_wrong_secret_is_tried_once_by_all_models_together() {
             Outcome::Failed,
             0,
             "the token endpoint answered 401 (invalid_client, AADSTS7000215): the client secret is \
-             wrong; it is the secret's value that is needed, not its id; trace id \
+             wrong; use the secret's value, not its id; trace id \
              255d1aef-8c98-452f-ac51-23d051240864",
         );
     }

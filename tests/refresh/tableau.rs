@@ -530,7 +530,7 @@ fn a_job_that_is_never_shown_is_given_up() {
     let server = TableauServer::start();
     server.world().shows_jobs = false;
     let result = one(&server, workbook());
-    assert_failed(&result, Outcome::Failed, "(HTTP 400, code 400031); how it ends is unknown");
+    assert_failed(&result, Outcome::Failed, "(HTTP 400, code 400031); its result is unknown");
     assert_eq!((server.starts(), server.count("GET", "/jobs/")), (1, 4));
     assert_signed_out(&server, 1);
 }

@@ -5,13 +5,13 @@
 //! twice, to fingerprint and to load it, and must be the same both times.
 
 mod objects;
+mod transfer;
 mod web;
 
 use std::path::Path;
 
 pub(super) use transfer::Found;
 use transfer::unless_cancelled;
-
 
 use super::address::Address;
 use super::spool::{Spool, Writing};

@@ -55,11 +55,11 @@ fn every_assertion_has_an_id_of_its_own() {
 }
 
 #[test]
-fn what_is_no_key_is_said_without_quoting_it() {
+fn what_is_no_key_is_reported_without_quoting_it() {
     let label = KEY.replace("PRIVATE KEY", "RSA PRIVATE KEY");
     let other = "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----";
     for (key, reason) in
-        [(label.as_str(), "PKCS #8"), ("hunter2", "PKCS #8"), (other, "no RSA key")]
+        [(label.as_str(), "PKCS #8"), ("hunter2", "PKCS #8"), (other, "not an RSA key")]
     {
         let error = signed(key).expect_err(reason).to_string();
         assert!(error.contains(reason) && !error.contains("hunter2"), "{error}");
