@@ -182,7 +182,7 @@ const OWNERS: [(&str, &[&str]); 51] = [
     ("console", &["cli"]),
     ("signal_hook", &["cli"]),
     ("tracing_subscriber", &["cli"]),
-    ("toml", &["config", "cli"]),
+    ("toml", &["secret", "privacy", "config", "cli"]),
     ("rand", &["synth"]),
     ("rand_pcg", &["synth"]),
     // Nobody names these: they are there for their features.
