@@ -1,13 +1,13 @@
--- Computes 1,000 stored scores anew, from the stored statistics and the published claims alone, and
+-- Recomputes 1,000 stored scores, from the stored statistics and the published claims alone, and
 -- compares them with what is stored. It needs SELECT on the tables and TEMPORARY on the database, and
 -- changes nothing:
 --
 --     psql "$DATABASE_URL" -f docs/risk.sql
 --
--- The last result is the verdict; SELECT * FROM risk_audit has the rows. Which rows are examined is
--- said in risk_audited: put a WHERE there for claims of your choice. Rows that were scored with
--- earlier statistics cannot be computed anew and are left out: `claims-etl risk rescore` scores all with
--- today's. Columns that a privacy profile can leave out are read through to_jsonb.
+-- The last result is the verdict; SELECT * FROM risk_audit has the rows. The rows are chosen
+-- in risk_audited: put a WHERE there for claims of your choice. Rows that were scored with
+-- earlier statistics cannot be recomputed and are left out: `claims-etl risk rescore` scores all rows
+-- with today's. Columns that a privacy profile can leave out are read through to_jsonb.
 
 -- Weights and thresholds of whatever has scored last: a run, or a rescore.
 CREATE TEMPORARY TABLE risk_parameters AS
@@ -40,8 +40,8 @@ FROM healthcare_analytics.claims_fact f JOIN claims_etl.runs r USING (run_no), r
 WHERE r.publish_no >= risk_parameters.publish_no OR risk_parameters.rescored > 0
 ORDER BY random() LIMIT 1000;
 
--- Peer groups of amounts: own is the specialty, or null for the whole procedure. A bucket b stands for
--- its middle, (b - 0.5) * ln(1.005) in ln(dollars). A median is the mean of the middle two.
+-- Peer groups of amounts: own is the specialty, or null for the whole procedure. A bucket b is represented
+-- by its middle, (b - 0.5) * ln(1.005) in ln(dollars). A median is the mean of the middle two.
 CREATE TEMPORARY TABLE risk_peers AS
 WITH points AS (
     SELECT procedure_code, specialty AS own, (bucket - 0.5) * ln(1.005::float8) AS x, claims

@@ -50,9 +50,9 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"loader" IN SCHEMA healthcare_analytics
 ALTER DEFAULT PRIVILEGES FOR ROLE :"loader" IN SCHEMA healthcare_analytics
     GRANT EXECUTE ON FUNCTIONS TO :"analyst";
 
--- The reader is for dashboards that many look at. It sees sums alone, and of these no cell of 1 to 10
--- patients nor one that tells such a cell. New tables and views are not its business by default: each
--- one that it may see stands below.
+-- The reader is for dashboards with a wide audience. It sees sums only, and of these no cell of 1 to 10
+-- patients nor one from which such a cell could be computed. New tables and views are not granted by default:
+-- each one that it may see is listed below.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"loader" IN SCHEMA healthcare_analytics
     REVOKE ALL ON TABLES FROM :"reader";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"loader" IN SCHEMA healthcare_analytics
@@ -64,7 +64,7 @@ SELECT format('GRANT SELECT ON healthcare_analytics.%I TO %I', name, :'reader')
 FROM unnest(ARRAY['v_provider_month_public']) AS name
 WHERE to_regclass(format('healthcare_analytics.%I', name)) IS NOT NULL \gexec
 
--- Nobody else gets in by default.
+-- No other role has access by default.
 REVOKE ALL ON SCHEMA healthcare_analytics, claims_etl FROM PUBLIC;
 
 COMMIT;
