@@ -1,10 +1,9 @@
-# Recipes of claims-etl. `just` alone lists them; `./bootstrap RECIPE` first installs what lacks.
+# Recipes of claims-etl. `just` alone lists them; `./bootstrap RECIPE` first installs missing prerequisites.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 set positional-arguments
 
-# Outside the clone by default: the dependencies take 25 minutes to build, and a fresh clone need
-# not build them again.
+# Outside the clone by default, so that a fresh clone need not build the dependencies again.
 export CARGO_TARGET_DIR := env('CARGO_TARGET_DIR', env('HOME') / '.cache/claims-etl/target')
 
 data := env('CLAIMS_ETL_DATA_DIR', 'data')
@@ -66,7 +65,7 @@ dashboard:
 psql *args: _build
     @{{ quote(program) }} warehouse psql -- "$@"
 
-# Load the sample, refresh mock Power BI and Tableau servers after it, and show when each was asked
+# Load the sample, refresh mock Power BI and Tableau servers after it, and show each request
 [group('look')]
 demo-refresh: _build
     #!/usr/bin/env bash
@@ -103,7 +102,7 @@ demo-refresh: _build
     wait "$servers"
     servers=''
     echo
-    echo 'What the servers have heard:'
+    echo 'Requests received by the servers:'
     grep -v '^ready$' "$folder/told"
     exit "$status"
 
@@ -113,7 +112,7 @@ stop: _build
     @{{ quote(program) }} warehouse stop
 
 # Delete the private warehouse and everything in it
-[confirm('This deletes the private warehouse with all that was loaded. Go on? [y/N]')]
+[confirm('This deletes the private warehouse with everything loaded. Continue? [y/N]')]
 [group('warehouse')]
 clean-warehouse: stop
     #!/usr/bin/env bash
@@ -268,7 +267,7 @@ snap:
     INSTA_UPDATE=always {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} test
     @git status --short -- '*.snap'
 
-# Install what lacks on this machine
+# Install missing prerequisites
 [group('work')]
 setup:
     @./bootstrap

@@ -1,7 +1,7 @@
 //! Claim and provider files in; a pseudonymised, risk-scored star schema in Postgres out.
 //!
 //! The modules are listed in layer order; imports point strictly downwards, which
-//! `tests/architecture.rs` enforces. ARCHITECTURE.md tells the way of the data.
+//! `tests/architecture.rs` enforces. ARCHITECTURE.md describes the path of the data.
 //!
 //! The stages exchange lazy frames, so each of them can be used alone:
 //!
