@@ -73,7 +73,7 @@ const fn first<T: Copy>(values: &[T]) -> Option<T> {
 }
 
 rules! {
-    /// The header lacks a required column.
+    /// A required column is missing from the header.
     ColumnsMissing: S1 columns_missing "(header)" Stop FIXED;
     /// The record is the header again.
     HeaderRepeated: S1 header_repeated "(record)" Reject FIXED;
@@ -81,39 +81,39 @@ rules! {
     TooFewFields: S2 too_few_fields "(record)" Reject FIXED;
     /// The record has more fields than the header.
     TooManyFields: S2 too_many_fields "(record)" Reject FIXED;
-    /// A quoted field does not end.
+    /// A quoted field is not closed.
     QuoteUnclosed: S2 quote_unclosed "(record)" Reject FIXED;
     /// Text follows a closing quote.
     QuoteMalformed: S2 quote_malformed "(record)" Reject FIXED;
-    /// The record's bytes are no text in the source's encoding.
+    /// The record is not valid text in the source's encoding.
     EncodingInvalid: S2 encoding_invalid "(record)" Reject FIXED;
-    /// The record holds a NUL character.
+    /// The record contains a NUL character.
     NulCharacter: S2 nul_character "(record)" Reject FIXED;
-    /// The provider id has control characters or more than 200 bytes.
+    /// The provider id contains control characters or is longer than 200 bytes.
     ProviderIdInvalid: S2 provider_id_invalid "provider_id" Reject FIXED;
-    /// The procedure code has control characters or more than 200 bytes.
+    /// The procedure code contains control characters or is longer than 200 bytes.
     ProcedureCodeInvalid: S2 procedure_code_invalid "procedure_code" Reject FIXED;
-    /// The claim id has control characters: a stray quote has swallowed a line's end.
+    /// The claim id contains control characters; a stray quote may have included the end of a line.
     ClaimIdInvalid: S2 claim_id_invalid "claim_id" Reject FIXED;
-    /// The patient id has control characters.
+    /// The patient id contains control characters.
     PatientIdInvalid: S2 patient_id_invalid "patient_id" Reject FIXED;
-    /// An identifier or code is a number in scientific form (9.87E+11), or has more digits before `.0` than a floating-point number holds.
+    /// An identifier or code is a number in scientific notation (9.87E+11), or has more digits before `.0` than a floating-point number can represent.
     IdentifierScientific: I1 identifier_scientific "(identifier)" Reject ANY bit 19;
-    /// A `.0` was taken off an identifier or code: it had gone through a floating-point column.
+    /// A `.0` was removed from an identifier or code: it had been stored as a floating-point number.
     IdentifierDecimal: I2 identifier_decimal "(identifier)" Flag ANY bit 20;
-    /// Invisible characters or unusual blanks were taken off an identifier or code.
+    /// Invisible characters or unusual spaces were removed from an identifier or code.
     IdentifierInvisible: I3 identifier_invisible "(identifier)" Flag ANY bit 21;
-    /// The text markers of a spreadsheet (`="00456"`) were taken off an identifier or code.
+    /// The text markers of a spreadsheet (`="00456"`) were removed from an identifier or code.
     IdentifierWrapped: I4 identifier_wrapped "(identifier)" Count ANY bit 22;
     /// The record has no claim id.
     ClaimIdMissing: C1 claim_id_missing "claim_id" Reject FIXED;
     /// The claim id is a placeholder such as NULL or nan.
     ClaimIdPlaceholder: C1 claim_id_placeholder "claim_id" Reject FIXED by "rules.placeholders";
-    /// The line number is no whole number from 0 to 32767.
+    /// The line number is not a whole number from 0 to 32767.
     LineNumberInvalid: C1 line_number_invalid "line_number" Reject FIXED;
-    /// A claim line came again with the same content; the repeat is dropped.
+    /// A claim line is repeated with the same content; the repeat is dropped.
     DuplicateIdentical: C2 duplicate_identical "claim_id" Count FIXED;
-    /// A claim line came again with other content; the policy says which of them counts.
+    /// A claim line is repeated with other content; the policy decides which one is kept.
     DuplicateConflict: C2 duplicate_conflict "claim_id" Count FIXED by "warehouse.on_duplicate";
     /// Lines of one claim name two patients.
     ClaimWithTwoPatients: C3 claim_with_two_patients "patient_id" Reject ANY bit 13;
@@ -122,31 +122,31 @@ rules! {
     /// The patient id is a placeholder: one of the list for patients, or one for all identifiers.
     PatientIdPlaceholder: P1 patient_id_placeholder "patient_id" Reject ANY bit 12
         by "rules.patient_placeholders";
-    /// The record has no provider id, or a placeholder such as NULL; the claim points at the unknown provider.
+    /// The record has no provider id, or a placeholder such as NULL; the claim points to the unknown provider.
     ProviderMissing: V1 provider_missing "provider_id" Flag ANY bit 0 by "rules.placeholders";
-    /// The directory has no such provider; the claim points at an inferred member.
+    /// The provider is not in the directory; the claim points to a placeholder provider.
     ProviderNotInDirectory: V1 provider_not_in_directory "provider_id" Flag ANY bit 1;
-    /// The provider id has ten digits that are no NPI: it begins with 1 or 2 and has a check digit.
+    /// The provider id has ten digits, but is not a valid NPI (must start with 1 or 2 and pass the Luhn check).
     NpiInvalid: V2 npi_invalid "provider_id" Flag ANY bit 6;
-    /// A record of the directory has no provider id.
+    /// A directory record has no provider id.
     DirectoryIdMissing: V3 directory_id_missing "provider_id" Reject FIXED;
-    /// The provider id of a record of the directory is a placeholder such as NULL, or `(unknown)`, which claims without a provider have.
+    /// The provider id of a directory record is a placeholder such as NULL, or `(unknown)`, the provider of claims without one.
     DirectoryIdPlaceholder: V3 directory_id_placeholder "provider_id" Reject FIXED
         by "rules.placeholders";
-    /// A text of the directory has a NUL character, or a specialty more than 200 bytes.
+    /// A text of the directory contains a NUL character, or a specialty is longer than 200 bytes.
     DirectoryTextInvalid: V3 directory_text_invalid "(record)" Reject FIXED;
-    /// A record of the directory came again with the same content; the repeat is dropped.
+    /// A directory record is repeated with the same content; the repeat is dropped.
     DirectoryRepeated: V3 directory_repeated "provider_id" Count FIXED;
-    /// The directory has a provider again with other content; the policy says which counts.
+    /// A directory record is repeated with other content; the policy decides which one is kept.
     DirectoryConflict: V3 directory_conflict "provider_id" Count FIXED
         by "warehouse.on_provider_conflict";
-    /// The procedure code is no HCPCS or CPT code; only where the code system is `hcpcs`.
+    /// The procedure code is not a HCPCS or CPT code; only if the code system is `hcpcs`.
     ProcedureNotHcpcs: K1 procedure_not_hcpcs "procedure_code" Flag ANY bit 7
         by "rules.code_system";
-    /// Prefix, modifiers or case were taken off the code; only where the code system is `hcpcs`.
+    /// Prefix, modifiers or case of the code were normalised; only if the code system is `hcpcs`.
     ProcedureNormalized: K2 procedure_normalized "procedure_code" Flag ANY bit 8
         by "rules.code_system";
-    /// The procedure code is none of the code system `icd9`, `icd10pcs` or `snomed`.
+    /// The procedure code is not in the code system `icd9`, `icd10pcs` or `snomed`.
     ProcedureNotInSystem: K3 procedure_not_in_system "procedure_code" Count ANY bit 9
         by "rules.code_system";
     /// The record has no procedure code, or a placeholder such as NULL.
@@ -154,7 +154,7 @@ rules! {
         by "rules.placeholders";
     /// The record has no amount.
     AmountMissing: A1 amount_missing "amount" Reject FIXED;
-    /// The amount is no decimal number.
+    /// The amount is not a decimal number.
     AmountUnparseable: A1 amount_unparseable "amount" Reject FIXED;
     /// The amount has another decimal mark than the configured one.
     AmountDecimalMark: A1 amount_decimal_mark "amount" Reject FIXED by "claims.decimal";
@@ -164,11 +164,11 @@ rules! {
     AmountNegative: A2 amount_negative "amount" Flag ANY bit 3;
     /// The amount is zero.
     AmountZero: A3 amount_zero "amount" Count ANY bit 4;
-    /// The amount, without its sign, is above the limit.
+    /// The absolute amount is above the limit.
     AmountOverLimit: A4 amount_over_limit "amount" Flag ANY bit 10 by "rules.amount_limit";
     /// The amount does not fit numeric(12,2).
     AmountOutOfRange: A4 amount_out_of_range "amount" Reject FIXED;
-    /// A claim of two lines or more has one amount on all of them, and it is not zero.
+    /// All lines of a claim with two or more have the same amount, which is not zero.
     AmountSameOnAllLines: A5 amount_same_on_all_lines "amount" Count LOADED bit 11;
     /// The record has no date of service.
     DateMissing: D1 date_missing "date_of_service" Reject FIXED;
@@ -177,23 +177,23 @@ rules! {
         by "claims.date_formats";
     /// Two of the configured formats read two different dates.
     DateAmbiguous: D1 date_ambiguous "date_of_service" Reject FIXED by "claims.date_formats";
-    /// The date is before the earliest one that a claim can have.
+    /// The date is before the earliest date allowed.
     DateBeforeEarliest: D1 date_before_earliest "date_of_service" Reject FIXED
         by "rules.earliest_date";
     /// The date is more days after the run date than allowed.
     DateInFuture: D2 date_in_future "date_of_service" Reject ANY bit 14 by "rules.future_days";
     /// The date is more years before the run date than allowed.
     DateTooOld: D3 date_too_old "date_of_service" Flag ANY bit 15 by "rules.max_age_years";
-    /// The date is more days before the run date than the filing window has.
+    /// The date is older than the filing window (in days before the run date).
     DateOutsideFilingWindow: D4 date_outside_filing_window "date_of_service" Count ANY bit 16
         by "rules.filing_days";
     /// Another claim has the same patient, provider, procedure, date and amount, which is not zero.
     ContentRepeated: U1 content_repeated "(record)" Flag LOADED bit 17;
     /// Another claim line has the same patient, provider, procedure and date, and cancels the amount.
     ReversalPair: U2 reversal_pair "(record)" Count LOADED bit 18;
-    /// A figure of the run is too far from that of the run before.
+    /// A total changed more than allowed since the previous run.
     BatchOutOfLine: R1 batch_out_of_line "(run)" Stop FIXED by "quality";
-    /// Rows or cents read are not those loaded, rejected and dropped.
+    /// Rows or cents read do not equal those loaded, rejected and dropped.
     TotalsUnbalanced: R2 totals_unbalanced "(run)" Stop FIXED;
 }
 

@@ -116,14 +116,7 @@ impl Line {
 
 fn text(lines: &[Line]) -> String {
     let mut table = Table::new("llllll");
-    table.head([
-        "id",
-        "rule",
-        "column",
-        "severity",
-        "what it says of a record that breaks it",
-        "setting",
-    ]);
+    table.head(["id", "rule", "column", "severity", "meaning", "setting"]);
     for line in lines {
         table.row([
             line.id.to_owned(),
@@ -137,26 +130,26 @@ fn text(lines: &[Line]) -> String {
     table.render("")
 }
 
-/// What stands before the table in the documentation.
+/// The text before the table in the documentation.
 const INTRODUCTION: &str = "\
-# The rules
+# Validation rules
 
-What every record is asked, in this order. `claims-etl rules` prints this list as it is configured.
+Every record is validated in this order. `claims-etl rules` lists the rules as configured.
 
-A rule's severity says what becomes of a record that breaks it:
+A rule's severity:
 
 - `stop`: the run ends and publishes nothing.
 - `reject`: the record goes to the quarantine; the first broken rule of this severity is its reason.
 - `flag`: the row is loaded with the rule's bit in `dq_flags`, and counted.
 - `count`: the row is loaded and counted in the run log only; in `v_claims` the rule's column is null.
-- `off`: nobody looks.
+- `off`: not evaluated.
 
-Where there is a choice, the configuration makes it:
+Severities and thresholds are configurable:
 
 ```toml
 [rules]
 code_system = \"hcpcs\"          # any, hcpcs, icd9, icd10pcs or snomed
-run_date = \"2024-12-31\"        # what dates are compared with; else the day of the run, in UTC
+run_date = \"2024-12-31\"        # the reference for dates; by default the day of the run, in UTC
 amount_limit = \"50000.00\"
 
 [rules.severity]
@@ -165,24 +158,24 @@ amount_zero = \"flag\"
 ```
 
 In the warehouse `healthcare_analytics.dq_rules` lists the bits, `dq_flag_names(dq_flags)` gives the
-names of those that are set, and `v_claim_flags` has a row a flag. In `v_claims` each rule has a column: true or
-false where the run that wrote the row stored the flag, null where it did not, because the rule only counts or is off.
+names of those that are set, and `v_claim_flags` has one row per flag. In `v_claims` each rule has a column: true or
+false if the run that wrote the row stored the flag, null if it did not, because the rule only counts or is off.
 
-Claim, patient and provider ids, in both files, and procedure codes are brought into one form before they are compared,
-joined or made tokens ([keys.md](keys.md#how-tokens-are-made)): what spreadsheets, data frames and floating-point columns
-have added is taken off (rules I2 to I4), and a number in scientific form is rejected, because its digits are lost (I1).
-It is one where a point, a decimal comma or a sign stands among its digits and its `E` (`9.87E+11`, `1E+05`), or where a
-single digit stands before the `E` and the exponent does not begin with 0 (`1e5`); `100571169204E347` and `3E03317` are
-identifiers. Of a procedure code `.0` is taken off behind four digits or more only: `38.00` is a code.
+Claim, patient and provider ids, in both files, and procedure codes are put into canonical form before they are
+compared, joined or hashed ([keys.md](keys.md#how-tokens-are-made)): additions by spreadsheets, data frames and
+floating-point columns are removed (rules I2 to I4), and numbers in scientific notation are rejected, because digits
+are lost (I1). Those are values with a point, a decimal comma or a sign next to digits and `E` (`9.87E+11`, `1E+05`), or
+with a single digit before the `E` and an exponent that does not begin with 0 (`1e5`); `100571169204E347` and `3E03317`
+are identifiers. From a procedure code `.0` is removed only after four digits or more: `38.00` is a code.
 
-A placeholder (`NULL`, `nan`, `#N/A` …) stands for no value: such a claim or patient is rejected, such a provider or
-procedure is missing, such a record of the directory is rejected.
+A placeholder (`NULL`, `nan`, `#N/A` …) means a missing value: such a claim or patient id rejects the record, such a
+provider or procedure is missing, such a directory record is rejected.
 
 ";
 
 fn markdown(lines: &[Line], settings: &Settings) -> String {
     let mut text = INTRODUCTION.to_owned();
-    text += "| id | rule | column | severity | may be | bit | setting | what it says of a record that breaks it |\n";
+    text += "| id | rule | column | severity | configurable to | bit | setting | meaning |\n";
     text += "|---|---|---|---|---|---|---|---|\n";
     for line in lines {
         let names: Vec<&str> = line.allowed.iter().map(|severity| severity.name()).collect();
@@ -205,7 +198,7 @@ fn markdown(lines: &[Line], settings: &Settings) -> String {
     for (what, texts) in [
         ("Placeholders, in any case (`rules.placeholders`)", &rules.placeholders),
         (
-            "What else is a placeholder as a patient id (`rules.patient_placeholders`)",
+            "Further placeholders for patient ids (`rules.patient_placeholders`)",
             &rules.patient_placeholders,
         ),
     ] {

@@ -86,7 +86,7 @@ of 2 sources
 
 reason                records   share  first records
 amount_unparseable          1  20.0 %  claims.csv 2
-  A1 The amount is no decimal number.
+  A1 The amount is not a decimal number.
 date_unparseable            1  20.0 %  claims.csv 4
   D1 The date matches none of the configured formats.
 too_few_fields              1  20.0 %  claims.csv 5
@@ -94,7 +94,7 @@ too_few_fields              1  20.0 %  claims.csv 5
 claim_id_missing            1  20.0 %  claims.csv 6
   C1 The record has no claim id.
 directory_id_missing        1  20.0 %  providers.csv 2
-  V3 A record of the directory has no provider id.
+  V3 A directory record has no provider id.
 
 source         record  line  column           reason
 claims.csv          2     3  amount           amount_unparseable
@@ -112,7 +112,7 @@ of claims.csv (claims)
 
 reason              records   share  first records
 amount_unparseable        1  25.0 %  2
-  A1 The amount is no decimal number.
+  A1 The amount is not a decimal number.
 date_unparseable          1  25.0 %  4
   D1 The date matches none of the configured formats.
 too_few_fields            1  25.0 %  5
@@ -153,7 +153,7 @@ record  line  column  reason
     assert_eq!(rows.headers().expect("a header").get(6), Some("reason"));
     let rows: Vec<csv::StringRecord> = rows.records().map(|row| row.expect("a row")).collect();
     assert_eq!(rows.len(), 5);
-    assert_eq!(rows[0].get(7), Some("The amount is no decimal number."));
+    assert_eq!(rows[0].get(7), Some("The amount is not a decimal number."));
 
     let (code, refusal) =
         site.call(&format!("quarantine {run} --format csv --output rejects.csv")).refused();

@@ -390,29 +390,29 @@ COMMENT ON TABLE healthcare_analytics.dq_rules IS
     'The rules that can flag a claim, each a bit of claims_fact.dq_flags. severity is the default, which a run may override; dq_flags has only the rules that flag.';
 -- As in src/rule.rs.
 INSERT INTO healthcare_analytics.dq_rules (bit, id, name, severity, description) VALUES
-    (1, 'V1', 'provider_missing', 'flag', 'The record has no provider id, or a placeholder such as NULL; the claim points at the unknown provider.'),
-    (2, 'V1', 'provider_not_in_directory', 'flag', 'The directory has no such provider; the claim points at an inferred member.'),
+    (1, 'V1', 'provider_missing', 'flag', 'The record has no provider id, or a placeholder such as NULL; the claim points to the unknown provider.'),
+    (2, 'V1', 'provider_not_in_directory', 'flag', 'The provider is not in the directory; the claim points to a placeholder provider.'),
     (4, 'K4', 'procedure_missing', 'flag', 'The record has no procedure code, or a placeholder such as NULL.'),
     (8, 'A2', 'amount_negative', 'flag', 'The amount is negative: a reversal.'),
     (16, 'A3', 'amount_zero', 'count', 'The amount is zero.'),
     (32, 'A1', 'amount_rounded', 'flag', 'The amount had more than two decimals and was rounded half to even.'),
-    (64, 'V2', 'npi_invalid', 'flag', 'The provider id has ten digits that are no NPI: it begins with 1 or 2 and has a check digit.'),
-    (128, 'K1', 'procedure_not_hcpcs', 'flag', 'The procedure code is no HCPCS or CPT code; only where the code system is hcpcs.'),
-    (256, 'K2', 'procedure_normalized', 'flag', 'Prefix, modifiers or case were taken off the code; only where the code system is hcpcs.'),
-    (512, 'K3', 'procedure_not_in_system', 'count', 'The procedure code is none of the code system icd9, icd10pcs or snomed.'),
-    (1024, 'A4', 'amount_over_limit', 'flag', 'The amount, without its sign, is above the limit.'),
-    (2048, 'A5', 'amount_same_on_all_lines', 'count', 'A claim of two lines or more has one amount on all of them, and it is not zero.'),
+    (64, 'V2', 'npi_invalid', 'flag', 'The provider id has ten digits, but is not a valid NPI (must start with 1 or 2 and pass the Luhn check).'),
+    (128, 'K1', 'procedure_not_hcpcs', 'flag', 'The procedure code is not a HCPCS or CPT code; only if the code system is hcpcs.'),
+    (256, 'K2', 'procedure_normalized', 'flag', 'Prefix, modifiers or case of the code were normalised; only if the code system is hcpcs.'),
+    (512, 'K3', 'procedure_not_in_system', 'count', 'The procedure code is not in the code system icd9, icd10pcs or snomed.'),
+    (1024, 'A4', 'amount_over_limit', 'flag', 'The absolute amount is above the limit.'),
+    (2048, 'A5', 'amount_same_on_all_lines', 'count', 'All lines of a claim with two or more have the same amount, which is not zero.'),
     (4096, 'P1', 'patient_id_placeholder', 'reject', 'The patient id is a placeholder: one of the list for patients, or one for all identifiers.'),
     (8192, 'C3', 'claim_with_two_patients', 'reject', 'Lines of one claim name two patients.'),
     (16384, 'D2', 'date_in_future', 'reject', 'The date is more days after the run date than allowed.'),
     (32768, 'D3', 'date_too_old', 'flag', 'The date is more years before the run date than allowed.'),
-    (65536, 'D4', 'date_outside_filing_window', 'count', 'The date is more days before the run date than the filing window has.'),
+    (65536, 'D4', 'date_outside_filing_window', 'count', 'The date is older than the filing window (in days before the run date).'),
     (131072, 'U1', 'content_repeated', 'flag', 'Another claim has the same patient, provider, procedure, date and amount, which is not zero.'),
     (262144, 'U2', 'reversal_pair', 'count', 'Another claim line has the same patient, provider, procedure and date, and cancels the amount.'),
-    (524288, 'I1', 'identifier_scientific', 'reject', 'An identifier or code is a number in scientific form (9.87E+11), or has more digits before .0 than a floating-point number holds.'),
-    (1048576, 'I2', 'identifier_decimal', 'flag', 'A .0 was taken off an identifier or code: it had gone through a floating-point column.'),
-    (2097152, 'I3', 'identifier_invisible', 'flag', 'Invisible characters or unusual blanks were taken off an identifier or code.'),
-    (4194304, 'I4', 'identifier_wrapped', 'count', 'The text markers of a spreadsheet (="00456") were taken off an identifier or code.');
+    (524288, 'I1', 'identifier_scientific', 'reject', 'An identifier or code is a number in scientific notation (9.87E+11), or has more digits before .0 than a floating-point number can represent.'),
+    (1048576, 'I2', 'identifier_decimal', 'flag', 'A .0 was removed from an identifier or code: it had been stored as a floating-point number.'),
+    (2097152, 'I3', 'identifier_invisible', 'flag', 'Invisible characters or unusual spaces were removed from an identifier or code.'),
+    (4194304, 'I4', 'identifier_wrapped', 'count', 'The text markers of a spreadsheet (="00456") were removed from an identifier or code.');
 
 CREATE FUNCTION healthcare_analytics.dq_flag_names(flags integer) RETURNS text[]
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
