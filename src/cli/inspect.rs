@@ -9,8 +9,8 @@ use super::signals;
 use super::table::{Table, shortened};
 use crate::cli::console::Console;
 use crate::cli::format::{bytes, count, money, percent};
-use crate::commands::inspect::examine;
-use crate::commands::inspect::report::{ColumnReport, Examination, Repeats, Shape};
+use crate::commands::inspect::inspector;
+use crate::commands::inspect::report::{ColumnReport, InspectionReport, Repeats, Shape};
 use crate::error::Result;
 use crate::extract::{Compression, Format as RowFormat, not_loaded};
 use crate::schema::Dataset;
@@ -34,7 +34,7 @@ pub(super) fn inspect(
 ) -> Result<Reply> {
     let settings = settings.load()?;
     let examined =
-        examine::examine(&settings, files, console.observer(), &signals::cancellation()?);
+        inspector::inspect(&settings, files, console.observer(), &signals::cancellation()?);
     console.finish();
     let examined = examined?;
     let exit_code = examined.iter().map(|file| file.exit_code).find(|code| *code > 0).unwrap_or(0);
@@ -46,7 +46,7 @@ pub(super) fn inspect(
 }
 
 /// The report on one file.
-fn screen(file: &Examination) -> String {
+fn screen(file: &InspectionReport) -> String {
     let what = match file.dataset {
         _ if file.shape.headless => "no header found".to_owned(),
         None => "neither claims nor providers by its header".to_owned(),
@@ -116,7 +116,7 @@ fn shape(shape: &Shape, read: Option<u64>) -> String {
 }
 
 /// The contract's columns: where each is read from, and a profile of its values.
-fn columns(file: &Examination) -> String {
+fn columns(file: &InspectionReport) -> String {
     let mut table = Table::new("llrlr");
     table.head(["column", "from", "filled", "texts", "length"]);
     for column in &file.columns {
@@ -167,7 +167,7 @@ fn profile(column: &ColumnReport) -> [String; 3] {
 }
 
 /// Totals of the rows.
-fn facts(file: &Examination) -> String {
+fn facts(file: &InspectionReport) -> String {
     let mut lines = Vec::new();
     let mut facts = Vec::new();
     if let Some(amount) = file.amount.filter(|_| file.read > Some(0)) {
@@ -230,7 +230,7 @@ fn facts(file: &Examination) -> String {
 }
 
 /// The broken rules, in at most `room` lines.
-fn rules(file: &Examination, room: usize) -> String {
+fn rules(file: &InspectionReport, room: usize) -> String {
     // Until the columns are settled the rules mean nothing.
     if file.read.is_none() || file.assumed.is_some() {
         return String::new();
@@ -268,7 +268,7 @@ fn rules(file: &Examination, room: usize) -> String {
 }
 
 /// Whether a run would load the file.
-fn verdict(file: &Examination) -> String {
+fn verdict(file: &InspectionReport) -> String {
     let mut text = String::new();
     if !file.left_out.is_empty() && file.assumed.is_none() {
         let _ = writeln!(text, "not checked here: {}", file.left_out.join("; "));

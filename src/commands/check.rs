@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::inspect::examine::examine_rows;
+use crate::commands::inspect::inspector::inspect_rows;
 use crate::config::Settings;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Cancellation, Observer};
@@ -120,7 +120,7 @@ fn rows(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<String> {
-    let (counts, _) = examine_rows(settings, claims, observer, cancel)?.counts();
+    let (counts, _) = inspect_rows(settings, claims, observer, cancel)?.counts();
     let ClaimCounts { read, rejected, duplicates, conflicts, filtered, .. } = counts;
     if read + filtered == 0 {
         return Ok("warning: no record after the header".to_owned());

@@ -2,10 +2,12 @@
 //! or no spelling at all.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, UpperExp};
+use std::ops::Add;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, FixedSizeBinaryArray, Float32Array, Float64Array,
-    StringArray, StringViewArray, types,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray, FixedSizeBinaryArray,
+    PrimitiveArray, StringArray, StringViewArray, types,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, TimeUnit};
@@ -28,7 +30,7 @@ const WHOLE: Limits = Limits { double: 9_007_199_254_740_992.0, single: 16_777_2
 /// Up to here two cents are two floating-point numbers.
 const CENTS: Limits = Limits { double: 70_368_744_177_664.0, single: 131_072.0 };
 
-/// Up to where floating-point numbers of 64 and of 32 bits can be told apart.
+/// Up to where floating-point numbers of 64 and of 32 bits are distinct.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Limits {
     double: f64,
@@ -117,9 +119,13 @@ impl Reading {
             }
             Self::Float(limits) => {
                 let singly = column.as_primitive_opt::<types::Float32Type>();
-                let singly = singly.map(|values| singles(values, limits.single));
+                let singly = singly.map(|values| {
+                    numbers(values, |value| value.is_finite() && value.abs() >= limits.single)
+                });
                 let doubly = column.as_primitive_opt::<types::Float64Type>();
-                let doubly = doubly.map(|values| doubles(values, limits.double));
+                let doubly = doubly.map(|values| {
+                    numbers(values, |value| value.is_finite() && value.abs() >= limits.double)
+                });
                 Texts::Made(singly.or(doubly).ok_or_else(wrong)?)
             }
             Self::Day(zone) => Texts::Made(made(&(cast(&days(column, zone)?, &DataType::Utf8)?))?),
@@ -264,24 +270,17 @@ fn uuids(values: &FixedSizeBinaryArray) -> StringArray {
 
 /// Beyond the limit the number is written with an exponent, which no identifier and no amount has:
 /// so the row is rejected, because nobody knows which of several it was.
-fn doubles(values: &Float64Array, limit: f64) -> StringArray {
-    let text = |value: f64| {
-        if value.is_finite() && value.abs() >= limit {
+fn numbers<T>(values: &PrimitiveArray<T>, is_beyond: impl Fn(T::Native) -> bool) -> StringArray
+where
+    T: ArrowPrimitiveType,
+    T::Native: Add<Output = T::Native> + Display + UpperExp,
+{
+    let text = |value: T::Native| {
+        if is_beyond(value) {
             format!("{value:E}")
         } else {
             // A negative zero is zero.
-            (value + 0.0).to_string()
-        }
-    };
-    values.iter().map(|value| value.map(text)).collect()
-}
-
-fn singles(values: &Float32Array, limit: f32) -> StringArray {
-    let text = |value: f32| {
-        if value.is_finite() && value.abs() >= limit {
-            format!("{value:E}")
-        } else {
-            (value + 0.0).to_string()
+            (value + T::Native::default()).to_string()
         }
     };
     values.iter().map(|value| value.map(text)).collect()
@@ -316,7 +315,7 @@ fn days(column: &ArrayRef, zone: Option<Zone>) -> Result<ArrayRef, ArrowError> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int64Array, TimestampSecondArray};
+    use arrow::array::{Float32Array, Float64Array, Int64Array, TimestampSecondArray};
 
     use super::*;
 
@@ -336,7 +335,7 @@ mod tests {
 
     #[test]
     fn every_cent_of_a_float_is_that_cent() {
-        // All cents that 32 bits can tell apart, near zero and near the limit.
+        // All cents that are distinct in 32 bits, near zero and near the limit.
         for cents in (0..20_000_i64).chain(13_087_200..13_107_200) {
             let exact = format!("{}.{:02}", cents / 100, cents % 100);
             let shortest = exact.trim_end_matches('0').trim_end_matches('.');

@@ -9,7 +9,7 @@ use crate::cli::output::{Reply, json};
 use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::table::{Table, shortened};
 use crate::commands::risk::explain;
-use crate::commands::risk::explanation::{
+use crate::commands::risk::explain_report::{
     ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, Fences, RiskExplanation,
 };
 use crate::error::Result;

@@ -2,6 +2,6 @@
 
 pub mod code_systems;
 pub mod column_profile;
-pub mod examine;
+pub mod inspector;
 pub mod report;
 pub mod sampling;

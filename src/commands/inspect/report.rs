@@ -15,7 +15,7 @@ use crate::totals::{Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 
 /// All that is found out about one source.
 #[derive(Debug, Clone, Serialize)]
-pub struct Examination {
+pub struct InspectionReport {
     /// As it was named.
     pub source: String,
     /// What it is taken for; none where it is like neither.
@@ -80,7 +80,7 @@ pub struct Repeats {
     pub line_columns: Vec<String>,
 }
 
-impl Examination {
+impl InspectionReport {
     /// The counts of rows that a run would be judged by.
     pub(crate) fn counts(&self) -> (ClaimCounts, Reversals) {
         let repeats = self.repeats.as_ref();

@@ -1,4 +1,4 @@
-//! What the published tables hold, and how well patients hide in them: figures only, no values.
+//! What the published tables hold, and the k-anonymity of patients in them: figures only, no values.
 
 use std::collections::BTreeMap;
 
@@ -125,9 +125,9 @@ impl Quasi {
     }
 }
 
-/// How well patients hide among those that share all values of a set of columns.
+/// The k-anonymity of patients by the values of a set of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Hiding {
+pub struct Anonymity {
     /// Distinct combinations of values; null is a value.
     pub groups: u64,
     /// Patients of the smallest one; 0 where there is no row.
@@ -146,14 +146,14 @@ pub struct Hiding {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn hiding(connection: &mut impl Connection, set: &[Quasi], k: u32) -> Result<Hiding> {
+pub fn anonymity(connection: &mut impl Connection, set: &[Quasi], k: u32) -> Result<Anonymity> {
     let join = if set.iter().any(|quasi| quasi.column == "provider_name") {
         format!("JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)")
     } else {
         String::new()
     };
     let by: Vec<String> = set.iter().map(|quasi| quasi.expression()).collect();
-    let hiding = object(
+    let anonymity = object(
         connection,
         &format!(
             "SELECT jsonb_build_object('groups', count(*), 'smallest', coalesce(min(patients), 0),
@@ -166,7 +166,7 @@ pub fn hiding(connection: &mut impl Connection, set: &[Quasi], k: u32) -> Result
             by.join(", ")
         ),
     )?;
-    hiding.ok_or_else(|| Error::internal("the groups cannot be counted"))
+    anonymity.ok_or_else(|| Error::internal("the groups cannot be counted"))
 }
 
 /// What the public view shows of providers and months.
@@ -178,7 +178,7 @@ pub struct PublicCells {
     pub shown: u64,
     /// Cells of fewer than eleven patients.
     pub primary: u64,
-    /// Cells that are hidden lest another one could be computed.
+    /// Cells that are hidden so that no other one can be computed (complementary suppression).
     pub complementary: u64,
 }
 
@@ -223,7 +223,7 @@ fn is_filled(connection: &mut impl Connection) -> Result<bool> {
 pub fn provider_months(connection: &mut impl Connection) -> Result<(u64, u64)> {
     let month = Quasi { column: "date_of_service", level: Some(Level::Month) };
     let provider = Quasi { column: "provider_id", level: None };
-    let cells = hiding(connection, &[provider, month], SMALLEST_CELL)?;
+    let cells = anonymity(connection, &[provider, month], SMALLEST_CELL)?;
     Ok((cells.groups, cells.groups_below_k))
 }
 

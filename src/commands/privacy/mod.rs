@@ -1,4 +1,4 @@
-//! `privacy report`: what is published about people, and how well they hide in it.
+//! `privacy report`: what is published about people, and the risk of re-identification.
 
 pub mod exposure;
 pub mod quasi_identifiers;

@@ -1,4 +1,4 @@
-//! The report on what is released: the columns, how well patients hide, what is left for a human.
+//! The report on what is released: the columns, the risk of re-identification, what is left for a person to judge.
 //!
 //! It reads the warehouse alone, in one snapshot, and knows neither sources nor key.
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::safe_harbor::{PublishedColumn, judge, source};
 use crate::adbc_postgres::PostgresConnection;
 use crate::commands::privacy::exposure;
-use crate::commands::privacy::exposure::{Hiding, PublicCells, Quasi, Released, Size};
+use crate::commands::privacy::exposure::{Anonymity, PublicCells, Quasi, Released, Size};
 use crate::commands::privacy::quasi_identifiers::QuasiSet;
 use crate::commands::verify::snapshot::in_snapshot;
 use crate::config::Settings;
@@ -171,7 +171,7 @@ fn report(
     let size = exposure::size(connection)?;
     let mut sets = Vec::new();
     for (columns, by) in measurable {
-        sets.push(measured(columns, exposure::hiding(connection, &by, question.k)?));
+        sets.push(measured(columns, exposure::anonymity(connection, &by, question.k)?));
     }
     let too_small = |set: &MeasuredSet| {
         question.require_k.is_some_and(|k| set.groups > 0 && set.smallest_k < u64::from(k))
@@ -238,7 +238,7 @@ fn shape(columns: &[(String, String)]) -> Shape {
     Shape::without(optional.into_iter().filter(|name| !is_there(name)))
 }
 
-fn measured(columns: Vec<String>, hiding: Hiding) -> MeasuredSet {
+fn measured(columns: Vec<String>, hiding: Anonymity) -> MeasuredSet {
     MeasuredSet {
         columns,
         groups: hiding.groups,
@@ -305,18 +305,18 @@ fn to_decide(
     if shape.has("provider_name") && !matches!(names, Action::Redact(_) | Action::Token) {
         add(
             "provider names",
-            "Names are free text: somebody must look whether they hold what does not belong there. A \
+            "Names are free text: check them for content that does not belong there. A \
              practice of one physician is a person, and its patients are few."
                 .into(),
         );
     }
     if shape.has("procedure_code") {
         let codes = Quasi { column: "procedure_code", level: None };
-        let codes = exposure::hiding(connection, &[codes], SMALLEST_CELL)?;
+        let codes = exposure::anonymity(connection, &[codes], SMALLEST_CELL)?;
         add(
             "rare procedures",
             format!(
-                "A code shows what a patient has: {} of {} codes have fewer than {SMALLEST_CELL} \
+                "A code reveals a condition: {} of {} codes have fewer than {SMALLEST_CELL} \
                  patients. Rows with such a code: {}.",
                 figure(codes.groups_below_k),
                 figure(codes.groups),
@@ -324,11 +324,11 @@ fn to_decide(
             ),
         );
     }
-    let amounts = exposure::hiding(connection, &[Quasi { column: "amount", level: None }], 2)?;
+    let amounts = exposure::anonymity(connection, &[Quasi { column: "amount", level: None }], 2)?;
     add(
         "amounts",
         format!(
-            "Whoever holds a bill finds its row by the amount: {} of {} rows have one that only one \
+            "An amount on a bill identifies its row: {} of {} rows have one that only one \
              patient has.",
             figure(amounts.rows_below_2),
             figure(size.rows)
@@ -337,7 +337,7 @@ fn to_decide(
     add(
         "frequency of tokens",
         format!(
-            "A token hides who somebody is, not how often they come: one patient has {} of the rows.",
+            "A token hides the person, not the number of rows: one patient has {} of the rows.",
             figure(size.most_rows_of_a_patient)
         ),
     );

@@ -4,7 +4,7 @@
 use adbc_core::sync::Connection;
 use uuid::Uuid;
 
-use crate::commands::risk::explanation::{
+use crate::commands::risk::explain_report::{
     ComponentInputs, ComputedScore, ExplainedComponent, ExplainedLine, RiskExplanation,
     StoredStatistics,
 };

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate};
 use polars::prelude::{Column, DataFrame, DataType, IntoLazy};
 
 use crate::commands::inspect::report::{
-    ColumnReport, Examination, ProfileReport, Repeats, RuleCount, Shape,
+    ColumnReport, InspectionReport, ProfileReport, Repeats, RuleCount, Shape,
 };
 use crate::commands::inspect::sampling::{Counts, EXAMPLES, Survey};
 use crate::config::{Mapping, OnDuplicate, Pattern, Settings, Source, presets};
@@ -38,42 +38,42 @@ const ENOUGH: f64 = 0.3;
 /// Of fewer rows than this a sum or a range is nearly a value. The number below which CMS shows no
 /// count of patients.
 const FEW_ROWS: u64 = 11;
-/// Examines sources one by one. Providers among them are the directory of the claims.
+/// Inspects sources one by one. Providers among them are the directory of the claims.
 ///
 /// # Errors
 /// `Config` when the settings themselves are wrong. Whatever is wrong with a source is in its
 /// report.
-pub fn examine(
+pub fn inspect(
     settings: &Settings,
     sources: &[String],
     observer: &dyn Observer,
     cancel: &Cancellation,
-) -> Result<Vec<Examination>> {
+) -> Result<Vec<InspectionReport>> {
     let subjects: Vec<Subject> =
         sources.iter().map(|source| Subject::of(settings, source)).collect();
     let among = subjects.iter().any(|subject| subject.dataset == Some(Dataset::Providers));
-    let mut examiner = Examiner::new(settings, observer, cancel)?;
-    examiner.named |= among;
-    examiner.directory = examiner.directory(&subjects);
-    subjects.into_iter().map(|subject| examiner.report(subject)).collect()
+    let mut inspector = Inspector::new(settings, observer, cancel)?;
+    inspector.named |= among;
+    inspector.directory = inspector.directory(&subjects);
+    subjects.into_iter().map(|subject| inspector.report(subject)).collect()
 }
 
 /// Reads the claims of a run as it would, and loads none of them: which rows it would load, reject and drop.
 ///
 /// # Errors
 /// `Source` when a file cannot be read, `Quality` when a run would be refused.
-pub(crate) fn examine_rows(
+pub(crate) fn inspect_rows(
     settings: &Settings,
     claims: &Extracted,
     observer: &dyn Observer,
     cancel: &Cancellation,
-) -> Result<Examination> {
-    let mut examiner = Examiner::new(settings, observer, cancel)?;
-    examiner.directory = examiner.directory(&[]);
-    let mut report = Examination::new("claims".into(), settings.quality.max_reject_ratio);
-    let (rejects, end) = examiner.survey("check claims", claims, &mut report);
+) -> Result<InspectionReport> {
+    let mut inspector = Inspector::new(settings, observer, cancel)?;
+    inspector.directory = inspector.directory(&[]);
+    let mut report = InspectionReport::new("claims".into(), settings.quality.max_reject_ratio);
+    let (rejects, end) = inspector.survey("check claims", claims, &mut report);
     end?;
-    examiner.judge(claims, &rejects, &mut report)?;
+    inspector.judge(claims, &rejects, &mut report)?;
     Ok(report)
 }
 
@@ -103,7 +103,7 @@ impl Subject {
 /// Rejected rows by rule, and the origins of the first.
 type Found = BTreeMap<Rule, (u64, Vec<i64>)>;
 
-struct Examiner<'a> {
+struct Inspector<'a> {
     settings: &'a Settings,
     formats: Arc<DateFormats>,
     checks: Arc<RuleSet>,
@@ -115,7 +115,7 @@ struct Examiner<'a> {
     directory: Option<Directory>,
 }
 
-impl<'a> Examiner<'a> {
+impl<'a> Inspector<'a> {
     /// Without a directory.
     fn new(
         settings: &'a Settings,
@@ -155,7 +155,7 @@ impl<'a> Examiner<'a> {
         Directory::new(rows, self.settings.warehouse.on_provider_conflict, &self.release)
     }
 
-    fn report(&self, subject: Subject) -> Result<Examination> {
+    fn report(&self, subject: Subject) -> Result<InspectionReport> {
         let Subject { source, dataset, look } = subject;
         let shown = shown(&source);
         let task = format!("check {shown}");
@@ -163,11 +163,11 @@ impl<'a> Examiner<'a> {
         let started = std::time::Instant::now();
         let taken_for = dataset.unwrap_or(Dataset::Claims);
         let settings = with_sources(self.settings, taken_for, vec![source]);
-        let mut report = Examination {
+        let mut report = InspectionReport {
             dataset,
             shape: Shape::of(&look),
             columns: columns(taken_for, &settings, &look),
-            ..Examination::new(shown, self.settings.quality.max_reject_ratio)
+            ..InspectionReport::new(shown, self.settings.quality.max_reject_ratio)
         };
         let (extracted, unfit) = match extract::extract(taken_for, &settings, self.cancel) {
             Ok(extracted) => (Some(extracted), None),
@@ -215,7 +215,7 @@ impl<'a> Examiner<'a> {
         &self,
         task: &str,
         extracted: &Extracted,
-        report: &mut Examination,
+        report: &mut InspectionReport,
     ) -> (Found, Result<()>) {
         let dataset = extracted.dataset;
         let none;
@@ -274,7 +274,7 @@ impl<'a> Examiner<'a> {
         &self,
         extracted: &Extracted,
         rejects: &Found,
-        report: &mut Examination,
+        report: &mut InspectionReport,
     ) -> Result<()> {
         if extracted.dataset == Dataset::Providers {
             return Ok(());
@@ -308,7 +308,7 @@ impl<'a> Examiner<'a> {
         extracted: &Extracted,
         blocks: &Blocks<'_>,
         counts: &Counts,
-        report: &mut Examination,
+        report: &mut InspectionReport,
     ) {
         let files = &extracted.files;
         report.ignored.clone_from(&extracted.ignored_columns);
@@ -371,7 +371,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// The counts of a directory's records.
-    fn providers(&self, extracted: &Extracted, report: &mut Examination) -> Result<()> {
+    fn providers(&self, extracted: &Extracted, report: &mut InspectionReport) -> Result<()> {
         let rows = collect(provider_rows(extract::scan(extracted).all()?, &self.checks))?;
         let directory = self.unique(&rows)?;
         let counts = directory.counts();
