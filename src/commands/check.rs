@@ -13,9 +13,9 @@ use crate::schema::Dataset;
 use crate::telemetry::mail;
 use crate::totals::{ClaimCounts, grouped};
 use crate::transform::DateFormats;
+use crate::warehouse::layout::TableLayout;
 use crate::warehouse::location;
 use crate::warehouse::location::Warehouse;
-use crate::warehouse::treatment::Treatment;
 
 /// One thing that `check` looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,7 +97,7 @@ pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation
         "date formats",
         DateFormats::of(settings).map(|_| settings.claims.date_formats.join(", ")),
     );
-    report.add("privacy", Ok(Treatment::of(&settings.privacy).to_string()));
+    report.add("privacy", Ok(TableLayout::of(&settings.privacy).to_string()));
     report.add("key", key(settings));
     report.add("warehouse", location::inspect(settings));
     let connect = || Warehouse::running(settings)?.connect();

@@ -20,19 +20,19 @@ pub(crate) const STOPPED: &str = "staging was stopped";
 
 /// What a connection's rows add up to on this side.
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct CopyTotals {
     pub(crate) rows: u64,
     pub(crate) resolved: Resolved,
     pub(crate) failure: Option<Error>,
 }
 
-pub(crate) fn open(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
-    books.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn open(copy_totals: &Mutex<CopyTotals>) -> MutexGuard<'_, CopyTotals> {
+    copy_totals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The rows of a range as ADBC wants them.
 pub(crate) struct Reader {
-    pub(crate) books: Arc<Mutex<Books>>,
+    pub(crate) copy_totals: Arc<Mutex<CopyTotals>>,
     pub(crate) schema: SchemaRef,
     pub(crate) source: Arc<Shuffle>,
     pub(crate) buckets: Range<usize>,
@@ -53,7 +53,7 @@ impl Reader {
                 failpoint::hit("copy.batch")?;
                 let batch = (self.score)(rows)?;
                 let rows = batch.num_rows() as u64;
-                open(&self.books).rows += rows;
+                open(&self.copy_totals).rows += rows;
                 self.rows.fetch_add(rows, Ordering::Relaxed);
                 return Ok(Some(batch));
             }
@@ -68,7 +68,7 @@ impl Reader {
                 self.policy,
                 &mut resolved,
             )?;
-            open(&self.books).resolved.merge(resolved);
+            open(&self.copy_totals).resolved.merge(resolved);
             let Some(rows) = rows else {
                 failpoint::hit("copy.end")?;
                 return Ok(None);
@@ -85,7 +85,7 @@ impl Reader {
     /// Scores all rows and keeps none.
     pub(crate) fn drain(mut self) -> Result<Resolved> {
         while self.next_batch()?.is_some() {}
-        Ok(std::mem::take(&mut open(&self.books).resolved))
+        Ok(std::mem::take(&mut open(&self.copy_totals).resolved))
     }
 }
 
@@ -97,7 +97,7 @@ impl Iterator for Reader {
             Ok(batch) => batch.map(Ok),
             Err(failure) => {
                 let text = failure.message().to_owned();
-                open(&self.books).failure = Some(failure);
+                open(&self.copy_totals).failure = Some(failure);
                 Some(Err(ArrowError::ExternalError(text.into())))
             }
         }

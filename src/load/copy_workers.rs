@@ -21,13 +21,13 @@ use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
-use crate::load::copy_source::{Books, Reader, STOPPED, Score, open};
+use crate::load::copy_source::{CopyTotals, Reader, STOPPED, Score, open};
 use crate::load::merge_diff::{changes, totals};
 use crate::load::part::{Changes, Part};
 use crate::load::staging_tables::{TEMPORARY, claims_stage, stage_columns};
 use crate::schema::{INTERNAL, Shape, TokenRange, staged_schema};
 use crate::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
-use crate::warehouse::load_strategy::Route;
+use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::{sql, table_lock};
 use crate::worker::Worker;
 
@@ -46,7 +46,7 @@ pub struct Staging<'a> {
     /// The run's number in the ledger.
     pub run_no: i64,
     /// How the tables will be published.
-    pub route: Route,
+    pub strategy: LoadStrategy,
     /// Which columns they have.
     pub shape: Shape,
     /// Whether these are the published ones.
@@ -97,7 +97,7 @@ impl Staging<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let ranges = ranges(connections.len().max(1));
         let reader = |buckets: &Range<usize>| Reader {
-            books: Arc::new(Mutex::new(Books::default())),
+            copy_totals: Arc::new(Mutex::new(CopyTotals::default())),
             schema: staged_schema(self.shape),
             source: Arc::clone(self.shuffle),
             buckets: buckets.clone(),
@@ -188,7 +188,7 @@ impl Staging<'_> {
     ) -> Result<Done> {
         let range = token_range(buckets);
         let table = claims_stage(self.run_no, place);
-        let books = Arc::clone(&reader.books);
+        let copy_totals = Arc::clone(&reader.copy_totals);
         let started = Instant::now();
         let mut copied = started;
         let staged = sql::in_transaction(connection, "staging", |connection| {
@@ -202,13 +202,13 @@ impl Staging<'_> {
                 Box::new(reader),
             );
             // Why the rows ended comes before COPY's own error.
-            let mut books = open(&books);
-            if let Some(failure) = books.failure.take() {
+            let mut copy_totals = open(&copy_totals);
+            if let Some(failure) = copy_totals.failure.take() {
                 return Err(failure);
             }
             let taken = sent?;
-            if taken != books.rows {
-                let sent = books.rows;
+            if taken != copy_totals.rows {
+                let sent = copy_totals.rows;
                 return Err(Error::quality(format!(
                     "{sent} rows were sent to COPY, but Postgres took {taken}"
                 )));
@@ -219,7 +219,7 @@ impl Staging<'_> {
             failpoint::hit("stage.commit").map(|()| part)
         });
         let finished = Instant::now();
-        let resolved = std::mem::take(&mut open(&books).resolved);
+        let resolved = std::mem::take(&mut open(&copy_totals).resolved);
         Ok(Done {
             part: Some(staged?),
             resolved,
@@ -230,7 +230,7 @@ impl Staging<'_> {
 
     /// Where the tables lie: among the run's where they will be published as they are.
     fn schema(&self) -> &'static str {
-        if self.route == Route::Attach { INTERNAL } else { TEMPORARY }
+        if self.strategy == LoadStrategy::Attach { INTERNAL } else { TEMPORARY }
     }
 
     /// The empty table. Where it will be published as it is, its CHECK is the partition's bound, so
@@ -243,7 +243,7 @@ impl Staging<'_> {
         shared: bool,
     ) -> Result<()> {
         let schema = self.schema();
-        let check = if self.route == Route::Attach {
+        let check = if self.strategy == LoadStrategy::Attach {
             format!(
                 "ALTER TABLE {schema}.{table} ADD CONSTRAINT {table}_range CHECK ({});",
                 range.condition("claim_token")
@@ -289,9 +289,11 @@ impl Staging<'_> {
         )?;
         failpoint::hit("key.built")?;
         let (rows, amount) = totals(connection, &format!("{schema}.{table}"))?;
-        let changes = match self.route {
-            Route::Attach => Changes { new: rows, ..Changes::default() },
-            Route::Merge | Route::Append => changes(connection, &table, range, self.shape)?,
+        let changes = match self.strategy {
+            LoadStrategy::Attach => Changes { new: rows, ..Changes::default() },
+            LoadStrategy::Merge | LoadStrategy::Append => {
+                changes(connection, &table, range, self.shape)?
+            }
         };
         Ok(Part { table, range, rows, amount, changes })
     }

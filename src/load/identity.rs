@@ -1,11 +1,11 @@
-//! What identifies a run's work: which key, settings and treatment of the data.
+//! What identifies a run's work: which key, settings and layout of the data.
 
 use crate::config::Mode;
 use crate::event::RunId;
 use crate::key::CheckValue;
 use crate::risk::settings::Risk;
 use crate::warehouse::keys::KeyName;
-use crate::warehouse::treatment::Treatment;
+use crate::warehouse::layout::TableLayout;
 
 /// What identifies a run's work.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Identity {
     /// Name and version of the score.
     pub risk_model: &'static str,
     /// The privacy profile, and what is done to the columns.
-    pub treatment: Treatment,
+    pub layout: TableLayout,
     /// The bits of `dq_flags` that the run stores: those of the rules that flag.
     pub flags_stored: i32,
     /// Weights and thresholds of the score.

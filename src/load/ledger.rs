@@ -75,8 +75,8 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
             identity.named.as_deref(),
             identity.run_date.map(|day| day.to_string()).as_deref(),
             identity.only,
-            Some(&identity.treatment.profile),
-            Some(&json!(identity.treatment.actions).to_string()),
+            Some(&identity.layout.profile),
+            Some(&json!(identity.layout.actions).to_string()),
             Some(&identity.flags_stored.to_string()),
         ]),
     )?;

@@ -29,4 +29,4 @@ pub use crate::load::part::{Changes, Part};
 pub use crate::load::score_statistics::{Own, Scored, ScoredBy};
 pub use crate::load::staged_providers::{analyze, stage_inferred, stage_providers};
 pub use crate::load::staging_tables::{create_stage, drop_stage};
-pub use crate::load::totals::{Tally, add_examples};
+pub use crate::load::totals::{FirstPassTotals, add_examples};

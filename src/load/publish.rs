@@ -20,8 +20,8 @@ use crate::load::score_statistics::{Scored, write_statistics};
 use crate::load::staging_tables::drop_stage;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
 use crate::totals::ControlTotals;
-use crate::warehouse::load_strategy::{Route, is_filled};
-use crate::warehouse::relayout::Reshaping;
+use crate::warehouse::load_strategy::{LoadStrategy, is_filled};
+use crate::warehouse::relayout::Relayout;
 use crate::warehouse::{lock, sql, table_layout, table_lock, views};
 
 const CONTEXT: &str = "publish";
@@ -39,9 +39,9 @@ pub fn filled_meanwhile() -> Error {
 ///
 /// # Errors
 /// `Quality` when there are such claims.
-pub fn refuse_repeats(route: Route, parts: &[Part]) -> Result<()> {
+pub fn refuse_repeats(strategy: LoadStrategy, parts: &[Part]) -> Result<()> {
     let known: u64 = parts.iter().map(|part| part.rows - part.changes.new).sum();
-    if route != Route::Append || known == 0 {
+    if strategy != LoadStrategy::Append || known == 0 {
         return Ok(());
     }
     Err(Error::quality(format!(
@@ -59,7 +59,7 @@ pub fn refuse_repeats(route: Route, parts: &[Part]) -> Result<()> {
 /// then.
 pub fn publish<C: Connection>(
     session: &mut Session<C>,
-    route: Route,
+    strategy: LoadStrategy,
     parts: &[Part],
     scored: &Scored<'_>,
     account: &mut ControlTotals,
@@ -71,17 +71,17 @@ pub fn publish<C: Connection>(
         let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
         sql::execute(connection, CONTEXT, &timeout)?;
         lock::check_held(connection)?;
-        let treatment = &session.identity.treatment;
-        let reshaping = match route {
-            Route::Attach => Reshaping::to(connection, treatment)?,
-            Route::Merge | Route::Append => None,
+        let layout = &session.identity.layout;
+        let relayout = match strategy {
+            LoadStrategy::Attach => Relayout::to(connection, layout)?,
+            LoadStrategy::Merge | LoadStrategy::Append => None,
         };
         // The input is the whole content, directory included.
         let exact = session.identity.mode == Mode::Replace;
-        let mut members = match reshaping {
+        let mut members = match relayout {
             // The dimension is emptied first, while nobody reads.
             Some(_) => dimension::staged(connection, run_no)?,
-            None => dimension::publish(connection, run_no, treatment.shape, exact)?,
+            None => dimension::publish(connection, run_no, layout.shape, exact)?,
         };
         account.providers.inferred = members.inferred;
         failpoint::hit("publish.providers")?;
@@ -90,11 +90,11 @@ pub fn publish<C: Connection>(
         let new: u64 = parts.iter().map(|part| part.changes.new).sum();
         let changed: u64 = parts.iter().map(|part| part.changes.changed).sum();
         write_statistics(connection, run_no, scored)?;
-        if route != Route::Attach && new + changed > 0 {
-            risk::keep(connection, scope)?;
+        if strategy != LoadStrategy::Attach && new + changed > 0 {
+            risk::save(connection, scope)?;
         }
         failpoint::hit("publish.statistics")?;
-        if route != Route::Attach {
+        if strategy != LoadStrategy::Attach {
             sql::execute(connection, CONTEXT, "SET LOCAL enable_hashjoin = off")?;
             for part in parts.iter().filter(|part| part.changes != Changes::default()) {
                 apply(connection, part, scope.shape)?;
@@ -118,13 +118,13 @@ pub fn publish<C: Connection>(
         }
         ledger::complete(connection, run, "success", true, account)?;
         failpoint::hit("publish.ledger")?;
-        if route == Route::Attach {
+        if strategy == LoadStrategy::Attach {
             // Last, because readers wait from here to the commit.
             let fact = format!("LOCK TABLE {PUBLISHED}.{CLAIMS_FACT} IN ACCESS EXCLUSIVE MODE");
-            let mut locks = reshaping.as_ref().map_or(fact, Reshaping::locks);
-            if reshaping.is_none() && exact && !targets.iter().any(|target| target == views::MONTHS)
+            let mut locks = relayout.as_ref().map_or(fact, Relayout::locks);
+            if relayout.is_none() && exact && !targets.iter().any(|target| target == views::MONTHS)
             {
-                locks.extend(views::forget_months(connection, treatment.shape)?);
+                locks.extend(views::forget_months(connection, layout.shape)?);
             }
             table_lock::exclusively(connection, &locks, scope.cancel)?;
             failpoint::hit("publish.locked")?;
@@ -132,20 +132,21 @@ pub fn publish<C: Connection>(
                 return Err(filled_meanwhile());
             }
             detach(connection)?;
-            if let Some(reshaping) = &reshaping {
-                reshaping.alter(connection)?;
-                members = dimension::publish(connection, run_no, treatment.shape, exact)?;
+            if let Some(relayout) = &relayout {
+                relayout.alter(connection)?;
+                members = dimension::publish(connection, run_no, layout.shape, exact)?;
                 failpoint::hit("publish.reshaped")?;
             }
             attach(connection, run_no, parts)?;
-            if let Some(reshaping) = reshaping {
-                reshaping.complete(connection)?;
+            if let Some(relayout) = relayout {
+                relayout.complete(connection)?;
             }
         } else {
             drop_stage(connection, run_no)?;
         }
         ledger::note_providers(connection, run, members.updated)?;
-        if route == Route::Attach || new + changed > 0 || members.differ() || other_bands {
+        if strategy == LoadStrategy::Attach || new + changed > 0 || members.differ() || other_bands
+        {
             // After the wait for readers: a refresh that reads wants to note its end.
             outbox::note_change(connection, run, targets)?;
         }

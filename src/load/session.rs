@@ -10,10 +10,10 @@ use crate::config::{Mode, Wait};
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::failpoint;
-use crate::load::staging_tables::Whose;
+use crate::load::staging_tables::StagingOwner;
 use crate::load::{identity, staging_tables};
 use crate::schema::INTERNAL;
-use crate::warehouse::connection::{connect, migrate, tell_if_clear};
+use crate::warehouse::connection::{connect, migrate, warn_if_unencrypted};
 use crate::warehouse::{keys, lock, server, sql, table_checks, table_layout};
 
 /// The control connection of a run. The lock is held as long as it lives.
@@ -47,8 +47,8 @@ impl<C: Connection> Session<C> {
     {
         let mut control = hold(database, wait, observer, cancel)?;
         keys::check(&mut control, &identity.key(), identity.mode == Mode::Replace)?;
-        table_layout::check(&mut control, &identity.treatment, identity.mode)?;
-        table_checks::check_ties(&mut control, &identity.treatment, identity.mode)?;
+        table_layout::check(&mut control, &identity.layout, identity.mode)?;
+        table_checks::check_ties(&mut control, &identity.layout, identity.mode)?;
         let (run_no, published) = ledger::begin(&mut control, &identity)?;
         failpoint::hit("session.begun")?;
         Ok(Self { control, run_no, published, identity })
@@ -56,7 +56,7 @@ impl<C: Connection> Session<C> {
 }
 
 /// Connects, takes the lock, which may mean to wait for it, migrates, and removes what dead runs left
-/// behind. The warehouse is held as long as the connection lives, or until [`let_go`].
+/// behind. The warehouse is held as long as the connection lives, or until [`unlock`].
 ///
 /// # Errors
 /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work for longer
@@ -68,7 +68,7 @@ pub fn hold<D: Database>(
     cancel: &Cancellation,
 ) -> Result<D::ConnectionType> {
     let mut control = connect(database)?;
-    tell_if_clear(&mut control, observer)?;
+    warn_if_unencrypted(&mut control, observer)?;
     server::check(&mut control)?;
     lock::lock(&mut control, wait, observer, cancel)?;
     failpoint::hit("session.locked")?;
@@ -87,7 +87,7 @@ pub fn hold<D: Database>(
 /// `Warehouse` when a statement fails.
 pub fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
-    for name in staging_tables::drop_tables(connection, context, Whose::AllRuns)? {
+    for name in staging_tables::drop_tables(connection, context, StagingOwner::AllRuns)? {
         observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));
     }
     sql::execute(

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::interchange::record_batch;
 use crate::load::staging_tables::providers_stage;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, provider_schema};
-use crate::warehouse::load_strategy::Route;
+use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::sql;
 
 /// Stages the directory's members.
@@ -52,10 +52,10 @@ pub fn stage_inferred(
 ///
 /// # Errors
 /// `Warehouse` when a statement fails; the data are published all the same.
-pub fn analyze(connection: &mut impl Connection, route: Route) -> Result<()> {
+pub fn analyze(connection: &mut impl Connection, strategy: LoadStrategy) -> Result<()> {
     let context = "planner statistics";
     let published = format!("{PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}");
-    if route != Route::Attach {
+    if strategy != LoadStrategy::Attach {
         return sql::execute(connection, context, &format!("ANALYZE {published}")).map(drop);
     }
     let scores = STORED.map(|stored| stored.table).join(", ");

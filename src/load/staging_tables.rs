@@ -56,9 +56,9 @@ pub fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()>
     .map(drop)
 }
 
-/// Whose tables.
+/// Which staging tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum StagingOwner {
     /// Those of one run; 0 for a rescore, which is none.
     Run(i64),
     /// Those of all runs in the ledger, and of a rescore.
@@ -87,7 +87,7 @@ const KINDS: [&str; 10] = [
 /// # Errors
 /// `Warehouse` when a statement fails.
 pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
-    drop_tables(connection, "dropping the staging tables", Whose::Run(run_no)).map(drop)
+    drop_tables(connection, "dropping the staging tables", StagingOwner::Run(run_no)).map(drop)
 }
 
 /// Drops tables that are not published; returns their names.
@@ -97,9 +97,9 @@ pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
 pub(crate) fn drop_tables(
     connection: &mut impl Connection,
     context: &str,
-    whose: Whose,
+    owner: StagingOwner,
 ) -> Result<Vec<String>> {
-    let names = tables(connection, context, whose)?;
+    let names = tables(connection, context, owner)?;
     for name in &names {
         let table = sql::quote_identifier(name);
         sql::execute(connection, context, &format!("DROP TABLE IF EXISTS {INTERNAL}.{table}"))?;
@@ -109,15 +109,19 @@ pub(crate) fn drop_tables(
 
 /// The tables that are there: those alone that the ledger knows to be the program's. Whoever keeps a
 /// table of a like name in the schema keeps it.
-fn tables(connection: &mut impl Connection, context: &str, whose: Whose) -> Result<Vec<String>> {
-    let known = match whose {
-        Whose::Run(run_no) => format!("{} AND m.run_no = {run_no}", of_a_run()),
-        Whose::AllRuns => format!(
+fn tables(
+    connection: &mut impl Connection,
+    context: &str,
+    owner: StagingOwner,
+) -> Result<Vec<String>> {
+    let known = match owner {
+        StagingOwner::Run(run_no) => format!("{} AND m.run_no = {run_no}", of_a_run()),
+        StagingOwner::AllRuns => format!(
             "{} AND (m.run_no = 0 OR EXISTS (
                  SELECT FROM {INTERNAL}.runs r WHERE r.run_no = m.run_no))",
             of_a_run()
         ),
-        Whose::Rotation => format!(
+        StagingOwner::Rotation => format!(
             "c.relname = 'rotation_part_' || m.run_no AND EXISTS (
                  SELECT FROM {INTERNAL}.rotation_parts p WHERE p.table_name = c.relname)"
         ),

@@ -14,7 +14,7 @@ const EXAMPLES: usize = 5;
 
 /// Rows and money of an input, accepted and rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct FirstPassTotals {
     /// Rows of the sources that are no claims; in no other count.
     pub filtered: u64,
     /// Rows accepted.
@@ -37,7 +37,7 @@ pub struct Tally {
     pub orphans: BTreeSet<String>,
 }
 
-impl Tally {
+impl FirstPassTotals {
     /// Rows read: accepted and rejected.
     #[must_use]
     pub fn read(&self) -> u64 {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_rejected_row_is_in_a_reason_and_in_a_sum_or_unparsed() {
-        let mut tally = Tally::default();
+        let mut tally = FirstPassTotals::default();
         tally.reject(Rule::DateMissing, 3, Some(Cents(150)));
         tally.reject(Rule::AmountUnparseable, 2, None);
         tally.reject(Rule::DateMissing, 1, Some(Cents(-50)));
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_first_examples_are_kept_in_whatever_order_they_come() {
-        let (mut upwards, mut downwards) = (Tally::default(), Tally::default());
+        let (mut upwards, mut downwards) = (FirstPassTotals::default(), FirstPassTotals::default());
         for origin in 1..=9 {
             upwards.reject(Rule::DateMissing, origin, None);
             downwards.reject(Rule::DateMissing, 10 - origin, None);

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::extract::{Block, Blocks};
 use crate::failpoint;
-use crate::load::Tally;
+use crate::load::FirstPassTotals;
 use crate::quarantine::{Quarantine, Rejected};
 use crate::risk::Statistics;
 use crate::rule::Rule;
@@ -56,7 +56,7 @@ pub(super) struct FirstPass<'a> {
 
 /// What one thread has counted.
 struct Counted {
-    tally: Tally,
+    tally: FirstPassTotals,
     counter: Counter,
 }
 
@@ -66,16 +66,18 @@ impl FirstPass<'_> {
     /// # Errors
     /// `Source` when a file cannot be read or is malformed, `Config` when the shuffle or the
     /// quarantine cannot be written, `Interrupted` on cancellation, `Quality` when rows are missing.
-    pub(super) fn run(&self) -> Result<(Tally, Statistics)> {
+    pub(super) fn run(&self) -> Result<(FirstPassTotals, Statistics)> {
         let Self { blocks, cancel, progress, .. } = *self;
         let Counting { kept, exact, codes } = self.counting;
-        let counted =
-            || Counted { tally: Tally::default(), counter: Counter::new(*kept, *exact, codes) };
+        let counted = || Counted {
+            tally: FirstPassTotals::default(),
+            counter: Counter::new(*kept, *exact, codes),
+        };
         let start = || (counted(), self.shuffle.writer());
         let threads = AllBlocks { blocks, cancel, progress }
             .each(start, |block, (counted, writer)| self.block(block, counted, writer));
         cancel.check()?;
-        let (mut all, mut statistics) = (Tally::default(), Statistics::default());
+        let (mut all, mut statistics) = (FirstPassTotals::default(), Statistics::default());
         for ((counted, writer), end) in threads {
             end?;
             writer.finish()?;
@@ -130,7 +132,7 @@ impl FirstPass<'_> {
     }
 
     /// Counts and writes the rejected rows of a block.
-    fn quarantine(&self, frame: &DataFrame, tally: &mut Tally) -> Result<()> {
+    fn quarantine(&self, frame: &DataFrame, tally: &mut FirstPassTotals) -> Result<()> {
         let reasons = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
         let origins = frame.column(ORIGIN).and_then(Column::i64).map_err(lacks)?;
         let lines = frame.column(SOURCE_LINE).and_then(Column::i64).map_err(lacks)?;

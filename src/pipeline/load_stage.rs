@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::event::{Cancellation, RunEvent, with_ticker};
 use crate::interchange::record_batch;
 use crate::load::risk::{Scope, score_differing};
-use crate::load::{Score, Scored, Session, Staging, Tally};
+use crate::load::{FirstPassTotals, Score, Scored, Session, Staging};
 use crate::pipeline::line_lookup::find_lines;
 use crate::pipeline::quality_gates;
 use crate::pipeline::refresh_stage::enabled;
@@ -28,7 +28,7 @@ use crate::rule::Rule;
 use crate::schema::{origin_file, origin_record, staged_schema};
 use crate::shuffle::Resolved;
 use crate::totals::{ControlTotals, Example};
-use crate::warehouse::load_strategy::Route;
+use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::location::Warehouse;
 use crate::warehouse::{load_strategy, table_layout};
 use crate::worker::Worker;
@@ -92,8 +92,8 @@ fn stage_and_publish(
     let settings = work.settings;
     let Prepared { tally, directory, shuffle, scored_by, .. } = prepared;
     let (run_no, control) = (session.run_no, &mut session.control);
-    let route = load_strategy::route(control, settings.warehouse.mode)?;
-    if scored_by.own.is_some() != (route == Route::Attach) {
+    let strategy = load_strategy::strategy(control, settings.warehouse.mode)?;
+    if scored_by.own.is_some() != (strategy == LoadStrategy::Attach) {
         return Err(load::filled_meanwhile());
     }
     load::drop_stage(control, run_no)?;
@@ -103,7 +103,7 @@ fn stage_and_publish(
     let score = score(prepared);
     let progress = |rows: u64| tell(task, rows);
     let alike = table_layout::is_shaped(control, directory.shape())?;
-    let staging = Staging { run_no, alike, ..staging(work, prepared, &score, &progress, route) };
+    let staging = Staging { run_no, alike, ..staging(work, prepared, &score, &progress, strategy) };
     let (staged, providers) = thread::scope(|scope| {
         let providers = Worker::start(scope, "staging the providers", || {
             load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
@@ -131,8 +131,8 @@ fn stage_and_publish(
 
     let statistics = Scope::new(run_no, &settings.risk, &settings.privacy, work.cancel);
     let scoring = Instant::now();
-    if route != Route::Attach {
-        load::refuse_repeats(route, &staged.parts)?;
+    if strategy != LoadStrategy::Attach {
+        load::refuse_repeats(strategy, &staged.parts)?;
         score_differing(&mut session.control, connections, &statistics, &staged.parts)?;
     }
     let scoring = scoring.elapsed();
@@ -142,7 +142,7 @@ fn stage_and_publish(
     let targets = enabled(settings);
     let published = load::publish(
         session,
-        route,
+        strategy,
         &staged.parts,
         &Scored { by: scored_by, claims: staged.resolved.claims, shuffle },
         &mut account,
@@ -155,7 +155,7 @@ fn stage_and_publish(
     failpoint::hit("publish.committed")?;
     let publishing = publishing.elapsed();
     let analyzing = Instant::now();
-    if let Err(error) = load::analyze(&mut session.control, route) {
+    if let Err(error) = load::analyze(&mut session.control, strategy) {
         task.observer.observe(&RunEvent::Warning(error.message().to_owned()));
     }
     let phases = json!({
@@ -166,7 +166,7 @@ fn stage_and_publish(
         "analyze": analyzing.elapsed().as_secs_f64(),
     });
     work.phases.put(phases.clone());
-    Ok(Outcome::Done(json!({ "account": account, "route": route.name(), "phases": phases })))
+    Ok(Outcome::Done(json!({ "account": account, "route": strategy.name(), "phases": phases })))
 }
 
 /// The second pass without a warehouse: what would be loaded and rejected.
@@ -178,7 +178,7 @@ pub(crate) fn count_only(
     let score = score(prepared);
     let progress = |rows: u64| tell(task, rows);
     let none: &mut [PostgresConnection] = &mut [];
-    let staged = staging(work, prepared, &score, &progress, Route::Attach).run(none)?;
+    let staged = staging(work, prepared, &score, &progress, LoadStrategy::Attach).run(none)?;
     one_token_each("claim", staged.resolved.claims)?;
     let tally = &prepared.tally;
     let mut account = account(tally, &staged.resolved);
@@ -199,11 +199,11 @@ fn staging<'a>(
     prepared: &'a Prepared,
     score: &'a Score,
     progress: &'a (dyn Fn(u64) + Sync),
-    route: Route,
+    strategy: LoadStrategy,
 ) -> Staging<'a> {
     Staging {
         run_no: 0,
-        route,
+        strategy,
         shape: prepared.directory.shape(),
         alike: true,
         shuffle: &prepared.shuffle,
@@ -242,7 +242,7 @@ fn complete_quarantine(work: &Work<'_>, rejected: &[(i64, Rule)]) -> Result<()> 
 }
 
 /// Refuses a run with too many rejects: those of the first pass and `more`.
-pub(crate) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
+pub(crate) fn judge(work: &Work<'_>, tally: &FirstPassTotals, more: u64) -> Result<()> {
     let rejected = tally.rejected_rows() + more;
     let marked = tally.examples.get(&Rule::AmountDecimalMark).map_or(&[][..], Vec::as_slice);
     let rejects = Rejects { rows: rejected, reasons: &tally.rejected, marked };
@@ -269,7 +269,7 @@ pub(crate) fn judge(work: &Work<'_>, tally: &Tally, more: u64) -> Result<()> {
 /// The first rejected records of each rule, for people who look for the cause.
 fn examples(
     work: &Work<'_>,
-    tally: &Tally,
+    tally: &FirstPassTotals,
     resolved: &Resolved,
 ) -> Result<BTreeMap<String, Vec<Example>>> {
     let files = work.claims.get()?.files;
@@ -289,7 +289,7 @@ fn examples(
 }
 
 /// What was read, rejected and dropped; what was loaded is for Postgres to say.
-pub(crate) fn account(tally: &Tally, resolved: &Resolved) -> ControlTotals {
+pub(crate) fn account(tally: &FirstPassTotals, resolved: &Resolved) -> ControlTotals {
     let mut account = ControlTotals::default();
     account.claims.read = tally.read();
     account.claims.filtered = tally.filtered;

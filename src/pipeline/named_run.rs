@@ -83,7 +83,7 @@ fn way(
     cancel: &Cancellation,
 ) -> Result<Option<Way>> {
     let mut connection = Warehouse::open(settings, observer)?.connect()?;
-    connection::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+    connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)?;
     let before = task_progress::progress(&mut connection, name.id())?;
     if before.as_ref().is_some_and(|before| before.published) {
         return Ok(None);

@@ -88,7 +88,7 @@ pub fn refresh(
 ) -> Result<Vec<RefreshReport>> {
     known(settings, which)?;
     let warehouse = Warehouse::open(settings, observer)?;
-    connection::bring_up(&mut warehouse.connect()?, settings.run.wait, observer, cancel)?;
+    connection::migrate_if_needed(&mut warehouse.connect()?, settings.run.wait, observer, cancel)?;
     let mut results = refresh_these(settings, &warehouse, which, observer, cancel)?;
     if which == Which::Due {
         results.retain(|result| result.outcome != End::Skipped);

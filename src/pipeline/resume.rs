@@ -181,7 +181,7 @@ fn go_on(
         let record = run_selector::read(&mut connection, asked)?;
         if record.account.is_some() {
             // An earlier version's warehouse has no outbox yet.
-            connection::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+            connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)?;
         }
         let left = left(&mut connection, settings, &record)?;
         Ok((asked, record, left))
@@ -237,7 +237,7 @@ fn go_on(
     };
     if let Some(control) = held {
         // At the latest the end of the connection does it.
-        let _ = connection::let_go(control);
+        let _ = connection::unlock(control);
     }
     done
 }

@@ -31,8 +31,8 @@ use crate::schema::Dataset;
 use crate::totals::ControlTotals;
 use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
+use crate::warehouse::layout::TableLayout;
 use crate::warehouse::location::Warehouse;
-use crate::warehouse::treatment::Treatment;
 use crate::worker::panicked;
 use crate::{load, quarantine};
 
@@ -119,7 +119,7 @@ fn drive(
         config_digest: digest(settings),
         mode: settings.warehouse.mode,
         risk_model: RISK_MODEL,
-        treatment: Treatment::of(&settings.privacy),
+        layout: TableLayout::of(&settings.privacy),
         flags_stored: severities(settings, &checks).mask(Severity::Flag),
         risk: settings.risk.clone(),
         named: way.named.clone(),

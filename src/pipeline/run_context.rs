@@ -13,7 +13,7 @@ use crate::event::{Cancellation, Observer};
 use crate::extract::Extracted;
 use crate::key::MasterKey;
 use crate::load::identity::Identity;
-use crate::load::{ScoredBy, Session, Tally};
+use crate::load::{FirstPassTotals, ScoredBy, Session};
 use crate::quarantine::Quarantine;
 use crate::refresh::TargetResult;
 use crate::shuffle::Shuffle;
@@ -79,7 +79,7 @@ impl Scoring {
 #[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) shuffle: Arc<Shuffle>,
-    pub(crate) tally: Tally,
+    pub(crate) tally: FirstPassTotals,
     /// Files of claims that hold no record.
     pub(crate) without_records: Vec<String>,
     pub(crate) directory: Directory,

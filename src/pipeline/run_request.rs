@@ -81,7 +81,7 @@ impl Way {
         identity: &Identity,
     ) -> Result<()> {
         keys::check(connection, &identity.key(), identity.mode == Mode::Replace)?;
-        table_layout::check(connection, &identity.treatment, identity.mode)?;
+        table_layout::check(connection, &identity.layout, identity.mode)?;
         ledger::begin(connection, identity)?;
         self.close_tries(connection)
     }

@@ -26,7 +26,7 @@ use crate::pipeline::run_request::Way;
 use crate::pipeline::source_check::unlike;
 use crate::schema::Dataset;
 use crate::warehouse::connection;
-use crate::warehouse::connection::let_go;
+use crate::warehouse::connection::unlock;
 use crate::warehouse::location::Warehouse;
 
 /// How a task ended that was called alone: what `--format json` prints then.
@@ -140,7 +140,7 @@ impl Call<'_> {
     fn look(&self, warehouse: &Warehouse, end: &mut TaskEnd) -> Result<(Option<Progress>, bool)> {
         let mut connection = warehouse.connect()?;
         let wait = self.settings.run.wait;
-        connection::bring_up(&mut connection, wait, self.observer, self.cancel)?;
+        connection::migrate_if_needed(&mut connection, wait, self.observer, self.cancel)?;
         let before = task_progress::progress(&mut connection, self.name.id())?;
         let record = ledger_read::record(&mut connection, self.name.id(), REFRESH)?;
         let is_over = match &record {
@@ -279,7 +279,7 @@ impl Call<'_> {
                 None => false,
             };
             let Some(record) = record.filter(|_| is_due) else {
-                let_go(control)?;
+                unlock(control)?;
                 return Ok(None);
             };
             task_progress::close_tries(&mut control, id, REFRESH)?;
@@ -301,7 +301,7 @@ impl Call<'_> {
         take(&report, end);
         end.result = Some(json!(targets));
         // At the latest the end of the connection does it.
-        let _ = let_go(control);
+        let _ = unlock(control);
         Ok(true)
     }
 

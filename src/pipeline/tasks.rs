@@ -17,7 +17,7 @@ use crate::pipeline::run_context::{Prepared, Work};
 use crate::pipeline::transform_stage::Inputs;
 use crate::quarantine::{NamedSource, Quarantine};
 use crate::schema::Dataset;
-use crate::warehouse::load_strategy::Route;
+use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::location::Warehouse;
 use crate::warehouse::{load_strategy, server};
 
@@ -59,7 +59,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
     let (claims, providers) = (work.claims.get()?, work.providers.get()?);
     let fingerprint = fingerprint(&claims, &providers);
     work.fingerprint.put(fingerprint.clone());
-    let mut route = Route::Attach;
+    let mut strategy = LoadStrategy::Attach;
     if let Some(warehouse) = work.warehouse {
         let mut held = work.session.lock();
         let session = session(&mut held, work, warehouse, task)?;
@@ -73,7 +73,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
             work.loaded_by.put(run.clone());
             return Ok(Outcome::ShortCircuit(json!({ "already_loaded_by": run })));
         }
-        route = load_strategy::route(control, work.settings.warehouse.mode)?;
+        strategy = load_strategy::strategy(control, work.settings.warehouse.mode)?;
         note_pairs(work, warehouse, [&claims, &providers], task)?;
     }
 
@@ -86,7 +86,7 @@ pub(super) fn transform_join(work: &Work<'_>, task: &TaskContext<'_>) -> Result<
         formats: &work.formats,
         checks: &work.checks,
         key: work.key,
-        route,
+        strategy,
     }
     .prepare(&quarantine, task.cancel, &progress)?;
     let result = json!({

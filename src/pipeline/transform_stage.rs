@@ -17,7 +17,7 @@ use crate::quarantine::{Quarantine, Rejected};
 use crate::rule::{Rule, Severities, Severity};
 use crate::shuffle::{Distinct, Shuffle};
 use crate::transform::{Claims, DateFormats, Directory, Refused, Release, RuleSet, provider_rows};
-use crate::warehouse::load_strategy::Route;
+use crate::warehouse::load_strategy::LoadStrategy;
 
 /// What is read, and how.
 pub(crate) struct Inputs<'a> {
@@ -28,7 +28,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) checks: &'a Arc<RuleSet>,
     pub(crate) key: &'a MasterKey,
     /// What becomes of the rows: those that are all there will be are scored by their own statistics.
-    pub(crate) route: Route,
+    pub(crate) strategy: LoadStrategy,
 }
 
 impl Inputs<'_> {
@@ -43,7 +43,7 @@ impl Inputs<'_> {
         cancel: &Cancellation,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Prepared> {
-        let Self { claims, providers, settings, formats, checks, key, route } = *self;
+        let Self { claims, providers, settings, formats, checks, key, strategy } = *self;
         let rows = collect(provider_rows(extract::scan(providers).all()?, checks))
             .map_err(|error| error.context(files(providers)))?;
         let release = Arc::new(Release::new(&settings.privacy, key)?);
@@ -52,7 +52,7 @@ impl Inputs<'_> {
         quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
         cancel.check()?;
         let (memory, severities) = (memory(settings), severities(settings, checks));
-        let own = route == Route::Attach;
+        let own = strategy == LoadStrategy::Attach;
         let counting = Counting::new(settings, own);
         let mut shuffle = Shuffle::new(&settings.spill_dir(), memory, &severities, counting.kept);
         let blocks = extract::scan(claims);

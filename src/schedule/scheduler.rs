@@ -98,7 +98,7 @@ impl<'a> Scheduler<'a> {
         let warehouse = Retries::new(settings, observer, cancel).run(OPENING, || {
             let warehouse = Warehouse::open(settings, observer)?;
             let mut connection = warehouse.connect()?;
-            connection::bring_up(&mut connection, settings.run.wait, observer, cancel)?;
+            connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)?;
             clock.synchronize(state::server_time(&mut connection)?);
             Ok(Arc::new(warehouse))
         })?;

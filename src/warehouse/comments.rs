@@ -2,17 +2,17 @@
 
 use crate::privacy::settings::{Action, Level, Privacy, Profile};
 use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, fact_columns, provider_columns};
-use crate::warehouse::treatment::Treatment;
+use crate::warehouse::layout::TableLayout;
 
 /// The name under which the digest of the comments is kept, beside those of the views.
 pub(crate) const NAME: &str = "(comments)";
 
 /// The SQL that writes the comments of both tables and of those of their columns that actions can
 /// be given for.
-pub(crate) fn script(treatment: &Treatment) -> String {
+pub(crate) fn script(layout: &TableLayout) -> String {
     let place = |table: &str| format!("{PUBLISHED}.{table}");
     let (fact, dimension) = (place(CLAIMS_FACT), place(PROVIDERS_DIM));
-    let profile = profile(treatment);
+    let profile = profile(layout);
     let mut script = vec![
         comment(
             "TABLE",
@@ -28,10 +28,10 @@ pub(crate) fn script(treatment: &Treatment) -> String {
         ),
     ];
     let tables =
-        [(&fact, fact_columns(treatment.shape)), (&dimension, provider_columns(treatment.shape))];
+        [(&fact, fact_columns(layout.shape)), (&dimension, provider_columns(layout.shape))];
     for (table, columns) in tables {
         for column in columns {
-            if let Some(text) = of_column(treatment, column.name) {
+            if let Some(text) = of_column(layout, column.name) {
                 script.push(comment("COLUMN", &format!("{table}.{}", column.name), &text));
             }
         }
@@ -44,9 +44,9 @@ fn comment(kind: &str, of: &str, text: &str) -> String {
 }
 
 /// The profile, what is true of data under it, and where actions are not its own.
-fn profile(treatment: &Treatment) -> String {
+fn profile(layout: &TableLayout) -> String {
     let known = [Profile::Pseudonymized, Profile::LimitedDataSet, Profile::SafeHarborAssist];
-    let profile = known.into_iter().find(|known| known.name() == treatment.profile);
+    let profile = known.into_iter().find(|known| known.name() == layout.profile);
     let meaning = match profile {
         Some(Profile::Pseudonymized) | None => {
             "claim and patient ids are keyed tokens, which is no anonymity; still protected health information"
@@ -58,17 +58,17 @@ fn profile(treatment: &Treatment) -> String {
             "towards 45 CFR 164.514(b)(2); tokens are made from identifiers, so treat it as protected health information until an expert has determined otherwise"
         }
     };
-    let mut sentences = vec![format!("Privacy profile: {} ({meaning}).", treatment.profile)];
+    let mut sentences = vec![format!("Privacy profile: {} ({meaning}).", layout.profile)];
     let preset = Privacy { profile: profile.unwrap_or_default(), ..Privacy::default() };
     let differing: Vec<&str> = preset
         .actions()
-        .filter(|(column, action)| treatment.action(column).as_ref() != Some(action))
+        .filter(|(column, action)| layout.action(column).as_ref() != Some(action))
         .map(|(column, _)| column)
         .collect();
     if !differing.is_empty() {
         sentences.push(format!("Not as the profile has it: {}.", differing.join(", ")));
     }
-    let dropped: Vec<&str> = treatment.shape.dropped().collect();
+    let dropped: Vec<&str> = layout.shape.dropped().collect();
     if !dropped.is_empty() {
         sentences.push(format!("Dropped: {}.", dropped.join(", ")));
     }
@@ -76,12 +76,12 @@ fn profile(treatment: &Treatment) -> String {
 }
 
 /// What a column holds; none for columns that no action can be given for.
-fn of_column(treatment: &Treatment, column: &str) -> Option<String> {
+fn of_column(layout: &TableLayout, column: &str) -> Option<String> {
     Some(match column {
         "claim_token" => "Keyed BLAKE3 token of the claim id, 128 bits.".into(),
         "patient_token" => "Keyed BLAKE3 token of the patient id, 128 bits.".into(),
         "provider_id" => {
-            let id = match treatment.action(column)? {
+            let id = match layout.action(column)? {
                 Action::Token => "Keyed BLAKE3 token of the provider id, 128 bits",
                 _ => "The provider id",
             };
@@ -89,12 +89,12 @@ fn of_column(treatment: &Treatment, column: &str) -> Option<String> {
                 "{id}. claims_fact refers to providers_dim; (unknown) when the claim names none."
             )
         }
-        "amount" => amount(&treatment.action(column)?),
-        "date_of_service" => date(&treatment.action(column)?),
-        "provider_name" => text("provider's name", &treatment.action(column)?),
-        "specialty" => text("provider's specialty", &treatment.action(column)?),
-        "location" => text("provider's location", &treatment.action(column)?),
-        "procedure_code" => text("procedure code", &treatment.action(column)?),
+        "amount" => amount(&layout.action(column)?),
+        "date_of_service" => date(&layout.action(column)?),
+        "provider_name" => text("provider's name", &layout.action(column)?),
+        "specialty" => text("provider's specialty", &layout.action(column)?),
+        "location" => text("provider's location", &layout.action(column)?),
+        "procedure_code" => text("procedure code", &layout.action(column)?),
         _ => return None,
     })
 }
@@ -164,7 +164,7 @@ mod tests {
             columns: [("amount".to_owned(), Action::Round(Cents(500)))].into(),
             ..Privacy::default()
         };
-        let comments = script(&Treatment::of(&privacy));
+        let comments = script(&TableLayout::of(&privacy));
         for part in [
             "COMMENT ON COLUMN healthcare_analytics.claims_fact.date_of_service IS 'First day of the year of service (generalized).'",
             "Privacy profile: safe_harbor_assist (towards",
@@ -176,7 +176,7 @@ mod tests {
             assert!(comments.contains(part), "{part}\n{comments}");
         }
         assert!(!comments.contains("provider_name IS"));
-        let comments = script(&Treatment::of(&Privacy::default()));
+        let comments = script(&TableLayout::of(&Privacy::default()));
         assert!(comments.contains("still protected health information"));
     }
 }

@@ -62,7 +62,7 @@ pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
 ///
 /// # Errors
 /// As [`hold`], and as `migrations::migrate`.
-pub(crate) fn bring_up(
+pub(crate) fn migrate_if_needed(
     connection: &mut impl Connection,
     wait: Wait,
     observer: &dyn Observer,
@@ -101,7 +101,7 @@ pub(crate) fn migrate(
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub(crate) fn let_go(mut control: impl Connection) -> Result<()> {
+pub(crate) fn unlock(mut control: impl Connection) -> Result<()> {
     lock::unlock(&mut control)
 }
 
@@ -120,7 +120,7 @@ fn notice_a_dead_client(connection: &mut impl Connection) {
 
 /// Says so when rows will cross a network that could read them: the address allows it, but whoever
 /// wrote it may not know that the server offers nothing better.
-pub(crate) fn tell_if_clear(
+pub(crate) fn warn_if_unencrypted(
     connection: &mut impl Connection,
     observer: &dyn Observer,
 ) -> Result<()> {

@@ -11,7 +11,7 @@ const CONTEXT: &str = "asking what is published";
 
 /// How the staged claims become published ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
+pub enum LoadStrategy {
     /// The staged table becomes the fact's partition.
     Attach,
     /// New rows are inserted, changed ones updated, equal ones left alone.
@@ -20,7 +20,7 @@ pub enum Route {
     Append,
 }
 
-impl Route {
+impl LoadStrategy {
     /// The name in the task's result.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -32,16 +32,16 @@ impl Route {
     }
 }
 
-/// The route for a mode: attach where nothing that is published stays.
+/// The strategy for a mode: attach where nothing that is published stays.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub(crate) fn route(connection: &mut impl Connection, mode: Mode) -> Result<Route> {
+pub(crate) fn strategy(connection: &mut impl Connection, mode: Mode) -> Result<LoadStrategy> {
     Ok(match mode {
-        Mode::Replace => Route::Attach,
-        _ if !is_filled(connection)? => Route::Attach,
-        Mode::Merge => Route::Merge,
-        Mode::Append => Route::Append,
+        Mode::Replace => LoadStrategy::Attach,
+        _ if !is_filled(connection)? => LoadStrategy::Attach,
+        Mode::Merge => LoadStrategy::Merge,
+        Mode::Append => LoadStrategy::Append,
     })
 }
 

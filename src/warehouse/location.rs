@@ -10,8 +10,8 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer};
 use crate::secret::value::Secret;
+use crate::warehouse::layout::TableLayout;
 use crate::warehouse::private_server::{LocalPostgres, Status};
-use crate::warehouse::treatment::Treatment;
 use crate::warehouse::{connection, server, sql, table_checks};
 
 /// A warehouse that can be connected to.
@@ -201,14 +201,14 @@ pub fn psql(settings: &Settings) -> Result<String> {
 /// Brings the warehouse to this version's schema; returns the versions applied.
 ///
 /// # Errors
-/// As [`connection::bring_up`] and [`Warehouse::open`].
+/// As [`connection::migrate_if_needed`] and [`Warehouse::open`].
 pub fn migrate(
     settings: &Settings,
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<Vec<i64>> {
     let mut connection = Warehouse::open(settings, observer)?.connect()?;
-    connection::bring_up(&mut connection, settings.run.wait, observer, cancel)
+    connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)
 }
 
 /// What is known about the warehouse before a run, without starting anything.
@@ -250,6 +250,6 @@ pub(crate) fn inspect(settings: &Settings) -> Result<String> {
 
 /// Refuses tables that a run with these settings could not load into.
 fn check_tables(settings: &Settings, connection: &mut PostgresConnection) -> Result<()> {
-    let treatment = Treatment::of(&settings.privacy);
-    table_checks::check_before(connection, &treatment, settings.warehouse.mode)
+    let layout = TableLayout::of(&settings.privacy);
+    table_checks::check_before(connection, &layout, settings.warehouse.mode)
 }

@@ -54,7 +54,7 @@ pub(crate) fn migrate(connection: &mut impl Connection, cancel: &Cancellation) -
         // has altered.
         if !table_layout::is_current(connection)? {
             sql::in_transaction(connection, "making the views", |connection| {
-                table_layout::bring_up_views(connection, cancel)
+                table_layout::update_views(connection, cancel)
             })?;
         }
         Ok(applied)

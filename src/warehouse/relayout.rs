@@ -13,15 +13,15 @@ use crate::schema::{
     CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, Shape, UNKNOWN_PROVIDER, fact_columns,
     provider_columns,
 };
+use crate::warehouse::layout::TableLayout;
 use crate::warehouse::table_layout::{Stored, note, stored};
-use crate::warehouse::treatment::Treatment;
 use crate::warehouse::{sql, table_layout};
 
 const CONTEXT: &str = "giving what is published another shape";
 
 /// What has to become other.
-pub(crate) struct Reshaping {
-    to: Treatment,
+pub(crate) struct Relayout {
+    to: TableLayout,
     stored: Stored,
     /// What is kept of the views, where columns come or go.
     kept: Option<Kept>,
@@ -29,26 +29,26 @@ pub(crate) struct Reshaping {
     drops: String,
 }
 
-impl Reshaping {
-    /// What a treatment needs to become other than what is published; none where it is the same.
+impl Relayout {
+    /// What a layout needs to become other than what is published; none where it is the same.
     ///
     /// # Errors
     /// `Warehouse` when a query fails.
     pub(crate) fn to(
         connection: &mut impl Connection,
-        treatment: &Treatment,
+        layout: &TableLayout,
     ) -> Result<Option<Self>> {
         let stored = stored(connection)?;
-        if stored.treatment == *treatment {
+        if stored.layout == *layout {
             return Ok(None);
         }
         let (mut kept, mut drops) = (None, String::new());
-        if stored.treatment.shape != treatment.shape {
+        if stored.layout.shape != layout.shape {
             let (views, script) = views::unmake(connection, &table_layout::view_names(&stored))?;
             kept = Some(views);
             drops = script;
         }
-        Ok(Some(Self { to: treatment.clone(), stored, kept, drops }))
+        Ok(Some(Self { to: layout.clone(), stored, kept, drops }))
     }
 
     /// The SQL that takes all that will be altered for oneself: views first, as their readers do.

@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::schema::{
     CLAIMS_FACT, Column, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape, fact_columns, provider_columns,
 };
-use crate::warehouse::load_strategy::{Route, is_filled, route};
+use crate::warehouse::layout::TableLayout;
+use crate::warehouse::load_strategy::{LoadStrategy, is_filled, strategy};
 use crate::warehouse::table_layout::stored;
-use crate::warehouse::treatment::Treatment;
 use crate::warehouse::{migrations, sql};
 
 const CONTEXT: &str = "checking the tables";
@@ -29,7 +29,7 @@ const NAMED: usize = 3;
 /// # Errors
 /// `Warehouse`, with the names and the hint.
 pub(crate) fn check(connection: &mut impl Connection) -> Result<()> {
-    let shape = stored(connection)?.treatment.shape;
+    let shape = stored(connection)?.layout.shape;
     missing(connection)?;
     refuse(connection, &changed(shape))?;
     replica_identities(connection)
@@ -42,14 +42,14 @@ pub(crate) fn check(connection: &mut impl Connection) -> Result<()> {
 /// As these two.
 pub(crate) fn check_before(
     connection: &mut impl Connection,
-    treatment: &Treatment,
+    layout: &TableLayout,
     mode: Mode,
 ) -> Result<()> {
     if !migrations::is_current(connection)? {
         return Ok(());
     }
     check(connection)?;
-    check_ties(connection, treatment, mode)
+    check_ties(connection, layout, mode)
 }
 
 /// Refuses a load that replaces partitions to which others have tied something.
@@ -58,14 +58,14 @@ pub(crate) fn check_before(
 /// `Warehouse`, with the names and the hint.
 pub(crate) fn check_ties(
     connection: &mut impl Connection,
-    treatment: &Treatment,
+    layout: &TableLayout,
     mode: Mode,
 ) -> Result<()> {
-    if route(connection, mode)? != Route::Attach {
+    if strategy(connection, mode)? != LoadStrategy::Attach {
         return Ok(());
     }
     let mut ties = Ties { what: "load", dimension: false };
-    ties.dimension = stored(connection)?.treatment != *treatment;
+    ties.dimension = stored(connection)?.layout != *layout;
     ties.refuse(connection)
 }
 

@@ -11,15 +11,15 @@ use crate::event::Cancellation;
 use crate::privacy::settings::Privacy;
 use crate::risk::settings::Risk;
 use crate::schema::{PUBLISHED, Shape};
-use crate::warehouse::load_strategy::{Route, route};
+use crate::warehouse::layout::TableLayout;
+use crate::warehouse::load_strategy::{LoadStrategy, strategy};
 use crate::warehouse::sql;
-use crate::warehouse::treatment::Treatment;
 
 const CONTEXT: &str = "the shape of what is published";
 /// What the warehouse holds.
 pub(crate) struct Stored {
     /// What was done to its columns.
-    pub(crate) treatment: Treatment,
+    pub(crate) layout: TableLayout,
     pub(crate) views: Digests,
 }
 
@@ -35,13 +35,13 @@ pub(crate) fn stored(connection: &mut impl Connection) -> Result<Stored> {
          FROM claims_etl.table_layout",
     )?;
     if rows.num_rows() == 0 {
-        return Ok(Stored { treatment: Treatment::of(&Privacy::default()), views: Digests::new() });
+        return Ok(Stored { layout: TableLayout::of(&Privacy::default()), views: Digests::new() });
     }
     let text = |name: &str| sql::text(&rows, name, 0).unwrap_or_default();
     let unreadable = |_| Error::internal("claims_etl.table_layout cannot be read");
     let dropped: Vec<String> = serde_json::from_str(&text("dropped")).map_err(unreadable)?;
     Ok(Stored {
-        treatment: Treatment {
+        layout: TableLayout {
             profile: text("profile"),
             actions: serde_json::from_str(&text("actions")).map_err(unreadable)?,
             shape: Shape::without(dropped.iter().map(String::as_str)),
@@ -56,33 +56,30 @@ pub(crate) fn stored(connection: &mut impl Connection) -> Result<Stored> {
 /// `Warehouse` when the query fails.
 pub(crate) fn is_current(connection: &mut impl Connection) -> Result<bool> {
     let stored = stored(connection)?;
-    Ok(stored.views == digests(&stored.treatment))
+    Ok(stored.views == digests(&stored.layout))
 }
 
-/// The digests of the views and comments that a treatment has.
-pub(crate) fn digests(treatment: &Treatment) -> Digests {
-    let mut digests = views::digests(&views::all(treatment.shape));
-    let comments = blake3::hash(comments::script(treatment).as_bytes());
+/// The digests of the views and comments that a layout has.
+pub(crate) fn digests(layout: &TableLayout) -> Digests {
+    let mut digests = views::digests(&views::all(layout.shape));
+    let comments = blake3::hash(comments::script(layout).as_bytes());
     digests.insert(comments::NAME.to_owned(), comments.to_hex()[..32].to_owned());
     digests
 }
 
 /// The views that are there, each after those that it reads.
 pub(crate) fn view_names(stored: &Stored) -> Vec<String> {
-    let names = views::all(stored.treatment.shape).into_iter().map(|view| view.name.to_owned());
+    let names = views::all(stored.layout.shape).into_iter().map(|view| view.name.to_owned());
     names.collect()
 }
 
 /// Makes the views as this version makes them, for what is published. Within a transaction.
 ///
 /// # Errors
-/// As [`views::bring_up`]; `Interrupted` on cancellation.
-pub(crate) fn bring_up_views(
-    connection: &mut impl Connection,
-    cancel: &Cancellation,
-) -> Result<()> {
-    let Stored { treatment, views } = stored(connection)?;
-    let wanted = digests(&treatment);
+/// As [`views::update`]; `Interrupted` on cancellation.
+pub(crate) fn update_views(connection: &mut impl Connection, cancel: &Cancellation) -> Result<()> {
+    let Stored { layout, views } = stored(connection)?;
+    let wanted = digests(&layout);
     let commented = views.get(comments::NAME) == wanted.get(comments::NAME);
     let mut known = views;
     known.remove(comments::NAME);
@@ -91,13 +88,13 @@ pub(crate) fn bring_up_views(
         busy: "a view of the warehouse",
         undone: "the views stay as they were",
     };
-    let mut script = views::locks(connection, treatment.shape, &known)?;
+    let mut script = views::locks(connection, layout.shape, &known)?;
     if !commented {
-        script = format!("{script};\n{}", comments::script(&treatment));
+        script = format!("{script};\n{}", comments::script(&layout));
     }
     attempt.make(connection, &script, cancel)?;
-    views::bring_up(connection, treatment.shape, &known)?;
-    note(connection, &treatment, &wanted)
+    views::update(connection, layout.shape, &known)?;
+    note(connection, &layout, &wanted)
 }
 
 /// Refuses a run that would mix rows to which different things were done, or that would take a
@@ -107,26 +104,26 @@ pub(crate) fn bring_up_views(
 /// `Config`, with the columns and the hint.
 pub(crate) fn check(
     connection: &mut impl Connection,
-    treatment: &Treatment,
+    layout: &TableLayout,
     mode: Mode,
 ) -> Result<()> {
     let stored = stored(connection)?;
-    if route(connection, mode)? == Route::Attach {
-        if stored.treatment.shape == treatment.shape {
+    if strategy(connection, mode)? == LoadStrategy::Attach {
+        if stored.layout.shape == layout.shape {
             return Ok(());
         }
         let leaving: Vec<&str> =
-            treatment.shape.dropped().filter(|column| stored.treatment.shape.has(column)).collect();
+            layout.shape.dropped().filter(|column| stored.layout.shape.has(column)).collect();
         return views::refuse_dependants(connection, &view_names(&stored), &leaving);
     }
-    let unlike = stored.treatment.unlike(treatment);
+    let unlike = stored.layout.unlike(layout);
     if unlike.is_empty() {
         return Ok(());
     }
     Err(Error::config(format!(
         "the warehouse holds rows under the privacy profile {}, this run has {}; what is done to {} is not the same",
-        stored.treatment.profile,
-        treatment.profile,
+        stored.layout.profile,
+        layout.profile,
         unlike.join(", ")
     ))
     .hint("keep the profile and its columns as they were, load all files with --mode replace, or load into another database"))
@@ -167,7 +164,7 @@ pub(crate) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result
 /// Notes what is published now.
 pub(crate) fn note(
     connection: &mut impl Connection,
-    treatment: &Treatment,
+    layout: &TableLayout,
     views: &Digests,
 ) -> Result<()> {
     let json = |value: Result<String, serde_json::Error>| {
@@ -182,9 +179,9 @@ pub(crate) fn note(
          SET profile = excluded.profile, actions = excluded.actions, dropped = excluded.dropped,
              views = excluded.views, changed_at = now()",
         sql::texts(&[
-            Some(&treatment.profile),
-            Some(&json(serde_json::to_string(&treatment.actions))?),
-            Some(&json(serde_json::to_string(&treatment.shape.dropped().collect::<Vec<_>>()))?),
+            Some(&layout.profile),
+            Some(&json(serde_json::to_string(&layout.actions))?),
+            Some(&json(serde_json::to_string(&layout.shape.dropped().collect::<Vec<_>>()))?),
             Some(&json(serde_json::to_string(views))?),
         ]),
     )
@@ -196,5 +193,5 @@ pub(crate) fn note(
 /// # Errors
 /// `Warehouse` when the query fails.
 pub(crate) fn is_shaped(connection: &mut impl Connection, shape: Shape) -> Result<bool> {
-    Ok(stored(connection)?.treatment.shape == shape)
+    Ok(stored(connection)?.layout.shape == shape)
 }

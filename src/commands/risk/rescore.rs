@@ -93,7 +93,7 @@ pub fn rescore(
         cancel.check()?;
     }
     let done = done?;
-    if let Err(error) = dropped.and_then(|()| connection::let_go(control)) {
+    if let Err(error) = dropped.and_then(|()| connection::unlock(control)) {
         observer.observe(&RunEvent::Warning(error.message().to_owned()));
     }
     let stored = !dry_run && done.changed > 0;

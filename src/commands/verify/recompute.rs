@@ -36,7 +36,7 @@ use crate::totals::{ClaimCounts, ControlTotals, grouped};
 use crate::transform::{DateFormats, RuleSet};
 use crate::warehouse::keys;
 use crate::warehouse::keys::{Belongs, KeyName};
-use crate::warehouse::load_strategy::Route;
+use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::location::Warehouse;
 
 /// Rows that are sorted and scored at once.
@@ -196,7 +196,7 @@ impl Verifying<'_> {
                 formats: self.formats,
                 checks: self.checks,
                 key: self.key,
-                route: Route::Attach,
+                strategy: LoadStrategy::Attach,
             };
             inputs.prepare(&Mutex::new(Quarantine::nowhere()), self.cancel, progress)
         });

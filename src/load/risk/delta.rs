@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use super::Scope;
 use crate::error::{Error, Result};
 use crate::load::risk::related_claims::{DAYS, SPECIALTIES, copy};
-use crate::load::risk::scored_rows::Rows;
+use crate::load::risk::scored_rows::ScoredRows;
 use crate::risk::{Statistics, canonical_specialty};
 use crate::warehouse::cursor::each_batch;
 use crate::warehouse::sql;
@@ -32,7 +32,7 @@ pub(crate) const PROVIDER_DAYS: &str = "provider_days";
 pub(crate) fn count<C: Connection>(
     connection: &mut C,
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
 ) -> Result<Statistics> {
     let mut change = Statistics::default();
     claims(connection, scope, rows, &mut change)?;
@@ -46,7 +46,7 @@ pub(crate) fn count<C: Connection>(
 fn claims<C: Connection>(
     connection: &mut C,
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
     change: &mut Statistics,
 ) -> Result<()> {
     let kept = scope.kept();
@@ -82,10 +82,10 @@ fn claims<C: Connection>(
 fn provider_days(
     connection: &mut impl Connection,
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
     change: &mut Statistics,
 ) -> Result<()> {
-    let before = if matches!(rows, Rows::Published) { "0" } else { "before" };
+    let before = if matches!(rows, ScoredRows::Published) { "0" } else { "before" };
     let days = sql::query(
         connection,
         CONTEXT,
@@ -109,7 +109,7 @@ fn provider_days(
 }
 
 /// The rows with the sign 1 and their old versions with −1, in parentheses.
-fn both(scope: &Scope<'_>, rows: &Rows<'_>) -> String {
+fn both(scope: &Scope<'_>, rows: &ScoredRows<'_>) -> String {
     format!(
         "(SELECT 1 AS sign, a.* FROM {} a UNION ALL SELECT -1, b.* FROM {} b)",
         rows.after(scope),
@@ -125,7 +125,7 @@ fn both(scope: &Scope<'_>, rows: &Rows<'_>) -> String {
 pub(crate) fn totals(
     connection: &mut impl Connection,
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
 ) -> Result<()> {
     let totals = scope.table(TOTALS);
     sql::execute(

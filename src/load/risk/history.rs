@@ -11,7 +11,7 @@ use super::{Scope, indexes, model};
 use crate::error::Result;
 use crate::failpoint;
 use crate::load::Part;
-use crate::load::risk::scored_rows::Rows;
+use crate::load::risk::scored_rows::ScoredRows;
 use crate::load::risk::work_mem::with_memory;
 use crate::load::risk::{delta, rebuild, related_claims};
 use crate::risk::RiskModel;
@@ -46,7 +46,7 @@ pub fn score_differing<C: Connection + Send>(
     }
     rebuild::where_incomplete(control, scope)?;
     indexes::make(control, connections, scope)?;
-    let rows = Rows::Differing(&differing);
+    let rows = ScoredRows::Differing(&differing);
     look_around(control, connections, scope, &rows)?;
     let model = with_memory(control, CONTEXT, |control| {
         let change = delta::count(control, scope, &rows)?;
@@ -78,7 +78,7 @@ pub(super) fn look_around<C: Connection + Send>(
     control: &mut C,
     connections: &mut [C],
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
 ) -> Result<()> {
     let twins = |connection: &mut C| {
         with_memory(connection, CONTEXT, |connection| {

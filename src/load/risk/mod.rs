@@ -23,4 +23,4 @@ pub(super) use history::scores_of;
 pub use rescore::{Rescored, rescore};
 pub use scope::Scope;
 
-pub(super) use crate::load::risk::store::{STORED, keep};
+pub(super) use crate::load::risk::store::{STORED, save};

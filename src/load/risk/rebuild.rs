@@ -8,7 +8,7 @@ use crate::failpoint;
 use crate::load::outbox;
 use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, WEEKENDS};
 use crate::load::risk::related_claims::{DAYS, SPECIALTIES, TWINS};
-use crate::load::risk::scored_rows::Rows;
+use crate::load::risk::scored_rows::ScoredRows;
 use crate::load::risk::store::STORED;
 use crate::load::risk::{delta, related_claims, store};
 use crate::warehouse::sql;
@@ -28,7 +28,7 @@ pub(crate) fn where_incomplete(
         return Ok(false);
     }
     sql::in_transaction(connection, CONTEXT, |connection| {
-        let rows = Rows::Published;
+        let rows = ScoredRows::Published;
         related_claims::days(connection, scope, &rows)?;
         let counts = delta::count(connection, scope, &rows)?;
         delta::lay_down(connection, scope, &counts)?;

@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
 
 use super::Scope;
 use crate::error::{Error, Result};
-use crate::load::risk::scored_rows::Rows;
+use crate::load::risk::scored_rows::ScoredRows;
 use crate::load::staging_tables::TEMPORARY;
 use crate::risk::canonical_specialty;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
@@ -34,20 +34,20 @@ pub(crate) const TWINS: &str = "twins";
 pub(crate) fn days(
     connection: &mut impl Connection,
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
 ) -> Result<()> {
     let needed = scope.kept().provider_days;
     let seen = match rows {
-        Rows::Differing(_) if needed => {
+        ScoredRows::Differing(_) if needed => {
             gather_days(connection, scope, rows)?;
             temporary("seen")
         }
-        Rows::Differing(_) => format!(
+        ScoredRows::Differing(_) => format!(
             "(SELECT specialty FROM {} a UNION ALL SELECT specialty FROM {} b)",
             rows.after(scope),
             rows.before(scope)
         ),
-        Rows::Published => format!(
+        ScoredRows::Published => format!(
             "(SELECT provider_id, date_of_service, specialty, patient_token, 0 AS side FROM {} a)",
             rows.after(scope)
         ),
@@ -61,10 +61,10 @@ pub(crate) fn days(
         format!("(count(DISTINCT patient_token) FILTER (WHERE {sides}))::integer AS {name}")
     };
     let counts = match rows {
-        Rows::Differing(_) => {
+        ScoredRows::Differing(_) => {
             format!("{}, {}", patients("before", "side <= 0"), patients("after", "side >= 0"))
         }
-        Rows::Published => "count(DISTINCT patient_token)::integer AS after".to_owned(),
+        ScoredRows::Published => "count(DISTINCT patient_token)::integer AS after".to_owned(),
     };
     sql::execute(
         connection,
@@ -88,7 +88,11 @@ fn temporary(what: &str) -> String {
 
 /// The priced claims of the providers and days that the rows are about: those that go (side −1),
 /// stay (0) and come (1).
-fn gather_days(connection: &mut impl Connection, scope: &Scope<'_>, rows: &Rows<'_>) -> Result<()> {
+fn gather_days(
+    connection: &mut impl Connection,
+    scope: &Scope<'_>,
+    rows: &ScoredRows<'_>,
+) -> Result<()> {
     let (touched, seen) = (scope.table("touched_days"), temporary("seen"));
     let (after, before) = (rows.after(scope), rows.before(scope));
     let specialty = scope.text_column("specialty");
@@ -165,15 +169,15 @@ pub(crate) fn copy<const N: usize>(
 pub(crate) fn twins(
     connection: &mut impl Connection,
     scope: &Scope<'_>,
-    rows: &Rows<'_>,
+    rows: &ScoredRows<'_>,
 ) -> Result<()> {
     let twins = scope.table(TWINS);
     let near = match rows {
-        Rows::Differing(_) => {
+        ScoredRows::Differing(_) => {
             gather_near(connection, scope, rows)?;
             temporary("near")
         }
-        Rows::Published => {
+        ScoredRows::Published => {
             format!("(SELECT * FROM {} a WHERE procedure_code IS NOT NULL)", rows.after(scope))
         }
     };
@@ -206,7 +210,11 @@ pub(crate) fn twins(
 }
 
 /// The priced claims of the patients and days that the rows are about, as they will be.
-fn gather_near(connection: &mut impl Connection, scope: &Scope<'_>, rows: &Rows<'_>) -> Result<()> {
+fn gather_near(
+    connection: &mut impl Connection,
+    scope: &Scope<'_>,
+    rows: &ScoredRows<'_>,
+) -> Result<()> {
     let (touched, near) = (scope.table("touched_patients"), temporary("near"));
     let after = rows.after(scope);
     let columns =

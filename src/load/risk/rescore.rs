@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::load::outbox;
 use crate::load::risk::rebuild;
-use crate::load::risk::scored_rows::Rows;
+use crate::load::risk::scored_rows::ScoredRows;
 use crate::risk::RISK_MODEL;
 use crate::schema::INTERNAL;
 use crate::warehouse::partitions::partitions;
@@ -48,7 +48,7 @@ pub fn rescore<C: Connection + Send>(
     dry_run: bool,
 ) -> Result<Rescored> {
     let recounted = rebuild::where_incomplete(control, scope)?;
-    look_around(control, connections, scope, &Rows::Published)?;
+    look_around(control, connections, scope, &ScoredRows::Published)?;
     let model = stored_model(control, scope)?;
     let partitions = partitions(control)?;
     let stage = |place: usize| scores_of(&scope.name(&place.to_string()));

@@ -18,13 +18,13 @@ const COLUMNS: [&str; 8] = [
 
 /// The rows that are looked at.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Rows<'a> {
+pub(crate) enum ScoredRows<'a> {
     /// Those of staged parts that differ from what is published.
     Differing(&'a [Part]),
     Published,
 }
 
-impl Rows<'_> {
+impl ScoredRows<'_> {
     /// The rows as they are, or will be once they are published; only those with an amount above
     /// zero, because others are in no statistic. In parentheses.
     pub(crate) fn after(&self, scope: &Scope<'_>) -> String {

@@ -79,7 +79,7 @@ fn names(scope: &Scope<'_>) -> String {
 ///
 /// # Errors
 /// `Quality` when what is stored does not fit the claims, `Warehouse` when a statement fails.
-pub(crate) fn keep(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
+pub(crate) fn save(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
     add_all(connection, scope)?;
     note(connection, scope, scope.run_no)
 }
@@ -87,7 +87,7 @@ pub(crate) fn keep(connection: &mut impl Connection, scope: &Scope<'_>) -> Resul
 /// Adds what lies in the run's tables to the statistics that are needed, and empties the others.
 ///
 /// # Errors
-/// As [`keep`].
+/// As [`save`].
 pub(crate) fn add_all(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
     let kept: Vec<&str> = scope.kept().names().collect();
     for stored in &STORED {

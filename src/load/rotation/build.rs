@@ -7,7 +7,7 @@ use super::state::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::load::staging_tables::{Whose, drop_tables};
+use crate::load::staging_tables::{StagingOwner, drop_tables};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, TokenRange};
 use crate::warehouse::sql;
 use crate::warehouse::table_checks::Ties;
@@ -217,7 +217,7 @@ fn part(
 
 /// Drops all partitions that were built and not attached.
 pub(super) fn drop_parts(connection: &mut impl Connection) -> Result<()> {
-    drop_tables(connection, CONTEXT, Whose::Rotation)?;
+    drop_tables(connection, CONTEXT, StagingOwner::Rotation)?;
     sql::execute(connection, CONTEXT, "DELETE FROM claims_etl.rotation_parts").map(drop)
 }
 

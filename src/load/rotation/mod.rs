@@ -84,7 +84,7 @@ pub fn begin(
 /// Whether provider ids are tokens. The warehouse knows what was done to its columns; how an id looks
 /// proves nothing, because many systems make their ids of the same form.
 fn has_provider_tokens(connection: &mut impl Connection, method: Method) -> Result<bool> {
-    let published = table_layout::stored(connection)?.treatment;
+    let published = table_layout::stored(connection)?.layout;
     if method != Method::Reload {
         if matches!(published.action("date_of_service"), Some(Action::DateShift(_))) {
             return Err(refused("dates are shifted by the key"));

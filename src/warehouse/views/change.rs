@@ -20,7 +20,7 @@ const CONTEXT: &str = "making the views";
 pub(crate) type Digests = BTreeMap<String, String>;
 
 /// The SQL that takes the views that will be made for oneself, and what they read for reading: all that
-/// [`bring_up`] would wait for. Tables behind a view stay free: LOCK TABLE would take them too, where an
+/// [`update`] would wait for. Tables behind a view stay free: LOCK TABLE would take them too, where an
 /// owner that stays the same takes the view alone.
 ///
 /// # Errors
@@ -66,7 +66,7 @@ pub(crate) fn locks(
 /// # Errors
 /// `Config` when a view has to be dropped that others have built on, `Warehouse` when a statement
 /// fails.
-pub(crate) fn bring_up(
+pub(crate) fn update(
     connection: &mut impl Connection,
     shape: Shape,
     known: &Digests,

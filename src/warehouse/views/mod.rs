@@ -7,7 +7,7 @@ mod grants;
 mod provider_month;
 mod view;
 
-pub(crate) use change::{Digests, Kept, bring_up, fill_anew, forget_months, locks, make, unmake};
+pub(crate) use change::{Digests, Kept, fill_anew, forget_months, locks, make, unmake, update};
 pub(crate) use dependants::refuse_dependants;
 pub use view::{Audience, View};
 

@@ -10,7 +10,7 @@ use crate::schema::Shape;
 
 /// A profile, and column by column what is done to its values.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Treatment {
+pub struct TableLayout {
     /// The profile's name.
     pub profile: String,
     /// Column → action, as in the configuration.
@@ -19,7 +19,7 @@ pub struct Treatment {
     pub shape: Shape,
 }
 
-impl Treatment {
+impl TableLayout {
     /// What the settings want.
     ///
     /// # Panics
@@ -53,7 +53,7 @@ impl Treatment {
 }
 
 /// The profile, and what is done where a value is not kept.
-impl fmt::Display for Treatment {
+impl fmt::Display for TableLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.actions.keys().filter_map(|name| Some((name, self.action(name)?)));
         let done: Vec<String> = columns
