@@ -94,7 +94,7 @@ impl TaskLog for LedgerLog<'_> {
             // It was not tried again: the last try's row stands.
             return;
         }
-        let leaked = failpoint::leak("leak.ledger");
+        let leaked = failpoint::value("leak.ledger");
         let error = leaked.as_deref().or(entry.error).map(ToOwned::to_owned);
         let entry = TaskEntry {
             task: entry.task.to_owned(),

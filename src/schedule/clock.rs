@@ -39,7 +39,7 @@ pub trait Clock: Send + Sync {
 /// # Errors
 /// `Config` when a test has set an invalid one.
 pub fn clock() -> Result<Box<dyn Clock>> {
-    match failpoint::clock() {
+    match failpoint::value("clock") {
         Some(text) if text.contains('/') => Ok(Box::new(TestClock::read(&text)?)),
         Some(text) => {
             let seconds =

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 
+#[cfg(feature = "failpoints")]
+use crate::support::failpoints::Failpoints as _;
 use crate::support::process::{self, Running};
 use crate::support::test_env::TestEnv;
 
@@ -241,7 +243,7 @@ fn nobody_who_reads_a_schedule_holds_up_its_next_interval() {
     for stream in ALL {
         let env = scheduler::env();
         let mut command = scheduler::program(&env, &["schedule", "--once", "--catchup"]);
-        command.env("CLAIMS_ETL_CLOCK", "2024-01-04T00:10:00Z/2024-01-04T12:00:00Z");
+        command.with_value("clock", "2024-01-04T00:10:00Z/2024-01-04T12:00:00Z");
         let (status, _) = run(&mut command, Some(stream), Some(stream));
         assert_eq!(status.code(), Some(0), "{stream:?}");
         assert_eq!(scheduler::each_once(&env), [] as [&str; 0], "{stream:?}");
@@ -261,7 +263,7 @@ fn a_panic_in_any_thread_ends_the_run() {
         "publish.locked",
     ] {
         let mut command = process::reading(&env, &["run", "--format", "json", "--retries", "3"]);
-        command.env("CLAIMS_ETL_FAILPOINT", format!("{place}=panic"));
+        command.once_at(place, "panic");
         let output = process::output(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{place}: {said}");

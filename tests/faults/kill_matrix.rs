@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::{fs, thread};
 
 use crate::faults::released_program;
+use crate::support::failpoints::Failpoints as _;
 use crate::support::input_versions::{Published, Version, broken_promises, tables};
 use crate::support::own_server::OwnServer;
 use crate::support::process::{self, gone};
@@ -35,7 +36,7 @@ enum Loads {
 use Loads::{All, Attaches, Merges};
 
 /// Lets few rows go through the file, as many would.
-const SPILL: &str = "shuffle.memory=20000";
+const SPILL: &str = "20000";
 
 /// Places at which loads are killed, in the order in which a run comes by, and which loads do.
 const POINTS: &[(&str, Loads, Then)] = &[
@@ -126,8 +127,7 @@ impl Scene {
         let env = env_of(&self.before);
         let mut wrong = Vec::new();
         let mut run = run(&env, self.mode);
-        let output =
-            process::output(run.env("CLAIMS_ETL_FAILPOINT", format!("{SPILL},{point}=kill")));
+        let output = process::output(run.with_value("shuffle.memory", SPILL).kill_at(point));
         if output.status.signal() != Some(9) {
             return vec![format!("the run never came by: {:?}", output.status)];
         }
@@ -268,8 +268,7 @@ fn a_merge_can_be_killed_anywhere() {
 fn a_missed_refresh_is_made_up_for_once() {
     let mut env = TestEnv::new();
     Version::First.lay_on(&mut env);
-    let output =
-        process::output(run(&env, "merge").env("CLAIMS_ETL_FAILPOINT", "publish.committed=kill"));
+    let output = process::output(run(&env, "merge").kill_at("publish.committed"));
     assert_eq!(output.status.signal(), Some(9));
     gone(&env.database);
     let page = env.settings.dashboard_path();

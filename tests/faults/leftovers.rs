@@ -6,6 +6,7 @@ use claims_etl::event::RunId;
 use claims_etl::pipeline::Status;
 use claims_etl::quarantine;
 
+use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, gone};
 use crate::support::test_env::{TestEnv, succeeded};
@@ -29,7 +30,7 @@ fn a_success_without_work_clears_away_what_dead_runs_left() {
     succeeded(&env.run());
     // A run that is killed among its rejects, and one of another warehouse with the same folder.
     let mut killed = process::reading(&env, &["run", "--force"]);
-    let output = process::output(killed.env("CLAIMS_ETL_FAILPOINT", "first_pass.done=kill"));
+    let output = process::output(killed.kill_at("first_pass.done"));
     assert_eq!(output.status.code(), None);
     gone(&env.database);
     let dead = env.rows("SELECT run_id FROM claims_etl.runs WHERE status = 'running'");
@@ -60,7 +61,7 @@ fn what_the_server_finishes_for_a_killed_rescore_is_cleared_away_too() {
     let env = env();
     succeeded(&env.run());
     let mut rescore = process::command(&env);
-    rescore.args(["risk", "rescore"]).env("CLAIMS_ETL_FAILPOINT", "rescore.scored=kill");
+    rescore.args(["risk", "rescore"]).kill_at("rescore.scored");
     assert_eq!(process::output(&mut rescore).status.code(), None);
     gone(&env.database);
     let left = env.rows(STAGED);
@@ -79,7 +80,7 @@ fn what_the_server_finishes_for_a_killed_rescore_is_cleared_away_too() {
 fn a_try_that_was_followed_by_another_stays_what_it_was() {
     let env = env();
     let mut run = process::reading(&env, &["run"]);
-    let output = process::output(run.env("CLAIMS_ETL_FAILPOINT", "publish.before=error"));
+    let output = process::output(run.once_at("publish.before", "error"));
     assert_eq!(output.status.code(), Some(0));
     let tries = "SELECT try_number || ' ' || state FROM claims_etl.task_runs
         WHERE task_id = 'load.load_warehouse' AND try_number > 0 ORDER BY try_number";

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 
 use crate::support::correction::{Correction, last_run, run};
+use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process::until;
 use crate::support::test_env::TestEnv;
@@ -101,7 +102,8 @@ fn a_publish_does_not_wait_for_ever() {
     let scene = Correction::of(CLAIMS);
     let env = scene.env();
     let report = long_report(&env);
-    let paused = Paused::at(&env, &mut run(&env, "replace", 0), "lock.patience=3,publish.ledger");
+    let mut run = run(&env, "replace", 0);
+    let paused = Paused::at(&env, run.with_value("lock.patience", "3"), "publish.ledger");
     let usual = measured(&env, || thread::sleep(Duration::from_millis(500)));
     let running = paused.go_on();
     let mut end = None;

@@ -8,6 +8,7 @@ use claims_etl::secret::value::Secret;
 use nix::sys::signal::Signal;
 
 use crate::support::correction::{Correction, run};
+use crate::support::failpoints::Failpoints as _;
 use crate::support::process::{Running, gone, until};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::test_env::{TestEnv, succeeded};
@@ -110,7 +111,7 @@ fn a_signal_ends_a_run_that_nobody_answers() {
     let proxy = Proxy::new(env.database.url(), Fault::Silence(IN_THE_ROWS));
     let mut run = run(&env, "replace", 0);
     run.env("CLAIMS_ETL_WAREHOUSE", proxy.url(env.database.url()));
-    let running = Running::start(run.env("CLAIMS_ETL_FAILPOINT", "stop.patience=2"));
+    let running = Running::start(run.with_value("stop.patience", "2"));
     until("the silence", || proxy.faults() == 1);
     let begin = Instant::now();
     running.signal(Signal::SIGTERM);

@@ -35,7 +35,7 @@ fn the_released_program_knows_no_failpoints() {
     let text = String::from_utf8_lossy(&bytes);
     let holds = |part: &str| text.contains(part);
     assert!(holds("CLAIMS_ETL_WAREHOUSE"), "the search finds what is there");
-    assert!(!holds("CLAIMS_ETL_FAILPOINT"));
+    assert!(!holds("FAILPOINTS"));
     let points = failpoints();
     assert!(points.len() > 10, "{points:?}");
     let found: Vec<_> = points.iter().filter(|point| holds(point)).collect();
@@ -45,7 +45,7 @@ fn the_released_program_knows_no_failpoints() {
     let mut run = process::reading(&env, &["run"]);
     let mut released = std::process::Command::new(program);
     released.args(run.get_args()).current_dir(env.folder.path()).env_clear();
-    run.env("CLAIMS_ETL_FAILPOINT", "publish.commit=kill");
+    run.env("FAILPOINTS", "publish.commit=return(kill)");
     released.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = process::output(&mut released);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

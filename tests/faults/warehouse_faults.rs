@@ -6,6 +6,7 @@ use std::process::Command;
 use std::{fs, thread};
 
 use crate::support::correction::{Correction, last_run, retries, run};
+use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process;
 use crate::support::test_env::TestEnv;
@@ -93,11 +94,11 @@ fn a_full_disk_of_the_program_ends_the_run() {
         return skipped();
     };
     for (what, memory, told) in [
-        ("rejects", "shuffle.memory=100000000", "is the disk full"),
-        ("rows between the passes", "shuffle.memory=1000", "rows cannot be kept"),
+        ("rejects", "100000000", "is the disk full"),
+        ("rows between the passes", "1000", "rows cannot be kept"),
     ] {
         let mut command = run(&env, "merge", 2);
-        command.env("CLAIMS_ETL_DATA_DIR", &small.0).env("CLAIMS_ETL_FAILPOINT", memory);
+        command.env("CLAIMS_ETL_DATA_DIR", &small.0).with_value("shuffle.memory", memory);
         let output = process::output(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{what}: {said}");

@@ -490,12 +490,13 @@ mod killed {
     use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
+    use crate::support::failpoints::Failpoints as _;
     use crate::support::process::gone;
 
     /// Kills a task at a place.
     fn kill(env: &TestEnv, which: &str, place: &str) {
         let mut command = task(env, which, NAME);
-        command.env("CLAIMS_ETL_FAILPOINT", format!("{place}=kill"));
+        command.kill_at(place);
         let output = process::output(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(9), "{place}: {said}");
@@ -544,7 +545,7 @@ mod killed {
         let env = env();
         calls(&env, NAME, &TASKS[..3]);
         let mut command = task(&env, TASKS[3], NAME);
-        command.env("CLAIMS_ETL_FAILPOINT", "publish.before=error");
+        command.once_at("publish.before", "error");
         ended(&process::output(&mut command), 0);
         let tries = env.rows(TRIES);
         assert!(tries.contains(&"load.load_warehouse 1 up_for_retry".to_owned()), "{tries:?}");

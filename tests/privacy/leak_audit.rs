@@ -16,10 +16,11 @@ mod trials;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, thread};
 
-use canary::{Canaries, Kind};
+use canary::Canaries;
 use inputs::Inputs;
 use places::Places;
 use report::Report;
@@ -34,14 +35,14 @@ struct Audit {
     server: Server,
     canaries: Canaries,
     places: Places,
-    /// The failpoints of every run; they leak the first claim id.
-    failpoints: String,
+    /// Makes a run leak an identifier.
+    plant: fn(&mut Command, &str),
     /// Each trial at its most verbose level alone, with fewer rows.
     is_quick: bool,
 }
 
 impl Audit {
-    fn new(is_quick: bool, failpoints: &str) -> Self {
+    fn new(is_quick: bool, plant: fn(&mut Command, &str)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         // The server may run under another account, which must come to its own folder in this one.
         let server = folder.path().join("server");
@@ -52,7 +53,7 @@ impl Audit {
         let canaries = Canaries::random();
         let places = Places { search: Search::new(canaries.needles()), report: <_>::default() };
         let server = Server::start(&server);
-        Self { folder, server, canaries, places, failpoints: failpoints.into(), is_quick }
+        Self { folder, server, canaries, places, plant, is_quick }
     }
 
     /// Runs the trials, as many at once as the machine has cores, and searches the server's files.
@@ -95,11 +96,6 @@ impl Audit {
         (trial.run)(&env);
         env.search_the_rest();
     }
-
-    /// The identifier that planted leaks let out.
-    fn leaked(&self) -> String {
-        self.canaries.id(Kind::Claim, 1)
-    }
 }
 
 /// No identifier was found, and the search looked everywhere and works.
@@ -131,14 +127,14 @@ fn assert_clean(report: &Report) {
 
 #[test]
 fn no_identifier_gets_out() {
-    assert_clean(&Audit::new(true, "").run(|_| true));
+    assert_clean(&Audit::new(true, |_, _| {}).run(|_| true));
 }
 
 #[test]
 #[ignore = "takes a minute; `just audit` runs it"]
 #[expect(clippy::print_stdout, reason = "the report is what the recipe is called for")]
 fn no_identifier_gets_out_at_any_log_level() {
-    let report = Audit::new(false, "").run(|_| true);
+    let report = Audit::new(false, |_, _| {}).run(|_| true);
     println!("{report}");
     assert_clean(&report);
 }
@@ -146,9 +142,16 @@ fn no_identifier_gets_out_at_any_log_level() {
 #[test]
 #[cfg(feature = "failpoints")]
 fn every_planted_leak_is_found_and_named() {
-    let leaks = "first_pass.block:1=log,publish.ledger:1=unnamed,extract.done:1=file,\
-                 leak.quarantine=text,leak.ledger=hex";
-    let report = Audit::new(true, leaks).run(|trial| trial.name == "loads");
+    use crate::support::failpoints::Failpoints as _;
+    let plant = |command: &mut Command, id: &str| {
+        command
+            .once_at("first_pass.block", &format!("log={id}"))
+            .once_at("publish.ledger", &format!("unlinked={id}"))
+            .once_at("extract.done", &format!("file={id}"))
+            .with_value("leak.quarantine", id)
+            .with_value("leak.ledger", &canary::hex(id.as_bytes()));
+    };
+    let report = Audit::new(true, plant).run(|trial| trial.name == "loads");
     for (place, spelling, at) in [
         ("standard error", "text", ": run"),
         ("quarantine rows", "text", ".parquet"),

@@ -9,6 +9,8 @@ use claims_etl::config::Mode;
 use claims_etl::privacy::settings::{Privacy, Profile};
 use claims_etl::schema::{Shape, fact_columns, provider_columns};
 
+#[cfg(feature = "failpoints")]
+use crate::support::failpoints::Failpoints as _;
 use crate::support::test_env::{TestEnv, succeeded};
 
 const CLAIMS: [&str; 4] = [
@@ -391,7 +393,7 @@ fn a_run_that_is_killed_leaves_the_old_shape() {
     let run = |point: &str| {
         let mut run = process::reading(&env, &["run", "--mode", "replace"]);
         if !point.is_empty() {
-            run.env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill"));
+            run.kill_at(point);
         }
         process::output(&mut run)
     };

@@ -24,6 +24,7 @@ use claims_etl::privacy::settings::Action;
 use uuid::Uuid;
 
 use crate::faults::released_program;
+use crate::support::failpoints::Failpoints as _;
 use crate::support::input_versions::{Published, Version, tables};
 use crate::support::own_server::OwnServer;
 use crate::support::process::{self, KEY, OTHER_KEY, gone};
@@ -460,9 +461,9 @@ const STEPS: [(&str, &[&str]); 3] = [
 ];
 
 /// Partitions of few rows.
-const SMALL: &str = "rotate.part_rows=1000";
+const SMALL: &str = "1000";
 
-fn step(env: &TestEnv, step: &str, failpoints: &str) -> Command {
+fn step(env: &TestEnv, step: &str, part_rows: &str) -> Command {
     let mut command = if step == "map" {
         process::reading(env, &["key", "rotate", step])
     } else {
@@ -470,7 +471,7 @@ fn step(env: &TestEnv, step: &str, failpoints: &str) -> Command {
         command.args(["key", "rotate", step]);
         command
     };
-    command.env_remove("CLAIMS_ETL_KEY").env("CLAIMS_ETL_FAILPOINT", failpoints);
+    command.env_remove("CLAIMS_ETL_KEY").with_value("rotate.part_rows", part_rows);
     for (name, file) in
         [("CLAIMS_ETL_KEY_FILE", "old.key"), ("CLAIMS_ETL_NEXT_KEY_FILE", "new.key")]
     {
@@ -529,8 +530,8 @@ fn a_rotation_can_be_killed_anywhere() {
                     let env = env_at(&env.database);
                     for (name, _) in STEPS {
                         if name == *killed {
-                            let mut step = step(&env, name, &format!("{SMALL},{point}=kill"));
-                            let output = process::output(&mut step);
+                            let mut step = step(&env, name, SMALL);
+                            let output = process::output(step.kill_at(point));
                             if output.status.signal() != Some(9) {
                                 let what = format!("{point}: never came by: {:?}", output.status);
                                 wrong.lock().expect("the list").push(what);
@@ -602,7 +603,8 @@ fn a_load_between_two_tries_makes_the_partitions_anew() {
     begin(&env).expect("begins");
     map(&env).expect("maps");
     let stopped = {
-        let mut command = step(&env, "finish", "rotate.ready=refusal");
+        let mut command = step(&env, "finish", SMALL);
+        command.once_at("rotate.ready", "refusal");
         process::output(&mut command)
     };
     assert_eq!(stopped.status.code(), Some(5));

@@ -8,6 +8,7 @@ use claims_etl::pipeline::Status;
 use claims_etl::secret::source::SecretSource;
 use serde_json::{Value, json};
 
+use crate::support::failpoints::Failpoints as _;
 use crate::support::mock_http::{MockHttp, Reply};
 use crate::support::process;
 use crate::support::smtp_server::{Act, Protection, SmtpServer};
@@ -100,7 +101,7 @@ fn what_a_webhook_was_not_told_it_is_told_by_the_next_run_as_the_same_event() {
 }
 
 /// A run with mail, by the program itself; its exit code and stderr.
-fn run(env: &TestEnv, server: &SmtpServer, failpoint: &str) -> (Option<i32>, String) {
+fn run(env: &TestEnv, server: &SmtpServer, (place, action): (&str, &str)) -> (Option<i32>, String) {
     let toml = format!(
         "[mail]\non_failure = true\non_retry = true\nto = [\"ops@example.org\"]\n\
          from = \"etl@example.org\"\nhost = \"localhost\"\nport = {}\nencryption = \"starttls\"\n\
@@ -112,7 +113,7 @@ fn run(env: &TestEnv, server: &SmtpServer, failpoint: &str) -> (Option<i32>, Str
     fs::write(env.path("claims-etl.toml"), toml).expect("written");
     fs::write(env.path("ca.crt"), &server.authority).expect("written");
     let mut command = process::reading(env, &["run"]);
-    command.env("MAIL_PASSWORD", "CANARY-password").env("CLAIMS_ETL_FAILPOINT", failpoint);
+    command.env("MAIL_PASSWORD", "CANARY-password").once_at(place, action);
     let output = process::output(&mut command);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(!said.contains("CANARY"), "{said}");
@@ -129,14 +130,14 @@ fn a_failure_and_a_retry_are_told_by_mail() {
     };
     let env = env();
     // Once, then well: the run has not failed.
-    let (code, said) = run(&env, &server, "publish.ledger=error");
+    let (code, said) = run(&env, &server, ("publish.ledger", "error"));
     assert_eq!(code, Some(0), "{said}");
     let retry = "[claims-etl] retrying: load.load_warehouse";
     let failure = "[claims-etl] run failed: load.load_warehouse";
     assert_eq!(subjects(), [retry]);
     // For good.
     let other = self::env();
-    let (code, said) = run(&other, &server, "publish.ledger=refusal");
+    let (code, said) = run(&other, &server, ("publish.ledger", "refusal"));
     assert_eq!(code, Some(5), "{said}");
     assert_eq!(subjects(), [retry, failure]);
     assert!(
@@ -145,7 +146,7 @@ fn a_failure_and_a_retry_are_told_by_mail() {
         server.mails()[1].body()
     );
     // A run that does its work writes nobody.
-    assert_eq!(run(&other, &server, "nowhere=error").0, Some(0));
+    assert_eq!(run(&other, &server, ("nowhere", "error")).0, Some(0));
     assert_eq!(subjects().len(), 2);
 }
 
@@ -155,14 +156,14 @@ fn a_mail_server_that_is_silent_or_down_changes_nothing() {
         line.is_empty().then_some(Act::Hang)
     });
     let env = env();
-    let (code, said) = run(&env, &silent, "publish.ledger=error");
+    let (code, said) = run(&env, &silent, ("publish.ledger", "error"));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("a mail was not sent: the mail server localhost:"), "{said}");
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["1"]);
     let other = self::env();
     let mut gone = silent;
     gone.port = 1;
-    let (code, said) = run(&other, &gone, "publish.ledger=refusal");
+    let (code, said) = run(&other, &gone, ("publish.ledger", "refusal"));
     assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("a mail was not sent: no connection to the mail server"), "{said}");
 }

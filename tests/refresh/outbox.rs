@@ -8,6 +8,7 @@ use insta::assert_snapshot;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, Running, gone, until};
 use crate::support::refresh_probe::{MORE, Viewed, ends, killed, told};
@@ -200,7 +201,7 @@ fn a_refresh_that_reads_and_a_publish_that_waits_for_it_do_not_block_each_other(
     let paused = Paused::at(&viewed.env, &mut refresh, "refresh.query:5");
     let mut replace = viewed.run();
     replace.args(["--force", "--mode", "replace", "--retries", "0"]);
-    let publish = Running::start(replace.env("CLAIMS_ETL_FAILPOINT", "lock.patience=10"));
+    let publish = Running::start(replace.with_value("lock.patience", "10"));
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND pid <> pg_backend_pid() AND query LIKE '%claims_etl.locked%'";
     until("the publish", || viewed.env.rows(waiting) == ["1"]);

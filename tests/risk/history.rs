@@ -12,6 +12,8 @@ use claims_etl::risk::settings::Risk;
 use claims_etl::secret::value::Secret;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+#[cfg(feature = "failpoints")]
+use crate::support::failpoints::Failpoints as _;
 use crate::support::process::KEY;
 use crate::support::test_env::{TestEnv, succeeded};
 
@@ -465,7 +467,7 @@ fn a_rescore_can_be_killed_anywhere() {
             let forget = "DELETE FROM claims_etl.risk_state";
             env.database.connect().batch_execute(forget).expect("deleted");
         }
-        let output = process::output(call().env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill")));
+        let output = process::output(call().kill_at(point));
         assert_eq!(output.status.signal(), Some(9), "{point}");
         gone(&env.database);
         assert_eq!(env.rows(SCORES), before, "{point}");

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::schedule::scheduler::{each_once, env, file_of, program, states};
+use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, gone};
 use crate::support::test_env::TestEnv;
@@ -16,7 +17,7 @@ fn backfill(env: &TestEnv, options: &[&str]) -> Command {
     let mut all = vec!["backfill", "--from", "2024-01-01", "--to", "2024-01-04"];
     all.extend(options);
     let mut command = program(env, &all);
-    command.env("CLAIMS_ETL_CLOCK", "2024-06-01T00:00:00Z/2024-06-01T00:00:00Z");
+    command.with_value("clock", "2024-06-01T00:00:00Z/2024-06-01T00:00:00Z");
     command
 }
 
@@ -98,7 +99,7 @@ fn a_killed_backfill_goes_on_where_it_was() {
     {
         let env = env();
         let mut first = backfill(&env, &[]);
-        let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill")));
+        let output = process::output(first.kill_at(point));
         assert_eq!(output.status.signal(), Some(9), "{point}");
         gone(&env.database);
         let (_, said) = ends(&env, &[], 75);
@@ -115,7 +116,7 @@ fn a_killed_backfill_goes_on_where_it_was() {
 fn the_lease_of_a_dead_process_can_be_waited_for() {
     let env = env();
     let mut first = backfill(&env, &["--lease-secs", "2"]);
-    let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", "schedule.claimed=kill"));
+    let output = process::output(first.kill_at("schedule.claimed"));
     assert_eq!(output.status.signal(), Some(9));
     let (_, said) = ends(&env, &["--wait=60"], 0);
     assert!(said.contains("on standby") || said.contains("starts as run"), "{said}");
@@ -141,7 +142,7 @@ fn a_list_is_only_a_list() {
     assert_eq!(table.matches("would be run").count(), 3, "{table}");
     assert_eq!(states(&env), [] as [&str; 0], "there is not even a ledger");
     let mut command = backfill(&env, &["--dry-list"]);
-    command.env("CLAIMS_ETL_CLOCK", "2024-01-02T12:00:00Z/2024-01-02T12:00:00Z");
+    command.with_value("clock", "2024-01-02T12:00:00Z/2024-01-02T12:00:00Z");
     let output = process::output(&mut command);
     let table = String::from_utf8(output.stdout).expect("text");
     assert_eq!(table.matches("would be run").count(), 1, "only one is complete: {table}");

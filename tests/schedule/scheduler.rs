@@ -21,6 +21,7 @@ use insta::{assert_snapshot, with_settings};
 use nix::sys::signal::Signal;
 
 use crate::faults::{released_program, startup};
+use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, Running, gone, until};
 use crate::support::test_env::TestEnv;
@@ -61,7 +62,7 @@ pub(crate) fn program(env: &TestEnv, arguments: &[&str]) -> Command {
 /// A scheduler whose clock begins at a moment and jumps as far as the end of the third day.
 fn scheduler(env: &TestEnv, clock: &str, options: &[&str]) -> Command {
     let mut command = program(env, &["schedule"]);
-    command.args(options).env("CLAIMS_ETL_CLOCK", format!("{clock}/2024-01-04T12:00:00Z"));
+    command.args(options).with_value("clock", &format!("{clock}/2024-01-04T12:00:00Z"));
     command
 }
 
@@ -173,7 +174,7 @@ const POINTS: &[(&str, &str)] = &[
 fn killed_at(point: &str, then: &str) -> Vec<String> {
     let env = env();
     let mut first = scheduler(&env, "2024-01-01T12:00:00Z", &[]);
-    let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", format!("{point}=kill")));
+    let output = process::output(first.kill_at(point));
     if output.status.signal() != Some(9) {
         let said = String::from_utf8_lossy(&output.stderr);
         return vec![format!("it never came by: {:?} {said}", output.status)];
@@ -225,7 +226,7 @@ fn the_refresh_of_a_dead_run_is_finished_by_the_next_scheduler() {
     let page = env.settings.dashboard_path();
     let clock = "2024-01-02T06:00:00Z";
     let mut first = scheduler(&env, clock, &["--once"]);
-    let output = process::output(first.env("CLAIMS_ETL_FAILPOINT", "publish.committed=kill"));
+    let output = process::output(first.kill_at("publish.committed"));
     assert_eq!(output.status.signal(), Some(9));
     gone(&env.database);
     let_the_lease_run_out(&env);
@@ -436,7 +437,7 @@ fn next(env: &TestEnv, clock: &str, options: &[&str]) -> String {
     let mut preview = process::command(env);
     preview.args(["schedule", "preview"]).args(options);
     let output =
-        process::output(preview.env("CLAIMS_ETL_CLOCK", format!("{clock}/2024-01-04T12:00:00Z")));
+        process::output(preview.with_value("clock", &format!("{clock}/2024-01-04T12:00:00Z")));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }
@@ -703,7 +704,7 @@ fn rows_of_an_older_interval_do_not_win_because_it_is_loaded_later() {
     // The same where the process dies before it has noted the end of the older one.
     let (env, _) = without_the_second_day();
     let mut killed = scheduler(&env, clock, &again);
-    let output = process::output(killed.env("CLAIMS_ETL_FAILPOINT", "schedule.ran=kill"));
+    let output = process::output(killed.kill_at("schedule.ran"));
     assert_eq!(output.status.signal(), Some(9));
     gone(&env.database);
     let_the_lease_run_out(&env);
@@ -721,7 +722,7 @@ fn a_backfill_leaves_later_intervals_to_be_loaded_again() {
     let clock = "2024-01-04T06:00:00Z";
     let (env, _) = without_the_second_day();
     let mut fill = program(&env, &["backfill", "--from", "2024-01-02", "--to", "2024-01-03"]);
-    let output = process::output(fill.env("CLAIMS_ETL_CLOCK", format!("{clock}/{clock}")));
+    let output = process::output(fill.with_value("clock", &format!("{clock}/{clock}")));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert_eq!(states(&env), ["01-01 success", "01-02 success", "01-03 queued"]);
@@ -748,7 +749,7 @@ fn a_clock_that_is_hours_fast_loads_no_interval_before_its_end() {
     command.args(["--claims", "claims-{interval_start:%Y-%m-%d-%H}.csv", "--providers"]);
     command.args(&env.settings.providers.sources);
     // Five hours.
-    let output = process::output(command.env("CLAIMS_ETL_CLOCK", "18000"));
+    let output = process::output(command.with_value("clock", "18000"));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let early = "SELECT string_agg(state, ' ') || ' ' || (max(interval_end) > now())
         FROM claims_etl.schedule_intervals";

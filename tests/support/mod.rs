@@ -2,6 +2,8 @@
 
 #[cfg(feature = "failpoints")]
 pub(crate) mod correction;
+#[cfg(feature = "failpoints")]
+pub(crate) mod failpoints;
 pub(crate) mod fixtures;
 pub(crate) mod import_graph;
 #[cfg(feature = "failpoints")]

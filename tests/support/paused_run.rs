@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::failpoints::Failpoints as _;
 use crate::support::process::{Running, until};
 use crate::support::test_env::TestEnv;
 
@@ -17,8 +18,8 @@ impl Paused {
     /// Starts a run and waits until it has come to `point`.
     pub(crate) fn at(env: &TestEnv, run: &mut Command, point: &str) -> Self {
         let file = env.path("paused");
-        run.env("CLAIMS_ETL_FAILPOINT", format!("{point}=pause"));
-        let mut running = Running::start(run.env("CLAIMS_ETL_FAILPOINT_FILE", &file));
+        run.once_at(point, &format!("pause={}", file.display()));
+        let mut running = Running::start(run);
         until(point, || {
             assert!(running.goes_on(), "ended before {point}");
             file.exists()

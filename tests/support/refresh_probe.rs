@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::failpoints::Failpoints as _;
 use crate::support::process;
 use crate::support::test_env::TestEnv;
 
@@ -111,7 +112,7 @@ pub(crate) fn told(command: &mut Command, code: i32) -> Value {
 
 /// A command that kills itself at a place.
 pub(crate) fn killed(command: &mut Command, place: &str) -> Output {
-    command.env("CLAIMS_ETL_FAILPOINT", format!("{place}=kill"));
+    command.kill_at(place);
     let output = process::output(command);
     assert_eq!(output.status.code(), None, "{}", text(&output.stderr));
     output

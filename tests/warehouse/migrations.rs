@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use postgres::Client;
 
+use crate::support::failpoints::Failpoints as _;
 use crate::support::process::{self, Running, until};
 use crate::support::test_env::{TestEnv, succeeded};
 
@@ -15,7 +16,7 @@ const CLAIMS: [&str; 1] = ["C1,P1,V1,99213,120.00,2023-05-17"];
 fn migrating(env: &TestEnv, patience: u32) -> Running {
     let mut command = process::command(env);
     command.args(["warehouse", "migrate"]);
-    Running::start(command.env("CLAIMS_ETL_FAILPOINT", format!("lock.patience={patience}")))
+    Running::start(command.with_value("lock.patience", &patience.to_string()))
 }
 
 /// A session whose transaction has read a view and does not end.

@@ -8,6 +8,7 @@ use std::process::Command;
 use postgres::Client;
 
 use super::Audit;
+use super::canary::Kind;
 use super::inputs::Inputs;
 use super::running::{Ended, Running};
 use super::trials::Trial;
@@ -137,11 +138,7 @@ impl<'a> TrialEnv<'a> {
             .env("PATH", "/usr/bin:/bin")
             .env("RUST_BACKTRACE", "full")
             .envs(self.level.variables.iter().copied());
-        if !self.audit.failpoints.is_empty() {
-            command
-                .env("CLAIMS_ETL_FAILPOINT", &self.audit.failpoints)
-                .env("CLAIMS_ETL_FAILPOINT_IDENTIFIER", self.audit.leaked());
-        }
+        (self.audit.plant)(&mut command, &self.audit.canaries.id(Kind::Claim, 1));
         let folders = ["tmp", "data/spill", "data/quarantine"].map(|name| self.path(name));
         Running::start(command, self.at(step), folders, &self.audit.places)
     }
