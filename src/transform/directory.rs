@@ -141,6 +141,18 @@ impl Directory {
         for reject in &rejects {
             *counts.reject_reasons.entry(reject.rule.name().to_owned()).or_default() += 1;
         }
+        Self::released(&providers, release, counts, rejects)
+    }
+
+    /// The directory of unique records, with what `release` does to them.
+    fn released(
+        providers: &[Record<'_>],
+        release: &Release,
+        counts: ProviderCounts,
+        rejects: Vec<Refused>,
+    ) -> Result<Self> {
+        let missing =
+            |_: PolarsError| Error::internal("a column is missing from the released providers");
         let false_npis: Vec<bool> =
             providers.iter().map(|record| record[0].is_some_and(is_false_npi)).collect();
         let false_npis = false_npis.contains(&true).then(|| false_npis.into());

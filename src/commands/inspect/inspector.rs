@@ -10,11 +10,12 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate};
 use polars::prelude::{Column, DataFrame, DataType, IntoLazy};
 
+use crate::commands::inspect::assumed_mapping::{assumed, columns, with_sources};
 use crate::commands::inspect::report::{
-    ColumnReport, InspectionReport, ProfileReport, Repeats, RuleCount, Shape,
+    InspectionReport, ProfileReport, Repeats, RuleCount, Shape,
 };
 use crate::commands::inspect::sampling::{Counts, EXAMPLES, Survey};
-use crate::config::{Mapping, OnDuplicate, Pattern, Settings, Source, presets};
+use crate::config::{OnDuplicate, Settings};
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract::{self, Blocks, Extracted, Look, likely_line_columns};
@@ -452,60 +453,4 @@ fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
 fn spill_dir(settings: &Settings) -> PathBuf {
     let folder = settings.spill_dir();
     if folder.exists() { folder } else { std::env::temp_dir() }
-}
-
-fn with_sources(settings: &Settings, dataset: Dataset, sources: Vec<String>) -> Settings {
-    let mut settings = settings.clone();
-    source_of(&mut settings, dataset).sources = sources;
-    settings
-}
-
-fn source_of(settings: &mut Settings, dataset: Dataset) -> &mut Source {
-    match dataset {
-        Dataset::Claims => &mut settings.claims,
-        Dataset::Providers => &mut settings.providers,
-    }
-}
-
-/// The likeliest settings for a file that does not fit the given ones, and what they are.
-fn assumed(dataset: Dataset, settings: &Settings, look: &Look) -> Option<(Settings, String)> {
-    let mut settings = settings.clone();
-    let source = source_of(&mut settings, dataset);
-    if let Some(name) = look.preset {
-        let preset = presets().iter().find(|preset| preset.name == name)?;
-        let of_preset = source_of(&mut preset.settings.clone(), dataset).clone();
-        *source = Source { sources: source.sources.clone(), ..of_preset };
-        return Some((settings, format!("--preset {name}")));
-    }
-    for (column, names) in extract::suggest(dataset, source, &look.header) {
-        // A line number is recognised by its content too.
-        if dataset.required().contains(&column) {
-            let mapping = Mapping::Is(Pattern::Name(names.first()?.0.clone()));
-            source.columns.insert(column.to_owned(), mapping);
-        }
-    }
-    Some((settings, "the likeliest columns".into()))
-}
-
-fn columns(dataset: Dataset, settings: &Settings, look: &Look) -> Vec<ColumnReport> {
-    let source = settings.source(dataset);
-    let suggested = extract::suggest(dataset, source, &look.header);
-    let proposals: BTreeMap<_, _> = suggested.into_iter().collect();
-    let mapped = &source.columns;
-    let report = |column: &'static str| {
-        let from = look.columns.get(column).cloned();
-        let missing = from.is_none() && !matches!(mapped.get(column), Some(Mapping::Absent));
-        let names = proposals.get(column).filter(|_| missing);
-        ColumnReport {
-            column,
-            required: dataset.required().contains(&column),
-            from,
-            proposals: names
-                .map(|names| names.iter().map(|(name, _)| name.clone()).collect())
-                .unwrap_or_default(),
-            damaged: None,
-            profile: None,
-        }
-    };
-    dataset.columns().map(report).collect()
 }

@@ -1,0 +1,72 @@
+//! Where a file's columns come from by the settings, and the likeliest mapping where those do not fit.
+
+use std::collections::BTreeMap;
+
+use super::report::ColumnReport;
+use crate::config::{Mapping, Pattern, Settings, Source, presets};
+use crate::extract::{self, Look};
+use crate::schema::Dataset;
+
+pub(super) fn with_sources(
+    settings: &Settings,
+    dataset: Dataset,
+    sources: Vec<String>,
+) -> Settings {
+    let mut settings = settings.clone();
+    source_of(&mut settings, dataset).sources = sources;
+    settings
+}
+
+fn source_of(settings: &mut Settings, dataset: Dataset) -> &mut Source {
+    match dataset {
+        Dataset::Claims => &mut settings.claims,
+        Dataset::Providers => &mut settings.providers,
+    }
+}
+
+/// The likeliest settings for a file that does not fit the given ones, and what they are.
+pub(super) fn assumed(
+    dataset: Dataset,
+    settings: &Settings,
+    look: &Look,
+) -> Option<(Settings, String)> {
+    let mut settings = settings.clone();
+    let source = source_of(&mut settings, dataset);
+    if let Some(name) = look.preset {
+        let preset = presets().iter().find(|preset| preset.name == name)?;
+        let of_preset = source_of(&mut preset.settings.clone(), dataset).clone();
+        *source = Source { sources: source.sources.clone(), ..of_preset };
+        return Some((settings, format!("--preset {name}")));
+    }
+    for (column, names) in extract::suggest(dataset, source, &look.header) {
+        // A line number is recognised by its content too.
+        if dataset.required().contains(&column) {
+            let mapping = Mapping::Is(Pattern::Name(names.first()?.0.clone()));
+            source.columns.insert(column.to_owned(), mapping);
+        }
+    }
+    Some((settings, "the likeliest columns".into()))
+}
+
+pub(super) fn columns(dataset: Dataset, settings: &Settings, look: &Look) -> Vec<ColumnReport> {
+    let source = settings.source(dataset);
+    let suggested = extract::suggest(dataset, source, &look.header);
+    let proposals: BTreeMap<_, _> = suggested.into_iter().collect();
+    let mapped = &source.columns;
+    let report = |column: &'static str| {
+        let from = look.columns.get(column).cloned();
+        let missing = from.is_none() && !matches!(mapped.get(column), Some(Mapping::Absent));
+        let names = proposals.get(column).filter(|_| missing);
+        ColumnReport {
+            column,
+            required: dataset.required().contains(&column),
+            from,
+            proposals: names
+                .map(|names| names.iter().map(|(name, _)| name.clone()).collect())
+                .unwrap_or_default(),
+            damaged: None,
+            profile: None,
+        }
+    };
+    dataset.columns().map(report).collect()
+}
