@@ -1,5 +1,4 @@
-//! What happens during a run, as values: the run's id, its events, who observes them, and the
-//! request to stop; and how to listen for either while work goes on.
+//! The events of a run: run id, events, observers, and the request to stop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,7 +43,7 @@ impl RunId {
         self.0
     }
 
-    /// When the run began, to the millisecond; none where the id is no version 7 UUID.
+    /// The start of the run, to the millisecond; `None` where the id is not a version 7 UUID.
     #[must_use]
     pub fn started(self) -> Option<DateTime<Utc>> {
         if self.0.get_version_num() != 7 {
@@ -67,72 +66,59 @@ impl fmt::Display for RunId {
     }
 }
 
-/// Something that happened. Holds names, counts and times, never a cell's value.
+/// An event: names, counts and times, never a cell's value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
-    /// A run began; what follows is of this run.
-    RunStarted { run: RunId },
-    /// The run ended.
+    RunStarted {
+        run: RunId,
+    },
     RunFinished {
         run: RunId,
-        /// How, as its report says it (`success`, `already_loaded`, `failed`).
+        /// `success`, `already_loaded` or `failed`.
         status: &'static str,
-        /// Wall time.
         elapsed: Duration,
     },
-    /// A task began its `attempt`-th try (from 1).
     TaskStarted {
-        /// The task's id.
         task: String,
-        /// 1 for the first try.
+        /// 1 for the first attempt.
         attempt: u32,
     },
-    /// A task has handled `rows` rows so far, of `total` where that is known.
     Progress {
-        /// The task's id.
         task: String,
-        /// Rows so far.
         rows: u64,
-        /// Rows expected.
+        /// If it is known.
         total: Option<u64>,
     },
-    /// A task failed with an error that can pass and will be tried again after `delay`.
+    /// A task failed with a transient error and is retried after `delay`.
     TaskRetry {
-        /// The task's id.
         task: String,
-        /// The try that failed.
         attempt: u32,
         /// The error, free of cell values.
         error: String,
-        /// The wait before the next try.
         delay: Duration,
     },
     /// A task reached a final state (`success`, `failed`, `upstream_failed`, `skipped`).
     TaskFinished {
-        /// The task's id.
         task: String,
-        /// The final state's name.
         state: &'static str,
-        /// Time over all tries.
+        /// Of all attempts.
         elapsed: Duration,
-        /// What it handed on to the tasks after it; none where it handed on nothing.
+        /// Its result for the tasks after it.
         result: Option<Value>,
-        /// What ended it.
         error: Option<Error>,
     },
-    /// Something worth a line: a new key, ignored columns, a removed leftover.
+    /// Information: a new key, ignored columns, a removed leftover.
     Note(String),
-    /// Something that needs a look, but does not stop the run.
     Warning(String),
 }
 
-/// Someone who listens to a run.
+/// Receives the events of a run.
 pub trait Observer: Send + Sync {
-    /// Takes note of an event; must not block for long and must not fail.
+    /// Must not block for long and must not fail.
     fn observe(&self, event: &RunEvent);
 }
 
-/// An observer that listens to nothing.
+/// An observer that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullObserver;
 
@@ -149,7 +135,7 @@ pub struct Cancellation {
 }
 
 impl Cancellation {
-    /// Asks everyone to stop because of `signal` (2 for SIGINT, 15 for SIGTERM).
+    /// Requests a stop because of `signal` (2 for SIGINT, 15 for SIGTERM).
     pub fn cancel(&self, signal: i32) {
         self.signal.store(signal, Ordering::SeqCst);
         self.token.cancel();
@@ -161,19 +147,18 @@ impl Cancellation {
         self.signal.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody asked to stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.signal.load(Ordering::SeqCst) != 0
     }
 
-    /// The signal by which somebody asked to stop.
+    /// The signal of the request.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
-    /// Fails when somebody asked to stop.
+    /// Fails after a request to stop.
     ///
     /// # Errors
     /// `Interrupted` with the signal's number.
@@ -188,14 +173,14 @@ impl Cancellation {
     }
 }
 
-/// How often a wait looks whether to go on.
+/// How often a wait calls its check.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Waits for `pause`, and asks `check` every so often, at the beginning and at the end: its first
-/// failure ends the wait.
+/// Waits for `pause`; calls `check` at the start, periodically and at the end. Its first failure ends
+/// the wait.
 ///
 /// # Errors
-/// What `check` says.
+/// The error of `check`.
 pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(), E> {
     let began = Instant::now();
     while let Some(left) = pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
@@ -205,11 +190,10 @@ pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(),
     check()
 }
 
-/// Does `work`, and `again` every so often as long as it lasts; the end of `work`, a panic too, ends
-/// both at once. A panic of `again` costs that time only.
+/// Runs `work`, and `again` periodically until `work` ends or panics. A panic of `again` is ignored.
 ///
 /// # Errors
-/// `Config` when the system refuses a thread for `again`; `work` was not begun then.
+/// `Config` when the system refuses a thread for `again`; `work` is not run then.
 pub fn with_ticker<T>(
     every: Duration,
     again: impl Fn() + Send,
@@ -217,7 +201,7 @@ pub fn with_ticker<T>(
 ) -> Result<T> {
     let (at_work, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        // Not waited for: it ends with the sender.
+        // Not joined: it ends with the sender.
         let _beside = Worker::start(scope, "beside the work", move || {
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let _ = catch_unwind(AssertUnwindSafe(&again));
@@ -237,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_id_tells_when_the_run_began() {
+    fn a_run_id_contains_the_start_of_the_run() {
         let before = Utc::now().timestamp_millis();
         let began = RunId::now().started().expect("a time").timestamp_millis();
         assert!((before..=Utc::now().timestamp_millis()).contains(&began));
@@ -257,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_meanwhile_ends_with_the_work() {
+    fn the_ticker_ends_with_the_work() {
         let times = AtomicU32::new(0);
         let count = || {
             times.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Threads whose start and end are results: a system that refuses a thread, and a panic, are errors.
+//! Threads whose failures are errors: a refused thread and a panic.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,14 +7,14 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use crate::error::{Error, Result};
 
-/// A thread at work within a scope. It never panics to its end, so the scope does not either.
+/// A scoped thread. It catches panics, so the scope does not panic.
 pub struct Worker<'scope, T> {
     thread: ScopedJoinHandle<'scope, Result<T>>,
     work: &'static str,
 }
 
 impl<'scope, T: Send + 'scope> Worker<'scope, T> {
-    /// Starts a thread for what `work` names.
+    /// Starts a thread; `work` names it in errors.
     ///
     /// # Errors
     /// `Config` when the system refuses a thread.
@@ -32,14 +32,14 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     /// Waits for its end.
     ///
     /// # Errors
-    /// What its work came to; `Internal` after a panic.
+    /// The error of the job; `Internal` after a panic.
     pub fn end(self) -> Result<T> {
         self.thread.join().unwrap_or_else(|_| Err(panicked(self.work)))
     }
 }
 
-/// Whether the system has the threads that reading takes. Where it has not, libraries under it panic, or
-/// wait for ever for what a thread that was never started should do.
+/// Checks that the system has the threads that reading needs. Without them libraries panic, or wait
+/// forever for a thread that never started.
 ///
 /// # Errors
 /// `Config` when it refuses one.
@@ -47,7 +47,7 @@ pub fn spare() -> Result<()> {
     let count = 4 * thread::available_parallelism().map_or(1, usize::from) + 4;
     let gate = Mutex::new(());
     thread::scope(|scope| {
-        // All of them are there at once; the last ones of a scope are let go with its end.
+        // All of them exist at once.
         let _closed = gate.lock();
         for _ in 0..count {
             let _one = Worker::start(scope, "spare", || {
@@ -68,7 +68,7 @@ pub fn refused(error: &io::Error) -> Error {
     )
 }
 
-/// The error of work that ended in a panic, whose text could hold a value.
+/// The error after a panic, without its text, which could contain a value.
 #[must_use]
 pub fn panicked(work: &str) -> Error {
     Error::internal(format!("{work} broke off in a panic"))

@@ -1,7 +1,6 @@
-//! What synthetic claims are about: specialties, places, names, procedures, days.
+//! The catalogue of synthetic claims: specialties, places, names, procedures, days.
 //!
-//! All of it is invented or generic; procedure codes have the shape of HCPCS codes and mean
-//! nothing.
+//! All invented or generic; procedure codes look like HCPCS codes without a meaning.
 
 /// Specialties, as a directory spells them.
 pub(super) const SPECIALTIES: [&str; 25] = [

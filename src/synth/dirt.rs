@@ -9,13 +9,13 @@ pub(super) enum Dirt {
     MissingPatientId,
     /// Loads with a flag: no provider id.
     MissingProviderId,
-    /// Loads with a flag: a provider that the directory does not name.
+    /// Loads with a flag: a provider that is not in the directory.
     UnknownProvider,
     /// Loads with a flag: no procedure code.
     MissingProcedureCode,
     /// Rejected: no amount.
     MissingAmount,
-    /// Rejected: an amount that is no decimal number.
+    /// Rejected: an amount that is not a decimal number.
     UnparseableAmount,
     /// Rejected: an amount of ten thousand million and more.
     AmountOutOfRange,
@@ -25,7 +25,7 @@ pub(super) enum Dirt {
     AmountNotation,
     /// Rejected: no date.
     MissingDate,
-    /// Rejected: no such day, or no date at all.
+    /// Rejected: an impossible day, or not a date.
     BadDate,
     /// Loads: a date as 20240131, 01/31/2024 or with a time (RFC 3339).
     OtherDateFormat,

@@ -46,11 +46,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::worker::Worker;
 
-/// Threads at most; beyond that the disk decides.
+/// Maximum number of threads; beyond that the disk is the limit.
 const MAX_THREADS: usize = 8;
-/// The largest number of claims that the claim ids can count.
+/// Claim ids have twelve digits.
 const MAX_CLAIMS: u64 = 999_999_999_999;
-/// The largest directory; unknown providers need ids of their own beside it.
+/// The largest directory; unknown providers need further ids.
 const MAX_PROVIDERS: u32 = 50_000_000;
 
 /// What to generate.
@@ -89,7 +89,7 @@ pub struct Generated {
 /// Writes `claims.csv` and `providers.csv` into `out`.
 ///
 /// # Errors
-/// `Config` when the numbers make no sense; `Source` when a file cannot be written; `Interrupted`
+/// `Config` when the numbers are out of range; `Source` when a file cannot be written; `Interrupted`
 /// when asked to stop.
 pub fn generate(
     spec: &Spec,
@@ -144,7 +144,7 @@ pub fn generate(
     Ok(generated)
 }
 
-/// Checks the numbers; the share of dirty rows in millionths.
+/// Checks the numbers; returns the share of dirty rows in millionths.
 fn dirty_in_a_million(spec: &Spec) -> Result<u64> {
     if spec.claims > MAX_CLAIMS {
         return Err(Error::config(format!("at most {MAX_CLAIMS} claims can be generated")));
@@ -164,8 +164,8 @@ fn dirty_in_a_million(spec: &Spec) -> Result<u64> {
     Ok((spec.dirty * 1_000_000.0).round() as u64)
 }
 
-/// Writes a file under another name and gives it its own when complete, so that a run that was
-/// stopped leaves no half file behind.
+/// Writes a file under another name and renames it when complete, so that a stopped run leaves no
+/// partial file.
 fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let io = |error: std::io::Error| Error::io(ErrorKind::Source, path, &error);
     let mut file = WholeFile::begin(path, ".partial").map_err(io)?;
@@ -173,7 +173,7 @@ fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Resul
     file.finish(READABLE).map_err(io)
 }
 
-/// Makes all blocks on several threads and hands them to `take` in order.
+/// Generates all blocks on several threads and passes them to `take` in order.
 fn in_order(
     shop: &Shop<'_>,
     cancel: &Cancellation,

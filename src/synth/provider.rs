@@ -8,7 +8,6 @@ const STREAM: u64 = u64::MAX - 1;
 /// Providers per repeated entry of each kind.
 const PER_REPEAT: usize = 500;
 
-/// Who a claim can come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Provider {
     /// Ten digits with a valid check digit.
@@ -114,7 +113,7 @@ pub(super) fn provider_id(seed: u64, number: u64) -> [u8; 10] {
 mod tests {
     use super::*;
 
-    /// Luhn as the standard words it, over 80840 and all ten digits.
+    /// Luhn as in the standard, over 80840 and all ten digits.
     fn passes_luhn(id: &[u8]) -> bool {
         let digits: Vec<u32> =
             b"80840".iter().chain(id).map(|digit| u32::from(digit - b'0')).collect();
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn names_hold_commas_and_letters_beyond_ascii() {
+    fn names_contain_commas_and_letters_beyond_ascii() {
         let directory = directory(1, 1_000, true);
         let text = String::from_utf8(directory.bytes).expect("UTF-8");
         assert_eq!(text.lines().count(), 1_005);

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_fixed_for_ever() {
+    fn a_stream_never_changes() {
         let mut random = Random::new(42, 0);
         let words = [random.word(), random.word()];
         assert_eq!(words, [3_679_412_060_479_191_269, 7_542_833_892_341_319_867]);

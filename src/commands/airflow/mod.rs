@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 
-/// The file, with names in place of what the settings say.
+/// The file with placeholders for the settings.
 const TEMPLATE: &str = include_str!("dag.py.txt");
 
 /// The owner that Airflow shows.
@@ -23,27 +23,29 @@ pub struct Caller {
     pub config: Option<PathBuf>,
     /// The data directory, absolute.
     pub data_dir: Option<PathBuf>,
-    /// Where the program is called.
+    /// The working directory.
     pub cwd: PathBuf,
 }
 
 /// The DAG file.
 ///
 /// # Errors
-/// `Config` when the DAG's id, the start date or a path cannot be written into it.
+/// `Config` when the DAG id or a path cannot be written into it.
 pub fn dag(settings: &Settings, caller: &Caller) -> Result<String> {
     let schedule = &settings.schedule;
     let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if caller.dag_id.is_empty() || caller.dag_id.len() > 250 || !caller.dag_id.chars().all(is_id) {
-        return Err(Error::config("a DAG's id has letters, digits, dots, dashes and underscores"));
+        return Err(Error::config(
+            "a DAG id may contain only letters, digits, dots, dashes and underscores",
+        ));
     }
-    let path = |path: &Option<PathBuf>| path.as_deref().map_or(Ok("None".into()), literal_of);
+    let path = |path: &Option<PathBuf>| path.as_deref().map_or(Ok("None".into()), path_literal);
     let values = [
         ("DAG_ID", literal(&caller.dag_id)?),
         ("PROGRAM", literal(&caller.program)?),
         ("CONFIG", path(&caller.config)?),
         ("DATA_DIR", path(&caller.data_dir)?),
-        ("CWD", literal_of(&caller.cwd)?),
+        ("CWD", path_literal(&caller.cwd)?),
         ("CRON", literal(&schedule.cron)?),
         ("TIMEZONE", literal(&schedule.timezone)?),
         ("START_DATE", literal(&schedule.start_date)?),
@@ -57,7 +59,7 @@ pub fn dag(settings: &Settings, caller: &Caller) -> Result<String> {
     fill_in(&values)
 }
 
-/// The template with its values, which are not looked into.
+/// The template with its values, in which placeholders are not replaced.
 fn fill_in(values: &[(&str, String)]) -> Result<String> {
     let mut pieces = TEMPLATE.split("<<");
     let mut text = pieces.next().unwrap_or_default().to_owned();
@@ -65,24 +67,23 @@ fn fill_in(values: &[(&str, String)]) -> Result<String> {
         let value = piece.split_once(">>").and_then(|(name, rest)| {
             values.iter().find(|(known, _)| *known == name).map(|(_, value)| (value, rest))
         });
-        let (value, rest) = value.ok_or_else(|| Error::internal("a name without a value"))?;
+        let (value, rest) =
+            value.ok_or_else(|| Error::internal("a placeholder without a value"))?;
         text.push_str(value);
         text.push_str(rest);
     }
     Ok(text)
 }
 
-fn literal_of(path: &Path) -> Result<String> {
-    path.to_str()
-        .ok_or_else(|| Error::config("a path that is no UTF-8 cannot stand in a DAG"))
-        .and_then(literal)
+fn path_literal(path: &Path) -> Result<String> {
+    path.to_str().ok_or_else(|| Error::config("a path in a DAG must be UTF-8")).and_then(literal)
 }
 
-/// A text as Python writes it. JSON's escapes are Python's too.
+/// A Python string literal; the escapes of JSON are valid in Python.
 fn literal(text: &str) -> Result<String> {
     if text.contains("{{") || text.contains("{%") || text.contains("{#") {
-        return Err(Error::config("pairs of braces mean something else in a DAG")
-            .hint("name the program and its files otherwise"));
+        return Err(Error::config("{{, {% and {# are template syntax in a DAG")
+            .hint("rename the program or its files"));
     }
     Ok(json!(text).to_string())
 }
@@ -106,17 +107,17 @@ mod tests {
     }
 
     #[test]
-    fn every_name_of_the_template_has_a_value() {
+    fn every_placeholder_has_a_value() {
         let text = dag(&Settings::default(), &caller("a")).expect("a DAG");
         assert!(!text.contains("<<"), "{text}");
         let mut twice = caller("a");
         twice.cwd = "/srv/<<CRON>>@home".into();
         let text = dag(&Settings::default(), &twice).expect("a DAG");
-        assert!(text.contains("CWD = \"/srv/<<CRON>>@home\""), "values are not looked into");
+        assert!(text.contains("CWD = \"/srv/<<CRON>>@home\""), "placeholders in values stay");
     }
 
     #[test]
-    fn what_means_something_else_there_is_refused() {
+    fn invalid_ids_and_template_syntax_are_refused() {
         for id in ["", "a b", "a\"b", "{{ a }}"] {
             assert!(dag(&Settings::default(), &caller(id)).is_err(), "{id}");
         }

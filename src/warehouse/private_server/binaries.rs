@@ -7,10 +7,10 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 
-/// Names the folder of the programs outright.
+/// Sets the folder of the programs.
 const VARIABLE: &str = "CLAIMS_ETL_PG_BIN";
 
-/// Where packages put them: parent folder, how the version's folder begins, what follows it.
+/// Install locations: parent folder, prefix of the version's folder, subfolder.
 const PLACES: [(&str, &str, &str); 6] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -20,7 +20,7 @@ const PLACES: [(&str, &str, &str); 6] = [
     ("/usr", "bin", ""),
 ];
 
-/// A folder that holds `initdb`, `pg_ctl` and `postgres` of one version.
+/// A folder with `initdb`, `pg_ctl` and `postgres` of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binaries {
     folder: PathBuf,
@@ -28,13 +28,9 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for a cluster that was made by major version `wanted`, or the first found for
-    /// a new one.
+    /// The programs for a cluster of major version `wanted`, or the first found for a new one.
     pub(crate) fn find(wanted: Option<&str>) -> Result<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the programs' folder is no setting of a run"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "not a setting of a run")]
         let named = std::env::var_os(VARIABLE).map(PathBuf::from);
         let found: Vec<Self> = match &named {
             Some(folder) => Self::at(folder).into_iter().collect(),
@@ -43,7 +39,7 @@ impl Binaries {
         choose(found, wanted, named.as_deref())
     }
 
-    /// The programs in `folder`, where all three are there and say their version.
+    /// The programs in `folder`, if it has all three.
     fn at(folder: &Path) -> Option<Self> {
         if !["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).is_file()) {
             return None;
@@ -70,7 +66,7 @@ fn choose(found: Vec<Binaries>, wanted: Option<&str>, named: Option<&Path>) -> R
     }
     Err(match (wanted, named) {
         (Some(major), _) if !majors.is_empty() => Error::config(format!(
-            "the private warehouse was made by PostgreSQL {major}, but installed is {majors}"
+            "the private warehouse was created by PostgreSQL {major}, but the installed version is {majors}"
         ))
         .hint(format!("install PostgreSQL {major} beside it, or move the warehouse away")),
         (_, Some(folder)) => Error::config(format!(
@@ -79,12 +75,12 @@ fn choose(found: Vec<Binaries>, wanted: Option<&str>, named: Option<&Path>) -> R
         )),
         (_, None) => Error::config("no PostgreSQL server is installed on this machine").hint(
             "install it (`apt-get install postgresql`, `dnf install postgresql-server`, \
-             `brew install postgresql`), or name a warehouse with --warehouse",
+             `brew install postgresql`), or set a warehouse with --warehouse",
         ),
     })
 }
 
-/// Folders that may hold the programs, best first: the one on the PATH, then newest first.
+/// Folders that may contain the programs, best first: the one on the PATH, then newest first.
 fn candidates() -> Vec<PathBuf> {
     let on_path = Command::new("pg_config").arg("--bindir").output().ok();
     let on_path = on_path
@@ -103,7 +99,7 @@ fn candidates() -> Vec<PathBuf> {
     folders
 }
 
-/// The version in a folder's name (`16`, `pgsql-16`, `postgresql@16`), 0 where there is none.
+/// The version in the name of a folder (`16`, `pgsql-16`, `postgresql@16`), or 0.
 fn number(name: &OsStr) -> u32 {
     let name = name.to_string_lossy();
     let digits: String =
@@ -141,12 +137,12 @@ mod tests {
         assert_eq!(choose(both(), None, None), Ok(binaries("17")));
         assert_eq!(choose(both(), Some("15"), None), Ok(binaries("15")));
         let error = choose(both(), Some("14"), None).expect_err("14 is not there");
-        assert!(error.message().contains("made by PostgreSQL 14"), "{error}");
+        assert!(error.message().contains("created by PostgreSQL 14"), "{error}");
         assert!(error.message().contains("17, 15"), "{error}");
     }
 
     #[test]
-    fn no_server_says_what_to_install() {
+    fn without_a_server_the_hint_names_the_package() {
         let error = choose(Vec::new(), Some("15"), None).expect_err("nothing is installed");
         assert!(error.way_out().is_some_and(|hint| hint.contains("apt-get install")), "{error}");
         let error = choose(Vec::new(), None, Some(Path::new("/x"))).expect_err("nothing there");

@@ -1,4 +1,4 @@
-//! Where the private server lives: its folder, its data, its socket.
+//! The folders of the private server: cluster, data, socket.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind as Io;
@@ -10,62 +10,61 @@ use nix::fcntl::OFlag;
 use crate::error::{Error, ErrorKind, Result};
 use crate::warehouse::private_server::service_user::{Owner, name_of};
 
-/// Holds the clusters of checkouts that the server's account may not enter.
+/// Clusters of data directories that the service user may not enter.
 const SYSTEM_HOME: &str = "/var/lib/claims-etl";
 
-/// The socket's file name; the port is part of it, though nothing listens on TCP.
+/// The file name of the socket; it contains the port although nothing listens on TCP.
 pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
-/// Bytes of a socket's path that every system takes (Linux has room for 107, macOS for 103).
+/// Longest socket path in bytes (Linux allows 107, macOS 103).
 const SOCKET_PATH_LIMIT: usize = 103;
 
-/// How failures of files here are classified: mending them takes a person.
+/// File errors are permanent: they need a person.
 const KIND: ErrorKind = ErrorKind::Warehouse { transient: false };
 
 /// The folders of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The account.
     pub(crate) owner: Owner,
-    /// Holds everything of the server; 0700, the account's.
+    /// All files of the server; mode 0700, owned by the service user.
     pub(crate) cluster: PathBuf,
-    /// Holds the socket: `cluster`, unless its path is too long.
+    /// The folder of the socket: `cluster`, unless its path is too long.
     pub(crate) sockets: String,
     /// Whether the cluster is not in the requested folder.
     pub(crate) elsewhere: bool,
 }
 
 impl Place {
-    /// The place of the server for `dir`, which must exist.
+    /// The folders of the server for `dir`, which must exist.
     pub(crate) fn of(dir: &Path) -> Result<Self> {
         let dir = dir.canonicalize().map_err(|error| Error::io(KIND, dir, &error))?;
-        let asked = dir.join("cluster");
+        let requested = dir.join("cluster");
         let home = Path::new(SYSTEM_HOME).join(short_hash(&dir));
         let moved = home.join("cluster");
 
-        let owner = Owner::of(&asked)?;
+        let owner = Owner::of(&requested)?;
         let enters = owner.may_enter(&dir);
-        if asked.exists() && !enters {
-            // Never a second, empty warehouse beside one that cannot be reached any more.
+        if requested.exists() && !enters {
+            // Never create a second, empty warehouse beside an unreachable one.
             return Err(Error::config(format!(
-                "{} holds a warehouse, but its owner {} may not enter the folder",
+                "{} contains a warehouse, but its owner {} may not enter the folder",
                 dir.display(),
                 owner.name
             ))
             .hint("make the folders above it searchable with `chmod a+x`"));
         }
-        let elsewhere = !asked.exists() && (moved.exists() || !enters);
-        let (owner, cluster) = if elsewhere { (Owner::of(&moved)?, moved) } else { (owner, asked) };
+        let elsewhere = !requested.exists() && (moved.exists() || !enters);
+        let (owner, cluster) =
+            if elsewhere { (Owner::of(&moved)?, moved) } else { (owner, requested) };
         let sockets = socket_folder(&cluster, owner.uid);
         Ok(Self { owner, cluster, sockets, elsewhere })
     }
 
-    /// PostgreSQL's data directory.
+    /// `PGDATA`.
     pub(crate) fn data(&self) -> PathBuf {
         self.cluster.join("data")
     }
 
-    /// The server's log.
     pub(crate) fn log(&self) -> PathBuf {
         self.cluster.join("server.log")
     }
@@ -74,9 +73,8 @@ impl Place {
         Path::new(&self.sockets).join(SOCKET)
     }
 
-    /// Makes the folders where they are missing and takes the lock that only one caller holds at
-    /// a time, until the returned file is dropped. The lock is on the folder itself: there is no
-    /// lock file to be left behind or to belong to the wrong account.
+    /// Creates missing folders and takes an exclusive lock until the returned file is dropped. The lock
+    /// is on the folder itself: no lock file can be left behind or have the wrong owner.
     pub(crate) fn prepare_and_lock(&self) -> Result<File> {
         if self.elsewhere {
             for folder in [Path::new(SYSTEM_HOME), self.home()] {
@@ -94,7 +92,7 @@ impl Place {
         Ok(lock)
     }
 
-    /// Takes the lock of a cluster that exists.
+    /// Locks an existing cluster.
     pub(crate) fn lock(&self) -> Result<File> {
         let folder = open_folder(&self.cluster)?;
         folder.lock().map_err(|error| Error::io(KIND, &self.cluster, &error))?;
@@ -106,8 +104,8 @@ impl Place {
         self.cluster.parent().unwrap_or(&self.cluster)
     }
 
-    /// Gives a folder that root has just made to the account, and refuses one that is somebody
-    /// else's or open to others: whoever can reach the socket is let in without a password.
+    /// Gives a folder that root has just created to the service user; refuses one with another owner or
+    /// open to others, because whoever reaches the socket needs no password.
     fn hand_over(&self, folder: &File, path: &Path) -> Result<()> {
         let found = || folder.metadata().map_err(|error| Error::io(KIND, path, &error));
         if self.owner.takes_over(found()?.uid()) {
@@ -132,8 +130,8 @@ impl Place {
     }
 }
 
-/// `cluster`, or a short folder under /tmp where the socket's path would be too long, or where an
-/// address cannot hold it (a comma separates hosts there).
+/// `cluster`, or a short folder under /tmp if the socket path would be too long or cannot be written in
+/// an address (a comma separates hosts there).
 fn socket_folder(cluster: &Path, uid: u32) -> String {
     let fits = |path: &&str| {
         path.len() + 1 + SOCKET.len() <= SOCKET_PATH_LIMIT && !path.contains([',', '\n', '\r'])
@@ -151,7 +149,7 @@ fn short_hash(path: &Path) -> String {
     hex
 }
 
-/// Makes a folder where it is missing, with this mode whatever the caller's umask.
+/// Creates a missing folder with this mode, whatever the umask.
 fn make(folder: &Path, mode: u32) -> Result<()> {
     match DirBuilder::new().mode(mode).create(folder) {
         Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(mode)),
@@ -161,7 +159,7 @@ fn make(folder: &Path, mode: u32) -> Result<()> {
     .map_err(|error| Error::io(KIND, folder, &error))
 }
 
-/// Opens a folder, but not through a symbolic link that somebody put in its place.
+/// Opens a folder, but not through a symbolic link.
 fn open_folder(folder: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_somebody_else_is_refused() {
+    fn a_folder_of_another_owner_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut place = Place::of(folder.path()).expect("a place");
         place.cluster = folder.path().join("cluster");

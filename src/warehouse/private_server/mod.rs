@@ -1,11 +1,11 @@
 //! The private PostgreSQL server: used when no warehouse is configured, and by the tests.
 //!
-//! The server listens on a Unix socket only, and its authentication is `trust`: the socket lies in
-//! a folder of mode 0700, so whoever reaches it is the owner or root, who could read the files of
-//! the cluster anyway. A password would have to be kept beside them and would protect nothing.
+//! It listens on a Unix socket only, with `trust` authentication: the socket is in a folder of mode
+//! 0700, so only the owner and root reach it, who can read the files of the cluster anyway. A password
+//! would be stored beside them and protect nothing.
 //!
-//! Its log holds no row: statements, parameters and details of errors are all left out, and what
-//! remains are the failures to start or to sign in.
+//! Its log contains no row: statements, parameters and error details are switched off; what remains are
+//! failures to start or to sign in.
 
 mod binaries;
 pub(crate) mod data_dir;
@@ -32,14 +32,14 @@ use crate::warehouse::private_server::data_dir::Place;
 
 const DATABASE: &str = "claims";
 
-/// The database's only user, a superuser.
+/// The only user, a superuser.
 const USER: &str = "claims_etl";
 
-/// How long a start or a stop may take: the recovery after a crash reads up to `max_wal_size`.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Limit for a start or a stop: crash recovery reads up to `max_wal_size`.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// The server's settings. They are on its command line rather than in its files, so that a
-/// newer version of this program brings its own.
+/// The server settings, on the command line rather than in files so that a newer version of this
+/// program brings its own.
 const SETTINGS: [(&str, &str); 24] = [
     ("listen_addresses", ""),
     ("port", "5432"),
@@ -54,11 +54,11 @@ const SETTINGS: [(&str, &str); 24] = [
     ("wal_level", "minimal"),
     ("max_wal_senders", "0"),
     ("jit", "off"),
-    // What is committed survives a power cut.
+    // Commits survive a power failure.
     ("fsync", "on"),
     ("full_page_writes", "on"),
     ("synchronous_commit", "on"),
-    // No value of a row in the log.
+    // No row values in the log.
     ("logging_collector", "off"),
     ("log_destination", "stderr"),
     ("log_timezone", "UTC"),
@@ -76,7 +76,7 @@ pub struct LocalPostgres {
     dir: PathBuf,
 }
 
-/// A server that takes connections.
+/// A server that accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     url: String,
@@ -90,23 +90,20 @@ impl Running {
         &self.url
     }
 
-    /// Whether this call started it; false when it was running already.
+    /// Whether this call started it; `false` when it was already running.
     #[must_use]
     pub fn started(&self) -> bool {
         self.started
     }
 }
 
-/// Whether there is a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// There is no cluster yet.
     Absent,
-    /// There is a cluster, and nobody serves it.
+    /// There is a cluster without a server.
     Stopped,
-    /// Process `pid` serves it.
     Running {
-        /// The server's first process.
+        /// The postmaster.
         pid: u32,
     },
 }
@@ -118,11 +115,11 @@ impl LocalPostgres {
         Self { dir: dir.to_owned() }
     }
 
-    /// Starts the server unless it runs already; makes the cluster and its database the first
-    /// time. Of several callers at once one starts it and the others find it running.
+    /// Starts the server unless it is running; creates the cluster and its database the first time.
+    /// Of several concurrent callers one starts it and the others find it running.
     ///
     /// # Errors
-    /// `Config` when no PostgreSQL server is installed or the folder is somebody else's,
+    /// `Config` when no PostgreSQL server is installed or the folder has another owner,
     /// `Warehouse` when the server does not start; the message then names its log.
     pub fn start(&self, observer: &dyn Observer) -> Result<Running> {
         fs::create_dir_all(&self.dir).map_err(|error| Error::io(KIND, &self.dir, &error))?;
@@ -135,7 +132,7 @@ impl LocalPostgres {
             let made_by = fs::read_to_string(place.data().join("PG_VERSION")).ok();
             let binaries = Binaries::find(made_by.as_deref().map(str::trim))?;
             if made_by.is_none() {
-                self.tell(&place, observer)?;
+                self.report_location(&place, observer)?;
                 make_cluster(&place, &binaries, &lock)?;
             }
             clear_remains(&place)?;
@@ -145,8 +142,7 @@ impl LocalPostgres {
         Ok(Running { url: address(&place), started })
     }
 
-    /// Stops the server after the statements that run now are rolled back; false when it was not
-    /// running.
+    /// Stops the server and rolls back running statements; `false` when it was not running.
     ///
     /// # Errors
     /// `Warehouse` when the server does not stop in time.
@@ -170,7 +166,7 @@ impl LocalPostgres {
         }
     }
 
-    /// Stops the server and removes its cluster, with everything that is in it.
+    /// Stops the server and removes its cluster with all data.
     ///
     /// # Errors
     /// `Warehouse` when it does not stop or cannot be removed.
@@ -189,8 +185,7 @@ impl LocalPostgres {
         Ok(())
     }
 
-    /// One of the programs of the server's version, such as `pg_dump`, where it is installed beside
-    /// the server.
+    /// A program of the version of the server, such as `pg_dump`, if it is installed.
     #[must_use]
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let place = self.existing().ok()??;
@@ -218,12 +213,12 @@ impl LocalPostgres {
     pub fn url(&self) -> Result<String> {
         let place = self.existing()?.ok_or_else(|| {
             Error::config(format!("there is no warehouse in {} yet", self.dir.display()))
-                .hint("`claims-etl warehouse start` makes one, and so does the first run")
+                .hint("`claims-etl warehouse start` or the first run creates one")
         })?;
         Ok(address(&place))
     }
 
-    /// The shell command that opens the database, to be pasted.
+    /// The shell command that opens the database.
     ///
     /// # Errors
     /// `Config` when there is no cluster yet.
@@ -231,7 +226,7 @@ impl LocalPostgres {
         self.url().map(|url| format!("psql \"{url}\""))
     }
 
-    /// The place of the cluster, where there is one.
+    /// The data directory, if there is a cluster.
     fn existing(&self) -> Result<Option<Place>> {
         if !self.dir.exists() {
             return Ok(None);
@@ -240,10 +235,10 @@ impl LocalPostgres {
         Ok(place.data().exists().then_some(place))
     }
 
-    /// Says where a new cluster is made; where that is elsewhere, leaves a note in the folder.
-    fn tell(&self, place: &Place, observer: &dyn Observer) -> Result<()> {
+    /// Reports where a new cluster is created; leaves a file in the folder if that is elsewhere.
+    fn report_location(&self, place: &Place, observer: &dyn Observer) -> Result<()> {
         let home = place.home().display();
-        let mut note = format!("made a private warehouse in {home}");
+        let mut note = format!("created a private warehouse in {home}");
         if place.elsewhere {
             let file = self.dir.join("location");
             replace(&file, format!("{home}\n").as_bytes(), READABLE)
@@ -256,11 +251,11 @@ impl LocalPostgres {
     }
 }
 
-/// How failures of files here are classified: mending them takes a person.
+/// File errors are permanent: they need a person.
 const KIND: ErrorKind = ErrorKind::Warehouse { transient: false };
 
-/// Makes the cluster and its database beside the final folder and moves it there in one step: a
-/// kill on the way leaves nothing that looks finished.
+/// Creates the cluster and its database beside the final folder and renames it: a kill in between
+/// leaves nothing that looks finished.
 fn make_cluster(place: &Place, binaries: &Binaries, folder: &File) -> Result<()> {
     let draft = place.cluster.join("data.new");
     if draft.exists() {
@@ -272,7 +267,7 @@ fn make_cluster(place: &Place, binaries: &Binaries, folder: &File) -> Result<()>
     let output = run(&mut initdb)?;
     if !output.status.success() {
         return Err(Error::warehouse(format!(
-            "initdb could not make the private warehouse in {}: {}",
+            "initdb could not create the private warehouse in {}: {}",
             place.cluster.display(),
             last_line(&output.stderr)
         )));
@@ -287,10 +282,10 @@ fn make_cluster(place: &Place, binaries: &Binaries, folder: &File) -> Result<()>
         writeln!(input, "CREATE DATABASE {DATABASE}").map_err(failed)?;
     }
     let output = child.wait_with_output().map_err(failed)?;
-    // A failed statement does not change the exit code of a single-user server.
+    // A single-user server exits with 0 even after a failed statement.
     if !output.status.success() || String::from_utf8_lossy(&output.stderr).contains("ERROR:") {
         return Err(Error::warehouse(format!(
-            "could not make the database {DATABASE}: {}",
+            "could not create the database {DATABASE}: {}",
             last_line(&output.stderr)
         )));
     }
@@ -299,7 +294,7 @@ fn make_cluster(place: &Place, binaries: &Binaries, folder: &File) -> Result<()>
         .map_err(|error| Error::io(KIND, &place.data(), &error))
 }
 
-/// Starts the server and waits until it takes queries.
+/// Starts the server and waits until it accepts queries.
 fn launch(place: &Place, binaries: &Binaries) -> Result<()> {
     let log_begin = fs::metadata(place.log()).map_or(0, |found| found.len());
     // `pg_ctl` hands the options to a shell.
@@ -309,8 +304,7 @@ fn launch(place: &Place, binaries: &Binaries) -> Result<()> {
         .chain(&settings)
         .map(|setting| format!("-c {}", quoted(setting)))
         .collect();
-    // The log's name is relative to the working directory: the full path would have to survive
-    // the shell as well.
+    // A log name relative to the working directory needs no quoting for the shell.
     let output =
         run(pg_ctl(place, binaries, "start").args(["-l", "server.log", "-o", &options.join(" ")]))?;
     if output.status.success() {
@@ -326,10 +320,10 @@ fn launch(place: &Place, binaries: &Binaries) -> Result<()> {
         .hint(format!("see {}", place.log().display())))
 }
 
-/// Waits for a server that somebody else has started and that may still be recovering.
+/// Waits for a server that another process started and that may still be recovering.
 fn wait_until_ready(place: &Place, mut server: Postmaster) -> Result<()> {
     let begin = Instant::now();
-    while !server.ready && begin.elapsed() < PATIENCE {
+    while !server.ready && begin.elapsed() < TIMEOUT {
         thread::sleep(Duration::from_millis(100));
         server = Postmaster::of(place).ok_or_else(|| {
             Error::new(
@@ -346,16 +340,15 @@ fn wait_until_ready(place: &Place, mut server: Postmaster) -> Result<()> {
     })
 }
 
-/// A `pg_ctl` command that waits. The folder goes by the environment: on the command line `pg_ctl`
-/// would hand it to a shell between double quotes, where a `$` in a path is not safe.
+/// A `pg_ctl` command that waits. The folder is passed in the environment: `pg_ctl` would pass an
+/// argument to a shell in double quotes, where a `$` in a path is not safe.
 fn pg_ctl(place: &Place, binaries: &Binaries, verb: &str) -> Command {
     let mut command = place.owner.command(&binaries.program("pg_ctl"), &place.cluster);
     command.env("PGDATA", place.data());
-    command.args([verb, "--silent", "--wait", "--timeout", &PATIENCE.as_secs().to_string()]);
+    command.args([verb, "--silent", "--wait", "--timeout", &TIMEOUT.as_secs().to_string()]);
     command
 }
 
-/// Runs a command to its end.
 fn run(command: &mut Command) -> Result<Output> {
     let program = PathBuf::from(command.get_program());
     command.output().map_err(|error| Error::io(KIND, &program, &error))

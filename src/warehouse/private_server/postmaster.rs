@@ -1,4 +1,4 @@
-//! The server's process: whether it runs, whether it is ready, what a dead one left behind.
+//! The server process: whether it is running and ready, and what a dead one left behind.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind as Io, Write};
@@ -11,17 +11,16 @@ use nix::fcntl::OFlag;
 use crate::error::{Error, ErrorKind, Result};
 use crate::warehouse::private_server::data_dir::{Place, SOCKET};
 
-/// The content of `postmaster.pid` for a server that is alive.
+/// `postmaster.pid` of a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Postmaster {
-    /// The process.
     pub(crate) pid: u32,
-    /// Whether it takes queries yet (a crash recovery can take minutes).
+    /// Whether it accepts queries (crash recovery can take minutes).
     pub(crate) ready: bool,
 }
 
 impl Postmaster {
-    /// The server of `place`, if it is alive.
+    /// The server of `place`, if it is running.
     pub(crate) fn of(place: &Place) -> Option<Self> {
         let text = fs::read_to_string(place.data().join("postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().parse().ok()?;
@@ -37,12 +36,12 @@ pub(crate) fn socket_setting(sockets: &str) -> String {
     format!("unix_socket_directories=\"{}\"", sockets.replace('"', "\"\""))
 }
 
-/// Removes what a dead server left behind and PostgreSQL would stumble over: call this only under
-/// the lock and when [`Postmaster::of`] finds none.
+/// Removes files of a dead server that keep PostgreSQL from starting. Call it only under the lock and
+/// when [`Postmaster::of`] finds no server.
 ///
-/// `postmaster.pid` is not removed, for it also names the shared memory by which PostgreSQL
-/// notices orphaned backends of a killed server. Only the process id is replaced, by that of this
-/// program: the server takes the id of the process that starts it for stale.
+/// `postmaster.pid` is kept: it also names the shared memory by which PostgreSQL detects orphaned
+/// backends of a killed server. Only the process id is replaced by that of this program, because the
+/// server takes the id of its parent process as stale.
 pub(crate) fn clear_remains(place: &Place) -> Result<()> {
     let kind = ErrorKind::Warehouse { transient: false };
     let pid_file = place.data().join("postmaster.pid");

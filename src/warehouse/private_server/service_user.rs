@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Accounts without rights, in order of preference. `nobody` may be shared with other services.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
-/// The account; `switch` when it is not the caller's own.
+/// The account; `switch` if it is not that of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -23,8 +23,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Who owns the cluster in `cluster`, or would own a new one: the caller; for root whoever
-    /// owns it already, else an unprivileged account.
+    /// The owner of `cluster`, or of a new one there: the caller; for root the present owner, else an
+    /// unprivileged account.
     pub(crate) fn of(cluster: &Path) -> Result<Self> {
         let caller = geteuid();
         if !caller.is_root() {
@@ -46,9 +46,8 @@ impl Owner {
         Ok(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name, switch: true })
     }
 
-    /// A program of the server, to be run as this account in `folder`. Nothing of the caller's
-    /// environment goes along: the server outlives the run and must not carry its key, and
-    /// variables such as PGPORT or PGOPTIONS would change it.
+    /// A program of the server, run as this account in `folder` with an empty environment: the server
+    /// outlives the run and must not inherit its key, and variables such as PGPORT would change it.
     pub(crate) fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(folder).stdin(Stdio::null());
@@ -77,13 +76,13 @@ impl Owner {
             })
     }
 
-    /// Whether a folder that root has just made must be handed over.
+    /// Whether a folder that root has just created must change its owner.
     pub(crate) fn takes_over(&self, uid: u32) -> bool {
         self.switch && uid == 0
     }
 }
 
-/// The account's name, or its number where it has none.
+/// The name of the account, or its number if it has none.
 pub(crate) fn name_of(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid))
         .ok()
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_folder_on_the_way_keeps_a_stranger_out() {
+    fn a_closed_parent_folder_is_detected() {
         let outer = tempfile::tempdir().expect("a temporary folder");
         let inner = outer.path().join("inner");
         fs::create_dir(&inner).expect("a folder");
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_environment_stays_behind() {
+    fn the_environment_of_the_caller_is_not_inherited() {
         let owner = Owner::of(Path::new("/nonexistent")).expect("an account");
         let output = owner.command(Path::new("/usr/bin/env"), Path::new("/")).output();
         let text = String::from_utf8(output.expect("env runs").stdout).expect("text");
