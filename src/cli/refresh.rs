@@ -100,7 +100,7 @@ fn listed(states: &[TargetState]) -> String {
         let on_failure = match (state.enabled, state.required) {
             (false, _) => "",
             (true, true) => "exit 6",
-            (true, false) => "go on",
+            (true, false) => "continue",
         };
         let shows = match (state.enabled, state.due, &state.refreshed_run_id) {
             (false, ..) => "switched off".to_owned(),

@@ -127,11 +127,13 @@ impl<'a, C: Connection> Runner<'a, C> {
         connect: &'a (dyn Fn() -> Result<C> + Sync),
         cancel: &'a Cancellation,
     ) -> Self {
-        let limit = |target: &Box<dyn Target + 'a>| {
-            let TargetInfo { provider, parallel, .. } = *target.info();
-            (provider, Semaphore::new(parallel.clamp(1, Semaphore::MAX_PERMITS)))
-        };
-        let limits = targets.iter().map(limit).collect();
+        let limits = targets
+            .iter()
+            .map(|target| {
+                let TargetInfo { provider, parallel, .. } = *target.info();
+                (provider, Semaphore::new(parallel.clamp(1, Semaphore::MAX_PERMITS)))
+            })
+            .collect();
         Self { targets, published, connect, cancel, limits }
     }
 
@@ -181,7 +183,7 @@ impl<'a, C: Connection> Runner<'a, C> {
         }
     }
 
-    /// Waits until fewer targets of this provider are at work than its limit.
+    /// Waits until fewer targets of this provider are running than its limit.
     fn permit(&self, info: &TargetInfo) -> Result<SemaphorePermit<'_>, Failure> {
         let limit = self
             .limits

@@ -394,23 +394,23 @@ fn all_targets_are_listed_with_what_they_show() {
     assert_snapshot!(format!("{before}\n{published}\n{refreshed}"), @"
     target on failure state last refresh began detail
     provider_month switched off
-    dashboard go on nothing to show
+    dashboard continue nothing to show
     sql.daily exit 6 nothing to show
-    sql.weekly go on nothing to show
+    sql.weekly continue nothing to show
     sql.yearly switched off
 
     target on failure state last refresh began detail
     provider_month switched off
-    dashboard go on due
+    dashboard continue due
     sql.daily exit 6 due
-    sql.weekly go on due
+    sql.weekly continue due
     sql.yearly switched off
 
     target on failure state last refresh began detail
     provider_month switched off
-    dashboard go on shows run [RUN] succeeded [TIME] [DATA]/dashboard.html
+    dashboard continue shows run [RUN] succeeded [TIME] [DATA]/dashboard.html
     sql.daily exit 6 shows run [RUN] succeeded [TIME] 1 view; filled for the first time, not concurrently: public.shown
-    sql.weekly go on due failed [TIME] there is no materialized view public.nowhere: create it, or correct refresh.sql.weekly.views
+    sql.weekly continue due failed [TIME] there is no materialized view public.nowhere: create it, or correct refresh.sql.weekly.views
     sql.yearly switched off
     ");
     let states = told(&mut viewed.command(&["refresh", "--list", "--format", "json"]), 0);

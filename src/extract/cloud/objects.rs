@@ -15,7 +15,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ClientConfigKey, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use tokio::task::consume_budget;
 
 use super::super::address::Address;
@@ -50,41 +50,16 @@ pub(super) async fn expand(
             Error::config(format!("{dataset}: {address} is not a valid glob: {}", error.msg))
         })?),
     };
-    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
     let prefix = (!folder.is_empty()).then(|| path(dataset, &address, folder)).transpose()?;
-    let mut listed = store.list(prefix.as_ref());
-    let (mut keys, mut left_out) = (Vec::new(), LeftOut::default());
-    let (mut any, mut other_days) = (false, false);
-    let mut tables = BTreeMap::new();
-    while let Some(object) = listed.next().await {
+    let mut objects = store.list(prefix.as_ref());
+    let mut listing = Listing::default();
+    while let Some(object) = objects.next().await {
         let object = object.map_err(|error| failure(dataset, &address, &error))?;
-        let key = object.location.as_ref();
-        let below = key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/');
-        let meant = match &pattern {
-            Some(pattern) => pattern.matches_with(key, options),
-            None => !below.is_empty(),
-        };
-        let (folders, name) = below.rsplit_once('/').unwrap_or(("", below));
-        let log = TABLE_LOGS.iter().find_map(|(log, format)| {
-            let at = key.find(&format!("{log}/"))?;
-            (at == 0 || key[..at].ends_with('/')).then(|| (key[..at].to_owned(), *format))
-        });
-        tables.extend(log);
-        if !meant {
-            continue;
-        }
-        any = true;
-        let glob = pattern.as_ref().map_or("", Pattern::as_str);
-        if folders.split('/').any(|name| folder::is_outside(name, interval)) {
-            other_days = true;
-        } else if left_out::by_glob(glob, if glob.is_empty() { below } else { key }) {
-            left_out.count(name);
-        } else if object.size == 0 {
-            left_out.empty += 1;
-        } else {
-            keys.push(key.to_owned());
-        }
+        listing.add(&object, folder, pattern.as_ref(), interval);
+        // Lets a signal through in a long list.
+        consume_budget().await;
     }
+    let Listing { mut keys, left_out, any, other_days, tables } = listing;
     for (table, format) in tables {
         if keys.iter().any(|key| key.starts_with(&table)) {
             let place = format!("{}://{bucket}/{table}", address.scheme());
@@ -108,6 +83,58 @@ pub(super) async fn expand(
     let scheme = address.scheme();
     let addresses = keys.iter().map(|key| Address::new(format!("{scheme}://{bucket}/{key}")));
     Ok(Found { addresses: addresses.collect(), parts: true, left_out })
+}
+
+/// What a list of objects has.
+#[derive(Default)]
+struct Listing {
+    keys: Vec<String>,
+    left_out: LeftOut,
+    /// Whether any object matches, left out or not.
+    any: bool,
+    /// Whether some are of other days than the interval's.
+    other_days: bool,
+    /// Where tables with a log are, and their format.
+    tables: BTreeMap<String, &'static str>,
+}
+
+impl Listing {
+    /// Adds an object to the keys or to those that are left out.
+    fn add(
+        &mut self,
+        object: &ObjectMeta,
+        folder: &str,
+        pattern: Option<&Pattern>,
+        interval: &Interval,
+    ) {
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+        let key = object.location.as_ref();
+        let below = key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/');
+        let log = TABLE_LOGS.iter().find_map(|(log, format)| {
+            let at = key.find(&format!("{log}/"))?;
+            (at == 0 || key[..at].ends_with('/')).then(|| (key[..at].to_owned(), *format))
+        });
+        self.tables.extend(log);
+        let matches = match pattern {
+            Some(pattern) => pattern.matches_with(key, options),
+            None => !below.is_empty(),
+        };
+        if !matches {
+            return;
+        }
+        self.any = true;
+        let (folders, name) = below.rsplit_once('/').unwrap_or(("", below));
+        let glob = pattern.map_or("", Pattern::as_str);
+        if folders.split('/').any(|name| folder::is_outside(name, interval)) {
+            self.other_days = true;
+        } else if left_out::by_glob(glob, if glob.is_empty() { below } else { key }) {
+            self.left_out.count(name);
+        } else if object.size == 0 {
+            self.left_out.empty += 1;
+        } else {
+            self.keys.push(key.to_owned());
+        }
+    }
 }
 
 /// Reads an object into the spool.

@@ -28,6 +28,9 @@ pub(super) struct Start {
     pub(super) in_doubt: bool,
     /// What it is waiting for.
     pub(super) waits_for: Option<&'static str>,
+    /// Starts that failed.
+    failed: u32,
+    backoff: Backoff,
 }
 
 pub(super) enum Started {
@@ -48,80 +51,103 @@ impl Start {
         let history = model.history(job, TRIES)?;
         self.before = Some(history.into_iter().filter_map(|report| report.id).collect());
         let request = Request::post(model.at("/refreshes")).json(&body(target));
-        let appears = Duration::from_secs(target.appear_secs);
-        let (mut failed, mut backoff) = (0, Backoff::default());
         loop {
-            let answer = match model.start(job, &request)? {
-                Ok(answer) => answer,
-                Err(SendError::NotSent) => {
-                    job.check()?;
-                    failed += 1;
-                    if failed == TRIES {
-                        return Err(Failure::failed(format!(
-                            "the refresh: {}; is refresh.power_bi.api_url right, is the network \
-                             up?",
-                            SendError::NotSent
-                        )));
-                    }
-                    job.pause(backoff.wait())?;
-                    continue;
+            match model.start(job, &request)? {
+                Ok(answer) if answer.is_success() => {
+                    return self.accepted(job, model, target, &answer);
                 }
+                Ok(answer) => {
+                    let refusal = Refusal::of(&answer);
+                    if let Some(started) = self.refused(job, model, target, &refusal)? {
+                        return Ok(started);
+                    }
+                }
+                Err(SendError::NotSent) => self.not_sent(job)?,
                 Err(lost) => {
                     self.in_doubt = true;
                     job.check()?;
-                    return self.found(job, model, target, appears, &lost.to_string());
+                    return self.found(job, model, target, &lost.to_string());
                 }
-            };
-            if answer.is_success() {
-                if answer.status() != 202 && is_page(&answer) {
-                    self.in_doubt = true;
-                    return self.found(job, model, target, appears, "a page came as the answer");
-                }
-                let Some(id) = id_in(&answer, target.mode) else {
-                    self.in_doubt = true;
-                    return self.found(job, model, target, appears, "the answer has no id");
-                };
-                self.in_doubt = false;
-                return Ok(Started::Refresh(id));
-            }
-            let refusal = Refusal::of(&answer);
-            match refusal.kind {
-                Kind::AlreadyRunning => {
-                    // It may be the one that an earlier request of ours has started.
-                    if self.in_doubt
-                        && let Some(id) = self.ours(&model.history(job, TRIES)?, target.mode)
-                    {
-                        return Ok(self.adopted(id));
-                    }
-                    match target.on_conflict {
-                        OnConflict::Wait => self.wait_for_other(job, model, &mut backoff)?,
-                        OnConflict::Skip => return Ok(Started::LeftAlone),
-                        OnConflict::Fail => return Err(refusal.failure("the refresh")),
-                    }
-                }
-                Kind::RateLimited => {
-                    let wait = refusal.wait.unwrap_or(USUAL_WAIT);
-                    if wait > job.left() {
-                        return Err(refusal.failure("the refresh"));
-                    }
-                    self.waits_for = Some("the service took no more requests");
-                    // Never at once, even where the service allows it.
-                    job.pause(wait.max(backoff.wait()))?;
-                    self.waits_for = None;
-                }
-                Kind::Transient => {
-                    self.in_doubt = true;
-                    if let Some(id) = self.look(job, model, target.mode, GRACE, Duration::ZERO)? {
-                        return Ok(self.adopted(id));
-                    }
-                    failed += 1;
-                    if failed >= STARTS {
-                        return Err(refusal.failure("the refresh"));
-                    }
-                }
-                _ => return Err(refusal.failure("the refresh")),
             }
         }
+    }
+
+    fn accepted(
+        &mut self,
+        job: &mut Job<'_>,
+        model: &Model,
+        target: &PowerBiTarget,
+        answer: &Answer,
+    ) -> Result<Started, Failure> {
+        self.in_doubt = true;
+        if answer.status() != 202 && is_page(answer) {
+            return self.found(job, model, target, "a page came as the answer");
+        }
+        match id_in(answer, target.mode) {
+            Some(id) => Ok(self.adopted(id)),
+            None => self.found(job, model, target, "the answer has no id"),
+        }
+    }
+
+    /// Waits before the start is sent again, unless it failed too often.
+    fn not_sent(&mut self, job: &Job<'_>) -> Result<(), Failure> {
+        job.check()?;
+        self.failed += 1;
+        if self.failed == TRIES {
+            return Err(Failure::failed(format!(
+                "the refresh: {}; is refresh.power_bi.api_url right, is the network up?",
+                SendError::NotSent
+            )));
+        }
+        job.pause(self.backoff.wait())
+    }
+
+    /// What was started all the same; none where the start is to be sent again.
+    fn refused(
+        &mut self,
+        job: &mut Job<'_>,
+        model: &Model,
+        target: &PowerBiTarget,
+        refusal: &Refusal,
+    ) -> Result<Option<Started>, Failure> {
+        let failure = || refusal.failure("the refresh");
+        match refusal.kind {
+            Kind::AlreadyRunning => {
+                // It may be the one that an earlier request of ours has started.
+                if self.in_doubt
+                    && let Some(id) = self.ours(&model.history(job, TRIES)?, target.mode)
+                {
+                    return Ok(Some(self.adopted(id)));
+                }
+                match target.on_conflict {
+                    OnConflict::Wait => self.wait_for_other(job, model)?,
+                    OnConflict::Skip => return Ok(Some(Started::LeftAlone)),
+                    OnConflict::Fail => return Err(failure()),
+                }
+            }
+            Kind::RateLimited => {
+                let wait = refusal.wait.unwrap_or(USUAL_WAIT);
+                if wait > job.left() {
+                    return Err(failure());
+                }
+                self.waits_for = Some("the service took no more requests");
+                // Never at once, even where the service allows it.
+                job.pause(wait.max(self.backoff.wait()))?;
+                self.waits_for = None;
+            }
+            Kind::Transient => {
+                self.in_doubt = true;
+                if let Some(id) = self.look(job, model, target.mode, GRACE, Duration::ZERO)? {
+                    return Ok(Some(self.adopted(id)));
+                }
+                self.failed += 1;
+                if self.failed >= STARTS {
+                    return Err(failure());
+                }
+            }
+            _ => return Err(failure()),
+        }
+        Ok(None)
     }
 
     /// The refresh that a request without an answer has started; the request is not repeated.
@@ -130,9 +156,9 @@ impl Start {
         job: &mut Job<'_>,
         model: &Model,
         target: &PowerBiTarget,
-        appears: Duration,
         why: &str,
     ) -> Result<Started, Failure> {
+        let appears = Duration::from_secs(target.appear_secs);
         if let Some(id) = self.look(job, model, target.mode, GRACE, appears)? {
             return Ok(self.adopted(id));
         }
@@ -168,15 +194,10 @@ impl Start {
     }
 
     /// Waits for the end of another refresh.
-    fn wait_for_other(
-        &mut self,
-        job: &mut Job<'_>,
-        model: &Model,
-        backoff: &mut Backoff,
-    ) -> Result<(), Failure> {
+    fn wait_for_other(&mut self, job: &mut Job<'_>, model: &Model) -> Result<(), Failure> {
         self.waits_for = Some("another refresh was still running");
         loop {
-            job.pause(backoff.wait())?;
+            job.pause(self.backoff.wait())?;
             let history = model.history(job, u32::MAX)?;
             if !history.iter().any(|report| matches!(report.state(200), State::Running(_))) {
                 self.waits_for = None;
