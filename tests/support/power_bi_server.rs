@@ -171,7 +171,7 @@ impl PowerBiServer {
         self
     }
 
-    /// What is said of the models.
+    /// What the service shows of the models.
     pub(crate) fn refreshable(&self, refreshable: Option<bool>) -> &Self {
         self.state().refreshable = refreshable;
         self

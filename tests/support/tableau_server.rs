@@ -50,7 +50,7 @@ pub(crate) struct World {
     pub(crate) lists_jobs: bool,
     /// Whether jobs can be shown.
     pub(crate) shows_jobs: bool,
-    /// By how many seconds its clock is ahead; also said in `Date` headers.
+    /// By how many seconds its clock is ahead, also in `Date` headers.
     pub(crate) ahead: i64,
     /// The site's users have a session of this token.
     pub(crate) session: Option<String>,
