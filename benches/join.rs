@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use claims_etl::config::{OnDuplicate, Rules, Settings};
+use claims_etl::config::{Rules, Settings};
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::Privacy;
 use claims_etl::risk::settings::Risk;
 use claims_etl::risk::{Exactness, Kept, Medians, RiskModel, Statistics, Twin};
+use claims_etl::rule::OnDuplicate;
 use claims_etl::rule::Severities;
 use claims_etl::schema::{Dataset, TWIN};
 use claims_etl::synth::{self, Spec};

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use claims_etl::config::{OnDuplicate, Rules, Settings};
+use claims_etl::config::{Rules, Settings};
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::extract::{self, Extracted};
 use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::{Action, Level, Privacy};
+use claims_etl::rule::OnDuplicate;
 use claims_etl::schema::Dataset;
 use claims_etl::synth::{self, Spec};
 use claims_etl::totals::Cents;

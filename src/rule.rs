@@ -3,8 +3,10 @@
 //! A rule is one line of the table here, and everything else follows from it. Names and bits are
 //! stored: they never change.
 
+mod policy;
 mod severity;
 
+pub use policy::{CodeSystem, OnDuplicate};
 pub use severity::{Severities, Severity};
 
 /// Any severity that a row can have.

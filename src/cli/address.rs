@@ -1,31 +1,29 @@
-//! Options that may be addresses of databases.
-//!
-//! So an address with a password is refused there, and only there: the environment and the
-//! configuration file are private.
+//! Options that may be addresses of databases. A password in one is refused on the command line, which
+//! other users can see, but not in the environment or the configuration file.
 
 use std::ffi::OsStr;
 
-use clap::builder::{StringValueParser, TypedValueParser};
+use clap::builder::{StringValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, Command, Error};
+use toml::Value;
 
 use crate::adbc_postgres::Address;
-use crate::secret::value::Secret;
 
-/// Reads a text, and refuses a password that was typed; the text then becomes a `T`.
+/// Parses a text into a `T`; refuses a password on the command line.
 #[derive(Clone, Copy)]
 pub(super) struct AddressParser<T>(fn(String) -> T);
 
-impl AddressParser<Secret> {
-    /// For the address of the warehouse.
-    pub(super) fn secret() -> Self {
-        Self(Secret::new)
+impl AddressParser<Value> {
+    /// For a setting.
+    pub(super) fn value() -> ValueParser {
+        ValueParser::from(Self(Value::String))
     }
 }
 
 impl AddressParser<String> {
-    /// For a source, which may be a path as well.
+    /// For a source, which may be a path.
     pub(super) fn text() -> Self {
         Self(std::convert::identity)
     }
@@ -58,7 +56,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for AddressParser<T> {
     }
 }
 
-/// Whether a text is an address with a password in it. What is no address leads nowhere.
+/// Whether a text is an address with a password.
 fn holds_password(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -59,7 +59,7 @@ pub(super) struct DagOptions {
 /// `Config` when the settings are refused or the file cannot be written.
 pub(super) fn airflow(command: AirflowCommand) -> Result<Reply> {
     let AirflowCommand::Dag(options) = command;
-    let (config, data_dir) = options.config.places();
+    let (config, data_dir) = (options.config.file(), options.config.text("run", "data_dir"));
     let (config, data_dir) =
         (config.map(absolute).transpose()?, data_dir.map(absolute).transpose()?);
     let beside = config.as_deref().and_then(Path::parent).map(Path::to_owned);

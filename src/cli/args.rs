@@ -12,7 +12,7 @@ use super::help::{
     QUARANTINE_EXAMPLES, RUN_EXAMPLES, SCHEDULE_EXAMPLES, TOKEN_EXAMPLES, VERIFY_EXAMPLES,
 };
 use super::key::{KeyCommand, TokenDomain};
-use super::options::{KeyPlaceOptions, PlaceOptions, SettingsOptions};
+use super::options::{KeyOptions, SettingsOptions, WarehouseOptions};
 use super::output_format::{MessageOptions, ResultOptions};
 use super::privacy::PrivacyCommand;
 use super::quarantine::QuarantineOptions;
@@ -123,7 +123,7 @@ pub(super) enum Command {
         /// The id of one run
         run: Option<String>,
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -168,7 +168,7 @@ pub(super) enum Command {
         #[arg(long, value_enum, value_name = "DOMAIN")]
         domain: TokenDomain,
         #[command(flatten)]
-        place: KeyPlaceOptions,
+        place: KeyOptions,
     },
     /// Write synthetic claims and providers
     #[command(after_help = GENERATE_EXAMPLES)]

@@ -3,10 +3,9 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::options::SettingsOptions;
+use super::options::ScheduledOptions;
 use super::output::{Reply, json};
 use super::output_format::{Format, ResultOptions};
-use super::schedule::TimetableOptions;
 use super::signals;
 use super::table::Table;
 use crate::cli::console::Console;
@@ -48,9 +47,7 @@ pub(super) struct BackfillOptions {
     )]
     dry_list: bool,
     #[command(flatten)]
-    timetable: TimetableOptions,
-    #[command(flatten)]
-    settings: SettingsOptions,
+    settings: ScheduledOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
@@ -60,9 +57,8 @@ pub(super) struct BackfillOptions {
 /// # Errors
 /// As loading the settings and [`schedule::backfill`].
 pub(super) fn backfill(options: BackfillOptions, console: &Console) -> Result<Reply> {
-    let BackfillOptions { from, to, rerun, keep_going, dry_list, timetable, settings, result } =
-        options;
-    let settings = settings.load_scheduled(timetable.overrides())?;
+    let BackfillOptions { from, to, rerun, keep_going, dry_list, settings, result } = options;
+    let settings = settings.load()?;
     let request = BackfillRequest { from, to, rerun, keep_going };
     let clock = schedule::clock()?;
     let report = if dry_list {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::options::PlaceOptions;
+use super::options::WarehouseOptions;
 use super::output::{Reply, json};
 use super::output_format::{Format, ResultOptions};
 use super::table::Table;
@@ -42,7 +42,7 @@ pub(super) struct ReportOptions {
     #[arg(long, value_name = "K", env = "CLAIMS_ETL_REQUIRE_K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     require_k: Option<u32>,
     #[command(flatten)]
-    place: PlaceOptions,
+    place: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }

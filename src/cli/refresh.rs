@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::options::PlaceOptions;
+use super::options::WarehouseOptions;
 use super::output::{Reply, json};
 use super::output_format::{Format, ResultOptions};
 use super::signals;
@@ -41,7 +41,7 @@ pub(super) struct RefreshOptions {
     )]
     list: bool,
     #[command(flatten)]
-    place: PlaceOptions,
+    place: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
 use super::table::Table;
-use crate::config::{OnDuplicate, Settings};
+use crate::config::Settings;
 use crate::error::Result;
+use crate::rule::OnDuplicate;
 use crate::rule::{Rule, Severity};
 
 /// A form of the list.

@@ -1,6 +1,6 @@
 //! The command `runs`: what the ledger holds, as a table.
 
-use super::options::PlaceOptions;
+use super::options::WarehouseOptions;
 use super::output::{Reply, json};
 use super::output_format::Format;
 use super::table::Table;
@@ -16,7 +16,7 @@ use crate::load::ledger::RunRow;
 ///
 /// # Errors
 /// `Config` or `Warehouse` when the ledger cannot be read.
-pub(super) fn runs(place: PlaceOptions, format: Format, console: &Console) -> Result<Reply> {
+pub(super) fn runs(place: WarehouseOptions, format: Format, console: &Console) -> Result<Reply> {
     let runs = runs::runs(&place.load()?, console.observer())?;
     if format == Format::Json {
         return json(&runs).map(Reply::done);
@@ -81,7 +81,7 @@ fn rows(count: Option<i64>) -> String {
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
-pub(super) fn run_details(run: &str, place: PlaceOptions, console: &Console) -> Result<Reply> {
+pub(super) fn run_details(run: &str, place: WarehouseOptions, console: &Console) -> Result<Reply> {
     let run = RunId::parse(run)?;
     let details = runs::run_details(&place.load()?, run, console.observer())?;
     let text = serde_json::to_string_pretty(&details)

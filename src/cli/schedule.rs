@@ -5,105 +5,18 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 
-use super::options::{PlaceOptions, SettingsOptions};
+use super::options::{ScheduledOptions, TimetableOptions};
 use super::output::{Reply, json};
 use super::output_format::{Format, ResultOptions};
 use super::table::Table;
 use super::{outlet, signals};
 use crate::cli::console::Console;
 use crate::cli::format::{count, money, seconds};
-use crate::config::{ScheduleOverrides, Settings};
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunEvent;
 use crate::schedule::{self, Ended, MODEL, Monitor, Options, Preview, Scheduler};
 use crate::telemetry::metrics::Endpoint;
-
-/// When runs happen.
-#[derive(Debug, Clone, Args)]
-pub(super) struct TimetableOptions {
-    /// The schedule's name in the ledger; another expression or zone deserves another one
-    /// [default: healthcare_claims_etl]
-    #[arg(long, value_name = "NAME", env = "CLAIMS_ETL_SCHEDULE_NAME", help_heading = "Schedule")]
-    name: Option<String>,
-    /// Five fields as for cron, or @hourly, @daily, @weekly, @monthly, @quarterly, @yearly
-    /// [default: @daily]
-    #[arg(long, value_name = "EXPR", env = "CLAIMS_ETL_SCHEDULE_CRON", help_heading = "Schedule")]
-    cron: Option<String>,
-    /// Whose wall time the expression means, as IANA names it [default: UTC]
-    #[arg(
-        long,
-        value_name = "ZONE",
-        env = "CLAIMS_ETL_SCHEDULE_TIMEZONE",
-        help_heading = "Schedule"
-    )]
-    timezone: Option<String>,
-    /// The first day that has data [default: 2024-01-01]
-    #[arg(
-        long,
-        value_name = "DATE",
-        env = "CLAIMS_ETL_SCHEDULE_START_DATE",
-        help_heading = "Schedule"
-    )]
-    start_date: Option<String>,
-    /// Run every interval since the start, not only the latest complete one [default: false]
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = BoolishValueParser::new(),
-        env = "CLAIMS_ETL_SCHEDULE_CATCHUP",
-        overrides_with = "no_catchup",
-        help_heading = "Schedule"
-    )]
-    catchup: Option<bool>,
-    /// Run only the latest complete interval
-    #[arg(
-        long,
-        value_parser = BoolishValueParser::new(),
-        env = "CLAIMS_ETL_SCHEDULE_NO_CATCHUP",
-        overrides_with = "catchup",
-        help_heading = "Schedule"
-    )]
-    no_catchup: bool,
-    /// Let an interval wait for the success of the one before it [default: false]
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = BoolishValueParser::new(),
-        env = "CLAIMS_ETL_SCHEDULE_DEPENDS_ON_PAST",
-        help_heading = "Schedule"
-    )]
-    depends_on_past: Option<bool>,
-    /// Seconds for which a scheduler is the only one without saying so again, 1 to 3600
-    /// [default: 60]
-    #[arg(
-        long,
-        value_name = "SECS",
-        env = "CLAIMS_ETL_SCHEDULE_LEASE_SECS",
-        help_heading = "Schedule"
-    )]
-    lease_secs: Option<u32>,
-}
-
-impl TimetableOptions {
-    /// What these options say.
-    pub(super) fn overrides(self) -> ScheduleOverrides {
-        ScheduleOverrides {
-            name: self.name,
-            cron: self.cron,
-            timezone: self.timezone,
-            start_date: self.start_date,
-            catchup: if self.no_catchup { Some(false) } else { self.catchup },
-            depends_on_past: self.depends_on_past,
-            lease_secs: self.lease_secs,
-        }
-    }
-}
 
 /// `schedule`, or one of its commands.
 #[derive(Debug, Clone, Args)]
@@ -111,8 +24,6 @@ impl TimetableOptions {
 pub(super) struct ScheduleOptions {
     #[command(subcommand)]
     command: Option<ScheduleCommand>,
-    #[command(flatten)]
-    timetable: TimetableOptions,
     /// Run what is due now, then exit
     #[arg(
         long,
@@ -130,7 +41,7 @@ pub(super) struct ScheduleOptions {
     )]
     retry_failed: bool,
     #[command(flatten)]
-    settings: SettingsOptions,
+    settings: ScheduledOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
@@ -152,16 +63,12 @@ pub(super) enum ScheduleCommand {
         #[command(flatten)]
         timetable: TimetableOptions,
         #[command(flatten)]
-        place: PlaceOptions,
-        #[command(flatten)]
         result: ResultOptions,
     },
     /// Exit with 0 if a scheduler is running, else with 1; run nothing
     Health {
         #[command(flatten)]
         timetable: TimetableOptions,
-        #[command(flatten)]
-        place: PlaceOptions,
     },
 }
 
@@ -170,21 +77,21 @@ pub(super) enum ScheduleCommand {
 /// # Errors
 /// As loading the settings and [`Scheduler::run`].
 pub(super) fn schedule(options: ScheduleOptions, console: &Console) -> Result<Reply> {
-    let ScheduleOptions { command, timetable, once, retry_failed, settings, result } = options;
+    let ScheduleOptions { command, once, retry_failed, settings, result } = options;
     match command {
-        Some(ScheduleCommand::Preview { count, timetable, place, result }) => {
-            let settings = place.load_scheduled(timetable.overrides())?;
+        Some(ScheduleCommand::Preview { count, timetable, result }) => {
+            let settings = timetable.load()?;
             let clock = schedule::clock()?;
             upcoming(&schedule::preview(&settings, clock.as_ref(), count)?, result.format)
         }
-        Some(ScheduleCommand::Health { timetable, place }) => {
-            Ok(match schedule::health(&place.load_scheduled(timetable.overrides())?) {
+        Some(ScheduleCommand::Health { timetable }) => {
+            Ok(match schedule::health(&timetable.load()?) {
                 Ok(line) => Reply::line(line),
                 Err(error) => Reply::new(format!("{}\n", error.message()), 1),
             })
         }
         None => {
-            let settings = settings.load_scheduled(timetable.overrides())?;
+            let settings = settings.load()?;
             run(&settings, Options { once, retry_failed }, result.format, console)
         }
     }

@@ -24,8 +24,10 @@ pub(super) fn verify(
     console: &Console,
 ) -> Result<Reply> {
     let which = Chosen::parse(run)?;
-    let (claims_named, providers_named) = settings.names_sources();
-    let options = VerifyOptions { claims_named, providers_named };
+    let options = VerifyOptions {
+        claims_named: settings.names_sources("claims"),
+        providers_named: settings.names_sources("providers"),
+    };
     // Nothing is written, so a signal may end the program at once.
     let cancel = Cancellation::default();
     let report = recompute::verify(&settings.load()?, options, which, console.observer(), &cancel)?;

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 
 use clap::Subcommand;
 
-use super::options::PlaceOptions;
+use super::options::WarehouseOptions;
 use super::output::Reply;
 use super::signals;
 use crate::cli::console::Console;
@@ -18,22 +18,22 @@ pub(super) enum WarehouseCommand {
     /// Start the private server, if it does not run
     Start {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
     },
     /// Stop the private server
     Stop {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
     },
     /// Print the warehouse's address
     Url {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
     },
     /// Open psql on the warehouse
     Psql {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         /// Passed on to psql, after `--`
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<std::ffi::OsString>,
@@ -41,7 +41,7 @@ pub(super) enum WarehouseCommand {
     /// Create the tables, or bring them up to date
     Migrate {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
     },
 }
 

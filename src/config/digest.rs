@@ -75,10 +75,10 @@ fn counted(settings: &Settings) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CodeSystem;
     use crate::config::mapping::{Mapping, Values};
-    use crate::config::settings::{Mode, OnDuplicate};
+    use crate::config::settings::Mode;
     use crate::privacy::settings::Action;
+    use crate::rule::{CodeSystem, OnDuplicate};
     use crate::secret::value::Secret;
 
     /// The settings that count.

@@ -19,7 +19,7 @@ mod validate;
 
 pub use digest::digest;
 pub use interval::{Interval, Moment, day};
-pub use load::{DEFAULT_FILE, Overrides, load};
+pub use load::{DEFAULT_FILE, load};
 pub use mail::{Mail, MailEncryption};
 pub use mapping::{Mapping, Part, Pattern, Values};
 pub use postgres_environment::PostgresEnvironment;
@@ -29,9 +29,9 @@ pub use refresh::{
     PowerBiObject, PowerBiTarget, PowerBiType, ProviderMonth, Refresh, SqlViews, Superset,
     SupersetTarget, Tableau, TableauTarget, Webhook, WebhookStyle,
 };
-pub use rules::{CodeSystem, Rules};
-pub use schedule::{Schedule, ScheduleOverrides};
-pub use settings::{AUTO, Decimal, Mode, OnDuplicate, Quality, Run, Settings, Source, Warehouse};
+pub use rules::Rules;
+pub use schedule::Schedule;
+pub use settings::{AUTO, Decimal, Mode, Quality, Run, Settings, Source, Warehouse};
 pub use telemetry::{Lineage, LineageCaller, Metrics};
 
 pub use crate::config::lock_wait::Wait;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::settings::Settings;
 use crate::error::{Error, Result};
@@ -59,30 +59,18 @@ impl Preset {
         self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
     }
 
-    /// The preset with a configuration file's text over it, table by table and key by key.
+    /// The settings by their keys.
     ///
     /// # Errors
-    /// What the TOML parser says; the text alone must be a configuration.
-    pub(super) fn beneath(&self, text: &str) -> Result<Settings, toml::de::Error> {
-        let mut layers: Table = self.text.parse()?;
-        overlay(&mut layers, text.parse()?);
-        layers.try_into()
-    }
-}
-
-fn overlay(below: &mut Table, above: Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
-            (_, value) => drop(below.insert(key, value)),
-        }
+    /// Never: a test reads every preset.
+    pub(super) fn table(&self) -> Result<Table, toml::de::Error> {
+        self.text.parse()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Mapping;
 
     #[test]
     fn every_preset_is_a_configuration_that_says_where_its_layout_is_written_down() {
@@ -101,19 +89,5 @@ mod tests {
                 assert!(claims.columns.contains_key(column), "{}: {column}", preset.name);
             }
         }
-    }
-
-    #[test]
-    fn a_configuration_lies_over_a_preset_column_by_column() {
-        let desynpuf = preset("desynpuf").expect("known");
-        let over = "[claims]\ndelimiter = \"|\"\n[claims.columns]\namount = \"PAID\"\n\
-                    [providers.columns]\nspecialty = \"\"";
-        let settings = desynpuf.beneath(over).expect("a configuration");
-        assert_eq!(settings.claims.delimiter, "|");
-        assert_eq!(settings.claims.date_formats, ["%Y%m%d"]);
-        assert_eq!(settings.claims.columns["amount"], Mapping::from("PAID"));
-        assert_eq!(settings.claims.columns["claim_id"], Mapping::from("CLM_ID"));
-        assert_eq!(settings.providers.columns["specialty"], Mapping::Absent);
-        assert!(preset("synpuf").is_err());
     }
 }

@@ -6,10 +6,9 @@ use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use super::interval::day;
-use super::settings::{OnDuplicate, Settings};
 use crate::error::{Error, Result};
 use crate::identifier::Placeholders;
-use crate::rule::{Rule, Severities, Severity};
+use crate::rule::{CodeSystem, Rule, Severities, Severity};
 use crate::schema::{AMOUNT_MAX_CENTS, UNKNOWN_PROVIDER};
 use crate::totals::Cents;
 
@@ -92,23 +91,6 @@ const PATIENT_PLACEHOLDERS: [&str; 28] = [
     "UNK",
     "UNKNOWN",
 ];
-
-/// What the procedure codes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CodeSystem {
-    /// Anything: codes are not looked into.
-    #[default]
-    Any,
-    /// CPT and HCPCS Level II, US.
-    Hcpcs,
-    /// ICD-9-CM procedures.
-    Icd9,
-    /// ICD-10-PCS procedures.
-    Icd10pcs,
-    /// SNOMED CT concepts.
-    Snomed,
-}
 
 /// What a row must be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -254,24 +236,6 @@ fn no_such_rule(name: &str) -> Error {
 fn days(date: NaiveDate) -> Option<i32> {
     use chrono::Datelike;
     (1..=9999).contains(&date.year()).then(|| date.num_days_from_ce() - 719_163)
-}
-
-impl Settings {
-    /// The severity of every rule, the policies' included: what a run with these settings does.
-    ///
-    /// # Errors
-    /// `Config` as [`Rules::severities`].
-    pub fn severities(&self) -> Result<Severities> {
-        let mut severities = self.rules.severities()?;
-        let policies = [
-            (Rule::DuplicateConflict, self.warehouse.duplicate_policy()),
-            (Rule::DirectoryConflict, self.warehouse.on_provider_conflict),
-        ];
-        for (rule, _) in policies.into_iter().filter(|(_, policy)| *policy == OnDuplicate::Reject) {
-            severities.set(rule, Severity::Reject);
-        }
-        Ok(severities)
-    }
 }
 
 /// Checks all of the table.

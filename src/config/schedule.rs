@@ -58,43 +58,6 @@ impl Default for Schedule {
     }
 }
 
-/// What the command line and the variables of its options say of the schedule; nothing where they
-/// are silent.
-#[derive(Debug, Clone, Default)]
-pub struct ScheduleOverrides {
-    /// `schedule.name`
-    pub name: Option<String>,
-    /// `schedule.cron`
-    pub cron: Option<String>,
-    /// `schedule.timezone`
-    pub timezone: Option<String>,
-    /// `schedule.start_date`
-    pub start_date: Option<String>,
-    /// `schedule.catchup`
-    pub catchup: Option<bool>,
-    /// `schedule.depends_on_past`
-    pub depends_on_past: Option<bool>,
-    /// `schedule.lease_secs`
-    pub lease_secs: Option<u32>,
-}
-
-impl ScheduleOverrides {
-    pub(super) fn apply(self, schedule: &mut Schedule) {
-        fn set<T>(setting: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *setting = value;
-            }
-        }
-        set(&mut schedule.name, self.name);
-        set(&mut schedule.cron, self.cron);
-        set(&mut schedule.timezone, self.timezone);
-        set(&mut schedule.start_date, self.start_date);
-        set(&mut schedule.catchup, self.catchup);
-        set(&mut schedule.depends_on_past, self.depends_on_past);
-        set(&mut schedule.lease_secs, self.lease_secs);
-    }
-}
-
 impl Schedule {
     /// The expression, with a preset's name spelt out.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, Moment};
@@ -14,8 +15,10 @@ use super::rules::Rules;
 use super::schedule::Schedule;
 use super::telemetry::{Lineage, Metrics};
 use crate::config::lock_wait::Wait;
+use crate::error::Result;
 use crate::privacy::settings::Privacy;
 use crate::risk::settings::Risk;
+use crate::rule::{OnDuplicate, Rule, Severities, Severity};
 use crate::schema::Dataset;
 use crate::secret::source::SecretSource;
 use crate::secret::value::Secret;
@@ -158,30 +161,17 @@ impl Decimal {
     }
 }
 
-/// What happens to rows that are published already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// How the input changes published rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Insert new rows, update changed ones, leave equal ones untouched.
+    /// Insert new rows, update changed ones, leave equal ones untouched
     #[default]
     Merge,
-    /// Insert only; a claim that is there already refuses the run.
+    /// Insert only; fail if a claim is there already
     Append,
-    /// The input becomes the whole content.
+    /// The input becomes the whole content
     Replace,
-}
-
-/// Which of several rows with the same key and different content counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnDuplicate {
-    /// The last by record order.
-    #[default]
-    Last,
-    /// The first by record order.
-    First,
-    /// None of them: all are rejected.
-    Reject,
 }
 
 /// The warehouse and how rows get into it.
@@ -356,7 +346,23 @@ impl Settings {
         self.run.data_dir.join("warehouse")
     }
 
-    /// COPY connections: as told, or one for each core, at most 4.
+    /// The severity of every rule, the policies' included: what a run with these settings does.
+    ///
+    /// # Errors
+    /// `Config` as [`Rules::severities`].
+    pub fn severities(&self) -> Result<Severities> {
+        let mut severities = self.rules.severities()?;
+        let policies = [
+            (Rule::DuplicateConflict, self.warehouse.duplicate_policy()),
+            (Rule::DirectoryConflict, self.warehouse.on_provider_conflict),
+        ];
+        for (rule, _) in policies.into_iter().filter(|(_, policy)| *policy == OnDuplicate::Reject) {
+            severities.set(rule, Severity::Reject);
+        }
+        Ok(severities)
+    }
+
+    /// COPY connections: as configured, or one a core, at most 4.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.warehouse.connections.map_or_else(

@@ -78,16 +78,6 @@ impl Default for Lineage {
 }
 
 impl Metrics {
-    /// Takes over what the environment says.
-    pub(super) fn fill(&mut self, variable: &impl Fn(&str) -> Option<String>) {
-        if let Some(path) = variable("CLAIMS_ETL_METRICS_TEXTFILE") {
-            self.textfile = Some(path.into());
-        }
-        if let Some(address) = variable("CLAIMS_ETL_METRICS_LISTEN") {
-            self.listen = Some(address);
-        }
-    }
-
     /// Where to listen; none by default.
     ///
     /// # Errors

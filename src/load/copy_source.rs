@@ -9,10 +9,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use polars::prelude::DataFrame;
 
-use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::rule::OnDuplicate;
 use crate::shuffle::{Resolved, Shuffle};
 
 /// What a connection fails with when another one has.

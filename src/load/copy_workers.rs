@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
 
-use crate::config::OnDuplicate;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
@@ -25,6 +24,7 @@ use crate::load::copy_source::{CopyTotals, Reader, STOPPED, Score, open};
 use crate::load::merge_diff::{changes, totals};
 use crate::load::part::{Changes, Part};
 use crate::load::staging_tables::{TEMPORARY, claims_stage, stage_columns};
+use crate::rule::OnDuplicate;
 use crate::schema::{INTERNAL, Shape, TokenRange, staged_schema};
 use crate::shuffle::{BUCKETS, Resolved, Shuffle, token_range};
 use crate::warehouse::load_strategy::LoadStrategy;

@@ -244,7 +244,7 @@ fn percent(millionths: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OnDuplicate;
+    use crate::rule::OnDuplicate;
 
     #[test]
     fn a_limit_holds_at_its_end() {

@@ -4,7 +4,7 @@
 
 use super::row::Row;
 use super::token_collisions::Distinct;
-use crate::config::OnDuplicate;
+use crate::rule::OnDuplicate;
 use crate::rule::{Rule, Severities, Severity};
 use crate::totals::{Cents, Reversals};
 

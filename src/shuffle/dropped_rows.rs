@@ -9,10 +9,10 @@ use super::providers::{Visit, counts};
 use super::repeats::Repeats;
 use super::row::{Row, half};
 use super::store::{Chunks, Store};
-use crate::config::OnDuplicate;
 use crate::error::Result;
 use crate::event::Cancellation;
 use crate::risk::{Codes, Exactness, Kept, NO_CODE, Statistics, UNCOUNTED, is_weekend};
+use crate::rule::OnDuplicate;
 
 /// How rows were counted in the first pass.
 pub struct Counted<'a> {

@@ -8,9 +8,9 @@ use super::buckets::{BUCKETS, Shuffle};
 use super::deduplicate::{Claims, Entry, Resolved};
 use super::parallel;
 use super::row::{self, Row};
-use crate::config::OnDuplicate;
 use crate::error::Result;
 use crate::event::Cancellation;
+use crate::rule::OnDuplicate;
 
 impl Shuffle {
     /// The next rows of `buckets` in the order of their keys, and `buckets` without those that were

@@ -14,10 +14,10 @@ use proptest::sample::select;
 
 use self::sample::{Content, PLAIN, Sample, codes, frame, rows_of};
 use super::*;
-use crate::config::OnDuplicate;
 use crate::error::ErrorKind;
 use crate::event::Cancellation;
 use crate::risk::{Codes, Exactness, Kept, Twin};
+use crate::rule::OnDuplicate;
 use crate::rule::{Rule, Severities, Severity};
 use crate::schema::TokenRange;
 use crate::shuffle::store::Store;

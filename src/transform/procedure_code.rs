@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBuilder, col};
 
 use super::expression::of_text;
-use crate::config::CodeSystem;
+use crate::rule::CodeSystem;
 use crate::transform::column_access::all_texts;
 
 /// Length of a CPT or HCPCS code.

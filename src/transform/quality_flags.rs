@@ -13,7 +13,7 @@ use super::expression::{broken, elementwise};
 use super::identifiers::{FLAG_MARKS, MARKS};
 use super::npi::is_false_npi;
 use super::validate::DAY;
-use crate::config::CodeSystem;
+use crate::rule::CodeSystem;
 use crate::rule::Rule;
 use crate::schema::{CENTS, PROVIDER_ROW};
 use crate::transform::column_access::{each_null, each_text, values};

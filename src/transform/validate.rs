@@ -9,7 +9,7 @@ use super::date::{DateFormats, date};
 use super::expression::of_text;
 use super::identifiers;
 use super::text::bare;
-use crate::config::CodeSystem;
+use crate::rule::CodeSystem;
 use crate::rule::Rule;
 use crate::schema::{CENTS, DAMAGE, Dataset, ID_DAMAGE, IDENTIFIERS, ORIGIN, RAW, SOURCE_LINE};
 use crate::transform::column_access::{each_text, nullable_series};

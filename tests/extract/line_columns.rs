@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use claims_etl::config::{Mode, OnDuplicate};
+use claims_etl::config::Mode;
 use claims_etl::event::Cancellation;
 use claims_etl::extract::extract;
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
+use claims_etl::rule::OnDuplicate;
 use claims_etl::schema::Dataset;
 use claims_etl::totals::Cents;
 use parquet::arrow::ArrowWriter;

@@ -182,7 +182,7 @@ fn rows_that_are_no_claims_are_counted_apart() {
     );
     let file = env.path("claims-etl.toml");
     std::fs::write(&file, toml).expect("written");
-    let overrides = claims_etl::config::Overrides::default();
+    let overrides = toml::Table::new();
     env.settings.claims =
         claims_etl::config::load(Some(&file), overrides).expect("settings").claims;
 

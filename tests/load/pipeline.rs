@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use claims_etl::commands::quarantine::reasons;
-use claims_etl::config::{Mode, OnDuplicate};
+use claims_etl::config::Mode;
 use claims_etl::pipeline::{RunOptions, Status};
+use claims_etl::rule::OnDuplicate;
 use claims_etl::secret::value::Secret;
 use claims_etl::totals::Cents;
 

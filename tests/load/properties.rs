@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use claims_etl::config::{Mode, OnDuplicate, Settings};
+use claims_etl::config::{Mode, Settings};
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::identifier::{self, Damage, Kind};
 use claims_etl::key::{Domain, MasterKey, Tokenizer};
 use claims_etl::pipeline::{self, RunOptions, RunReport};
+use claims_etl::rule::OnDuplicate;
 use claims_etl::secret::value::Secret;
 use claims_etl::totals::{Cents, Reversals};
 use proptest::collection::vec;

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
-use claims_etl::config::{CodeSystem, Rules, Settings};
+use claims_etl::config::{Rules, Settings};
 use claims_etl::event::Cancellation;
 use claims_etl::extract;
 use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::Privacy;
+use claims_etl::rule::CodeSystem;
 use claims_etl::rule::{Rule, Severity};
 use claims_etl::schema::{Dataset, REJECT};
 use claims_etl::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
@@ -70,7 +71,7 @@ fn fates(rules: &Rules, records: &[[&str; 7]]) -> Vec<Fate> {
     }
     let checks = Arc::new(RuleSet::new(rules, 0).expect("rules"));
     let directory = scan(Dataset::Providers, PROVIDERS, |rows| provider_rows(rows, &checks));
-    let policy = claims_etl::config::OnDuplicate::Last;
+    let policy = claims_etl::rule::OnDuplicate::Last;
     let key = MasterKey::ephemeral().expect("a key");
     let release = Arc::new(Release::new(&Privacy::default(), &key).expect("a release"));
     let directory = Directory::new(&directory, policy, &release).expect("a directory");

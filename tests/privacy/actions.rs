@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use claims_etl::config::{Mode, OnDuplicate, Settings};
+use claims_etl::config::{Mode, Settings};
 use claims_etl::event::Cancellation;
 use claims_etl::extract;
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::pipeline::{RunOptions, RunReport, Status};
 use claims_etl::privacy::settings::{Action, Level, Privacy};
+use claims_etl::rule::OnDuplicate;
 use claims_etl::schema::Dataset;
 use claims_etl::secret::value::Secret;
 use claims_etl::totals::Cents;

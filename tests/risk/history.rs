@@ -4,11 +4,12 @@
 use claims_etl::commands::risk::rescore;
 use claims_etl::commands::risk::rescore::RescoreReport;
 use claims_etl::commands::verify::recompute;
-use claims_etl::config::{Mode, OnDuplicate};
+use claims_etl::config::Mode;
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline;
 use claims_etl::pipeline::RunOptions;
 use claims_etl::risk::settings::Risk;
+use claims_etl::rule::OnDuplicate;
 use claims_etl::secret::value::Secret;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use self::rotate::RotateCommand;
-use super::options::{KeyPlaceOptions, KeyWarehouseOptions};
+use super::options::{KeyOptions, KeyWarehouseOptions};
 use super::output::{Reply, json};
 use super::output_format::{Format, ResultOptions};
 use crate::cli::console::Console;
@@ -29,12 +29,12 @@ pub(super) enum KeyCommand {
         #[arg(long, value_name = "FILE", help_heading = "Privacy")]
         over: Option<PathBuf>,
         #[command(flatten)]
-        place: KeyPlaceOptions,
+        place: KeyOptions,
     },
     /// Print the key's id, which is stored with every run
     Id {
         #[command(flatten)]
-        place: KeyPlaceOptions,
+        place: KeyOptions,
     },
     /// Say which key this is, where it was found, and whether it is the warehouse's: exits with 2 if
     /// it is not
@@ -116,7 +116,7 @@ fn render(report: &KeyReport) -> String {
 /// `Config` when there is no key or a rule is wrong, `Source` when the input cannot be read.
 pub(super) fn token(
     domain: TokenDomain,
-    place: KeyPlaceOptions,
+    place: KeyOptions,
     input: &mut dyn BufRead,
 ) -> Result<Reply> {
     let settings = place.load()?;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::cli::console::Console;
-use crate::cli::options::{BothKeysOptions, PlaceOptions, SettingsOptions};
+use crate::cli::options::{BothKeysOptions, SettingsOptions, WarehouseOptions};
 use crate::cli::output::{Reply, json};
 use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::signals;
@@ -42,7 +42,7 @@ pub(in crate::cli) enum RotateCommand {
     /// Say how many tokens have their new one
     Status {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -52,14 +52,14 @@ pub(in crate::cli) enum RotateCommand {
         #[arg(long, env = "CLAIMS_ETL_ROTATE_KEEP_MAP")]
         keep_map: bool,
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
     /// Give the rotation up: the map and the next key are forgotten
     Abort {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },

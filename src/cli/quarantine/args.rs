@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::super::address::AddressParser;
-use super::super::options::PlaceOptions;
+use super::super::options::WarehouseOptions;
 use super::super::output_format::ResultOptions;
 use super::age::Age;
 
@@ -22,7 +22,7 @@ pub(in super::super) struct QuarantineOptions {
     #[command(flatten)]
     pub(super) shown: ShownOptions,
     #[command(flatten)]
-    pub(super) place: PlaceOptions,
+    pub(super) place: WarehouseOptions,
 }
 
 /// What is shown of the rejects of a run, and where.
@@ -128,7 +128,7 @@ pub(super) enum QuarantineCommand {
     /// List the runs whose rejects are kept
     List {
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -141,7 +141,7 @@ pub(super) enum QuarantineCommand {
         #[arg(long, env = "CLAIMS_ETL_DRY_RUN", value_parser = BoolishValueParser::new())]
         dry_run: bool,
         #[command(flatten)]
-        place: PlaceOptions,
+        place: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },

@@ -10,7 +10,7 @@ use args::{Input, ListFormat, QuarantineCommand, ShownOptions};
 use chrono::Utc;
 pub(super) use list::examples;
 
-use super::options::PlaceOptions;
+use super::options::WarehouseOptions;
 use super::output::{Reply, json, stream};
 use super::output_format::Format;
 use super::table::Table;
@@ -95,7 +95,7 @@ fn since(age: chrono::TimeDelta) -> String {
 fn shown(
     run: &str,
     options: &ShownOptions,
-    place: PlaceOptions,
+    place: WarehouseOptions,
     console: &Console,
 ) -> Result<Reply> {
     let settings = place.load()?;

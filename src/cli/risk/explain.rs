@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::console::Console;
 use crate::cli::format::{count, money};
-use crate::cli::options::PlaceOptions;
+use crate::cli::options::WarehouseOptions;
 use crate::cli::output::{Reply, json};
 use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::table::{Table, shortened};
@@ -28,7 +28,7 @@ pub(in crate::cli) struct ExplainOptions {
     #[arg(value_name = "CLAIM_TOKEN")]
     token: uuid::Uuid,
     #[command(flatten)]
-    place: PlaceOptions,
+    place: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }

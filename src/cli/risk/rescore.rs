@@ -5,7 +5,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::cli::console::Console;
 use crate::cli::format::{count, seconds};
-use crate::cli::options::PlaceOptions;
+use crate::cli::options::WarehouseOptions;
 use crate::cli::output::{Reply, json};
 use crate::cli::output_format::{Format, ResultOptions};
 use crate::cli::signals;
@@ -21,7 +21,7 @@ pub(in crate::cli) struct RescoreOptions {
     #[arg(long, env = "CLAIMS_ETL_DRY_RUN", value_parser = BoolishValueParser::new())]
     dry_run: bool,
     #[command(flatten)]
-    place: PlaceOptions,
+    place: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }

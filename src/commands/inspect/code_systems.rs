@@ -3,7 +3,7 @@
 use polars::prelude::StringChunked;
 use serde::Serialize;
 
-use crate::config::CodeSystem;
+use crate::rule::CodeSystem;
 use crate::transform::belongs;
 
 /// How many codes look like those of one system.

@@ -15,7 +15,7 @@ use crate::commands::inspect::report::{
     InspectionReport, ProfileReport, Repeats, RuleCount, Shape,
 };
 use crate::commands::inspect::sampling::{Counts, EXAMPLES, Survey};
-use crate::config::{OnDuplicate, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract::{self, Blocks, Extracted, Look, likely_line_columns};
@@ -26,6 +26,7 @@ use crate::pipeline::tasks::collect;
 use crate::pipeline::transform_stage::{checks, memory, severities};
 use crate::privacy::settings::Privacy;
 use crate::risk::Kept;
+use crate::rule::OnDuplicate;
 use crate::rule::{Rule, Severity};
 use crate::schema::{
     DAMAGE, Dataset, ID_DAMAGE, ORIGIN, RAW, SOURCE_LINE, origin_file, origin_record,

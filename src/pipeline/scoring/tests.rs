@@ -17,11 +17,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::config::OnDuplicate;
 use crate::key::MasterKey;
 use crate::privacy::settings::Privacy;
 use crate::risk::settings::Risk;
 use crate::risk::{COMPONENTS, Components, Inputs, Twin, bucket, is_weekend, ln_dollars, unpack};
+use crate::rule::OnDuplicate;
 use crate::rule::Severities;
 use crate::schema::{CENTS, CLAIM_CHECK, DAMAGE, ORIGIN, PATIENT_CHECK, PROVIDER_ROW, SOURCE_LINE};
 use crate::shuffle::Resolved;
