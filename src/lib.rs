@@ -37,11 +37,13 @@ pub mod secret;
 pub mod totals;
 pub mod worker;
 
-// Domains, and the settings that are composed of theirs.
-pub mod config;
+// Domains: types and pure functions.
 pub mod key;
 pub mod privacy;
 pub mod risk;
+
+// Their settings, composed.
+pub mod config;
 
 // Mechanisms.
 pub mod adbc_postgres;

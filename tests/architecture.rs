@@ -25,8 +25,11 @@ const LAYERS: [(&str, &[&str]); 32] = [
     // Domains: types and pure functions; they know no settings of the program.
     ("privacy", &["error", "totals", "rule", "schema", "secret"]),
     ("risk", &["error", "privacy"]),
-    ("config", &["error", "totals", "identifier", "rule", "schema", "secret", "privacy", "risk"]),
-    ("key", &["error", "config", "identifier", "secret"]),
+    ("key", &["error", "identifier", "secret"]),
+    (
+        "config",
+        &["error", "totals", "identifier", "rule", "schema", "secret", "privacy", "risk", "key"],
+    ),
     // Mechanisms.
     ("interchange", &["error", "schema"]),
     ("dag", &["error", "event", "worker"]),
@@ -176,7 +179,7 @@ const OWNERS: [(&str, &[&str]); 51] = [
     ("getrandom", &["key"]),
     ("unicode_normalization", &["identifier", "extract/name"]),
     ("fail", &["failpoint"]),
-    ("clap", &["cli", "config"]),
+    ("clap", &["cli", "config", "rule"]),
     ("clap_complete", &["cli"]),
     ("indicatif", &["cli"]),
     ("console", &["cli"]),

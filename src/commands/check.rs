@@ -152,5 +152,5 @@ fn key(settings: &Settings) -> Result<String> {
     if default && !settings.key_path().exists() {
         return Ok(format!("none yet; a run makes {}", settings.key_path().display()));
     }
-    MasterKey::resolve(settings).map(|key| format!("id {}", key.id()))
+    MasterKey::resolve(&settings.key_source()).map(|key| format!("id {}", key.id()))
 }

@@ -41,7 +41,7 @@ pub struct KeyReport {
 /// # Errors
 /// `Config` when there is no key, `Warehouse` when the warehouse cannot be reached.
 pub fn check_key(settings: &Settings) -> Result<KeyReport> {
-    let (key, place) = MasterKey::find(settings)?;
+    let (key, place) = MasterKey::find(&settings.key_source())?;
     let (mode, owner) = match &place {
         KeyPlace::File { mode, owner, .. } => (Some(format!("{mode:04o}")), Some(*owner)),
         KeyPlace::Environment | KeyPlace::Descriptor(_) => (None, None),

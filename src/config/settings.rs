@@ -16,6 +16,7 @@ use super::schedule::Schedule;
 use super::telemetry::{Lineage, Metrics};
 use crate::config::lock_wait::Wait;
 use crate::error::Result;
+use crate::key::KeySource;
 use crate::privacy::settings::Privacy;
 use crate::risk::settings::Risk;
 use crate::rule::{OnDuplicate, Rule, Severities, Severity};
@@ -304,7 +305,17 @@ impl Settings {
         secrets
     }
 
-    /// Where the key is, unless it comes from the environment.
+    /// Where to read the key: the variable, else the descriptor, else the file.
+    #[must_use]
+    pub fn key_source(&self) -> KeySource {
+        match (&self.privacy.key, self.privacy.key_fd) {
+            (Some(key), _) => KeySource::Variable(key.clone()),
+            (None, Some(number)) => KeySource::Descriptor(number),
+            (None, None) => KeySource::File(self.key_path()),
+        }
+    }
+
+    /// The key file; the variable or a descriptor may take its place.
     #[must_use]
     pub fn key_path(&self) -> PathBuf {
         self.privacy.key_file.clone().unwrap_or_else(|| self.run.data_dir.join("claims-etl.key"))

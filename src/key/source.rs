@@ -10,11 +10,21 @@ use std::sync::{Mutex, PoisonError};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
 
-use super::MasterKey;
-use super::material::MAX_TEXT;
-use crate::config::Settings;
+use super::material::{self, MAX_TEXT, Material};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::file_permissions::is_private;
+use crate::secret::value::Secret;
+
+/// Where to read the key.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// The value of `CLAIMS_ETL_KEY`.
+    Variable(Secret),
+    /// A descriptor that the parent process has opened.
+    Descriptor(i32),
+    /// A file of mode 0600.
+    File(PathBuf),
+}
 
 /// Where a key was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,19 +54,20 @@ impl fmt::Display for KeyPlace {
     }
 }
 
-/// The key that the settings name, and where it was.
-pub(crate) fn resolve(settings: &Settings) -> Result<(MasterKey, KeyPlace)> {
-    if let Some(key) = &settings.privacy.key {
-        let key = MasterKey::from_text(key.expose().as_bytes());
-        return Ok((key.map_err(|e| e.context("CLAIMS_ETL_KEY"))?, KeyPlace::Environment));
-    }
-    match settings.privacy.key_fd {
-        Some(number) => Ok((descriptor(number)?, KeyPlace::Descriptor(number))),
-        None => file(&settings.key_path()),
+/// Reads the key, or the keys of a chain.
+pub(super) fn read(source: &KeySource) -> Result<(Vec<Material>, KeyPlace)> {
+    match source {
+        KeySource::Variable(key) => {
+            let key = material::parse(key.expose().as_bytes());
+            Ok((key.map_err(|e| e.context("CLAIMS_ETL_KEY"))?, KeyPlace::Environment))
+        }
+        KeySource::Descriptor(number) => Ok((descriptor(*number)?, KeyPlace::Descriptor(*number))),
+        KeySource::File(path) => file(path),
     }
 }
 
-pub(crate) fn file(path: &Path) -> Result<(MasterKey, KeyPlace)> {
+/// Reads a key file.
+pub(super) fn file(path: &Path) -> Result<(Vec<Material>, KeyPlace)> {
     let failed =
         |error: &std::io::Error| Error::io(ErrorKind::Config, path, error).context("key file");
     let mut file = File::open(path).map_err(|error| {
@@ -74,7 +85,7 @@ pub(crate) fn file(path: &Path) -> Result<(MasterKey, KeyPlace)> {
         ))
         .hint(format!("chmod 600 {}", path.display())));
     }
-    let key = read(&mut file)
+    let key = read_text(&mut file)
         .map_err(|error| failed(&error))
         .and_then(|text| text.key().map_err(|e| e.context(format!("key file {}", path.display()))));
     Ok((key?, KeyPlace::File { path: path.to_owned(), mode, owner: metadata.uid() }))
@@ -85,7 +96,7 @@ pub(crate) fn file(path: &Path) -> Result<(MasterKey, KeyPlace)> {
 static DESCRIPTOR: Mutex<Option<(i32, Result<Text>)>> = Mutex::new(None);
 
 /// Reads the key from its descriptor now, before the program opens anything that could get the same
-/// number. What is wrong with it is told when the key is asked for.
+/// number. Errors are reported when the key is used.
 pub fn take_descriptor(number: i32) {
     let mut taken = DESCRIPTOR.lock().unwrap_or_else(PoisonError::into_inner);
     if taken.is_none() {
@@ -94,7 +105,7 @@ pub fn take_descriptor(number: i32) {
 }
 
 /// The key of a descriptor, which is read once in the life of the process.
-fn descriptor(number: i32) -> Result<MasterKey> {
+fn descriptor(number: i32) -> Result<Vec<Material>> {
     take_descriptor(number);
     let taken = DESCRIPTOR.lock().unwrap_or_else(PoisonError::into_inner);
     let key = match taken.as_ref() {
@@ -132,25 +143,25 @@ fn from_descriptor(number: i32) -> Result<Text> {
     // This is a second way to the same pipe or file: the first is closed so that the end of a pipe
     // comes and no child of this process gets it.
     nix::unistd::close(number).map_err(|error| closed(&error.into()))?;
-    read(&mut file).map_err(|error| closed(&error))
+    read_text(&mut file).map_err(|error| closed(&error))
 }
 
 /// A key's text in memory that is wiped.
 struct Text(SecretBox<[u8; MAX_TEXT + 1]>, usize);
 
 impl Text {
-    fn key(&self) -> Result<MasterKey> {
+    fn key(&self) -> Result<Vec<Material>> {
         let Self(buffer, length) = self;
         if *length > MAX_TEXT {
             return Err(Error::config(format!("not a key: more than {MAX_TEXT} bytes"))
                 .hint("`claims-etl key generate` makes a key"));
         }
-        MasterKey::from_text(&buffer.expose_secret()[..*length])
+        material::parse(&buffer.expose_secret()[..*length])
     }
 }
 
 /// Reads to the end, or one byte more than a key has.
-fn read(file: &mut File) -> std::io::Result<Text> {
+fn read_text(file: &mut File) -> std::io::Result<Text> {
     let mut buffer = Zeroizing::new([0_u8; MAX_TEXT + 1]);
     let mut length = 0;
     while length <= MAX_TEXT {

@@ -324,7 +324,7 @@ fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     let path = settings.key_path();
     let configured = settings.privacy.names_key() || settings.warehouse.url.is_some();
     if configured || path.exists() {
-        return MasterKey::resolve(settings);
+        return MasterKey::resolve(&settings.key_source());
     }
     let key = match MasterKey::generate(&path) {
         // Another process of the same run has just made it; it writes it in a moment.
@@ -341,12 +341,12 @@ fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
 /// The key that another process is making at this moment.
 fn key_of_another(settings: &Settings) -> Result<MasterKey> {
     for _ in 0..50 {
-        if let Ok(key) = MasterKey::resolve(settings) {
+        if let Ok(key) = MasterKey::resolve(&settings.key_source()) {
             return Ok(key);
         }
         thread::sleep(Duration::from_millis(20));
     }
-    MasterKey::resolve(settings)
+    MasterKey::resolve(&settings.key_source())
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
         FROM healthcare_analytics.claims_fact";
     assert_eq!(env.rows(tokens), ["2 10"]);
     // Whoever makes tokens elsewhere finds the patient and the claim.
-    let key = MasterKey::resolve(&env.settings).expect("a key");
+    let key = MasterKey::resolve(&env.settings.key_source()).expect("a key");
     for (domain, column, rows) in
         [(Domain::Patient, "patient_token", "9"), (Domain::Claim, "claim_token", "1")]
     {
@@ -114,7 +114,7 @@ fn an_identifier_from_a_template_is_judged_by_its_parts() {
     let expected = ["2024-01-01 N-1 t", "2024-01-02 N-1 t", "2024-01-06 (unknown) f"];
     assert_eq!(env.rows(rows), expected);
     // Whoever makes tokens elsewhere finds the claim.
-    let key = MasterKey::resolve(&env.settings).expect("a key");
+    let key = MasterKey::resolve(&env.settings.key_source()).expect("a key");
     let token = key.tokenizer(Domain::Claim).token("5001-2").map(uuid::Uuid::from_bytes);
     let found = format!(
         "SELECT count(*) FROM healthcare_analytics.claims_fact WHERE claim_token = '{}'",

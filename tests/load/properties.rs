@@ -371,7 +371,7 @@ fn said(by_key: &BTreeMap<(String, i16), Vec<Content>>) -> (By<What>, By<String>
 fn lines(loaded: &Loaded, known: &BTreeSet<String>) -> Vec<String> {
     let mut settings = Settings::default();
     settings.privacy.key = Some(Secret::new(KEY));
-    let key = MasterKey::resolve(&settings).expect("a key");
+    let key = MasterKey::resolve(&settings.key_source()).expect("a key");
     let (claims, patients) = (key.tokenizer(Domain::Claim), key.tokenizer(Domain::Patient));
     let token = |tokenizer: &Tokenizer, id: &str| {
         uuid::Uuid::from_bytes(tokenizer.token(id).expect("not blank")).to_string()

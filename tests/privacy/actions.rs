@@ -77,7 +77,8 @@ fn released(privacy: &str) -> (TestEnv, RunReport) {
 
 /// A column of the fact by the token of the claim's id.
 fn by_claim(env: &TestEnv, column: &str) -> Vec<String> {
-    let key = MasterKey::resolve(&env.settings).expect("the key").tokenizer(Domain::Claim);
+    let key =
+        MasterKey::resolve(&env.settings.key_source()).expect("the key").tokenizer(Domain::Claim);
     let value = |id: &str| {
         let token = uuid::Uuid::from_bytes(key.token(id).expect("a token"));
         env.rows(&format!("SELECT {column} FROM {FACT} WHERE claim_token = '{token}'")).remove(0)
@@ -92,7 +93,7 @@ fn by_provider(env: &TestEnv, column: &str) -> Vec<String> {
 }
 
 fn token(env: &TestEnv, domain: Domain, text: &str) -> String {
-    let key = MasterKey::resolve(&env.settings).expect("the key");
+    let key = MasterKey::resolve(&env.settings.key_source()).expect("the key");
     uuid::Uuid::from_bytes(key.tokenizer(domain).token(text).expect("a token")).to_string()
 }
 

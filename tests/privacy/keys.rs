@@ -185,7 +185,7 @@ fn opened(program: &Program, arguments: &str, redirection: &str) -> (i32, String
 fn id_of(text: &str) -> String {
     let mut settings = Settings::default();
     settings.privacy.key = Some(Secret::new(text));
-    MasterKey::resolve(&settings).expect("a key").id()
+    MasterKey::resolve(&settings.key_source()).expect("a key").id()
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_descriptor_is_read_once_closed_and_serves_the_whole_process() {
     let number = File::open(&path).expect("opened").into_raw_fd();
     fs::remove_file(path).expect("removed");
     env.settings.privacy.key_fd = Some(number);
-    assert_eq!(MasterKey::resolve(&env.settings).expect("a key").id(), id_of(KEY));
+    assert_eq!(MasterKey::resolve(&env.settings.key_source()).expect("a key").id(), id_of(KEY));
     assert!(!Path::new(&format!("/dev/fd/{number}")).exists(), "no child gets it");
     succeeded(&env.run());
     env = env.claims(&[CLAIM, "C2,P1,V1,99213,10.00,2024-01-01"]);
@@ -282,7 +282,7 @@ fn message(report: &claims_etl::pipeline::RunReport) -> String {
 fn a_wrong_key_is_refused_before_a_row_is_read() {
     let mut env = TestEnv::new().claims(&[CLAIM]);
     succeeded(&env.run());
-    let id = MasterKey::resolve(&env.settings).expect("the key").id();
+    let id = MasterKey::resolve(&env.settings.key_source()).expect("the key").id();
     env.settings.privacy.key = Some(Secret::new(KEY));
     env.settings.claims.sources = vec!["/nowhere/claims.csv".into()];
     let refused = env.run();
@@ -296,7 +296,7 @@ fn a_wrong_key_is_refused_before_a_row_is_read() {
 fn a_key_with_the_right_id_is_compared_by_its_check_value() {
     let env = TestEnv::new().claims(&[CLAIM]);
     succeeded(&env.run());
-    let key = MasterKey::resolve(&env.settings).expect("the key");
+    let key = MasterKey::resolve(&env.settings.key_source()).expect("the key");
     let value = Uuid::from_bytes(key.check_value().bytes()).to_string();
     assert_eq!(env.rows("SELECT check_value FROM claims_etl.keys").concat(), value);
     env.database
@@ -359,7 +359,7 @@ fn an_open_key_file_is_an_error_that_says_what_to_do() {
     let path = private(folder.path(), "key", KEY);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
     settings.privacy.key_file = Some(path);
-    let error: Error = MasterKey::resolve(&settings).expect_err("others can read it");
+    let error: Error = MasterKey::resolve(&settings.key_source()).expect_err("others can read it");
     assert!(error.message().contains("0640"), "{error}");
     assert!(error.way_out().is_some_and(|hint| hint.contains("chmod 600")));
 }

@@ -95,7 +95,8 @@ fn missing(report: &RotationReport) -> Vec<u64> {
 
 /// The tokens of ids as they stand in a table, in their order.
 fn tokens(env: &TestEnv, domain: Domain, ids: &[&str]) -> Vec<String> {
-    let tokenizer = MasterKey::resolve(&env.settings).expect("the key").tokenizer(domain);
+    let tokenizer =
+        MasterKey::resolve(&env.settings.key_source()).expect("the key").tokenizer(domain);
     let token = |id: &&str| Uuid::from_bytes(tokenizer.token(id).expect("not blank")).to_string();
     let mut tokens: Vec<String> = ids.iter().map(token).collect();
     tokens.sort();
@@ -238,7 +239,9 @@ fn provider_tokens_change_wherever_they_stand() {
     let released = env.settings.privacy.columns.clone();
     env.settings.privacy.columns.insert("provider_id".into(), Action::Token);
     succeeded(&env.run());
-    let tokenizer = MasterKey::resolve(&env.settings).expect("the key").tokenizer(Domain::Provider);
+    let tokenizer = MasterKey::resolve(&env.settings.key_source())
+        .expect("the key")
+        .tokenizer(Domain::Provider);
     let mut client = env.database.connect();
     // As a score with provider totals leaves them.
     client.batch_execute("DELETE FROM claims_etl.risk_provider_totals").expect("deleted");

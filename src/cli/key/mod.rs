@@ -79,7 +79,9 @@ pub(super) fn key(command: KeyCommand, console: &Console) -> Result<Reply> {
             );
             Ok(Reply::line(key.id()))
         }
-        KeyCommand::Id { place } => MasterKey::resolve(&place.load()?).map(|k| Reply::line(k.id())),
+        KeyCommand::Id { place } => {
+            MasterKey::resolve(&place.load()?.key_source()).map(|k| Reply::line(k.id()))
+        }
         KeyCommand::Check { place, result } => {
             let report = key_check::check_key(&place.load()?)?;
             let text = match result.format {
@@ -125,7 +127,7 @@ pub(super) fn token(
         TokenDomain::Patient => (Domain::Patient, "patient_id"),
         TokenDomain::Provider => (Domain::Provider, "provider_id"),
     };
-    let tokenizer = MasterKey::resolve(&settings)?.tokenizer(domain);
+    let tokenizer = MasterKey::resolve(&settings.key_source())?.tokenizer(domain);
     // No rule about identifiers depends on the day.
     let checks = RuleSet::new(&settings.rules, 0)?;
     let (mut text, mut refused) = (String::new(), 0_u64);

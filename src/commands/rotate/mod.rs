@@ -71,7 +71,7 @@ pub fn begin(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<RotationReport> {
-    let (old, next) = (MasterKey::resolve(settings)?, next_key(settings)?);
+    let (old, next) = (MasterKey::resolve(&settings.key_source())?, next_key(settings)?);
     let (name, next_name) = (KeyName::of(&old), KeyName::of(&next));
     if name == next_name {
         return Err(Error::config(format!("the next key is the present one, {}", name.id))
@@ -116,7 +116,7 @@ pub fn map(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<RotationReport> {
-    let (old, next) = (MasterKey::resolve(settings)?, next_key(settings)?);
+    let (old, next) = (MasterKey::resolve(&settings.key_source())?, next_key(settings)?);
     let mut step = Step::begin(settings, observer, cancel)?;
     let rotation = mapped_one(&mut step, &old, &next)?;
     rotation::take_stock(&mut step.control, &rotation)?;

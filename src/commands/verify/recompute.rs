@@ -129,7 +129,7 @@ fn key(
     record: &Record,
     connection: &mut PostgresConnection,
 ) -> Result<MasterKey> {
-    let key = MasterKey::resolve(settings)?;
+    let key = MasterKey::resolve(&settings.key_source())?;
     let belongs = keys::belongs(connection, &KeyName::of(&key))?;
     if matches!(belongs, Belongs::Retired(_) | Belongs::Impostor) {
         return Err(keys::refusal(&key.id(), &belongs));
