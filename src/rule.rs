@@ -298,7 +298,7 @@ impl Rule {
         }
     }
 
-    /// The setting that holds its threshold, list or policy.
+    /// The setting of its threshold, list or policy.
     #[must_use]
     pub const fn option(self) -> Option<&'static str> {
         self.spec().option

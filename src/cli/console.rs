@@ -1,4 +1,4 @@
-//! Talk on stderr: how it looks, and the error that ends the program.
+//! Progress, log and errors on stderr.
 //!
 //! The choice between bars and lines, text and JSON is made once, before any command runs.
 
@@ -28,7 +28,7 @@ pub(super) struct Console {
 }
 
 impl Console {
-    /// Starts to talk as the options say: bars when stderr is a terminal, else log lines.
+    /// Starts output as configured: progress bars if stderr is a terminal, else log lines.
     pub(super) fn start(options: &MessageOptions) -> Self {
         let terminal = on_a_terminal();
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
@@ -81,7 +81,7 @@ impl Console {
 }
 
 /// Whether stderr is a terminal that can move its cursor.
-#[expect(clippy::disallowed_methods, reason = "says what the terminal can do; is no setting")]
+#[expect(clippy::disallowed_methods, reason = "a property of the terminal, not a setting")]
 fn on_a_terminal() -> bool {
     let able = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
     able && io::stderr().is_terminal()

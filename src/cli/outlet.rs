@@ -57,7 +57,7 @@ impl Outlet {
     ) -> Self {
         let shared = Arc::<Shared>::default();
         let work = Arc::clone(&shared);
-        // What cannot be written is lost: there is nobody to be told.
+        // What cannot be written is lost.
         let write = move |bytes: &[u8]| {
             let mut out = open();
             let _ = out.write_all(bytes).and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! Results on stdout, or in a file that was asked for.
+//! Results on stdout or in a file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind as IoErrorKind, Write};
@@ -18,7 +18,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// A result with an exit code of its own.
+    /// A result with an exit code.
     pub(super) fn new(text: impl Into<String>, exit_code: u8) -> Self {
         Self { text: text.into(), exit_code }
     }
@@ -28,7 +28,7 @@ impl Reply {
         if self.exit_code == 0 { error.kind().exit_code() } else { self.exit_code }
     }
 
-    /// A result of a command that did what it was told.
+    /// The result of a command that succeeded.
     pub(super) fn done(text: impl Into<String>) -> Self {
         Self::new(text, 0)
     }
@@ -72,7 +72,7 @@ impl From<Error> for Stopped {
 /// and that is gone if it cannot be completed.
 ///
 /// # Errors
-/// `Config` when the file is there already or cannot be written, and whatever `write` says.
+/// `Config` when the file exists or cannot be written; as `write`.
 pub(super) fn stream(
     file: Option<&Path>,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Stopped>,

@@ -19,7 +19,7 @@ const WIDTH: usize = 100;
 /// Work on privacy.
 #[derive(Debug, Subcommand)]
 pub(super) enum PrivacyCommand {
-    /// Report what is released and how well patients hide in it
+    /// Report what is released, and its re-identification risk (k-anonymity)
     #[command(
         after_help = "Only figures are printed, no values. Every set is one reading of all claims: on a \
                       large warehouse that takes its time. Nothing is changed."
@@ -110,7 +110,7 @@ fn columns(report: &PrivacyReport) -> String {
     format!("Columns, and the list of 45 CFR 164.514(b)(2)(i)\n{}{dropped}", table.render("  "))
 }
 
-/// How well patients hide.
+/// The re-identification risk.
 fn sets(report: &PrivacyReport) -> String {
     let mut table = Table::new("lrrrrr");
     let below = format!("<{} patients", report.k);
@@ -134,7 +134,7 @@ fn sets(report: &PrivacyReport) -> String {
         ]);
     }
     let mut text = format!(
-        "How well patients hide (smallest: the k of k-anonymity, in patients)\n{}",
+        "Re-identification risk (smallest: the k of k-anonymity, in patients)\n{}",
         table.render("  ")
     );
     for set in &report.left_out {

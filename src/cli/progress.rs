@@ -1,4 +1,4 @@
-//! What a run tells while it works: bars on a terminal, log lines elsewhere.
+//! Progress of a run: bars on a terminal, log lines elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use crate::cli::format;
 use crate::error::Error;
 use crate::event::{Observer, RunEvent};
 
-/// How often a log line tells about the rows of a task.
+/// How often a log line reports the rows of a task.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a bar's spinner turns.
 const TICK: Duration = Duration::from_millis(120);
@@ -192,7 +192,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a template written above")
 }
 
-/// A listener must go on, whatever happened to another thread.
+/// An observer keeps working after a panic in another thread.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

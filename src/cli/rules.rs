@@ -1,4 +1,4 @@
-//! The command `rules`: what every record is asked, and what happens if the answer is wrong.
+//! The command `rules`: the validation rules and their severities.
 
 use std::fmt::Write as _;
 
@@ -67,7 +67,7 @@ pub(super) fn rules(options: SettingsOptions, format: ListFormat) -> Result<Repl
     }))
 }
 
-/// What a setting holds, in short.
+/// The value of a setting, abbreviated.
 fn value(setting: &str, settings: &Settings) -> Option<String> {
     let rules = &settings.rules;
     let policy = |policy: OnDuplicate| match policy {

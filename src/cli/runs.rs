@@ -1,4 +1,4 @@
-//! The command `runs`: what the ledger holds, as a table.
+//! The command `runs`: the ledger as a table.
 
 use super::options::WarehouseOptions;
 use super::output::{Reply, json};
@@ -77,7 +77,7 @@ fn rows(count: Option<i64>) -> String {
     count.and_then(|count| u64::try_from(count).ok()).map_or_else(String::new, format::count)
 }
 
-/// `runs RUN`: all that the ledger holds about one run.
+/// `runs RUN`: everything in the ledger about one run.
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first one asks for an orderly stop, the second one ends the program.
+//! SIGINT and SIGTERM: the first one requests an orderly stop, the second one ends the program.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};

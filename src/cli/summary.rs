@@ -98,7 +98,9 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
     let mut lines = balance(report, dry_run);
     if amount.unparsed_rows > 0 {
         let rows = count(amount.unparsed_rows);
-        lines.push(format!("  rejected rows whose amount is unreadable, and in no sum: {rows}"));
+        lines.push(format!(
+            "  {rows} rejected rows have no readable amount and are not in the totals"
+        ));
     }
     if claims.filtered > 0 {
         let rows = count(claims.filtered);

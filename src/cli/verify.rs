@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::event::Cancellation;
 use crate::pipeline::{Chosen, VerifyOptions};
 
-/// `verify`: a run computed anew and compared with the tables.
+/// `verify`: recomputes a run and compares it with the tables.
 ///
 /// # Errors
 /// As [`recompute::verify`].

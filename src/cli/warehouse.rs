@@ -48,7 +48,7 @@ pub(super) enum WarehouseCommand {
 /// `warehouse start`, `stop`, `url`, `psql` and `migrate`.
 ///
 /// # Errors
-/// `Config` or `Warehouse` as the work it stands for.
+/// `Config` or `Warehouse`, as the command.
 pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<Reply> {
     use crate::warehouse::location::{login, migrate, start, stop, url};
     let observer = console.observer();

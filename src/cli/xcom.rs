@@ -12,7 +12,7 @@ use crate::cli::console::Console;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
 
-/// Longer lists are told by their length: what they name is in the ledger.
+/// Longer lists are replaced by their length; the ledger has their content.
 const LONGEST: usize = 20;
 
 /// Where the small result goes.
@@ -118,7 +118,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The value, with its long lists told by their lengths, and without examples.
+/// The value with long lists replaced by their lengths, and without examples.
 pub(super) fn small(value: Value) -> Value {
     match value {
         Value::Array(values) if values.len() > LONGEST => json!({ "length": values.len() }),

@@ -1,4 +1,4 @@
-//! The configuration file: its text, and that it is as private as a key where it holds a password.
+//! The configuration file: its text and permissions, which must be private if it contains a password.
 
 use std::fs::File;
 use std::io::Read;

@@ -23,7 +23,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// The longest wait, where there is one; `grace` where nobody asked to wait.
+    /// The longest wait, if limited; `grace` without a wait.
     #[must_use]
     pub fn limit(self, grace: Duration) -> Option<Duration> {
         match self {

@@ -1,4 +1,4 @@
-//! Settings of the mail that tells of failures.
+//! Settings of failure notifications by mail.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// Whom to tell, over which server.
+/// Recipients and server of notifications.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mail {
-    /// Whether a failed run is told.
+    /// Whether a failed run is reported.
     pub on_failure: bool,
-    /// Whether a task that is tried again is told.
+    /// Whether the retry of a task is reported.
     pub on_retry: bool,
     /// The addresses.
     pub to: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Mail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MailEncryption {
-    /// TLS before anything of the mail or the password is said; a server without it is refused.
+    /// TLS before mail or password are sent; a server without it is refused.
     #[default]
     Starttls,
     /// TLS from the first byte.
@@ -76,7 +76,7 @@ impl Mail {
         vec![&mut self.password]
     }
 
-    /// Whether anybody is told anything.
+    /// Whether any mail is sent.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.on_failure || self.on_retry
@@ -92,7 +92,7 @@ impl Mail {
         })
     }
 
-    /// Whether a password may be said to this server: under TLS, or on this machine.
+    /// Whether a password may be sent to this server: under TLS, or on this machine.
     #[must_use]
     pub fn may_sign_in(&self) -> bool {
         let host = self.host.as_str();
@@ -100,7 +100,7 @@ impl Mail {
         here || self.encryption != MailEncryption::None
     }
 
-    /// Checks what the types do not hold by themselves.
+    /// Checks what the types do not guarantee.
     pub(super) fn validate(&self) -> Result<()> {
         if !self.is_on() {
             return Ok(());
@@ -138,7 +138,7 @@ impl Mail {
         }
         match (&self.username, self.password.is_named()) {
             (Some(_), false) => Err(Error::config("mail.password is missing").hint(
-                "{ env = \"NAME\" } or { file = \"path\" } says where it is; without mail.username \
+                "{ env = \"NAME\" } or { file = \"path\" } names it; without mail.username \
                  none is needed",
             )),
             (None, true) => Err(Error::config("mail.username is missing")),

@@ -1,4 +1,4 @@
-//! The password of the warehouse, where its address holds none.
+//! The password of the warehouse, if its address has none.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use crate::secret::file_permissions::is_private;
 use crate::secret::value::Secret;
 
 impl Warehouse {
-    /// The password for an address that holds none: that of `password_file`, else of `PGPASSWORD`.
+    /// The password for an address without one: that of `password_file`, else of `PGPASSWORD`.
     /// The file is named to this program, the variable is there for every client; libpq's file of
     /// passwords, which comes after both, is the driver's.
     ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::secret::value::Secret;
 
-/// What the environment says to every client of PostgreSQL; nothing where it is silent.
+/// Connection parameters that PostgreSQL clients read from the environment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PostgresEnvironment {
     /// `PGPASSWORD`
@@ -26,7 +26,7 @@ const PARAMETERS: [(&str, &str); 5] = [
 ];
 
 impl PostgresEnvironment {
-    /// What the variables say, as `variable` gives them.
+    /// Reads the variables.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             password: variable("PGPASSWORD").map(Secret::new),

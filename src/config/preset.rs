@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub struct Preset {
     /// What it is called.
     pub name: &'static str,
-    /// Its settings as they would stand in a configuration file.
+    /// Its settings as TOML.
     pub text: &'static str,
     /// The same, read.
     pub settings: Settings,

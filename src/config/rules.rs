@@ -1,4 +1,4 @@
-//! The table `[rules]`: which rules hold, how strictly, and their thresholds.
+//! The table `[rules]`: severities and thresholds.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ const PATIENT_PLACEHOLDERS: [&str; 28] = [
     "UNKNOWN",
 ];
 
-/// What a row must be.
+/// Validation rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
@@ -166,7 +166,7 @@ impl Rules {
             let severity = severity.ok_or_else(|| {
                 let names: Vec<&str> = allowed.map(Severity::name).collect();
                 Error::config(format!("rules.severity.{name} must be one of {}", names.join(", ")))
-                    .hint("`claims-etl rules` lists the rules and what each of them says")
+                    .hint("`claims-etl rules` lists the rules")
             })?;
             severities.set(rule, severity);
         }

@@ -115,7 +115,7 @@ impl Schedule {
             .ok_or_else(|| Error::config("schedule.start_date is no day").hint("write 2024-01-31"))
     }
 
-    /// Checks what the types do not hold by themselves.
+    /// Checks what the types do not guarantee.
     pub(super) fn validate(&self) -> Result<()> {
         if self.name.trim().is_empty() || self.name.len() > 200 {
             return Err(Error::config("schedule.name must have 1 to 200 characters"));

@@ -24,7 +24,7 @@ use crate::schema::Dataset;
 use crate::secret::source::SecretSource;
 use crate::secret::value::Secret;
 
-/// Everything that a run can be told.
+/// All settings of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -40,7 +40,7 @@ pub struct Settings {
     pub privacy: Privacy,
     /// When a run is refused.
     pub quality: Quality,
-    /// What a row must be.
+    /// Validation rules.
     pub rules: Rules,
     /// The risk score.
     pub risk: Risk,
@@ -50,11 +50,11 @@ pub struct Settings {
     pub refresh: Refresh,
     /// When runs happen by themselves.
     pub schedule: Schedule,
-    /// Who is told of failures.
+    /// Failure notifications.
     pub mail: Mail,
-    /// What Prometheus reads.
+    /// Prometheus metrics.
     pub metrics: Metrics,
-    /// What OpenLineage is told.
+    /// OpenLineage events.
     pub lineage: Lineage,
 }
 
@@ -67,7 +67,7 @@ pub const AUTO: &str = "auto";
 pub struct Source {
     /// Files, folders and globs of CSV (plain, gzip, zstd) or Parquet; `-` for standard input;
     /// `s3://`, `gs://`, `az://`, `https://` and `http://` addresses; or one `postgres://` address.
-    /// `{interval_start:%Y-%m-%d}` and `{interval_end:%Y-%m-%d}` stand for the data interval.
+    /// `{interval_start:%Y-%m-%d}` and `{interval_end:%Y-%m-%d}` are replaced by the data interval.
     pub sources: Vec<String>,
     /// The query to read from a `postgres://` source.
     pub query: Option<String>,
@@ -185,16 +185,16 @@ pub struct Warehouse {
     pub password_file: Option<PathBuf>,
     /// What happens to rows that are published already.
     pub mode: Mode,
-    /// Claims with the same claim id and line number but other content. Where nothing is chosen the last
-    /// counts, and `quality.max_conflict_ratio` says how many there may be.
+    /// Claims with the same claim id and line number but different content. If unset, the last row is kept
+    /// and `quality.max_conflict_ratio` limits their number.
     pub on_duplicate: Option<OnDuplicate>,
-    /// Providers with the same provider id but other content.
+    /// Providers with the same provider id but different content.
     pub on_provider_conflict: OnDuplicate,
     /// COPY connections, 1 to 64; by default the number of cores, at most 4.
     pub connections: Option<u16>,
     /// Rows per batch on the way to COPY, 1 to 1,000,000; by default as the engine cuts them.
     pub batch_rows: Option<u32>,
-    /// What PostgreSQL's own variables say of the connection; only ever from the environment.
+    /// PostgreSQL's own connection variables; only from the environment.
     #[serde(skip)]
     pub environment: PostgresEnvironment,
 }
@@ -257,9 +257,9 @@ pub struct Run {
     pub interval_start: Option<Moment>,
     /// The first moment beyond the data interval.
     pub interval_end: Option<Moment>,
-    /// Tries after the first, for errors that can pass by themselves.
+    /// Retries after transient errors.
     pub retries: u32,
-    /// Seconds between tries.
+    /// Seconds between retries.
     pub retry_delay_secs: u64,
     /// Whether to wait while another run holds the warehouse's lock: `true`, `false`, or seconds.
     pub wait: Wait,

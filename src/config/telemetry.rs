@@ -1,4 +1,4 @@
-//! Settings of what is told to machines: metrics for Prometheus, lineage for OpenLineage.
+//! Settings of metrics (Prometheus) and lineage (OpenLineage).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Metrics {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lineage {
-    /// Whether nothing is told at all; `OPENLINEAGE_DISABLED=true` says so too.
+    /// Sends no events; also `OPENLINEAGE_DISABLED=true`.
     pub disabled: bool,
     /// Events are appended to this file, one JSON object a line.
     pub file: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub struct Lineage {
     pub owners: Vec<String>,
     /// Seconds that the end of a run waits for events that are still on their way, 0 to 60.
     pub flush_secs: u64,
-    /// Who has started this program, as far as it says so; only ever from the environment.
+    /// The orchestrator's parent run; only from the environment.
     #[serde(skip)]
     pub caller: LineageCaller,
     /// Variables that cannot be used.
@@ -139,7 +139,7 @@ impl Lineage {
         };
     }
 
-    /// Checks what the types do not hold by themselves.
+    /// Checks what the types do not guarantee.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(url) = &self.url {
             check_url("lineage.url", url)?;

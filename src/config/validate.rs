@@ -8,7 +8,7 @@ use crate::{privacy, risk};
 /// Standard input as a source.
 const STANDARD_INPUT: &str = "-";
 
-/// Checks every range that the types do not hold by themselves.
+/// Checks every range that the types do not guarantee.
 ///
 /// # Errors
 /// `Config`, naming the first setting that is out of range.

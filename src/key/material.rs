@@ -32,7 +32,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Material>> {
     }
     for (place, key) in keys.iter().enumerate() {
         if keys[..place].iter().any(|earlier| same(earlier, key)) {
-            return Err(refused("the chain holds one key twice"));
+            return Err(refused("the chain contains one key twice"));
         }
     }
     Ok(keys)

@@ -239,13 +239,13 @@ impl Privacy {
         ALLOWED.iter().map(|(column, _)| (*column, self.action(column)))
     }
 
-    /// Whether something says where the key is, so that none is made.
+    /// Whether a key is named, so that none is generated.
     #[must_use]
     pub fn names_key(&self) -> bool {
         self.key.is_some() || self.key_file.is_some() || self.key_fd.is_some()
     }
 
-    /// The prefixes of ZIP codes that are not told.
+    /// The ZIP code prefixes that are suppressed.
     ///
     /// # Errors
     /// `Config` when the file of prefixes cannot be read, or a line of it is not three digits.

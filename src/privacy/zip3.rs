@@ -1,4 +1,4 @@
-//! The prefixes of ZIP codes that must not be told: too few people live there.
+//! The ZIP code prefixes that must be suppressed: too few people live there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What stands for every prefix that is not told.
+/// Replaces every suppressed prefix.
 pub const OTHER_ZIP3: &str = "000";
 /// The lists that are known by name.
 const NAMES: [&str; 4] = ["union", "census2000", "census2010", "census2020"];
@@ -14,7 +14,7 @@ const NAMES: [&str; 4] = ["union", "census2000", "census2010", "census2020"];
 const TABLE: &str = include_str!("zip3_restricted.csv");
 
 /// The prefixes of a list: one known by name, or a file with one prefix a line, in which blank lines
-/// and those that begin with `#` say nothing.
+/// and those that begin with `#` are comments.
 ///
 /// # Errors
 /// `Config` when the file cannot be read, or a line is not three digits.

@@ -59,7 +59,7 @@ impl Severities {
         self.0[rule as usize]
     }
 
-    /// Sets the severity of a rule; whether it may be set is for the configuration to say.
+    /// Sets the severity of a rule; the configuration checks whether it may be set.
     pub const fn set(&mut self, rule: Rule, severity: Severity) {
         self.0[rule as usize] = severity;
     }

@@ -1,4 +1,4 @@
-//! Which files are private enough to hold a secret.
+//! Which files are private enough for a secret.
 //!
 //! That is how Kubernetes mounts a secret for a user who is not root (`fsGroup` and mode 0440).
 
@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use nix::unistd::geteuid;
 
-/// Whether a file with this owner and mode may hold a secret.
+/// Whether a file with this owner and mode may contain a secret.
 #[must_use]
 pub fn is_private(file: &Metadata) -> bool {
     let handed_over = file.uid() == 0 && !geteuid().is_root();

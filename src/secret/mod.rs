@@ -1,4 +1,4 @@
-//! Secrets: values that do not print, where they come from, and which files may hold them.
+//! Secrets: values that do not print, where they come from, and which files may contain them.
 
 pub mod file_permissions;
 pub mod source;

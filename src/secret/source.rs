@@ -17,10 +17,10 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretSource {
-    /// The environment variable that holds it.
+    /// The environment variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// The file that holds it and nothing else; not readable by all users. A line end at its end
+    /// The file that contains only the secret; not readable by all users. A line end at its end
     /// does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub struct SecretSource {
 }
 
 impl SecretSource {
-    /// A secret that a variable holds, already read.
+    /// A secret from a variable, already read.
     #[must_use]
     pub fn from_variable(name: &str, value: &str) -> Self {
         Self { env: Some(name.into()), file: None, value: Some(Secret::new(value)) }
@@ -55,7 +55,7 @@ impl SecretSource {
         }
     }
 
-    /// The secret. A file is read anew each time, so that a rotated secret is seen.
+    /// The secret. A file is read each time, so that a rotated secret is seen.
     ///
     /// # Errors
     /// `Config` when neither or both places are named, the variable is not set, or the file is
@@ -68,7 +68,7 @@ impl SecretSource {
             }),
             (None, Some(path)) => read(path).map_err(|error| error.context(what)),
             (None, None) => Err(Error::config(format!("{what} is missing"))
-                .hint("{ env = \"NAME\" } or { file = \"path\" } says where it is")),
+                .hint("{ env = \"NAME\" } or { file = \"path\" } names it")),
             (Some(_), Some(_)) => {
                 Err(Error::config(format!("{what}: env and file exclude one another")))
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A password, a key or an address that may hold one. Wiped from memory on drop.
+/// A password, a key, or an address that may contain one. Wiped from memory on drop.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 

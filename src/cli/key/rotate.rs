@@ -17,7 +17,7 @@ use crate::load::rotation::{Coverage, Method, Phase};
 pub(in crate::cli) enum RotateCommand {
     /// Open the window: from now on old tokens are mapped to those of the next key
     Begin {
-        /// Map nothing: everything is loaded anew under the next key, with `run --mode replace`
+        /// Map nothing: reload everything under the next key, with `run --mode replace`
         #[arg(long, env = "CLAIMS_ETL_ROTATE_RELOAD")]
         reload: bool,
         #[command(flatten)]
@@ -146,10 +146,10 @@ fn begun(report: &RotationReport) -> String {
     match report.rotation.as_ref().map(|rotation| rotation.method) {
         Some(Method::Reload) => RELOAD.into(),
         Some(Method::Chain) => {
-            "Loads go on under the old key. Next: `claims-etl key rotate chain`.\n".into()
+            "Loads continue under the old key. Next: `claims-etl key rotate chain`.\n".into()
         }
         _ => {
-            "Loads go on under the old key; with --next-key-file each notes its own tokens. Next: \
+            "Loads continue under the old key; with --next-key-file each notes its own tokens. Next: \
               `claims-etl key rotate map` with the earlier files.\n"
                 .into()
         }

@@ -173,7 +173,7 @@ fn originals(
         Some(path) => path.display().to_string(),
         None => "what follows".into(),
     };
-    warn(format!("{place} holds identifiers of patients: keep it where the sources are kept"));
+    warn(format!("{place} contains patient identifiers: protect it like the source files"));
     console.finish();
     let file = options.output.as_deref();
     let limit = options.limit.unwrap_or(usize::MAX);

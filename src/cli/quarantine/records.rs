@@ -1,4 +1,4 @@
-//! Rejected records as they stand in their files.
+//! Rejected records as they are in their files.
 
 use std::io::Write;
 

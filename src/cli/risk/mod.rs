@@ -1,4 +1,4 @@
-//! The commands `risk`: one score explained, all scores computed anew.
+//! The commands `risk`: explain one score, recompute all.
 
 mod explain;
 mod rescore;
@@ -16,7 +16,7 @@ pub(super) enum RiskCommand {
     /// Print how a claim's score comes about: each component with its inputs and the arithmetic
     #[command(after_help = RISK_EXPLAIN_EXAMPLES)]
     Explain(explain::ExplainOptions),
-    /// Compute the stored scores anew with today's statistics
+    /// Recompute the stored scores with today's statistics
     Rescore(rescore::RescoreOptions),
 }
 

@@ -57,7 +57,7 @@ fn render(report: &RescoreReport) -> String {
     }
     parts.push(table.render(""));
     if report.recounted {
-        parts.push("\nnote: a statistic was not stored, so all were counted anew\n".into());
+        parts.push("\nnote: a statistic was not stored, so all were recomputed\n".into());
     }
     if !report.due.is_empty() {
         parts.push(format!(

@@ -153,7 +153,7 @@ claims             rows          amount
 + duplicates        960        9,000.00
 + conflicts          40        1,000.00
 ✓ every row and every cent is accounted for
-  rejected rows whose amount is unreadable, and in no sum: 4,000
+  4,000 rejected rows have no readable amount and are not in the totals
 loaded: 980,000 new, 7,000 changed, 3,000 unchanged
 conflicts: the claim id and line number of a row that was kept, with other content
 providers: 50,000 read = 49,990 loaded + 4 rejected + 4 duplicates + 2 conflicts; 12 inferred from claims

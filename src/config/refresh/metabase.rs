@@ -36,7 +36,7 @@ pub struct MetabaseTarget {
     pub dashboard: Option<u64>,
     /// A question.
     pub card: Option<u64>,
-    /// A database whose schema is read anew.
+    /// A database whose schema is synchronised.
     pub database: Option<u64>,
 }
 
@@ -65,7 +65,7 @@ impl Metabase {
         check_url("refresh.metabase.url", &self.url)?;
         if !self.api_key.is_named() {
             return Err(Error::config("refresh.metabase.api_key is missing")
-                .hint("{ env = \"NAME\" } or { file = \"path\" } says where it is"));
+                .hint("{ env = \"NAME\" } or { file = \"path\" } names it"));
         }
         if self.parallel.is_some_and(|parallel| !(1..=64).contains(&parallel)) {
             return Err(Error::config("refresh.metabase.parallel must be from 1 to 64"));

@@ -47,7 +47,7 @@ pub struct Refresh {
     pub superset: Superset,
     /// Dashboards, questions and databases of Metabase.
     pub metabase: Metabase,
-    /// Addresses that are told, by name.
+    /// Webhooks by name.
     pub webhook: BTreeMap<String, Webhook>,
     /// Materialized views, by name.
     pub sql: BTreeMap<String, SqlViews>,
@@ -106,7 +106,7 @@ impl Refresh {
         secrets
     }
 
-    /// Checks what the types do not hold by themselves.
+    /// Checks what the types do not guarantee.
     ///
     /// # Errors
     /// `Config`, naming the first setting that is wrong.

@@ -51,7 +51,7 @@ pub struct SupersetTarget {
     pub deadline_secs: Option<u64>,
     /// The dashboard's id or slug.
     pub dashboard: String,
-    /// Ids of the datasets whose columns are read anew when the warehouse's schema has changed.
+    /// Ids of the datasets whose columns are refreshed when the warehouse's schema has changed.
     pub datasets: Vec<u64>,
 }
 
@@ -85,7 +85,7 @@ impl Superset {
         }
         if !self.password.is_named() {
             return Err(Error::config("refresh.superset.password is missing")
-                .hint("{ env = \"NAME\" } or { file = \"path\" } says where it is"));
+                .hint("{ env = \"NAME\" } or { file = \"path\" } names it"));
         }
         if self.parallel.is_some_and(|parallel| !(1..=64).contains(&parallel)) {
             return Err(Error::config("refresh.superset.parallel must be from 1 to 64"));

@@ -94,7 +94,7 @@ impl Tableau {
         }
         if !self.token.is_named() {
             return Err(Error::config("refresh.tableau.token is missing")
-                .hint("{ env = \"NAME\" } or { file = \"path\" } says where it is"));
+                .hint("{ env = \"NAME\" } or { file = \"path\" } names it"));
         }
         let version = version(&self.api_version).filter(|version| *version >= TOKENS);
         if self.api_version != "auto" && version.is_none() {

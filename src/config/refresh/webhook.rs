@@ -9,11 +9,11 @@ use crate::secret::source::SecretSource;
 /// The longest list of waits: what lasts longer is the work of a queue, not of a batch job.
 const MOST_RETRIES: usize = 10;
 
-/// An address that is told how the run and the other targets have ended.
+/// An address that is notified of the result of the run and the other targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhook {
-    /// Whether it is told.
+    /// Whether it is notified.
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
