@@ -14,7 +14,7 @@ use blake3::IncrementCounter;
 use blake3::platform::{Platform, words_from_le_bytes_32};
 use secrecy::{ExposeSecret, SecretBox};
 
-use super::Form;
+use super::domain::Form;
 
 pub const TOKEN_BYTES: usize = 16;
 
