@@ -17,8 +17,7 @@ use claims_etl::key::MasterKey;
 use claims_etl::privacy::settings::Privacy;
 use claims_etl::risk::settings::Risk;
 use claims_etl::risk::{Exactness, Kept, Medians, RiskModel, Statistics, Twin};
-use claims_etl::rule::OnDuplicate;
-use claims_etl::rule::Severities;
+use claims_etl::rule::{OnDuplicate, Severities};
 use claims_etl::schema::{Dataset, TWIN};
 use claims_etl::synth::{self, Spec};
 use claims_etl::transform::{

@@ -47,7 +47,6 @@ pub mod config;
 
 // Mechanisms.
 pub mod adbc_postgres;
-pub mod dag;
 mod http;
 pub mod interchange;
 pub mod synth;

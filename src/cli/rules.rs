@@ -10,8 +10,7 @@ use super::output::{Reply, json};
 use super::table::Table;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::rule::OnDuplicate;
-use crate::rule::{Rule, Severity};
+use crate::rule::{OnDuplicate, Rule, Severity};
 
 /// A form of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

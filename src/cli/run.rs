@@ -9,7 +9,7 @@ use crate::cli::console::Console;
 use crate::commands::explain;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
-use crate::pipeline::{self, Chosen, ErrorReport, RunName, RunReport, Status};
+use crate::pipeline::{self, ErrorReport, RunName, RunReport, RunSelector, Status};
 
 /// `run`: always a report, even when the settings are refused: whoever passes `--format json` reads
 /// the last line of stdout whatever happened.
@@ -27,7 +27,7 @@ pub(super) fn run(
         return task::run(settings, options, (task, name), format, console);
     }
     let prepared = settings.load().and_then(|settings| {
-        let resumed = options.resume.as_deref().map(Chosen::parse).transpose()?;
+        let resumed = options.resume.as_deref().map(RunSelector::parse).transpose()?;
         let named = options.run_id.as_deref().map(RunName::parse).transpose()?;
         let severities = settings.severities()?;
         Ok((settings, resumed, named, severities, signals::cancellation()?))

@@ -27,7 +27,7 @@ pub(super) fn run(
     let end = match prepared {
         Ok((settings, cancel)) => {
             let run = pipeline::RunOptions { force: options.force, dry_run: options.dry_run };
-            pipeline::run_only(&settings, &run, which, &name, console.observer(), &cancel)
+            pipeline::run_task(&settings, &run, which, &name, console.observer(), &cancel)
         }
         Err(error) => {
             let mut end = TaskEnd::new(which, &name);

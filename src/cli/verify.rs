@@ -11,7 +11,7 @@ use crate::commands::verify::report::{Verdict, Verification};
 use crate::commands::verify::tables::{Difference, Example, RowCounts};
 use crate::error::Result;
 use crate::event::Cancellation;
-use crate::pipeline::{Chosen, VerifyOptions};
+use crate::pipeline::{RunSelector, VerifyOptions};
 
 /// `verify`: recomputes a run and compares it with the tables.
 ///
@@ -23,7 +23,7 @@ pub(super) fn verify(
     format: Format,
     console: &Console,
 ) -> Result<Reply> {
-    let which = Chosen::parse(run)?;
+    let which = RunSelector::parse(run)?;
     let options = VerifyOptions {
         claims_named: settings.names_sources("claims"),
         providers_named: settings.names_sources("providers"),

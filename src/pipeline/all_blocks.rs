@@ -9,20 +9,20 @@ use crate::event::{Cancellation, with_ticker};
 use crate::extract::{Block, Blocks};
 use crate::worker::{Worker, spare};
 
-/// How often progress is told.
+/// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
 
 /// An input that is to be read.
 pub(crate) struct AllBlocks<'a> {
     pub(crate) blocks: &'a Blocks<'a>,
     pub(crate) cancel: &'a Cancellation,
-    /// Told the rows handled so far.
+    /// Takes the rows handled so far.
     pub(crate) progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl AllBlocks<'_> {
-    /// Handles the blocks; `handle` returns how many rows it had. Each thread begins with a state
-    /// of its own; what became of it is there also where the thread has failed or was stopped.
+    /// Handles the blocks; `handle` returns how many rows it had. Each thread begins with its own state,
+    /// which is returned also where the thread has failed or was stopped.
     pub(crate) fn each<S: Send>(
         &self,
         start: impl Fn() -> S + Sync,
@@ -53,7 +53,7 @@ impl AllBlocks<'_> {
             return vec![failed(error)];
         }
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let tell = || (self.progress)(rows.load(Ordering::Relaxed));
+        let report = || (self.progress)(rows.load(Ordering::Relaxed));
         let all = || {
             thread::scope(|scope| {
                 let start = |_| Worker::start(scope, "reading blocks", || Ok(work()));
@@ -65,6 +65,6 @@ impl AllBlocks<'_> {
                 ends.map(|end| end.unwrap_or_else(failed)).collect()
             })
         };
-        with_ticker(TICK, tell, all).unwrap_or_else(|error| vec![failed(error)])
+        with_ticker(TICK, report, all).unwrap_or_else(|error| vec![failed(error)])
     }
 }

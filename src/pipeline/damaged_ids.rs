@@ -9,7 +9,6 @@ use crate::transform::{Judged, RuleSet};
 /// Rows by what is wrong with their identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct DamagedIds {
-    /// It stands for nothing or nobody.
     pub placeholders: u64,
     /// It is a number in scientific form, or has lost digits.
     pub scientific: u64,
@@ -42,7 +41,7 @@ impl DamagedIds {
         self.wrapped += of(Damage::WRAPPED);
     }
 
-    /// Adds what another thread has counted.
+    /// Adds the counts of another thread.
     pub(crate) fn merge(&mut self, other: Self) {
         self.placeholders += other.placeholders;
         self.scientific += other.scientific;

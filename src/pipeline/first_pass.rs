@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use polars::prelude::{Column, DataFrame, PolarsError};
 
 use super::all_blocks::AllBlocks;
+use super::query_plan::plan_error;
 use super::scoring::Counting;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
@@ -50,7 +51,7 @@ pub(super) struct FirstPass<'a> {
     pub(super) counting: &'a Counting,
     pub(super) quarantine: &'a Mutex<Quarantine>,
     pub(super) cancel: &'a Cancellation,
-    /// Told the rows handled so far.
+    /// Takes the rows handled so far.
     pub(super) progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -106,7 +107,7 @@ impl FirstPass<'_> {
     ) -> Result<u64> {
         failpoint::hit("first_pass.block")?;
         let frame = self.claims.rows(block.frame()?).collect();
-        let frame = frame.map_err(|error| super::tasks::plan_error(&error))?;
+        let frame = frame.map_err(|error| plan_error(&error))?;
         self.sort_out(&frame, counted, writer)?;
         Ok(frame.height() as u64)
     }
@@ -118,12 +119,13 @@ impl FirstPass<'_> {
         counted: &mut Counted,
         writer: &mut Writer<'_>,
     ) -> Result<()> {
-        let reject = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
+        let reject = frame.column(REJECT).and_then(Column::i32).map_err(missing_column)?;
         let generalized = frame.column(GENERALIZED).is_ok().then_some(GENERALIZED);
-        let mut accepted = frame.select(SHUFFLED.into_iter().chain(generalized)).map_err(lacks)?;
+        let mut accepted =
+            frame.select(SHUFFLED.into_iter().chain(generalized)).map_err(missing_column)?;
         if reject.null_count() < frame.height() {
             self.quarantine(frame, &mut counted.tally)?;
-            accepted = accepted.filter(&reject.is_null()).map_err(lacks)?;
+            accepted = accepted.filter(&reject.is_null()).map_err(missing_column)?;
         }
         accepted.rechunk_mut();
         counted.tally.accept(&accepted)?;
@@ -133,11 +135,12 @@ impl FirstPass<'_> {
 
     /// Counts and writes the rejected rows of a block.
     fn quarantine(&self, frame: &DataFrame, tally: &mut FirstPassTotals) -> Result<()> {
-        let reasons = frame.column(REJECT).and_then(Column::i32).map_err(lacks)?;
-        let origins = frame.column(ORIGIN).and_then(Column::i64).map_err(lacks)?;
-        let lines = frame.column(SOURCE_LINE).and_then(Column::i64).map_err(lacks)?;
-        let prints = frame.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(lacks)?;
-        let cents = frame.column(CENTS).and_then(Column::i64).map_err(lacks)?;
+        let reasons = frame.column(REJECT).and_then(Column::i32).map_err(missing_column)?;
+        let origins = frame.column(ORIGIN).and_then(Column::i64).map_err(missing_column)?;
+        let lines = frame.column(SOURCE_LINE).and_then(Column::i64).map_err(missing_column)?;
+        let prints =
+            frame.column(ROW_FINGERPRINT).and_then(Column::i128).map_err(missing_column)?;
+        let cents = frame.column(CENTS).and_then(Column::i64).map_err(missing_column)?;
         let generalized = frame.column(GENERALIZED).and_then(Column::i64).ok();
         let raw = |row: usize| {
             let taken = generalized.and_then(|taken| taken.get(row)).unwrap_or(0);
@@ -160,6 +163,6 @@ impl FirstPass<'_> {
     }
 }
 
-fn lacks(_: PolarsError) -> Error {
-    Error::internal("the rows of the first pass lack a column")
+fn missing_column(_: PolarsError) -> Error {
+    Error::internal("a column is missing from the rows of the first pass")
 }

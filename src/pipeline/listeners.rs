@@ -1,4 +1,4 @@
-//! Everybody who is told of a run beside the caller: lineage, metrics and mail.
+//! The observers of a run beside the caller: lineage, metrics and mail.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::report::{ErrorReport, RunReport, Status};
+use super::task_id::Task;
 use crate::adbc_postgres::Address;
 use crate::config::Settings;
 use crate::event::{Observer, RunEvent, RunId};
@@ -18,20 +19,20 @@ use crate::telemetry::metrics::{LastRun, TargetFigures, TaskFigures, write_textf
 use crate::totals::ControlTotals;
 use crate::warehouse::location;
 
-/// How long the end of a run waits for its last mail, and how long where it was asked to stop.
+/// How long the end of a run waits for its last mail, and how long where it was stopped.
 const LAST_MAIL: Duration = Duration::from_secs(15);
 const LAST_MAIL_STOPPED: Duration = Duration::from_secs(3);
 
-/// The kind of the error of a run that was asked to stop.
+/// The error kind of a run that was stopped.
 const STOPPED: &str = "interrupted";
 
-/// The listeners of one run; an observer like any other.
+/// The listeners of one run.
 pub(super) struct Listeners<'a> {
     settings: &'a Settings,
     observer: &'a dyn Observer,
     run: RunId,
     scope: Scope,
-    /// Nothing is told of a dry run: nothing came of it.
+    /// A dry run is not reported.
     dry: bool,
     /// Begun with the run; where only the rest of a run is done, with its first task.
     lineage: OnceLock<Option<Lineage<'a>>>,
@@ -107,7 +108,7 @@ impl<'a> Listeners<'a> {
         self.lineage.get_or_init(begin).as_ref()
     }
 
-    /// Tells all of them how the run ended.
+    /// Reports the end of the run.
     pub(super) fn finish(mut self, report: &mut RunReport) {
         report.bytes =
             std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner));
@@ -128,10 +129,10 @@ impl<'a> Listeners<'a> {
         });
     }
 
-    /// Tells them how a task that was called alone ended.
+    /// Reports the end of a task that was called alone.
     pub(super) fn finish_task(mut self, error: Option<&ErrorReport>) {
-        let told = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
-        self.end_lineage(&End { error: told, account: ControlTotals::default() });
+        let ended = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
+        self.end_lineage(&End { error: ended, account: ControlTotals::default() });
         self.end_mail(error);
     }
 
@@ -165,8 +166,8 @@ impl<'a> Listeners<'a> {
     fn weigh(&self, event: &RunEvent) {
         let RunEvent::TaskFinished { task, result: Some(result), .. } = event else { return };
         let dataset = match task.as_str() {
-            "extract.extract_claims" => Dataset::Claims,
-            "extract.extract_providers" => Dataset::Providers,
+            id if id == Task::ExtractClaims.id() => Dataset::Claims,
+            id if id == Task::ExtractProviders.id() => Dataset::Providers,
             _ => return,
         };
         let files = result["files"].as_array();
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_of_a_dry_run() {
+    fn a_dry_run_is_not_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = settings(folder.path());
         let listeners = Listeners::of_run(&settings, &NullObserver, RunId::now(), true);
@@ -307,14 +308,14 @@ mod tests {
         listeners.observe(&RunEvent::TaskStarted { task: task.clone(), attempt: 1 });
         listeners.finish_task(Some(&ErrorReport::from(&Error::source("gone"))));
         let events = lines(&settings);
-        let told: Vec<_> =
+        let sent: Vec<_> =
             events.iter().map(|e| (&e["eventType"], &e["inputs"][0]["name"])).collect();
-        assert_eq!(told[0], (&json!("START"), &json!("/in/c.csv")));
+        assert_eq!(sent[0], (&json!("START"), &json!("/in/c.csv")));
         assert_eq!((events.len(), &events[1]["eventType"]), (2, &json!("FAIL")));
     }
 
     #[test]
-    fn what_cannot_be_told_is_a_warning() {
+    fn what_cannot_be_written_is_a_warning() {
         #[derive(Default)]
         struct Warnings(Mutex<Vec<String>>);
         impl Observer for Warnings {
@@ -329,9 +330,9 @@ mod tests {
         let mut report = RunReport::new(RunId::now());
         Listeners::of_run(&settings, &warnings, RunId::now(), false).finish(&mut report);
         assert_eq!((report.status, report.exit_code), (Status::Success, 0));
-        let said = warnings.0.into_inner().expect("no panic");
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("2 of 2 lineage events did not get to /nowhere"), "{said:?}");
-        assert!(said[1].starts_with("no metrics were written: /nowhere"), "{said:?}");
+        let texts = warnings.0.into_inner().expect("no panic");
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].starts_with("2 of 2 lineage events did not get to /nowhere"), "{texts:?}");
+        assert!(texts[1].starts_with("no metrics were written: /nowhere"), "{texts:?}");
     }
 }

@@ -1,70 +1,318 @@
-//! The load, step by step: judge, stage, publish.
+//! `load.load_warehouse`: the second pass into staging tables, the quality gates, and the publish.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use adbc_core::sync::{CancelHandle, Connection};
-use polars::prelude::{DataFrame, IntoLazy};
 use serde_json::json;
 
+use super::extract_stage::Inputs;
+use super::line_lookup::find_lines;
+use super::quality_gates;
+use super::refresh_stage::enabled;
 use super::reject_advice::{Refusal, Rejects, refusal};
+use super::run_context::{RunContext, RunState};
+use super::run_totals::totals;
 use super::scoring::one_token_each;
-use super::tasks::{collect, tell};
+use super::task_id::Task;
+use super::task_runner::Outcome;
+use super::transform_stage::Transformed;
 use crate::adbc_postgres::PostgresConnection;
-use crate::dag::{Outcome, TaskContext};
-use crate::error::Result;
-use crate::event::{Cancellation, RunEvent, with_ticker};
-use crate::interchange::record_batch;
+use crate::error::{Error, Result};
+use crate::event::{Cancellation, with_ticker};
 use crate::load::risk::{Scope, score_differing};
-use crate::load::{FirstPassTotals, Score, Scored, Session, Staging};
-use crate::pipeline::line_lookup::find_lines;
-use crate::pipeline::quality_gates;
-use crate::pipeline::refresh_stage::enabled;
-use crate::pipeline::run_context::{Prepared, Work};
+use crate::load::{Score, Scored, Session, Staged, Staging, ledger_read};
 use crate::quarantine::Rejected;
 use crate::rule::Rule;
-use crate::schema::{origin_file, origin_record, staged_schema};
 use crate::shuffle::Resolved;
-use crate::totals::{ControlTotals, Example};
 use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::location::Warehouse;
 use crate::warehouse::{load_strategy, table_layout};
 use crate::worker::Worker;
-use crate::{failpoint, load, transform};
+use crate::{failpoint, load};
 
-/// Stages and publishes; drops what was staged when it fails.
-pub(crate) fn load(
-    work: &Work<'_>,
-    warehouse: &Warehouse,
-    session: &mut Session<PostgresConnection>,
-    prepared: &Prepared,
-    task: &TaskContext<'_>,
-) -> Result<Outcome> {
-    judge(work, &prepared.tally, 0)?;
-    let mut connections = (0..work.settings.connections())
-        .map(|_| warehouse.connect())
-        .collect::<Result<Vec<PostgresConnection>>>()?;
-    let cancel: Vec<_> = std::iter::once(&session.control)
-        .chain(&connections)
-        .map(Connection::get_cancel_handle)
-        .collect();
-    let loaded = cancelling(work.cancel, &cancel, || {
-        stage_and_publish(work, &mut connections, session, prepared, task)
-    });
-    if loaded.is_err() {
-        // Best effort: the next run removes what a lost connection leaves behind. Twice, because a
-        // late cancel can hit the first.
-        let (control, run_no) = (&mut session.control, session.run_no);
-        let _ = load::drop_stage(control, run_no).or_else(|_| load::drop_stage(control, run_no));
-        // A cancelled statement fails as a warehouse error; the reason is the signal.
-        work.cancel.check()?;
+/// The task. It is done where an earlier try of the run has published, whose answer was lost.
+pub(super) fn load_warehouse(
+    context: &RunContext<'_>,
+    session: &mut Option<Session<PostgresConnection>>,
+    state: &mut RunState<'_>,
+    (inputs, transformed): (&Inputs, &Transformed),
+    attempt: u32,
+) -> Result<Outcome<()>> {
+    let load = Load { context, inputs, transformed };
+    let Some(warehouse) = context.warehouse else { return load.count_only(state) };
+    let session = context.session(session, warehouse, attempt)?;
+    if session.published {
+        return already_published(context, session, state);
     }
-    loaded
+    load.run(warehouse, session, state)
 }
 
-/// Cancels what all connections do once somebody asks to stop, again and again as long as `work`
+/// The result of a run that has published, from the ledger.
+pub(super) fn already_published(
+    context: &RunContext<'_>,
+    session: &mut Session<PostgresConnection>,
+    state: &mut RunState<'_>,
+) -> Result<Outcome<()>> {
+    let run = context.identity.run;
+    let record = ledger_read::record(&mut session.control, run, Task::RefreshBi.id())?;
+    let totals = record
+        .and_then(|record| record.account)
+        .ok_or_else(|| Error::internal("the ledger has no totals of a run that is published"))?;
+    state.published = true;
+    state.report.set_account(totals.clone());
+    Ok(Outcome::Done { value: (), result: json!({ "account": totals }) })
+}
+
+/// One load.
+struct Load<'a> {
+    context: &'a RunContext<'a>,
+    inputs: &'a Inputs,
+    transformed: &'a Transformed,
+}
+
+impl Load<'_> {
+    /// Stages and publishes; drops what was staged when it fails.
+    fn run(
+        &self,
+        warehouse: &Warehouse,
+        session: &mut Session<PostgresConnection>,
+        state: &mut RunState<'_>,
+    ) -> Result<Outcome<()>> {
+        let context = self.context;
+        judge_first_pass(context, state, self.inputs, self.transformed)?;
+        let mut connections = (0..context.settings.connections())
+            .map(|_| warehouse.connect())
+            .collect::<Result<Vec<PostgresConnection>>>()?;
+        let cancel: Vec<_> = std::iter::once(&session.control)
+            .chain(&connections)
+            .map(Connection::get_cancel_handle)
+            .collect();
+        let loaded = cancelling(context.cancel, &cancel, || {
+            self.stage_and_publish(&mut connections, session, state)
+        });
+        if loaded.is_err() {
+            // Best effort: the next run removes what a lost connection leaves behind. Twice, because a
+            // late cancel can hit the first.
+            let (control, run_no) = (&mut session.control, session.run_no);
+            let _ =
+                load::drop_stage(control, run_no).or_else(|_| load::drop_stage(control, run_no));
+            // A cancelled statement fails as a warehouse error; the reason is the signal.
+            context.cancel.check()?;
+        }
+        loaded
+    }
+
+    fn stage_and_publish(
+        &self,
+        connections: &mut [PostgresConnection],
+        session: &mut Session<PostgresConnection>,
+        state: &mut RunState<'_>,
+    ) -> Result<Outcome<()>> {
+        let RunContext { settings, cancel, .. } = self.context;
+        let strategy = load_strategy::strategy(&mut session.control, settings.warehouse.mode)?;
+        let staged = self.stage(connections, session, strategy)?;
+        failpoint::hit("stage.done")?;
+        self.check(session, state, &staged)?;
+        cancel.check()?;
+
+        let statistics = Scope::new(session.run_no, &settings.risk, &settings.privacy, cancel);
+        let scoring = Instant::now();
+        if strategy != LoadStrategy::Attach {
+            load::refuse_repeats(strategy, &staged.parts)?;
+            score_differing(&mut session.control, connections, &statistics, &staged.parts)?;
+        }
+        let scoring = scoring.elapsed();
+        cancel.check()?;
+        failpoint::hit("publish.before")?;
+        let publishing = Instant::now();
+        self.publish(session, state, strategy, &staged, &statistics)?;
+        let publishing = publishing.elapsed();
+        let analyzing = Instant::now();
+        if let Err(error) = load::analyze(&mut session.control, strategy) {
+            self.context.warn(error.message().to_owned());
+        }
+        let phases = json!({
+            "staging": staged.copying.as_secs_f64(),
+            "key": staged.finishing.as_secs_f64(),
+            "score": scoring.as_secs_f64(),
+            "publish": publishing.as_secs_f64(),
+            "analyze": analyzing.elapsed().as_secs_f64(),
+        });
+        state.report.phases = Some(phases.clone());
+        let totals = state.report.account();
+        let result = json!({ "account": totals, "route": strategy.name(), "phases": phases });
+        Ok(Outcome::Done { value: (), result })
+    }
+
+    /// The second pass: claims and providers into staging tables, side by side.
+    fn stage(
+        &self,
+        connections: &mut [PostgresConnection],
+        session: &mut Session<PostgresConnection>,
+        strategy: LoadStrategy,
+    ) -> Result<Staged> {
+        let Transformed { tally, directory, scored_by, .. } = self.transformed;
+        let (run_no, control) = (session.run_no, &mut session.control);
+        if scored_by.own.is_some() != (strategy == LoadStrategy::Attach) {
+            return Err(load::filled_meanwhile());
+        }
+        load::drop_stage(control, run_no)?;
+        load::create_stage(control, run_no)?;
+        failpoint::hit("stage.begin")?;
+        let score = self.transformed.score();
+        let progress = |rows: u64| self.context.progress(Task::LoadWarehouse, rows);
+        let alike = table_layout::is_shaped(control, directory.shape())?;
+        let staging = Staging { run_no, alike, ..self.staging(&score, &progress, strategy) };
+        let (staged, providers) = thread::scope(|scope| {
+            let providers = Worker::start(scope, "staging the providers", || {
+                load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
+                load::stage_inferred(control, run_no, &tally.orphans)
+            })?;
+            let staged = staging.run(connections);
+            Ok((staged, providers.end()))
+        })?;
+        let staged = staged?;
+        providers?;
+        Ok(staged)
+    }
+
+    /// Completes the quarantine and the totals, and refuses what must not be published.
+    fn check(
+        &self,
+        session: &mut Session<PostgresConnection>,
+        state: &mut RunState<'_>,
+        staged: &Staged,
+    ) -> Result<()> {
+        let (context, resolved) = (self.context, &staged.resolved);
+        one_token_each("claim", resolved.claims)?;
+        let totals = totals(self.inputs, self.transformed, resolved);
+        complete_quarantine(state, self.inputs, &resolved.rejected)?;
+        state.report.set_account(totals.clone());
+        self.judge_both_passes(resolved)?;
+        quality_gates::check_conflicts(context, &self.inputs.claims, &totals)?;
+        let loaded = staged.parts.iter().map(|part| part.rows).sum();
+        quality_gates::check(&mut session.control, context, &totals, Some(loaded))
+    }
+
+    fn publish(
+        &self,
+        session: &mut Session<PostgresConnection>,
+        state: &mut RunState<'_>,
+        strategy: LoadStrategy,
+        staged: &Staged,
+        statistics: &Scope<'_>,
+    ) -> Result<()> {
+        let Transformed { scored_by, shuffle, .. } = self.transformed;
+        let scored = Scored { by: scored_by, claims: staged.resolved.claims, shuffle };
+        let targets = enabled(self.context.settings);
+        let mut totals = state.report.account();
+        let parts = &staged.parts;
+        let published =
+            load::publish(session, strategy, parts, &scored, &mut totals, &targets, statistics);
+        state.report.set_account(totals);
+        published?;
+        state.published = true;
+        failpoint::hit("publish.committed")
+    }
+
+    /// The second pass without a warehouse: what would be loaded and rejected.
+    fn count_only(&self, state: &mut RunState<'_>) -> Result<Outcome<()>> {
+        let score = self.transformed.score();
+        let progress = |rows: u64| self.context.progress(Task::LoadWarehouse, rows);
+        let none: &mut [PostgresConnection] = &mut [];
+        let resolved = self.staging(&score, &progress, LoadStrategy::Attach).run(none)?.resolved;
+        one_token_each("claim", resolved.claims)?;
+        let mut totals = totals(self.inputs, self.transformed, &resolved);
+        let dropped = resolved.dropped() + resolved.rejected.len() as u64;
+        totals.claims.loaded = self.transformed.tally.accepted - dropped;
+        totals.amount.loaded = totals.amount.read - totals.amount.not_loaded();
+        state.report.set_account(totals.clone());
+        self.judge_both_passes(&resolved)?;
+        quality_gates::check_conflicts(self.context, &self.inputs.claims, &totals)?;
+        Ok(Outcome::Done { value: (), result: json!({ "account": totals, "route": "none" }) })
+    }
+
+    fn staging<'s>(
+        &'s self,
+        score: &'s Score,
+        progress: &'s (dyn Fn(u64) + Sync),
+        strategy: LoadStrategy,
+    ) -> Staging<'s> {
+        let warehouse = &self.context.settings.warehouse;
+        Staging {
+            run_no: 0,
+            strategy,
+            shape: self.transformed.directory.shape(),
+            alike: true,
+            shuffle: &self.transformed.shuffle,
+            policy: warehouse.duplicate_policy(),
+            score,
+            batch_rows: warehouse.batch_rows,
+            progress,
+            cancel: self.context.cancel,
+        }
+    }
+
+    fn judge_both_passes(&self, resolved: &Resolved) -> Result<()> {
+        let more = resolved.rejected.len() as u64;
+        judge(self.context, self.inputs, self.transformed, more)?.map_or(Ok(()), Err)
+    }
+}
+
+/// Refuses a run whose first pass rejects too many rows; its quarantine and totals are complete then.
+pub(super) fn judge_first_pass(
+    context: &RunContext<'_>,
+    state: &mut RunState<'_>,
+    inputs: &Inputs,
+    transformed: &Transformed,
+) -> Result<()> {
+    let Some(refused) = judge(context, inputs, transformed, 0)? else { return Ok(()) };
+    complete_quarantine(state, inputs, &[])?;
+    state.report.set_account(totals(inputs, transformed, &Resolved::default()));
+    Err(refused)
+}
+
+/// The refusal of a run with too many rejects: those of the first pass and `more`.
+fn judge(
+    context: &RunContext<'_>,
+    inputs: &Inputs,
+    transformed: &Transformed,
+    more: u64,
+) -> Result<Option<Error>> {
+    let tally = &transformed.tally;
+    let marked = tally.examples.get(&Rule::AmountDecimalMark).map_or(&[][..], Vec::as_slice);
+    let rejects = Rejects { rows: tally.rejected_rows() + more, reasons: &tally.rejected, marked };
+    let refusal = refusal(context.settings, &inputs.claims, tally.read(), &rejects)?;
+    Ok(refusal.map(|Refusal { error, advice }| {
+        let listed = format!("`claims-etl quarantine {}` lists them", context.identity.run);
+        error.hint(match advice {
+            Some(advice) => format!("{advice}\n  {listed}"),
+            None => format!("{listed}; raise --max-reject-ratio if so many rejects are expected"),
+        })
+    }))
+}
+
+/// Adds rejects that only the second pass finds, and completes the file; once a run.
+fn complete_quarantine(
+    state: &mut RunState<'_>,
+    inputs: &Inputs,
+    rejected: &[(i64, Rule)],
+) -> Result<()> {
+    let Some(mut quarantine) = state.quarantine.take() else { return Ok(()) };
+    let mut rejected: Vec<_> =
+        rejected.iter().map(|&(origin, rule)| Rejected::of(rule, origin)).collect();
+    if quarantine.keeps() {
+        find_lines(&inputs.claims, &mut rejected)?;
+    }
+    quarantine.append(&rejected)?;
+    if let Some(path) = quarantine.finish()? {
+        state.report.places.quarantine = Some(path);
+    }
+    Ok(())
+}
+
+/// Cancels what all connections do once the run is asked to stop, again and again as long as `work`
 /// runs: a call between two statements stops nothing, and the next one may wait for a lock.
 pub(crate) fn cancelling<T>(
     token: &Cancellation,
@@ -80,243 +328,4 @@ pub(crate) fn cancelling<T>(
         }
     };
     with_ticker(Duration::from_millis(50), cancel, work)?
-}
-
-fn stage_and_publish(
-    work: &Work<'_>,
-    connections: &mut [PostgresConnection],
-    session: &mut Session<PostgresConnection>,
-    prepared: &Prepared,
-    task: &TaskContext<'_>,
-) -> Result<Outcome> {
-    let settings = work.settings;
-    let Prepared { tally, directory, shuffle, scored_by, .. } = prepared;
-    let (run_no, control) = (session.run_no, &mut session.control);
-    let strategy = load_strategy::strategy(control, settings.warehouse.mode)?;
-    if scored_by.own.is_some() != (strategy == LoadStrategy::Attach) {
-        return Err(load::filled_meanwhile());
-    }
-    load::drop_stage(control, run_no)?;
-    load::create_stage(control, run_no)?;
-    failpoint::hit("stage.begin")?;
-
-    let score = score(prepared);
-    let progress = |rows: u64| tell(task, rows);
-    let alike = table_layout::is_shaped(control, directory.shape())?;
-    let staging = Staging { run_no, alike, ..staging(work, prepared, &score, &progress, strategy) };
-    let (staged, providers) = thread::scope(|scope| {
-        let providers = Worker::start(scope, "staging the providers", || {
-            load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
-            load::stage_inferred(control, run_no, &tally.orphans)
-        })?;
-        let staged = staging.run(connections);
-        Ok((staged, providers.end()))
-    })?;
-    let staged = staged?;
-    providers?;
-
-    failpoint::hit("stage.done")?;
-    one_token_each("claim", staged.resolved.claims)?;
-    let mut account = account(tally, &staged.resolved);
-    account.reject_examples = examples(work, tally, &staged.resolved)?;
-    account.providers = directory.counts();
-    complete_quarantine(work, &staged.resolved.rejected)?;
-    work.account.put(account.clone());
-    // Once more, with the rejects that only the second pass finds.
-    judge(work, tally, staged.resolved.rejected.len() as u64)?;
-    quality_gates::check_conflicts(work, &account)?;
-    let loaded = staged.parts.iter().map(|part| part.rows).sum();
-    quality_gates::check(&mut session.control, work, &account, Some(loaded))?;
-    work.cancel.check()?;
-
-    let statistics = Scope::new(run_no, &settings.risk, &settings.privacy, work.cancel);
-    let scoring = Instant::now();
-    if strategy != LoadStrategy::Attach {
-        load::refuse_repeats(strategy, &staged.parts)?;
-        score_differing(&mut session.control, connections, &statistics, &staged.parts)?;
-    }
-    let scoring = scoring.elapsed();
-    work.cancel.check()?;
-    failpoint::hit("publish.before")?;
-    let publishing = Instant::now();
-    let targets = enabled(settings);
-    let published = load::publish(
-        session,
-        strategy,
-        &staged.parts,
-        &Scored { by: scored_by, claims: staged.resolved.claims, shuffle },
-        &mut account,
-        &targets,
-        &statistics,
-    );
-    work.account.put(account.clone());
-    published?;
-    work.published.put(());
-    failpoint::hit("publish.committed")?;
-    let publishing = publishing.elapsed();
-    let analyzing = Instant::now();
-    if let Err(error) = load::analyze(&mut session.control, strategy) {
-        task.observer.observe(&RunEvent::Warning(error.message().to_owned()));
-    }
-    let phases = json!({
-        "staging": staged.copying.as_secs_f64(),
-        "key": staged.finishing.as_secs_f64(),
-        "score": scoring.as_secs_f64(),
-        "publish": publishing.as_secs_f64(),
-        "analyze": analyzing.elapsed().as_secs_f64(),
-    });
-    work.phases.put(phases.clone());
-    Ok(Outcome::Done(json!({ "account": account, "route": strategy.name(), "phases": phases })))
-}
-
-/// The second pass without a warehouse: what would be loaded and rejected.
-pub(crate) fn count_only(
-    work: &Work<'_>,
-    prepared: &Prepared,
-    task: &TaskContext<'_>,
-) -> Result<Outcome> {
-    let score = score(prepared);
-    let progress = |rows: u64| tell(task, rows);
-    let none: &mut [PostgresConnection] = &mut [];
-    let staged = staging(work, prepared, &score, &progress, LoadStrategy::Attach).run(none)?;
-    one_token_each("claim", staged.resolved.claims)?;
-    let tally = &prepared.tally;
-    let mut account = account(tally, &staged.resolved);
-    let resolved = &staged.resolved;
-    account.reject_examples = examples(work, tally, resolved)?;
-    let removed = resolved.dropped() + resolved.rejected.len() as u64;
-    account.claims.loaded = tally.accepted - removed;
-    account.amount.loaded = account.amount.read - account.amount.not_loaded();
-    account.providers = prepared.directory.counts();
-    work.account.put(account.clone());
-    judge(work, tally, resolved.rejected.len() as u64)?;
-    quality_gates::check_conflicts(work, &account)?;
-    Ok(Outcome::Done(json!({ "account": account, "route": "none" })))
-}
-
-fn staging<'a>(
-    work: &'a Work<'_>,
-    prepared: &'a Prepared,
-    score: &'a Score,
-    progress: &'a (dyn Fn(u64) + Sync),
-    strategy: LoadStrategy,
-) -> Staging<'a> {
-    Staging {
-        run_no: 0,
-        strategy,
-        shape: prepared.directory.shape(),
-        alike: true,
-        shuffle: &prepared.shuffle,
-        policy: work.settings.warehouse.duplicate_policy(),
-        score,
-        batch_rows: work.settings.warehouse.batch_rows,
-        progress,
-        cancel: work.cancel,
-    }
-}
-
-/// The score of shuffled rows, and the fact's columns of them.
-pub(crate) fn score(prepared: &Prepared) -> Score {
-    let (directory, scoring) = (prepared.directory.clone(), prepared.scoring.clone());
-    let severities = *prepared.checks.severities();
-    Arc::new(move |rows: DataFrame| {
-        let rows =
-            collect(transform::scored(rows.lazy(), &directory, scoring.scorer(), &severities))?;
-        record_batch(&rows, &staged_schema(directory.shape()))
-    })
-}
-
-/// Adds rejects that only the second pass finds, and completes the file; once a run.
-fn complete_quarantine(work: &Work<'_>, rejected: &[(i64, Rule)]) -> Result<()> {
-    let Some(mut quarantine) = work.rejects.lock().take() else { return Ok(()) };
-    let mut rejected: Vec<_> =
-        rejected.iter().map(|&(origin, rule)| Rejected::of(rule, origin)).collect();
-    if quarantine.keeps() {
-        find_lines(&work.claims.get()?, &mut rejected)?;
-    }
-    quarantine.append(&rejected)?;
-    if let Some(path) = quarantine.finish()? {
-        work.quarantine.put(path);
-    }
-    Ok(())
-}
-
-/// Refuses a run with too many rejects: those of the first pass and `more`.
-pub(crate) fn judge(work: &Work<'_>, tally: &FirstPassTotals, more: u64) -> Result<()> {
-    let rejected = tally.rejected_rows() + more;
-    let marked = tally.examples.get(&Rule::AmountDecimalMark).map_or(&[][..], Vec::as_slice);
-    let rejects = Rejects { rows: rejected, reasons: &tally.rejected, marked };
-    let claims = work.claims.get()?;
-    let Some(Refusal { error, advice }) = refusal(work.settings, &claims, tally.read(), &rejects)?
-    else {
-        return Ok(());
-    };
-    if more == 0 {
-        complete_quarantine(work, &[])?;
-        let none = Resolved::default();
-        let mut account = account(tally, &none);
-        account.reject_examples = examples(work, tally, &none)?;
-        account.providers = work.prepared.get()?.directory.counts();
-        work.account.put(account);
-    }
-    let listed = format!("`claims-etl quarantine {}` lists them", work.identity.run);
-    Err(error.hint(match advice {
-        Some(advice) => format!("{advice}\n  {listed}"),
-        None => format!("{listed}; raise --max-reject-ratio if so many rejects are expected"),
-    }))
-}
-
-/// The first rejected records of each rule, for people who look for the cause.
-fn examples(
-    work: &Work<'_>,
-    tally: &FirstPassTotals,
-    resolved: &Resolved,
-) -> Result<BTreeMap<String, Vec<Example>>> {
-    let files = work.claims.get()?.files;
-    let example = |origin: i64| {
-        let file = usize::try_from(origin_file(origin)).ok().and_then(|file| files.get(file));
-        let source = file.map_or_else(String::new, |file| file.path.display().to_string());
-        Example { source, record: u64::try_from(origin_record(origin)).unwrap_or(0) }
-    };
-    let mut found = tally.examples.clone();
-    for &(origin, rule) in &resolved.rejected {
-        load::add_examples(found.entry(rule).or_default(), [origin]);
-    }
-    let named = found.into_iter().map(|(rule, origins)| {
-        (rule.name().to_owned(), origins.into_iter().map(example).collect())
-    });
-    Ok(named.collect())
-}
-
-/// What was read, rejected and dropped; what was loaded is for Postgres to say.
-pub(crate) fn account(tally: &FirstPassTotals, resolved: &Resolved) -> ControlTotals {
-    let mut account = ControlTotals::default();
-    account.claims.read = tally.read();
-    account.claims.filtered = tally.filtered;
-    account.claims.rejected = tally.rejected_rows() + resolved.rejected.len() as u64;
-    account.claims.duplicates = resolved.duplicates;
-    account.claims.conflicts = resolved.conflicts;
-    account.amount.read = tally.accepted_amount + tally.generalized + tally.rejected_amount;
-    account.amount.generalized = tally.generalized;
-    account.amount.rejected = tally.rejected_amount + resolved.rejected_amount;
-    account.amount.duplicates = resolved.duplicates_amount;
-    account.amount.conflicts = resolved.conflicts_amount;
-    account.reversals = resolved.reversals;
-    account.amount.unparsed_rows = tally.unparsed_rows;
-    let mut reasons = tally.rejected.clone();
-    for &(_, rule) in &resolved.rejected {
-        *reasons.entry(rule).or_default() += 1;
-    }
-    account.reject_reasons =
-        reasons.into_iter().map(|(rule, rows)| (rule.name().to_owned(), rows)).collect();
-    let removed = tally.flags.iter().zip(resolved.removed);
-    account.flags = Rule::FLAGS
-        .iter()
-        .zip(removed.zip(resolved.found))
-        .map(|(rule, ((&accepted, removed), found))| {
-            (rule.name().to_owned(), accepted.saturating_sub(removed) + found)
-        })
-        .filter(|(_, rows)| *rows > 0)
-        .collect();
-    account
 }

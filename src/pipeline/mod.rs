@@ -1,50 +1,48 @@
-//! The program: five tasks, wired.
-//!
-//! It reads like the way of the data:
-//!
-//! ```text
-//! extract.extract_claims ∥ extract.extract_providers → transform_join → load.load_warehouse
-//!     → load.refresh_bi
-//! ```
+//! One run: five tasks, the values that they hand on, and what a run can be resumed from. `run.rs` has
+//! the graph.
 
 pub(crate) mod all_blocks;
 pub(crate) mod damaged_ids;
+pub(crate) mod extract_stage;
 pub(crate) mod first_pass;
-pub(crate) mod line_lookup;
+mod line_lookup;
 mod listeners;
 pub(crate) mod load_stage;
-pub(crate) mod named_run;
-pub(crate) mod outbox_target;
+mod outbox_target;
+mod published_run;
 pub(crate) mod quality_gates;
+pub(crate) mod query_plan;
 pub(crate) mod refresh_stage;
 pub(crate) mod reject_advice;
 pub(crate) mod report;
 mod resume;
-pub(crate) mod retries;
+mod retries;
 pub(crate) mod rotation_pairs;
 mod run;
-pub(crate) mod run_context;
+mod run_context;
 mod run_name;
-pub(crate) mod run_request;
+mod run_request;
+pub(crate) mod run_rules;
 pub(crate) mod run_selector;
-pub(crate) mod scoring;
-pub(crate) mod single_task;
+pub(crate) mod run_totals;
+mod scoring;
+mod single_task;
 pub(crate) mod source_check;
-pub(crate) mod task_command;
-pub(crate) mod task_id;
-pub(crate) mod task_log;
-pub(crate) mod tasks;
+mod task_command;
+mod task_id;
+mod task_log;
+mod task_runner;
 pub(crate) mod transform_stage;
 
 pub use damaged_ids::DamagedIds;
-pub use named_run::run_named;
 pub use refresh_stage::{Which, refresh, refresh_due};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
-pub use resume::resume;
+pub use resume::{resume, run_named};
 pub(crate) use retries::{OPENING, Retries};
-pub use run::{RunOptions, run, run_as};
+pub use run::{run, run_as};
+pub use run_context::RunOptions;
 pub use run_name::RunName;
-pub use run_selector::Chosen;
+pub use run_selector::RunSelector;
 pub use source_check::VerifyOptions;
-pub use task_command::{TaskEnd, run_only};
+pub use task_command::{TaskEnd, run_task};
 pub use task_id::Task;

@@ -1,5 +1,5 @@
-//! A target whose refresh is entered into the outbox: under the target's lock, noted before it
-//! begins and after it has ended.
+//! A target whose refresh is entered into the outbox under the target's lock: before it begins, and
+//! after it has ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -25,12 +25,10 @@ pub(crate) struct Outbox<'a> {
 }
 
 impl<'a> Outbox<'a> {
-    /// The outbox of a warehouse.
     pub(crate) fn new(warehouse: &'a Warehouse, observer: &'a dyn Observer) -> Self {
         Self { warehouse, observer, connection: Mutex::new(None) }
     }
 
-    /// A connection of a target's own.
     pub(crate) fn connect(&self) -> Result<PostgresConnection> {
         self.warehouse.connect()
     }
@@ -50,10 +48,10 @@ impl<'a> Outbox<'a> {
     /// Takes a target's lock; waits as long as the target's time lasts.
     fn lock(&self, target: &str, job: &Job<'_>) -> Result<(), Failure> {
         let mut pause = SOON;
-        let mut told = false;
+        let mut warned = false;
         while !self.with(|connection| outbox::try_lock(connection, target))? {
-            if !told {
-                told = true;
+            if !warned {
+                warned = true;
                 let text = format!("{target}: another process refreshes it; waiting for its end");
                 self.observer.observe(&RunEvent::Note(text));
             }
@@ -71,21 +69,21 @@ impl<'a> Outbox<'a> {
     fn note_end(&self, target: &str, end: End<'_>) {
         let noted = self.with(|connection| outbox::note_end(connection, target, end));
         if let Err(error) = noted {
-            let text = format!("{target}: the outbox was not told: {}", error.message());
+            let text = format!("{target}: could not write to the outbox: {}", error.message());
             self.observer.observe(&RunEvent::Warning(text));
         }
     }
 }
 
-/// A target under its lock.
-pub(crate) struct Guarded<'a> {
+/// A target that refreshes under its lock.
+pub(crate) struct OutboxTarget<'a> {
     target: Box<dyn Target>,
     outbox: &'a Outbox<'a>,
     only_due: bool,
 }
 
-impl<'a> Guarded<'a> {
-    /// Guards a target; `only_due`: it is left alone where it shows what it is to.
+impl<'a> OutboxTarget<'a> {
+    /// `only_due`: a target that shows what is published is skipped.
     pub(crate) fn new(target: Box<dyn Target>, outbox: &'a Outbox<'a>, only_due: bool) -> Self {
         Self { target, outbox, only_due }
     }
@@ -104,7 +102,7 @@ impl<'a> Guarded<'a> {
         outbox.with(|connection| outbox::note_start(connection, name))?;
         failpoint::hit("refresh.started")?;
         let seen = (wanted.run_no, wanted.schema_version);
-        let published = published(wanted);
+        let published = published_run(wanted);
         // The panic's message is dropped on purpose: it could quote a row.
         let ended = job.for_run(&published, |job| {
             catch_unwind(AssertUnwindSafe(|| self.target.refresh(job)))
@@ -130,7 +128,7 @@ impl<'a> Guarded<'a> {
     }
 }
 
-fn published(wanted: Wanted) -> PublishedRun {
+fn published_run(wanted: Wanted) -> PublishedRun {
     PublishedRun {
         run_id: Some(wanted.run.run_id),
         run_no: Some(wanted.run_no),
@@ -139,7 +137,7 @@ fn published(wanted: Wanted) -> PublishedRun {
     }
 }
 
-impl Target for Guarded<'_> {
+impl Target for OutboxTarget<'_> {
     fn info(&self) -> &TargetInfo {
         self.target.info()
     }

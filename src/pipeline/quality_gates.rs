@@ -1,18 +1,18 @@
-//! The circuit breakers: figures of a run that are too far from those of the run before, and claim lines
-//! that would be lost because other lines have their key.
+//! The quality gates: totals that differ too much from the previous run's, and claim lines that would be
+//! lost because other lines have their key.
 //!
-//! A file can be whole, and every row of it good, and still be half of what it should be: only the run
-//! before tells. And lines without their line number have one key a claim: one of them would be left.
+//! A file of good rows can still be half of what was due: only the previous run shows that. And where no
+//! line number is read, all lines of a claim have one key, and one line would be left.
 
 use std::fmt::Write as _;
 
 use adbc_core::sync::Connection;
 
+use super::run_context::RunContext;
 use crate::config::{Mode, Quality, Settings};
 use crate::error::{Error, Result};
 use crate::extract::{Extracted, likely_line_columns};
 use crate::load::ledger_read;
-use crate::pipeline::run_context::Work;
 use crate::rule::{Rule, Severity};
 use crate::totals::{Cents, ClaimCounts, ControlTotals, Reversals, grouped};
 use crate::warehouse::load_strategy;
@@ -21,18 +21,18 @@ use crate::warehouse::load_strategy;
 const ONE: i128 = 1_000_000;
 
 /// Refuses what is staged where a figure is out of line with the previous published run; `--force`
-/// publishes it all the same. `loaded` rows are staged; none where they are not counted yet.
+/// publishes it nevertheless. `loaded` rows are staged; none where they are not counted yet.
 ///
 /// # Errors
 /// `Quality` with both figures, the run before and the limit; `Warehouse` when a query fails.
-pub(crate) fn check(
+pub(super) fn check(
     connection: &mut impl Connection,
-    work: &Work<'_>,
-    account: &ControlTotals,
+    context: &RunContext<'_>,
+    totals: &ControlTotals,
     loaded: Option<u64>,
 ) -> Result<()> {
-    let settings = work.settings;
-    if work.options.force {
+    let settings = context.settings;
+    if context.options.force {
         return Ok(());
     }
     if settings.warehouse.mode == Mode::Replace
@@ -52,17 +52,17 @@ pub(crate) fn check(
     let Some((run, then)) = ledger_read::last_published(connection)? else { return Ok(()) };
     let mut found = Vec::new();
     if let Some(limit) = max_row_change {
-        let rows = |account: &ControlTotals| i128::from(account.claims.read);
+        let rows = |totals: &ControlTotals| i128::from(totals.claims.read);
         let figure = Figure { name: "claims read", setting: "max_row_change", limit };
         let shown = |rows: i128| grouped(&rows.to_string());
-        found.extend(figure.change(rows(account), rows(&then), shown));
+        found.extend(figure.change(rows(totals), rows(&then), shown));
     }
     if let Some(limit) = max_amount_change {
         let figure = Figure { name: "amount read", setting: "max_amount_change", limit };
         let shown = |cents: i128| Cents(cents).to_string();
-        found.extend(figure.change(account.amount.read.0, then.amount.read.0, shown));
+        found.extend(figure.change(totals.amount.read.0, then.amount.read.0, shown));
     }
-    let severities = work.checks.severities();
+    let severities = context.checks.severities();
     for (limit, setting, rule, name) in [
         (
             max_orphan_change,
@@ -83,13 +83,13 @@ pub(crate) fn check(
             "share of claims without a procedure",
         ),
     ] {
-        // Where nobody looks, nobody has counted.
+        // A rule that is off counts nothing.
         let Some(limit) = limit.filter(|_| severities.of(rule) != Severity::Off) else { continue };
-        let share = |account: &ControlTotals, loaded: u64| {
-            let rows = account.flags.get(rule.name()).copied().unwrap_or(0);
+        let share = |totals: &ControlTotals, loaded: u64| {
+            let rows = totals.flags.get(rule.name()).copied().unwrap_or(0);
             (loaded > 0).then(|| i128::from(rows) * ONE / i128::from(loaded))
         };
-        let now = loaded.and_then(|loaded| share(account, loaded));
+        let now = loaded.and_then(|loaded| share(totals, loaded));
         let shares = now.zip(share(&then, then.claims.loaded));
         let figure = Figure { name, setting, limit };
         found.extend(shares.and_then(|(now, then)| figure.difference(now, then)));
@@ -107,16 +107,19 @@ pub(crate) fn check(
 }
 
 /// Refuses a run in which too many claim lines have the key of another one and other content, unless
-/// somebody has chosen which of them counts, or insists.
+/// `on_duplicate` or `--force` is set.
 ///
 /// # Errors
 /// `Quality`, naming the columns that look like line numbers.
-pub(crate) fn check_conflicts(work: &Work<'_>, account: &ControlTotals) -> Result<()> {
-    if work.options.force {
+pub(super) fn check_conflicts(
+    context: &RunContext<'_>,
+    claims: &Extracted,
+    totals: &ControlTotals,
+) -> Result<()> {
+    if context.options.force {
         return Ok(());
     }
-    let claims = work.claims.get()?;
-    let refused = too_many_conflicts(work.settings, &account.claims, &account.reversals, &claims);
+    let refused = too_many_conflicts(context.settings, &totals.claims, &totals.reversals, claims);
     refused.map_or(Ok(()), Err)
 }
 

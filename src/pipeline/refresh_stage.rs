@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::outbox_target::{Outbox, OutboxTarget};
 use super::report::RefreshReport;
+use super::task_runner::Outcome;
 use crate::config::Settings;
-use crate::dag::{Outcome, TaskContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::failpoint;
 use crate::load::outbox;
-use crate::pipeline::outbox_target::{Guarded, Outbox};
-use crate::pipeline::run_context::Slot;
-use crate::refresh::{self, Done, Outcome as End, Target, TargetResult};
+use crate::refresh::{self, Done, Outcome as TargetOutcome, Target, TargetResult};
 use crate::warehouse::connection;
 use crate::warehouse::location::Warehouse;
-
-/// The task's id.
-pub(crate) const REFRESH: &str = "load.refresh_bi";
 
 /// How often one call refreshes a target whose data become newer meanwhile; then it stays due.
 const ROUNDS: usize = 3;
@@ -41,19 +37,20 @@ pub(crate) fn enabled(settings: &Settings) -> Vec<String> {
 }
 
 /// `load.refresh_bi`: all targets that are due, at once, after the commit.
-pub(crate) fn refresh_bi(
+pub(super) fn refresh_bi(
     settings: &Settings,
     warehouse: &Warehouse,
     run: RunId,
-    refreshed: &Slot<Vec<TargetResult>>,
-    task: &TaskContext<'_>,
-) -> Result<Outcome> {
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+    refreshed: &mut Vec<RefreshReport>,
+) -> Result<Outcome<()>> {
     failpoint::hit("refresh.begin")?;
-    let results = refresh_these(settings, warehouse, Which::Due, task.observer, task.cancel)?;
+    let results = refresh_these(settings, warehouse, Which::Due, observer, cancel)?;
     let failed = results.iter().find(|result| result.required && result.outcome.is_failure());
     let again = format!("`claims-etl run --resume {run}` tries again");
-    let stopped = results.iter().any(|result| result.outcome == End::Cancelled);
-    let error = match (task.cancel.signal().filter(|_| stopped), failed) {
+    let stopped = results.iter().any(|result| result.outcome == TargetOutcome::Cancelled);
+    let error = match (cancel.signal().filter(|_| stopped), failed) {
         (Some(signal), _) => Some(Error::new(
             ErrorKind::Interrupted(signal),
             "stopped by a signal; the data are loaded, the dashboards may be stale",
@@ -64,15 +61,15 @@ pub(crate) fn refresh_bi(
         )),
         (None, None) => None,
     };
-    let handed_on = results.iter().map(|result| {
+    let result = results.iter().map(|result| {
         json!({ "target": result.target, "outcome": result.outcome.as_str(),
                 "remote_id": result.remote_id })
     });
-    let handed_on = handed_on.collect();
-    refreshed.put(results);
+    let result = result.collect();
+    *refreshed = results.into_iter().map(RefreshReport::from).collect();
     match error {
         Some(error) => Err(error.hint(again)),
-        None => Ok(Outcome::Done(handed_on)),
+        None => Ok(Outcome::Done { value: (), result }),
     }
 }
 
@@ -91,13 +88,12 @@ pub fn refresh(
     connection::migrate_if_needed(&mut warehouse.connect()?, settings.run.wait, observer, cancel)?;
     let mut results = refresh_these(settings, &warehouse, which, observer, cancel)?;
     if which == Which::Due {
-        results.retain(|result| result.outcome != End::Skipped);
+        results.retain(|result| result.outcome != TargetOutcome::Skipped);
     }
     Ok(results.into_iter().map(RefreshReport::from).collect())
 }
 
-/// Refreshes what is due: what was published since a target was refreshed last, by whichever run,
-/// and whatever became of its own refreshes.
+/// Refreshes the targets for which newer data were published since their last refresh, by whichever run.
 ///
 /// # Errors
 /// `Warehouse` when it cannot be opened. A target that fails is a report.
@@ -124,8 +120,8 @@ fn is_called(target: &dyn Target, name: &str) -> bool {
     target.name() == name || target.info().provider == name
 }
 
-/// Refreshes targets, and those once more for which newer data were published meanwhile. Tells of
-/// every target that was chosen, also of those that are left out and why.
+/// Refreshes targets, and again those for which newer data were published meanwhile. Every selected
+/// target has a result, also those that are left out, with the reason.
 fn refresh_these(
     settings: &Settings,
     warehouse: &Warehouse,
@@ -136,27 +132,27 @@ fn refresh_these(
     let outbox = Outbox::new(warehouse, observer);
     let enabled = enabled(settings);
     let due = || outbox.with(|connection| outbox::due(connection, &enabled));
-    let is_chosen = |target: &dyn Target| match which {
+    let is_selected = |target: &dyn Target| match which {
         Which::Named(names) => names.iter().any(|name| is_called(target, name)),
         Which::Due | Which::All => true,
     };
-    let mut chosen = refresh::targets(settings);
-    chosen.retain(|target| is_chosen(target.as_ref()));
-    let order: Vec<String> = chosen.iter().map(|target| target.name().to_owned()).collect();
+    let mut selected = refresh::targets(settings);
+    selected.retain(|target| is_selected(target.as_ref()));
+    let order: Vec<String> = selected.iter().map(|target| target.name().to_owned()).collect();
 
     let at_first = due()?;
-    let (wanted, left_out): (Vec<_>, Vec<_>) = chosen
+    let (wanted, left_out): (Vec<_>, Vec<_>) = selected
         .into_iter()
         .partition(|target| which != Which::Due || at_first.iter().any(|due| due == target.name()));
     let mut results: BTreeMap<String, TargetResult> =
         left_out.iter().map(|target| (target.name().to_owned(), left(target.as_ref()))).collect();
     let mut round = all(wanted, &outbox, which == Which::Due, cancel);
     for rounds in 1.. {
-        let shown = |result: &&TargetResult| result.outcome == End::Succeeded;
+        let shown = |result: &&TargetResult| result.outcome == TargetOutcome::Succeeded;
         let shown: Vec<String> =
             round.iter().filter(shown).map(|result| result.target.clone()).collect();
         for result in round {
-            note(observer, &result);
+            warn_of_failure(observer, &result);
             let before = results.remove(&result.target);
             results.insert(result.target.clone(), added_up(before, result));
         }
@@ -164,7 +160,7 @@ fn refresh_these(
             break;
         }
         let due = due()?;
-        // Made anew: what the last ones shared has ended.
+        // New objects, because what the last ones shared has ended.
         let mut again = refresh::targets(settings);
         again.retain(|target| {
             [&shown, &due].iter().all(|names| names.iter().any(|name| name == target.name()))
@@ -184,18 +180,21 @@ fn all(
     only_due: bool,
     cancel: &Cancellation,
 ) -> Vec<TargetResult> {
-    let guarded: Vec<Box<dyn Target + '_>> = targets
+    let targets: Vec<Box<dyn Target + '_>> = targets
         .into_iter()
-        .map(|target| Box::new(Guarded::new(target, outbox, only_due)) as Box<dyn Target + '_>)
+        .map(|target| Box::new(OutboxTarget::new(target, outbox, only_due)) as Box<dyn Target + '_>)
         .collect();
     let published = refresh::PublishedRun::default();
-    refresh::refresh_all(&guarded, &published, &|| outbox.connect(), cancel)
+    refresh::refresh_all(&targets, &published, &|| outbox.connect(), cancel)
 }
 
 /// The result of a target that is left out.
 fn left(target: &dyn Target) -> TargetResult {
     let detail = target.info().skipped.clone().unwrap_or_else(|| "nothing changed".to_owned());
-    TargetResult::without_refresh(target.info(), Ok(Done { outcome: End::Skipped, detail }))
+    TargetResult::without_refresh(
+        target.info(),
+        Ok(Done { outcome: TargetOutcome::Skipped, detail }),
+    )
 }
 
 /// Two refreshes of a target as one: how the last one ended, what both took.
@@ -211,8 +210,8 @@ fn added_up(before: Option<TargetResult>, last: TargetResult) -> TargetResult {
     }
 }
 
-/// Tells what needs a look.
-fn note(observer: &dyn Observer, result: &TargetResult) {
+/// Warns of a target that was not refreshed.
+fn warn_of_failure(observer: &dyn Observer, result: &TargetResult) {
     if result.outcome.is_failure() {
         let text = format!("{}: {}", result.target, result.detail);
         observer.observe(&RunEvent::Warning(text));

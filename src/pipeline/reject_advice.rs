@@ -1,11 +1,11 @@
-//! When too many rows are rejected: what most of them have in common, and what to set.
+//! Advice when too many rows are rejected: what most of them have in common, and what to set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use polars::prelude::{Column, DataFrame, StringChunked};
 
-use super::tasks::collect;
+use super::query_plan::collect;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::extract::{self, Extracted};
@@ -22,8 +22,8 @@ pub(crate) struct Rejects<'a> {
     pub(crate) marked: &'a [i64],
 }
 
-/// Rows of a file that are looked at for their decimal mark, at least.
-const ROWS_LOOKED_AT: u64 = 200_000;
+/// Rows of a file that are read for their decimal mark, at least.
+const SAMPLE_ROWS: u64 = 200_000;
 
 /// A refusal, and what to do about it; none where no rule stands out.
 pub(crate) struct Refusal {
@@ -48,7 +48,7 @@ pub(crate) fn refusal(
         None => too_many(settings, read, rejects.rows),
     };
     let Some(error) = error else { return Ok(None) };
-    // What refuses the run by itself is what to mend first.
+    // What refuses the run by itself is to be fixed first.
     let rule = marks.map(|_| (Rule::AmountDecimalMark, 0)).or_else(|| rejects.of_one_rule());
     let advice = rule.map(|(rule, rows)| advice(settings, claims, rule, rows));
     Ok(Some(Refusal { error, advice }))
@@ -92,7 +92,7 @@ fn with_another_mark(
         let Some(claims) = claims.of_file(place) else { continue };
         let (mut own, mut other, mut rows) = (0, 0, 0);
         let blocks = extract::scan(&claims);
-        while let Some(block) = blocks.next_block()?.filter(|_| rows < ROWS_LOOKED_AT) {
+        while let Some(block) = blocks.next_block()?.filter(|_| rows < SAMPLE_ROWS) {
             let frame = collect(block.frame()?)?;
             let texts = text(&frame, "amount")?;
             let (with_own, with_other) = decimal_marks(texts, settings.claims.decimal);
@@ -109,7 +109,7 @@ fn with_another_mark(
 
 fn text<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
     let texts = frame.column(column).and_then(Column::str);
-    texts.map_err(|_| Error::internal("a block lacks a column"))
+    texts.map_err(|_| Error::internal("a column is missing from a block"))
 }
 
 /// What to do about the rule that rejects most rows.

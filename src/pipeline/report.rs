@@ -1,11 +1,11 @@
-//! What a run tells at its end.
+//! The report of a run.
 
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 use serde::Serialize;
 
-use crate::dag::TaskRun;
+use super::task_runner::TaskRun;
 use crate::error::Error;
 use crate::event::RunId;
 use crate::refresh::TargetResult;
@@ -34,15 +34,19 @@ pub struct TaskReport {
     pub tries: u32,
     /// Seconds over all tries.
     pub seconds: f64,
+    /// The small result that the ledger keeps (Airflow's XCom).
+    #[serde(skip)]
+    pub result: Option<serde_json::Value>,
 }
 
 impl From<&TaskRun> for TaskReport {
     fn from(task: &TaskRun) -> Self {
         Self {
-            id: task.id.clone(),
+            id: task.task.id().to_owned(),
             state: task.state.name(),
             tries: task.tries,
             seconds: task.elapsed.as_secs_f64(),
+            result: task.result.clone(),
         }
     }
 }
@@ -123,7 +127,7 @@ pub struct RunReport {
     pub run_id: String,
     /// How it ended.
     pub status: Status,
-    /// The run that was resumed: this very one, unless it had to start anew.
+    /// The run that was resumed: this very one, unless it had to start over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<String>,
     /// The run that loaded this input, when it is loaded already.
@@ -220,7 +224,7 @@ impl RunReport {
         }
     }
 
-    /// Says that the run has failed, and why.
+    /// Marks the run as failed.
     pub fn fail(&mut self, error: &Error) {
         self.status = Status::Failed;
         self.exit_code = error.kind().exit_code();
@@ -240,7 +244,6 @@ impl RunReport {
         }
     }
 
-    /// Takes over the accounting.
     pub fn set_account(&mut self, account: ControlTotals) {
         self.claims = account.claims;
         self.amount = account.amount;

@@ -1,51 +1,36 @@
-//! Going on where an earlier run has ended.
+//! Going on with an earlier run, by `--resume` or under the name that an orchestrator gave it.
 //!
-//! It is decided by the ledger alone: a run that has published needs its dashboards only, whatever has
-//! become of its sources, key and settings; one that has not published left nothing behind, so its work
-//! starts anew. Whoever names an input beside the last run means the last run of that input.
+//! The ledger decides: a run that has published only needs its refresh, whatever has changed in its
+//! sources, key and settings. One that has not left nothing behind: its work is done again, under a new
+//! id unless its id was given to it. An input named beside `last` means the last run of that input.
 
 use std::time::Instant;
 
-use super::RunOptions;
+use super::extract_stage::Inputs;
 use super::listeners::Listeners;
-use super::report::{RefreshReport, RunReport, Status, TaskReport};
+use super::published_run::{Remaining, places, refresh, remaining, restore, since};
+use super::report::{RunReport, Status};
 use super::retries::{OPENING, Retries};
-use super::run::run_as;
-use super::tasks::fingerprint;
+use super::run::{run_as, run_request};
+use super::run_context::RunOptions;
+use super::run_name::RunName;
+use super::run_request::RunRequest;
+use super::run_selector::{self, RunSelector};
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Settings, digest};
-use crate::dag::Graph;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::load::ledger_read::Record;
-use crate::load::{ledger, ledger_read, outbox};
-use crate::pipeline::named_run::go_on_under_its_id;
-use crate::pipeline::refresh_stage::{REFRESH, enabled, refresh_bi};
-use crate::pipeline::run_context::Slot;
-use crate::pipeline::run_selector;
-use crate::pipeline::run_selector::Chosen;
-use crate::pipeline::task_log::LedgerLog;
+use crate::load::task_progress::Progress;
+use crate::load::{ledger, ledger_read, task_progress};
 use crate::schema::Dataset;
 use crate::warehouse::connection;
 use crate::warehouse::location::Warehouse;
-use crate::{extract, load, quarantine};
-
-/// What is left to do for a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
-    /// All is loaded and shown.
-    Nothing,
-    /// The data are published, a dashboard may be stale.
-    Refresh,
-    /// Nothing was published.
-    All,
-    /// The ledger says that it runs; the lock tells whether it does.
-    Unknown,
-}
+use crate::{extract, load};
 
 /// The input that is named beside `last`.
 struct Given {
-    /// Digest of what it holds now; none of standard input, which can be read only once.
+    /// Digest of its content; none for standard input, which can be read only once.
     fingerprint: Option<String>,
     config_digest: String,
 }
@@ -72,8 +57,9 @@ impl Given {
                 )
             })
         };
-        let fingerprint = fingerprint(&read(Dataset::Claims)?, &read(Dataset::Providers)?);
-        Ok(Some(Self { fingerprint: Some(fingerprint), config_digest }))
+        let inputs =
+            Inputs { claims: read(Dataset::Claims)?, providers: read(Dataset::Providers)? };
+        Ok(Some(Self { fingerprint: Some(inputs.fingerprint()), config_digest }))
     }
 
     /// The last run of this input.
@@ -82,7 +68,7 @@ impl Given {
         if let Some(run) = ledger_read::latest_of(connection, fingerprint, &self.config_digest)? {
             return Ok(run);
         }
-        let run = Chosen::Last.id(connection)?;
+        let run = RunSelector::Last.id(connection)?;
         let status = run_selector::read(connection, run)?.status;
         let why = match fingerprint {
             Some(_) => "no run has read this input with these settings",
@@ -110,31 +96,31 @@ impl Given {
 
 /// Finishes an earlier run and reports how that ended; a failure is a report too.
 ///
-/// A run that has published is refreshed under its own id, without sources or key. One that has
-/// not starts anew, under a new id and with the settings given here. For one that is complete
-/// there is nothing to do.
+/// A run that has published is refreshed under its own id, without sources or key. One that has not
+/// starts over under a new id, with the settings given here. For one that is complete there is nothing
+/// to do.
 #[must_use]
 pub fn resume(
     settings: &Settings,
     options: &RunOptions,
-    which: Chosen,
+    which: RunSelector,
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> RunReport {
     let started = Instant::now();
     let mut report = RunReport::new(match which {
-        Chosen::Run(run) => run,
-        Chosen::Last => RunId::now(),
+        RunSelector::Run(run) => run,
+        RunSelector::Last => RunId::now(),
     });
     let run = RunId::parse(&report.run_id).unwrap_or_else(|_| RunId::now());
     let listeners = Listeners::of_rest(settings, observer, run, options.dry_run);
     match go_on(settings, options, which, &listeners, cancel, &mut report) {
         Ok(None) => {}
         Ok(Some(failed)) => {
-            // It has listeners of its own.
-            report = match go_on_under_its_id(settings, options, &failed, observer, cancel) {
+            // A run has its own listeners.
+            report = match continue_tasks(settings, options, &failed, observer, cancel) {
                 Ok(Some(report)) => report,
-                Ok(None) => anew(settings, options, &failed, observer, cancel),
+                Ok(None) => start_over(settings, options, &failed, observer, cancel),
                 Err(error) => {
                     report.fail(&error);
                     report
@@ -150,11 +136,11 @@ pub fn resume(
     report
 }
 
-/// Does what is left to do, or hands back the run whose work has to start anew.
+/// Does what is left to do, or returns the run whose work has to be done again.
 fn go_on(
     settings: &Settings,
     options: &RunOptions,
-    which: Chosen,
+    which: RunSelector,
     observer: &dyn Observer,
     cancel: &Cancellation,
     report: &mut RunReport,
@@ -169,8 +155,8 @@ fn go_on(
     report.places.warehouse.clone_from(&warehouse.place);
     report.places.psql.clone_from(&warehouse.psql);
     let given = match which {
-        Chosen::Last => Given::of(settings, cancel)?,
-        Chosen::Run(_) => None,
+        RunSelector::Last => Given::of(settings, cancel)?,
+        RunSelector::Run(_) => None,
     };
     let (asked, mut record, mut left) = retries.run(OPENING, || {
         let mut connection = warehouse.connect()?;
@@ -183,25 +169,25 @@ fn go_on(
             // An earlier version's warehouse has no outbox yet.
             connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)?;
         }
-        let left = left(&mut connection, settings, &record)?;
+        let left = remaining(&mut connection, settings, &record)?;
         Ok((asked, record, left))
     })?;
     if record.account.is_some() {
-        remember(report, &record);
+        restore(report, &record);
     }
     let mut held = None;
-    if matches!(left, Left::Refresh | Left::Unknown) {
+    if matches!(left, Remaining::Refresh | Remaining::Unknown) {
         // It may be at work just now. With the lock held it is not, and what the ledger says then
         // is the last word.
         let (wait, database) = (settings.run.wait, &warehouse.database);
         held = Some(retries.run(OPENING, || {
             let mut control = load::hold(database, wait, observer, cancel)?;
             record = run_selector::read(&mut control, asked)?;
-            left = self::left(&mut control, settings, &record)?;
+            left = remaining(&mut control, settings, &record)?;
             Ok(control)
         })?);
     }
-    if let Some(given) = given.filter(|_| left == Left::Nothing) {
+    if let Some(given) = given.filter(|_| left == Remaining::Nothing) {
         retries.run(OPENING, || given.still_loaded(&mut warehouse.connect()?, &record))?;
     }
     let run = RunId::parse(&record.run_id)?;
@@ -209,12 +195,12 @@ fn go_on(
     if run != asked {
         note(observer, format!("run {asked} found its input loaded by run {run}: resuming that"));
     }
-    if matches!(left, Left::Nothing | Left::Refresh) {
-        remember(report, &record);
+    if matches!(left, Remaining::Nothing | Remaining::Refresh) {
+        restore(report, &record);
         places(settings, run, report);
     }
     let done = match left {
-        Left::Nothing => {
+        Remaining::Nothing => {
             note(
                 observer,
                 format!("run {run} is complete: there is nothing to resume{}", since(&record)),
@@ -224,7 +210,7 @@ fn go_on(
             report.exit_code = settings.run.already_loaded_exit_code;
             Ok(None)
         }
-        Left::Refresh => {
+        Remaining::Refresh => {
             note(observer, format!("run {run} has published: only its dashboards are refreshed"));
             if let Some(later) = &record.published_since {
                 note(observer, format!("they will show what run {later} has published since, too"));
@@ -233,7 +219,7 @@ fn go_on(
             places(settings, run, report);
             done.map(|()| None)
         }
-        Left::All | Left::Unknown => Ok(Some(record)),
+        Remaining::All | Remaining::Unknown => Ok(Some(record)),
     };
     if let Some(control) = held {
         // At the latest the end of the connection does it.
@@ -242,113 +228,8 @@ fn go_on(
     done
 }
 
-/// What is left, by the ledger and the outbox. A run that has published is shown when everything
-/// that is published is, by whichever run.
-pub(super) fn left(
-    connection: &mut PostgresConnection,
-    settings: &Settings,
-    record: &Record,
-) -> Result<Left> {
-    if record.account.is_none() {
-        return Ok(match record.status.as_str() {
-            "already_loaded" => Left::Nothing,
-            "running" => Left::Unknown,
-            _ => Left::All,
-        });
-    }
-    let due = outbox::due(connection, &enabled(settings))?;
-    Ok(if due.is_empty() { Left::Nothing } else { Left::Refresh })
-}
-
-/// Takes over what the run has told when it loaded.
-pub(super) fn remember(report: &mut RunReport, record: &Record) {
-    report.run_id.clone_from(&record.run_id);
-    report.resumed = Some(record.run_id.clone());
-    report.key_id = Some(record.key_id.clone());
-    report.privacy_profile = Some(record.privacy_profile.clone());
-    report.fingerprint.clone_from(&record.fingerprint);
-    report.set_account(record.account.clone().unwrap_or_default());
-}
-
-/// Where a person finds what the run has made.
-fn places(settings: &Settings, run: RunId, report: &mut RunReport) {
-    let (rejects, page) =
-        (quarantine::path(&settings.quarantine_dir(), run), settings.dashboard_path());
-    report.places.quarantine = rejects.exists().then_some(rejects);
-    report.places.dashboard = page.exists().then_some(page);
-}
-
-/// The task that is left of a run that has published.
-pub(super) fn refresh(
-    settings: &Settings,
-    warehouse: &Warehouse,
-    record: &Record,
-    observer: &dyn Observer,
-    cancel: &Cancellation,
-    report: &mut RunReport,
-) -> Result<()> {
-    let run = RunId::parse(&record.run_id)?;
-    let tries_before = record.tries.last().map_or(0, |last| last.try_number);
-    let seconds_before: f64 = record.tries.iter().filter_map(|one| one.seconds).sum();
-    let retries = Retries::new(settings, observer, cancel);
-    let log = LedgerLog::new(Some(warehouse), observer, run).after(tries_before);
-    let refreshed = Slot::default();
-    let tasks = Graph::new()
-        .task(REFRESH, &[], |task| refresh_bi(settings, warehouse, run, &refreshed, task))
-        .build()?
-        .run(retries.policy(), observer, &log, cancel);
-    // The outbox knows what was refreshed; the log has already warned.
-    let _ = log.complete();
-    report.refresh =
-        refreshed.into_inner().unwrap_or_default().into_iter().map(RefreshReport::from).collect();
-    for task in tasks {
-        report.tasks.push(TaskReport {
-            tries: tries_before + task.tries,
-            seconds: seconds_before + task.elapsed.as_secs_f64(),
-            ..TaskReport::from(&task)
-        });
-        if let Some(error) = task.error {
-            return Err(match error.kind() {
-                ErrorKind::Interrupted(_) => Error::new(
-                    error.kind(),
-                    "stopped by a signal; the data are loaded, the dashboards may be stale",
-                )
-                .hint(format!("`claims-etl run --resume {run}` refreshes them")),
-                _ => error.context(&task.id),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The refresh that is still owed where the input is loaded already: a run was ended between its
-/// commit and its refresh, or a target failed, and the same input would never again be loaded.
-pub(super) fn owed_refresh(
-    settings: &Settings,
-    warehouse: &Warehouse,
-    connection: &mut PostgresConnection,
-    observer: &dyn Observer,
-    cancel: &Cancellation,
-    report: &mut RunReport,
-) -> Result<()> {
-    let due = outbox::due(connection, &enabled(settings))?;
-    let Some(run) = outbox::last_changing_run(connection)?.filter(|_| !due.is_empty()) else {
-        return Ok(());
-    };
-    let record = run_selector::read(connection, run)?;
-    let what = due.join(", ");
-    note(
-        observer,
-        format!("run {run} has published, but not refreshed {what}: that is made up for"),
-    );
-    report.tasks.retain(|task| task.id != REFRESH);
-    refresh(settings, warehouse, &record, observer, cancel, report)?;
-    places(settings, run, report);
-    Ok(())
-}
-
-/// The work of a run that has published nothing, once more from its beginning.
-fn anew(
+/// The work of a run that has published nothing, from its beginning under a new id.
+fn start_over(
     settings: &Settings,
     options: &RunOptions,
     failed: &Record,
@@ -356,27 +237,102 @@ fn anew(
     cancel: &Cancellation,
 ) -> RunReport {
     let (id, old) = (RunId::now(), &failed.run_id);
-    note(observer, format!("run {old} has published nothing: its work starts anew as run {id}"));
+    note(observer, format!("run {old} has published nothing: it starts over as run {id}"));
     if digest(settings) != failed.config_digest {
         observer.observe(&RunEvent::Warning(format!(
             "these are not the settings of run {old}: mode, columns, policies or scoring differ"
         )));
     }
     let mut report = run_as(id, settings, options, observer, cancel);
-    if let Some((now, then)) = report.fingerprint.as_ref().zip(failed.fingerprint.as_ref())
-        && now != then
-    {
-        let warning = format!("this is not the input that run {old} has read");
-        observer.observe(&RunEvent::Warning(warning));
-    }
+    warn_of_another_input(&report, failed.fingerprint.as_deref(), old, observer);
     report.resumed = Some(old.clone());
     report
 }
 
-/// Who has published after a run, for a line that calls it complete.
-pub(super) fn since(record: &Record) -> String {
-    let later = record.published_since.as_ref();
-    later.map_or_else(String::new, |later| format!("; run {later} has published since"))
+/// The rest of a run whose tasks were called one by one, under its own id; none for any other run.
+///
+/// # Errors
+/// `Warehouse` when the ledger cannot be read.
+fn continue_tasks(
+    settings: &Settings,
+    options: &RunOptions,
+    record: &Record,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Option<RunReport>> {
+    let id = RunId::parse(&record.run_id)?;
+    let before = Retries::new(settings, observer, cancel).run(OPENING, || {
+        task_progress::progress(&mut Warehouse::open(settings, observer)?.connect()?, id)
+    })?;
+    let task_by_task = |before: &Progress| before.last_task.is_some() && !before.published;
+    let Some(before) = before.filter(task_by_task) else { return Ok(None) };
+    note(
+        observer,
+        format!("the tasks of run {id} were called one by one: all of them are done now"),
+    );
+    let then = before.fingerprint.clone();
+    let request = RunRequest::named(&RunName::of(id), settings, Some(before))?;
+    let report = run_request(&request, settings, options, observer, cancel);
+    warn_of_another_input(&report, then.as_deref(), &record.run_id, observer);
+    Ok(Some(report))
+}
+
+fn warn_of_another_input(
+    report: &RunReport,
+    then: Option<&str>,
+    run: &str,
+    observer: &dyn Observer,
+) {
+    if let Some((now, then)) = report.fingerprint.as_deref().zip(then)
+        && now != then
+    {
+        let warning = format!("this is not the input that run {run} has read");
+        observer.observe(&RunEvent::Warning(warning));
+    }
+}
+
+/// Does a whole run under the id of a name, and reports how it ended. The same name again after the
+/// data were published finishes what is left, if anything.
+#[must_use]
+pub fn run_named(
+    settings: &Settings,
+    options: &RunOptions,
+    name: &RunName,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> RunReport {
+    let request = if options.dry_run {
+        RunRequest::named(name, settings, None).map(Some)
+    } else {
+        let retries = Retries::new(settings, observer, cancel);
+        retries.run(OPENING, || unpublished(settings, name, observer, cancel))
+    };
+    match request {
+        Ok(Some(request)) => run_request(&request, settings, options, observer, cancel),
+        Ok(None) => resume(settings, options, RunSelector::Run(name.id()), observer, cancel),
+        Err(error) => {
+            let mut report = RunReport::new(name.id());
+            report.fail(&error);
+            report
+        }
+    }
+}
+
+/// A named run, unless it has published. One that found its input loaded by another run looks again:
+/// that may have changed.
+fn unpublished(
+    settings: &Settings,
+    name: &RunName,
+    observer: &dyn Observer,
+    cancel: &Cancellation,
+) -> Result<Option<RunRequest>> {
+    let mut connection = Warehouse::open(settings, observer)?.connect()?;
+    connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)?;
+    let before = task_progress::progress(&mut connection, name.id())?;
+    if before.as_ref().is_some_and(|before| before.published) {
+        return Ok(None);
+    }
+    RunRequest::named(name, settings, before).map(Some)
 }
 
 fn note(observer: &dyn Observer, text: String) {

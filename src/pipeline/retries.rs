@@ -1,64 +1,66 @@
-//! What a run asks of the warehouse outside of its tasks, once more after errors that can pass.
+//! How often work is tried again after a transient error: a task, and what a run does in the warehouse
+//! outside of its tasks.
 
 use std::time::Duration;
 
 use crate::config::Settings;
-use crate::dag::RetryPolicy;
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent, rest};
 
-/// What is done again when the warehouse does not answer.
+/// What is retried while the warehouse does not answer, as messages name it.
 pub(crate) const OPENING: &str = "opening the warehouse";
 pub(super) const RUN_LOG: &str = "writing to the run log";
 
-/// The tries of one call, as `run.retries` and `run.retry_delay_secs` allow them to a task.
+/// The retries that `run.retries` and `run.retry_delay_secs` allow.
 #[derive(Clone, Copy)]
 pub(crate) struct Retries<'a> {
-    policy: RetryPolicy,
-    observer: &'a dyn Observer,
-    cancel: &'a Cancellation,
+    /// Tries after the first.
+    pub(super) retries: u32,
+    /// The wait before each of them.
+    pub(super) delay: Duration,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) cancel: &'a Cancellation,
 }
 
 impl<'a> Retries<'a> {
-    /// The tries that the settings allow.
     pub(crate) fn new(
         settings: &Settings,
         observer: &'a dyn Observer,
         cancel: &'a Cancellation,
     ) -> Self {
-        let policy = RetryPolicy {
-            retries: settings.run.retries,
-            delay: Duration::from_secs(settings.run.retry_delay_secs),
-        };
-        Self { policy, observer, cancel }
+        let delay = Duration::from_secs(settings.run.retry_delay_secs);
+        Self { retries: settings.run.retries, delay, observer, cancel }
     }
 
-    /// The same for the tasks of a graph.
-    pub(crate) fn policy(&self) -> RetryPolicy {
-        self.policy
-    }
-
-    /// Does `work`, and again after errors that can pass, each time after the delay; `what` is it, for
-    /// the line that says so.
+    /// Does `work`, and again after transient errors, each time after the delay; `what` names it in the
+    /// warnings.
     ///
     /// # Errors
-    /// The last one of `work`; `Interrupted` when somebody asked to stop during a wait.
+    /// The last error of `work`; `Interrupted` when a wait was cancelled.
     pub(crate) fn run<T>(&self, what: &str, mut work: impl FnMut() -> Result<T>) -> Result<T> {
-        let RetryPolicy { retries, delay } = self.policy;
         let mut attempt = 0;
         loop {
             let error = match work() {
-                Err(error) if error.kind().is_transient() && attempt < retries => error,
+                Err(error) if error.kind().is_transient() && attempt < self.retries => error,
                 done => return done,
             };
             attempt += 1;
             self.observer.observe(&RunEvent::Warning(format!(
-                "{what}: {}; retry {attempt} of {retries} in {} s",
+                "{what}: {}; retry {attempt} of {} in {} s",
                 error.message(),
-                delay.as_secs()
+                self.retries,
+                self.delay.as_secs()
             )));
-            rest(delay, || self.cancel.check())?;
+            self.wait()?;
         }
+    }
+
+    /// Waits for the delay.
+    ///
+    /// # Errors
+    /// `Interrupted` on cancellation, at once.
+    pub(super) fn wait(&self) -> Result<()> {
+        rest(self.delay, || self.cancel.check())
     }
 }
 
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_pass_is_tried_again_and_not_for_ever() {
+    fn only_transient_errors_are_retried_up_to_the_limit() {
         let lost = ErrorKind::Warehouse { transient: true };
         assert_eq!(tries(3, lost), (4, true));
         assert_eq!(tries(2, lost), (3, false));
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_hears_a_request_to_stop() {
+    fn a_stop_ends_the_wait() {
         let cancel = Cancellation::default();
         cancel.cancel(15);
         let lost = || Err::<(), _>(Error::new(ErrorKind::Warehouse { transient: true }, "no"));

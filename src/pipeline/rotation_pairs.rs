@@ -2,17 +2,18 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::all_blocks::AllBlocks;
+use super::extract_stage::Inputs;
+use super::query_plan::collect;
+use super::run_context::RunContext;
+use super::task_id::Task;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
-use crate::dag::TaskContext;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::extract::{self, Block, Extracted};
 use crate::key::{Domain, MasterKey, Tokenizer};
 use crate::load::rotation::{self, Method, Offer, Phase, Rotation};
-use crate::pipeline::all_blocks::AllBlocks;
-use crate::pipeline::run_context::Work;
-use crate::pipeline::tasks::collect;
 use crate::schema::Dataset;
 use crate::transform::{identifiers, token_pairs};
 use crate::warehouse::keys::KeyName;
@@ -108,23 +109,20 @@ impl Mapping<'_> {
 ///
 /// # Errors
 /// `Config` when the next key is not the rotation's, and as [`Mapping::run`].
-pub(crate) fn note_pairs(
-    work: &Work<'_>,
+pub(super) fn note_pairs(
+    context: &RunContext<'_>,
     warehouse: &Warehouse,
-    inputs: [&Extracted; 2],
-    task: &TaskContext<'_>,
+    inputs: &Inputs,
 ) -> Result<()> {
-    if work.settings.privacy.next_key_file.is_none() {
+    if context.settings.privacy.next_key_file.is_none() {
         return Ok(());
     }
-    let next = next_key(work.settings)?;
+    let next = next_key(context.settings)?;
     let mut connection = warehouse.connect()?;
     let rotation = match rotation::read(&mut connection)? {
         Some(rotation) if rotation.phase != Phase::Attached => rotation,
         _ => {
-            task.observer.observe(&RunEvent::Note(
-                "no rotation of the key is at work: the next key is not used".into(),
-            ));
+            context.note("no rotation of the key is at work: the next key is not used".into());
             return Ok(());
         }
     };
@@ -132,13 +130,14 @@ pub(crate) fn note_pairs(
     if rotation.method == Method::Reload {
         return Ok(());
     }
-    let both = Both::new(work.key, &next, &rotation);
-    for input in inputs {
+    let both = Both::new(context.key, &next, &rotation);
+    for input in [&inputs.claims, &inputs.providers] {
         if both.columns(input.dataset).is_empty() {
             continue;
         }
-        let (observer, cancel, name) = (task.observer, task.cancel, task.task);
-        Mapping { both: &both, offer: Offer::All, observer, cancel, task: name }
+        let (observer, cancel) = (context.observer, context.cancel);
+        let task = Task::TransformJoin.id();
+        Mapping { both: &both, offer: Offer::All, observer, cancel, task }
             .run(input, warehouse.connect()?)?;
     }
     Ok(())

@@ -1,4 +1,9 @@
 //! One run, from the settings to its report.
+//!
+//! ```text
+//! extract.extract_claims ∥ extract.extract_providers → transform_join → load.load_warehouse
+//!     → load.refresh_bi
+//! ```
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,25 +12,28 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::extract_stage::{Inputs, extract};
 use super::listeners::Listeners;
-use super::report::{RefreshReport, RunReport, Status, TaskReport};
-use super::resume::owed_refresh;
+use super::load_stage::load_warehouse;
+use super::published_run::owed_refresh;
+use super::refresh_stage::refresh_bi;
+use super::report::{RunReport, Status, TaskReport};
 use super::retries::{OPENING, RUN_LOG, Retries};
+use super::run_context::{RunContext, RunOptions, RunState};
+use super::run_request::RunRequest;
+use super::run_rules::{checks_on, day_of, severities};
+use super::single_task::SingleTask;
 use super::task_id::Task;
-use super::tasks::{extract, load_warehouse, transform_join};
+use super::task_log::LedgerLog;
+use super::task_runner::{LogEntry, Outcome, State, TaskRun, TaskRunner, Upstream};
+use super::transform_stage::transform_join;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Settings, digest};
-use crate::dag::{Graph, Outcome, Plan, State, TaskRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::key::MasterKey;
 use crate::load::identity::Identity;
 use crate::load::{Session, ledger};
-use crate::pipeline::refresh_stage::{REFRESH, refresh_bi};
-use crate::pipeline::run_context::{Slot, Work};
-use crate::pipeline::run_request::Way;
-use crate::pipeline::task_log::LedgerLog;
-use crate::pipeline::transform_stage::{checks_on, severities};
 use crate::rule::Severity;
 use crate::schema::Dataset;
 use crate::totals::ControlTotals;
@@ -33,19 +41,53 @@ use crate::transform::DateFormats;
 use crate::transform::risk::RISK_MODEL;
 use crate::warehouse::layout::TableLayout;
 use crate::warehouse::location::Warehouse;
-use crate::worker::panicked;
+use crate::worker::{Worker, panicked};
 use crate::{load, quarantine};
 
-/// What a run is told beside the settings.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// Load the input even if it is loaded already.
-    pub force: bool,
-    /// Read, validate and count, but touch no warehouse.
-    pub dry_run: bool,
+/// The five tasks. Each hands its value to the next; a failure or an input that is loaded already ends
+/// what comes after it. `session` and `state` outlive a failed try.
+fn run_tasks(
+    context: &RunContext<'_>,
+    session: &mut Option<Session<PostgresConnection>>,
+    state: &mut RunState<'_>,
+    runner: &TaskRunner<'_>,
+) {
+    let start = Upstream::Ready(());
+    let claims =
+        || runner.run(Task::ExtractClaims, start, |(), _| extract(context, Dataset::Claims));
+    let providers =
+        || runner.run(Task::ExtractProviders, start, |(), _| extract(context, Dataset::Providers));
+    let (claims, providers) = thread::scope(|scope| {
+        let worker = Worker::start(scope, Task::ExtractProviders.id(), || Ok(providers()));
+        let claims = claims();
+        let refused = |error| runner.fail(Task::ExtractProviders, error);
+        (claims, worker.and_then(Worker::end).unwrap_or_else(refused))
+    });
+    if let Upstream::Ready(claims) = &claims {
+        state.report.line_column.clone_from(&claims.line_column);
+    }
+    let inputs = claims.and(providers).map(|(claims, providers)| Inputs { claims, providers });
+
+    let transformed = runner.run(Task::TransformJoin, inputs.as_ref(), |inputs, attempt| {
+        transform_join(context, session, state, inputs, attempt)
+    });
+
+    let ready = inputs.as_ref().and(transformed.as_ref());
+    let loaded = runner.run(Task::LoadWarehouse, ready, |ready, attempt| {
+        load_warehouse(context, session, state, ready, attempt)
+    });
+
+    let RunContext { settings, observer, cancel, identity, .. } = context;
+    runner.run(Task::RefreshBi, loaded, |(), _| match context.warehouse {
+        Some(warehouse) => {
+            let refreshed = &mut state.report.refresh;
+            refresh_bi(settings, warehouse, identity.run, *observer, cancel, refreshed)
+        }
+        None => Ok(Outcome::Done { value: (), result: json!([]) }),
+    });
 }
 
-/// Does the whole job and reports how it ended; a failure is a report too.
+/// Does a whole run and reports how it ended; a failure is a report too.
 #[must_use]
 pub fn run(
     settings: &Settings,
@@ -56,7 +98,7 @@ pub fn run(
     run_as(RunId::now(), settings, options, observer, cancel)
 }
 
-/// The same under an id that was given to it, so that somebody can note it before the run begins.
+/// The same under a given id, which a caller can record before the run begins.
 #[must_use]
 pub fn run_as(
     id: RunId,
@@ -65,47 +107,48 @@ pub fn run_as(
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> RunReport {
-    run_this_way(&Way::whole(id), settings, options, observer, cancel)
+    run_request(&RunRequest::new(id), settings, options, observer, cancel)
 }
 
-/// The same for a run that has begun already, or of which one task is to be done.
-pub(super) fn run_this_way(
-    way: &Way,
+/// The same for a run that has begun in an earlier call, or for one of its tasks.
+pub(super) fn run_request(
+    request: &RunRequest,
     settings: &Settings,
     options: &RunOptions,
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> RunReport {
     let started = Instant::now();
-    let mut report = RunReport::new(way.id);
-    let listeners = match &way.only {
-        Some(alone) => Listeners::of_task(settings, observer, way.id, alone.before()),
-        None => Listeners::of_run(settings, observer, way.id, options.dry_run),
+    let mut report = RunReport::new(request.id);
+    let listeners = match request.task {
+        Some(_) => Listeners::of_task(settings, observer, request.id, request.before.as_ref()),
+        None => Listeners::of_run(settings, observer, request.id, options.dry_run),
     };
     let driven =
-        AssertUnwindSafe(|| drive(settings, options, &listeners, cancel, way, &mut report));
+        AssertUnwindSafe(|| drive(request, settings, options, &listeners, cancel, &mut report));
     if let Err(error) = catch_unwind(driven).unwrap_or_else(|_| Err(panicked("the run"))) {
         report.fail(&error);
     }
     report.seconds = started.elapsed().as_secs_f64();
-    match &way.only {
+    match request.task {
         Some(_) => listeners.finish_task(report.error.as_ref()),
         None => listeners.finish(&mut report),
     }
     report
 }
 
+/// Opens what the tasks need, runs them and writes the run's end to the ledger.
 fn drive(
+    request: &RunRequest,
     settings: &Settings,
     options: &RunOptions,
     observer: &dyn Observer,
     cancel: &Cancellation,
-    way: &Way,
     report: &mut RunReport,
 ) -> Result<()> {
-    let id = way.id;
     let formats = Arc::new(DateFormats::of(settings)?);
-    let checks = Arc::new(checks_on(settings, way.day(settings)?)?);
+    let day = request.day.map_or_else(|| day_of(settings, request.id), Ok)?;
+    let checks = Arc::new(checks_on(settings, day)?);
     let key = key(settings, observer)?;
     report.key_id = Some(key.id());
     report.privacy_profile = Some(settings.privacy.profile.name().to_owned());
@@ -113,7 +156,7 @@ fn drive(
     let open = || Warehouse::open(settings, observer);
     let warehouse = if options.dry_run { None } else { Some(retries.run(OPENING, open)?) };
     let identity = Identity {
-        run: id,
+        run: request.id,
         key_id: key.id(),
         key_check: key.check_value(),
         config_digest: digest(settings),
@@ -122,11 +165,12 @@ fn drive(
         layout: TableLayout::of(&settings.privacy),
         flags_stored: severities(settings, &checks).mask(Severity::Flag),
         risk: settings.risk.clone(),
-        named: way.named.clone(),
-        run_date: way.date_to_keep(),
-        only: way.task().map(Task::id),
+        named: request.name.clone(),
+        run_date: request.day,
+        only: request.task.map(Task::id),
     };
-    let work = Work {
+    let warehouse = warehouse.as_ref();
+    let context = RunContext {
         settings,
         options,
         observer,
@@ -135,172 +179,171 @@ fn drive(
         key: &key,
         formats,
         checks,
-        warehouse: warehouse.as_ref(),
-        session: Slot::default(),
-        claims: Slot::default(),
-        providers: Slot::default(),
-        prepared: Slot::default(),
-        rejects: Slot::default(),
-        fingerprint: Slot::default(),
-        loaded_by: Slot::default(),
-        account: Slot::default(),
-        phases: Slot::default(),
-        quarantine: Slot::default(),
-        published: Slot::default(),
-        refreshed: Slot::default(),
+        warehouse,
     };
-    if let Some(warehouse) = &warehouse {
+    let mut session = None;
+    if let Some(warehouse) = warehouse {
         report.places.warehouse.clone_from(&warehouse.place);
         report.places.psql.clone_from(&warehouse.psql);
-        if way.task().is_some_and(Task::is_extract) {
-            // Nothing of the warehouse is touched: no lock is needed to look at a source.
-            retries.run(OPENING, || way.enter(&mut warehouse.connect()?, &work.identity))?;
-        } else {
-            let mut session = retries.run(OPENING, || {
-                let (identity, wait) = (work.identity.clone(), settings.run.wait);
-                Session::open(&warehouse.database, identity, wait, observer, cancel)
-            })?;
-            if session.published {
-                // Another process of the same run was faster.
-                report.status = Status::AlreadyLoaded;
-                report.loaded_by = Some(id.to_string());
-                report.exit_code = settings.run.already_loaded_exit_code;
-                return Ok(());
-            }
-            way.close_tries(&mut session.control)?;
-            work.session.put(session);
-        }
-    }
-    let (tasks, unwritten) = {
-        let log = LedgerLog::new(work.warehouse, observer, id).after_each(way.tries.clone());
-        let plan = match &way.only {
-            Some(only) => only.plan(&work)?,
-            None => graph(&work)?,
-        };
-        let tasks = plan.run(retries.policy(), observer, &log, cancel);
-        // The next task of a run that is done task by task goes by what the ledger says of this one.
-        let written = match &way.only {
-            Some(_) => retries.run(RUN_LOG, || log.complete()),
-            None => log.complete(),
-        };
-        (tasks, written.err().filter(|_| way.only.is_some()))
-    };
-    conclude(work, &tasks, unwritten, &retries, report)
-}
-
-/// The five tasks and what each of them waits for.
-fn graph<'a>(work: &'a Work<'_>) -> Result<Plan<'a>> {
-    Graph::new()
-        .task("extract.extract_claims", &[], |task| extract(work, Dataset::Claims, task))
-        .task("extract.extract_providers", &[], |task| extract(work, Dataset::Providers, task))
-        .task("transform_join", &["extract.extract_claims", "extract.extract_providers"], |task| {
-            transform_join(work, task)
-        })
-        .task("load.load_warehouse", &["transform_join"], |task| load_warehouse(work, task))
-        .task(REFRESH, &["load.load_warehouse"], |task| match work.warehouse {
-            Some(warehouse) => {
-                refresh_bi(work.settings, warehouse, work.identity.run, &work.refreshed, task)
-            }
-            None => Ok(Outcome::Done(json!([]))),
-        })
-        .build()
-}
-
-/// From what the tasks left to the report, and the last word in the ledger.
-fn conclude(
-    work: Work<'_>,
-    tasks: &[TaskRun],
-    unwritten: Option<Error>,
-    retries: &Retries<'_>,
-    report: &mut RunReport,
-) -> Result<()> {
-    report.tasks = tasks.iter().map(TaskReport::from).collect();
-    let published = work.published.into_inner().is_some();
-    report.fingerprint = work.fingerprint.into_inner();
-    report.line_column = work.claims.into_inner().and_then(|claims| claims.line_column);
-    report.loaded_by = work.loaded_by.into_inner();
-    report.set_account(work.account.into_inner().unwrap_or_default());
-    report.phases = work.phases.into_inner();
-    report.places.quarantine = work.quarantine.into_inner();
-    report.refresh = work
-        .refreshed
-        .into_inner()
-        .unwrap_or_default()
-        .into_iter()
-        .map(RefreshReport::from)
-        .collect();
-    let dashboard = work.settings.dashboard_path();
-    report.places.dashboard = dashboard.exists().then_some(dashboard);
-
-    let error = tasks.iter().find(|task| task.state == State::Failed).map(|task| {
-        let error = task.error.clone().unwrap_or_else(|| Error::internal("failed"));
-        match error.kind() {
-            ErrorKind::Interrupted(_) if published => Error::new(
-                error.kind(),
-                "stopped by a signal after the data were published; the dashboards may be stale",
-            )
-            .hint(format!("`claims-etl run --resume {}` refreshes them", work.identity.run)),
-            ErrorKind::Interrupted(_) => error,
-            _ => error.context(&task.id),
-        }
-    });
-    let mut session = work.session.into_inner();
-    let (run, mut is_held) = (work.identity.run, true);
-    if let (Some(warehouse), Some(error)) = (work.warehouse.filter(|_| !published), &error) {
-        if let Some(session) = session.as_mut()
-            && let Err(lost) = ledger::fail(&mut session.control, run, error)
-                // The session was lost, which is why the run has failed.
-                .or_else(|_| ledger::fail(&mut warehouse.connect()?, run, error))
-        {
-            let lost = lost.message().to_owned();
-            let text = format!("could not write the run's end to the run log: {lost}");
-            work.observer.observe(&RunEvent::Warning(text));
-        }
-    } else if let (Some(warehouse), Some(session), Some(_)) =
-        (work.warehouse, session.as_mut(), &report.loaded_by)
-    {
-        let complete = |control: &mut PostgresConnection| {
-            ledger::complete(control, run, "already_loaded", false, &ControlTotals::default())
-        };
-        if complete(&mut session.control).is_err() {
-            // The lock went with the session, but nothing of the warehouse is touched any more.
-            is_held = false;
-            session.control = retries.run(RUN_LOG, || {
-                let mut fresh = warehouse.connect()?;
-                complete(&mut fresh).map(|()| fresh)
-            })?;
-        }
-    }
-    match (error, unwritten.filter(|_| !published)) {
-        (Some(error), _) => Err(error),
-        (None, Some(unwritten)) => Err(unwritten
-            .context("the task is done, but that could not be written to the run log")
-            .hint("call the task again: what comes after it needs that entry")),
-        (None, None) if report.loaded_by.is_some() => {
+        session = enter(request, &context, warehouse, &retries)?;
+        if session.as_ref().is_some_and(|session| session.published) {
+            // Another process of the same run was faster.
             report.status = Status::AlreadyLoaded;
-            report.exit_code = work.settings.run.already_loaded_exit_code;
-            if let Some(session) = session.as_mut().filter(|_| is_held) {
-                tidy(work.settings, &mut session.control, work.observer);
-            }
-            match (work.warehouse, session.as_mut()) {
-                (Some(warehouse), Some(session)) => {
-                    let (settings, control) = (work.settings, &mut session.control);
-                    owed_refresh(settings, warehouse, control, work.observer, work.cancel, report)
-                }
-                _ => Ok(()),
-            }
+            report.loaded_by = Some(request.id.to_string());
+            report.exit_code = settings.run.already_loaded_exit_code;
+            return Ok(());
         }
-        (None, None) => {
-            report.status = Status::Success;
-            if let Some(session) = session.as_mut().filter(|_| is_held) {
-                tidy(work.settings, &mut session.control, work.observer);
-            }
-            Ok(())
+        if let Some(session) = &mut session {
+            request.close_tries(&mut session.control)?;
         }
+    }
+    let log = LedgerLog::new(warehouse, observer, request.id, request.tries());
+    let mut state = RunState { quarantine: None, published: false, report };
+    let record = |entry: &LogEntry<'_>| log.record(entry);
+    let runner = TaskRunner::new(retries, &record);
+    match request.task {
+        Some(task) => SingleTask { context: &context, before: request.before.as_ref() }.run(
+            task,
+            &mut session,
+            &mut state,
+            &runner,
+        ),
+        None => run_tasks(&context, &mut session, &mut state, &runner),
+    }
+    // The next task of a run that is done task by task relies on the entry of this one.
+    let written = match request.task {
+        Some(_) => retries.run(RUN_LOG, || log.complete()),
+        None => log.complete().or(Ok(())),
+    };
+    conclude(&context, session, state, &runner.into_runs(), written, &retries)
+}
+
+/// Enters the run into the ledger. An extract alone touches nothing of the warehouse and needs no
+/// session, which holds the lock.
+fn enter(
+    request: &RunRequest,
+    context: &RunContext<'_>,
+    warehouse: &Warehouse,
+    retries: &Retries<'_>,
+) -> Result<Option<Session<PostgresConnection>>> {
+    if request.task.is_some_and(Task::is_extract) {
+        let enter = || request.enter(&mut warehouse.connect()?, &context.identity);
+        return retries.run(OPENING, enter).map(|()| None);
+    }
+    let RunContext { settings, identity, observer, cancel, .. } = context;
+    let open = || {
+        let (database, wait) = (&warehouse.database, settings.run.wait);
+        Session::open(database, identity.clone(), wait, *observer, cancel)
+    };
+    retries.run(OPENING, open).map(Some)
+}
+
+/// From the ends of the tasks to the report, and the run's end in the ledger. `written` is whether the
+/// ledger has all task states.
+fn conclude(
+    context: &RunContext<'_>,
+    mut session: Option<Session<PostgresConnection>>,
+    state: RunState<'_>,
+    tasks: &[TaskRun],
+    written: Result<()>,
+    retries: &Retries<'_>,
+) -> Result<()> {
+    let RunContext { settings, warehouse, .. } = *context;
+    let RunState { published, report, .. } = state;
+    report.tasks = tasks.iter().map(TaskReport::from).collect();
+    let dashboard = settings.dashboard_path();
+    report.places.dashboard = dashboard.exists().then_some(dashboard);
+    if let Some(error) = failure(tasks, context.identity.run, published) {
+        if let (Some(warehouse), false, Some(session)) = (warehouse, published, &mut session) {
+            note_failure(context, warehouse, session, &error);
+        }
+        return Err(error);
+    }
+    let mut is_locked = true;
+    if let (Some(warehouse), Some(session), Some(_)) = (warehouse, &mut session, &report.loaded_by)
+    {
+        is_locked = note_already_loaded(context, warehouse, session, retries)?;
+    }
+    if !published {
+        written.map_err(|error| {
+            error
+                .context("the task is done, but that could not be written to the run log")
+                .hint("call the task again: what comes after it needs that entry")
+        })?;
+    }
+    if let Some(session) = session.as_mut().filter(|_| is_locked) {
+        tidy(settings, &mut session.control, context.observer);
+    }
+    if report.loaded_by.is_none() {
+        report.status = Status::Success;
+        return Ok(());
+    }
+    report.status = Status::AlreadyLoaded;
+    report.exit_code = settings.run.already_loaded_exit_code;
+    match (warehouse, session) {
+        (Some(warehouse), Some(mut session)) => {
+            let (observer, cancel) = (context.observer, context.cancel);
+            owed_refresh(settings, warehouse, &mut session.control, observer, cancel, report)
+        }
+        _ => Ok(()),
     }
 }
 
-/// Removes what dead runs have left behind, after a success: the session still holds the warehouse.
+/// The error that ended the run.
+fn failure(tasks: &[TaskRun], run: RunId, published: bool) -> Option<Error> {
+    let task = tasks.iter().find(|task| task.state == State::Failed)?;
+    let error = task.error.clone().unwrap_or_else(|| Error::internal("failed"));
+    Some(match error.kind() {
+        ErrorKind::Interrupted(_) if published => Error::new(
+            error.kind(),
+            "stopped by a signal after the data were published; the dashboards may be stale",
+        )
+        .hint(format!("`claims-etl run --resume {run}` refreshes them")),
+        ErrorKind::Interrupted(_) => error,
+        _ => error.context(task.task.id()),
+    })
+}
+
+/// Writes to the ledger that a run has published nothing, and why.
+fn note_failure(
+    context: &RunContext<'_>,
+    warehouse: &Warehouse,
+    session: &mut Session<PostgresConnection>,
+    error: &Error,
+) {
+    let run = context.identity.run;
+    let noted = ledger::fail(&mut session.control, run, error)
+        // The session may be lost, which is why the run has failed.
+        .or_else(|_| ledger::fail(&mut warehouse.connect()?, run, error));
+    if let Err(lost) = noted {
+        let lost = lost.message();
+        context.warn(format!("could not write the run's end to the run log: {lost}"));
+    }
+}
+
+/// Writes to the ledger that the input is loaded already. Returns whether the session still has the
+/// lock; where it was lost, nothing of the warehouse is touched any more.
+fn note_already_loaded(
+    context: &RunContext<'_>,
+    warehouse: &Warehouse,
+    session: &mut Session<PostgresConnection>,
+    retries: &Retries<'_>,
+) -> Result<bool> {
+    let run = context.identity.run;
+    let complete = |control: &mut PostgresConnection| {
+        ledger::complete(control, run, "already_loaded", false, &ControlTotals::default())
+    };
+    if complete(&mut session.control).is_ok() {
+        return Ok(true);
+    }
+    session.control = retries.run(RUN_LOG, || {
+        let mut fresh = warehouse.connect()?;
+        complete(&mut fresh).map(|()| fresh)
+    })?;
+    Ok(false)
+}
+
+/// Removes what dead runs have left behind, after a success: the session still has the lock.
 fn tidy(settings: &Settings, control: &mut PostgresConnection, observer: &dyn Observer) {
     let folder = settings.quarantine_dir();
     let done = load::sweep(control, observer).and_then(|()| {

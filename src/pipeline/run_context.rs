@@ -1,117 +1,86 @@
-//! The desk on which the tasks of one run lay what they hand to each other.
-//!
-//! Descriptions lie here, and the shuffle that holds the rows.
+//! What the tasks of a run share: what is fixed when it begins, and what outlives a failed try.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::RunOptions;
+use super::report::RunReport;
+use super::task_id::Task;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
-use crate::error::{Error, Result};
-use crate::event::{Cancellation, Observer};
-use crate::extract::Extracted;
+use crate::error::Result;
+use crate::event::{Cancellation, Observer, RunEvent};
 use crate::key::MasterKey;
+use crate::load::Session;
 use crate::load::identity::Identity;
-use crate::load::{FirstPassTotals, ScoredBy, Session};
 use crate::quarantine::Quarantine;
-use crate::refresh::TargetResult;
-use crate::shuffle::Shuffle;
-use crate::totals::ControlTotals;
-use crate::transform::{DateFormats, Directory, RuleSet, Scorer};
+use crate::transform::{DateFormats, RuleSet};
 use crate::warehouse::location::Warehouse;
 
-/// A value that one task leaves for another.
-pub(crate) struct Slot<T>(Mutex<Option<T>>);
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
+/// What a run does differently, beside the settings.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Load the input even if it is loaded already.
+    pub force: bool,
+    /// Read, validate and count, but touch no warehouse.
+    pub dry_run: bool,
 }
 
-impl<T> Slot<T> {
-    /// Leaves a value, in place of an earlier try's.
-    pub(crate) fn put(&self, value: T) {
-        *self.lock() = Some(value);
-    }
-
-    /// The slot itself.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is there, if anything.
-    pub(crate) fn into_inner(self) -> Option<T> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is fixed when a run begins.
+pub(super) struct RunContext<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) options: &'a RunOptions,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) cancel: &'a Cancellation,
+    pub(super) identity: Identity,
+    pub(super) key: &'a MasterKey,
+    pub(super) formats: Arc<DateFormats>,
+    pub(super) checks: Arc<RuleSet>,
+    /// None for a dry run.
+    pub(super) warehouse: Option<&'a Warehouse>,
 }
 
-impl<T: Clone> Slot<T> {
-    /// A copy of what an earlier task left.
-    pub(crate) fn get(&self) -> Result<T> {
-        self.lock().clone().ok_or_else(|| Error::internal("a task ran before what it needs"))
+impl RunContext<'_> {
+    pub(super) fn note(&self, text: String) {
+        self.observer.observe(&RunEvent::Note(text));
     }
-}
 
-/// How the rows of a run are scored.
-#[derive(Clone)]
-pub(crate) enum Scoring {
-    /// By the statistics of all rows of the run: they are all that there will be.
-    Own(Arc<Scorer>),
-    /// Not on their way into the stage, where their score and components are 0, but once it is known
-    /// what they change: by the statistics of all that is published.
-    History,
-}
+    pub(super) fn warn(&self, text: String) {
+        self.observer.observe(&RunEvent::Warning(text));
+    }
 
-impl Scoring {
-    /// What scores rows on their way, if anything does.
-    pub(crate) fn scorer(&self) -> Option<&Arc<Scorer>> {
-        match self {
-            Self::Own(scorer) => Some(scorer),
-            Self::History => None,
+    /// Reports how many rows a task has handled.
+    pub(super) fn progress(&self, task: Task, rows: u64) {
+        self.observer.observe(&RunEvent::Progress { task: task.id().into(), rows, total: None });
+    }
+
+    /// The run's session. Before another try the connection may be lost, and with it the lock: a new
+    /// session is opened, which also removes what the last try has staged.
+    pub(super) fn session<'s>(
+        &self,
+        held: &'s mut Option<Session<PostgresConnection>>,
+        warehouse: &Warehouse,
+        attempt: u32,
+    ) -> Result<&'s mut Session<PostgresConnection>> {
+        if attempt > 1 {
+            *held = None;
+        }
+        match held {
+            Some(session) => Ok(session),
+            none => {
+                let (identity, wait) = (self.identity.clone(), self.settings.run.wait);
+                let (observer, cancel) = (self.observer, self.cancel);
+                let opened = Session::open(&warehouse.database, identity, wait, observer, cancel)?;
+                Ok(none.insert(opened))
+            }
         }
     }
 }
 
-/// What the transform hands to the load: the shuffled rows, what they add up to, and what they are
-/// scored with.
-#[derive(Clone)]
-pub(crate) struct Prepared {
-    pub(crate) shuffle: Arc<Shuffle>,
-    pub(crate) tally: FirstPassTotals,
-    /// Files of claims that hold no record.
-    pub(crate) without_records: Vec<String>,
-    pub(crate) directory: Directory,
-    pub(crate) checks: Arc<RuleSet>,
-    pub(crate) scoring: Scoring,
-    pub(crate) scored_by: ScoredBy,
-}
-
-/// Everything the five tasks share.
-pub(crate) struct Work<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) options: &'a RunOptions,
-    pub(crate) observer: &'a dyn Observer,
-    pub(crate) cancel: &'a Cancellation,
-    pub(crate) identity: Identity,
-    pub(crate) key: &'a MasterKey,
-    pub(crate) formats: Arc<DateFormats>,
-    pub(crate) checks: Arc<RuleSet>,
-    /// None for a dry run.
-    pub(crate) warehouse: Option<&'a Warehouse>,
-    pub(crate) session: Slot<Session<PostgresConnection>>,
-    pub(crate) claims: Slot<Extracted>,
-    pub(crate) providers: Slot<Extracted>,
-    pub(crate) prepared: Slot<Prepared>,
-    /// The quarantine's file, as long as it is not complete.
-    pub(crate) rejects: Slot<Quarantine>,
-    pub(crate) fingerprint: Slot<String>,
-    pub(crate) loaded_by: Slot<String>,
-    pub(crate) account: Slot<ControlTotals>,
-    /// Seconds of the steps inside the load.
-    pub(crate) phases: Slot<serde_json::Value>,
-    pub(crate) quarantine: Slot<PathBuf>,
-    pub(crate) published: Slot<()>,
-    pub(crate) refreshed: Slot<Vec<TargetResult>>,
+/// What outlives a failed try, beside the session.
+pub(super) struct RunState<'r> {
+    /// The rejects, until the file is complete.
+    pub(super) quarantine: Option<Quarantine>,
+    /// Whether the publish has been committed.
+    pub(super) published: bool,
+    /// Filled in as the run goes, so that a failed run reports what it knew.
+    pub(super) report: &'r mut RunReport,
 }

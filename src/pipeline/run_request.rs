@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::run_name::RunName;
+use super::run_rules::day_of;
 use super::task_id::Task;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::{Mode, Settings};
@@ -11,71 +12,55 @@ use crate::event::RunId;
 use crate::load::identity::Identity;
 use crate::load::task_progress::Progress;
 use crate::load::{ledger, task_progress};
-use crate::pipeline::single_task::Alone;
-use crate::pipeline::transform_stage::day_of;
 use crate::warehouse::{keys, table_layout};
 
 /// A run that is to be done.
-pub(crate) struct Way {
-    pub(crate) id: RunId,
+pub(super) struct RunRequest {
+    pub(super) id: RunId,
     /// What an orchestrator calls it.
-    pub(crate) named: Option<String>,
-    /// The day with which dates are compared, where the id does not tell it.
-    day: Option<i32>,
-    /// How often its tasks have been tried before.
-    pub(crate) tries: BTreeMap<String, u32>,
+    pub(super) name: Option<String>,
+    /// The day with which dates are compared, in days since 1970-01-01, where the id has none. The
+    /// ledger keeps it.
+    pub(super) day: Option<i32>,
+    /// How far the run has come in earlier calls.
+    pub(super) before: Option<Progress>,
     /// The one task that is to be done; none: all.
-    pub(crate) only: Option<Alone>,
+    pub(super) task: Option<Task>,
 }
 
-impl Way {
+impl RunRequest {
     /// A run that begins now, with all its tasks.
-    pub(crate) fn whole(id: RunId) -> Self {
-        Self { id, named: None, day: None, tries: BTreeMap::new(), only: None }
+    pub(super) fn new(id: RunId) -> Self {
+        Self { id, name: None, day: None, before: None, task: None }
     }
 
     /// A run whose id was given to it, with all its tasks, as far as it has come `before`.
     ///
     /// # Errors
     /// `Internal` when it has no day.
-    pub(crate) fn named(
+    pub(super) fn named(
         name: &RunName,
         settings: &Settings,
-        before: Option<&Progress>,
+        before: Option<Progress>,
     ) -> Result<Self> {
         let id = name.id();
-        let kept = before.and_then(|before| before.run_date);
+        let kept = before.as_ref().and_then(|before| before.run_date);
         let day = match (id.day(), kept) {
             (Some(_), _) => None,
             (None, Some(kept)) => Some(kept),
             (None, None) => Some(day_of(settings, id)?),
         };
-        let named = name.text().map(ToOwned::to_owned);
-        let tries = before.map(Progress::tries).unwrap_or_default();
-        Ok(Self { id, named, day, tries, only: None })
+        let name = name.text().map(ToOwned::to_owned);
+        Ok(Self { id, name, day, before, task: None })
     }
 
-    pub(crate) fn only(self, task: Task, before: Option<Progress>) -> Self {
-        Self { only: Some(Alone::new(task, before)), ..self }
+    /// How often each task was tried in earlier calls.
+    pub(super) fn tries(&self) -> BTreeMap<String, u32> {
+        self.before.as_ref().map(Progress::tries).unwrap_or_default()
     }
 
-    /// The one task that is to be done.
-    pub(crate) fn task(&self) -> Option<Task> {
-        self.only.as_ref().map(Alone::task)
-    }
-
-    /// The day with which dates are compared.
-    pub(crate) fn day(&self, settings: &Settings) -> Result<i32> {
-        self.day.map_or_else(|| day_of(settings, self.id), Ok)
-    }
-
-    /// That day, where the ledger has to keep it.
-    pub(crate) fn date_to_keep(&self) -> Option<i32> {
-        self.day
-    }
-
-    /// Enters the run into the ledger without holding the warehouse.
-    pub(crate) fn enter(
+    /// Enters the run into the ledger without locking the warehouse.
+    pub(super) fn enter(
         &self,
         connection: &mut PostgresConnection,
         identity: &Identity,
@@ -86,12 +71,12 @@ impl Way {
         self.close_tries(connection)
     }
 
-    /// Closes earlier tries of what is to be done that never told their end.
-    pub(crate) fn close_tries(&self, connection: &mut PostgresConnection) -> Result<()> {
-        match self.task() {
+    /// Closes earlier tries of what is to be done that have not reported their end.
+    pub(super) fn close_tries(&self, connection: &mut PostgresConnection) -> Result<()> {
+        match self.task {
             Some(task) => task_progress::close_tries(connection, self.id, task.id()),
             None => self
-                .tries
+                .tries()
                 .keys()
                 .try_for_each(|task| task_progress::close_tries(connection, self.id, task)),
         }

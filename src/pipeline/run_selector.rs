@@ -1,21 +1,20 @@
-//! Which earlier run somebody means, and what the ledger holds about it.
+//! Selects an earlier run: the last one, or one by its id.
 
+use super::task_id::Task;
 use crate::adbc_postgres::PostgresConnection;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::load::ledger_read;
 use crate::load::ledger_read::Record;
-use crate::pipeline::refresh_stage::REFRESH;
 
-/// An earlier run, as it is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chosen {
+pub enum RunSelector {
     /// The run that was begun last.
     Last,
     Run(RunId),
 }
 
-impl Chosen {
+impl RunSelector {
     /// Reads `last` or a run's id.
     ///
     /// # Errors
@@ -35,17 +34,18 @@ impl Chosen {
     }
 }
 
-/// The record of the run that was asked for, or of the one that had loaded its input already.
+/// The record of the selected run, or of the one that had loaded its input already.
 pub(crate) fn read(connection: &mut PostgresConnection, run: RunId) -> Result<Record> {
     let unknown = || {
         Error::config(format!("the ledger knows no run {run}"))
             .hint("`claims-etl runs` lists the ids of all runs")
     };
-    let record = ledger_read::record(connection, run, REFRESH)?.ok_or_else(unknown)?;
+    let record = ledger_read::record(connection, run, Task::RefreshBi.id())?.ok_or_else(unknown)?;
     let Some(loaded_by) = record.loaded_by.as_deref().filter(|_| record.account.is_none()) else {
         return Ok(record);
     };
-    Ok(ledger_read::record(connection, RunId::parse(loaded_by)?, REFRESH)?.unwrap_or(record))
+    Ok(ledger_read::record(connection, RunId::parse(loaded_by)?, Task::RefreshBi.id())?
+        .unwrap_or(record))
 }
 
 #[cfg(test)]
@@ -56,8 +56,8 @@ mod tests {
     #[test]
     fn a_run_is_named_by_its_id_or_as_the_last() {
         let run = RunId::now();
-        assert_eq!(Chosen::parse("last"), Ok(Chosen::Last));
-        assert_eq!(Chosen::parse(&run.to_string()), Ok(Chosen::Run(run)));
-        assert_eq!(Chosen::parse("first").expect_err("no id").kind(), ErrorKind::Config);
+        assert_eq!(RunSelector::parse("last"), Ok(RunSelector::Last));
+        assert_eq!(RunSelector::parse(&run.to_string()), Ok(RunSelector::Run(run)));
+        assert_eq!(RunSelector::parse("first").expect_err("no id").kind(), ErrorKind::Config);
     }
 }

@@ -1,4 +1,4 @@
-//! The files that a run has read, found again.
+//! Whether the sources are still those that a run has read.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::schema::Dataset;
 
 /// How the ledger names what was fetched from a database.
 const DATABASE: &str = "database";
-/// How the address of a file ends whose query is not told.
+/// How an address ends whose query is left out.
 const HIDDEN_QUERY: &str = "?…";
 
-/// Whether sources were named for this very call.
+/// Which sources were named in the call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VerifyOptions {
-    /// Those of the claims; else the ledger's are read.
+    /// Those of the claims; otherwise the ledger's are read.
     pub claims_named: bool,
     /// Those of the providers.
     pub providers_named: bool,
@@ -27,7 +27,7 @@ pub struct VerifyOptions {
 /// that are not there any more.
 ///
 /// # Errors
-/// `Config` when the run has read a database whose address the settings do not hold: the ledger
+/// `Config` when the run has read a database whose address is not in the settings: the ledger
 /// has it without credentials.
 pub(crate) fn settle(
     settings: &mut Settings,
@@ -74,7 +74,7 @@ fn input(dataset: Dataset, source: &mut Source, then: &Input) -> Result<Vec<Stri
 pub(crate) const MISSING: &str =
     "relative paths start at the current directory; --claims and --providers name other places";
 
-/// How the files differ from what the run has read, in words.
+/// How the files differ from what the run has read.
 pub(crate) fn unlike(then: &Input, now: &Extracted) -> Vec<String> {
     let dataset = now.dataset;
     let mut found = Vec::new();
@@ -117,7 +117,7 @@ pub(crate) fn unlike(then: &Input, now: &Extracted) -> Vec<String> {
     found.iter().map(|(path, what)| format!("{dataset}: {} {what}", path.display())).collect()
 }
 
-/// Whether a failure may come of input that is not what the run has read.
+/// Whether a failure may come from input that is not what the run has read.
 pub(crate) fn is_of_the_input(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Source | ErrorKind::Config | ErrorKind::Quality)
 }

@@ -1,17 +1,19 @@
-//! A task that is called alone, by an orchestrator that knows the order.
+//! `run --task`: one task of a named run, called by an orchestrator that knows the order.
 
 use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::RunOptions;
 use super::listeners::Listeners;
+use super::published_run::{self, Remaining, remaining};
 use super::report::{ErrorReport, RunReport};
-use super::resume::{self, Left, left};
 use super::retries::{OPENING, RUN_LOG, Retries};
-use super::run::run_this_way;
+use super::run::run_request;
+use super::run_context::RunOptions;
 use super::run_name::RunName;
+use super::run_request::RunRequest;
+use super::source_check::unlike;
 use super::task_id::Task;
 use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
@@ -21,15 +23,11 @@ use crate::extract;
 use crate::load::ledger_read::Record;
 use crate::load::task_progress::Progress;
 use crate::load::{hold, ledger, ledger_read, task_progress};
-use crate::pipeline::refresh_stage::REFRESH;
-use crate::pipeline::run_request::Way;
-use crate::pipeline::source_check::unlike;
 use crate::schema::Dataset;
-use crate::warehouse::connection;
-use crate::warehouse::connection::unlock;
+use crate::warehouse::connection::{self, unlock};
 use crate::warehouse::location::Warehouse;
 
-/// How a task ended that was called alone: what `--format json` prints then.
+/// How a task that was called alone ended, as `--format json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskEnd {
     /// The task's id.
@@ -71,7 +69,7 @@ impl TaskEnd {
         }
     }
 
-    /// Says that it has failed, and why.
+    /// Marks it as failed.
     pub fn fail(&mut self, error: &Error) {
         self.state = "failed";
         self.exit_code = error.kind().exit_code();
@@ -79,12 +77,12 @@ impl TaskEnd {
     }
 }
 
-/// Does one task of a named run and tells how it ended; a failure is an end too.
+/// Does one task of a named run and reports how it ended; a failure is reported too.
 ///
-/// What must come before has to be done already, as the ledger knows it. A task of a run that has
-/// published is not done again.
+/// The tasks before it have to be done, as the ledger has it. A task of a run that has published is
+/// not done again.
 #[must_use]
-pub fn run_only(
+pub fn run_task(
     settings: &Settings,
     options: &RunOptions,
     task: Task,
@@ -95,7 +93,7 @@ pub fn run_only(
     let started = Instant::now();
     let mut end = TaskEnd::new(task, name);
     let call = Call { settings, options, task, name, observer, cancel };
-    if let Err(error) = call.answer(&mut end) {
+    if let Err(error) = call.run(&mut end) {
         end.fail(&error);
     }
     end.seconds = started.elapsed().as_secs_f64();
@@ -113,36 +111,41 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn answer(&self, end: &mut TaskEnd) -> Result<()> {
-        self.refuse_what_cannot_be()?;
-        self.tell_whose_it_is();
+    fn run(&self, end: &mut TaskEnd) -> Result<()> {
+        self.refuse_unrepeatable()?;
+        self.note_run();
         let open = || Warehouse::open(self.settings, self.observer);
         let warehouse = self.retries().run(OPENING, open)?;
-        // Twice, because another process of the run may be at work, and end meanwhile.
+        // Twice, because another process of the run may end meanwhile.
         for _ in 0..2 {
-            let (before, is_over) = self.retries().run(OPENING, || self.look(&warehouse, end))?;
+            let (before, is_over) =
+                self.retries().run(OPENING, || self.progress(&warehouse, end))?;
             if is_over {
                 return Ok(());
             }
-            self.after_what_comes_before(before.as_ref())?;
+            self.require_upstream(before.as_ref())?;
             let done = match self.task {
                 Task::RefreshBi => self.refresh(&warehouse, before.as_ref(), end)?,
-                _ => self.work(&warehouse, before, end)?,
+                _ => self.execute(&warehouse, before, end)?,
             };
             if done {
                 return Ok(());
             }
         }
-        Err(Error::internal("the ledger changes its mind about this run"))
+        Err(Error::internal("concurrent updates of this run in the ledger"))
     }
 
     /// How far the run has come, and whether nothing is left to do here.
-    fn look(&self, warehouse: &Warehouse, end: &mut TaskEnd) -> Result<(Option<Progress>, bool)> {
+    fn progress(
+        &self,
+        warehouse: &Warehouse,
+        end: &mut TaskEnd,
+    ) -> Result<(Option<Progress>, bool)> {
         let mut connection = warehouse.connect()?;
         let wait = self.settings.run.wait;
         connection::migrate_if_needed(&mut connection, wait, self.observer, self.cancel)?;
         let before = task_progress::progress(&mut connection, self.name.id())?;
-        let record = ledger_read::record(&mut connection, self.name.id(), REFRESH)?;
+        let record = ledger_read::record(&mut connection, self.name.id(), Task::RefreshBi.id())?;
         let is_over = match &record {
             Some(record) => self.is_over(&mut connection, record, before.as_ref(), end)?,
             None => false,
@@ -154,7 +157,7 @@ impl Call<'_> {
         Retries::new(self.settings, self.observer, self.cancel)
     }
 
-    fn refuse_what_cannot_be(&self) -> Result<()> {
+    fn refuse_unrepeatable(&self) -> Result<()> {
         if self.options.dry_run {
             return Err(Error::config("a dry run leaves nothing behind for a next task")
                 .hint("leave out --dry-run, or --only"));
@@ -167,7 +170,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn tell_whose_it_is(&self) {
+    fn note_run(&self) {
         let id = self.name.id();
         let named = self.name.text().map_or_else(String::new, |text| format!(" ({text})"));
         let attempt = self.settings.run.orchestrator_try;
@@ -184,9 +187,9 @@ impl Call<'_> {
         end: &mut TaskEnd,
     ) -> Result<bool> {
         let (task, run) = (self.task, &record.run_id);
-        let left = left(connection, self.settings, record)?;
+        let remaining = remaining(connection, self.settings, record)?;
         if record.account.is_some() {
-            if left == Left::Refresh && task == Task::RefreshBi {
+            if remaining == Remaining::Refresh && task == Task::RefreshBi {
                 return Ok(false);
             }
             self.unchanged(record)?;
@@ -202,12 +205,12 @@ impl Call<'_> {
         let last = before.and_then(|before| before.tasks.get(task.id()));
         end.tries = last.map_or(0, |last| last.try_number);
         end.result = before.and_then(|before| before.result(task.id())).cloned();
-        if left == Left::Refresh {
+        if remaining == Remaining::Refresh {
             // What comes after this task must go on.
             self.note(format!("run {run} has published already: {} is done", task.id()));
             end.state = "success";
         } else {
-            let since = resume::since(record);
+            let since = published_run::since(record);
             self.note(format!("run {run} is complete: there is nothing to do{since}"));
             end.state = "skipped";
             end.exit_code = self.settings.run.already_loaded_exit_code;
@@ -215,8 +218,7 @@ impl Call<'_> {
         Ok(true)
     }
 
-    /// A run that has published does not load again: who calls it once more for the sake of a new
-    /// file must not be told that all is well.
+    /// A run that has published does not load again: a call for the sake of a new file must not succeed.
     fn unchanged(&self, record: &Record) -> Result<()> {
         let dataset = match self.task {
             Task::ExtractClaims => Dataset::Claims,
@@ -235,11 +237,11 @@ impl Call<'_> {
         found.truncate(3);
         let found = found.join("; ");
         Err(Error::source(format!("run {} has published already: {found}", record.run_id))
-            .hint("a new run, under another name, loads what the source holds now"))
+            .hint("a new run, under another name, loads the source as it is now"))
     }
 
     /// Refuses a task as long as one before it is not done.
-    fn after_what_comes_before(&self, before: Option<&Progress>) -> Result<()> {
+    fn require_upstream(&self, before: Option<&Progress>) -> Result<()> {
         let published = before.is_some_and(|before| before.published);
         let is_done = |task: Task| {
             let result = before.and_then(|before| before.result(task.id()));
@@ -273,22 +275,23 @@ impl Call<'_> {
         let id = self.name.id();
         let held = self.retries().run(OPENING, || {
             let mut control = hold(&warehouse.database, settings.run.wait, observer, cancel)?;
-            let record = ledger_read::record(&mut control, id, REFRESH)?;
+            let record = ledger_read::record(&mut control, id, Task::RefreshBi.id())?;
             let is_due = match &record {
-                Some(record) => left(&mut control, settings, record)? == Left::Refresh,
+                Some(record) => remaining(&mut control, settings, record)? == Remaining::Refresh,
                 None => false,
             };
             let Some(record) = record.filter(|_| is_due) else {
                 unlock(control)?;
                 return Ok(None);
             };
-            task_progress::close_tries(&mut control, id, REFRESH)?;
+            task_progress::close_tries(&mut control, id, Task::RefreshBi.id())?;
             Ok(Some((control, record)))
         })?;
         let Some((control, record)) = held else { return Ok(false) };
         let mut report = RunReport::new(id);
         let listeners = Listeners::of_task(settings, observer, id, before);
-        let done = resume::refresh(settings, warehouse, &record, &listeners, cancel, &mut report);
+        let done =
+            published_run::refresh(settings, warehouse, &record, &listeners, cancel, &mut report);
         if let Err(error) = done {
             report.fail(&error);
         }
@@ -306,7 +309,7 @@ impl Call<'_> {
     }
 
     /// Any other task; false where another process of the run was faster.
-    fn work(
+    fn execute(
         &self,
         warehouse: &Warehouse,
         before: Option<Progress>,
@@ -314,14 +317,13 @@ impl Call<'_> {
     ) -> Result<bool> {
         let Self { settings, options, observer, cancel, task, name } = *self;
         let id = name.id();
-        let way = Way::named(name, settings, before.as_ref())?.only(task, before);
-        let report = run_this_way(&way, settings, options, observer, cancel);
+        let request = RunRequest { task: Some(task), ..RunRequest::named(name, settings, before)? };
+        let report = run_request(&request, settings, options, observer, cancel);
         if report.loaded_by.as_deref() == Some(&id.to_string()) {
             return Ok(false);
         }
         take(&report, end);
-        end.tries += way.tries.get(task.id()).copied().unwrap_or(0);
-        end.result = way.only.and_then(|only| only.result.into_inner());
+        end.tries += request.tries().get(task.id()).copied().unwrap_or(0);
         let write = |what: &dyn Fn(&mut PostgresConnection) -> Result<()>| {
             self.retries().run(RUN_LOG, || what(&mut warehouse.connect()?))
         };
@@ -341,7 +343,7 @@ impl Call<'_> {
     }
 }
 
-/// A run that found its input loaded has nothing to do as long as that is so.
+/// Refuses to call a run complete that found its input loaded, where that has changed since.
 fn still_loaded(connection: &mut PostgresConnection, record: &Record) -> Result<()> {
     let Some(fingerprint) = &record.fingerprint else { return Ok(()) };
     let (settings, key) = (&record.config_digest, &record.key_id);
@@ -355,11 +357,12 @@ fn still_loaded(connection: &mut PostgresConnection, record: &Record) -> Result<
     .hint(format!("call {} again: it finds out what is to be done", Task::TransformJoin.id())))
 }
 
-/// Takes over how the task ended.
+/// Copies how the task ended.
 fn take(report: &RunReport, end: &mut TaskEnd) {
     if let Some(task) = report.tasks.iter().find(|task| task.id == end.task) {
         end.state = task.state;
         end.tries = task.tries;
+        end.result.clone_from(&task.result);
     }
     end.error.clone_from(&report.error);
     end.exit_code = report.exit_code;

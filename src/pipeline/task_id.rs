@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 
-/// One of the five tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One of the five tasks, in the order of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Task {
     /// `extract.extract_claims`
     ExtractClaims,

@@ -1,13 +1,12 @@
 //! The tasks' log: every state change of every try becomes a row of the ledger.
 //!
-//! A log never fails what it writes about: what could not be written is kept, and written once more
-//! at the end.
+//! A failure of the log fails no task: what could not be written is kept and written at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::task_runner::LogEntry;
 use crate::adbc_postgres::PostgresConnection;
-use crate::dag::{LogEntry, TaskLog};
 use crate::error::Result;
 use crate::event::{Observer, RunEvent, RunId};
 use crate::failpoint;
@@ -18,47 +17,34 @@ use crate::warehouse::location::Warehouse;
 type Try = (String, u32);
 
 /// Writes the tasks' states into the ledger, over a connection of its own.
-pub(crate) struct LedgerLog<'a> {
+pub(super) struct LedgerLog<'a> {
     connection: Mutex<Option<PostgresConnection>>,
-    /// The last state of each try that the ledger does not have.
+    /// The last state of each try that is not in the ledger yet.
     unwritten: Mutex<BTreeMap<Try, TaskEntry>>,
     /// None for a dry run, of which nothing is written.
     warehouse: Option<&'a Warehouse>,
     observer: &'a dyn Observer,
     run: RunId,
-    /// Tries that the ledger holds already, of an earlier call for the same run.
-    tries_before: u32,
-    /// The same, of tasks that were not tried equally often.
-    tries: BTreeMap<String, u32>,
+    /// How often each task was tried in earlier calls for the same run.
+    tries_before: BTreeMap<String, u32>,
 }
 
 impl<'a> LedgerLog<'a> {
-    /// The log of `run`, none of whose tasks has been tried.
-    pub(crate) fn new(
+    pub(super) fn new(
         warehouse: Option<&'a Warehouse>,
         observer: &'a dyn Observer,
         run: RunId,
+        tries_before: BTreeMap<String, u32>,
     ) -> Self {
         let (connection, unwritten) = (Mutex::default(), Mutex::default());
-        let tries = BTreeMap::new();
-        Self { connection, unwritten, warehouse, observer, run, tries_before: 0, tries }
-    }
-
-    /// The same, where the run's remaining tasks have been tried so often.
-    pub(crate) fn after(self, tries_before: u32) -> Self {
-        Self { tries_before, ..self }
-    }
-
-    /// The same, where each task has been tried so often.
-    pub(crate) fn after_each(self, tries: BTreeMap<String, u32>) -> Self {
-        Self { tries, ..self }
+        Self { connection, unwritten, warehouse, observer, run, tries_before }
     }
 
     /// Writes what could not be written before.
     ///
     /// # Errors
     /// `Warehouse` when that fails once more; called again it goes on.
-    pub(crate) fn complete(&self) -> Result<()> {
+    pub(super) fn complete(&self) -> Result<()> {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(warehouse) = self.warehouse.filter(|_| !unwritten.is_empty()) else {
             return Ok(());
@@ -84,20 +70,19 @@ impl<'a> LedgerLog<'a> {
         *held = Some(fresh);
         Ok(())
     }
-}
 
-impl TaskLog for LedgerLog<'_> {
-    fn record(&self, entry: &LogEntry<'_>) {
+    /// Writes a state change; what cannot be written is a warning, and kept for [`Self::complete`].
+    pub(super) fn record(&self, entry: &LogEntry<'_>) {
         let Some(warehouse) = self.warehouse else { return };
-        let before = self.tries.get(entry.task).copied().unwrap_or(self.tries_before);
+        let before = self.tries_before.get(entry.task.id()).copied().unwrap_or(0);
         if entry.try_number == 0 && before > 0 {
-            // It was not tried again: the last try's row stands.
+            // It was not tried again: the last try's row stays.
             return;
         }
         let leaked = failpoint::value("leak.ledger");
         let error = leaked.as_deref().or(entry.error).map(ToOwned::to_owned);
         let entry = TaskEntry {
-            task: entry.task.to_owned(),
+            task: entry.task.id().to_owned(),
             attempt: before + entry.try_number,
             state: entry.state.name(),
             started: entry.started_at,

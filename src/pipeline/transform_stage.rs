@@ -1,58 +1,183 @@
-//! From extracted inputs to shuffled rows and the model they are scored with.
+//! `transform_join`: the provider directory, the first pass over the claims, and the model that they are
+//! scored with.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use polars::prelude::{DataFrame, IntoLazy};
+use serde_json::json;
+
+use super::extract_stage::{self, Inputs};
 use super::first_pass::FirstPass;
+use super::query_plan::collect;
+use super::rotation_pairs::note_pairs;
+use super::run_context::{RunContext, RunState};
+use super::run_rules::severities;
 use super::scoring::{Counting, one_token_each};
-use super::tasks::collect;
+use super::task_id::Task;
+use super::task_runner::Outcome;
+use crate::adbc_postgres::PostgresConnection;
 use crate::config::Settings;
-use crate::error::{Error, Result};
-use crate::event::{Cancellation, RunId};
+use crate::error::Result;
+use crate::event::Cancellation;
 use crate::extract::{self, Extracted};
 use crate::failpoint;
+use crate::interchange::record_batch;
 use crate::key::MasterKey;
-use crate::load::ScoredBy;
-use crate::pipeline::run_context::{Prepared, Scoring};
-use crate::quarantine::{Quarantine, Rejected};
-use crate::rule::{Rule, Severities, Severity};
+use crate::load::{FirstPassTotals, Score, ScoredBy, Session, ledger};
+use crate::quarantine::{NamedSource, Quarantine, Rejected};
+use crate::schema::{Dataset, staged_schema};
 use crate::shuffle::{Distinct, Shuffle};
-use crate::transform::{Claims, DateFormats, Directory, Refused, Release, RuleSet, provider_rows};
+use crate::transform::{
+    self, Claims, DateFormats, Directory, Refused, Release, RuleSet, Scorer, provider_rows,
+};
 use crate::warehouse::load_strategy::LoadStrategy;
+use crate::warehouse::{load_strategy, server};
 
-/// What is read, and how.
-pub(crate) struct Inputs<'a> {
-    pub(crate) claims: &'a Extracted,
-    pub(crate) providers: &'a Extracted,
+/// What the transform hands to the load: the shuffled rows, what they add up to, and what they are
+/// scored with.
+pub(crate) struct Transformed {
+    pub(crate) shuffle: Arc<Shuffle>,
+    pub(crate) tally: FirstPassTotals,
+    /// Files of claims without a record.
+    without_records: Vec<String>,
+    pub(crate) directory: Directory,
+    checks: Arc<RuleSet>,
+    /// Scores rows on their way into staging. None where rows are scored by the statistics of all that
+    /// is published, once it is known what they change: their score and components are 0 until then.
+    scorer: Option<Arc<Scorer>>,
+    pub(super) scored_by: ScoredBy,
+}
+
+impl Transformed {
+    /// Gives shuffled rows their score and the fact's columns.
+    pub(crate) fn score(&self) -> Score {
+        let (directory, scorer) = (self.directory.clone(), self.scorer.clone());
+        let severities = *self.checks.severities();
+        Arc::new(move |rows: DataFrame| {
+            let rows = transform::scored(rows.lazy(), &directory, scorer.as_ref(), &severities);
+            record_batch(&collect(rows)?, &staged_schema(directory.shape()))
+        })
+    }
+}
+
+/// The task. Input that is loaded already ends the run here.
+pub(super) fn transform_join(
+    context: &RunContext<'_>,
+    session: &mut Option<Session<PostgresConnection>>,
+    state: &mut RunState<'_>,
+    inputs: &Inputs,
+    attempt: u32,
+) -> Result<Outcome<Transformed>> {
+    let RunContext { settings, identity, .. } = context;
+    let fingerprint = inputs.fingerprint();
+    state.report.fingerprint = Some(fingerprint.clone());
+    let mut strategy = LoadStrategy::Attach;
+    if let Some(warehouse) = context.warehouse {
+        let control = &mut context.session(session, warehouse, attempt)?.control;
+        server::check_connections(control, settings.connections())?;
+        let (claims, providers) =
+            (extract_stage::json(&inputs.claims)?, extract_stage::json(&inputs.providers)?);
+        let sources = json!({ "claims": claims, "providers": providers });
+        ledger::note_sources(control, identity.run, &fingerprint, &sources)?;
+        let (digest, key) = (&identity.config_digest, &identity.key_id);
+        let known = ledger::already_loaded(control, &fingerprint, digest, key)?;
+        if let Some(run) = known.filter(|_| !context.options.force) {
+            state.report.loaded_by = Some(run.clone());
+            return Ok(Outcome::ShortCircuit(json!({ "already_loaded_by": run })));
+        }
+        strategy = load_strategy::strategy(control, settings.warehouse.mode)?;
+        note_pairs(context, warehouse, inputs)?;
+    }
+
+    let quarantine = Mutex::new(quarantine(context, inputs)?);
+    let progress = |rows: u64| context.progress(Task::TransformJoin, rows);
+    let transform = Transform {
+        inputs,
+        settings,
+        formats: &context.formats,
+        checks: &context.checks,
+        key: context.key,
+        strategy,
+    };
+    let transformed = transform.run(&quarantine, context.cancel, &progress)?;
+    let result = json!({
+        "providers": transformed.directory.counts(),
+        "patients": transformed.scored_by.patients.ids,
+        "shuffled_bytes": transformed.shuffle.bytes(),
+    });
+    warn_of_empty_files(context, &transformed, &inputs.providers);
+    state.quarantine = Some(quarantine.into_inner().unwrap_or_else(PoisonError::into_inner));
+    failpoint::hit("transform.done")?;
+    Ok(Outcome::Done { value: transformed, result })
+}
+
+/// Where the run's rejects go; nowhere in a dry run.
+fn quarantine(context: &RunContext<'_>, inputs: &Inputs) -> Result<Quarantine> {
+    if context.warehouse.is_none() {
+        return Ok(Quarantine::nowhere());
+    }
+    let sources = [&inputs.claims, &inputs.providers].into_iter().flat_map(|input| {
+        input.files.iter().map(move |file| NamedSource {
+            dataset: input.dataset,
+            path: file.path.display().to_string(),
+            fingerprint: file.fingerprint.clone(),
+        })
+    });
+    let folder = context.settings.quarantine_dir();
+    Quarantine::new(&folder, context.identity.run, sources.collect())
+}
+
+/// Warns of files with a header and no record.
+fn warn_of_empty_files(context: &RunContext<'_>, transformed: &Transformed, providers: &Extracted) {
+    if !transformed.without_records.is_empty() {
+        context.warn(no_record(Dataset::Claims, &transformed.without_records));
+    }
+    if transformed.directory.counts().read == 0 && !providers.files.is_empty() {
+        let files = providers.files.iter().map(|file| file.path.display().to_string());
+        context.warn(no_record(Dataset::Providers, &files.collect::<Vec<String>>()));
+    }
+}
+
+fn no_record(dataset: Dataset, files: &[String]) -> String {
+    let first = files.iter().take(3).map(String::as_str).collect::<Vec<&str>>().join(", ");
+    match files.len() {
+        1 => format!("{dataset}: {first} holds no record after its header"),
+        count @ ..=3 => {
+            format!("{dataset}: {count} files hold no record after their header: {first}")
+        }
+        count => format!("{dataset}: {count} files hold no record after their header: {first}, …"),
+    }
+}
+
+/// The transform of a run, and of its verification.
+pub(crate) struct Transform<'a> {
+    pub(crate) inputs: &'a Inputs,
     pub(crate) settings: &'a Settings,
     pub(crate) formats: &'a Arc<DateFormats>,
     pub(crate) checks: &'a Arc<RuleSet>,
     pub(crate) key: &'a MasterKey,
-    /// What becomes of the rows: those that are all there will be are scored by their own statistics.
+    /// How the rows are loaded: those that are all there will be are scored by their own statistics.
     pub(crate) strategy: LoadStrategy,
 }
 
-impl Inputs<'_> {
+impl Transform<'_> {
     /// The directory, the first pass over the claims, and the model.
     ///
     /// # Errors
-    /// `Source` when an input is malformed or was changed since it was fingerprinted, and as the
+    /// `Source` when an input is malformed or has changed since it was fingerprinted, and as the
     /// first pass.
-    pub(crate) fn prepare(
+    pub(crate) fn run(
         &self,
         quarantine: &Mutex<Quarantine>,
         cancel: &Cancellation,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Prepared> {
-        let Self { claims, providers, settings, formats, checks, key, strategy } = *self;
-        let rows = collect(provider_rows(extract::scan(providers).all()?, checks))
-            .map_err(|error| error.context(files(providers)))?;
-        let release = Arc::new(Release::new(&settings.privacy, key)?);
-        let directory = Directory::new(&rows, settings.warehouse.on_provider_conflict, &release)?;
-        let refused: Vec<Rejected> = directory.rejects().iter().map(rejected).collect();
-        quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
+    ) -> Result<Transformed> {
+        let Self { inputs: Inputs { claims, providers }, settings, formats, checks, .. } = *self;
+        let release = Arc::new(Release::new(&settings.privacy, self.key)?);
+        let directory = self.directory(&release, quarantine)?;
         cancel.check()?;
         let (memory, severities) = (memory(settings), severities(settings, checks));
-        let own = strategy == LoadStrategy::Attach;
+        let own = self.strategy == LoadStrategy::Attach;
         let counting = Counting::new(settings, own);
         let mut shuffle = Shuffle::new(&settings.spill_dir(), memory, &severities, counting.kept);
         let blocks = extract::scan(claims);
@@ -68,22 +193,17 @@ impl Inputs<'_> {
         }
         .run()?;
         failpoint::hit("first_pass.done")?;
-        let without_records = claims
-            .files
-            .iter()
-            .zip(blocks.census())
-            .filter(|(_, census)| census.records == 0)
-            .map(|(file, _)| file.path.display().to_string())
-            .collect();
+        let empty = claims.files.iter().zip(blocks.census()).filter(|(_, one)| one.records == 0);
+        let without_records = empty.map(|(file, _)| file.path.display().to_string()).collect();
         // What was fingerprinted must be what was read.
         extract::unchanged(claims)?;
         extract::unchanged(providers)?;
         let patients = shuffle.patients(cancel)?;
         one_token_each("patient", patients)?;
-        let (mut scoring, mut statistics_of_all) = (Scoring::History, None);
+        let (mut scorer, mut statistics_of_all) = (None, None);
         if own {
             let made = counting.scorer(statistics, &mut shuffle, &directory, settings, cancel)?;
-            (scoring, statistics_of_all) = (Scoring::Own(made.0), Some(Arc::new(made.1)));
+            (scorer, statistics_of_all) = (Some(made.0), Some(Arc::new(made.1)));
         }
         let members = directory.frame().height() as u64;
         let scored_by = ScoredBy {
@@ -93,54 +213,37 @@ impl Inputs<'_> {
             providers: Distinct { ids: members, tokens: members },
         };
         let (shuffle, checks) = (Arc::new(shuffle.compared(cancel)?), Arc::clone(checks));
-        Ok(Prepared { shuffle, tally, without_records, directory, checks, scoring, scored_by })
+        Ok(Transformed { shuffle, tally, without_records, directory, checks, scorer, scored_by })
+    }
+
+    /// The provider directory; its rejected rows go to the quarantine.
+    fn directory(
+        &self,
+        release: &Arc<Release>,
+        quarantine: &Mutex<Quarantine>,
+    ) -> Result<Directory> {
+        let providers = &self.inputs.providers;
+        let rows = collect(provider_rows(extract::scan(providers).all()?, self.checks))
+            .map_err(|error| error.context(files(providers)))?;
+        let policy = self.settings.warehouse.on_provider_conflict;
+        let directory = Directory::new(&rows, policy, release)?;
+        let refused: Vec<Rejected> = directory.rejects().iter().map(rejected).collect();
+        quarantine.lock().unwrap_or_else(PoisonError::into_inner).append_providers(&refused)?;
+        Ok(directory)
     }
 }
 
-/// Bytes of rows that memory holds between the passes.
+/// Bytes of rows that memory takes between the passes.
 pub(crate) fn memory(settings: &Settings) -> usize {
     let memory = u64::from(settings.run.spill_after_mb) << 20;
     usize::try_from(failpoint::limit("shuffle.memory", memory)).unwrap_or(usize::MAX)
-}
-
-/// What it means when rows break a rule together.
-pub(crate) fn severities(settings: &Settings, checks: &RuleSet) -> Severities {
-    let mut severities = *checks.severities();
-    if !settings.privacy.keeps_contents() {
-        // What looks alike after the release need not have been alike.
-        severities.set(Rule::ContentRepeated, Severity::Off);
-        severities.set(Rule::ReversalPair, Severity::Off);
-    }
-    severities
-}
-
-/// The rules for a run, and again for its verification: where no run date is configured, that of its
-/// id counts.
-///
-/// # Errors
-/// `Config` where a severity or a threshold is none.
-pub(crate) fn checks(settings: &Settings, run: RunId) -> Result<RuleSet> {
-    checks_on(settings, day_of(settings, run)?)
-}
-
-/// The same, where the day is known.
-pub(crate) fn checks_on(settings: &Settings, day: i32) -> Result<RuleSet> {
-    Ok(RuleSet::new(&settings.rules, day)?.with_decimal(settings.claims.decimal))
-}
-
-/// The day of a run: its id tells it. Where that was made from a name, the interval's end is the
-/// day on which the run was due; without an interval it is today.
-pub(crate) fn day_of(settings: &Settings, run: RunId) -> Result<i32> {
-    let due = || settings.run.interval_end.as_ref()?.day();
-    let day = run.day().or_else(due).or_else(|| RunId::now().day());
-    day.ok_or_else(|| Error::internal("a run without a day"))
 }
 
 fn rejected(refused: &Refused) -> Rejected {
     Rejected { line: refused.line, ..Rejected::of(refused.rule, refused.origin) }
 }
 
-/// The input's files, for an error that cannot tell which of them it is about.
+/// The input's files, for an error that does not know which of them it is about.
 fn files(input: &Extracted) -> String {
     let names: Vec<String> =
         input.files.iter().take(3).map(|file| file.path.display().to_string()).collect();

@@ -4,8 +4,7 @@
 
 use super::row::Row;
 use super::token_collisions::Distinct;
-use crate::rule::OnDuplicate;
-use crate::rule::{Rule, Severities, Severity};
+use crate::rule::{OnDuplicate, Rule, Severities, Severity};
 use crate::totals::{Cents, Reversals};
 
 /// What is done about rules, as bits of `dq_flags`.

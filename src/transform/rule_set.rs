@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use crate::config::{Decimal, Rules};
 use crate::error::{Error, Result};
 use crate::identifier::{self, Damage, Kind, Placeholders};
-use crate::rule::CodeSystem;
-use crate::rule::{Rule, Severities, Severity};
+use crate::rule::{CodeSystem, Rule, Severities, Severity};
 
 /// The rules of a row, their severities and thresholds.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use claims_etl::commands::verify::recompute;
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::{Domain, MasterKey};
-use claims_etl::pipeline::{Chosen, VerifyOptions};
+use claims_etl::pipeline::{RunSelector, VerifyOptions};
 
 use crate::support::program::{Call, KEY, Program};
 use crate::support::test_env::{TestEnv, succeeded};
@@ -67,7 +67,7 @@ fn one_patient_and_one_claim_stay_one_however_they_are_written() {
     let verified = recompute::verify(
         &env.settings,
         VerifyOptions::default(),
-        Chosen::Last,
+        RunSelector::Last,
         &NullObserver,
         &never,
     );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claims_etl::commands::verify::recompute;
-use claims_etl::pipeline::{Chosen, VerifyOptions};
+use claims_etl::pipeline::{RunSelector, VerifyOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parquet::arrow::ArrowWriter;
@@ -198,7 +198,7 @@ fn rows_that_are_no_claims_are_counted_apart() {
     assert_eq!(env.rows(lines), ["7(unknown) 7V1"]);
     assert_eq!(env.rows("SELECT claims_filtered FROM claims_etl.runs"), ["3"]);
 
-    let which = Chosen::parse(&report.run_id).expect("an id");
+    let which = RunSelector::parse(&report.run_id).expect("an id");
     let verification = recompute::verify(
         &env.settings,
         VerifyOptions::default(),

@@ -5,7 +5,7 @@ use std::fs;
 
 use claims_etl::error::ErrorKind;
 use claims_etl::event::{Cancellation, NullObserver, RunId};
-use claims_etl::pipeline::{self, Chosen, RunOptions, RunReport, Status};
+use claims_etl::pipeline::{self, RunOptions, RunReport, RunSelector, Status};
 use claims_etl::secret::value::Secret;
 
 use crate::support::process;
@@ -33,7 +33,7 @@ fn lift(env: &TestEnv) {
 }
 
 fn resume(env: &TestEnv, which: &str) -> RunReport {
-    let which = Chosen::parse(which).expect("a run");
+    let which = RunSelector::parse(which).expect("a run");
     let options = RunOptions::default();
     pipeline::resume(&env.settings, &options, which, &NullObserver, &Cancellation::default())
 }
@@ -168,7 +168,7 @@ fn a_run_that_nobody_knows_is_refused() {
     }
     succeeded(&env.run());
     assert_eq!(resume(&env, &nobody).exit_code, 2);
-    let which = Chosen::parse("last").expect("the last");
+    let which = RunSelector::parse("last").expect("the last");
     let dry = RunOptions { dry_run: true, ..RunOptions::default() };
     let dry = pipeline::resume(&env.settings, &dry, which, &NullObserver, &Cancellation::default());
     assert_eq!(dry.exit_code, 2, "a dry run resumes nothing");

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use claims_etl::event::{Cancellation, NullObserver};
-use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status, Task};
+use claims_etl::pipeline::{self, RunName, RunOptions, RunSelector, Status, Task};
 use claims_etl::secret::value::Secret;
 use claims_etl::warehouse::location;
 
@@ -60,7 +60,7 @@ fn a_session_that_is_ended_while_a_task_begins_costs_a_try() {
     let name = RunName::parse("etl/opening").expect("a name");
     let (options, cancel) = (RunOptions::default(), Cancellation::default());
     for task in Task::ALL {
-        let end = pipeline::run_only(&env.settings, &options, task, &name, &NullObserver, &cancel);
+        let end = pipeline::run_task(&env.settings, &options, task, &name, &NullObserver, &cancel);
         assert_eq!(end.exit_code, 0, "{:?}", end.error);
     }
     assert_eq!(env.rows("SELECT nextval('public.begun') > 2"), ["true"]);
@@ -92,7 +92,7 @@ fn a_lost_answer_about_an_open_run_begins_no_other_run() {
         let env = env();
         for task in &Task::ALL[..3] {
             let end =
-                pipeline::run_only(&env.settings, &options, *task, &name, &NullObserver, &cancel);
+                pipeline::run_task(&env.settings, &options, *task, &name, &NullObserver, &cancel);
             assert_eq!(end.exit_code, 0, "{:?}", end.error);
         }
         let resume = |retries: u32| {
@@ -100,7 +100,7 @@ fn a_lost_answer_about_an_open_run_begins_no_other_run() {
             let mut settings = env.settings.clone();
             settings.warehouse.url = Some(Secret::new(proxy.url(env.database.url())));
             settings.run.retries = retries;
-            let which = Chosen::Run(name.id());
+            let which = RunSelector::Run(name.id());
             let report = pipeline::resume(&settings, &options, which, &NullObserver, &cancel);
             assert_eq!(proxy.faults(), 1);
             report

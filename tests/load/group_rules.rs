@@ -4,7 +4,7 @@
 use claims_etl::commands::quarantine::reasons;
 use claims_etl::commands::verify::recompute;
 use claims_etl::event::{Cancellation, NullObserver, RunId};
-use claims_etl::pipeline::{Chosen, RunOptions, RunReport, VerifyOptions};
+use claims_etl::pipeline::{RunOptions, RunReport, RunSelector, VerifyOptions};
 use claims_etl::rule::Rule;
 
 use crate::support::test_env::{TestEnv, succeeded};
@@ -59,7 +59,7 @@ fn counts(report: &RunReport) -> Vec<(&str, u64)> {
 
 /// A verification finds what was loaded.
 fn verified(env: &TestEnv) {
-    let which = Chosen::parse("last").expect("a run");
+    let which = RunSelector::parse("last").expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
     let report = recompute::verify(&env.settings, options, which, &NullObserver, &cancel);
     let report = report.expect("verified");

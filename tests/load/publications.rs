@@ -7,7 +7,9 @@ use claims_etl::commands::verify::report::Verification;
 use claims_etl::config::Mode;
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::pipeline;
-use claims_etl::pipeline::{Chosen, RunName, RunOptions, RunReport, Status, Task, VerifyOptions};
+use claims_etl::pipeline::{
+    RunName, RunOptions, RunReport, RunSelector, Status, Task, VerifyOptions,
+};
 
 use crate::support::test_env::{TestEnv, succeeded};
 
@@ -24,7 +26,7 @@ fn with(env: TestEnv, claims: &[&str]) -> TestEnv {
 fn task(env: &TestEnv, task: Task) {
     let name = RunName::parse(NAME).expect("a name");
     let (options, cancel) = (RunOptions::default(), Cancellation::default());
-    let end = pipeline::run_only(&env.settings, &options, task, &name, &NullObserver, &cancel);
+    let end = pipeline::run_task(&env.settings, &options, task, &name, &NullObserver, &cancel);
     assert_eq!(end.exit_code, 0, "{:?}", end.error);
 }
 
@@ -83,7 +85,7 @@ fn what_a_run_that_began_earlier_has_overwritten_is_loaded_again() {
 }
 
 fn verify(env: &TestEnv, run: &str) -> Verification {
-    let which = Chosen::parse(run).expect("a run");
+    let which = RunSelector::parse(run).expect("a run");
     let (options, cancel) = (VerifyOptions::default(), Cancellation::default());
     recompute::verify(&env.settings, options, which, &NullObserver, &cancel).expect("verified")
 }

@@ -3,7 +3,7 @@
 use claims_etl::commands::verify::recompute;
 use claims_etl::commands::verify::report::Verification;
 use claims_etl::event::{Cancellation, NullObserver};
-use claims_etl::pipeline::{Chosen, VerifyOptions};
+use claims_etl::pipeline::{RunSelector, VerifyOptions};
 
 use crate::support::test_env::{TestEnv, succeeded};
 
@@ -13,7 +13,7 @@ const RUN_OF_2020: &str = "016f5e66-e800-7000-8000-000000000000";
 fn verified(env: &TestEnv) -> Verification {
     let options = VerifyOptions::default();
     let never = Cancellation::default();
-    recompute::verify(&env.settings, options, Chosen::Last, &NullObserver, &never)
+    recompute::verify(&env.settings, options, RunSelector::Last, &NullObserver, &never)
         .expect("verified")
 }
 

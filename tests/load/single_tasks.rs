@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use claims_etl::event::{Cancellation, NullObserver, RunId};
-use claims_etl::pipeline::{self, Chosen, RunName, RunOptions, Status};
+use claims_etl::pipeline::{self, RunName, RunOptions, RunSelector, Status};
 use claims_etl::secret::value::Secret;
 use claims_etl::warehouse::location;
 use serde_json::Value;
@@ -155,7 +155,7 @@ fn a_source_that_changed_between_two_tasks_is_refused() {
     let before = fs::read_to_string(env.path("claims.csv")).expect("claims");
     fs::write(env.path("claims.csv"), before.replace("30.00", "31.00")).expect("written");
     let said = call(&env, NAME, "transform_join", 3);
-    assert!(said.contains("extract.extract_claims has seen another source"), "{said}");
+    assert!(said.contains("extract.extract_claims has read another source"), "{said}");
     assert!(said.contains("claims.csv is not what the run has read"), "{said}");
     assert_eq!(env.rows(STATUS), ["failed"]);
     // Extracted again, it is the input of the run.
@@ -378,7 +378,7 @@ fn a_half_done_run_is_resumed_as_a_whole() {
         let id = RunName::parse(NAME).expect("a name").id();
         let (options, cancel) = (RunOptions::default(), Cancellation::default());
         let resumed =
-            pipeline::resume(&env.settings, &options, Chosen::Run(id), &NullObserver, &cancel);
+            pipeline::resume(&env.settings, &options, RunSelector::Run(id), &NullObserver, &cancel);
         if done == 5 {
             assert_eq!(resumed.status, Status::AlreadyLoaded);
         } else {

@@ -10,7 +10,7 @@ use claims_etl::commands::verify::tables::Difference;
 use claims_etl::config::Mode;
 use claims_etl::error::{Error, ErrorKind};
 use claims_etl::event::{Cancellation, NullObserver};
-use claims_etl::pipeline::{Chosen, VerifyOptions};
+use claims_etl::pipeline::{RunSelector, VerifyOptions};
 use claims_etl::secret::value::Secret;
 
 use crate::support::process::OTHER_KEY;
@@ -43,7 +43,7 @@ pub(crate) fn loaded() -> TestEnv {
 }
 
 fn attempt(env: &TestEnv, which: &str) -> Result<Verification, Error> {
-    let which = Chosen::parse(which).expect("a run");
+    let which = RunSelector::parse(which).expect("a run");
     let options = VerifyOptions::default();
     recompute::verify(&env.settings, options, which, &NullObserver, &Cancellation::default())
 }
@@ -341,7 +341,7 @@ fn a_removed_file_is_told_and_another_place_can_be_named() {
     let report = recompute::verify(
         &env.settings,
         named,
-        Chosen::Last,
+        RunSelector::Last,
         &NullObserver,
         &Cancellation::default(),
     );
@@ -359,7 +359,7 @@ fn several_files_are_told_apart() {
     equal(&env, "last");
     let named = |env: &TestEnv| {
         let options = VerifyOptions { claims_named: true, providers_named: false };
-        let (last, never) = (Chosen::Last, Cancellation::default());
+        let (last, never) = (RunSelector::Last, Cancellation::default());
         let report = recompute::verify(&env.settings, options, last, &NullObserver, &never);
         report.expect("verified").compared[0].differences.clone()
     };

@@ -19,7 +19,7 @@ use claims_etl::error::{Error, ErrorKind};
 use claims_etl::event::{Cancellation, NullObserver};
 use claims_etl::key::{Domain, MasterKey};
 use claims_etl::load::rotation::{Coverage, Phase};
-use claims_etl::pipeline::{Chosen, RunOptions, RunReport, Status, VerifyOptions};
+use claims_etl::pipeline::{RunOptions, RunReport, RunSelector, Status, VerifyOptions};
 use claims_etl::privacy::settings::Action;
 use uuid::Uuid;
 
@@ -186,7 +186,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     // A run of the old key is verified with the new one.
     let mut first = env.claims(&FIRST);
     first.settings.warehouse.mode = Mode::Merge;
-    let which = Chosen::parse(&first_run).expect("an id");
+    let which = RunSelector::parse(&first_run).expect("an id");
     let options = VerifyOptions { claims_named: true, providers_named: true };
     let cancel = Cancellation::default();
     let verified = recompute::verify(&first.settings, options, which, &NullObserver, &cancel);

@@ -490,7 +490,7 @@ fn verify_compares_scores_that_a_runs_own_claims_have_made() {
         recompute::verify(
             &env.settings,
             pipeline::VerifyOptions::default(),
-            pipeline::Chosen::parse("last").expect("a run"),
+            pipeline::RunSelector::parse("last").expect("a run"),
             &NullObserver,
             &Cancellation::default(),
         )

@@ -16,8 +16,13 @@ fn render(report: &RunReport, dry_run: bool) -> String {
 const RUN: &str = "0192f3a0-0000-7000-8000-000000000001";
 
 fn report() -> RunReport {
-    let task =
-        |id: &str, state, tries, seconds| TaskReport { id: id.into(), state, tries, seconds };
+    let task = |id: &str, state, tries, seconds| TaskReport {
+        id: id.into(),
+        state,
+        tries,
+        seconds,
+        result: None,
+    };
     RunReport {
         run_id: RUN.into(),
         status: Status::Success,

@@ -21,13 +21,13 @@ use crate::event::{Cancellation, Observer, RunEvent, RunId};
 use crate::extract::{self, Blocks, Extracted, Look, likely_line_columns};
 use crate::key::MasterKey;
 use crate::pipeline::quality_gates::too_many_conflicts;
+use crate::pipeline::query_plan::collect;
 use crate::pipeline::reject_advice::{Refusal, Rejects, refusal};
-use crate::pipeline::tasks::collect;
-use crate::pipeline::transform_stage::{checks, memory, severities};
+use crate::pipeline::run_rules::{checks, severities};
+use crate::pipeline::transform_stage::memory;
 use crate::privacy::settings::Privacy;
 use crate::risk::Kept;
-use crate::rule::OnDuplicate;
-use crate::rule::{Rule, Severity};
+use crate::rule::{OnDuplicate, Rule, Severity};
 use crate::schema::{
     DAMAGE, Dataset, ID_DAMAGE, ORIGIN, RAW, SOURCE_LINE, origin_file, origin_record,
 };

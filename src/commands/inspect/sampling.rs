@@ -13,7 +13,7 @@ use crate::extract::{Block, Blocks};
 use crate::pipeline::all_blocks::AllBlocks;
 use crate::pipeline::damaged_ids::DamagedIds;
 use crate::pipeline::first_pass::SHUFFLED;
-use crate::pipeline::tasks::{collect, plan_error};
+use crate::pipeline::query_plan::{collect, plan_error};
 use crate::rule::Rule;
 use crate::schema::{AMOUNT_MAX_CENTS, CENTS, DAMAGE, Dataset, IDENTIFIERS, ORIGIN, REJECT};
 use crate::shuffle::{Resolved, Shuffle, Writer};

@@ -21,12 +21,12 @@ use crate::interchange::record_batch;
 use crate::key::{Domain, MasterKey};
 use crate::load::ledger_read::{Record, Sources};
 use crate::load::task_progress;
-use crate::pipeline::load_stage::{account, score};
-use crate::pipeline::run_context::Prepared;
-use crate::pipeline::run_selector::Chosen;
+use crate::pipeline::extract_stage::Inputs;
+use crate::pipeline::run_rules::{checks, checks_on};
+use crate::pipeline::run_selector::RunSelector;
+use crate::pipeline::run_totals::counts;
 use crate::pipeline::source_check::{VerifyOptions, is_of_the_input};
-use crate::pipeline::tasks::fingerprint;
-use crate::pipeline::transform_stage::{Inputs, checks, checks_on};
+use crate::pipeline::transform_stage::{Transform, Transformed};
 use crate::pipeline::{run_selector, source_check};
 use crate::privacy::settings::Action;
 use crate::quarantine::Quarantine;
@@ -52,7 +52,7 @@ const BATCH_ROWS: usize = 32_768;
 pub fn verify(
     settings: &Settings,
     options: VerifyOptions,
-    which: Chosen,
+    which: RunSelector,
     observer: &dyn Observer,
     cancel: &Cancellation,
 ) -> Result<Verification> {
@@ -170,17 +170,18 @@ impl Verifying<'_> {
         warehouse: &Warehouse,
         report: &mut Verification,
     ) -> Result<()> {
-        let (claims, providers) = self.step("verify.extract", |_| {
+        let inputs = self.step("verify.extract", |_| {
             let claims = extract::extract(Dataset::Claims, self.settings, self.cancel)?;
-            Ok((claims, extract::extract(Dataset::Providers, self.settings, self.cancel)?))
+            let providers = extract::extract(Dataset::Providers, self.settings, self.cancel)?;
+            Ok(Inputs { claims, providers })
         })?;
-        let mut unlike = source_check::unlike(&sources.claims, &claims);
-        unlike.extend(source_check::unlike(&sources.providers, &providers));
-        let same = Some(fingerprint(&claims, &providers)) == record.fingerprint;
+        let mut unlike = source_check::unlike(&sources.claims, &inputs.claims);
+        unlike.extend(source_check::unlike(&sources.providers, &inputs.providers));
+        let same = Some(inputs.fingerprint()) == record.fingerprint;
         if !same && unlike.is_empty() {
             unlike.push("the fingerprint of the whole is not the run's".into());
         }
-        let files = claims.files.len() + providers.files.len();
+        let files = inputs.claims.files.len() + inputs.providers.files.len();
         let detail = if unlike.is_empty() {
             format!("{files} files, each with the fingerprint that the run has noted")
         } else {
@@ -188,29 +189,28 @@ impl Verifying<'_> {
         };
         report.add("input", detail, unlike);
 
-        let prepared = self.step("verify.compute", |progress| {
-            let inputs = Inputs {
-                claims: &claims,
-                providers: &providers,
+        let transformed = self.step("verify.compute", |progress| {
+            let transform = Transform {
+                inputs: &inputs,
                 settings: self.settings,
                 formats: self.formats,
                 checks: self.checks,
                 key: self.key,
                 strategy: LoadStrategy::Attach,
             };
-            inputs.prepare(&Mutex::new(Quarantine::nowhere()), self.cancel, progress)
+            transform.run(&Mutex::new(Quarantine::nowhere()), self.cancel, progress)
         });
-        let prepared = match prepared {
+        let transformed = match transformed {
             Err(error) if !same && is_of_the_input(&error) => {
                 not_computed(report, error.message());
                 return Ok(());
             }
-            prepared => prepared?,
+            transformed => transformed?,
         };
         self.step("verify.compare", |progress| {
             let mut connection = warehouse.connect()?;
             in_snapshot(&mut connection, |connection| {
-                self.compare(connection, record, &prepared, progress, report)
+                self.compare(connection, record, &transformed, progress, report)
             })
         })
     }
@@ -219,7 +219,7 @@ impl Verifying<'_> {
         &self,
         connection: &mut PostgresConnection,
         record: &Record,
-        prepared: &Prepared,
+        transformed: &Transformed,
         progress: &dyn Fn(u64),
         report: &mut Verification,
     ) -> Result<()> {
@@ -231,9 +231,9 @@ impl Verifying<'_> {
         let runs = Runs::read(connection, record.run_no, keeps_earlier)?;
         let incomparable = incomparable_scores(connection, record.run_no)?;
         report.notes.extend(incomparable.map(ToOwned::to_owned));
-        let shape = prepared.directory.shape();
+        let shape = transformed.directory.shape();
         let mut claims = Claims::new(runs.clone(), shape, incomparable.is_none());
-        let resolved = self.claims(connection, prepared, &mut claims, progress)?;
+        let resolved = self.claims(connection, transformed, &mut claims, progress)?;
 
         let token = self.key.tokenizer(Domain::Provider);
         // An id that is released as a token is one already.
@@ -244,12 +244,12 @@ impl Verifying<'_> {
             if is_token { id.to_owned() } else { token }
         };
         let mut providers = Providers::new(&runs, &token, shape);
-        let directory = record_batch(prepared.directory.frame(), &provider_schema(shape))?;
-        let inferred = prepared.tally.orphans.iter().map(String::as_str);
+        let directory = record_batch(transformed.directory.frame(), &provider_schema(shape))?;
+        let inferred = transformed.tally.orphans.iter().map(String::as_str);
         providers.compare(connection, &directory, inferred)?;
 
-        let mut now = account(&prepared.tally, &resolved);
-        now.providers = prepared.directory.counts();
+        let mut now = counts(&transformed.tally, &resolved);
+        now.providers = transformed.directory.counts();
         now.claims.loaded = claims.counts().expected;
         now.amount.loaded = now.amount.read - now.amount.not_loaded();
         let unlike = unlike(&then, &now)?;
@@ -281,14 +281,14 @@ impl Verifying<'_> {
     fn claims(
         &self,
         connection: &mut PostgresConnection,
-        prepared: &Prepared,
+        transformed: &Transformed,
         claims: &mut Claims,
         progress: &dyn Fn(u64),
     ) -> Result<Resolved> {
-        let (score, policy) = (score(prepared), self.settings.warehouse.duplicate_policy());
+        let (score, policy) = (transformed.score(), self.settings.warehouse.duplicate_policy());
         let next = |buckets: &mut _, resolved: &mut _| {
             self.cancel.check()?;
-            let rows = prepared.shuffle.next_rows(buckets, BATCH_ROWS, policy, resolved)?;
+            let rows = transformed.shuffle.next_rows(buckets, BATCH_ROWS, policy, resolved)?;
             rows.map(|rows| score(rows)).transpose()
         };
         let (mut buckets, mut resolved) = (Shuffle::buckets(), Resolved::default());
