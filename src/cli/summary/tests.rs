@@ -164,7 +164,7 @@ conflicts: the claim id and line number of a row that was kept, with other conte
 providers: 50,000 read = 49,990 loaded + 4 rejected + 4 duplicates + 2 conflicts; 12 inferred from claims
 
 rejected rows by reason
-  amount_unparseable  7,000  The amount is no decimal number
+  amount_unparseable  7,000  The amount is not a decimal number
   date_missing        2,000  The record has no date of service: 3, 70000
 
 loaded with a flag
