@@ -202,12 +202,12 @@ fn typed<T>() -> ValueParser
 where
     T: FromStr<Err: fmt::Display> + Serialize,
 {
-    ValueParser::from(|text: &str| match text.trim() {
-        "" => Ok(Value::from("")),
-        _ => {
-            let value = text.parse::<T>().map_err(|error| error.to_string())?;
-            Value::try_from(value).map_err(|error| error.to_string())
+    ValueParser::from(|text: &str| {
+        if text.trim().is_empty() {
+            return Ok(Value::from(""));
         }
+        let value = text.parse::<T>().map_err(|error| error.to_string())?;
+        Value::try_from(value).map_err(|error| error.to_string())
     })
 }
 

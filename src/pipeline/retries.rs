@@ -15,7 +15,7 @@ pub(super) const RUN_LOG: &str = "writing to the run log";
 #[derive(Clone, Copy)]
 pub(crate) struct Retries<'a> {
     /// Tries after the first.
-    pub(super) retries: u32,
+    pub(super) limit: u32,
     /// The wait before each of them.
     pub(super) delay: Duration,
     pub(super) observer: &'a dyn Observer,
@@ -29,7 +29,7 @@ impl<'a> Retries<'a> {
         cancel: &'a Cancellation,
     ) -> Self {
         let delay = Duration::from_secs(settings.run.retry_delay_secs);
-        Self { retries: settings.run.retries, delay, observer, cancel }
+        Self { limit: settings.run.retries, delay, observer, cancel }
     }
 
     /// Does `work`, and again after transient errors, each time after the delay; `what` names it in the
@@ -41,14 +41,14 @@ impl<'a> Retries<'a> {
         let mut attempt = 0;
         loop {
             let error = match work() {
-                Err(error) if error.kind().is_transient() && attempt < self.retries => error,
+                Err(error) if error.kind().is_transient() && attempt < self.limit => error,
                 done => return done,
             };
             attempt += 1;
             self.observer.observe(&RunEvent::Warning(format!(
                 "{what}: {}; retry {attempt} of {} in {} s",
                 error.message(),
-                self.retries,
+                self.limit,
                 self.delay.as_secs()
             )));
             self.wait()?;

@@ -207,7 +207,7 @@ impl<'a> TaskRunner<'a> {
                 }
                 Err(error) => error,
             };
-            let again = error.kind().is_transient() && run.tries <= self.retries.retries;
+            let again = error.kind().is_transient() && run.tries <= self.retries.limit;
             run.state = if again { State::UpForRetry } else { State::Failed };
             run.error = Some(error);
             self.record(&run, started_at, elapsed);

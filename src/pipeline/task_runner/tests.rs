@@ -12,7 +12,7 @@ use crate::event::{Cancellation, NullObserver, Observer};
 const START: Upstream<()> = Upstream::Ready(());
 
 fn retries(retries: u32, cancel: &Cancellation) -> Retries<'_> {
-    Retries { retries, delay: Duration::ZERO, observer: &NullObserver, cancel }
+    Retries { limit: retries, delay: Duration::ZERO, observer: &NullObserver, cancel }
 }
 
 /// What `tasks` come to with two retries.

@@ -92,7 +92,7 @@ impl<'s> Lineage<'s> {
             Ok(Some(transport)) => emitters.push(Emitter::start(transport)),
             Ok(None) => {}
             Err(error) => {
-                warnings.push(format!("no lineage is sent to the server: {}", error.message()))
+                warnings.push(format!("no lineage is sent to the server: {}", error.message()));
             }
         }
         if !config.passed_over.is_empty() {
