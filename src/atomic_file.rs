@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
 /// Everybody may read it, whatever the umask of the job.
-pub const READABLE: u32 = 0o644;
+pub(crate) const READABLE: u32 = 0o644;
 
 /// A file that has not got its name yet; removed unless it gets it.
 #[derive(Debug)]
-pub struct WholeFile {
+pub(crate) struct WholeFile {
     file: NamedTempFile,
     path: PathBuf,
 }
@@ -28,7 +28,7 @@ impl WholeFile {
     ///
     /// # Errors
     /// When the path names no file, or the folder cannot be written to.
-    pub fn begin(path: &Path, ending: &str) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path, ending: &str) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let mut beginning = OsString::from(".");
         beginning.push(name);
@@ -40,7 +40,7 @@ impl WholeFile {
     }
 
     /// The file itself.
-    pub fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
@@ -49,7 +49,7 @@ impl WholeFile {
     ///
     /// # Errors
     /// When it cannot be written to the disk or renamed.
-    pub fn finish(self, mode: u32) -> io::Result<()> {
+    pub(crate) fn finish(self, mode: u32) -> io::Result<()> {
         self.file.as_file().set_permissions(Permissions::from_mode(mode))?;
         self.file.as_file().sync_all()?;
         self.file.persist(&self.path)?;
@@ -71,7 +71,7 @@ impl Write for WholeFile {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = WholeFile::begin(path, ".tmp")?;
     file.write_all(content)?;
     file.finish(mode)

@@ -80,22 +80,22 @@ pub struct Error {
 
 impl Error {
     /// A failure of `kind`; `message` must hold no cell's value.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None }
     }
 
     /// The command line or the configuration is wrong.
-    pub fn config(message: impl Into<String>) -> Self {
+    pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, message)
     }
 
     /// A source is missing or unreadable.
-    pub fn source(message: impl Into<String>) -> Self {
+    pub(crate) fn source(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Source, message)
     }
 
     /// Too many rejects, or totals that do not balance.
-    pub fn quality(message: impl Into<String>) -> Self {
+    pub(crate) fn quality(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Quality, message)
     }
 
@@ -111,20 +111,20 @@ impl Error {
 
     /// An input/output failure at `path`, as a failure of `kind`.
     #[must_use]
-    pub fn io(kind: ErrorKind, path: &std::path::Path, error: &std::io::Error) -> Self {
+    pub(crate) fn io(kind: ErrorKind, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(kind, format!("{}: {}", path.display(), io_reason(error)))
     }
 
     /// Adds what to do next.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Puts `context` (a task, a file, a table) before the message.
     #[must_use]
-    pub fn context(mut self, context: impl fmt::Display) -> Self {
+    pub(crate) fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }

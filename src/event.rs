@@ -39,13 +39,13 @@ impl RunId {
 
     /// The id as a UUID.
     #[must_use]
-    pub fn uuid(self) -> Uuid {
+    pub(crate) fn uuid(self) -> Uuid {
         self.0
     }
 
     /// The start of the run, to the millisecond; `None` where the id is not a version 7 UUID.
     #[must_use]
-    pub fn started(self) -> Option<DateTime<Utc>> {
+    pub(crate) fn started(self) -> Option<DateTime<Utc>> {
         if self.0.get_version_num() != 7 {
             return None;
         }
@@ -55,7 +55,7 @@ impl RunId {
 
     /// The day of that time, in days since 1970-01-01.
     #[must_use]
-    pub fn day(self) -> Option<i32> {
+    pub(crate) fn day(self) -> Option<i32> {
         i32::try_from(self.started()?.timestamp().div_euclid(86_400)).ok()
     }
 }
@@ -162,7 +162,7 @@ impl Cancellation {
     ///
     /// # Errors
     /// `Interrupted` with the signal's number.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self.signal.load(Ordering::SeqCst) {
             0 => Ok(()),
             signal => Err(Error::new(
@@ -181,7 +181,7 @@ const STEP: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// The error of `check`.
-pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(), E> {
     let began = Instant::now();
     while let Some(left) = pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
         check()?;
@@ -194,7 +194,7 @@ pub fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(),
 ///
 /// # Errors
 /// `Config` when the system refuses a thread for `again`; `work` is not run then.
-pub fn with_ticker<T>(
+pub(crate) fn with_ticker<T>(
     every: Duration,
     again: impl Fn() + Send,
     work: impl FnOnce() -> T,

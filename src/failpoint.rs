@@ -22,7 +22,7 @@ use crate::error::Result;
 /// # Errors
 /// `Warehouse` for `error` and `refusal`.
 #[inline]
-pub fn hit(name: &'static str) -> Result<()> {
+pub(crate) fn hit(name: &'static str) -> Result<()> {
     #[cfg(feature = "failpoints")]
     if let Some(action) = value(name) {
         return armed::act(name, &action);
@@ -34,7 +34,7 @@ pub fn hit(name: &'static str) -> Result<()> {
 /// The value that a test has set for a name.
 #[inline]
 #[must_use]
-pub fn value(name: &'static str) -> Option<String> {
+pub(crate) fn value(name: &'static str) -> Option<String> {
     #[cfg(feature = "failpoints")]
     return armed::value(name);
     #[cfg(not(feature = "failpoints"))]
@@ -47,7 +47,7 @@ pub fn value(name: &'static str) -> Option<String> {
 /// A limit, which a test can change where the usual one would take too much time or space.
 #[inline]
 #[must_use]
-pub fn limit(name: &'static str, usual: u64) -> u64 {
+pub(crate) fn limit(name: &'static str, usual: u64) -> u64 {
     value(name).and_then(|value| value.parse().ok()).unwrap_or(usual)
 }
 

@@ -26,16 +26,16 @@ pub struct Damage(u8);
 impl Kind {
     /// The kind of a column of [`crate::schema::IDENTIFIERS`].
     #[must_use]
-    pub fn of(column: &str) -> Self {
+    pub(crate) fn of(column: &str) -> Self {
         if column == "procedure_code" { Self::Code } else { Self::Id }
     }
 }
 
 impl Damage {
     /// Nothing.
-    pub const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
     /// It was in the text markers of a spreadsheet; they are taken off.
-    pub const WRAPPED: Self = Self(1);
+    pub(crate) const WRAPPED: Self = Self(1);
     /// It had a decimal point and zeros behind it; they are taken off.
     pub const DECIMAL: Self = Self(1 << 1);
     /// It had characters that no screen shows, or blanks other than the plain one; they are taken off.
@@ -51,13 +51,13 @@ impl Damage {
 
     /// As a number, for a column of them.
     #[must_use]
-    pub fn bits(self) -> i32 {
+    pub(crate) fn bits(self) -> i32 {
         self.0.into()
     }
 
     /// From a number of [`Self::bits`].
     #[must_use]
-    pub fn from_bits(bits: i32) -> Self {
+    pub(crate) fn from_bits(bits: i32) -> Self {
         u8::try_from(bits).map_or(Self::NONE, Self)
     }
 }
@@ -82,7 +82,7 @@ const EXACT: u64 = 1 << 53;
 
 /// An identifier in canonical form; empty where nothing is left.
 #[must_use]
-pub fn canonical(identifier: &str) -> Cow<'_, str> {
+pub(crate) fn canonical(identifier: &str) -> Cow<'_, str> {
     examine(identifier, Kind::Id).text
 }
 
@@ -111,20 +111,20 @@ pub fn examine(text: &str, kind: Kind) -> Examined<'_> {
 /// A value that is no identifier (an amount, a date, a line number) without what hides around it: invisible characters,
 /// blanks at the ends, the text markers of spreadsheets.
 #[must_use]
-pub fn bare(value: &str) -> Cow<'_, str> {
+pub(crate) fn bare(value: &str) -> Cow<'_, str> {
     bared(value, &mut Damage::default())
 }
 
 /// A text for people: without blanks at its ends, in Unicode NFC.
 #[must_use]
-pub fn trimmed(text: &str) -> Cow<'_, str> {
+pub(crate) fn trimmed(text: &str) -> Cow<'_, str> {
     composed(text.trim())
 }
 
 /// Whether a text is in canonical form and undamaged, by a look at its bytes. False means only that it has to be examined.
 #[inline]
 #[must_use]
-pub fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
     if !first.is_ascii_graphic()
@@ -263,7 +263,7 @@ const INVISIBLE: [(char, char); 25] = [
 
 /// Texts that stand for nothing or nobody.
 #[derive(Debug, Clone)]
-pub struct Placeholders {
+pub(crate) struct Placeholders {
     texts: Vec<String>,
     /// By first byte: a bit for each length that one of them has; the last for all longer ones.
     lengths: Box<[u64; 256]>,
@@ -271,7 +271,7 @@ pub struct Placeholders {
 
 impl Placeholders {
     /// Those of a list.
-    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let texts: Vec<String> = texts.into_iter().map(|text| text.trim().to_owned()).collect();
         let mut lengths = Box::new([0; 256]);
         for text in texts.iter().map(String::as_bytes) {
@@ -289,7 +289,7 @@ impl Placeholders {
     /// Whether a text in canonical form is one of them, without regard to case.
     #[inline]
     #[must_use]
-    pub fn have(&self, text: &str) -> bool {
+    pub(crate) fn have(&self, text: &str) -> bool {
         // Nearly all ids differ in length or in the first letter.
         let first = text.as_bytes().first().map_or(0, |&first| self.lengths[usize::from(first)]);
         first & length_bit(text.as_bytes()) != 0

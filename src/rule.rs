@@ -47,7 +47,7 @@ macro_rules! rules {
             /// All rules, in the order they are tried.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$rule),*];
             /// How many there are.
-            pub const COUNT: usize = [$(stringify!($rule)),*].len();
+            pub(crate) const COUNT: usize = [$(stringify!($rule)),*].len();
 
             const fn spec(self) -> &'static Spec {
                 const SPECS: [Spec; Rule::COUNT] = [$(Spec {
@@ -228,13 +228,13 @@ impl Rule {
     ];
 
     /// The bits of what was mended of identifiers.
-    pub const MENDED: i32 = Self::IdentifierDecimal.mask()
+    pub(crate) const MENDED: i32 = Self::IdentifierDecimal.mask()
         | Self::IdentifierInvisible.mask()
         | Self::IdentifierWrapped.mask();
 
     /// The code in the plan, from 1; stored nowhere.
     #[must_use]
-    pub const fn code(self) -> i32 {
+    pub(crate) const fn code(self) -> i32 {
         self as i32 + 1
     }
 
@@ -264,7 +264,7 @@ impl Rule {
 
     /// The contract column that breaks the rule; in parentheses where it is no column.
     #[must_use]
-    pub const fn column(self) -> &'static str {
+    pub(crate) const fn column(self) -> &'static str {
         self.spec().column
     }
 
@@ -282,7 +282,7 @@ impl Rule {
 
     /// The value in `dq_flags`, a power of two, of a rule that can flag a row.
     #[must_use]
-    pub const fn bit(self) -> Option<i32> {
+    pub(crate) const fn bit(self) -> Option<i32> {
         match self.spec().bit {
             Some(bit) => Some(1 << bit),
             None => None,
@@ -300,7 +300,7 @@ impl Rule {
 
     /// The setting of its threshold, list or policy.
     #[must_use]
-    pub const fn option(self) -> Option<&'static str> {
+    pub(crate) const fn option(self) -> Option<&'static str> {
         self.spec().option
     }
 
@@ -314,18 +314,18 @@ impl Rule {
 /// Whether a text has no control character: an identifier with a line break in it is a neighbouring
 /// record that a stray quote has swallowed.
 #[must_use]
-pub fn is_one_line(text: &str) -> bool {
+pub(crate) fn is_one_line(text: &str) -> bool {
     text.bytes().all(|byte| !byte.is_ascii_control())
 }
 
 /// The longest code, in bytes: codes are keys, and an index entry of Postgres has a limit.
-pub const MAX_CODE_BYTES: usize = 200;
+pub(crate) const MAX_CODE_BYTES: usize = 200;
 
 /// Whether a kept text can be a code: not overlong and without control characters. Postgres cannot
 /// store NUL, and a line break inside a code is a neighbouring record that a stray quote has
 /// swallowed, identifiers and all.
 #[must_use]
-pub fn is_code(text: &str) -> bool {
+pub(crate) fn is_code(text: &str) -> bool {
     text.len() <= MAX_CODE_BYTES
         && (text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
             || !text.chars().any(char::is_control))

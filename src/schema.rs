@@ -23,7 +23,7 @@ pub enum Dataset {
 impl Dataset {
     /// The name in the configuration, in messages and in the ledger.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Claims => "claims",
             Self::Providers => "providers",
@@ -32,7 +32,7 @@ impl Dataset {
 
     /// Columns that a source must have, in the contract's order.
     #[must_use]
-    pub fn required(self) -> &'static [&'static str] {
+    pub(crate) fn required(self) -> &'static [&'static str] {
         match self {
             Self::Claims => &[
                 "claim_id",
@@ -48,7 +48,7 @@ impl Dataset {
 
     /// Columns that a source may have.
     #[must_use]
-    pub fn optional(self) -> &'static [&'static str] {
+    pub(crate) fn optional(self) -> &'static [&'static str] {
         match self {
             Self::Claims => &["line_number"],
             Self::Providers => &[],
@@ -56,7 +56,7 @@ impl Dataset {
     }
 
     /// Required and optional columns, in the contract's order.
-    pub fn columns(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn columns(self) -> impl Iterator<Item = &'static str> {
         self.required().iter().chain(self.optional()).copied()
     }
 }
@@ -68,30 +68,30 @@ impl fmt::Display for Dataset {
 }
 
 /// Schema of the tables that dashboards read.
-pub const PUBLISHED: &str = "healthcare_analytics";
+pub(crate) const PUBLISHED: &str = "healthcare_analytics";
 /// Schema of the ledger and of staging.
-pub const INTERNAL: &str = "claims_etl";
+pub(crate) const INTERNAL: &str = "claims_etl";
 /// The fact table, one row per claim line.
-pub const CLAIMS_FACT: &str = "claims_fact";
+pub(crate) const CLAIMS_FACT: &str = "claims_fact";
 /// The provider dimension.
-pub const PROVIDERS_DIM: &str = "providers_dim";
+pub(crate) const PROVIDERS_DIM: &str = "providers_dim";
 
 /// The id of the unknown provider, which claims without a provider point at.
-pub const UNKNOWN_PROVIDER: &str = "(unknown)";
+pub(crate) const UNKNOWN_PROVIDER: &str = "(unknown)";
 
 /// A range of claim tokens: what one partition of the fact holds. An end that is none is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenRange {
+pub(crate) struct TokenRange {
     /// The lowest token.
-    pub from: Option<Uuid>,
+    pub(crate) from: Option<Uuid>,
     /// The first token beyond.
-    pub to: Option<Uuid>,
+    pub(crate) to: Option<Uuid>,
 }
 
 impl TokenRange {
     /// What holds of a column within the range, as SQL; true where both ends are open.
     #[must_use]
-    pub fn condition(&self, column: &str) -> String {
+    pub(crate) fn condition(&self, column: &str) -> String {
         let ends = [(">=", self.from), ("<", self.to)];
         let conditions: Vec<String> = ends
             .into_iter()
@@ -102,7 +102,7 @@ impl TokenRange {
 
     /// The partition's bounds, as SQL.
     #[must_use]
-    pub fn bounds(&self) -> String {
+    pub(crate) fn bounds(&self) -> String {
         let end = |token: Option<Uuid>, open: &str| {
             token.map_or_else(|| open.to_owned(), |token| format!("'{token}'"))
         };
@@ -111,67 +111,68 @@ impl TokenRange {
 }
 
 /// The columns of claims with identifiers or codes, of which the directory has `provider_id` too.
-pub const IDENTIFIERS: [&str; 4] = ["claim_id", "patient_id", "provider_id", "procedure_code"];
+pub(crate) const IDENTIFIERS: [&str; 4] =
+    ["claim_id", "patient_id", "provider_id", "procedure_code"];
 
 /// Position of a row in its source: file number (from 0) in the upper bits, record number (from 1,
 /// header not counted) in the lower 40. Orders rows as they arrived.
-pub const ORIGIN: &str = "origin";
+pub(crate) const ORIGIN: &str = "origin";
 /// Bits of [`ORIGIN`] that hold the record number.
-pub const ORIGIN_RECORD_BITS: u32 = 40;
+pub(crate) const ORIGIN_RECORD_BITS: u32 = 40;
 /// The file number of an [`ORIGIN`], from 0.
 #[must_use]
-pub fn origin_file(origin: i64) -> i64 {
+pub(crate) fn origin_file(origin: i64) -> i64 {
     origin >> ORIGIN_RECORD_BITS
 }
 
 /// The record number of an [`ORIGIN`], from 1.
 #[must_use]
-pub fn origin_record(origin: i64) -> i64 {
+pub(crate) fn origin_record(origin: i64) -> i64 {
     origin & ((1 << ORIGIN_RECORD_BITS) - 1)
 }
 
 /// The structural rule that a record breaks, by [`crate::rule::Rule::code`]; null of a record whose
 /// fields could be separated. A damaged record's fields are null.
-pub const DAMAGE: &str = "damage";
+pub(crate) const DAMAGE: &str = "damage";
 /// The text of a damaged record, lossy; null of any other. Its fingerprint is made of it, and it
 /// ends in the first pass.
-pub const RAW: &str = "raw_record";
+pub(crate) const RAW: &str = "raw_record";
 /// The line, from 1, on which a record begins in its unpacked file; null where there are no lines.
-pub const SOURCE_LINE: &str = "source_line";
+pub(crate) const SOURCE_LINE: &str = "source_line";
 
 /// What was taken off the parts of identifiers that templates have put together, by
 /// [`crate::identifier::Damage::bits`]. Other identifiers are still as they came.
-pub const ID_DAMAGE: &str = "identifier_damage";
+pub(crate) const ID_DAMAGE: &str = "identifier_damage";
 
 /// The nullable reject code of a row, see [`crate::rule::Rule`].
 pub const REJECT: &str = "reject";
 /// The keyed fingerprint of a rejected row's raw fields; null for accepted rows.
-pub const ROW_FINGERPRINT: &str = "row_fingerprint";
+pub(crate) const ROW_FINGERPRINT: &str = "row_fingerprint";
 
 /// The amount of a row between the two passes, in cents.
-pub const CENTS: &str = "cents";
+pub(crate) const CENTS: &str = "cents";
 /// What was taken of a row's amount before it was released, in cents: raw − released. Only where
 /// amounts are made coarser.
-pub const GENERALIZED: &str = "generalized";
+pub(crate) const GENERALIZED: &str = "generalized";
 /// Place of the row's provider in the directory; null where the directory has none such.
-pub const PROVIDER_ROW: &str = "provider_row";
+pub(crate) const PROVIDER_ROW: &str = "provider_row";
 /// A check of the claim's identifier under a seed of the run, between the two passes: two identifiers
 /// with one token have different ones.
-pub const CLAIM_CHECK: &str = "claim_check";
+pub(crate) const CLAIM_CHECK: &str = "claim_check";
 /// The same of the patient's identifier.
-pub const PATIENT_CHECK: &str = "patient_check";
+pub(crate) const PATIENT_CHECK: &str = "patient_check";
 /// Whether another claim has the same content as the row, in the second pass.
 pub const TWIN: &str = "twin";
 
 /// Cells of fewer patients than this are not shown, but for empty ones: the cell-size policy of CMS.
-pub const SMALLEST_CELL: u32 = 11;
+pub(crate) const SMALLEST_CELL: u32 = 11;
 
 /// Digits of `amount`: numeric(12,2).
 pub const AMOUNT_PRECISION: u8 = 12;
 /// Decimal places of `amount`.
 pub const AMOUNT_SCALE: i8 = 2;
 /// The largest amount in cents that numeric(12,2) holds: 9,999,999,999.99.
-pub const AMOUNT_MAX_CENTS: i64 = 999_999_999_999;
+pub(crate) const AMOUNT_MAX_CENTS: i64 = 999_999_999_999;
 
 /// The columns that a privacy profile can take out of the tables.
 const DROPPABLE: [&str; 4] = ["provider_name", "specialty", "location", "procedure_code"];
@@ -188,7 +189,7 @@ impl Shape {
     pub const WHOLE: Self = Self { dropped: 0 };
 
     /// The tables without some columns. Names that cannot be taken out are not looked at.
-    pub fn without<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn without<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
         let bit = |column: &str| DROPPABLE.iter().position(|&known| known == column);
         let bits = columns.into_iter().filter_map(bit).map(|place| 1 << place);
         Self { dropped: bits.fold(0, |all, bit: u8| all | bit) }
@@ -213,7 +214,7 @@ pub struct Column {
     /// The name in Postgres and in Arrow.
     pub name: &'static str,
     /// The type in Arrow.
-    pub arrow: DataType,
+    pub(crate) arrow: DataType,
     /// The type in Postgres, as `format_type` prints it.
     pub postgres: &'static str,
     /// Whether the column may be null.
@@ -274,7 +275,7 @@ pub fn provider_columns(shape: Shape) -> Vec<Column> {
 
 /// The Arrow schema of a directory: the columns of `providers_dim` that it provides.
 #[must_use]
-pub fn provider_schema(shape: Shape) -> SchemaRef {
+pub(crate) fn provider_schema(shape: Shape) -> SchemaRef {
     schema_of(provider_columns(shape))
 }
 

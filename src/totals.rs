@@ -14,7 +14,7 @@ pub struct Cents(pub i128);
 impl Cents {
     /// Reads what Postgres prints for a `numeric` with at most two decimals.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (sign, digits) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
             None => (1, text),
@@ -79,7 +79,7 @@ impl Sum for Cents {
 
 /// Decimal digits with a comma between thousands: `1234567` as `1,234,567`.
 #[must_use]
-pub fn grouped(digits: &str) -> String {
+pub(crate) fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
@@ -113,7 +113,7 @@ pub struct ClaimCounts {
     pub conflicts: u64,
     /// Records that `claims.where` leaves out; not part of `read`.
     #[serde(default)]
-    pub filtered: u64,
+    pub(crate) filtered: u64,
 }
 
 /// Money of the claim rows, in the same classes.
@@ -140,7 +140,7 @@ pub struct Amounts {
 impl Amounts {
     /// What was read and is not loaded: rejected, dropped, or taken off the accepted amounts.
     #[must_use]
-    pub fn not_loaded(&self) -> Cents {
+    pub(crate) fn not_loaded(&self) -> Cents {
         self.rejected + self.duplicates + self.conflicts + self.generalized
     }
 }
@@ -199,10 +199,10 @@ pub struct ControlTotals {
     /// Claim rows.
     pub claims: ClaimCounts,
     /// Claim money.
-    pub amount: Amounts,
+    pub(crate) amount: Amounts,
     /// Amounts that cancel one another under one key.
     #[serde(default)]
-    pub reversals: Reversals,
+    pub(crate) reversals: Reversals,
     /// Provider rows.
     pub providers: ProviderCounts,
     /// Rejected claims by reason code.
@@ -217,7 +217,7 @@ pub struct ControlTotals {
 impl ControlTotals {
     /// What does not balance, in words; empty when every row and cent is accounted for.
     #[must_use]
-    pub fn imbalances(&self) -> Vec<String> {
+    pub(crate) fn imbalances(&self) -> Vec<String> {
         let (claims, amount, providers) = (&self.claims, &self.amount, &self.providers);
         let mut found = Vec::new();
         let mut check = |holds: bool, what: String| {

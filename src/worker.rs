@@ -8,7 +8,7 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use crate::error::{Error, Result};
 
 /// A scoped thread. It catches panics, so the scope does not panic.
-pub struct Worker<'scope, T> {
+pub(crate) struct Worker<'scope, T> {
     thread: ScopedJoinHandle<'scope, Result<T>>,
     work: &'static str,
 }
@@ -18,7 +18,7 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     ///
     /// # Errors
     /// `Config` when the system refuses a thread.
-    pub fn start(
+    pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
         work: &'static str,
         job: impl FnOnce() -> Result<T> + Send + 'scope,
@@ -33,7 +33,7 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     ///
     /// # Errors
     /// The error of the job; `Internal` after a panic.
-    pub fn end(self) -> Result<T> {
+    pub(crate) fn end(self) -> Result<T> {
         self.thread.join().unwrap_or_else(|_| Err(panicked(self.work)))
     }
 }
@@ -43,7 +43,7 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
 ///
 /// # Errors
 /// `Config` when it refuses one.
-pub fn spare() -> Result<()> {
+pub(crate) fn spare() -> Result<()> {
     let count = 4 * thread::available_parallelism().map_or(1, usize::from) + 4;
     let gate = Mutex::new(());
     thread::scope(|scope| {
@@ -61,7 +61,7 @@ pub fn spare() -> Result<()> {
 
 /// The error of a system that refuses a thread.
 #[must_use]
-pub fn refused(error: &io::Error) -> Error {
+pub(crate) fn refused(error: &io::Error) -> Error {
     Error::config(format!("the system refuses another thread: {}", error.kind())).hint(
         "the limit of processes (ulimit -u, a container's pids limit) or of memory is reached; \
          raise it",
@@ -70,7 +70,7 @@ pub fn refused(error: &io::Error) -> Error {
 
 /// The error after a panic, without its text, which could contain a value.
 #[must_use]
-pub fn panicked(work: &str) -> Error {
+pub(crate) fn panicked(work: &str) -> Error {
     Error::internal(format!("{work} broke off in a panic"))
         .hint("this is a bug of claims-etl, please report it")
 }

@@ -47,12 +47,12 @@ const FILES: usize = 8;
 
 /// Where libpq's default files are: a directory that holds `.postgresql` and `.pgpass`. Without this
 /// option there are none.
-pub const HOME: &str = "adbc.postgresql.home";
+pub(crate) const HOME: &str = "adbc.postgresql.home";
 
 /// The option that sets `parameter` where the URI does not: `sslmode`,
 /// `sslrootcert`, `sslcert`, `sslkey` or `passfile`.
 #[must_use]
-pub fn default_option(parameter: &str) -> String {
+pub(crate) fn default_option(parameter: &str) -> String {
     format!("{DEFAULT}{parameter}")
 }
 
@@ -110,7 +110,7 @@ impl PostgresDatabase {
     /// # Errors
     /// `InvalidState` without a URI, `InvalidArguments` for a file that is missing, empty or open
     /// to others, and for options that contradict each other.
-    pub fn prepare(&self) -> Result<()> {
+    pub(crate) fn prepare(&self) -> Result<()> {
         self.ready().map(drop)
     }
 
@@ -119,7 +119,7 @@ impl PostgresDatabase {
     ///
     /// # Errors
     /// As [`Self::prepare`]; `InvalidArguments` for a URI that is none.
-    pub fn of_client(
+    pub(crate) fn of_client(
         uri: &str,
         defaults: &[(&'static str, String)],
         home: Option<&Path>,
@@ -140,7 +140,7 @@ impl PostgresDatabase {
     ///
     /// # Errors
     /// As [`Self::prepare`].
-    pub fn client(&self) -> Result<(Config, Option<MakeRustlsConnect>)> {
+    pub(crate) fn client(&self) -> Result<(Config, Option<MakeRustlsConnect>)> {
         let ready = self.ready()?;
         let connector = match &ready.tls {
             Tls::Off => None,
@@ -153,7 +153,7 @@ impl PostgresDatabase {
     ///
     /// # Errors
     /// As [`Self::prepare`]; whatever keeps a connection from being made.
-    pub fn probe(&self) -> Result<Protection> {
+    pub(crate) fn probe(&self) -> Result<Protection> {
         let ready = self.ready()?;
         ready.connect()?;
         Ok(ready.protection)

@@ -37,17 +37,17 @@ mod statement;
 mod tls;
 mod types;
 
-pub use address::Address;
+pub(crate) use address::Address;
 pub use connection::PostgresConnection;
 pub use copy_encoder::CopyEncoder;
-pub use database::{HOME, PostgresDatabase, default_option};
+pub(crate) use database::{HOME, PostgresDatabase, default_option};
 pub use driver::PostgresDriver;
-pub use protection::Protection;
-pub use statement::PostgresStatement;
+pub(crate) use protection::Protection;
 
 #[cfg(test)]
 mod tests {
-    use super::{PostgresConnection, PostgresStatement};
+    use super::PostgresConnection;
+    use super::statement::PostgresStatement;
 
     #[test]
     fn connections_and_statements_move_between_threads() {

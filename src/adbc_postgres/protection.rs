@@ -2,7 +2,7 @@
 
 /// How much a connection keeps from whoever is on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protection {
+pub(crate) enum Protection {
     /// No network lies on the way.
     Local,
     /// Nothing is encrypted.

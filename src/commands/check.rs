@@ -37,7 +37,7 @@ pub struct CheckReport {
     /// One finding a thing.
     pub findings: Vec<Finding>,
     /// 0, or the exit code that a run would end with.
-    pub exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 impl CheckReport {

@@ -21,7 +21,7 @@ use crate::{extract, shuffle};
 ///
 /// # Errors
 /// `Source` or `Config` when the sources cannot be opened.
-pub fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
+pub(crate) fn explain(settings: &Settings, cancel: &Cancellation) -> Result<String> {
     let claims = extract::extract(Dataset::Claims, settings, cancel)?;
     let providers = extract::extract(Dataset::Providers, settings, cancel)?;
     let key = MasterKey::ephemeral()?;

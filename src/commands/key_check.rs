@@ -10,29 +10,29 @@ use crate::warehouse::{keys, location};
 
 /// The state of a key; nothing of the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KeyReport {
-    pub key_id: String,
+pub(crate) struct KeyReport {
+    pub(crate) key_id: String,
     /// Keys of its chain; 1 for a single key.
-    pub links: usize,
+    pub(crate) links: usize,
     /// Where it was found.
-    pub from: String,
+    pub(crate) from: String,
     /// The permissions of its file, in octal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
+    pub(crate) mode: Option<String>,
     /// The number of its file's owner.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<u32>,
+    pub(crate) owner: Option<u32>,
     /// The warehouse that was looked at, without its password; none where none runs.
-    pub warehouse: Option<String>,
+    pub(crate) warehouse: Option<String>,
     /// `yes`, `no`, `retired`, `next`, `impostor`, or `empty` where nothing is published; none where no
     /// warehouse runs.
-    pub belongs: Option<&'static str>,
+    pub(crate) belongs: Option<&'static str>,
     /// Why it is not the warehouse's, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
+    pub(crate) why: Option<String>,
     /// The process' exit code: 2 where the key is not the warehouse's.
     #[serde(skip)]
-    pub exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 /// Looks at the configured key, and at the warehouse where one is configured or the private server
@@ -40,7 +40,7 @@ pub struct KeyReport {
 ///
 /// # Errors
 /// `Config` when there is no key, `Warehouse` when the warehouse cannot be reached.
-pub fn check_key(settings: &Settings) -> Result<KeyReport> {
+pub(crate) fn check_key(settings: &Settings) -> Result<KeyReport> {
     let (key, place) = MasterKey::find(&settings.key_source())?;
     let (mode, owner) = match &place {
         KeyPlace::File { mode, owner, .. } => (Some(format!("{mode:04o}")), Some(*owner)),

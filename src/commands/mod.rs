@@ -2,13 +2,13 @@
 
 pub mod airflow;
 pub mod check;
-pub mod explain;
-pub mod inspect;
-pub mod key_check;
+pub(crate) mod explain;
+pub(crate) mod inspect;
+pub(crate) mod key_check;
 pub mod privacy;
 pub mod quarantine;
-pub mod refresh_list;
+pub(crate) mod refresh_list;
 pub mod risk;
 pub mod rotate;
-pub mod runs;
+pub(crate) mod runs;
 pub mod verify;

@@ -11,36 +11,39 @@ use crate::warehouse::location::Warehouse;
 
 /// A refresh target: how it is configured, and what it shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TargetState {
+pub(crate) struct TargetState {
     /// The target's name.
-    pub target: String,
+    pub(crate) target: String,
     /// Whether it is refreshed.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Whether it shows something else than what is published.
-    pub due: bool,
+    pub(crate) due: bool,
     /// The id of the run that it shows.
-    pub refreshed_run_id: Option<String>,
+    pub(crate) refreshed_run_id: Option<String>,
     /// How its last refresh ended.
-    pub outcome: Option<String>,
+    pub(crate) outcome: Option<String>,
     /// Where the result is, or why there is none; free of cell values.
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
     /// What the provider calls that refresh.
-    pub remote_id: Option<String>,
+    pub(crate) remote_id: Option<String>,
     /// Refreshes begun since one has succeeded, that one included.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// When the last one began, RFC 3339 in UTC.
-    pub started_at: Option<String>,
+    pub(crate) started_at: Option<String>,
     /// When it ended; null while it is at work, and where it was cut off.
-    pub finished_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
 }
 
 /// Every target, also those that are switched off; starts nothing.
 ///
 /// # Errors
 /// `Warehouse` when it cannot be read.
-pub fn refresh_list(settings: &Settings, observer: &dyn Observer) -> Result<Vec<TargetState>> {
+pub(crate) fn refresh_list(
+    settings: &Settings,
+    observer: &dyn Observer,
+) -> Result<Vec<TargetState>> {
     let mut connection = Warehouse::open(settings, observer)?.connect()?;
     let (mut entries, mut published) = (Vec::new(), None);
     if outbox::is_there(&mut connection)? {

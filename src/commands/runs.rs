@@ -12,7 +12,7 @@ use crate::warehouse::location::Warehouse;
 ///
 /// # Errors
 /// `Warehouse` when the ledger cannot be read.
-pub fn runs(settings: &Settings, observer: &dyn Observer) -> Result<Vec<RunRow>> {
+pub(crate) fn runs(settings: &Settings, observer: &dyn Observer) -> Result<Vec<RunRow>> {
     ledger::runs(&mut Warehouse::open(settings, observer)?.connect()?)
 }
 
@@ -20,6 +20,10 @@ pub fn runs(settings: &Settings, observer: &dyn Observer) -> Result<Vec<RunRow>>
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
-pub fn run_details(settings: &Settings, run: RunId, observer: &dyn Observer) -> Result<Value> {
+pub(crate) fn run_details(
+    settings: &Settings,
+    run: RunId,
+    observer: &dyn Observer,
+) -> Result<Value> {
     ledger::run_details(&mut Warehouse::open(settings, observer)?.connect()?, run)
 }

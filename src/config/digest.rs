@@ -48,7 +48,7 @@ const LEFT_OUT: &[&str] = &[
 /// # Panics
 /// Never: maps with text keys and finite numbers are always JSON.
 #[must_use]
-pub fn digest(settings: &Settings) -> String {
+pub(crate) fn digest(settings: &Settings) -> String {
     let mut counted = counted(settings);
     // The prefixes themselves, because the setting can name a file. A list that cannot be read fails
     // the run elsewhere.

@@ -17,24 +17,24 @@ pub struct Moment {
 
 /// From the start, which belongs to it, to the end, which does not. A missing end is open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// The first moment.
-    pub start: Option<Moment>,
+    pub(crate) start: Option<Moment>,
     /// The first moment beyond.
-    pub end: Option<Moment>,
+    pub(crate) end: Option<Moment>,
 }
 
 impl Moment {
     /// Its day where it was written, in days since 1970-01-01.
     #[must_use]
-    pub fn day(&self) -> Option<i32> {
+    pub(crate) fn day(&self) -> Option<i32> {
         let since = self.at.date_naive().signed_duration_since(NaiveDate::default());
         i32::try_from(since.num_days()).ok()
     }
 
     /// The moment in a strftime format; none where the format is not one.
     #[must_use]
-    pub fn format(&self, format: &str) -> Option<String> {
+    pub(crate) fn format(&self, format: &str) -> Option<String> {
         let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
         if items.contains(&Item::Error) {
             return None;
@@ -48,7 +48,7 @@ impl Moment {
 /// The day that a text names: `2024-01-31`, with exactly four digits for the year. (A date parser takes `24` for the year
 /// 24, and a sign before it.)
 #[must_use]
-pub fn day(text: &str) -> Option<NaiveDate> {
+pub(crate) fn day(text: &str) -> Option<NaiveDate> {
     let spelt = |(place, byte): (usize, u8)| match place {
         4 | 7 => byte == b'-',
         _ => byte.is_ascii_digit(),
@@ -94,13 +94,13 @@ impl fmt::Display for Moment {
 impl Interval {
     /// Whether there is nothing that the interval leaves out.
     #[must_use]
-    pub fn is_everything(&self) -> bool {
+    pub(crate) fn is_everything(&self) -> bool {
         self.start.is_none() && self.end.is_none()
     }
 
     /// Whether the start lies before the end, as far as there are both.
     #[must_use]
-    pub fn is_ordered(&self) -> bool {
+    pub(crate) fn is_ordered(&self) -> bool {
         let ends = self.start.as_ref().zip(self.end.as_ref());
         ends.is_none_or(|(start, end)| start.at < end.at)
     }
@@ -108,7 +108,7 @@ impl Interval {
     /// Whether a part of the day `YYYY-MM-DD` lies in the interval; none where the text is no day.
     /// Days begin at midnight where the interval's own times count from.
     #[must_use]
-    pub fn covers(&self, day: &str) -> Option<bool> {
+    pub(crate) fn covers(&self, day: &str) -> Option<bool> {
         let day = self::day(day)?;
         let known = self.start.as_ref().or(self.end.as_ref());
         let zone = known.map_or_else(|| Utc.fix(), |moment| *moment.at.offset());

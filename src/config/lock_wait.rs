@@ -25,7 +25,7 @@ pub enum Wait {
 impl Wait {
     /// The longest wait, if limited; `grace` without a wait.
     #[must_use]
-    pub fn limit(self, grace: Duration) -> Option<Duration> {
+    pub(crate) fn limit(self, grace: Duration) -> Option<Duration> {
         match self {
             Self::No => Some(grace),
             Self::Seconds(seconds) => Some(Duration::from_secs(seconds.into())),

@@ -78,13 +78,13 @@ impl Mail {
 
     /// Whether any mail is sent.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.on_failure || self.on_retry
     }
 
     /// The server's port.
     #[must_use]
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port.unwrap_or(match self.encryption {
             MailEncryption::Starttls => 587,
             MailEncryption::Tls => 465,
@@ -94,7 +94,7 @@ impl Mail {
 
     /// Whether a password may be sent to this server: under TLS, or on this machine.
     #[must_use]
-    pub fn may_sign_in(&self) -> bool {
+    pub(crate) fn may_sign_in(&self) -> bool {
         let host = self.host.as_str();
         let here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         here || self.encryption != MailEncryption::None

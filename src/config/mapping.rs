@@ -118,7 +118,7 @@ impl Pattern {
     }
 
     /// The header names in it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let (name, parts) = match self {
             Self::Name(name) => (Some(name.as_str()), [].as_slice()),
             Self::Template(parts) => (None, parts.as_slice()),

@@ -17,21 +17,21 @@ mod settings;
 mod telemetry;
 mod validate;
 
-pub use digest::digest;
-pub use interval::{Interval, Moment, day};
+pub(crate) use digest::digest;
+pub(crate) use interval::{Interval, Moment, day};
 pub use load::{DEFAULT_FILE, load};
 pub use mail::{Mail, MailEncryption};
 pub use mapping::{Mapping, Part, Pattern, Values};
-pub use postgres_environment::PostgresEnvironment;
-pub use preset::{Preset, preset, presets};
+pub(crate) use postgres_environment::PostgresEnvironment;
+pub(crate) use preset::{preset, presets};
 pub use refresh::{
-    Dashboard, Metabase, MetabaseTarget, OnConflict, PowerBi, PowerBiCommit, PowerBiMode,
-    PowerBiObject, PowerBiTarget, PowerBiType, ProviderMonth, Refresh, SqlViews, Superset,
-    SupersetTarget, Tableau, TableauTarget, Webhook, WebhookStyle,
+    Metabase, MetabaseTarget, OnConflict, PowerBi, PowerBiCommit, PowerBiMode, PowerBiObject,
+    PowerBiTarget, PowerBiType, SqlViews, Superset, SupersetTarget, Tableau, TableauTarget,
+    Webhook, WebhookStyle,
 };
 pub use rules::Rules;
-pub use schedule::Schedule;
+pub(crate) use schedule::Schedule;
 pub use settings::{AUTO, Decimal, Mode, Quality, Run, Settings, Source, Warehouse};
-pub use telemetry::{Lineage, LineageCaller, Metrics};
+pub(crate) use telemetry::LineageCaller;
 
 pub use crate::config::lock_wait::Wait;

@@ -17,7 +17,7 @@ impl Warehouse {
     ///
     /// # Errors
     /// `Config` when the file is missing, empty or open to others.
-    pub fn password(&self) -> Result<Option<Secret>> {
+    pub(crate) fn password(&self) -> Result<Option<Secret>> {
         match &self.password_file {
             Some(path) => read(path).map(Some),
             None => Ok(self.environment.password.clone()),

@@ -13,7 +13,7 @@ pub struct PostgresEnvironment {
     /// `sslkey`, `passfile`.
     pub parameters: Vec<(&'static str, String)>,
     /// `HOME`, where `.pgpass` and `.postgresql` are.
-    pub home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// Parameters and the variables that give them.
@@ -27,7 +27,7 @@ const PARAMETERS: [(&str, &str); 5] = [
 
 impl PostgresEnvironment {
     /// Reads the variables.
-    pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             password: variable("PGPASSWORD").map(Secret::new),
             parameters: PARAMETERS

@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 
 /// A known layout.
 #[derive(Debug)]
-pub struct Preset {
+pub(crate) struct Preset {
     /// What it is called.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its settings as TOML.
-    pub text: &'static str,
+    pub(crate) text: &'static str,
     /// The same, read.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 const TEXTS: [(&str, &str); 4] = [
@@ -30,7 +30,7 @@ const TEXTS: [(&str, &str); 4] = [
 /// # Panics
 /// Never: they are parts of the program, and a test reads them.
 #[must_use]
-pub fn presets() -> &'static [Preset] {
+pub(crate) fn presets() -> &'static [Preset] {
     static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
         let read = |text| toml::from_str(text).expect("a preset is a configuration");
         TEXTS.map(|(name, text)| Preset { name, text, settings: read(text) }).into()
@@ -42,7 +42,7 @@ pub fn presets() -> &'static [Preset] {
 ///
 /// # Errors
 /// `Config` when there is none.
-pub fn preset(name: &str) -> Result<&'static Preset> {
+pub(crate) fn preset(name: &str) -> Result<&'static Preset> {
     presets().iter().find(|preset| preset.name == name.trim()).ok_or_else(|| {
         let known: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
         Error::config("there is no preset with this name").hint(format!(
@@ -55,7 +55,7 @@ pub fn preset(name: &str) -> Result<&'static Preset> {
 impl Preset {
     /// What it is for, in one line.
     #[must_use]
-    pub fn description(&self) -> &'static str {
+    pub(crate) fn description(&self) -> &'static str {
         self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
     }
 

@@ -140,14 +140,14 @@ impl Default for Rules {
 impl Rules {
     /// What an identifier or code is that stands for no value. The id of the unknown provider is one as well.
     #[must_use]
-    pub fn identifier_placeholders(&self) -> Placeholders {
+    pub(crate) fn identifier_placeholders(&self) -> Placeholders {
         let texts = self.placeholders.iter().map(String::as_str);
         Placeholders::new(texts.chain([UNKNOWN_PROVIDER]))
     }
 
     /// The same of a patient id.
     #[must_use]
-    pub fn patient_id_placeholders(&self) -> Placeholders {
+    pub(crate) fn patient_id_placeholders(&self) -> Placeholders {
         let texts = self.placeholders.iter().chain(&self.patient_placeholders);
         Placeholders::new(texts.map(String::as_str).chain([UNKNOWN_PROVIDER]))
     }
@@ -156,7 +156,7 @@ impl Rules {
     ///
     /// # Errors
     /// `Config` for a rule that is none or whose severity is fixed, or a severity it cannot have.
-    pub fn severities(&self) -> Result<Severities> {
+    pub(crate) fn severities(&self) -> Result<Severities> {
         let mut severities = Severities::default();
         for (name, wanted) in &self.severity {
             let rule = Rule::from_name(name).filter(|rule| !rule.allowed().is_empty());
@@ -177,7 +177,7 @@ impl Rules {
     ///
     /// # Errors
     /// `Config` when the configured one is no date.
-    pub fn run_day(&self, started: i32) -> Result<i32> {
+    pub(crate) fn run_day(&self, started: i32) -> Result<i32> {
         let Some(text) = &self.run_date else { return Ok(started) };
         day(text).and_then(days).ok_or_else(|| {
             Error::config("rules.run_date must be a date")
@@ -189,7 +189,7 @@ impl Rules {
     ///
     /// # Errors
     /// `Config` when it is no date.
-    pub fn earliest_day(&self) -> Result<i32> {
+    pub(crate) fn earliest_day(&self) -> Result<i32> {
         day(&self.earliest_date).and_then(days).ok_or_else(|| {
             Error::config("rules.earliest_date must be a date").hint("write it as 1900-01-01")
         })
@@ -199,7 +199,7 @@ impl Rules {
     ///
     /// # Errors
     /// `Config` when it is no amount.
-    pub fn amount_limit(&self) -> Result<Cents> {
+    pub(crate) fn amount_limit(&self) -> Result<Cents> {
         let limit = Cents::parse(&self.amount_limit);
         limit.filter(|limit| (0..=i128::from(AMOUNT_MAX_CENTS)).contains(&limit.0)).ok_or_else(
             || {
@@ -213,7 +213,7 @@ impl Rules {
     ///
     /// # Errors
     /// `Config` when the years lead out of the calendar.
-    pub fn too_old_before(&self, run_day: i32) -> Result<i32> {
+    pub(crate) fn too_old_before(&self, run_day: i32) -> Result<i32> {
         let run = NaiveDate::default() + TimeDelta::days(run_day.into());
         let months = self.max_age_years.checked_mul(12).map(chrono::Months::new);
         months.and_then(|months| run.checked_sub_months(months)).and_then(days).ok_or_else(|| {

@@ -61,7 +61,7 @@ impl Default for Schedule {
 impl Schedule {
     /// The expression, with a preset's name spelt out.
     #[must_use]
-    pub fn expression(&self) -> &str {
+    pub(crate) fn expression(&self) -> &str {
         let text = self.cron.trim();
         PRESETS.iter().find(|(name, _)| *name == text).map_or(text, |(_, expression)| expression)
     }
@@ -70,7 +70,7 @@ impl Schedule {
     ///
     /// # Errors
     /// `Config` when it is none, or no moment of time would ever match it.
-    pub fn rule(&self) -> Result<Cron> {
+    pub(crate) fn rule(&self) -> Result<Cron> {
         let expression = self.expression();
         if expression.starts_with('@') {
             let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
@@ -99,7 +99,7 @@ impl Schedule {
     ///
     /// # Errors
     /// `Config` when IANA knows no such zone.
-    pub fn zone(&self) -> Result<Tz> {
+    pub(crate) fn zone(&self) -> Result<Tz> {
         Tz::from_str(self.timezone.trim()).map_err(|_| {
             Error::config("schedule.timezone is no time zone")
                 .hint("zones are named as IANA names them, for example Europe/Berlin or UTC")
@@ -110,7 +110,7 @@ impl Schedule {
     ///
     /// # Errors
     /// `Config` when it is no day.
-    pub fn first_day(&self) -> Result<NaiveDate> {
+    pub(crate) fn first_day(&self) -> Result<NaiveDate> {
         day(self.start_date.trim())
             .ok_or_else(|| Error::config("schedule.start_date is no day").hint("write 2024-01-31"))
     }

@@ -87,18 +87,18 @@ pub struct Source {
     pub comment: Option<char>,
     /// Lines before the header of delimited files, such as a title; 0 by default. A first line
     /// `sep=;` is passed over in any case.
-    pub skip_lines: u32,
+    pub(crate) skip_lines: u32,
     /// Contract column → header name, where they differ, matched without regard to case. Also a
     /// template of names (`"{A}-{B}"`), a list of names of which the first that is there counts,
     /// `{ constant = "text" }`, or `""` for a column that the source does not have.
     pub columns: BTreeMap<String, Mapping>,
     /// Header name → text, or several texts, that a row must have there to be a claim.
     #[serde(rename = "where")]
-    pub filter: BTreeMap<String, Values>,
+    pub(crate) filter: BTreeMap<String, Values>,
     /// Date formats (chrono's strftime, or `rfc3339`), tried in this order. Claims only.
     pub date_formats: Vec<String>,
     /// What separates the decimals of amounts: `.` (by default) or `,`. Claims only.
-    pub decimal: Decimal,
+    pub(crate) decimal: Decimal,
 }
 
 impl Default for Source {
@@ -136,7 +136,7 @@ pub enum Decimal {
 impl Decimal {
     /// The mark itself.
     #[must_use]
-    pub fn mark(self) -> char {
+    pub(crate) fn mark(self) -> char {
         match self {
             Self::Point => '.',
             Self::Comma => ',',
@@ -145,7 +145,7 @@ impl Decimal {
 
     /// The other one.
     #[must_use]
-    pub fn other(self) -> Self {
+    pub(crate) fn other(self) -> Self {
         match self {
             Self::Point => Self::Comma,
             Self::Comma => Self::Point,
@@ -154,7 +154,7 @@ impl Decimal {
 
     /// What it is called.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Point => "point",
             Self::Comma => "comma",
@@ -182,14 +182,14 @@ pub struct Warehouse {
     /// A `postgres://` address; without one the private server is used.
     pub url: Option<Secret>,
     /// A file with the password of that address and nothing else, mode 0600.
-    pub password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
     /// What happens to rows that are published already.
     pub mode: Mode,
     /// Claims with the same claim id and line number but different content. If unset, the last row is kept
     /// and `quality.max_conflict_ratio` limits their number.
     pub on_duplicate: Option<OnDuplicate>,
     /// Providers with the same provider id but different content.
-    pub on_provider_conflict: OnDuplicate,
+    pub(crate) on_provider_conflict: OnDuplicate,
     /// COPY connections, 1 to 64; by default the number of cores, at most 4.
     pub connections: Option<u16>,
     /// Rows per batch on the way to COPY, 1 to 1,000,000; by default as the engine cuts them.
@@ -202,7 +202,7 @@ pub struct Warehouse {
 impl Warehouse {
     /// Which of several rows with the same key and different content counts.
     #[must_use]
-    pub fn duplicate_policy(&self) -> OnDuplicate {
+    pub(crate) fn duplicate_policy(&self) -> OnDuplicate {
         self.on_duplicate.unwrap_or_default()
     }
 }
@@ -250,9 +250,9 @@ pub struct Run {
     pub data_dir: PathBuf,
     /// Where rows lie between the two passes, as far as memory does not hold them: an unnamed file
     /// of about the claims' size; `spill` in the data directory by default.
-    pub spill_dir: Option<PathBuf>,
+    pub(crate) spill_dir: Option<PathBuf>,
     /// Mebibytes of rows that memory holds between the two passes before the file is used.
-    pub spill_after_mb: u32,
+    pub(crate) spill_after_mb: u32,
     /// The first moment of the data interval: a date, or a time as in RFC 3339.
     pub interval_start: Option<Moment>,
     /// The first moment beyond the data interval.
@@ -262,12 +262,12 @@ pub struct Run {
     /// Seconds between retries.
     pub retry_delay_secs: u64,
     /// Whether to wait while another run holds the warehouse's lock: `true`, `false`, or seconds.
-    pub wait: Wait,
+    pub(crate) wait: Wait,
     /// Exit code when the input is loaded already (0, or for example 99 for Airflow's skip).
     pub already_loaded_exit_code: u8,
     /// Which of an orchestrator's tries this is; only ever from the environment.
     #[serde(skip)]
-    pub orchestrator_try: Option<u32>,
+    pub(crate) orchestrator_try: Option<u32>,
 }
 
 impl Default for Run {
@@ -290,7 +290,7 @@ impl Default for Run {
 impl Settings {
     /// How one of the inputs is read.
     #[must_use]
-    pub fn source(&self, dataset: Dataset) -> &Source {
+    pub(crate) fn source(&self, dataset: Dataset) -> &Source {
         match dataset {
             Dataset::Claims => &self.claims,
             Dataset::Providers => &self.providers,
@@ -339,7 +339,7 @@ impl Settings {
 
     /// The stretch of time whose data are to be loaded.
     #[must_use]
-    pub fn interval(&self) -> Interval {
+    pub(crate) fn interval(&self) -> Interval {
         let Run { interval_start, interval_end, .. } = &self.run;
         Interval { start: interval_start.clone(), end: interval_end.clone() }
     }
@@ -347,13 +347,13 @@ impl Settings {
     /// Where rows lie between the two passes, as far as memory does not hold them, and what comes
     /// from standard input or over a network.
     #[must_use]
-    pub fn spill_dir(&self) -> PathBuf {
+    pub(crate) fn spill_dir(&self) -> PathBuf {
         self.run.spill_dir.clone().unwrap_or_else(|| self.run.data_dir.join("spill"))
     }
 
     /// Where the private server lives.
     #[must_use]
-    pub fn local_warehouse_dir(&self) -> PathBuf {
+    pub(crate) fn local_warehouse_dir(&self) -> PathBuf {
         self.run.data_dir.join("warehouse")
     }
 
@@ -361,7 +361,7 @@ impl Settings {
     ///
     /// # Errors
     /// `Config` as [`Rules::severities`].
-    pub fn severities(&self) -> Result<Severities> {
+    pub(crate) fn severities(&self) -> Result<Severities> {
         let mut severities = self.rules.severities()?;
         let policies = [
             (Rule::DuplicateConflict, self.warehouse.duplicate_policy()),
@@ -375,7 +375,7 @@ impl Settings {
 
     /// COPY connections: as configured, or one a core, at most 4.
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.warehouse.connections.map_or_else(
             || std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4),
             usize::from,

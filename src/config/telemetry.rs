@@ -18,7 +18,7 @@ pub struct Metrics {
     pub textfile: Option<PathBuf>,
     /// Where `schedule` answers `/metrics` and `/healthz`, for example `127.0.0.1:9464`; nowhere by
     /// default.
-    pub listen: Option<String>,
+    pub(crate) listen: Option<String>,
 }
 
 /// Lineage events.
@@ -26,38 +26,38 @@ pub struct Metrics {
 #[serde(default, deny_unknown_fields)]
 pub struct Lineage {
     /// Sends no events; also `OPENLINEAGE_DISABLED=true`.
-    pub disabled: bool,
+    pub(crate) disabled: bool,
     /// Events are appended to this file, one JSON object a line.
     pub file: Option<PathBuf>,
     /// Events are posted to this server; `OPENLINEAGE_URL` where this is silent.
     pub url: Option<String>,
     /// The path below it; `OPENLINEAGE_ENDPOINT`, else `api/v1/lineage`.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The server's API key; `OPENLINEAGE_API_KEY` where this is silent.
     pub api_key: SecretSource,
     /// The jobs' namespace; `OPENLINEAGE_NAMESPACE`, else `claims-etl`.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Who owns the jobs.
-    pub owners: Vec<String>,
+    pub(crate) owners: Vec<String>,
     /// Seconds that the end of a run waits for events that are still on their way, 0 to 60.
     pub flush_secs: u64,
     /// The orchestrator's parent run; only from the environment.
     #[serde(skip)]
-    pub caller: LineageCaller,
+    pub(crate) caller: LineageCaller,
     /// Variables that cannot be used.
     #[serde(skip)]
-    pub passed_over: Vec<&'static str>,
+    pub(crate) passed_over: Vec<&'static str>,
 }
 
 /// The orchestrator's run that this program is part of, as it wrote it down.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LineageCaller {
+pub(crate) struct LineageCaller {
     /// `OPENLINEAGE_CONTEXT`: JSON with the parent and the root.
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
     /// `OPENLINEAGE_PARENT_ID`: namespace/job/run.
-    pub parent: Option<String>,
+    pub(crate) parent: Option<String>,
     /// `OPENLINEAGE_ROOT_PARENT_ID`: the same of the outermost run.
-    pub root: Option<String>,
+    pub(crate) root: Option<String>,
 }
 
 impl Default for Lineage {
@@ -82,7 +82,7 @@ impl Metrics {
     ///
     /// # Errors
     /// `Config` when it is no address with a port.
-    pub fn address(&self) -> Result<Option<SocketAddr>> {
+    pub(crate) fn address(&self) -> Result<Option<SocketAddr>> {
         let Some(text) = &self.listen else { return Ok(None) };
         text.trim().parse().map(Some).map_err(|_| {
             Error::config("metrics.listen is no address with a port")

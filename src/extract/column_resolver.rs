@@ -13,7 +13,7 @@ use crate::schema::Dataset;
 /// The columns that are missing from a header (the line number too, unless it is mapped), and the names of the header
 /// that they may have.
 #[must_use]
-pub fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
+pub(crate) fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
     let names = Header::new(dataset, source, header);
     let (mut missing, mut taken) = (Vec::new(), Vec::new());
     for column in dataset.columns() {

@@ -15,24 +15,24 @@ use crate::schema::Dataset;
 #[derive(Debug, Clone, Serialize)]
 pub struct Extracted {
     /// Which input.
-    pub dataset: Dataset,
+    pub(crate) dataset: Dataset,
     /// The files in the order in which their rows count; there may be many, and each task has them.
     #[serde(serialize_with = "list")]
-    pub files: Arc<Vec<SourceFile>>,
+    pub(crate) files: Arc<Vec<SourceFile>>,
     /// BLAKE3 over the files' fingerprints in order; the same wherever the files lie.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
     /// Header names that the contract does not know, over all files.
-    pub ignored_columns: Vec<String>,
+    pub(crate) ignored_columns: Vec<String>,
     /// What needs a look, but stops nothing.
     #[serde(skip)]
     pub warnings: Vec<String>,
     /// The header name that line numbers are read from without being mapped: it was recognised by its
     /// name and its content.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub line_column: Option<String>,
+    pub(crate) line_column: Option<String>,
     /// What lies beside the files and is not read.
     #[serde(skip_serializing_if = "LeftOut::is_nothing")]
-    pub left_out: LeftOut,
+    pub(crate) left_out: LeftOut,
     /// The rows of a database source.
     #[cfg(feature = "database")]
     #[serde(skip)]
@@ -61,13 +61,13 @@ impl Extracted {
 
     /// How many columns are not loaded, and the first of them; none where there are none.
     #[must_use]
-    pub fn not_loaded(&self) -> Option<String> {
+    pub(crate) fn not_loaded(&self) -> Option<String> {
         name::not_loaded(&self.ignored_columns)
     }
 
     /// The input as if it had this file only, from 0; none where there is no such file.
     #[must_use]
-    pub fn of_file(&self, file: usize) -> Option<Self> {
+    pub(crate) fn of_file(&self, file: usize) -> Option<Self> {
         let file = self.files.get(file)?.clone();
         Some(Self { files: Arc::new(vec![file]), ..self.clone() })
     }

@@ -55,7 +55,7 @@ pub(super) fn of_all(files: &[SourceFile]) -> String {
 ///
 /// # Errors
 /// `Source` when a file was changed, replaced or removed since.
-pub fn unchanged(extracted: &Extracted) -> Result<()> {
+pub(crate) fn unchanged(extracted: &Extracted) -> Result<()> {
     let dataset = extracted.dataset;
     for file in extracted.files.iter().filter(|file| file.modified.is_some()) {
         let metadata = file

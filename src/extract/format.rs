@@ -9,7 +9,7 @@ use serde::Serialize;
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Format {
+pub(crate) enum Format {
     /// Delimited text.
     Csv,
     /// Apache Parquet.
@@ -21,7 +21,7 @@ pub enum Format {
 /// How bytes are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Compression {
+pub(crate) enum Compression {
     /// Not at all (Parquet packs inside its own format).
     None,
     /// gzip, one or several members.

@@ -77,13 +77,13 @@ pub(super) fn by_glob(glob: &str, path: &str) -> bool {
 
 /// What lay beside the files that are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Files whose names are no data's, but for hidden ones and markers.
-    pub files: u64,
+    pub(crate) files: u64,
     /// The names of some of them.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Files without a byte, which have no rows.
-    pub empty: u64,
+    pub(crate) empty: u64,
 }
 
 impl LeftOut {
@@ -113,13 +113,13 @@ impl LeftOut {
 
     /// Whether there was nothing of the kind.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
     /// The same in words; none where there is nothing to mention.
     #[must_use]
-    pub fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         let mut parts = Vec::new();
         if self.files > 0 {
             let names = self.names.join(", ");

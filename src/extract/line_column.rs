@@ -115,7 +115,7 @@ pub(super) fn is_open(dataset: Dataset, source: &Source, file: &SourceFile) -> b
 /// The names in the header of claims that look like line numbers and are not read as such, the most
 /// likely first: by name and content, then by content alone. Empty where nothing was found.
 #[must_use]
-pub fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
+pub(crate) fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
     if extracted.dataset != Dataset::Claims {
         return Vec::new();
     }

@@ -13,7 +13,7 @@ use crate::schema::Dataset;
 
 /// Where a contract column comes from in one file: names are spelled as the file does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Take {
+pub(crate) enum Take {
     /// From one field, or from several put together.
     Fields(Pattern),
     /// The same text in every row.
@@ -30,7 +30,7 @@ pub(super) struct Mapped {
 
 impl Take {
     /// The header names that it needs.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let pattern = match self {
             Self::Fields(pattern) => Some(pattern),
             Self::Constant(_) => None,

@@ -128,19 +128,19 @@ const CLAIM: [&str; 8] = ["claim", "clm", "total", "tot", "header", "hdr", "sum"
 const LINE: [&str; 9] = ["line", "ln", "lne", "service", "svc", "srvc", "sv", "detail", "dtl"];
 
 /// A column of the contract, and the names that it may have, the most likely first.
-pub type Proposal = (&'static str, Vec<(String, f64)>);
+pub(crate) type Proposal = (&'static str, Vec<(String, f64)>);
 
 /// For each column of the contract the names of `header` that may be it, with their likeness from 0
 /// to 1, the most likely first. No name is the first for two columns.
 #[must_use]
-pub fn propose(dataset: Dataset, header: &[String]) -> Vec<Proposal> {
+pub(crate) fn propose(dataset: Dataset, header: &[String]) -> Vec<Proposal> {
     let columns: Vec<&'static str> = dataset.columns().collect();
     propose_for(&columns, header)
 }
 
 /// The preset whose names a header has.
 #[must_use]
-pub fn fitting_preset(dataset: Dataset, header: &[String]) -> Option<&'static str> {
+pub(crate) fn fitting_preset(dataset: Dataset, header: &[String]) -> Option<&'static str> {
     let fits = presets().iter().filter_map(|preset| {
         let source = preset.settings.source(dataset);
         if source.columns.is_empty() {

@@ -65,7 +65,7 @@ pub(super) fn handed_on(name: &str) -> String {
 
 /// How many columns are not loaded, and the first of them; none where there are none.
 #[must_use]
-pub fn not_loaded(names: &[String]) -> Option<String> {
+pub(crate) fn not_loaded(names: &[String]) -> Option<String> {
     let first: Vec<String> = names.iter().take(FEW).map(|name| shown(name)).collect();
     let columns = if names.len() == 1 { "column is" } else { "columns are" };
     let more = if names.len() > first.len() { ", …" } else { "" };

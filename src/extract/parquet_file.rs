@@ -86,7 +86,7 @@ thread_local! {
 /// Whether a panic of this thread is the failure of a file, which is reported as such, and no bug of
 /// this program.
 #[must_use]
-pub fn panic_is_expected() -> bool {
+pub(crate) fn panic_is_expected() -> bool {
     GUARDED.get()
 }
 

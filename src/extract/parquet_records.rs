@@ -17,7 +17,7 @@ use crate::schema::Dataset;
 ///
 /// # Errors
 /// `Source` when the file cannot be read; those of `each`.
-pub fn parquet_records(
+pub(crate) fn parquet_records(
     dataset: Dataset,
     file: &SourceFile,
     wanted: &BTreeSet<u64>,

@@ -27,35 +27,35 @@ const HARDLY: f64 = 0.5;
 
 /// What a file is, as far as it can be recognised.
 #[derive(Debug, Default)]
-pub struct Look {
+pub(crate) struct Look {
     /// Its size.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// How its rows are written.
-    pub format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// How its bytes are packed.
-    pub compression: Option<Compression>,
+    pub(crate) compression: Option<Compression>,
     /// How a delimited file is cut.
-    pub delimited: Option<Delimited>,
+    pub(crate) delimited: Option<Delimited>,
     /// Lines of its first text that end with carriage return and line feed, and with a line feed
     /// alone.
-    pub line_ends: (u64, u64),
+    pub(crate) line_ends: (u64, u64),
     /// Fields of its header.
-    pub fields: usize,
+    pub(crate) fields: usize,
     /// The names in its header that may be shown; none where it has no names, but what may be data.
-    pub header: Vec<String>,
+    pub(crate) header: Vec<String>,
     /// Whether its first record may be data.
-    pub headless: bool,
+    pub(crate) headless: bool,
     /// Contract column → where it comes from, with the configured mapping.
-    pub columns: BTreeMap<&'static str, String>,
+    pub(crate) columns: BTreeMap<&'static str, String>,
     /// The preset whose names it has.
-    pub preset: Option<&'static str>,
+    pub(crate) preset: Option<&'static str>,
     /// How much of the contract it has, from 0 to 1: by name, else by likeness.
-    pub likeness: f64,
+    pub(crate) likeness: f64,
 }
 
 /// Looks at a file as an input of this kind.
 #[must_use]
-pub fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
+pub(crate) fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
     let mut look = Look::default();
     let Ok(metadata) = path.metadata() else { return look };
     if !metadata.is_file() {

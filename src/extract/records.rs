@@ -12,14 +12,14 @@ use crate::schema::Dataset;
 
 /// A record as it is in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Original<'a> {
+pub(crate) struct Original<'a> {
     /// Its number, from 1; 0 for the header.
-    pub record: u64,
+    pub(crate) record: u64,
     /// The line, from 1, on which it begins in the unpacked file; 0 for the header.
-    pub line: u64,
+    pub(crate) line: u64,
     /// Its text in UTF-8, but for bytes that are no text in the file's encoding; without its line's
     /// end.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 /// Hands `each` the wanted records of a delimited file in their order, the header first if 0 is
@@ -28,7 +28,7 @@ pub struct Original<'a> {
 /// # Errors
 /// `Source` when the file cannot be read, is no delimited text, or is not what was fingerprinted;
 /// those of `each`.
-pub fn records(
+pub(crate) fn records(
     dataset: Dataset,
     file: &SourceFile,
     wanted: &BTreeSet<u64>,

@@ -52,13 +52,13 @@ struct State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Census {
     /// Records, those that cannot be read too; the header is none.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Blank lines, which are no records.
-    pub blank_lines: u64,
+    pub(crate) blank_lines: u64,
     /// Comments, which are no records.
-    pub comments: u64,
+    pub(crate) comments: u64,
     /// Lines that end with a carriage return and a line feed.
-    pub carriage_returns: u64,
+    pub(crate) carriage_returns: u64,
 }
 
 /// A file that is being read.
@@ -134,19 +134,19 @@ impl Blocks<'_> {
 
     /// Records handed out so far, counted apart from the parsing of their fields.
     #[must_use]
-    pub fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.census().iter().map(|census| census.records).sum()
     }
 
     /// Rows that were no claims, of the blocks whose frames were made.
     #[must_use]
-    pub fn filtered(&self) -> u64 {
+    pub(crate) fn filtered(&self) -> u64 {
         self.filtered.load(Ordering::Relaxed)
     }
 
     /// What was handed out of each file so far.
     #[must_use]
-    pub fn census(&self) -> Vec<Census> {
+    pub(crate) fn census(&self) -> Vec<Census> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).census.clone()
     }
 

@@ -21,52 +21,52 @@ use crate::schema::Dataset;
 
 /// One file (or database) of an input.
 #[derive(Debug, Clone, Serialize)]
-pub struct SourceFile {
+pub(crate) struct SourceFile {
     /// Where it is; for what lies elsewhere its address without credentials, for standard input
     /// [`STANDARD_INPUT`].
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its size.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// When it was last written; unknown for what is no file of this machine.
     #[serde(skip)]
-    pub modified: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
     /// BLAKE3 of its bytes.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
     /// How its rows are written.
-    pub format: Format,
+    pub(crate) format: Format,
     /// How its bytes are packed.
-    pub compression: Compression,
+    pub(crate) compression: Compression,
     /// The column names as the file spells them.
     #[serde(serialize_with = "handed_on")]
-    pub header: Vec<String>,
+    pub(crate) header: Vec<String>,
     /// Contract column → where it comes from.
-    pub columns: BTreeMap<&'static str, Take>,
+    pub(crate) columns: BTreeMap<&'static str, Take>,
     /// Name in `header` → texts, of which a row must have one there to be a claim.
     #[serde(rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
-    pub filter: BTreeMap<String, Values>,
+    pub(crate) filter: BTreeMap<String, Values>,
     /// Texts that stand for nothing: an identifier is not put together from them.
     #[serde(skip)]
     pub(super) placeholders: Arc<Placeholders>,
     /// How a delimited file is cut; none for other formats.
     #[serde(skip)]
-    pub delimited: Option<Delimited>,
+    pub(crate) delimited: Option<Delimited>,
     /// The bytes of what can be read only once.
     #[serde(skip)]
     pub(super) spool: Option<Spool>,
 }
 
 /// How standard input is named where files are.
-pub const STANDARD_INPUT: &str = "standard input";
+pub(crate) const STANDARD_INPUT: &str = "standard input";
 
 /// How a delimited file's text is cut.
 #[derive(Debug, Clone)]
-pub struct Delimited {
+pub(crate) struct Delimited {
     /// Encoding, byte-order mark, line ends.
-    pub text: TextFormat,
+    pub(crate) text: TextFormat,
     /// What separates fields.
-    pub separator: u8,
+    pub(crate) separator: u8,
     /// Lines that begin with it are comments.
-    pub comment: Option<u8>,
+    pub(crate) comment: Option<u8>,
     /// The bytes of the header record, without its line's end.
     pub(super) record: Vec<u8>,
     /// Where the header ends in the text.
@@ -93,7 +93,7 @@ impl SourceFile {
     }
 
     /// The file from its start.
-    pub(super) fn open(&self) -> io::Result<File> {
+    pub(crate) fn open(&self) -> io::Result<File> {
         match &self.spool {
             Some(spool) => spool.open(),
             None => File::open(&self.path),
@@ -117,7 +117,7 @@ impl SourceFile {
 
     /// Whether it is no file that somebody else could look at.
     #[must_use]
-    pub fn is_spooled(&self) -> bool {
+    pub(crate) fn is_spooled(&self) -> bool {
         self.spool.is_some()
     }
 }

@@ -19,7 +19,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// How a file's bytes are text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TextFormat {
+pub(crate) struct TextFormat {
     encoding: &'static Encoding,
     /// Bytes of the byte-order mark.
     mark: usize,
@@ -30,19 +30,19 @@ pub struct TextFormat {
 impl TextFormat {
     /// The encoding's name.
     #[must_use]
-    pub fn encoding(&self) -> &'static str {
+    pub(crate) fn encoding(&self) -> &'static str {
         self.encoding.name()
     }
 
     /// Whether the file begins with a byte-order mark.
     #[must_use]
-    pub fn has_byte_order_mark(&self) -> bool {
+    pub(crate) fn has_byte_order_mark(&self) -> bool {
         self.mark > 0
     }
 
     /// Whether lines end with a carriage return alone, as on a Macintosh of the last century.
     #[must_use]
-    pub fn has_old_line_ends(&self) -> bool {
+    pub(crate) fn has_old_line_ends(&self) -> bool {
         self.old_line_ends
     }
 

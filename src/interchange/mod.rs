@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use arrow::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
 use polars::prelude::{Column, DataFrame, DataType};
-pub use text::{TextBlock, TextColumn};
+pub(crate) use text::{TextBlock, TextColumn};
 
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `Internal` when a column is missing, has another type than in the schema, or is null where
 /// the schema forbids it: the plan and the contract disagree.
-pub fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema
         .fields()
         .iter()

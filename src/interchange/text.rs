@@ -12,7 +12,7 @@ use polars_buffer::Buffer;
 
 /// A block of UTF-8 text that columns can share.
 #[derive(Debug, Clone)]
-pub struct TextBlock {
+pub(crate) struct TextBlock {
     bytes: Buffer<u8>,
 }
 
@@ -21,7 +21,7 @@ impl TextBlock {
     ///
     /// # Errors
     /// The bytes, when they are something else.
-    pub fn new(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
+    pub(crate) fn new(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
         if u32::try_from(bytes.len()).is_ok() && std::str::from_utf8(&bytes).is_ok() {
             Ok(Self { bytes: Buffer::from(bytes) })
         } else {
@@ -31,19 +31,19 @@ impl TextBlock {
 
     /// A block of nothing, for columns whose texts are all their own.
     #[must_use]
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { bytes: Buffer::from(Vec::new()) }
     }
 
     /// The block's bytes.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 /// Builds one column of texts, each a part of the block or a separate text.
-pub struct TextColumn<'a> {
+pub(crate) struct TextColumn<'a> {
     block: &'a TextBlock,
     views: Vec<View>,
     validity: BitmapBuilder,
@@ -55,7 +55,7 @@ pub struct TextColumn<'a> {
 impl<'a> TextColumn<'a> {
     /// A column with room for `rows` texts.
     #[must_use]
-    pub fn new(block: &'a TextBlock, rows: usize) -> Self {
+    pub(crate) fn new(block: &'a TextBlock, rows: usize) -> Self {
         Self {
             block,
             views: Vec::with_capacity(rows),
@@ -71,7 +71,7 @@ impl<'a> TextColumn<'a> {
     /// When `place` is not within the block or cuts a character: places come from the ASCII marks
     /// between fields.
     #[inline]
-    pub fn push(&mut self, place: Range<usize>) {
+    pub(crate) fn push(&mut self, place: Range<usize>) {
         let bytes = self.block.bytes();
         assert!(is_boundary(bytes, place.start) && is_boundary(bytes, place.end));
         let text = &bytes[place.clone()];
@@ -87,7 +87,7 @@ impl<'a> TextColumn<'a> {
     ///
     /// # Panics
     /// When the column's own texts reach 4 GiB; they are parts of a block.
-    pub fn push_own(&mut self, text: &str) {
+    pub(crate) fn push_own(&mut self, text: &str) {
         let start = u32::try_from(self.own.len()).expect("less than 4 GiB");
         self.own.extend_from_slice(text.as_bytes());
         self.views.push(View::new_from_bytes(text.as_bytes(), 1, start));
@@ -97,14 +97,14 @@ impl<'a> TextColumn<'a> {
 
     /// Appends a null.
     #[inline]
-    pub fn push_null(&mut self) {
+    pub(crate) fn push_null(&mut self) {
         self.views.push(View::default());
         self.validity.push(false);
     }
 
     #[must_use]
     #[expect(unsafe_code, reason = "the checked constructor reads every text once more")]
-    pub fn finish(self, name: &str) -> Column {
+    pub(crate) fn finish(self, name: &str) -> Column {
         let buffers = [self.block.bytes.clone(), Buffer::from(self.own)];
         let length = buffers.iter().map(Buffer::len).sum();
         // SAFETY: each view was made from text of buffer 0 or 1 at its own offset; the block is

@@ -7,7 +7,7 @@ pub struct CheckValue([u8; 16]);
 impl CheckValue {
     /// A stored value.
     #[must_use]
-    pub fn new(bytes: [u8; 16]) -> Self {
+    pub(crate) fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

@@ -33,7 +33,7 @@ impl MasterKey {
     ///
     /// # Errors
     /// As [`MasterKey::resolve`].
-    pub fn find(source: &KeySource) -> Result<(Self, KeyPlace)> {
+    pub(crate) fn find(source: &KeySource) -> Result<(Self, KeyPlace)> {
         let (chain, place) = source::read(source)?;
         Ok((Self(chain), place))
     }
@@ -146,13 +146,13 @@ impl MasterKey {
 
     /// The number of keys of the chain; 1 for a single key.
     #[must_use]
-    pub fn links(&self) -> usize {
+    pub(crate) fn links(&self) -> usize {
         self.0.len()
     }
 
     /// The chain without its last key; none for a single key.
     #[must_use]
-    pub fn inner(&self) -> Option<Self> {
+    pub(crate) fn inner(&self) -> Option<Self> {
         let (_, inner) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;
         Some(Self(inner.iter().map(|key| SecretBox::new(Box::new(*key.expose_secret()))).collect()))
     }
@@ -168,7 +168,7 @@ impl MasterKey {
 
     /// What the last key of a chain makes of the tokens of those before it; none for a single key.
     #[must_use]
-    pub fn last_link(&self, domain: Domain) -> Option<Tokenizer> {
+    pub(crate) fn last_link(&self, domain: Domain) -> Option<Tokenizer> {
         let (last, _) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;
         let subkey = blake3::derive_key(domain.chain_context(), last.expose_secret());
         Some(Tokenizer::new(domain.form(), subkey, []))

@@ -16,8 +16,8 @@ mod material;
 mod source;
 mod tokenizer;
 
-pub use check_value::CheckValue;
+pub(crate) use check_value::CheckValue;
 pub use domain::Domain;
 pub use master_key::MasterKey;
-pub use source::{KeyPlace, KeySource, take_descriptor};
+pub(crate) use source::{KeyPlace, KeySource, take_descriptor};
 pub use tokenizer::{TOKEN_BYTES, Token, Tokenizer};

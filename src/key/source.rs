@@ -28,7 +28,7 @@ pub enum KeySource {
 
 /// Where a key was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPlace {
+pub(crate) enum KeyPlace {
     /// The variable `CLAIMS_ETL_KEY`.
     Environment,
     /// A descriptor that whoever started the program has opened.
@@ -97,7 +97,7 @@ static DESCRIPTOR: Mutex<Option<(i32, Result<Text>)>> = Mutex::new(None);
 
 /// Reads the key from its descriptor now, before the program opens anything that could get the same
 /// number. Errors are reported when the key is used.
-pub fn take_descriptor(number: i32) {
+pub(crate) fn take_descriptor(number: i32) {
     let mut taken = DESCRIPTOR.lock().unwrap_or_else(PoisonError::into_inner);
     if taken.is_none() {
         *taken = Some((number, from_descriptor(number)));

@@ -63,13 +63,13 @@ impl Tokenizer {
 
     /// The token of bytes that are in canonical form already.
     #[must_use]
-    pub fn token_of_bytes(&self, bytes: &[u8]) -> Token {
+    pub(crate) fn token_of_bytes(&self, bytes: &[u8]) -> Token {
         let token = hash(&self.subkey, bytes);
         self.links.iter().fold(token, |token, link| hash(link, &token))
     }
 
     /// Appends the tokens of identifiers in canonical form to `tokens`, in their order.
-    pub fn tokens_of<'a>(
+    pub(crate) fn tokens_of<'a>(
         &self,
         identifiers: impl Iterator<Item = &'a [u8]>,
         tokens: &mut Vec<Token>,

@@ -111,4 +111,4 @@ impl RecordBatchReader for Reader {
 }
 
 /// Gives rows their score and the fact's columns.
-pub type Score = Arc<dyn Fn(DataFrame) -> Result<RecordBatch> + Send + Sync>;
+pub(crate) type Score = Arc<dyn Fn(DataFrame) -> Result<RecordBatch> + Send + Sync>;

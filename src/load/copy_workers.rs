@@ -42,39 +42,39 @@ const BATCH_ROWS: usize = 32_768;
 const KEY_MEMORY: &str = "512MB";
 
 /// The second pass.
-pub struct Staging<'a> {
+pub(crate) struct Staging<'a> {
     /// The run's number in the ledger.
-    pub run_no: i64,
+    pub(crate) run_no: i64,
     /// How the tables will be published.
-    pub strategy: LoadStrategy,
+    pub(crate) strategy: LoadStrategy,
     /// Which columns they have.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// Whether these are the published ones.
-    pub alike: bool,
+    pub(crate) alike: bool,
     /// The rows of the first pass.
-    pub shuffle: &'a Arc<Shuffle>,
+    pub(crate) shuffle: &'a Arc<Shuffle>,
     /// What happens to repeats of a key.
-    pub policy: OnDuplicate,
-    pub score: &'a Score,
+    pub(crate) policy: OnDuplicate,
+    pub(crate) score: &'a Score,
     /// Rows per batch; none for a default.
-    pub batch_rows: Option<u32>,
+    pub(crate) batch_rows: Option<u32>,
     /// Told the rows handled so far.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
     /// Stops the pass.
-    pub cancel: &'a Cancellation,
+    pub(crate) cancel: &'a Cancellation,
 }
 
 /// What the second pass has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Staged {
+pub(crate) struct Staged {
     /// The tables, in the order of their ranges.
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     /// What happened to duplicate rows.
-    pub resolved: Resolved,
+    pub(crate) resolved: Resolved,
     /// The longest COPY of a connection.
-    pub copying: Duration,
+    pub(crate) copying: Duration,
     /// The longest time from a connection's last row to its commit.
-    pub finishing: Duration,
+    pub(crate) finishing: Duration,
 }
 
 /// What one thread has done.
@@ -92,7 +92,7 @@ impl Staging<'_> {
     /// # Errors
     /// `Warehouse` when a statement fails, `Interrupted` on cancellation, `Quality` when Postgres
     /// counts other rows than were sent. Tables of connections that had finished stay.
-    pub fn run<C: Connection + Send>(&self, connections: &mut [C]) -> Result<Staged> {
+    pub(crate) fn run<C: Connection + Send>(&self, connections: &mut [C]) -> Result<Staged> {
         let rows = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let ranges = ranges(connections.len().max(1));

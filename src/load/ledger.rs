@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use super::identity::Identity;
+pub(crate) use super::identity::Identity;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::RunId;
@@ -19,7 +19,7 @@ const CONTEXT: &str = "run ledger";
 
 /// The mode's name in the ledger.
 #[must_use]
-pub fn mode_name(mode: Mode) -> &'static str {
+pub(crate) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Merge => "merge",
         Mode::Append => "append",
@@ -32,7 +32,7 @@ pub fn mode_name(mode: Mode) -> &'static str {
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i64, bool)> {
+pub(crate) fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i64, bool)> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -89,7 +89,7 @@ pub fn begin(connection: &mut impl Connection, identity: &Identity) -> Result<(i
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn note_sources(
+pub(crate) fn note_sources(
     connection: &mut impl Connection,
     run: RunId,
     fingerprint: &str,
@@ -110,7 +110,7 @@ pub fn note_sources(
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn already_loaded(
+pub(crate) fn already_loaded(
     connection: &mut impl Connection,
     fingerprint: &str,
     config_digest: &str,
@@ -140,7 +140,7 @@ pub fn already_loaded(
 ///
 /// # Errors
 /// `Warehouse` when the statement fails, also when the account does not balance.
-pub fn complete(
+pub(crate) fn complete(
     connection: &mut impl Connection,
     run: RunId,
     status: &str,
@@ -206,7 +206,11 @@ pub fn complete(
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn note_providers(connection: &mut impl Connection, run: RunId, updated: u64) -> Result<()> {
+pub(crate) fn note_providers(
+    connection: &mut impl Connection,
+    run: RunId,
+    updated: u64,
+) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -221,7 +225,7 @@ pub fn note_providers(connection: &mut impl Connection, run: RunId, updated: u64
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn fail(connection: &mut impl Connection, run: RunId, error: &Error) -> Result<()> {
+pub(crate) fn fail(connection: &mut impl Connection, run: RunId, error: &Error) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -242,7 +246,7 @@ pub fn fail(connection: &mut impl Connection, run: RunId, error: &Error) -> Resu
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn ended(connection: &mut impl Connection, runs: &[RunId]) -> Result<Vec<RunId>> {
+pub(crate) fn ended(connection: &mut impl Connection, runs: &[RunId]) -> Result<Vec<RunId>> {
     let ids: Vec<String> = runs.iter().map(ToString::to_string).collect();
     let rows = sql::query_with(
         connection,
@@ -258,28 +262,32 @@ pub fn ended(connection: &mut impl Connection, runs: &[RunId]) -> Result<Vec<Run
 
 /// One state change of a task's try.
 #[derive(Debug, Clone)]
-pub struct TaskEntry {
+pub(crate) struct TaskEntry {
     /// The task's id.
-    pub task: String,
+    pub(crate) task: String,
     /// 1 for the first try, 0 for a task that never began.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// The state, as Airflow names it.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// When the try began.
-    pub started: SystemTime,
+    pub(crate) started: SystemTime,
     /// How long it has taken.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// What it handed on.
-    pub result: Option<Value>,
+    pub(crate) result: Option<Value>,
     /// Why it failed, free of cell values.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Enters a state change of a task.
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn record_task(connection: &mut impl Connection, run: RunId, entry: &TaskEntry) -> Result<()> {
+pub(crate) fn record_task(
+    connection: &mut impl Connection,
+    run: RunId,
+    entry: &TaskEntry,
+) -> Result<()> {
     failpoint::hit("ledger.task")?;
     let started: DateTime<Utc> = entry.started.into();
     sql::execute_with(
@@ -308,44 +316,44 @@ pub fn record_task(connection: &mut impl Connection, run: RunId, entry: &TaskEnt
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunRow {
-    pub run_id: String,
+pub(crate) struct RunRow {
+    pub(crate) run_id: String,
     /// `running`, `open`, `success`, `already_loaded` or `failed`.
-    pub status: String,
+    pub(crate) status: String,
     /// What an orchestrator calls it, where its id was made from that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub orchestrator_run_id: Option<String>,
+    pub(crate) orchestrator_run_id: Option<String>,
     /// The task that was called last, where tasks were called one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_task: Option<String>,
+    pub(crate) last_task: Option<String>,
     /// When that was, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_task_at: Option<String>,
+    pub(crate) last_task_at: Option<String>,
     /// The load mode.
-    pub mode: String,
+    pub(crate) mode: String,
     /// When it began, RFC 3339 in UTC.
-    pub started_at: String,
+    pub(crate) started_at: String,
     /// Wall time in seconds, once it ended.
-    pub seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
     /// Claim rows; null for a run that did not get so far.
-    pub claims_read: Option<i64>,
+    pub(crate) claims_read: Option<i64>,
     /// Claim rows loaded.
-    pub claims_loaded: Option<i64>,
+    pub(crate) claims_loaded: Option<i64>,
     /// Claim rows rejected.
-    pub claims_rejected: Option<i64>,
+    pub(crate) claims_rejected: Option<i64>,
     /// Claim rows dropped as repeats with the same content.
-    pub claims_duplicates: Option<i64>,
+    pub(crate) claims_duplicates: Option<i64>,
     /// Claim rows dropped as repeats with other content.
-    pub claims_conflicts: Option<i64>,
+    pub(crate) claims_conflicts: Option<i64>,
     /// Money loaded, exact.
-    pub amount_loaded: Option<String>,
+    pub(crate) amount_loaded: Option<String>,
 }
 
 /// All runs, latest first; none where the warehouse has never been loaded.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
+pub(crate) fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
     let table = "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS there";
     if sql::boolean(&sql::query(connection, CONTEXT, table)?, "there", 0) != Some(true) {
         return Ok(Vec::new());
@@ -389,7 +397,7 @@ pub fn runs(connection: &mut impl Connection) -> Result<Vec<RunRow>> {
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the query fails.
-pub fn run_details(connection: &mut impl Connection, run: RunId) -> Result<Value> {
+pub(crate) fn run_details(connection: &mut impl Connection, run: RunId) -> Result<Value> {
     let rows = sql::query_with(
         connection,
         CONTEXT,

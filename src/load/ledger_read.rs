@@ -16,82 +16,86 @@ const CONTEXT: &str = "run ledger";
 
 /// What the ledger holds about one run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// The run's id.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// The number that its rows carry.
-    pub run_no: i64,
+    pub(crate) run_no: i64,
     /// What it did to published rows: `merge`, `append` or `replace`.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// `running`, `success`, `already_loaded` or `failed`.
-    pub status: String,
+    pub(crate) status: String,
     /// The key's id.
-    pub key_id: String,
+    pub(crate) key_id: String,
     /// The privacy profile.
-    pub privacy_profile: String,
+    pub(crate) privacy_profile: String,
     /// Digest of the settings that change the result.
-    pub config_digest: String,
+    pub(crate) config_digest: String,
     /// Digest of all inputs; none where they were not read to the end.
-    pub fingerprint: Option<String>,
+    pub(crate) fingerprint: Option<String>,
     /// The files of both inputs, as far as they were found.
-    pub sources: Option<Sources>,
+    pub(crate) sources: Option<Sources>,
     /// Rows and money of a run that has published.
-    pub account: Option<ControlTotals>,
+    pub(crate) account: Option<ControlTotals>,
     /// The run that had loaded the input already.
-    pub loaded_by: Option<String>,
+    pub(crate) loaded_by: Option<String>,
     /// The last run that has published since.
-    pub published_since: Option<String>,
+    pub(crate) published_since: Option<String>,
     /// The first run since whose input became the whole content.
-    pub replaced_by: Option<String>,
+    pub(crate) replaced_by: Option<String>,
     /// The tries of the task that was requested, in their order.
-    pub tries: Vec<Try>,
+    pub(crate) tries: Vec<Try>,
 }
 
 /// What a run has read.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// The claims.
-    pub claims: Input,
+    pub(crate) claims: Input,
     /// The providers.
-    pub providers: Input,
+    pub(crate) providers: Input,
 }
 
 /// The files of one input.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Input {
+pub(crate) struct Input {
     /// In the order in which their rows count.
-    pub files: Vec<InputFile>,
+    pub(crate) files: Vec<InputFile>,
 }
 
 /// One file (or database) of an input.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct InputFile {
+pub(crate) struct InputFile {
     /// Where it was; for a database its address without credentials.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// BLAKE3 of its bytes.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
     /// How its rows are written: `database` where it is none of the file formats.
-    pub format: String,
+    pub(crate) format: String,
 }
 
 /// One try of a task.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Try {
+pub(crate) struct Try {
     /// 1 for the first; 0 where the task never began.
-    pub try_number: u32,
+    pub(crate) try_number: u32,
     /// The state, as Airflow names it.
-    pub state: String,
+    pub(crate) state: String,
     /// How long it took; none where it never ended.
-    pub seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
     /// What it handed on.
-    pub result: Option<Value>,
+    pub(crate) result: Option<Value>,
 }
 
 /// The record of a run, with the tries of `task`; none where the ledger does not know the run.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Result<Option<Record>> {
+pub(crate) fn record(
+    connection: &mut impl Connection,
+    run: RunId,
+    task: &str,
+) -> Result<Option<Record>> {
     if !is_there(connection)? {
         return Ok(None);
     }
@@ -154,7 +158,9 @@ pub fn record(connection: &mut impl Connection, run: RunId, task: &str) -> Resul
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn last_published(connection: &mut impl Connection) -> Result<Option<(RunId, ControlTotals)>> {
+pub(crate) fn last_published(
+    connection: &mut impl Connection,
+) -> Result<Option<(RunId, ControlTotals)>> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -173,7 +179,7 @@ pub fn last_published(connection: &mut impl Connection) -> Result<Option<(RunId,
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn latest(connection: &mut impl Connection) -> Result<Option<RunId>> {
+pub(crate) fn latest(connection: &mut impl Connection) -> Result<Option<RunId>> {
     if !is_there(connection)? {
         return Ok(None);
     }
@@ -194,7 +200,7 @@ pub fn latest(connection: &mut impl Connection) -> Result<Option<RunId>> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn latest_of(
+pub(crate) fn latest_of(
     connection: &mut impl Connection,
     fingerprint: Option<&str>,
     config_digest: &str,

@@ -21,55 +21,55 @@ const LAST_CHANGE: &str = "(SELECT run_no FROM claims_etl.runs
 
 /// What the outbox holds of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The target's name.
-    pub target: String,
+    pub(crate) target: String,
     /// The number of the run that it shows.
-    pub refreshed_run_no: Option<i64>,
+    pub(crate) refreshed_run_no: Option<i64>,
     /// Its id.
-    pub refreshed_run_id: Option<String>,
+    pub(crate) refreshed_run_id: Option<String>,
     /// Whether it shows another one than it is to.
-    pub is_due: bool,
+    pub(crate) is_due: bool,
     /// When the last refresh began, RFC 3339 in UTC.
-    pub started_at: Option<String>,
+    pub(crate) started_at: Option<String>,
     /// When it ended; none where it is at work, or was killed.
-    pub finished_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
     /// Refreshes begun since one has succeeded, that one included.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// How the last one ended.
-    pub outcome: Option<String>,
+    pub(crate) outcome: Option<String>,
     /// Where its result is, or why there is none.
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
     /// What the provider calls it.
-    pub remote_id: Option<String>,
+    pub(crate) remote_id: Option<String>,
 }
 
 /// What a target is to show.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Whether it shows something else.
-    pub is_due: bool,
+    pub(crate) is_due: bool,
     /// The run's number.
-    pub run_no: i64,
+    pub(crate) run_no: i64,
     /// What the ledger holds about the run.
-    pub run: Record,
+    pub(crate) run: Record,
     /// Whether the published schema has changed since the target was shown last.
-    pub schema_changed: bool,
+    pub(crate) schema_changed: bool,
     /// Which schema that is.
-    pub schema_version: i64,
+    pub(crate) schema_version: i64,
 }
 
 /// How a refresh ended.
 #[derive(Debug, Clone, Copy)]
-pub struct End<'a> {
+pub(crate) struct End<'a> {
     /// The outcome's name.
-    pub outcome: &'a str,
+    pub(crate) outcome: &'a str,
     /// Where the result is, or why there is none; free of cell values.
-    pub detail: &'a str,
+    pub(crate) detail: &'a str,
     /// What the provider calls it.
-    pub remote_id: Option<&'a str>,
+    pub(crate) remote_id: Option<&'a str>,
     /// The run that the target shows now, and the schema that it was read from.
-    pub shown: Option<(i64, i64)>,
+    pub(crate) shown: Option<(i64, i64)>,
 }
 
 /// Notes, within the publishing transaction, that the run has changed what is published, and what
@@ -77,7 +77,11 @@ pub struct End<'a> {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub fn note_change(connection: &mut impl Connection, run: RunId, targets: &[String]) -> Result<()> {
+pub(crate) fn note_change(
+    connection: &mut impl Connection,
+    run: RunId,
+    targets: &[String],
+) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -93,7 +97,7 @@ pub fn note_change(connection: &mut impl Connection, run: RunId, targets: &[Stri
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn outdate(connection: &mut impl Connection) -> Result<()> {
+pub(crate) fn outdate(connection: &mut impl Connection) -> Result<()> {
     sql::execute(
         connection,
         CONTEXT,
@@ -108,7 +112,7 @@ pub fn outdate(connection: &mut impl Connection) -> Result<()> {
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn want(connection: &mut impl Connection, targets: &[String]) -> Result<()> {
+pub(crate) fn want(connection: &mut impl Connection, targets: &[String]) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -134,7 +138,7 @@ fn names(targets: &[String]) -> String {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn is_there(connection: &mut impl Connection) -> Result<bool> {
+pub(crate) fn is_there(connection: &mut impl Connection) -> Result<bool> {
     let table = "SELECT to_regclass('claims_etl.refresh_outbox') IS NOT NULL AS there";
     Ok(sql::boolean(&sql::query(connection, CONTEXT, table)?, "there", 0) == Some(true))
 }
@@ -143,7 +147,7 @@ pub fn is_there(connection: &mut impl Connection) -> Result<bool> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn entries(connection: &mut impl Connection) -> Result<Vec<Entry>> {
+pub(crate) fn entries(connection: &mut impl Connection) -> Result<Vec<Entry>> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -164,7 +168,7 @@ pub fn entries(connection: &mut impl Connection) -> Result<Vec<Entry>> {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub fn due(connection: &mut impl Connection, targets: &[String]) -> Result<Vec<String>> {
+pub(crate) fn due(connection: &mut impl Connection, targets: &[String]) -> Result<Vec<String>> {
     want(connection, targets)?;
     let entries = entries(connection)?.into_iter().filter(|entry| entry.is_due);
     Ok(entries.map(|entry| entry.target).filter(|name| targets.contains(name)).collect())
@@ -174,7 +178,7 @@ pub fn due(connection: &mut impl Connection, targets: &[String]) -> Result<Vec<S
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn last_change(connection: &mut impl Connection) -> Result<Option<i64>> {
+pub(crate) fn last_change(connection: &mut impl Connection) -> Result<Option<i64>> {
     let rows = sql::query(connection, CONTEXT, &format!("SELECT {LAST_CHANGE} AS run_no"))?;
     Ok(sql::int(&rows, "run_no", 0))
 }
@@ -183,7 +187,7 @@ pub fn last_change(connection: &mut impl Connection) -> Result<Option<i64>> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn last_changing_run(connection: &mut impl Connection) -> Result<Option<RunId>> {
+pub(crate) fn last_changing_run(connection: &mut impl Connection) -> Result<Option<RunId>> {
     let query =
         format!("SELECT run_id::text AS run_id FROM claims_etl.runs WHERE run_no = {LAST_CHANGE}");
     let rows = sql::query(connection, CONTEXT, &query)?;
@@ -194,7 +198,7 @@ pub fn last_changing_run(connection: &mut impl Connection) -> Result<Option<RunI
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<Wanted>> {
+pub(crate) fn wanted(connection: &mut impl Connection, target: &str) -> Result<Option<Wanted>> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -245,7 +249,7 @@ fn schema_version() -> String {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn try_lock(connection: &mut impl Connection, target: &str) -> Result<bool> {
+pub(crate) fn try_lock(connection: &mut impl Connection, target: &str) -> Result<bool> {
     Ok(call(connection, "pg_try_advisory_lock", target)? == Some(true))
 }
 
@@ -253,7 +257,7 @@ pub fn try_lock(connection: &mut impl Connection, target: &str) -> Result<bool> 
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn unlock(connection: &mut impl Connection, target: &str) -> Result<()> {
+pub(crate) fn unlock(connection: &mut impl Connection, target: &str) -> Result<()> {
     call(connection, "pg_advisory_unlock", target).map(drop)
 }
 
@@ -271,7 +275,7 @@ fn call(connection: &mut impl Connection, function: &str, target: &str) -> Resul
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn note_start(connection: &mut impl Connection, target: &str) -> Result<()> {
+pub(crate) fn note_start(connection: &mut impl Connection, target: &str) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -289,7 +293,7 @@ pub fn note_start(connection: &mut impl Connection, target: &str) -> Result<()> 
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn note_end(connection: &mut impl Connection, target: &str, end: End<'_>) -> Result<()> {
+pub(crate) fn note_end(connection: &mut impl Connection, target: &str, end: End<'_>) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,

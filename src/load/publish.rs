@@ -28,7 +28,7 @@ const CONTEXT: &str = "publish";
 
 /// What was read into an empty warehouse finds rows there, or the other way round. Those rows stay.
 #[must_use]
-pub fn filled_meanwhile() -> Error {
+pub(crate) fn filled_meanwhile() -> Error {
     Error::warehouse(
         "the warehouse was filled or emptied while the claims were read; nothing was published",
     )
@@ -39,7 +39,7 @@ pub fn filled_meanwhile() -> Error {
 ///
 /// # Errors
 /// `Quality` when there are such claims.
-pub fn refuse_repeats(strategy: LoadStrategy, parts: &[Part]) -> Result<()> {
+pub(crate) fn refuse_repeats(strategy: LoadStrategy, parts: &[Part]) -> Result<()> {
     let known: u64 = parts.iter().map(|part| part.rows - part.changes.new).sum();
     if strategy != LoadStrategy::Append || known == 0 {
         return Ok(());
@@ -57,7 +57,7 @@ pub fn refuse_repeats(strategy: LoadStrategy, parts: &[Part]) -> Result<()> {
 /// # Errors
 /// `Quality` when the totals do not balance, `Warehouse` when a statement fails; nothing is published
 /// then.
-pub fn publish<C: Connection>(
+pub(crate) fn publish<C: Connection>(
     session: &mut Session<C>,
     strategy: LoadStrategy,
     parts: &[Part],

@@ -28,39 +28,39 @@ const PRECISION: u8 = 20;
 
 /// The statistics of a run whose rows are all there will be.
 #[derive(Clone)]
-pub struct Own {
+pub(crate) struct Own {
     /// The counts.
-    pub statistics: Statistics,
-    pub kept: Kept,
+    pub(crate) statistics: Statistics,
+    pub(crate) kept: Kept,
     /// Procedures by number.
-    pub codes: Vec<String>,
+    pub(crate) codes: Vec<String>,
     /// Providers by place, as they are published.
-    pub providers: StringChunked,
+    pub(crate) providers: StringChunked,
     /// Their specialties in canonical case.
-    pub specialties: Vec<Arc<str>>,
+    pub(crate) specialties: Vec<Arc<str>>,
 }
 
 /// What a run was scored with, and what its tokens mean.
 #[derive(Clone)]
-pub struct ScoredBy {
+pub(crate) struct ScoredBy {
     /// Weights and thresholds.
-    pub parameters: Risk,
+    pub(crate) parameters: Risk,
     /// None where the rows are scored against all that is published.
-    pub own: Option<Arc<Own>>,
+    pub(crate) own: Option<Arc<Own>>,
     /// Identifiers and tokens of patients.
-    pub patients: Distinct,
+    pub(crate) patients: Distinct,
     /// The same of the providers of the directory.
-    pub providers: Distinct,
+    pub(crate) providers: Distinct,
 }
 
 /// What is published of a score beside the rows.
-pub struct Scored<'a> {
+pub(crate) struct Scored<'a> {
     /// What the rows were scored with.
-    pub by: &'a ScoredBy,
+    pub(crate) by: &'a ScoredBy,
     /// Identifiers and tokens of claims.
-    pub claims: Distinct,
+    pub(crate) claims: Distinct,
     /// What holds the totals of providers.
-    pub shuffle: &'a Arc<Shuffle>,
+    pub(crate) shuffle: &'a Arc<Shuffle>,
 }
 
 /// Writes weights and thresholds to the ledger, the counts of identifiers, and the statistics in

@@ -17,15 +17,15 @@ use crate::warehouse::connection::{connect, migrate, warn_if_unencrypted};
 use crate::warehouse::{keys, lock, server, sql, table_checks, table_layout};
 
 /// The control connection of a run. The lock is held as long as it lives.
-pub struct Session<C> {
+pub(crate) struct Session<C> {
     /// The connection that holds the lock and publishes.
-    pub control: C,
+    pub(crate) control: C,
     /// The run's number in the ledger; stored with every row.
-    pub run_no: i64,
+    pub(crate) run_no: i64,
     /// Whether an earlier try of this very run has published already.
-    pub published: bool,
+    pub(crate) published: bool,
     /// What identifies the run's work.
-    pub identity: identity::Identity,
+    pub(crate) identity: identity::Identity,
 }
 
 impl<C: Connection> Session<C> {
@@ -35,7 +35,7 @@ impl<C: Connection> Session<C> {
     /// # Errors
     /// As [`hold`]; `Config` when the warehouse holds tokens of another key, or rows to which other
     /// things were done, beside which these cannot be loaded.
-    pub fn open<D>(
+    pub(crate) fn open<D>(
         database: &D,
         identity: identity::Identity,
         wait: Wait,
@@ -61,7 +61,7 @@ impl<C: Connection> Session<C> {
 /// # Errors
 /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work for longer
 /// than `wait`, `Interrupted` when cancelled.
-pub fn hold<D: Database>(
+pub(crate) fn hold<D: Database>(
     database: &D,
     wait: Wait,
     observer: &dyn Observer,
@@ -85,7 +85,7 @@ pub fn hold<D: Database>(
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
+pub(crate) fn sweep(connection: &mut impl Connection, observer: &dyn Observer) -> Result<()> {
     let context = "removing leftovers";
     for name in staging_tables::drop_tables(connection, context, StagingOwner::AllRuns)? {
         observer.observe(&RunEvent::Note(format!("removed {INTERNAL}.{name} of an earlier run")));

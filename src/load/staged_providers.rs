@@ -20,7 +20,7 @@ use crate::warehouse::sql;
 ///
 /// # Errors
 /// `Warehouse` when COPY fails.
-pub fn stage_providers(
+pub(crate) fn stage_providers(
     connection: &mut impl Connection,
     run_no: i64,
     members: &DataFrame,
@@ -34,7 +34,7 @@ pub fn stage_providers(
 ///
 /// # Errors
 /// `Warehouse` when COPY fails.
-pub fn stage_inferred(
+pub(crate) fn stage_inferred(
     connection: &mut impl Connection,
     run_no: i64,
     ids: &BTreeSet<String>,
@@ -52,7 +52,7 @@ pub fn stage_inferred(
 ///
 /// # Errors
 /// `Warehouse` when a statement fails; the data are published all the same.
-pub fn analyze(connection: &mut impl Connection, strategy: LoadStrategy) -> Result<()> {
+pub(crate) fn analyze(connection: &mut impl Connection, strategy: LoadStrategy) -> Result<()> {
     let context = "planner statistics";
     let published = format!("{PUBLISHED}.{CLAIMS_FACT}, {PUBLISHED}.{PROVIDERS_DIM}");
     if strategy != LoadStrategy::Attach {

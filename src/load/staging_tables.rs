@@ -42,7 +42,7 @@ pub(crate) fn providers_stage(run_no: i64) -> String {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
+pub(crate) fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
     sql::execute(
         connection,
         "creating the staging tables",
@@ -86,7 +86,7 @@ const KINDS: [&str; 10] = [
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
-pub fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
+pub(crate) fn drop_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
     drop_tables(connection, "dropping the staging tables", StagingOwner::Run(run_no)).map(drop)
 }
 

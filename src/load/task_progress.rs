@@ -14,47 +14,47 @@ const CONTEXT: &str = "run ledger";
 
 /// What the ledger holds about a run and its tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// `running`, `open`, `success`, `already_loaded` or `failed`.
-    pub status: String,
+    pub(crate) status: String,
     /// Whether its rows are published.
-    pub published: bool,
+    pub(crate) published: bool,
     /// The key's id.
-    pub key_id: String,
+    pub(crate) key_id: String,
     /// Digest of the settings that change the result.
-    pub config_digest: String,
+    pub(crate) config_digest: String,
     /// Digest of all inputs, once the transform has read them.
-    pub fingerprint: Option<String>,
+    pub(crate) fingerprint: Option<String>,
     /// The day with which dates are compared, in days since 1970-01-01; none where the run's id
     /// tells it.
-    pub run_date: Option<i32>,
+    pub(crate) run_date: Option<i32>,
     /// The task that was called last; none where the run was never one of single tasks.
-    pub last_task: Option<String>,
+    pub(crate) last_task: Option<String>,
     /// The last try of each task.
-    pub tasks: BTreeMap<String, Tried>,
+    pub(crate) tasks: BTreeMap<String, Tried>,
 }
 
 /// The last try of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Tried {
+pub(crate) struct Tried {
     /// 1 for the first; 0 where the task never began.
-    pub try_number: u32,
+    pub(crate) try_number: u32,
     /// The state, as Airflow names it.
-    pub state: String,
+    pub(crate) state: String,
     /// What it handed on.
-    pub result: Option<Value>,
+    pub(crate) result: Option<Value>,
 }
 
 impl Progress {
     /// What a task handed on, if it has succeeded.
     #[must_use]
-    pub fn result(&self, task: &str) -> Option<&Value> {
+    pub(crate) fn result(&self, task: &str) -> Option<&Value> {
         self.tasks.get(task).filter(|last| last.state == "success")?.result.as_ref()
     }
 
     /// How often each task was tried.
     #[must_use]
-    pub fn tries(&self) -> BTreeMap<String, u32> {
+    pub(crate) fn tries(&self) -> BTreeMap<String, u32> {
         self.tasks.iter().map(|(task, last)| (task.clone(), last.try_number)).collect()
     }
 }
@@ -63,7 +63,7 @@ impl Progress {
 ///
 /// # Errors
 /// `Warehouse` when the query fails, also where there is no ledger.
-pub fn progress(connection: &mut impl Connection, run: RunId) -> Result<Option<Progress>> {
+pub(crate) fn progress(connection: &mut impl Connection, run: RunId) -> Result<Option<Progress>> {
     // A warehouse that was not migrated yet has not all of these columns.
     let rows = sql::query_with(
         connection,
@@ -96,7 +96,7 @@ pub fn progress(connection: &mut impl Connection, run: RunId) -> Result<Option<P
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn close_tries(connection: &mut impl Connection, run: RunId, task: &str) -> Result<()> {
+pub(crate) fn close_tries(connection: &mut impl Connection, run: RunId, task: &str) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -111,7 +111,7 @@ pub fn close_tries(connection: &mut impl Connection, run: RunId, task: &str) -> 
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn skip(connection: &mut impl Connection, run: RunId, tasks: &[&str]) -> Result<()> {
+pub(crate) fn skip(connection: &mut impl Connection, run: RunId, tasks: &[&str]) -> Result<()> {
     for task in tasks {
         sql::execute_with(
             connection,
@@ -131,7 +131,7 @@ pub fn skip(connection: &mut impl Connection, run: RunId, tasks: &[&str]) -> Res
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn fail(
+pub(crate) fn fail(
     connection: &mut impl Connection,
     run: RunId,
     kind: &str,

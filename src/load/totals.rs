@@ -14,39 +14,39 @@ const EXAMPLES: usize = 5;
 
 /// Rows and money of an input, accepted and rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FirstPassTotals {
+pub(crate) struct FirstPassTotals {
     /// Rows of the sources that are no claims; in no other count.
-    pub filtered: u64,
+    pub(crate) filtered: u64,
     /// Rows accepted.
-    pub accepted: u64,
+    pub(crate) accepted: u64,
     /// Money of the rows accepted, as it is released.
-    pub accepted_amount: Cents,
+    pub(crate) accepted_amount: Cents,
     /// What was taken of the amounts of the rows accepted before they were released.
-    pub generalized: Cents,
+    pub(crate) generalized: Cents,
     /// Rows rejected, by reason.
-    pub rejected: BTreeMap<Rule, u64>,
+    pub(crate) rejected: BTreeMap<Rule, u64>,
     /// Origins of the first rejected rows, by reason.
-    pub examples: BTreeMap<Rule, Vec<i64>>,
+    pub(crate) examples: BTreeMap<Rule, Vec<i64>>,
     /// Money of the rejected rows whose amount could be read.
-    pub rejected_amount: Cents,
+    pub(crate) rejected_amount: Cents,
     /// Rejected rows whose amount could not be read.
-    pub unparsed_rows: u64,
+    pub(crate) unparsed_rows: u64,
     /// Accepted rows by finding, in the order of [`Rule::FLAGS`].
-    pub flags: [u64; Rule::FLAGS.len()],
+    pub(crate) flags: [u64; Rule::FLAGS.len()],
     /// Provider ids that only claims name.
-    pub orphans: BTreeSet<String>,
+    pub(crate) orphans: BTreeSet<String>,
 }
 
 impl FirstPassTotals {
     /// Rows read: accepted and rejected.
     #[must_use]
-    pub fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.accepted + self.rejected_rows()
     }
 
     /// Rows rejected, for whatever reason.
     #[must_use]
-    pub fn rejected_rows(&self) -> u64 {
+    pub(crate) fn rejected_rows(&self) -> u64 {
         self.rejected.values().sum()
     }
 
@@ -54,7 +54,7 @@ impl FirstPassTotals {
     ///
     /// # Errors
     /// `Internal` when the frame lacks a column.
-    pub fn accept(&mut self, rows: &DataFrame) -> Result<()> {
+    pub(crate) fn accept(&mut self, rows: &DataFrame) -> Result<()> {
         let lacks =
             |_: PolarsError| Error::internal("the rows of the first pass have no such column");
         let cents = rows.column(CENTS).and_then(Column::i64).map_err(lacks)?;
@@ -93,7 +93,7 @@ impl FirstPassTotals {
     }
 
     /// Adds what another thread has counted.
-    pub fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.accepted_amount += other.accepted_amount;
         self.generalized += other.generalized;
@@ -112,7 +112,7 @@ impl FirstPassTotals {
     }
 
     /// Counts one rejected row; `amount` is null where it could not be read.
-    pub fn reject(&mut self, reason: Rule, origin: i64, amount: Option<Cents>) {
+    pub(crate) fn reject(&mut self, reason: Rule, origin: i64, amount: Option<Cents>) {
         *self.rejected.entry(reason).or_default() += 1;
         add_examples(self.examples.entry(reason).or_default(), [origin]);
         match amount {
@@ -123,7 +123,7 @@ impl FirstPassTotals {
 }
 
 /// Adds origins to examples and keeps the first of all, whatever order they come in.
-pub fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>) {
+pub(crate) fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>) {
     for origin in origins {
         let place = examples.partition_point(|&known| known < origin);
         if place < EXAMPLES {

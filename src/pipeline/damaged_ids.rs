@@ -8,16 +8,16 @@ use crate::transform::{Judged, RuleSet};
 
 /// Rows by what is wrong with their identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct DamagedIds {
-    pub placeholders: u64,
+pub(crate) struct DamagedIds {
+    pub(crate) placeholders: u64,
     /// It is a number in scientific form, or has lost digits.
-    pub scientific: u64,
+    pub(crate) scientific: u64,
     /// It ends with `.0`.
-    pub decimal: u64,
+    pub(crate) decimal: u64,
     /// It has invisible characters or unusual blanks.
-    pub invisible: u64,
+    pub(crate) invisible: u64,
     /// It is in the text markers of a spreadsheet.
-    pub wrapped: u64,
+    pub(crate) wrapped: u64,
 }
 
 impl DamagedIds {
@@ -52,7 +52,7 @@ impl DamagedIds {
 
     /// Each that there are, with its name.
     #[must_use]
-    pub fn named(&self) -> Vec<(u64, &'static str)> {
+    pub(crate) fn named(&self) -> Vec<(u64, &'static str)> {
         let all = [
             (self.placeholders, "placeholders"),
             (self.scientific, "in scientific form"),

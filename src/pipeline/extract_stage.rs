@@ -24,7 +24,7 @@ impl Inputs {
 }
 
 /// One of the two tasks.
-pub(super) fn extract(context: &RunContext<'_>, dataset: Dataset) -> Result<Outcome<Extracted>> {
+pub(crate) fn extract(context: &RunContext<'_>, dataset: Dataset) -> Result<Outcome<Extracted>> {
     let extracted = extract::extract(dataset, context.settings, context.cancel)?;
     for warning in &extracted.warnings {
         context.warn(warning.clone());

@@ -205,7 +205,7 @@ fn place(settings: &Settings) -> Option<WarehouseAddress> {
 impl Status {
     /// The name in reports.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::AlreadyLoaded => "already_loaded",
@@ -217,7 +217,7 @@ impl Status {
 impl RunReport {
     /// The run as metrics have it, when it ended at `ended`.
     #[must_use]
-    pub fn last_run(&self, ended: DateTime<Utc>) -> LastRun {
+    pub(crate) fn last_run(&self, ended: DateTime<Utc>) -> LastRun {
         let took = Duration::from_secs_f64(self.seconds.max(0.0));
         let tasks = self.tasks.iter().map(|task| TaskFigures {
             task: task.id.clone(),

@@ -34,7 +34,6 @@ mod task_log;
 mod task_runner;
 pub(crate) mod transform_stage;
 
-pub use damaged_ids::DamagedIds;
 pub use refresh_stage::{Which, refresh, refresh_due};
 pub use report::{ErrorReport, Places, RefreshReport, RunReport, Status, TaskReport};
 pub use resume::{resume, run_named};

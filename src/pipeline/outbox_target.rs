@@ -131,7 +131,6 @@ impl<'a> OutboxTarget<'a> {
 fn published_run(wanted: Wanted) -> PublishedRun {
     PublishedRun {
         run_id: Some(wanted.run.run_id),
-        run_no: Some(wanted.run_no),
         account: wanted.run.account,
         schema_changed: wanted.schema_changed,
     }

@@ -36,7 +36,7 @@ pub struct TaskReport {
     pub seconds: f64,
     /// The small result that the ledger keeps (Airflow's XCom).
     #[serde(skip)]
-    pub result: Option<serde_json::Value>,
+    pub(crate) result: Option<serde_json::Value>,
 }
 
 impl From<&TaskRun> for TaskReport {
@@ -62,21 +62,21 @@ pub struct RefreshReport {
     /// Where the result is, or why it failed; free of cell values.
     pub detail: String,
     /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
+    pub(crate) required: bool,
     /// When it began, RFC 3339 in UTC.
-    pub started_at: String,
+    pub(crate) started_at: String,
     /// Seconds it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Requests that start a refresh.
     pub attempts: u32,
     /// What the provider calls the refresh.
-    pub remote_id: Option<String>,
+    pub(crate) remote_id: Option<String>,
 }
 
 impl RefreshReport {
     /// Whether the target may show older data.
     #[must_use]
-    pub fn is_failure(&self) -> bool {
+    pub(crate) fn is_failure(&self) -> bool {
         !["succeeded", "skipped", "already_running"].contains(&self.outcome)
     }
 }
@@ -138,7 +138,7 @@ pub struct RunReport {
     /// Id of the key; null when there was none.
     pub key_id: Option<String>,
     /// The privacy profile; null when the run did not get so far.
-    pub privacy_profile: Option<String>,
+    pub(crate) privacy_profile: Option<String>,
     /// Claim rows.
     pub claims: ClaimCounts,
     /// Claim money.
@@ -161,17 +161,17 @@ pub struct RunReport {
     pub tasks: Vec<TaskReport>,
     /// Seconds of the steps inside the load: `staging` (the COPY), `key` (primary key, totals, and
     /// for a merge the comparison), `publish`, `analyze`; null when nothing was loaded.
-    pub phases: Option<serde_json::Value>,
+    pub(crate) phases: Option<serde_json::Value>,
     /// The refreshed targets.
     pub refresh: Vec<RefreshReport>,
     /// Wall time.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// What ended the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
     /// Bytes of each input that was read.
     #[serde(skip)]
-    pub bytes: BTreeMap<&'static str, u64>,
+    pub(crate) bytes: BTreeMap<&'static str, u64>,
     /// Where things are, for people.
     #[serde(skip)]
     pub places: Places,
@@ -184,19 +184,19 @@ pub struct RunReport {
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// The warehouse without secrets, for example `private server in data/warehouse`.
-    pub warehouse: String,
+    pub(crate) warehouse: String,
     /// A command that opens psql on the warehouse; empty when there is none to give.
-    pub psql: String,
+    pub(crate) psql: String,
     /// The quarantine file, when something was rejected.
     pub quarantine: Option<std::path::PathBuf>,
     /// The dashboard page, when it was written.
-    pub dashboard: Option<std::path::PathBuf>,
+    pub(crate) dashboard: Option<std::path::PathBuf>,
 }
 
 impl RunReport {
     /// The report of a run that has done nothing yet.
     #[must_use]
-    pub fn new(run: RunId) -> Self {
+    pub(crate) fn new(run: RunId) -> Self {
         Self {
             run_id: run.to_string(),
             status: Status::Success,
@@ -225,14 +225,14 @@ impl RunReport {
     }
 
     /// Marks the run as failed.
-    pub fn fail(&mut self, error: &Error) {
+    pub(crate) fn fail(&mut self, error: &Error) {
         self.status = Status::Failed;
         self.exit_code = error.kind().exit_code();
         self.error = Some(ErrorReport::from(error));
     }
 
     #[must_use]
-    pub fn account(&self) -> ControlTotals {
+    pub(crate) fn account(&self) -> ControlTotals {
         ControlTotals {
             claims: self.claims,
             amount: self.amount,
@@ -244,7 +244,7 @@ impl RunReport {
         }
     }
 
-    pub fn set_account(&mut self, account: ControlTotals) {
+    pub(crate) fn set_account(&mut self, account: ControlTotals) {
         self.claims = account.claims;
         self.amount = account.amount;
         self.reversals = account.reversals;

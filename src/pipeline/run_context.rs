@@ -25,7 +25,7 @@ pub struct RunOptions {
 }
 
 /// What is fixed when a run begins.
-pub(super) struct RunContext<'a> {
+pub(crate) struct RunContext<'a> {
     pub(super) settings: &'a Settings,
     pub(super) options: &'a RunOptions,
     pub(super) observer: &'a dyn Observer,

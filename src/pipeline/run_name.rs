@@ -43,7 +43,7 @@ impl RunName {
 
     /// The name of a run whose id is known.
     #[must_use]
-    pub fn of(id: RunId) -> Self {
+    pub(crate) fn of(id: RunId) -> Self {
         Self { id, text: None }
     }
 
@@ -54,7 +54,7 @@ impl RunName {
 
     /// The name that is not the id itself.
     #[must_use]
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 }

@@ -31,19 +31,19 @@ use crate::warehouse::location::Warehouse;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskEnd {
     /// The task's id.
-    pub task: &'static str,
+    pub(crate) task: &'static str,
     /// Its state, as Airflow names it; `skipped` where there was nothing to do.
-    pub state: &'static str,
-    pub run_id: String,
+    pub(crate) state: &'static str,
+    pub(crate) run_id: String,
     /// The name from which it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub orchestrator_run_id: Option<String>,
+    pub(crate) orchestrator_run_id: Option<String>,
     /// Tries begun, those of earlier calls included.
-    pub tries: u32,
+    pub(crate) tries: u32,
     /// Wall time of this call.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// What it handed on.
-    pub result: Option<Value>,
+    pub(crate) result: Option<Value>,
     /// What ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
@@ -55,7 +55,7 @@ pub struct TaskEnd {
 impl TaskEnd {
     /// A task that has not begun.
     #[must_use]
-    pub fn new(task: Task, name: &RunName) -> Self {
+    pub(crate) fn new(task: Task, name: &RunName) -> Self {
         Self {
             task: task.id(),
             state: "failed",
@@ -70,7 +70,7 @@ impl TaskEnd {
     }
 
     /// Marks it as failed.
-    pub fn fail(&mut self, error: &Error) {
+    pub(crate) fn fail(&mut self, error: &Error) {
         self.state = "failed";
         self.exit_code = error.kind().exit_code();
         self.error = Some(error.into());

@@ -25,7 +25,7 @@ impl Task {
         [ExtractClaims, ExtractProviders, TransformJoin, LoadWarehouse, RefreshBi];
 
     /// The ids of all tasks.
-    pub const IDS: [&'static str; 5] = [
+    pub(crate) const IDS: [&'static str; 5] = [
         ExtractClaims.id(),
         ExtractProviders.id(),
         TransformJoin.id(),
@@ -49,7 +49,7 @@ impl Task {
     ///
     /// # Errors
     /// `Config` when no task has it.
-    pub fn parse(id: &str) -> Result<Self> {
+    pub(crate) fn parse(id: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|task| task.id() == id).ok_or_else(|| {
             Error::config("there is no task of that name")
                 .hint(format!("the tasks are: {}", Self::IDS.join(", ")))
@@ -58,7 +58,7 @@ impl Task {
 
     /// What must have been done before.
     #[must_use]
-    pub fn upstream(self) -> &'static [Self] {
+    pub(crate) fn upstream(self) -> &'static [Self] {
         match self {
             ExtractClaims | ExtractProviders => &[],
             TransformJoin => &[ExtractClaims, ExtractProviders],
@@ -69,7 +69,7 @@ impl Task {
 
     /// The tasks that come after, however far.
     #[must_use]
-    pub fn downstream(self) -> &'static [&'static str] {
+    pub(crate) fn downstream(self) -> &'static [&'static str] {
         match self {
             ExtractClaims | ExtractProviders => Self::IDS.split_at(2).1,
             TransformJoin => Self::IDS.split_at(3).1,
@@ -80,7 +80,7 @@ impl Task {
 
     /// Whether it only looks at a source, which any number of processes may do at once.
     #[must_use]
-    pub fn is_extract(self) -> bool {
+    pub(crate) fn is_extract(self) -> bool {
         matches!(self, ExtractClaims | ExtractProviders)
     }
 }

@@ -46,7 +46,7 @@ impl State {
 }
 
 /// How a task succeeded. `result` is the small JSON value that the ledger keeps (Airflow's XCom).
-pub(super) enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     Done {
         value: T,
         result: Value,

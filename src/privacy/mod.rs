@@ -1,4 +1,4 @@
 //! What is done to the columns that identify people: profiles, actions, restricted ZIP codes.
 
 pub mod settings;
-pub mod zip3;
+pub(crate) mod zip3;

@@ -63,14 +63,14 @@ pub enum Level {
 pub struct Mask {
     /// Characters at the beginning that stay.
     #[serde(default)]
-    pub first: u16,
+    pub(crate) first: u16,
     /// Characters at the end that stay.
     #[serde(default)]
-    pub last: u16,
+    pub(crate) last: u16,
     /// What stands for each of the others: a printable character of ASCII, so that no text becomes
     /// longer.
     #[serde(default = "star")]
-    pub with: char,
+    pub(crate) with: char,
 }
 
 fn star() -> char {
@@ -124,7 +124,7 @@ const TEXT: &[&str] = &["keep", "drop", "token", "redact", "mask", "truncate"];
 impl Action {
     /// The name, by which it is allowed for a column or not.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Keep => "keep",
             Self::Drop => "drop",
@@ -219,7 +219,7 @@ impl Default for Privacy {
 impl Privacy {
     /// What is done to a column of the contract.
     #[must_use]
-    pub fn action(&self, column: &str) -> Action {
+    pub(crate) fn action(&self, column: &str) -> Action {
         if let Some(action) = self.columns.get(column) {
             return action.clone();
         }
@@ -235,13 +235,13 @@ impl Privacy {
     }
 
     /// Each column that an action can be given for, with its action.
-    pub fn actions(&self) -> impl Iterator<Item = (&'static str, Action)> {
+    pub(crate) fn actions(&self) -> impl Iterator<Item = (&'static str, Action)> {
         ALLOWED.iter().map(|(column, _)| (*column, self.action(column)))
     }
 
     /// Whether a key is named, so that none is generated.
     #[must_use]
-    pub fn names_key(&self) -> bool {
+    pub(crate) fn names_key(&self) -> bool {
         self.key.is_some() || self.key_file.is_some() || self.key_fd.is_some()
     }
 
@@ -249,20 +249,20 @@ impl Privacy {
     ///
     /// # Errors
     /// `Config` when the file of prefixes cannot be read, or a line of it is not three digits.
-    pub fn restricted_zip3(&self) -> Result<BTreeSet<String>> {
+    pub(crate) fn restricted_zip3(&self) -> Result<BTreeSet<String>> {
         zip3::prefixes(&self.zip3_restricted)
     }
 
     /// Whether dates of service are days still. Moved ones are: they keep weekdays, and those that
     /// were equal are.
     #[must_use]
-    pub fn keeps_days(&self) -> bool {
+    pub(crate) fn keeps_days(&self) -> bool {
         matches!(self.action("date_of_service"), Action::Keep | Action::DateShift(_))
     }
 
     /// Whether claims that say the same after the actions said the same before.
     #[must_use]
-    pub fn keeps_contents(&self) -> bool {
+    pub(crate) fn keeps_contents(&self) -> bool {
         let kept = |column| self.action(column) == Action::Keep;
         self.keeps_days() && kept("procedure_code") && kept("amount")
     }

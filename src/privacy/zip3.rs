@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Replaces every suppressed prefix.
-pub const OTHER_ZIP3: &str = "000";
+pub(crate) const OTHER_ZIP3: &str = "000";
 /// The lists that are known by name.
 const NAMES: [&str; 4] = ["union", "census2000", "census2010", "census2020"];
 /// A line a prefix: the prefix, then by census whether it is restricted.

@@ -1,7 +1,7 @@
 //! The rejects of a run: a Parquet file with the place and the reason of each one, never its values.
 
-pub mod reader;
-pub mod retention;
+pub(crate) mod reader;
+pub(crate) mod retention;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 pub use reader::{Reason, Reject, Rejects, read};
-pub use retention::{Kept, list, prune};
-pub use writer::{Quarantine, remove_unfinished, unfinished};
+pub(crate) use retention::{Kept, list, prune};
+pub(crate) use writer::{Quarantine, remove_unfinished, unfinished};
 
 use crate::event::RunId;
 use crate::rule::Rule;
@@ -18,34 +18,34 @@ use crate::schema::Dataset;
 
 /// A source file as the quarantine names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NamedSource {
+pub(crate) struct NamedSource {
     /// Which input it belongs to.
-    pub dataset: Dataset,
+    pub(crate) dataset: Dataset,
     /// Where it is; for a database its address without credentials.
-    pub path: String,
+    pub(crate) path: String,
     /// BLAKE3 of its bytes; empty in a file of an earlier version.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 /// A row on its way to the quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// Where the row came from, as [`crate::schema::ORIGIN`] packs it.
-    pub origin: i64,
+    pub(crate) origin: i64,
     /// The line, from 1, on which its record begins in the unpacked file; none where there are no
     /// lines, and of a row that only the second pass rejects.
-    pub line: Option<u64>,
+    pub(crate) line: Option<u64>,
     /// The rule that it breaks.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
     /// The keyed fingerprint of the record's fields: the same bad record is recognised when it
     /// comes again. None where only the key conflicts with another row's.
-    pub fingerprint: Option<[u8; 16]>,
+    pub(crate) fingerprint: Option<[u8; 16]>,
 }
 
 impl Rejected {
     /// A row of which no more is known than where it came from.
     #[must_use]
-    pub fn of(rule: Rule, origin: i64) -> Self {
+    pub(crate) fn of(rule: Rule, origin: i64) -> Self {
         Self { origin, line: None, rule, fingerprint: None }
     }
 }

@@ -21,13 +21,13 @@ use crate::schema::Dataset;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Reason {
     /// The rule's id.
-    pub rule: String,
+    pub(crate) rule: String,
     /// The reason code.
     pub reason: String,
     /// The contract column that broke the rule.
     pub column: String,
     /// The rule in a sentence.
-    pub description: String,
+    pub(crate) description: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,11 +35,11 @@ pub struct Reject<'a> {
     /// The source file.
     pub source: &'a str,
     /// Which input it belongs to.
-    pub dataset: Dataset,
+    pub(crate) dataset: Dataset,
     /// The record's number in it, from 1, header not counted.
     pub record: u64,
     /// The line, from 1, on which the record begins; none where there are no lines.
-    pub line: Option<u64>,
+    pub(crate) line: Option<u64>,
     #[serde(flatten)]
     pub why: &'a Reason,
     /// Keyed fingerprint of the record's fields; none where only the key conflicts with another's.
@@ -90,7 +90,7 @@ impl Rejects {
 
     /// The sources that rejects come from.
     #[must_use]
-    pub fn sources(&self) -> &[NamedSource] {
+    pub(crate) fn sources(&self) -> &[NamedSource] {
         &self.sources
     }
 
@@ -112,7 +112,7 @@ impl Rejects {
 
     /// Those of some sources.
     #[must_use]
-    pub fn only(mut self, wanted: impl Fn(&NamedSource) -> bool) -> Self {
+    pub(crate) fn only(mut self, wanted: impl Fn(&NamedSource) -> bool) -> Self {
         let wanted: Vec<bool> = self.sources.iter().map(wanted).collect();
         self.rows.retain(|row| wanted[row.source as usize]);
         let mut places = Vec::with_capacity(wanted.len());

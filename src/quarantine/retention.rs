@@ -13,15 +13,15 @@ use crate::event::RunId;
 
 /// The kept rejects of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub(crate) struct Kept {
     #[serde(serialize_with = "as_text")]
-    pub run_id: RunId,
+    pub(crate) run_id: RunId,
     /// When the run began, by its id; without one, when the file was written.
-    pub started_at: DateTime<Utc>,
+    pub(crate) started_at: DateTime<Utc>,
     /// Rejected records; none where the file cannot be read.
-    pub rejects: Option<u64>,
+    pub(crate) rejects: Option<u64>,
     /// The file's size.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 fn as_text<S: Serializer>(run: &RunId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -32,7 +32,7 @@ fn as_text<S: Serializer>(run: &RunId, serializer: S) -> Result<S::Ok, S::Error>
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub fn list(folder: &Path) -> Result<Vec<Kept>> {
+pub(crate) fn list(folder: &Path) -> Result<Vec<Kept>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -66,7 +66,7 @@ fn count(path: &Path) -> Option<u64> {
 ///
 /// # Errors
 /// `Config` when the folder cannot be read or a file not be removed.
-pub fn prune(folder: &Path, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
+pub(crate) fn prune(folder: &Path, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
     let mut old = list(folder)?;
     old.retain(|kept| kept.started_at < before);
     if !dry_run {

@@ -17,7 +17,7 @@ use crate::failpoint;
 use crate::schema::{Dataset, ORIGIN_RECORD_BITS, origin_file, origin_record};
 
 /// Writes the rejects of one run. The file appears under its name only when it is complete.
-pub struct Quarantine {
+pub(crate) struct Quarantine {
     /// None: nothing is kept.
     path: Option<PathBuf>,
     sources: Vec<NamedSource>,
@@ -31,7 +31,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// `Config` when the folder cannot be made.
-    pub fn new(folder: &Path, run: RunId, sources: Vec<NamedSource>) -> Result<Self> {
+    pub(crate) fn new(folder: &Path, run: RunId, sources: Vec<NamedSource>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io(ErrorKind::Config, folder, &error);
         fs::create_dir_all(folder).map_err(failed)?;
         Ok(Self { path: Some(path(folder, run)), sources, writer: None, rows: 0 })
@@ -39,13 +39,13 @@ impl Quarantine {
 
     /// A quarantine that counts and keeps nothing, for a dry run.
     #[must_use]
-    pub fn nowhere() -> Self {
+    pub(crate) fn nowhere() -> Self {
         Self { path: None, sources: Vec::new(), writer: None, rows: 0 }
     }
 
     /// Whether rejects are kept.
     #[must_use]
-    pub fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         self.path.is_some()
     }
 
@@ -53,7 +53,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
-    pub fn append(&mut self, rejects: &[Rejected]) -> Result<()> {
+    pub(crate) fn append(&mut self, rejects: &[Rejected]) -> Result<()> {
         self.rows += rejects.len() as u64;
         let Some(path) = self.path.as_deref().filter(|_| !rejects.is_empty()) else {
             return Ok(());
@@ -108,7 +108,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
-    pub fn append_providers(&mut self, rejects: &[Rejected]) -> Result<()> {
+    pub(crate) fn append_providers(&mut self, rejects: &[Rejected]) -> Result<()> {
         let claims = self.sources.iter().filter(|source| source.dataset == Dataset::Claims).count();
         let before = i64::try_from(claims).unwrap_or(0) << ORIGIN_RECORD_BITS;
         let shifted: Vec<Rejected> = rejects
@@ -122,19 +122,13 @@ impl Quarantine {
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
-    pub fn finish(&mut self) -> Result<Option<PathBuf>> {
+    pub(crate) fn finish(&mut self) -> Result<Option<PathBuf>> {
         let (Some(writer), Some(path)) = (self.writer.take(), &self.path) else { return Ok(None) };
         let file = writer.into_inner().map_err(unwritable(path))?;
         let failed = |error: std::io::Error| Error::io(ErrorKind::Config, path, &error);
         file.sync_all().map_err(failed)?;
         fs::rename(partial(path), path).map_err(failed)?;
         Ok(Some(path.clone()))
-    }
-
-    /// Rejects written so far.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 }
 
@@ -150,7 +144,7 @@ fn partial(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
+pub(crate) fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -164,7 +158,7 @@ pub fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
 ///
 /// # Errors
 /// `Config` when that cannot be done.
-pub fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
+pub(crate) fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
     remove_if_there(&partial(&path(folder, run)))
 }
 

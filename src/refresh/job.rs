@@ -18,7 +18,6 @@ use crate::totals::ControlTotals;
 pub struct PublishedRun {
     /// The run that published last what the targets are to show; none where nothing is published.
     pub run_id: Option<String>,
-    pub run_no: Option<i64>,
     /// What it read and loaded.
     pub account: Option<ControlTotals>,
     /// Whether that run has migrated the warehouse: columns may be new.
@@ -42,9 +41,9 @@ pub trait Statements {
 
 pub struct Job<'a> {
     /// What is to be shown.
-    pub published: &'a PublishedRun,
+    pub(crate) published: &'a PublishedRun,
     /// The results of the targets of earlier waves.
-    pub earlier: &'a [TargetResult],
+    pub(crate) earlier: &'a [TargetResult],
     deadline: Deadline,
     warehouse: &'a mut dyn Statements,
     remote_id: Option<String>,

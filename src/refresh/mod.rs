@@ -21,12 +21,12 @@ mod target;
 mod target_info;
 mod webhook;
 
-pub use dashboard::Dashboard;
+pub(crate) use dashboard::Dashboard;
 pub use job::{Job, PublishedRun, Statements};
 pub use outcome::{Done, Failure, Outcome, TargetResult};
 pub use runner::{Checked, check_all, refresh_all};
 pub use target::{Target, Wave};
-pub use target_info::TargetInfo;
+pub(crate) use target_info::TargetInfo;
 
 use crate::config::Settings;
 

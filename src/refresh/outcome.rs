@@ -48,7 +48,7 @@ impl Outcome {
 
     /// Whether a required target with this outcome fails the run.
     #[must_use]
-    pub fn is_failure(self) -> bool {
+    pub(crate) fn is_failure(self) -> bool {
         !matches!(self, Self::Succeeded | Self::AlreadyRunning | Self::Skipped)
     }
 }
@@ -57,13 +57,13 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// `Succeeded`, `AlreadyRunning` or `Skipped`.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// Where the result is, or what was done; free of cell values and secrets.
     pub detail: String,
 }
 
 impl Done {
-    pub fn succeeded(detail: impl Into<String>) -> Self {
+    pub(crate) fn succeeded(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Succeeded, detail: detail.into() }
     }
 }
@@ -77,15 +77,15 @@ pub struct Failure {
     /// in it only as codes: its texts can quote rows.
     pub message: String,
     /// When the provider takes requests again, where that is known.
-    pub until: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 impl Failure {
-    pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+    pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self { outcome, message: message.into(), until: None }
     }
 
-    pub fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::new(Outcome::Failed, message)
     }
 
@@ -156,7 +156,7 @@ pub struct TargetResult {
     /// Requests that start a refresh, whether or not an answer came.
     pub attempts: u32,
     /// When it began, after the wait for its turn.
-    pub started: DateTime<Utc>,
+    pub(crate) started: DateTime<Utc>,
 }
 
 impl TargetResult {

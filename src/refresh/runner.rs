@@ -29,13 +29,13 @@ const CHECK: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The target's name.
-    pub target: String,
+    pub(crate) target: String,
     /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Why it is left out, where it is.
-    pub skipped: Option<String>,
+    pub(crate) skipped: Option<String>,
     /// What it is, or what would keep a refresh from working.
-    pub found: Result<String, Failure>,
+    pub(crate) found: Result<String, Failure>,
 }
 
 /// Refreshes all targets; the results come in the order of `targets`.

@@ -15,7 +15,7 @@ pub const UNCOUNTED: u32 = u32::MAX;
 pub struct Codes(Mutex<HashMap<String, u32>>);
 
 impl Codes {
-    pub fn number(&self, code: &str) -> u32 {
+    pub(crate) fn number(&self, code: &str) -> u32 {
         let mut numbers = self.numbers();
         if let Some(&number) = numbers.get(code) {
             return number;
@@ -27,7 +27,7 @@ impl Codes {
 
     /// The codes by number.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let numbers = self.numbers();
         let mut names = vec![String::new(); numbers.len()];
         for (name, &number) in numbers.iter() {

@@ -3,17 +3,17 @@
 /// Number of components of `claim_anomaly_v1`.
 pub const COMPONENTS: usize = 6;
 /// Position of the amount component.
-pub(crate) const AMOUNT: usize = 0;
+pub const AMOUNT: usize = 0;
 /// Position of the duplicate component.
-pub(crate) const DUPLICATE: usize = 1;
+pub const DUPLICATE: usize = 1;
 /// Position of the provider component.
-pub(crate) const PROVIDER: usize = 2;
+pub const PROVIDER: usize = 2;
 /// Position of the volume component.
-pub(crate) const VOLUME: usize = 3;
+pub const VOLUME: usize = 3;
 /// Position of the mismatch component.
-pub(crate) const MISMATCH: usize = 4;
+pub const MISMATCH: usize = 4;
 /// Position of the weekend component.
-pub(crate) const WEEKEND: usize = 5;
+pub const WEEKEND: usize = 5;
 
 /// The names of the components, in their order.
 pub const NAMES: [&str; COMPONENTS] =

@@ -8,9 +8,9 @@ use crate::risk::settings::Risk;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exactness {
     /// Dates are days. Shifted dates are: a patient's keep their distances and days of the week.
-    pub day: bool,
+    pub(crate) day: bool,
     /// Procedure codes are codes, not parts of them or one text for all.
-    pub procedure: bool,
+    pub(crate) procedure: bool,
 }
 
 impl Exactness {
@@ -19,7 +19,7 @@ impl Exactness {
 
     /// What the actions of a profile leave.
     #[must_use]
-    pub fn of(privacy: &Privacy) -> Self {
+    pub(crate) fn of(privacy: &Privacy) -> Self {
         Self {
             day: privacy.keeps_days(),
             procedure: privacy.action("procedure_code") == Action::Keep,
@@ -32,15 +32,15 @@ impl Exactness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
     /// Amounts by procedure and specialty.
-    pub amounts: bool,
+    pub(crate) amounts: bool,
     /// Weekends by specialty.
-    pub weekends: bool,
+    pub(crate) weekends: bool,
     /// Totals by provider and procedure.
-    pub provider_totals: bool,
+    pub(crate) provider_totals: bool,
     /// Provider-days by patients.
-    pub provider_days: bool,
+    pub(crate) provider_days: bool,
     /// Not a statistic that is stored: whether claims with the same content are looked for.
-    pub twins: bool,
+    pub(crate) twins: bool,
 }
 
 impl Kept {
@@ -60,7 +60,7 @@ impl Kept {
     }
 
     /// The names of the stored statistics that are kept, as `claims_etl.risk_state` has them.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [
             ("amounts", self.amounts),
             ("weekends", self.weekends),

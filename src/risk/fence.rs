@@ -6,13 +6,13 @@ use super::components::thousandths;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fence {
     /// How many are compared.
-    pub count: u64,
+    pub(crate) count: u64,
     /// First quartile.
-    pub q1: f64,
+    pub(crate) q1: f64,
     /// Third quartile.
-    pub q3: f64,
+    pub(crate) q3: f64,
     /// The distance between them, at least the floor.
-    pub iqr: f64,
+    pub(crate) iqr: f64,
 }
 
 impl Fence {
@@ -29,7 +29,7 @@ impl Fence {
 
     /// `clip(((x − Q3) / IQR − 1.5) / 1.5, 0, 1)` in thousandths.
     #[must_use]
-    pub fn beyond(&self, x: f64) -> u16 {
+    pub(crate) fn beyond(&self, x: f64) -> u16 {
         thousandths(((x - self.q3) / self.iqr - 1.5) / 1.5)
     }
 }

@@ -25,7 +25,7 @@ pub fn ln_dollars(cents: i64) -> f64 {
 /// Counts by bucket: a dense run from the lowest to the highest bucket seen, because every claim of
 /// the first pass is one addition. At most 6,000 buckets, usually a few hundred.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     first: i32,
     counts: Vec<i64>,
 }

@@ -15,11 +15,11 @@ use crate::risk::settings::Risk;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Peers {
     /// Priced claims in the group.
-    pub count: i64,
+    pub(crate) count: i64,
     /// Median of ln(amount in dollars).
-    pub median_ln: f64,
+    pub(crate) median_ln: f64,
     /// Spread of ln(amount in dollars).
-    pub sigma_ln: f64,
+    pub(crate) sigma_ln: f64,
 }
 
 impl Peers {
@@ -34,20 +34,20 @@ impl Peers {
 
     /// The robust z of an amount above zero.
     #[must_use]
-    pub fn z(&self, cents: i64) -> f64 {
+    pub(crate) fn z(&self, cents: i64) -> f64 {
         (ln_dollars(cents) - self.median_ln) / self.sigma_ln
     }
 
     /// `clip((z − 2) / 5, 0, 1)` in thousandths: the upper tail only.
     #[must_use]
-    pub fn beyond(&self, cents: i64) -> u16 {
+    pub(crate) fn beyond(&self, cents: i64) -> u16 {
         thousandths((self.z(cents) - 2.0) / 5.0)
     }
 
     /// What a claim of the group is expected to cost, in millionths of a dollar.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "amounts are below 10^10 dollars")]
-    pub fn expected_micros(&self) -> i64 {
+    pub(crate) fn expected_micros(&self) -> i64 {
         (self.median_ln.exp() * 1e6).round() as i64
     }
 }
@@ -56,32 +56,32 @@ impl Peers {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mismatch {
     /// Priced claims of the procedure by the specialty.
-    pub together: i64,
+    pub(crate) together: i64,
     /// Those of the procedure, by any specialty.
-    pub procedure: i64,
+    pub(crate) procedure: i64,
     /// Those of the specialty, with any procedure.
-    pub specialty: i64,
+    pub(crate) specialty: i64,
     /// Those with both, in all.
-    pub all: i64,
+    pub(crate) all: i64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 impl Mismatch {
     /// The claims that would be expected.
     #[must_use]
-    pub fn expected(&self) -> f64 {
+    pub(crate) fn expected(&self) -> f64 {
         self.procedure as f64 * self.specialty as f64 / self.all as f64
     }
 
     /// How many times the expected number there are.
     #[must_use]
-    pub fn lift(&self) -> f64 {
+    pub(crate) fn lift(&self) -> f64 {
         self.together as f64 / self.expected()
     }
 
     /// `clip(1 − lift / 0.25, 0, 1)` in thousandths; none where fewer than `least` are expected.
     #[must_use]
-    pub fn component(&self, least: u64) -> Option<u16> {
+    pub(crate) fn component(&self, least: u64) -> Option<u16> {
         let possible = self.all > 0 && self.expected() >= least.max(1) as f64;
         possible.then(|| thousandths(1.0 - self.lift() / 0.25))
     }
@@ -91,9 +91,9 @@ impl Mismatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Habit {
     /// Its priced claims.
-    pub claims: i64,
+    pub(crate) claims: i64,
     /// Those on a Saturday or Sunday.
-    pub on_weekends: i64,
+    pub(crate) on_weekends: i64,
 }
 
 /// The peer groups of one procedure.
@@ -179,13 +179,13 @@ impl Medians {
 
     /// The settings that it was fitted with.
     #[must_use]
-    pub fn settings(&self) -> &Risk {
+    pub(crate) fn settings(&self) -> &Risk {
         &self.settings
     }
 
     /// The claims that an amount is compared with, and whether they are of the specialty too.
     #[must_use]
-    pub fn peers(&self, procedure: &str, specialty: &str) -> Option<(Peers, bool)> {
+    pub(crate) fn peers(&self, procedure: &str, specialty: &str) -> Option<(Peers, bool)> {
         let procedure = self.procedures.get(procedure)?;
         let own = procedure.specialties.get(specialty).and_then(|group| group.0);
         own.map(|peers| (peers, true)).or(procedure.overall.map(|peers| (peers, false)))
@@ -193,13 +193,13 @@ impl Medians {
 
     /// What a claim is expected to cost, in millionths of a dollar; none where there are no peers.
     #[must_use]
-    pub fn expected_micros(&self, procedure: &str, specialty: &str) -> Option<i64> {
+    pub(crate) fn expected_micros(&self, procedure: &str, specialty: &str) -> Option<i64> {
         Some(self.peers(procedure, specialty)?.0.expected_micros())
     }
 
     /// What claims are expected to cost: procedure, specialty, millionths of a dollar; sorted. All
     /// pairs that have a priced claim and peers, those without a specialty (empty) too.
-    pub fn expectations(&self) -> impl Iterator<Item = (&str, &str, i64)> {
+    pub(crate) fn expectations(&self) -> impl Iterator<Item = (&str, &str, i64)> {
         self.procedures.iter().flat_map(|(code, procedure)| {
             let overall = procedure.overall.as_ref();
             let without = overall.map(|peers| (code.as_str(), "", peers.expected_micros()));
@@ -213,7 +213,7 @@ impl Medians {
 
     /// How often the specialty bills the procedure; none where one of them has no priced claim.
     #[must_use]
-    pub fn mismatch(&self, procedure: &str, specialty: &str) -> Option<Mismatch> {
+    pub(crate) fn mismatch(&self, procedure: &str, specialty: &str) -> Option<Mismatch> {
         let claims = *self.specialties.get(specialty)?;
         let procedure = self.procedures.get(procedure)?;
         Some(Mismatch {
@@ -226,13 +226,13 @@ impl Medians {
 
     /// How often the specialty bills on weekends.
     #[must_use]
-    pub fn habit(&self, specialty: &str) -> Option<Habit> {
+    pub(crate) fn habit(&self, specialty: &str) -> Option<Habit> {
         self.habits.get(specialty).copied()
     }
 
     /// The fence of a specialty's provider-days.
     #[must_use]
-    pub fn day_fence(&self, specialty: &str) -> Option<Fence> {
+    pub(crate) fn day_fence(&self, specialty: &str) -> Option<Fence> {
         self.days.get(specialty).copied()
     }
 

@@ -13,16 +13,17 @@ mod specialty;
 mod statistics;
 
 pub use codes::{Codes, NO_CODE, UNCOUNTED};
-pub(crate) use components::{AMOUNT, DUPLICATE, MISMATCH, PROVIDER, VOLUME, WEEKEND};
-pub use components::{COMPONENTS, Components, NAMES, pack, score_tenths, unpack};
+pub use components::{
+    AMOUNT, COMPONENTS, Components, DUPLICATE, MISMATCH, NAMES, PROVIDER, VOLUME, WEEKEND, pack,
+    score_tenths, unpack,
+};
 pub use exactness::{Exactness, Kept};
 pub use fence::Fence;
-pub(crate) use histogram::Histogram;
-pub use histogram::{bucket, ln_dollars};
+pub use histogram::{Histogram, bucket, ln_dollars};
 pub use medians::{Habit, Medians, Mismatch, Peers};
-pub(crate) use model::weekend_component;
 pub use model::{
     Inputs, ProviderSums, ProviderTotal, RISK_MODEL, RiskModel, Twin, is_weekend, provider_sums,
+    weekend_component,
 };
 pub use specialty::canonical_specialty;
 pub use statistics::Statistics;

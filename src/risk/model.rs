@@ -15,15 +15,15 @@ pub const RISK_MODEL: &str = "claim_anomaly_v1";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProviderTotal {
     /// The provider's id as it is published.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The specialty that the claims carry, in canonical case.
-    pub specialty: String,
+    pub(crate) specialty: String,
     /// The procedure code.
-    pub procedure: String,
+    pub(crate) procedure: String,
     /// Priced claims.
-    pub claims: i64,
+    pub(crate) claims: i64,
     /// Their sum in cents.
-    pub cents: i64,
+    pub(crate) cents: i64,
 }
 
 /// What a provider was paid, and what its claims were expected to cost: over those priced claims
@@ -31,19 +31,24 @@ pub struct ProviderTotal {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderSums {
     /// The provider's id as it is published.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The specialty that the claims carry, in canonical case.
-    pub specialty: String,
-    pub claims: i64,
+    pub(crate) specialty: String,
+    pub(crate) claims: i64,
     /// Their sum in cents.
-    pub cents: i128,
+    pub(crate) cents: i128,
     /// The sum of what they were expected to cost, in millionths of a dollar.
-    pub expected_micros: i128,
+    pub(crate) expected_micros: i128,
 }
 
 impl ProviderSums {
     /// Adds what is expected of a total, if its procedure has peers.
-    pub fn add(&mut self, total_claims: i64, total_cents: i64, expected_micros: Option<i64>) {
+    pub(crate) fn add(
+        &mut self,
+        total_claims: i64,
+        total_cents: i64,
+        expected_micros: Option<i64>,
+    ) {
         if let Some(expected) = expected_micros {
             self.claims += total_claims;
             self.cents += i128::from(total_cents);
@@ -54,7 +59,7 @@ impl ProviderSums {
     /// Observed over expected; none where nothing is expected.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "one rounding of each sum, whatever its order")]
-    pub fn ratio(&self) -> Option<f64> {
+    pub(crate) fn ratio(&self) -> Option<f64> {
         let comparable = self.claims > 0 && self.expected_micros > 0;
         comparable.then(|| self.cents as f64 * 10_000.0 / self.expected_micros as f64)
     }
@@ -107,7 +112,7 @@ impl Twin {
 
     /// The component in thousandths.
     #[must_use]
-    pub fn component(self) -> Option<u16> {
+    pub(crate) fn component(self) -> Option<u16> {
         match self {
             Self::None => Some(0),
             Self::Suspect => Some(200),
@@ -121,20 +126,20 @@ impl Twin {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Inputs<'a> {
     /// The procedure code; none where it is missing or the profile takes it away.
-    pub procedure: Option<&'a str>,
+    pub(crate) procedure: Option<&'a str>,
     /// The specialty in canonical case; empty where there is none.
-    pub specialty: &'a str,
+    pub(crate) specialty: &'a str,
     /// The provider's id.
-    pub provider: &'a str,
+    pub(crate) provider: &'a str,
     /// The amount in cents.
-    pub cents: i64,
+    pub(crate) cents: i64,
     /// The day in days since 1970-01-01; none where dates are coarser than a day.
-    pub day: Option<i32>,
+    pub(crate) day: Option<i32>,
     /// Patients with priced claims that the provider (with this specialty) has seen on the day;
     /// none where nobody has counted.
-    pub day_patients: Option<u32>,
+    pub(crate) day_patients: Option<u32>,
     /// Whether another claim has the same content.
-    pub twin: Twin,
+    pub(crate) twin: Twin,
 }
 
 /// All that claims are compared with.
@@ -173,30 +178,30 @@ impl RiskModel {
 
     /// What follows from the counts alone.
     #[must_use]
-    pub fn medians(&self) -> &Medians {
+    pub(crate) fn medians(&self) -> &Medians {
         &self.medians
     }
 
     /// The weights in the order of the components.
     #[must_use]
-    pub fn weights(&self) -> [f64; COMPONENTS] {
+    pub(crate) fn weights(&self) -> [f64; COMPONENTS] {
         self.medians.settings().weights()
     }
 
     /// A provider's sums under a specialty; none where too few of its claims can be compared.
     #[must_use]
-    pub fn provider(&self, provider: &str, specialty: &str) -> Option<&ProviderSums> {
+    pub(crate) fn provider(&self, provider: &str, specialty: &str) -> Option<&ProviderSums> {
         self.providers.get(specialty)?.get(provider)
     }
 
     /// The fence of the ratios of a specialty's providers.
     #[must_use]
-    pub fn provider_fence(&self, specialty: &str) -> Option<Fence> {
+    pub(crate) fn provider_fence(&self, specialty: &str) -> Option<Fence> {
         self.fences.get(specialty).copied()
     }
 
     #[must_use]
-    pub fn provider_component(&self, provider: &str, specialty: &str) -> Option<u16> {
+    pub(crate) fn provider_component(&self, provider: &str, specialty: &str) -> Option<u16> {
         if !self.medians.computes(PROVIDER) {
             return None;
         }
@@ -206,7 +211,7 @@ impl RiskModel {
 
     /// The components of one claim.
     #[must_use]
-    pub fn components_of(&self, inputs: &Inputs<'_>) -> Components {
+    pub(crate) fn components_of(&self, inputs: &Inputs<'_>) -> Components {
         let Inputs { procedure, specialty, provider, cents, day, day_patients, twin } = *inputs;
         let medians = &self.medians;
         let mut components = [None; COMPONENTS];
@@ -241,7 +246,8 @@ fn compared(medians: &Medians, sums: &ProviderSums) -> bool {
 }
 
 /// 1 for a weekend claim of a specialty that hardly bills on weekends, else 0.
-pub(crate) fn weekend_component(rare: bool, weekend: bool) -> u16 {
+#[must_use]
+pub fn weekend_component(rare: bool, weekend: bool) -> u16 {
     if rare && weekend { 1000 } else { 0 }
 }
 

@@ -29,7 +29,7 @@ impl Statistics {
     /// Adds a claim (`sign` 1) or takes it out (`sign` −1); without an amount above zero it is in no
     /// statistic. `specialty` is in canonical case, empty where there is none; `weekend` is none
     /// where the day is not known.
-    pub fn claim(
+    pub(crate) fn claim(
         &mut self,
         sign: i64,
         procedure: Option<&str>,
@@ -50,14 +50,14 @@ impl Statistics {
 
     /// Adds a day (`sign` 1) on which a provider has seen so many patients, or takes it out
     /// (`sign` −1); without patients or specialty it is none.
-    pub fn provider_day(&mut self, sign: i64, specialty: &str, patients: u32) {
+    pub(crate) fn provider_day(&mut self, sign: i64, specialty: &str, patients: u32) {
         if patients > 0 && !specialty.is_empty() {
             self.set_provider_days(specialty, patients, sign);
         }
     }
 
     /// Adds all counts of others.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (procedure, specialty, bucket, claims) in other.amounts() {
             self.set_amount(procedure, specialty, bucket, claims);
         }
@@ -71,21 +71,21 @@ impl Statistics {
 
     /// Claims by procedure, specialty and bucket, sorted; counts of a change can be negative, none
     /// is zero.
-    pub fn amounts(&self) -> impl Iterator<Item = (&str, &str, i32, i64)> {
+    pub(crate) fn amounts(&self) -> impl Iterator<Item = (&str, &str, i32, i64)> {
         self.groups().flat_map(|(procedure, specialty, histogram)| {
             histogram.buckets().map(move |(bucket, claims)| (procedure, specialty, bucket, claims))
         })
     }
 
     /// Specialty, priced claims, those on weekends; sorted.
-    pub fn weekends(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+    pub(crate) fn weekends(&self) -> impl Iterator<Item = (&str, i64, i64)> {
         let all = self.weekends.iter();
         all.map(|(specialty, &(claims, on_weekends))| (specialty.as_str(), claims, on_weekends))
             .filter(|&(_, claims, on_weekends)| (claims, on_weekends) != (0, 0))
     }
 
     /// Specialty, patients, provider-days with so many; sorted.
-    pub fn provider_days(&self) -> impl Iterator<Item = (&str, u32, i64)> {
+    pub(crate) fn provider_days(&self) -> impl Iterator<Item = (&str, u32, i64)> {
         self.days.iter().flat_map(|(specialty, days)| {
             let days = days.iter().filter(|&(_, &days)| days != 0);
             days.map(move |(&patients, &days)| (specialty.as_str(), patients, days))
@@ -93,19 +93,25 @@ impl Statistics {
     }
 
     /// Adds a row that [`Self::amounts`] gave.
-    pub fn set_amount(&mut self, procedure: &str, specialty: &str, bucket: i32, claims: i64) {
+    pub(crate) fn set_amount(
+        &mut self,
+        procedure: &str,
+        specialty: &str,
+        bucket: i32,
+        claims: i64,
+    ) {
         entry(entry(&mut self.amounts, procedure), specialty).add(bucket, claims);
     }
 
     /// Adds a row that [`Self::weekends`] gave.
-    pub fn set_weekend(&mut self, specialty: &str, claims: i64, on_weekends: i64) {
+    pub(crate) fn set_weekend(&mut self, specialty: &str, claims: i64, on_weekends: i64) {
         let habit = entry(&mut self.weekends, specialty);
         habit.0 += claims;
         habit.1 += on_weekends;
     }
 
     /// Adds a row that [`Self::provider_days`] gave.
-    pub fn set_provider_days(&mut self, specialty: &str, patients: u32, days: i64) {
+    pub(crate) fn set_provider_days(&mut self, specialty: &str, patients: u32, days: i64) {
         *entry(&mut self.days, specialty).entry(patients).or_default() += days;
     }
 

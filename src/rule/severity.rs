@@ -55,12 +55,12 @@ impl Default for Severities {
 impl Severities {
     /// The severity of a rule.
     #[must_use]
-    pub const fn of(&self, rule: Rule) -> Severity {
+    pub(crate) const fn of(&self, rule: Rule) -> Severity {
         self.0[rule as usize]
     }
 
     /// Sets the severity of a rule; the configuration checks whether it may be set.
-    pub const fn set(&mut self, rule: Rule, severity: Severity) {
+    pub(crate) const fn set(&mut self, rule: Rule, severity: Severity) {
         self.0[rule as usize] = severity;
     }
 

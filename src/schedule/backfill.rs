@@ -15,48 +15,48 @@ use crate::pipeline::{ErrorReport, Status};
 
 /// The range to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackfillRequest {
+pub(crate) struct BackfillRequest {
     /// The earliest start of an interval: a day in the zone of the timetable, or a time.
-    pub from: String,
+    pub(crate) from: String,
     /// The latest end of an interval.
-    pub to: String,
+    pub(crate) to: String,
     /// Run intervals that have succeeded, too.
-    pub rerun: bool,
+    pub(crate) rerun: bool,
     /// Continue after a failure.
-    pub keep_going: bool,
+    pub(crate) keep_going: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct BackfillReport {
-    pub schedule: String,
+pub(crate) struct BackfillReport {
+    pub(crate) schedule: String,
     /// The intervals, oldest first.
-    pub intervals: Vec<BackfillInterval>,
+    pub(crate) intervals: Vec<BackfillInterval>,
     /// What ended the backfill early.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorReport>,
+    pub(crate) error: Option<ErrorReport>,
     #[serde(skip)]
-    pub exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct BackfillInterval {
-    pub interval_start: String,
+pub(crate) struct BackfillInterval {
+    pub(crate) interval_start: String,
     /// Exclusive.
-    pub interval_end: String,
+    pub(crate) interval_end: String,
     /// `None` where it was never started.
-    pub state: Option<State>,
+    pub(crate) state: Option<State>,
     /// Whether this backfill ran it; in a list, whether it would run it.
-    pub run_now: bool,
+    pub(crate) run_now: bool,
     /// Its last run.
-    pub run_id: Option<String>,
+    pub(crate) run_id: Option<String>,
     /// Claims loaded by that run.
-    pub claims_loaded: Option<i64>,
+    pub(crate) claims_loaded: Option<i64>,
     /// Their exact amount.
-    pub amount_loaded: Option<String>,
-    pub seconds: Option<f64>,
+    pub(crate) amount_loaded: Option<String>,
+    pub(crate) seconds: Option<f64>,
     /// The error of that run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl BackfillRequest {
@@ -85,7 +85,7 @@ impl BackfillRequest {
 /// # Errors
 /// `Config` when the timetable or the range is invalid, `Warehouse` when there is a ledger that cannot
 /// be read.
-pub fn list(
+pub(crate) fn list(
     settings: &Settings,
     clock: &dyn Clock,
     request: &BackfillRequest,
@@ -114,7 +114,10 @@ pub fn list(
 /// # Errors
 /// `Config` when the range is invalid, `Locked` when another process has the lease, `Warehouse` when
 /// the ledger cannot be read.
-pub fn backfill(scheduler: &Scheduler<'_>, request: &BackfillRequest) -> Result<BackfillReport> {
+pub(crate) fn backfill(
+    scheduler: &Scheduler<'_>,
+    request: &BackfillRequest,
+) -> Result<BackfillReport> {
     let intervals = request.intervals(&scheduler.timetable, scheduler.clock.now())?;
     let lease = scheduler.lease(true)?;
     let warehouse = &scheduler.warehouse;

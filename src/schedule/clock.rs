@@ -63,7 +63,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// The clock of a machine that is fast by this many seconds.
     #[must_use]
-    pub fn off_by(seconds: i64) -> Self {
+    pub(crate) fn off_by(seconds: i64) -> Self {
         Self { off_by: seconds, correction: AtomicI64::new(0) }
     }
 

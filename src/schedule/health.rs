@@ -17,7 +17,7 @@ use crate::telemetry::metrics::{Figures, Health};
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Snapshot {
     /// The schedule's name.
-    pub schedule: String,
+    pub(crate) schedule: String,
     /// Whether this process runs the intervals; otherwise it is on standby.
     pub lease_held: bool,
     /// When it last checked for due intervals.
@@ -32,9 +32,9 @@ pub struct Snapshot {
     /// Intervals that failed since the start of the process.
     pub failed: u64,
     /// Whether the ledger could not be read at the last check.
-    pub in_trouble: bool,
+    pub(crate) in_trouble: bool,
     #[serde(skip)]
-    pub figures: Figures,
+    pub(crate) figures: Figures,
 }
 
 /// An interval in the `/healthz` object.
@@ -42,7 +42,7 @@ pub struct Snapshot {
 pub struct Interval {
     pub interval_start: DateTime<Utc>,
     /// Exclusive.
-    pub interval_end: DateTime<Utc>,
+    pub(crate) interval_end: DateTime<Utc>,
 }
 
 impl From<DataInterval> for Interval {
@@ -56,9 +56,9 @@ pub struct LastInterval {
     #[serde(flatten)]
     pub interval: Interval,
     pub state: State,
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// The end of its run.
-    pub at: DateTime<Utc>,
+    pub(crate) at: DateTime<Utc>,
 }
 
 /// A shared handle to the [`Snapshot`]: written by the scheduler, read by the endpoint.

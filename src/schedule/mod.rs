@@ -18,11 +18,11 @@ mod scheduler;
 pub mod state;
 mod timetable;
 
-pub use backfill::{BackfillInterval, BackfillReport, BackfillRequest, backfill, list};
+pub(crate) use backfill::{BackfillReport, BackfillRequest, backfill, list};
 pub use clock::{Clock, SystemClock, TestClock, clock};
 pub use health::{Monitor, health};
 pub use lease::{Lease, Request};
-pub use preview::{MODEL, Preview, preview};
+pub(crate) use preview::{MODEL, Preview, preview};
 pub use scheduler::{Ended, Options, Scheduler};
-pub use state::{LeaseToken, State};
+pub(crate) use state::State;
 pub use timetable::{DataInterval, Timetable};

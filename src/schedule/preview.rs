@@ -10,47 +10,47 @@ use crate::config::Settings;
 use crate::error::Result;
 
 /// How intervals and runs relate, in words.
-pub const MODEL: &str = "data intervals: a run loads the interval that has just ended";
+pub(crate) const MODEL: &str = "data intervals: a run loads the interval that has just ended";
 
 /// The next intervals of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Preview {
+pub(crate) struct Preview {
     /// The schedule's name.
-    pub schedule: String,
-    pub model: &'static str,
-    pub cron: String,
+    pub(crate) schedule: String,
+    pub(crate) model: &'static str,
+    pub(crate) cron: String,
     /// The zone of the expression.
-    pub timezone: String,
-    pub catchup: bool,
+    pub(crate) timezone: String,
+    pub(crate) catchup: bool,
     /// Whether the ledger could be read; without it no interval counts as done.
-    pub ledger: bool,
+    pub(crate) ledger: bool,
     /// The intervals, oldest first.
-    pub next: Vec<Upcoming>,
+    pub(crate) next: Vec<Upcoming>,
 }
 
 /// An interval that would be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Upcoming {
-    pub interval_start: String,
+pub(crate) struct Upcoming {
+    pub(crate) interval_start: String,
     /// Exclusive.
-    pub interval_end: String,
+    pub(crate) interval_end: String,
     /// The earliest start of its run: the end of the interval.
-    pub run_at: String,
+    pub(crate) run_at: String,
     /// Whether it would run now.
-    pub due: bool,
+    pub(crate) due: bool,
     /// Its state in the ledger, if it was started before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
+    pub(crate) state: Option<State>,
     /// The interval that it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waits_for: Option<String>,
+    pub(crate) waits_for: Option<String>,
 }
 
 /// The next `count` intervals. Reads the ledger if it can be reached without starting a server.
 ///
 /// # Errors
 /// `Config` when the timetable settings are invalid.
-pub fn preview(settings: &Settings, clock: &dyn Clock, count: usize) -> Result<Preview> {
+pub(crate) fn preview(settings: &Settings, clock: &dyn Clock, count: usize) -> Result<Preview> {
     let timetable = Timetable::new(&settings.schedule)?;
     let schedule = &settings.schedule;
     // Without a reachable ledger no interval counts as done, and the preview reports that.

@@ -35,20 +35,20 @@ const RECORD_ATTEMPTS: u32 = 3;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Run what is due now, then end.
-    pub once: bool,
+    pub(crate) once: bool,
     /// Run failed intervals again.
-    pub retry_failed: bool,
+    pub(crate) retry_failed: bool,
 }
 
 /// A finished interval.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ended {
     /// In the zone of the timetable.
-    pub interval_start: String,
+    pub(crate) interval_start: String,
     /// Exclusive.
-    pub interval_end: String,
-    pub state: State,
-    pub run: RunReport,
+    pub(crate) interval_end: String,
+    pub(crate) state: State,
+    pub(crate) run: RunReport,
 }
 
 impl Ended {
@@ -283,7 +283,7 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Runs pending refreshes. The refresh itself reports the outcome; a failure stops nothing.
-    pub(super) fn refresh_due(&self, lease: &Lease) {
+    pub fn refresh_due(&self, lease: &Lease) {
         let refreshed = pipeline::refresh_due(self.settings, self.observer, lease.cancel());
         if let Err(error) = refreshed {
             self.warn(format!("pending refreshes: {}", error.message()));

@@ -35,7 +35,7 @@ impl State {
 
     /// The state's name in the ledger.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
@@ -52,41 +52,41 @@ impl State {
 
     /// Whether it is due again.
     #[must_use]
-    pub fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::UpForRetry)
     }
 
     /// Whether dependent intervals may run.
     #[must_use]
-    pub fn is_done(self) -> bool {
+    pub(crate) fn is_done(self) -> bool {
         matches!(self, Self::Success | Self::Skipped)
     }
 }
 
 /// An interval in the ledger.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    pub interval: DataInterval,
-    pub state: State,
+pub(crate) struct Entry {
+    pub(crate) interval: DataInterval,
+    pub(crate) state: State,
     /// Its last run.
-    pub run_id: Option<String>,
-    pub tries: i64,
+    pub(crate) run_id: Option<String>,
+    pub(crate) tries: i64,
     /// Kind and message of the error of its last run.
-    pub error: Option<(String, String)>,
+    pub(crate) error: Option<(String, String)>,
     /// Claims loaded by its last run, if that has published.
-    pub claims_loaded: Option<i64>,
+    pub(crate) claims_loaded: Option<i64>,
     /// Their exact amount.
-    pub amount_loaded: Option<String>,
+    pub(crate) amount_loaded: Option<String>,
     /// Duration of the last run.
-    pub seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
 }
 
 /// The outcome of an interval whose process died before recording it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
-    pub start: DateTime<Utc>,
-    pub state: State,
-    pub run: RunId,
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) state: State,
+    pub(crate) run: RunId,
 }
 
 /// Proof that a process holds the lease of a schedule.
@@ -121,7 +121,7 @@ impl LeaseToken {
 
 /// The lease expired or was taken by another process.
 #[must_use]
-pub fn lost(schedule: &str) -> Error {
+pub(crate) fn lost(schedule: &str) -> Error {
     Error::new(ErrorKind::Locked, format!("the lease of the schedule {schedule} was lost"))
         .hint("another process runs it now; no interval is run twice")
 }
@@ -130,7 +130,7 @@ pub fn lost(schedule: &str) -> Error {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn server_time(connection: &mut PostgresConnection) -> Result<DateTime<Utc>> {
+pub(crate) fn server_time(connection: &mut PostgresConnection) -> Result<DateTime<Utc>> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -161,7 +161,7 @@ fn has_tables(connection: &mut PostgresConnection) -> Result<bool> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn entries(connection: &mut PostgresConnection, schedule: &str) -> Result<Vec<Entry>> {
+pub(crate) fn entries(connection: &mut PostgresConnection, schedule: &str) -> Result<Vec<Entry>> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -247,7 +247,7 @@ pub fn claim(
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn record(
+pub(crate) fn record(
     connection: &mut PostgresConnection,
     schedule: &str,
     run: RunId,

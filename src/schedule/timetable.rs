@@ -39,7 +39,7 @@ impl Timetable {
 
     /// The first tick after a moment, if there is one.
     #[must_use]
-    pub fn tick_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(crate) fn tick_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let local = moment.with_timezone(&self.zone);
         let tick = self.cron.find_next_occurrence(&local, false).ok()?;
         Some(tick.with_timezone(&Utc))
@@ -48,14 +48,14 @@ impl Timetable {
     /// The last tick at or before a moment. Searched forwards from ever earlier times, so that it is
     /// one of the ticks of [`Self::tick_after`].
     #[must_use]
-    pub fn tick_before_or_at(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(crate) fn tick_before_or_at(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let back = iter::successors(Some(1_i64), |hours| Some(hours * 4)).take(10);
         back.filter_map(|hours| moment.checked_sub_signed(TimeDelta::try_hours(hours)?))
             .find_map(|from| self.ticks_after(from).take_while(|tick| *tick <= moment).last())
     }
 
     /// The intervals from the first that starts at or after a moment, regardless of the start date.
-    pub fn intervals_from(
+    pub(crate) fn intervals_from(
         &self,
         moment: DateTime<Utc>,
     ) -> impl Iterator<Item = DataInterval> + use<'_> {
@@ -76,7 +76,7 @@ impl Timetable {
     }
 
     /// The interval that contains a moment and all later ones, from the start date on.
-    pub fn intervals_around(
+    pub(crate) fn intervals_around(
         &self,
         moment: DateTime<Utc>,
     ) -> impl Iterator<Item = DataInterval> + use<'_> {
@@ -86,7 +86,7 @@ impl Timetable {
 
     /// The latest interval since the start date that has ended.
     #[must_use]
-    pub fn latest_complete(&self, now: DateTime<Utc>) -> Option<DataInterval> {
+    pub(crate) fn latest_complete(&self, now: DateTime<Utc>) -> Option<DataInterval> {
         let end = self.tick_before_or_at(now)?;
         let start = self.tick_before_or_at(end - TimeDelta::nanoseconds(1))?;
         (start >= self.start).then_some(DataInterval { start, end })
@@ -94,7 +94,7 @@ impl Timetable {
 
     /// RFC 3339 in the zone of the timetable.
     #[must_use]
-    pub fn show(&self, moment: DateTime<Utc>) -> String {
+    pub(crate) fn show(&self, moment: DateTime<Utc>) -> String {
         moment.with_timezone(&self.zone).to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
@@ -102,7 +102,7 @@ impl Timetable {
     ///
     /// # Errors
     /// Never: the text of [`Self::show`] is valid.
-    pub fn setting(&self, moment: DateTime<Utc>) -> Result<Moment> {
+    pub(crate) fn setting(&self, moment: DateTime<Utc>) -> Result<Moment> {
         self.show(moment).parse().map_err(Error::internal)
     }
 

@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 /// Whether a file with this owner and mode may contain a secret.
 #[must_use]
-pub fn is_private(file: &Metadata) -> bool {
+pub(crate) fn is_private(file: &Metadata) -> bool {
     let handed_over = file.uid() == 0 && !geteuid().is_root();
     fits(file.permissions().mode(), handed_over)
 }

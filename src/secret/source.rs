@@ -19,11 +19,11 @@ const LONGEST: u64 = 64 * 1024;
 pub struct SecretSource {
     /// The environment variable.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub env: Option<String>,
+    pub(crate) env: Option<String>,
     /// The file that contains only the secret; not readable by all users. A line end at its end
     /// does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// What the variable held when the settings were read.
     #[serde(skip)]
     value: Option<Secret>,
@@ -44,7 +44,7 @@ impl SecretSource {
 
     /// Whether a place is named.
     #[must_use]
-    pub fn is_named(&self) -> bool {
+    pub(crate) fn is_named(&self) -> bool {
         self.env.is_some() || self.file.is_some()
     }
 

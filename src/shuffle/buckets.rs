@@ -29,7 +29,7 @@ pub(crate) const BUCKETS: usize = 1 << BUCKET_BITS;
 const SHARES: [usize; 4] = [76, 24, 28, 4];
 
 /// Rows between the passes.
-pub struct Shuffle {
+pub(crate) struct Shuffle {
     pub(super) rows: Store,
     /// What the first pass leaves of contents; none once they are compared, or where they are not needed.
     pub(super) contents: Option<Store>,
@@ -46,7 +46,7 @@ impl Shuffle {
     /// An empty shuffle that keeps up to `memory` bytes and writes the rest to files in `folder`.
     /// `severities` are those of rules that rows break together, `kept` is what the score needs.
     #[must_use]
-    pub fn new(folder: &Path, memory: usize, severities: &Severities, kept: Kept) -> Self {
+    pub(crate) fn new(folder: &Path, memory: usize, severities: &Severities, kept: Kept) -> Self {
         let masks = Masks::of(severities);
         let rules = Rule::ContentRepeated.mask() | Rule::ReversalPair.mask();
         let needed = [
@@ -71,13 +71,13 @@ impl Shuffle {
 
     /// All buckets, in the order of their keys.
     #[must_use]
-    pub fn buckets() -> Range<usize> {
+    pub(crate) fn buckets() -> Range<usize> {
         0..BUCKETS
     }
 
     /// A writer for one thread.
     #[must_use]
-    pub fn writer(&self) -> Writer<'_> {
+    pub(crate) fn writer(&self) -> Writer<'_> {
         Writer {
             rows: self.rows.writer(),
             contents: self.contents.as_ref().map(Store::writer),
@@ -88,7 +88,7 @@ impl Shuffle {
 
     /// Bytes of rows held, in memory and in the file.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.rows.bytes()
     }
 
@@ -96,7 +96,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when the file cannot be read, `Interrupted` on cancellation.
-    pub fn compared(mut self, cancel: &Cancellation) -> Result<Self> {
+    pub(crate) fn compared(mut self, cancel: &Cancellation) -> Result<Self> {
         if let Some(contents) = self.contents.take() {
             self.repeated = Repeated::find(&contents, self.kept.twins, cancel)?;
         }
@@ -109,7 +109,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when a file cannot be read, `Interrupted` on cancellation.
-    pub fn provider_sums(
+    pub(crate) fn provider_sums(
         &self,
         expected: &(dyn Fn(u32, u32) -> Option<i64> + Sync),
         cancel: &Cancellation,
@@ -123,7 +123,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when a file cannot be read, `Interrupted` on cancellation.
-    pub fn busy_days(
+    pub(crate) fn busy_days(
         &mut self,
         beyond: &(dyn Fn(u32, u32) -> bool + Sync),
         cancel: &Cancellation,
@@ -137,7 +137,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when a file cannot be read.
-    pub fn provider_totals(&self, part: usize) -> Result<Option<Vec<Total>>> {
+    pub(crate) fn provider_totals(&self, part: usize) -> Result<Option<Vec<Total>>> {
         match &self.providers {
             Some(providers) if part < Providers::buckets() => providers.totals(part).map(Some),
             _ => Ok(None),
@@ -148,14 +148,14 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when a file cannot be read, `Interrupted` on cancellation.
-    pub fn patients(&self, cancel: &Cancellation) -> Result<Distinct> {
+    pub(crate) fn patients(&self, cancel: &Cancellation) -> Result<Distinct> {
         self.patients.distinct(cancel)
     }
 }
 
 /// The tokens of some buckets in a row.
 #[must_use]
-pub fn token_range(buckets: &Range<usize>) -> TokenRange {
+pub(crate) fn token_range(buckets: &Range<usize>) -> TokenRange {
     // The lowest token of a bucket; the ends are open.
     let bound = |bucket: usize| {
         let first = u128::try_from(bucket).ok().filter(|_| (1..BUCKETS).contains(&bucket))?;
@@ -169,7 +169,7 @@ fn bucket(token: &Token) -> usize {
 }
 
 /// Writes rows of one thread.
-pub struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     rows: Chunks<'a>,
     contents: Option<Chunks<'a>>,
     visits: Option<Chunks<'a>>,
@@ -183,7 +183,7 @@ impl Writer<'_> {
     /// # Errors
     /// `Internal` when the frame is not one of the first pass, `Config` when a file cannot be
     /// written.
-    pub fn push(&mut self, accepted: &DataFrame, codes: &[u32]) -> Result<()> {
+    pub(crate) fn push(&mut self, accepted: &DataFrame, codes: &[u32]) -> Result<()> {
         let rows = Rows::of(accepted)?;
         for row in 0..accepted.height() {
             let token = rows.token(row);
@@ -209,7 +209,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// `Config` when a file cannot be written.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.rows.finish()?;
         self.contents.map_or(Ok(()), Chunks::finish)?;
         self.visits.map_or(Ok(()), Chunks::finish)?;

@@ -24,33 +24,33 @@ impl Masks {
 
 /// What became of rows that came with others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// Rows dropped because another row of the same key, with the same content, counts.
-    pub duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Money of those rows.
-    pub duplicates_amount: Cents,
+    pub(crate) duplicates_amount: Cents,
     /// Rows dropped because another row of the same key, with other content, counts.
-    pub conflicts: u64,
+    pub(crate) conflicts: u64,
     /// Money of those rows.
-    pub conflicts_amount: Cents,
+    pub(crate) conflicts_amount: Cents,
     /// Keys whose rows cancel one another.
-    pub reversals: Reversals,
+    pub(crate) reversals: Reversals,
     /// Rows rejected: their origins, and why.
-    pub rejected: Vec<(i64, Rule)>,
+    pub(crate) rejected: Vec<(i64, Rule)>,
     /// Money of the rejected rows.
-    pub rejected_amount: Cents,
+    pub(crate) rejected_amount: Cents,
     /// Removed rows (dropped and rejected) by what the first pass has flagged them for, in the order
     /// of [`Rule::FLAGS`].
-    pub removed: [u64; Rule::FLAGS.len()],
+    pub(crate) removed: [u64; Rule::FLAGS.len()],
     /// Rows that leave, by what they break together with others, in the same order.
-    pub found: [u64; Rule::FLAGS.len()],
+    pub(crate) found: [u64; Rule::FLAGS.len()],
     /// The claims of all rows.
-    pub claims: Distinct,
+    pub(crate) claims: Distinct,
 }
 
 impl Resolved {
     /// Adds what became of other rows.
-    pub fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.duplicates += other.duplicates;
         self.duplicates_amount += other.duplicates_amount;
         self.conflicts += other.conflicts;
@@ -70,7 +70,7 @@ impl Resolved {
 
     /// Rows that were dropped.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.duplicates + self.conflicts
     }
 

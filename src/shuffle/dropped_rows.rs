@@ -15,16 +15,16 @@ use crate::risk::{Codes, Exactness, Kept, NO_CODE, Statistics, UNCOUNTED, is_wee
 use crate::rule::OnDuplicate;
 
 /// How rows were counted in the first pass.
-pub struct Counted<'a> {
-    pub kept: Kept,
+pub(crate) struct Counted<'a> {
+    pub(crate) kept: Kept,
     /// Which values are exact.
-    pub exact: Exactness,
+    pub(crate) exact: Exactness,
     /// The numbers of procedures.
-    pub codes: &'a Codes,
+    pub(crate) codes: &'a Codes,
     /// The number of the specialty by the provider's place; 0 where it has none.
-    pub specialties: &'a [u32],
+    pub(crate) specialties: &'a [u32],
     /// Specialties in canonical case by number.
-    pub names: &'a [String],
+    pub(crate) names: &'a [String],
 }
 
 impl Counted<'_> {
@@ -64,7 +64,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when a file cannot be read or written, `Interrupted` on cancellation.
-    pub fn settle(
+    pub(crate) fn settle(
         &mut self,
         counted: &Counted<'_>,
         policy: OnDuplicate,

@@ -30,10 +30,8 @@ mod store;
 mod tests;
 mod token_collisions;
 
-pub(crate) use buckets::BUCKETS;
-pub use buckets::{Shuffle, Writer, token_range};
-pub use deduplicate::Resolved;
-pub use dropped_rows::Counted;
-pub use providers::{PlaceSums, ProviderDay, Total};
-pub use sort::no_rows;
-pub use token_collisions::Distinct;
+pub(crate) use buckets::{BUCKETS, Shuffle, Writer, token_range};
+pub(crate) use deduplicate::Resolved;
+pub(crate) use dropped_rows::Counted;
+pub(crate) use sort::no_rows;
+pub(crate) use token_collisions::Distinct;

@@ -45,28 +45,28 @@ pub(super) struct Visit {
 
 /// Priced claims of a provider with a procedure, and their sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Total {
+pub(crate) struct Total {
     /// The provider's place in the directory.
-    pub place: u32,
+    pub(crate) place: u32,
     /// The procedure's number.
-    pub code: u32,
-    pub claims: i64,
+    pub(crate) code: u32,
+    pub(crate) claims: i64,
     /// Their sum in cents.
-    pub cents: i64,
+    pub(crate) cents: i64,
 }
 
 /// What a provider was paid and what was expected, over claims whose procedure has peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PlaceSums {
-    pub claims: i64,
+pub(crate) struct PlaceSums {
+    pub(crate) claims: i64,
     /// Their sum in cents.
-    pub cents: i128,
+    pub(crate) cents: i128,
     /// What they were expected to cost, in millionths of a dollar.
-    pub expected_micros: i128,
+    pub(crate) expected_micros: i128,
 }
 
 /// A day of a provider: its place in the directory, the day, its patients.
-pub type ProviderDay = (u32, i32, u32);
+pub(crate) type ProviderDay = (u32, i32, u32);
 
 /// By number of a specialty and patients: provider-days.
 pub(super) type DayCounts = BTreeMap<(u32, u32), i64>;

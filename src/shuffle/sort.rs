@@ -20,7 +20,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when the file cannot be read.
-    pub fn next_rows(
+    pub(crate) fn next_rows(
         &self,
         buckets: &mut Range<usize>,
         rows: usize,
@@ -78,7 +78,7 @@ impl Shuffle {
     ///
     /// # Errors
     /// `Config` when the file cannot be read, `Interrupted` on cancellation.
-    pub fn resolve(&self, policy: OnDuplicate, cancel: &Cancellation) -> Result<Resolved> {
+    pub(crate) fn resolve(&self, policy: OnDuplicate, cancel: &Cancellation) -> Result<Resolved> {
         let parts = parallel::each(
             BUCKETS,
             cancel,
@@ -102,6 +102,6 @@ impl Shuffle {
 ///
 /// # Errors
 /// Never: the columns fit.
-pub fn no_rows() -> Result<DataFrame> {
+pub(crate) fn no_rows() -> Result<DataFrame> {
     row::frame(std::iter::empty())
 }

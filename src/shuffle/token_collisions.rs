@@ -22,16 +22,16 @@ const REMEMBERED: usize = 1 << 15;
 
 /// Identifiers and tokens of one domain, each counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Distinct {
+pub(crate) struct Distinct {
     /// Different identifiers.
-    pub ids: u64,
+    pub(crate) ids: u64,
     /// Different tokens.
-    pub tokens: u64,
+    pub(crate) tokens: u64,
 }
 
 impl Distinct {
     /// Adds what was counted of other tokens.
-    pub fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.ids += other.ids;
         self.tokens += other.tokens;
     }

@@ -73,17 +73,17 @@ pub struct Generated {
     /// The provider directory.
     pub providers_path: PathBuf,
     /// Rows of the claims file.
-    pub claims: u64,
+    pub(crate) claims: u64,
     /// Rows of the directory, repeats included.
-    pub providers: u64,
+    pub(crate) providers: u64,
     /// Size of the claims file.
-    pub claims_bytes: u64,
+    pub(crate) claims_bytes: u64,
     /// Size of the directory.
-    pub providers_bytes: u64,
+    pub(crate) providers_bytes: u64,
     /// Dirty claims by kind.
-    pub dirty_rows: BTreeMap<&'static str, u64>,
+    pub(crate) dirty_rows: BTreeMap<&'static str, u64>,
     /// Sum of all amounts that can be read and fit the contract, whether their row loads or not.
-    pub amount_cents: i128,
+    pub(crate) amount_cents: i128,
 }
 
 /// Writes `claims.csv` and `providers.csv` into `out`.

@@ -1,5 +1,5 @@
 //! Reports of a run to other systems: lineage, metrics, mail. None of these can slow or fail a load.
 
-pub mod lineage;
+pub(crate) mod lineage;
 pub mod mail;
 pub mod metrics;

@@ -51,7 +51,7 @@ fn is_amount(text: &str, decimal: Decimal) -> bool {
 /// Amounts by their decimal mark: how many have one or two decimals behind the configured one, and
 /// how many are amounts with the other one only.
 #[must_use]
-pub fn decimal_marks(texts: &StringChunked, decimal: Decimal) -> (u64, u64) {
+pub(crate) fn decimal_marks(texts: &StringChunked, decimal: Decimal) -> (u64, u64) {
     let (mut with_own, mut with_other) = (0, 0);
     for text in texts.iter().flatten().map(str::trim) {
         if is_amount(text, decimal) {

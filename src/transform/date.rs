@@ -91,7 +91,7 @@ impl DateFormats {
     ///
     /// # Errors
     /// `Config` when the list is empty or a format names no full date.
-    pub fn new(formats: &[String]) -> Result<Self> {
+    pub(crate) fn new(formats: &[String]) -> Result<Self> {
         if formats.is_empty() {
             return Err(Error::config("date_formats is empty")
                 .hint("write at least one, for example date_formats = [\"%Y-%m-%d\"]"));

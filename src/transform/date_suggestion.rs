@@ -62,7 +62,7 @@ const CANDIDATES: [&str; 40] = [
 ];
 
 /// Dates of a source, by which their formats are recognised.
-pub struct DateSample {
+pub(crate) struct DateSample {
     formats: Arc<DateFormats>,
     read: Vec<String>,
     unread: Vec<String>,
@@ -70,7 +70,7 @@ pub struct DateSample {
 
 /// What the dates of a source look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DateSuggestion {
+pub(crate) enum DateSuggestion {
     /// Formats that read nearly all of them; and another one that reads as many as the first, but
     /// as other days.
     Formats(Vec<String>, Option<String>),
@@ -81,12 +81,12 @@ pub enum DateSuggestion {
 impl DateSample {
     /// An empty sample beside the configured formats.
     #[must_use]
-    pub fn new(formats: &Arc<DateFormats>) -> Self {
+    pub(crate) fn new(formats: &Arc<DateFormats>) -> Self {
         Self { formats: Arc::clone(formats), read: Vec::new(), unread: Vec::new() }
     }
 
     /// Takes what is needed of some dates.
-    pub fn observe(&mut self, texts: &StringChunked) {
+    pub(crate) fn observe(&mut self, texts: &StringChunked) {
         for text in texts.iter().flatten().map(str::trim).filter(|text| !text.is_empty()) {
             let kept = match self.formats.days(text) {
                 Ok(day) if PLAUSIBLE.contains(&day) => &mut self.read,
@@ -100,13 +100,13 @@ impl DateSample {
 
     /// Whether more dates would change nothing.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.unread.len() == KEPT
     }
 
     /// What the dates look like; none where nothing known does.
     #[must_use]
-    pub fn suggestion(&self, configured: &[String]) -> Option<DateSuggestion> {
+    pub(crate) fn suggestion(&self, configured: &[String]) -> Option<DateSuggestion> {
         let texts: Vec<&str> = self.unread.iter().chain(&self.read).map(String::as_str).collect();
         let is_number = |text: &&String| {
             text.parse().is_ok_and(|day: u32| text.len() == 5 && DAY_NUMBERS.contains(&day))

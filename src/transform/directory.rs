@@ -31,11 +31,11 @@ pub(super) type FalseNpis = Option<Arc<[bool]>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refused {
     /// Where it came from, as [`ORIGIN`] packs it.
-    pub origin: i64,
+    pub(crate) origin: i64,
     /// The line on which it begins, where there are lines.
-    pub line: Option<u64>,
+    pub(crate) line: Option<u64>,
     /// The rule that it breaks.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
 }
 
 /// A directory with unique keys.
@@ -194,19 +194,19 @@ impl Directory {
 
     /// Which columns are there.
     #[must_use]
-    pub fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
     /// The accounting of the directory's records.
     #[must_use]
-    pub fn counts(&self) -> ProviderCounts {
+    pub(crate) fn counts(&self) -> ProviderCounts {
         self.counts.clone()
     }
 
     /// The records that were refused, in their order.
     #[must_use]
-    pub fn rejects(&self) -> &[Refused] {
+    pub(crate) fn rejects(&self) -> &[Refused] {
         &self.rejects
     }
 
@@ -242,19 +242,19 @@ impl Directory {
 
     /// The spellings of the specialties in canonical case, by number; number 0 is empty.
     #[must_use]
-    pub fn specialties(&self) -> &[String] {
+    pub(crate) fn specialties(&self) -> &[String] {
         &self.specialties
     }
 
     /// The providers' ids, by place.
     #[must_use]
-    pub fn ids(&self) -> StringChunked {
+    pub(crate) fn ids(&self) -> StringChunked {
         self.frame.column("provider_id").and_then(Column::str).cloned().unwrap_or_default()
     }
 
     /// The numbers of the providers' specialties, by place.
     #[must_use]
-    pub fn numbers(&self) -> &[u32] {
+    pub(crate) fn numbers(&self) -> &[u32] {
         &self.numbers
     }
 

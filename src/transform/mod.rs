@@ -22,7 +22,7 @@ pub(crate) mod procedure_code;
 mod pseudonymize;
 pub(crate) mod quality_flags;
 mod reject;
-pub mod risk;
+pub(crate) mod risk;
 pub(crate) mod rule_set;
 mod text;
 pub(crate) mod token_map;
@@ -31,9 +31,9 @@ mod validate;
 use std::sync::Arc;
 
 pub use actions::Release;
-pub use amount::decimal_marks;
+pub(crate) use amount::decimal_marks;
 pub use date::DateFormats;
-pub use date_suggestion::{DateSample, DateSuggestion};
+pub(crate) use date_suggestion::{DateSample, DateSuggestion};
 pub use directory::{Directory, Refused, provider_rows};
 use polars::prelude::{
     DataType, Expr, Int32Chunked, Int128Chunked, IntoSeries, JoinArgs, JoinType, LazyFrame, NULL,
@@ -50,9 +50,9 @@ use crate::schema::{
     PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE, UNKNOWN_PROVIDER, fact_columns,
 };
 use crate::transform::column_access::values;
-pub use crate::transform::procedure_code::belongs;
+pub(crate) use crate::transform::procedure_code::belongs;
 pub use crate::transform::rule_set::{Judged, RuleSet};
-pub use crate::transform::token_map::{identifiers, token_pairs};
+pub(crate) use crate::transform::token_map::{identifiers, token_pairs};
 
 /// The first pass over claims.
 pub struct Claims {

@@ -67,7 +67,7 @@ fn is_snomed(code: &str) -> bool {
 
 /// Whether a code looks like one of its system.
 #[must_use]
-pub fn belongs(code: &str, system: CodeSystem) -> bool {
+pub(crate) fn belongs(code: &str, system: CodeSystem) -> bool {
     match system {
         CodeSystem::Any => true,
         CodeSystem::Hcpcs => is_hcpcs(code),

@@ -36,17 +36,17 @@ pub struct RuleSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged<'a> {
     /// It in canonical form; empty where nothing is left.
-    pub text: Cow<'a, str>,
+    pub(crate) text: Cow<'a, str>,
     /// What was done to it before.
-    pub damage: Damage,
+    pub(crate) damage: Damage,
     /// Whether it is a placeholder.
-    pub is_placeholder: bool,
+    pub(crate) is_placeholder: bool,
 }
 
 impl Judged<'_> {
     /// Whether nothing was wrong with it.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.damage == Damage::NONE && !self.is_placeholder
     }
 }
@@ -77,7 +77,7 @@ impl RuleSet {
 
     /// The same for amounts with this decimal mark.
     #[must_use]
-    pub fn with_decimal(self, decimal: Decimal) -> Self {
+    pub(crate) fn with_decimal(self, decimal: Decimal) -> Self {
         Self { decimal, ..self }
     }
 
@@ -91,7 +91,7 @@ impl RuleSet {
     /// form and sound, which nearly all are.
     #[inline]
     #[must_use]
-    pub fn judge<'a>(&self, column: &str, text: &'a str) -> Option<Judged<'a>> {
+    pub(crate) fn judge<'a>(&self, column: &str, text: &'a str) -> Option<Judged<'a>> {
         let placeholders = self.placeholders_of(column);
         if identifier::is_plain(text) && !placeholders.have(text) {
             return None;
@@ -121,7 +121,7 @@ impl RuleSet {
 
     /// What a run makes the token of an identifier from; none where it makes none.
     #[must_use]
-    pub fn named<'a>(&self, column: &str, text: &'a str) -> Option<Cow<'a, str>> {
+    pub(crate) fn named<'a>(&self, column: &str, text: &'a str) -> Option<Cow<'a, str>> {
         let Some(judged) = self.judge(column, text) else { return Some(text.into()) };
         let mut broken = self.bits_of(judged.damage);
         if judged.is_placeholder {

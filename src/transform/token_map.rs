@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::key::{Token, Tokenizer};
 
 /// The columns with identifiers, in canonical form; blank is null.
-pub fn identifiers(records: LazyFrame, columns: &[&str]) -> LazyFrame {
+pub(crate) fn identifiers(records: LazyFrame, columns: &[&str]) -> LazyFrame {
     let columns: Vec<_> = columns.iter().map(|column| canonical(column)).collect();
     records.select(columns)
 }
@@ -18,7 +18,7 @@ pub fn identifiers(records: LazyFrame, columns: &[&str]) -> LazyFrame {
 ///
 /// # Errors
 /// `Internal` when the column is not there.
-pub fn token_pairs(
+pub(crate) fn token_pairs(
     frame: &DataFrame,
     column: &str,
     old: &Tokenizer,

@@ -17,15 +17,15 @@ const LAST_PUBLISHED: &str = "(SELECT key_id FROM claims_etl.runs WHERE publishe
 
 /// What is public of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyName {
-    pub id: String,
+pub(crate) struct KeyName {
+    pub(crate) id: String,
     /// What identifies it.
-    pub check: CheckValue,
+    pub(crate) check: CheckValue,
 }
 
 impl KeyName {
     #[must_use]
-    pub fn of(key: &MasterKey) -> Self {
+    pub(crate) fn of(key: &MasterKey) -> Self {
         Self { id: key.id(), check: key.check_value() }
     }
 
@@ -36,7 +36,7 @@ impl KeyName {
 
 /// What a warehouse records about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Belongs {
+pub(crate) enum Belongs {
     /// The published tokens are of this key.
     Yes,
     NothingPublished,
@@ -55,7 +55,7 @@ pub enum Belongs {
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn belongs(connection: &mut impl Connection, key: &KeyName) -> Result<Belongs> {
+pub(crate) fn belongs(connection: &mut impl Connection, key: &KeyName) -> Result<Belongs> {
     let there = sql::query(
         connection,
         CONTEXT,
@@ -116,7 +116,7 @@ fn current(connection: &mut impl Connection, has_keys: bool) -> Result<Option<St
 ///
 /// # Errors
 /// `Config` when the published rows carry tokens of another key.
-pub fn check(connection: &mut impl Connection, key: &KeyName, replace: bool) -> Result<()> {
+pub(crate) fn check(connection: &mut impl Connection, key: &KeyName, replace: bool) -> Result<()> {
     match belongs(connection, key)? {
         Belongs::Yes | Belongs::NothingPublished => note(connection, key),
         Belongs::Next(_) if replace && is_reload(connection)? => Ok(()),
@@ -128,7 +128,7 @@ pub fn check(connection: &mut impl Connection, key: &KeyName, replace: bool) -> 
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
-pub fn note(connection: &mut impl Connection, key: &KeyName) -> Result<()> {
+pub(crate) fn note(connection: &mut impl Connection, key: &KeyName) -> Result<()> {
     sql::execute_with(
         connection,
         CONTEXT,
@@ -148,7 +148,7 @@ fn is_reload(connection: &mut impl Connection) -> Result<bool> {
 
 /// Why a key is refused.
 #[must_use]
-pub fn refusal(id: &str, why: &Belongs) -> Error {
+pub(crate) fn refusal(id: &str, why: &Belongs) -> Error {
     let (message, hint) = match why {
         Belongs::Yes | Belongs::NothingPublished => {
             return Error::internal("the warehouse's own key was refused");
@@ -179,7 +179,7 @@ pub fn refusal(id: &str, why: &Belongs) -> Error {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn is_published_with(connection: &mut impl Connection, id: &str) -> Result<bool> {
+pub(crate) fn is_published_with(connection: &mut impl Connection, id: &str) -> Result<bool> {
     Ok(published_with(connection)?.as_deref() == Some(id))
 }
 
@@ -197,7 +197,7 @@ fn published_with(connection: &mut impl Connection) -> Result<Option<String>> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn leads_to(connection: &mut impl Connection, from: &str, to: &str) -> Result<bool> {
+pub(crate) fn leads_to(connection: &mut impl Connection, from: &str, to: &str) -> Result<bool> {
     let there = "SELECT to_regclass('claims_etl.keys') IS NOT NULL AS there";
     if sql::boolean(&sql::query(connection, CONTEXT, there)?, "there", 0) != Some(true) {
         return Ok(from == to);

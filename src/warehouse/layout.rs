@@ -10,13 +10,13 @@ use crate::schema::Shape;
 
 /// A profile, and column by column what is done to its values.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TableLayout {
+pub(crate) struct TableLayout {
     /// The profile's name.
-    pub profile: String,
+    pub(crate) profile: String,
     /// Column → action, as in the configuration.
-    pub actions: Map<String, Value>,
+    pub(crate) actions: Map<String, Value>,
     /// Which columns are there.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
 }
 
 impl TableLayout {
@@ -25,7 +25,7 @@ impl TableLayout {
     /// # Panics
     /// Never: an action has a form in JSON.
     #[must_use]
-    pub fn of(privacy: &Privacy) -> Self {
+    pub(crate) fn of(privacy: &Privacy) -> Self {
         let json = |action| serde_json::to_value(action).expect("names and numbers");
         let mut actions: Map<String, Value> =
             privacy.actions().map(|(name, action)| (name.into(), json(action))).collect();
@@ -40,7 +40,7 @@ impl TableLayout {
 
     /// What is done to a column; none for one that no action can be given for.
     #[must_use]
-    pub fn action(&self, column: &str) -> Option<Action> {
+    pub(crate) fn action(&self, column: &str) -> Option<Action> {
         serde_json::from_value(self.actions.get(column)?.clone()).ok()
     }
 

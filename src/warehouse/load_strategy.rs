@@ -11,7 +11,7 @@ const CONTEXT: &str = "asking what is published";
 
 /// How the staged claims become published ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadStrategy {
+pub(crate) enum LoadStrategy {
     /// The staged table becomes the fact's partition.
     Attach,
     /// New rows are inserted, changed ones updated, equal ones left alone.
@@ -23,7 +23,7 @@ pub enum LoadStrategy {
 impl LoadStrategy {
     /// The name in the task's result.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Attach => "attach",
             Self::Merge => "merge",

@@ -17,11 +17,11 @@ use crate::warehouse::{connection, server, sql, table_checks};
 /// A warehouse that can be connected to.
 pub struct Warehouse {
     /// The ADBC database.
-    pub database: PostgresDatabase,
+    pub(crate) database: PostgresDatabase,
     /// For people: where it is, without secrets.
-    pub place: String,
+    pub(crate) place: String,
     /// A command that opens psql on it, without secrets.
-    pub psql: String,
+    pub(crate) psql: String,
 }
 
 impl Warehouse {
@@ -74,7 +74,7 @@ impl Warehouse {
 ///
 /// # Errors
 /// `Config` when the address is no address, or whatever keeps the private server's state from being read.
-pub fn running(settings: &Settings) -> Result<Option<Warehouse>> {
+pub(crate) fn running(settings: &Settings) -> Result<Option<Warehouse>> {
     if settings.warehouse.url.is_none() {
         let status = LocalPostgres::new(&settings.local_warehouse_dir()).status()?;
         if !matches!(status, Status::Running { .. }) {
@@ -146,7 +146,7 @@ fn private_server(settings: &Settings) -> Result<LocalPostgres> {
 /// # Errors
 /// `Config` when a warehouse is configured or no server is installed, `Warehouse` when it does not
 /// start.
-pub fn start(settings: &Settings, observer: &dyn Observer) -> Result<String> {
+pub(crate) fn start(settings: &Settings, observer: &dyn Observer) -> Result<String> {
     let running = private_server(settings)?.start(observer)?;
     Ok(running.url().to_owned())
 }
@@ -155,7 +155,7 @@ pub fn start(settings: &Settings, observer: &dyn Observer) -> Result<String> {
 ///
 /// # Errors
 /// `Config` when a warehouse is configured, `Warehouse` when it does not stop.
-pub fn stop(settings: &Settings) -> Result<bool> {
+pub(crate) fn stop(settings: &Settings) -> Result<bool> {
     private_server(settings)?.stop()
 }
 
@@ -163,7 +163,7 @@ pub fn stop(settings: &Settings) -> Result<bool> {
 ///
 /// # Errors
 /// `Config` when there is no warehouse yet.
-pub fn url(settings: &Settings) -> Result<String> {
+pub(crate) fn url(settings: &Settings) -> Result<String> {
     match &settings.warehouse.url {
         Some(url) => address(url).map(|address| address.to_string()),
         None => private_server(settings)?.url(),
@@ -175,7 +175,7 @@ pub fn url(settings: &Settings) -> Result<String> {
 ///
 /// # Errors
 /// `Config` when there is no warehouse yet, or the password's file cannot be used.
-pub fn login(settings: &Settings) -> Result<(String, Option<Secret>)> {
+pub(crate) fn login(settings: &Settings) -> Result<(String, Option<Secret>)> {
     let Some(url) = &settings.warehouse.url else {
         return Ok((private_server(settings)?.url()?, None));
     };
@@ -185,17 +185,6 @@ pub fn login(settings: &Settings) -> Result<(String, Option<Secret>)> {
         None => settings.warehouse.password()?,
     };
     Ok((address.to_string(), password))
-}
-
-/// A command that opens psql on the warehouse.
-///
-/// # Errors
-/// `Config` when there is no warehouse yet.
-pub fn psql(settings: &Settings) -> Result<String> {
-    match &settings.warehouse.url {
-        Some(url) => Ok(format!("psql \"{}\"", address(url)?)),
-        None => private_server(settings)?.psql(),
-    }
 }
 
 /// Brings the warehouse to this version's schema; returns the versions applied.

@@ -8,7 +8,7 @@
 pub(crate) mod comments;
 pub mod connection;
 pub(crate) mod cursor;
-pub mod keys;
+pub(crate) mod keys;
 pub(crate) mod layout;
 pub(crate) mod load_strategy;
 pub mod location;
@@ -23,4 +23,4 @@ pub mod sql;
 pub(crate) mod table_checks;
 pub(crate) mod table_layout;
 pub(crate) mod table_lock;
-pub mod views;
+pub(crate) mod views;

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// An ADBC failure as a warehouse failure, with the hint where the SQLSTATE implies it.
 #[must_use]
-pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
+pub(crate) fn error(context: &str, failure: adbc_core::error::Error) -> Error {
     let state: String = failure.sqlstate.iter().map(|c| char::from(c.to_ne_bytes()[0])).collect();
     let of_the_server = !state.starts_with('\0');
     let kind = if !of_the_server && failure.status == Status::InvalidArguments {
@@ -41,7 +41,7 @@ pub fn error(context: &str, failure: adbc_core::error::Error) -> Error {
 
 /// The driver's own hint.
 #[must_use]
-pub fn hint(failure: &adbc_core::error::Error) -> Option<String> {
+pub(crate) fn hint(failure: &adbc_core::error::Error) -> Option<String> {
     let (_, text) = failure.details.iter().flatten().find(|(name, _)| name == "hint")?;
     String::from_utf8(text.clone()).ok()
 }
@@ -84,11 +84,11 @@ fn way_out(state: &str, failure: &adbc_core::error::Error) -> Option<&'static st
 }
 
 /// What to do about row level security that hides rows from the program.
-pub const ROW_SECURITY: &str = "the role must see every row: `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` lets the \
+pub(crate) const ROW_SECURITY: &str = "the role must see every row: `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` lets the \
      owner see all of them and keeps the policies of all others, or a superuser can give the role BYPASSRLS";
 
 /// Names of the program's own as a list of SQL literals: `'a', 'b'`.
-pub fn literals<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn literals<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
@@ -197,7 +197,7 @@ pub fn rollback(conn: &mut impl Connection) -> Result<()> {
 ///
 /// # Errors
 /// That of `work`, or `Warehouse` when the transaction cannot begin or commit.
-pub fn in_transaction<C: Connection, T>(
+pub(crate) fn in_transaction<C: Connection, T>(
     conn: &mut C,
     context: &str,
     work: impl FnOnce(&mut C) -> Result<T>,

@@ -17,7 +17,7 @@ use super::error::{invalid, with_hint};
 
 /// Where a database is and as whom to sign in.
 #[derive(Clone)]
-pub struct Address {
+pub(crate) struct Address {
     pub(super) config: Config,
     pub(super) parameters: Parameters,
 }
@@ -35,7 +35,7 @@ impl Address {
     /// # Errors
     /// `InvalidArguments` for a text that is none of these, names no host, or demands what this
     /// driver cannot do. No message quotes the text: a piece of it may be the password.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let (rest, taken) = text::take_out(text).ok_or_else(unreadable)?;
         let mut parameters = Parameters::default();
         for (name, value) in taken {
@@ -56,14 +56,14 @@ impl Address {
 
     /// The password in the address.
     #[must_use]
-    pub fn password(&self) -> Option<String> {
+    pub(crate) fn password(&self) -> Option<String> {
         self.config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// Where the database is: the first host or directory of Unix sockets, its port, and the
     /// database's name; never a user or a password.
     #[must_use]
-    pub fn location(&self) -> Option<(String, u16, String)> {
+    pub(crate) fn location(&self) -> Option<(String, u16, String)> {
         let (host, port) = self.places().into_iter().next()?;
         // As in libpq, a database without a name is called like the user.
         let name = self.config.get_dbname().or(self.config.get_user())?;

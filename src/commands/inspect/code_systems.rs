@@ -8,11 +8,11 @@ use crate::transform::belongs;
 
 /// How many codes look like those of one system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct SystemCount {
+pub(crate) struct SystemCount {
     /// `hcpcs`, `icd9`, `icd10pcs` or `snomed`.
-    pub system: &'static str,
+    pub(crate) system: &'static str,
     /// Codes that look like it.
-    pub rows: u64,
+    pub(crate) rows: u64,
 }
 
 const SYSTEMS: [(&str, CodeSystem); 4] = [

@@ -40,10 +40,10 @@ pub(crate) struct ColumnProfile {
 
 /// How many texts are of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KindCount {
+pub(crate) struct KindCount {
     /// `digits`, `decimal`, `letters`, `mixed`, `other`, or `date` with a format.
-    pub kind: String,
-    pub rows: u64,
+    pub(crate) kind: String,
+    pub(crate) rows: u64,
 }
 
 impl ColumnProfile {

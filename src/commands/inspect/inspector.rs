@@ -45,7 +45,7 @@ const FEW_ROWS: u64 = 11;
 /// # Errors
 /// `Config` when the settings themselves are wrong. Whatever is wrong with a source is in its
 /// report.
-pub fn inspect(
+pub(crate) fn inspect(
     settings: &Settings,
     sources: &[String],
     observer: &dyn Observer,

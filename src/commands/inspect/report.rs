@@ -15,69 +15,69 @@ use crate::totals::{Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 
 /// All that is found out about one source.
 #[derive(Debug, Clone, Serialize)]
-pub struct InspectionReport {
+pub(crate) struct InspectionReport {
     /// As it was named.
-    pub source: String,
+    pub(crate) source: String,
     /// What it is taken for; none where it is like neither.
-    pub dataset: Option<Dataset>,
+    pub(crate) dataset: Option<Dataset>,
     /// How it is written.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// The contract's columns and where they come from.
-    pub columns: Vec<ColumnReport>,
+    pub(crate) columns: Vec<ColumnReport>,
     /// Names in the header that are not loaded.
-    pub ignored: Vec<String>,
+    pub(crate) ignored: Vec<String>,
     /// The mapping that the figures are based on, where the configured one does not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub assumed: Option<String>,
+    pub(crate) assumed: Option<String>,
     /// Rows that would be read; none where they cannot be.
-    pub read: Option<u64>,
+    pub(crate) read: Option<u64>,
     /// Rows that `where` leaves out.
-    pub filtered: u64,
+    pub(crate) filtered: u64,
     /// Rows that would be rejected.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
     /// Claim lines that have the claim id and line number of another one; none where rows were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub repeats: Option<Repeats>,
+    pub(crate) repeats: Option<Repeats>,
     /// The header name that line numbers are read from without being mapped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub line_column: Option<String>,
+    pub(crate) line_column: Option<String>,
     /// Sum of the amounts that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount: Option<Cents>,
+    pub(crate) amount: Option<Cents>,
     /// The first and the last date of service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dates: Option<(NaiveDate, NaiveDate)>,
+    pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
     /// Code systems that procedure codes look like, and how many codes there are.
-    pub code_systems: Vec<SystemCount>,
+    pub(crate) code_systems: Vec<SystemCount>,
     /// Procedure codes.
-    pub codes: u64,
+    pub(crate) codes: u64,
     /// Rules that rows break.
-    pub rules: Vec<RuleCount>,
+    pub(crate) rules: Vec<RuleCount>,
     /// Rules that cannot be judged here, in words.
-    pub left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// The counts of a directory's records.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub providers: Option<ProviderCounts>,
+    pub(crate) providers: Option<ProviderCounts>,
     /// Share of rejects above which a run is refused.
-    pub max_reject_ratio: f64,
+    pub(crate) max_reject_ratio: f64,
     /// Why a run would not go on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorReport>,
+    pub(crate) error: Option<ErrorReport>,
     /// The exit code that a run would end with because of this source.
-    pub exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 /// Rows that a run would drop because another one has their claim id and line number.
 #[derive(Debug, Clone, Serialize)]
-pub struct Repeats {
+pub(crate) struct Repeats {
     /// With the same content.
-    pub duplicates: u64,
+    pub(crate) duplicates: u64,
     /// With other content.
-    pub conflicts: u64,
+    pub(crate) conflicts: u64,
     /// Claim lines with rows that cancel one another.
-    pub reversals: u64,
+    pub(crate) reversals: u64,
     /// Header names that look like a line number and are not read as one, the most likely first.
-    pub line_columns: Vec<String>,
+    pub(crate) line_columns: Vec<String>,
 }
 
 impl InspectionReport {
@@ -125,30 +125,30 @@ impl InspectionReport {
 
 /// How a file is written, as far as it can be recognised.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Files, where a folder or a pattern names several.
-    pub files: usize,
+    pub(crate) files: usize,
     /// Their size.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// How rows are written.
-    pub format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// How bytes are packed.
-    pub compression: Option<Compression>,
+    pub(crate) compression: Option<Compression>,
     /// What separates fields.
-    pub separator: Option<char>,
+    pub(crate) separator: Option<char>,
     /// The text's encoding.
-    pub encoding: Option<String>,
+    pub(crate) encoding: Option<String>,
     /// Whether it begins with a byte-order mark.
-    pub byte_order_mark: bool,
+    pub(crate) byte_order_mark: bool,
     /// `LF`, `CRLF`, `CR`, or `mixed`.
-    pub line_ends: Option<&'static str>,
-    pub header_columns: usize,
+    pub(crate) line_ends: Option<&'static str>,
+    pub(crate) header_columns: usize,
     /// Whether the first record may be data instead of a header.
-    pub headless: bool,
+    pub(crate) headless: bool,
     /// Blank lines among the records.
-    pub blank_lines: u64,
+    pub(crate) blank_lines: u64,
     /// Comments among the records.
-    pub comments: u64,
+    pub(crate) comments: u64,
 }
 
 impl Shape {
@@ -198,48 +198,48 @@ impl Shape {
 
 /// A column of the contract in this file.
 #[derive(Debug, Clone, Serialize)]
-pub struct ColumnReport {
+pub(crate) struct ColumnReport {
     /// The contract's name.
-    pub column: &'static str,
+    pub(crate) column: &'static str,
     /// Whether a source must have it.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Where it comes from; none where it is missing.
-    pub from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Header names that it may have, the most likely first.
-    pub proposals: Vec<String>,
+    pub(crate) proposals: Vec<String>,
     /// Identifiers that exports have damaged, and placeholders; none where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub damaged: Option<DamagedIds>,
+    pub(crate) damaged: Option<DamagedIds>,
     /// What its texts are like; none where they were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<ProfileReport>,
+    pub(crate) profile: Option<ProfileReport>,
 }
 
 /// What the texts of a column are like.
 #[derive(Debug, Clone, Serialize)]
-pub struct ProfileReport {
-    pub rows: u64,
+pub(crate) struct ProfileReport {
+    pub(crate) rows: u64,
     /// Rows with a text.
-    pub filled: u64,
+    pub(crate) filled: u64,
     /// Kinds of texts, the most frequent first.
-    pub kinds: Vec<KindCount>,
+    pub(crate) kinds: Vec<KindCount>,
     /// Signs of the shortest text.
-    pub shortest: Option<usize>,
+    pub(crate) shortest: Option<usize>,
     /// Signs of the longest text.
-    pub longest: Option<usize>,
+    pub(crate) longest: Option<usize>,
 }
 
 /// How many rows break a rule.
 #[derive(Debug, Clone, Serialize)]
-pub struct RuleCount {
+pub(crate) struct RuleCount {
     /// `reject`, `flag` or `count`.
-    pub severity: String,
+    pub(crate) severity: String,
     /// The rule's id.
-    pub rule: &'static str,
-    pub name: &'static str,
-    pub description: &'static str,
+    pub(crate) rule: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
     /// Rows that break it.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// The first of them; of rejects only.
-    pub examples: Vec<Example>,
+    pub(crate) examples: Vec<Example>,
 }

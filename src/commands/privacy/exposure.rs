@@ -16,22 +16,22 @@ const CONTEXT: &str = "privacy report";
 
 /// The last run that published, and what was done to the columns.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Released {
+pub(crate) struct Released {
     /// The run's id.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// The id of the key that made the tokens.
-    pub key_id: String,
+    pub(crate) key_id: String,
     /// The profile's name.
-    pub profile: String,
+    pub(crate) profile: String,
     /// Column → action; none where the warehouse has none.
-    pub actions: Option<BTreeMap<String, Value>>,
+    pub(crate) actions: Option<BTreeMap<String, Value>>,
 }
 
 /// What the warehouse records about itself; none where nothing is published.
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn released(connection: &mut impl Connection) -> Result<Option<Released>> {
+pub(crate) fn released(connection: &mut impl Connection) -> Result<Option<Released>> {
     let there = "SELECT to_regclass('claims_etl.runs') IS NOT NULL AS there";
     let there = sql::query(connection, CONTEXT, there)?;
     if sql::boolean(&there, "there", 0) != Some(true) {
@@ -52,7 +52,7 @@ pub fn released(connection: &mut impl Connection) -> Result<Option<Released>> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn columns(connection: &mut impl Connection) -> Result<Vec<(String, String)>> {
+pub(crate) fn columns(connection: &mut impl Connection) -> Result<Vec<(String, String)>> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -71,20 +71,20 @@ pub fn columns(connection: &mut impl Connection) -> Result<Vec<(String, String)>
 
 /// How much is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Size {
+pub(crate) struct Size {
     /// Rows of the fact.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Distinct patients.
-    pub patients: u64,
+    pub(crate) patients: u64,
     /// The largest number of rows that one patient has.
-    pub most_rows_of_a_patient: u64,
+    pub(crate) most_rows_of_a_patient: u64,
 }
 
 /// Counts rows and patients.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn size(connection: &mut impl Connection) -> Result<Size> {
+pub(crate) fn size(connection: &mut impl Connection) -> Result<Size> {
     let size = object(
         connection,
         &format!(
@@ -99,11 +99,11 @@ pub fn size(connection: &mut impl Connection) -> Result<Size> {
 
 /// One column of a set that people could be found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quasi {
+pub(crate) struct Quasi {
     /// The column.
-    pub column: &'static str,
+    pub(crate) column: &'static str,
     /// How coarse its dates are taken; none of another column, and of a date that is taken whole.
-    pub level: Option<Level>,
+    pub(crate) level: Option<Level>,
 }
 
 impl Quasi {
@@ -127,26 +127,30 @@ impl Quasi {
 
 /// The k-anonymity of patients by the values of a set of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Anonymity {
+pub(crate) struct Anonymity {
     /// Distinct combinations of values; null is a value.
-    pub groups: u64,
+    pub(crate) groups: u64,
     /// Patients of the smallest one; 0 where there is no row.
-    pub smallest: u64,
+    pub(crate) smallest: u64,
     /// Rows whose combination only one patient has.
-    pub rows_below_2: u64,
+    pub(crate) rows_below_2: u64,
     /// Rows whose combination fewer than `k` patients have.
-    pub rows_below_k: u64,
+    pub(crate) rows_below_k: u64,
     /// Rows that alone have their combination.
-    pub unique_rows: u64,
+    pub(crate) unique_rows: u64,
     /// Combinations that fewer than `k` patients have.
-    pub groups_below_k: u64,
+    pub(crate) groups_below_k: u64,
 }
 
 /// Measures a set of columns.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn anonymity(connection: &mut impl Connection, set: &[Quasi], k: u32) -> Result<Anonymity> {
+pub(crate) fn anonymity(
+    connection: &mut impl Connection,
+    set: &[Quasi],
+    k: u32,
+) -> Result<Anonymity> {
     let join = if set.iter().any(|quasi| quasi.column == "provider_name") {
         format!("JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)")
     } else {
@@ -171,22 +175,22 @@ pub fn anonymity(connection: &mut impl Connection, set: &[Quasi], k: u32) -> Res
 
 /// What the public view shows of providers and months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub struct PublicCells {
+pub(crate) struct PublicCells {
     /// Cells with at least one claim.
-    pub cells: u64,
+    pub(crate) cells: u64,
     /// Cells whose figures are shown.
-    pub shown: u64,
+    pub(crate) shown: u64,
     /// Cells of fewer than eleven patients.
-    pub primary: u64,
+    pub(crate) primary: u64,
     /// Cells that are hidden so that no other one can be computed (complementary suppression).
-    pub complementary: u64,
+    pub(crate) complementary: u64,
 }
 
 /// Counts the cells of the public view; none where it is not there or was never filled.
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn public_cells(connection: &mut impl Connection) -> Result<Option<PublicCells>> {
+pub(crate) fn public_cells(connection: &mut impl Connection) -> Result<Option<PublicCells>> {
     if !is_filled(connection)? {
         return Ok(None);
     }
@@ -220,7 +224,7 @@ fn is_filled(connection: &mut impl Connection) -> Result<bool> {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn provider_months(connection: &mut impl Connection) -> Result<(u64, u64)> {
+pub(crate) fn provider_months(connection: &mut impl Connection) -> Result<(u64, u64)> {
     let month = Quasi { column: "date_of_service", level: Some(Level::Month) };
     let provider = Quasi { column: "provider_id", level: None };
     let cells = anonymity(connection, &[provider, month], SMALLEST_CELL)?;

@@ -1,6 +1,6 @@
 //! `privacy report`: what is published about people, and the risk of re-identification.
 
-pub mod exposure;
+pub(crate) mod exposure;
 pub mod quasi_identifiers;
 pub mod report;
-pub mod safe_harbor;
+pub(crate) mod safe_harbor;

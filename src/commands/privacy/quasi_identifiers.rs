@@ -44,7 +44,7 @@ pub struct QuasiSet(Vec<(&'static str, Option<Grain>)>);
 impl QuasiSet {
     /// The sets that are used where none are named.
     #[must_use]
-    pub fn defaults() -> Vec<Self> {
+    pub(crate) fn defaults() -> Vec<Self> {
         let (provider, procedure) = ("provider_id", "procedure_code");
         [
             (&[provider, procedure][..], Grain::Day),
@@ -87,7 +87,7 @@ impl QuasiSet {
 
     /// The columns, a date with its grain.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let name = |&(column, grain): &(&str, Option<Grain>)| match grain {
             Some(grain) => format!("{column}:{}", name_of(grain)),
             None => column.to_owned(),
@@ -100,7 +100,7 @@ impl QuasiSet {
     ///
     /// # Errors
     /// A sentence for people.
-    pub fn measurable(&self, shape: Shape, dates: &Action) -> Result<Vec<Quasi>, String> {
+    pub(crate) fn measurable(&self, shape: Shape, dates: &Action) -> Result<Vec<Quasi>, String> {
         if let Some((column, _)) = self.0.iter().find(|(column, _)| !shape.has(column)) {
             return Err(format!("{column} is not released"));
         }

@@ -52,46 +52,46 @@ pub struct MeasuredSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnmeasuredSet {
     /// The columns, a date with its grain.
-    pub columns: Vec<String>,
-    pub why: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) why: String,
 }
 
 /// Providers and months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct SmallCells {
+pub(crate) struct SmallCells {
     /// Fewer patients than this are not shown.
-    pub threshold: u32,
+    pub(crate) threshold: u32,
     /// Provider-months with at least one claim.
-    pub provider_months: u64,
+    pub(crate) provider_months: u64,
     /// Those of fewer patients.
-    pub small: u64,
+    pub(crate) small: u64,
     /// Of the public view, the cells when it was filled; null where it never was.
-    pub cells: Option<u64>,
+    pub(crate) cells: Option<u64>,
     /// Those that it shows.
-    pub shown: Option<u64>,
+    pub(crate) shown: Option<u64>,
     /// Those that it hides because they are small.
-    pub hidden_primary: Option<u64>,
+    pub(crate) hidden_primary: Option<u64>,
     /// Those that it hides lest a small one could be computed.
-    pub hidden_complementary: Option<u64>,
+    pub(crate) hidden_complementary: Option<u64>,
 }
 
 /// Something that no program can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ForAHuman {
-    pub about: &'static str,
+pub(crate) struct ForAHuman {
+    pub(crate) about: &'static str,
     /// What is to be decided.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrivacyReport {
     /// The run that published last.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// The id of the key that made the tokens.
-    pub key_id: String,
-    pub profile: String,
+    pub(crate) key_id: String,
+    pub(crate) profile: String,
     /// Column → action.
-    pub actions: BTreeMap<String, Value>,
+    pub(crate) actions: BTreeMap<String, Value>,
     /// Rows of the fact.
     pub rows: u64,
     /// Distinct patients.
@@ -99,19 +99,19 @@ pub struct PrivacyReport {
     /// The columns that remain.
     pub columns: Vec<PublishedColumn>,
     /// The columns of the contract that do not.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// Groups of fewer patients are counted.
-    pub k: u32,
+    pub(crate) k: u32,
     pub sets: Vec<MeasuredSet>,
     /// What was not, and why.
     pub left_out: Vec<UnmeasuredSet>,
     /// Providers and months.
-    pub small_cells: SmallCells,
+    pub(crate) small_cells: SmallCells,
     /// What a human must decide.
-    pub to_decide: Vec<ForAHuman>,
+    pub(crate) to_decide: Vec<ForAHuman>,
     /// What the smallest group of every set had to have.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub required_k: Option<u32>,
+    pub(crate) required_k: Option<u32>,
     /// The process' exit code.
     #[serde(skip)]
     pub exit_code: u8,

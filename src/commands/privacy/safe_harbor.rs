@@ -9,7 +9,7 @@ use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM};
 /// What a column can do to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// It names the person or an account.
     Direct,
     /// Together with others it can find the person.
@@ -25,7 +25,7 @@ pub enum Kind {
 impl Kind {
     /// The name in the report.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Quasi => "quasi",
@@ -64,13 +64,13 @@ pub struct PublishedColumn {
     pub table: String,
     pub column: String,
     /// The letters of the list under which it falls; none where it is not listed.
-    pub listed: &'static [&'static str],
+    pub(crate) listed: &'static [&'static str],
     /// What it can do.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// What was done to it; none where it is computed.
     pub action: Option<&'static str>,
     /// What Safe Harbor needs.
-    pub needs: &'static str,
+    pub(crate) needs: &'static str,
     /// Whether that is met.
     pub met: Met,
 }

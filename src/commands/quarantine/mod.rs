@@ -1,4 +1,4 @@
 //! `quarantine`: which records were rejected and why, and the records as they stand in their source.
 
 pub mod reasons;
-pub mod records;
+pub(crate) mod records;

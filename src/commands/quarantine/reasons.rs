@@ -26,7 +26,7 @@ pub fn quarantine(settings: &Settings, run: RunId) -> Result<Rejects> {
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
+pub(crate) fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
     quarantine::list(&settings.quarantine_dir())
 }
 
@@ -35,7 +35,11 @@ pub fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
 ///
 /// # Errors
 /// `Config` when the folder cannot be read or a file not be removed.
-pub fn prune(settings: &Settings, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
+pub(crate) fn prune(
+    settings: &Settings,
+    before: DateTime<Utc>,
+    dry_run: bool,
+) -> Result<Vec<Kept>> {
     quarantine::prune(&settings.quarantine_dir(), before, dry_run)
 }
 
@@ -43,7 +47,7 @@ pub fn prune(settings: &Settings, before: DateTime<Utc>, dry_run: bool) -> Resul
 ///
 /// # Errors
 /// `Config` when there is none.
-pub fn latest_quarantine(settings: &Settings) -> Result<RunId> {
+pub(crate) fn latest_quarantine(settings: &Settings) -> Result<RunId> {
     let kept = kept_quarantines(settings)?;
     kept.first().map(|kept| kept.run_id).ok_or_else(|| {
         Error::config(format!("no rejects are kept in {}", settings.quarantine_dir().display()))
@@ -53,18 +57,18 @@ pub fn latest_quarantine(settings: &Settings) -> Result<RunId> {
 
 /// The rejects of one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReasonCount {
+pub(crate) struct ReasonCount {
     #[serde(flatten)]
-    pub why: Reason,
+    pub(crate) why: Reason,
     /// How many.
-    pub records: u64,
+    pub(crate) records: u64,
     /// The first of them.
-    pub examples: Vec<Example>,
+    pub(crate) examples: Vec<Example>,
 }
 
 /// The rejects by reason, the most frequent first.
 #[must_use]
-pub fn by_reason(rejects: &Rejects) -> Vec<ReasonCount> {
+pub(crate) fn by_reason(rejects: &Rejects) -> Vec<ReasonCount> {
     let mut counts: Vec<ReasonCount> = Vec::new();
     for reject in rejects.iter() {
         let place = counts.iter().position(|count| count.why == *reject.why).unwrap_or_else(|| {

@@ -12,7 +12,7 @@ use crate::quarantine::{NamedSource, Reject, Rejects};
 use crate::schema::Dataset;
 
 /// The original files of rejects, each with the fingerprint that the run has noted.
-pub struct Originals {
+pub(crate) struct Originals {
     files: Vec<File>,
 }
 
@@ -25,17 +25,17 @@ struct File {
 }
 
 /// A record of an original file.
-pub struct Found<'a> {
+pub(crate) struct Found<'a> {
     /// Its file, as the quarantine names it.
-    pub source: &'a NamedSource,
+    pub(crate) source: &'a NamedSource,
     /// Why it was rejected; none for the header.
-    pub reject: Option<Reject<'a>>,
+    pub(crate) reject: Option<Reject<'a>>,
     /// The line on which it begins; 0 where there are no lines.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The separator of its fields.
-    pub separator: char,
+    pub(crate) separator: char,
     /// Its bytes without the line's end, as UTF-8.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl Originals {
@@ -45,7 +45,7 @@ impl Originals {
     /// # Errors
     /// `Source` when a file is missing or is not what the run has read, `Config` when a source has
     /// no file to go back to, or the settings do not fit it.
-    pub fn find(
+    pub(crate) fn find(
         settings: &Settings,
         rejects: &Rejects,
         named: &[(Dataset, Vec<String>)],
@@ -81,7 +81,7 @@ impl Originals {
     ///
     /// # Errors
     /// `Source` when a file cannot be read or was changed meanwhile; errors of `each`.
-    pub fn read(
+    pub(crate) fn read(
         &self,
         rejects: &Rejects,
         each: &mut dyn FnMut(Found<'_>) -> Result<()>,

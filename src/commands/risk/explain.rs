@@ -25,7 +25,7 @@ use crate::warehouse::location::Warehouse;
 ///
 /// # Errors
 /// `Config` when there is no such claim, `Warehouse` when the warehouse cannot be read.
-pub fn risk_explain(
+pub(crate) fn risk_explain(
     settings: &Settings,
     token: Uuid,
     observer: &dyn Observer,

@@ -11,68 +11,68 @@ use crate::totals::Cents;
 
 /// The scores of a claim's lines, explained.
 #[derive(Debug, Clone, Serialize)]
-pub struct RiskExplanation {
-    pub claim_token: String,
+pub(crate) struct RiskExplanation {
+    pub(crate) claim_token: String,
     /// Name and version of the score.
-    pub model: &'static str,
+    pub(crate) model: &'static str,
     /// The statistics that are stored today; null where none are.
-    pub statistics: Option<StoredStatistics>,
+    pub(crate) statistics: Option<StoredStatistics>,
     /// The lines, in order.
-    pub lines: Vec<ExplainedLine>,
+    pub(crate) lines: Vec<ExplainedLine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StoredStatistics {
+pub(crate) struct StoredStatistics {
     /// The number of the last run that has changed them.
-    pub version: i64,
+    pub(crate) version: i64,
     /// When, RFC 3339 in UTC.
-    pub as_of: String,
+    pub(crate) as_of: String,
 }
 
 /// A claim line and its score.
 #[derive(Debug, Clone, Serialize)]
-pub struct ExplainedLine {
-    pub line_number: i64,
+pub(crate) struct ExplainedLine {
+    pub(crate) line_number: i64,
     /// The procedure code as it is published.
-    pub procedure_code: Option<String>,
+    pub(crate) procedure_code: Option<String>,
     /// The specialty as it is published.
-    pub specialty: Option<String>,
+    pub(crate) specialty: Option<String>,
     /// The provider's id as it is published.
-    pub provider_id: String,
+    pub(crate) provider_id: String,
     /// The amount as it is published.
-    pub amount: Cents,
+    pub(crate) amount: Cents,
     /// The date as it is published.
-    pub date_of_service: String,
+    pub(crate) date_of_service: String,
     /// Weights and thresholds: those that the stored score was computed with, where they are known.
-    pub parameters: Risk,
+    pub(crate) parameters: Risk,
     /// The score as it is stored.
-    pub stored: ComputedScore,
+    pub(crate) stored: ComputedScore,
     /// The score that follows from today's statistics; null where none are stored.
-    pub today: Option<ComputedScore>,
+    pub(crate) today: Option<ComputedScore>,
     /// Whether the two differ.
-    pub differs: bool,
+    pub(crate) differs: bool,
     /// The components in their order, with today's inputs.
-    pub components: Vec<ExplainedComponent>,
+    pub(crate) components: Vec<ExplainedComponent>,
 }
 
 /// A score and what it is made of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ComputedScore {
+pub(crate) struct ComputedScore {
     /// The version of the statistics: the number of a run.
-    pub statistics_version: i64,
+    pub(crate) statistics_version: i64,
     /// The score, 0 to 100.
-    pub score: f64,
+    pub(crate) score: f64,
     /// `low`, `medium` or `high`.
-    pub band: &'static str,
+    pub(crate) band: &'static str,
     /// The component that contributes most; null where none does.
-    pub reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// The share of the weights whose component could be computed, 0 to 1.
-    pub coverage: f64,
+    pub(crate) coverage: f64,
     /// The components, 0 to 1; null where one cannot be computed.
-    pub components: [Option<f64>; COMPONENTS],
+    pub(crate) components: [Option<f64>; COMPONENTS],
     /// The same in thousandths.
     #[serde(skip)]
-    pub thousandths: Components,
+    pub(crate) thousandths: Components,
 }
 
 impl ComputedScore {
@@ -119,26 +119,26 @@ fn share(thousandths: Option<u16>) -> Option<f64> {
 
 /// A component of a score.
 #[derive(Debug, Clone, Serialize)]
-pub struct ExplainedComponent {
-    pub name: &'static str,
+pub(crate) struct ExplainedComponent {
+    pub(crate) name: &'static str,
     /// Its weight, 0 to 1.
-    pub weight: f64,
+    pub(crate) weight: f64,
     /// Its value as it is stored, 0 to 1; null where it could not be computed.
-    pub stored: Option<f64>,
+    pub(crate) stored: Option<f64>,
     /// Its value with today's statistics, likewise.
-    pub today: Option<f64>,
+    pub(crate) today: Option<f64>,
     /// 100 · weight · today's value: the score, if it were alone.
-    pub contribution: f64,
+    pub(crate) contribution: f64,
     /// What today's value is computed from.
-    pub inputs: Option<ComponentInputs>,
+    pub(crate) inputs: Option<ComponentInputs>,
     /// Why it cannot be computed.
-    pub why_not: Option<String>,
+    pub(crate) why_not: Option<String>,
 }
 
 /// What a component is computed from.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum ComponentInputs {
+pub(crate) enum ComponentInputs {
     /// The peers of an amount.
     Amount {
         /// Whether they are of the same specialty, not only of the same procedure.
@@ -210,19 +210,19 @@ pub enum ComponentInputs {
 
 /// Quartiles and fences.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Fences {
+pub(crate) struct Fences {
     /// Providers or provider-days.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The first quartile.
-    pub q1: f64,
+    pub(crate) q1: f64,
     /// The third quartile.
-    pub q3: f64,
+    pub(crate) q3: f64,
     /// The distance between them, at least the floor.
-    pub iqr: f64,
+    pub(crate) iqr: f64,
     /// Q3 + 1.5 · IQR: the component is 0 up to here.
-    pub inner: f64,
+    pub(crate) inner: f64,
     /// Q3 + 3 · IQR: it is 1 from here.
-    pub outer: f64,
+    pub(crate) outer: f64,
 }
 
 impl From<Fence> for Fences {

@@ -1,5 +1,5 @@
 //! `risk explain` and `risk rescore`.
 
-pub mod explain;
-pub mod explain_report;
+pub(crate) mod explain;
+pub(crate) mod explain_report;
 pub mod rescore;

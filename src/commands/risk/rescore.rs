@@ -23,10 +23,10 @@ const NO_RUN: i64 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bands {
     /// Below `risk.medium_from`.
-    pub low: u64,
-    pub medium: u64,
+    pub(crate) low: u64,
+    pub(crate) medium: u64,
     /// From `risk.high_from`.
-    pub high: u64,
+    pub(crate) high: u64,
 }
 
 impl Bands {
@@ -39,7 +39,7 @@ impl Bands {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RescoreReport {
     /// Whether nothing was stored.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// The run that changed the statistics last; the scores are of these now.
     pub stats_version: i64,
     /// Whether the statistics were recounted, because one was not stored.
@@ -55,7 +55,7 @@ pub struct RescoreReport {
     /// Targets that are due for a refresh now.
     pub due: Vec<String>,
     /// Wall time.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// Recomputes all stored scores with today's statistics and the weights of the settings, and

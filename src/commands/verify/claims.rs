@@ -23,7 +23,7 @@ const SCORE: [&str; 2] = ["risk_score", "risk_components"];
 const RUN_NO: &str = "run_no";
 
 /// The comparison of the claims.
-pub struct Claims {
+pub(crate) struct Claims {
     runs: Runs,
     /// Whether the scores of the run's own rows are compared.
     scores: bool,
@@ -40,7 +40,7 @@ impl Claims {
     /// The comparison with the rows that these runs have written, in the columns that the tables
     /// have, with the scores of the run's own rows or without.
     #[must_use]
-    pub fn new(runs: Runs, shape: Shape, scores: bool) -> Self {
+    pub(crate) fn new(runs: Runs, shape: Shape, scores: bool) -> Self {
         let names: Vec<&str> = fact_columns(shape).iter().map(|column| column.name).collect();
         Self {
             runs,
@@ -58,7 +58,11 @@ impl Claims {
     ///
     /// # Errors
     /// `Warehouse` when a query fails.
-    pub fn compare(&mut self, connection: &mut impl Connection, rows: &RecordBatch) -> Result<()> {
+    pub(crate) fn compare(
+        &mut self,
+        connection: &mut impl Connection,
+        rows: &RecordBatch,
+    ) -> Result<()> {
         for start in (0..rows.num_rows()).step_by(KEYS) {
             let rows = rows.slice(start, KEYS.min(rows.num_rows() - start));
             let found = self.look_up(connection, &rows)?;
@@ -143,7 +147,7 @@ impl Claims {
     ///
     /// # Errors
     /// `Warehouse` when the query fails.
-    pub fn count_extra(&mut self, connection: &mut impl Connection) -> Result<bool> {
+    pub(crate) fn count_extra(&mut self, connection: &mut impl Connection) -> Result<bool> {
         let rows = sql::query(
             connection,
             CONTEXT,
@@ -162,7 +166,7 @@ impl Claims {
     ///
     /// # Errors
     /// `Warehouse` when the query fails.
-    pub fn name_extra(
+    pub(crate) fn name_extra(
         &mut self,
         connection: &mut impl Connection,
         rows: Option<&RecordBatch>,
@@ -192,20 +196,20 @@ impl Claims {
 
     /// What became of the rows.
     #[must_use]
-    pub fn counts(&self) -> RowCounts {
+    pub(crate) fn counts(&self) -> RowCounts {
         self.counts
     }
 
     /// The checksums of the rows that the sources give and of what is published at their keys,
     /// without those of later runs, and without the score where it is not compared.
     #[must_use]
-    pub fn checksums(&self) -> (Checksum, Checksum) {
+    pub(crate) fn checksums(&self) -> (Checksum, Checksum) {
         (self.sources, self.table)
     }
 
     /// The first rows that differ.
     #[must_use]
-    pub fn into_examples(self) -> Vec<Example> {
+    pub(crate) fn into_examples(self) -> Vec<Example> {
         self.examples.0
     }
 }

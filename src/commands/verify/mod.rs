@@ -1,12 +1,12 @@
 //! `verify`: a run computed again from its sources and compared with the tables.
 
-pub mod canonical;
+pub(crate) mod canonical;
 pub mod checksum;
-pub mod claims;
-pub mod lookup;
-pub mod providers;
+pub(crate) mod claims;
+pub(crate) mod lookup;
+pub(crate) mod providers;
 pub mod recompute;
 pub mod report;
-pub mod scores;
-pub mod snapshot;
+pub(crate) mod scores;
+pub(crate) mod snapshot;
 pub mod tables;

@@ -16,7 +16,7 @@ use crate::warehouse::sql;
 const CONTEXT: &str = "comparing providers";
 
 /// The comparison of the providers.
-pub struct Providers<'a> {
+pub(crate) struct Providers<'a> {
     runs: Runs,
     /// The token of an id: a column that is meant for providers can hold anything.
     token: &'a dyn Fn(&str) -> String,
@@ -30,7 +30,7 @@ pub struct Providers<'a> {
 impl<'a> Providers<'a> {
     /// The comparison with the rows that these runs have written, in the columns that are there.
     #[must_use]
-    pub fn new(runs: &Runs, token: &'a dyn Fn(&str) -> String, shape: Shape) -> Self {
+    pub(crate) fn new(runs: &Runs, token: &'a dyn Fn(&str) -> String, shape: Shape) -> Self {
         let names = provider_columns(shape).iter().map(|column| column.name).collect();
         let (counts, examples) = (RowCounts::default(), Examples::default());
         Self { runs: runs.keeping(), token, names, counts, own: 0, examples }
@@ -41,7 +41,7 @@ impl<'a> Providers<'a> {
     ///
     /// # Errors
     /// `Warehouse` when a query fails.
-    pub fn compare<'i>(
+    pub(crate) fn compare<'i>(
         &mut self,
         connection: &mut impl Connection,
         directory: &'i RecordBatch,
@@ -188,13 +188,13 @@ impl<'a> Providers<'a> {
 
     /// The counts of the providers.
     #[must_use]
-    pub fn counts(&self) -> RowCounts {
+    pub(crate) fn counts(&self) -> RowCounts {
         self.counts
     }
 
     /// The first providers that differ.
     #[must_use]
-    pub fn into_examples(self) -> Vec<Example> {
+    pub(crate) fn into_examples(self) -> Vec<Example> {
         self.examples.0
     }
 }

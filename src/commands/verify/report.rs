@@ -26,7 +26,7 @@ pub struct Compared {
     /// How it ended.
     pub verdict: Verdict,
     /// The same for people.
-    pub detail: String,
+    pub(crate) detail: String,
     /// What differs: files, or counts of the ledger.
     pub differences: Vec<String>,
 }
@@ -62,7 +62,7 @@ pub struct Verification {
     /// What may be why something differs.
     pub notes: Vec<String>,
     /// Wall time.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// The process' exit code.
     #[serde(skip)]
     pub exit_code: u8,

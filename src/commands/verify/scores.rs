@@ -13,7 +13,7 @@ const CONTEXT: &str = "asking how the run was scored";
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn incomparable_scores(
+pub(crate) fn incomparable_scores(
     connection: &mut impl Connection,
     run_no: i64,
 ) -> Result<Option<&'static str>> {

@@ -18,7 +18,7 @@ const CONTEXT: &str = "verify";
 ///
 /// # Errors
 /// That of `work`; `Warehouse` when the tables cannot be read.
-pub fn in_snapshot<C: Connection, T>(
+pub(crate) fn in_snapshot<C: Connection, T>(
     connection: &mut C,
     work: impl FnOnce(&mut C) -> Result<T>,
 ) -> Result<T> {
@@ -38,7 +38,7 @@ pub fn in_snapshot<C: Connection, T>(
 
 /// The runs that have published, seen from the one that is verified.
 #[derive(Debug, Clone)]
-pub struct Runs {
+pub(crate) struct Runs {
     run_no: i64,
     /// The runs that have published: number of the run, number of the publication.
     published: BTreeMap<i64, i64>,
@@ -65,7 +65,7 @@ impl Runs {
     ///
     /// # Errors
     /// `Warehouse` when the query fails.
-    pub fn read(
+    pub(crate) fn read(
         connection: &mut impl Connection,
         run_no: i64,
         keeps_earlier: bool,

@@ -6,12 +6,6 @@
 
 use serde::Serialize;
 
-pub use crate::commands::verify::checksum::Checksum;
-pub use crate::commands::verify::claims::Claims;
-pub use crate::commands::verify::providers::Providers;
-pub use crate::commands::verify::scores::incomparable_scores;
-pub use crate::commands::verify::snapshot::{Runs, in_snapshot};
-
 /// How many differing rows are named; all are counted.
 const EXAMPLES: usize = 20;
 
@@ -35,7 +29,7 @@ pub struct RowCounts {
 impl RowCounts {
     /// Whether nothing differs.
     #[must_use]
-    pub fn agree(&self) -> bool {
+    pub(crate) fn agree(&self) -> bool {
         self.differing + self.missing + self.extra == 0
     }
 }

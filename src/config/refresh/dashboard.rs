@@ -15,7 +15,7 @@ pub struct Dashboard {
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
     /// Seconds that it has; `refresh.deadline_secs` by default.
-    pub deadline_secs: Option<u64>,
+    pub(crate) deadline_secs: Option<u64>,
 }
 
 impl Default for Dashboard {

@@ -17,7 +17,7 @@ pub struct Metabase {
     /// The API key.
     pub api_key: SecretSource,
     /// Questions that are run at the same time; `refresh.parallel` by default.
-    pub parallel: Option<u16>,
+    pub(crate) parallel: Option<u16>,
     /// What is refreshed, by name.
     pub targets: BTreeMap<String, MetabaseTarget>,
 }

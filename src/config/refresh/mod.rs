@@ -12,12 +12,12 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use dashboard::Dashboard;
+pub(super) use dashboard::Dashboard;
 pub use metabase::{Metabase, MetabaseTarget};
 pub use power_bi::{
     PowerBi, PowerBiCommit, PowerBiMode, PowerBiObject, PowerBiTarget, PowerBiType,
 };
-pub use provider_month::ProviderMonth;
+pub(super) use provider_month::ProviderMonth;
 use serde::{Deserialize, Serialize};
 pub use sql::SqlViews;
 pub use superset::{Superset, SupersetTarget};
@@ -34,7 +34,7 @@ pub struct Refresh {
     /// Seconds that a target has, from its start to its end, where it names no others.
     pub deadline_secs: u64,
     /// Targets of one provider that are refreshed at the same time, 1 to 64.
-    pub parallel: u16,
+    pub(crate) parallel: u16,
     /// The stored months of providers.
     pub provider_month: ProviderMonth,
     /// The static page.
@@ -86,13 +86,13 @@ pub enum OnConflict {
 impl Refresh {
     /// How long a target has, whose own seconds are `own`.
     #[must_use]
-    pub fn deadline(&self, own: Option<u64>) -> Duration {
+    pub(crate) fn deadline(&self, own: Option<u64>) -> Duration {
         Duration::from_secs(own.unwrap_or(self.deadline_secs))
     }
 
     /// How many targets of a provider are refreshed at once, whose own limit is `own`.
     #[must_use]
-    pub fn parallel(&self, own: Option<u16>) -> usize {
+    pub(crate) fn parallel(&self, own: Option<u16>) -> usize {
         usize::from(own.unwrap_or(self.parallel))
     }
 

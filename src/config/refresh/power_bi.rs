@@ -31,9 +31,9 @@ pub struct PowerBi {
     /// Where the API is.
     pub api_url: String,
     /// What the token is for.
-    pub scope: String,
+    pub(crate) scope: String,
     /// Models that are refreshed at the same time; `refresh.parallel` by default.
-    pub parallel: Option<u16>,
+    pub(crate) parallel: Option<u16>,
     /// The models, by name.
     pub targets: BTreeMap<String, PowerBiTarget>,
 }

@@ -9,9 +9,9 @@ pub struct ProviderMonth {
     /// Whether it is refreshed.
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Seconds that it has; `refresh.deadline_secs` by default.
-    pub deadline_secs: Option<u64>,
+    pub(crate) deadline_secs: Option<u64>,
 }
 
 impl Default for ProviderMonth {

@@ -19,7 +19,7 @@ pub struct Superset {
     /// Its password.
     pub password: SecretSource,
     /// Who knows the account: `db` or `ldap`.
-    pub provider: String,
+    pub(crate) provider: String,
     /// Charts that are warmed at the same time; `refresh.parallel` by default.
     pub parallel: Option<u16>,
     /// The dashboards, by name.

@@ -15,18 +15,18 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 /// How a file's text is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dialect {
+pub(crate) struct Dialect {
     /// What separates fields.
-    pub separator: u8,
+    pub(crate) separator: u8,
     /// Lines that begin with it are comments.
-    pub comment: Option<u8>,
+    pub(crate) comment: Option<u8>,
     /// Fields that every record must have: those of the header.
-    pub fields: usize,
+    pub(crate) fields: usize,
 }
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
+pub(crate) enum Damage {
     /// It has fewer fields than the header.
     TooFewFields,
     /// It has more fields than the header.
@@ -44,7 +44,7 @@ pub enum Damage {
 
 /// What ends a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// A separator: the record goes on.
     Separator,
     LineFeed,
@@ -54,22 +54,22 @@ pub enum End {
 
 /// A field and what follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its bytes, without the quotes around it.
-    pub place: Range<usize>,
+    pub(crate) place: Range<usize>,
     /// Whether it began with a quote: empty text then, not null.
-    pub quoted: bool,
+    pub(crate) quoted: bool,
     /// Two quotes in it stand for one: see [`text`].
-    pub doubled: bool,
+    pub(crate) doubled: bool,
     /// Text follows its closing quote.
-    pub malformed: bool,
-    pub end: End,
+    pub(crate) malformed: bool,
+    pub(crate) end: End,
     /// Where the next field or record begins.
-    pub next: usize,
+    pub(crate) next: usize,
 }
 
 /// The field that begins at `start`; none when its quote is not closed within `bytes`.
-pub fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
+pub(crate) fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
     if bytes.get(start) != Some(&b'"') {
         return Some(plain(bytes, start, separator));
     }
@@ -103,7 +103,7 @@ fn plain(bytes: &[u8], start: usize, separator: u8) -> Field {
 
 /// The text of a field with doubled quotes: each pair is one.
 #[must_use]
-pub fn text(field: &str) -> String {
+pub(crate) fn text(field: &str) -> String {
     field.replace("\"\"", "\"")
 }
 
@@ -125,15 +125,15 @@ fn closing(bytes: &[u8], mut from: usize) -> Option<(usize, bool)> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     /// The first byte beyond.
-    pub end: usize,
+    pub(crate) end: usize,
     /// None where its fields can be read.
-    pub damage: Option<Damage>,
+    pub(crate) damage: Option<Damage>,
 }
 
 /// Judges the record that begins at `start`; none when it is not complete within `bytes` and they
 /// are not the file's last.
 #[must_use]
-pub fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) -> Option<Judged> {
+pub(crate) fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) -> Option<Judged> {
     let line = match memchr(b'\n', &bytes[start..]) {
         Some(offset) => start + offset + 1,
         None if ended => bytes.len(),
@@ -167,7 +167,7 @@ pub fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) -> Opti
 
 /// A record without its line's end.
 #[must_use]
-pub fn without_end(record: &[u8]) -> &[u8] {
+pub(crate) fn without_end(record: &[u8]) -> &[u8] {
     let record = record.strip_suffix(b"\n").unwrap_or(record);
     record.strip_suffix(b"\r").unwrap_or(record)
 }
@@ -175,7 +175,7 @@ pub fn without_end(record: &[u8]) -> &[u8] {
 /// Whether a line, given without its line feed, is no record: blank or a comment.
 #[must_use]
 #[inline]
-pub fn is_skipped(line: &[u8], comment: Option<u8>) -> bool {
+pub(crate) fn is_skipped(line: &[u8], comment: Option<u8>) -> bool {
     match line {
         [] | [b'\r'] => true,
         [first, ..] => comment == Some(*first),
@@ -185,7 +185,7 @@ pub fn is_skipped(line: &[u8], comment: Option<u8>) -> bool {
 /// The next record from `start` on, blank lines and comments passed over: where it begins, and its
 /// judgement. None at the end, or when more bytes are needed.
 #[must_use]
-pub fn next_record(
+pub(crate) fn next_record(
     bytes: &[u8],
     mut start: usize,
     dialect: &Dialect,
@@ -207,17 +207,17 @@ pub fn next_record(
 
 /// Whole records at the start of some bytes, and what they are made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cut {
+pub(crate) struct Cut {
     /// The first byte beyond.
-    pub end: usize,
+    pub(crate) end: usize,
     /// Records, damaged ones too.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Blank lines, which are no records.
-    pub blank_lines: u64,
+    pub(crate) blank_lines: u64,
     /// Comments, which are no records.
-    pub comments: u64,
+    pub(crate) comments: u64,
     /// Lines that end with a carriage return and a line feed, outside quotes.
-    pub carriage_returns: u64,
+    pub(crate) carriage_returns: u64,
 }
 
 impl Cut {
@@ -238,7 +238,7 @@ impl Cut {
 /// Cuts whole records until they are `enough` bytes or the bytes end. Between quotes only line feeds
 /// are looked at.
 #[must_use]
-pub fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -> Cut {
+pub(crate) fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -> Cut {
     let mut cut = Cut::default();
     // Where to go on looking, within the record that begins at `cut.end`.
     let mut at = 0;

@@ -18,28 +18,28 @@ const CONTEXT: &str = "explaining a score";
 
 /// A published claim line.
 #[derive(Debug, Clone)]
-pub struct Line {
-    pub line_number: i64,
+pub(crate) struct Line {
+    pub(crate) line_number: i64,
     /// The patient's token.
-    pub patient: String,
+    pub(crate) patient: String,
     /// The provider's id as it is published.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The procedure code; none where it is missing or left out by the profile.
-    pub procedure: Option<String>,
+    pub(crate) procedure: Option<String>,
     /// The specialty as it is published, likewise.
-    pub specialty: Option<String>,
+    pub(crate) specialty: Option<String>,
     /// The amount in cents.
-    pub cents: i64,
+    pub(crate) cents: i64,
     /// The date as it is published.
-    pub date: String,
+    pub(crate) date: String,
     /// The same in days since 1970-01-01.
-    pub day: i64,
+    pub(crate) day: i64,
     /// The stored score, 0 to 100.
-    pub score: String,
+    pub(crate) score: String,
     /// The stored components, packed.
-    pub components: i64,
+    pub(crate) components: i64,
     /// The run that wrote the row.
-    pub run_no: i64,
+    pub(crate) run_no: i64,
     /// The number of its publication.
     publish_no: i64,
     /// The parameters of that run, where it has noted them.
@@ -48,9 +48,9 @@ pub struct Line {
 
 /// A rescore: with which statistics, under which parameters.
 #[derive(Debug, Clone)]
-pub struct Rescore {
+pub(crate) struct Rescore {
     /// The version of the statistics.
-    pub version: i64,
+    pub(crate) version: i64,
     /// The number of that run's publication.
     publish_no: i64,
     parameters: Option<String>,
@@ -58,28 +58,28 @@ pub struct Rescore {
 
 /// Which statistics are stored.
 #[derive(Debug, Clone)]
-pub struct State {
+pub(crate) struct State {
     /// The last run that has changed them.
-    pub version: i64,
+    pub(crate) version: i64,
     /// When, in UTC as RFC 3339.
-    pub as_of: String,
+    pub(crate) as_of: String,
     /// What is left to compare under the privacy profile.
-    pub exact: Exactness,
+    pub(crate) exact: Exactness,
 }
 
 /// Another claim with the same patient, procedure and day.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct OtherClaim {
-    pub claim_token: String,
+pub(crate) struct OtherClaim {
+    pub(crate) claim_token: String,
     /// Whether provider and amount are the same too.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// The lines of a claim, in order.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>> {
+pub(crate) fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>> {
     // Through jsonb, because a profile can leave procedure and specialty out of the table.
     let query = format!(
         "SELECT f.line_number, f.patient_token::text AS patient, f.provider_id,
@@ -116,13 +116,13 @@ pub fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>>
 impl Line {
     /// The specialty in canonical case; empty where there is none.
     #[must_use]
-    pub fn canonical_specialty(&self) -> String {
+    pub(crate) fn canonical_specialty(&self) -> String {
         canonical_specialty(self.specialty.as_deref().unwrap_or_default())
     }
 
     /// The version of the statistics that the stored score is of.
     #[must_use]
-    pub fn version(&self, last: Option<&Rescore>) -> i64 {
+    pub(crate) fn version(&self, last: Option<&Rescore>) -> i64 {
         self.rescored(last).map_or(self.run_no, |rescore| rescore.version)
     }
 
@@ -130,7 +130,7 @@ impl Line {
     ///
     /// # Errors
     /// `Internal` when they cannot be read.
-    pub fn parameters(&self, last: Option<&Rescore>) -> Result<Option<Risk>> {
+    pub(crate) fn parameters(&self, last: Option<&Rescore>) -> Result<Option<Risk>> {
         let rescored = self.rescored(last).map(|rescore| &rescore.parameters);
         let text = rescored.unwrap_or(&self.parameters).as_deref();
         text.map(serde_json::from_str).transpose().map_err(|_| {
@@ -147,7 +147,7 @@ impl Line {
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn last_rescore(connection: &mut impl Connection) -> Result<Option<Rescore>> {
+pub(crate) fn last_rescore(connection: &mut impl Connection) -> Result<Option<Rescore>> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -167,7 +167,7 @@ pub fn last_rescore(connection: &mut impl Connection) -> Result<Option<Rescore>>
 ///
 /// # Errors
 /// `Warehouse` when a query fails, `Internal` when the privacy actions cannot be read.
-pub fn state(connection: &mut impl Connection) -> Result<Option<State>> {
+pub(crate) fn state(connection: &mut impl Connection) -> Result<Option<State>> {
     let rows = sql::query(
         connection,
         CONTEXT,
@@ -193,7 +193,7 @@ pub fn state(connection: &mut impl Connection) -> Result<Option<State>> {
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
-pub fn statistics(
+pub(crate) fn statistics(
     connection: &mut impl Connection,
     settings: &Risk,
     state: &State,
@@ -206,7 +206,10 @@ pub fn statistics(
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn totals(connection: &mut impl Connection, specialty: &str) -> Result<Vec<ProviderTotal>> {
+pub(crate) fn totals(
+    connection: &mut impl Connection,
+    specialty: &str,
+) -> Result<Vec<ProviderTotal>> {
     let rows = sql::query_with(
         connection,
         CONTEXT,
@@ -229,7 +232,7 @@ pub fn totals(connection: &mut impl Connection, specialty: &str) -> Result<Vec<P
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn day_patients(connection: &mut impl Connection, line: &Line) -> Result<u32> {
+pub(crate) fn day_patients(connection: &mut impl Connection, line: &Line) -> Result<u32> {
     let query = format!(
         "SELECT DISTINCT f.patient_token::text AS patient, to_jsonb(f) ->> 'specialty' AS specialty
          FROM {PUBLISHED}.{CLAIMS_FACT} f
@@ -253,7 +256,7 @@ pub fn day_patients(connection: &mut impl Connection, line: &Line) -> Result<u32
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub fn twins(
+pub(crate) fn twins(
     connection: &mut impl Connection,
     token: Uuid,
     line: &Line,

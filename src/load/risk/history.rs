@@ -33,7 +33,7 @@ pub(in crate::load) fn scores_of(table: &str) -> String {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails, `Interrupted` when cancelled.
-pub fn score_differing<C: Connection + Send>(
+pub(crate) fn score_differing<C: Connection + Send>(
     control: &mut C,
     connections: &mut [C],
     scope: &Scope<'_>,

@@ -5,7 +5,7 @@
 //! together, and the publish adds the one to the other.
 
 pub(crate) mod delta;
-pub mod explained;
+pub(crate) mod explained;
 mod history;
 mod indexes;
 mod model;
@@ -18,9 +18,9 @@ mod scoring;
 pub(crate) mod store;
 pub(crate) mod work_mem;
 
-pub use history::score_differing;
+pub(crate) use history::score_differing;
 pub(super) use history::scores_of;
-pub use rescore::{Rescored, rescore};
-pub use scope::Scope;
+pub(crate) use rescore::rescore;
+pub(crate) use scope::Scope;
 
 pub(super) use crate::load::risk::store::{STORED, save};

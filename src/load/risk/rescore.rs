@@ -19,19 +19,19 @@ const CONTEXT: &str = "rescoring";
 
 /// What became of the stored scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rescored {
+pub(crate) struct Rescored {
     /// The run that changed the statistics last.
-    pub stats_version: i64,
+    pub(crate) stats_version: i64,
     /// Whether the statistics were counted again before.
-    pub recounted: bool,
+    pub(crate) recounted: bool,
     /// Rows that were looked at.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Rows whose score or components are others now.
-    pub changed: u64,
+    pub(crate) changed: u64,
     /// Rows by the band of their score before: low, medium, high.
-    pub before: [u64; 3],
+    pub(crate) before: [u64; 3],
     /// The same now.
-    pub after: [u64; 3],
+    pub(crate) after: [u64; 3],
 }
 
 /// Recomputes all scores, each partition over a connection, and stores those that differ, unless
@@ -40,7 +40,7 @@ pub struct Rescored {
 /// # Errors
 /// `Warehouse` when a statement fails, `Interrupted` when cancelled; nothing is changed
 /// then. `Quality` when rows have gone meanwhile.
-pub fn rescore<C: Connection + Send>(
+pub(crate) fn rescore<C: Connection + Send>(
     control: &mut C,
     connections: &mut [C],
     scope: &Scope<'_>,

@@ -12,23 +12,23 @@ use crate::warehouse::sql;
 
 /// Who works on the statistics, under which settings.
 #[derive(Debug, Clone, Copy)]
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// The run whose tables are made; 0 where no run is at work.
-    pub run_no: i64,
+    pub(crate) run_no: i64,
     /// Weights and thresholds.
-    pub settings: &'a Risk,
+    pub(crate) settings: &'a Risk,
     /// What the privacy profile leaves to compare.
-    pub exact: Exactness,
+    pub(crate) exact: Exactness,
     /// The columns that the tables have.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// Stops the work.
-    pub cancel: &'a Cancellation,
+    pub(crate) cancel: &'a Cancellation,
 }
 
 impl<'a> Scope<'a> {
     /// The scope of a run.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         run_no: i64,
         settings: &'a Risk,
         privacy: &Privacy,

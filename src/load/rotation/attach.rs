@@ -21,7 +21,7 @@ const SAME: &str = "concat_ws('|', count(*), sum(amount), sum(line_number), sum(
 /// # Errors
 /// `Quality` when the new rows are not the old ones, `Warehouse` when a statement fails or readers
 /// hold the table all the time, `Interrupted` on cancellation; nothing has changed then.
-pub fn attach(
+pub(crate) fn attach(
     connection: &mut impl Connection,
     rotation: &Rotation,
     cancel: &Cancellation,
@@ -162,7 +162,7 @@ fn replace(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails; called again it goes on.
-pub fn renew_views(connection: &mut impl Connection) -> Result<()> {
+pub(crate) fn renew_views(connection: &mut impl Connection) -> Result<()> {
     let views = sql::query(
         connection,
         CONTEXT,
@@ -202,7 +202,7 @@ pub fn renew_views(connection: &mut impl Connection) -> Result<()> {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails; called again it goes on.
-pub fn forget(connection: &mut impl Connection) -> Result<()> {
+pub(crate) fn forget(connection: &mut impl Connection) -> Result<()> {
     sql::in_transaction(connection, CONTEXT, |connection| {
         drop_parts(connection)?;
         sql::execute(
@@ -218,7 +218,10 @@ pub fn forget(connection: &mut impl Connection) -> Result<()> {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails; nothing has changed then.
-pub fn install_reloaded(connection: &mut impl Connection, rotation: &Rotation) -> Result<()> {
+pub(crate) fn install_reloaded(
+    connection: &mut impl Connection,
+    rotation: &Rotation,
+) -> Result<()> {
     sql::in_transaction(connection, CONTEXT, |connection| {
         install(connection, rotation)?;
         if rotation.has_providers {

@@ -31,7 +31,7 @@ pub(super) struct Part {
 ///
 /// # Errors
 /// `Warehouse` when a statement fails, `Interrupted` on cancellation; what is complete stays.
-pub fn build(
+pub(crate) fn build(
     connection: &mut impl Connection,
     rotation: &Rotation,
     cancel: &Cancellation,

@@ -27,11 +27,11 @@ pub enum Offer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Coverage {
     /// `claim`, `patient` or `provider`.
-    pub domain: String,
+    pub(crate) domain: String,
     /// Tokens in the map: those that are published, and those that loads of the window have brought.
-    pub tokens: u64,
+    pub(crate) tokens: u64,
     /// Those whose new token is known.
-    pub mapped: u64,
+    pub(crate) mapped: u64,
 }
 
 impl Coverage {

@@ -10,8 +10,8 @@ mod map;
 mod state;
 
 use adbc_core::sync::Connection;
-pub use attach::{attach, forget, install_reloaded, renew_views};
-pub use build::build;
+pub(crate) use attach::{attach, forget, install_reloaded, renew_views};
+pub(crate) use build::build;
 pub use map::{Coverage, Offer, coverage, missing, put, take_stock};
 pub use state::{Method, Phase, Rotation, open, read};
 
@@ -29,7 +29,7 @@ use crate::warehouse::{keys, sql, table_layout};
 /// # Errors
 /// `Config` when another one is at work, the new key was used here before, or what is published
 /// depends on the key by more than tokens of claims, patients and providers.
-pub fn begin(
+pub(crate) fn begin(
     connection: &mut impl Connection,
     old: &KeyName,
     new: &KeyName,
@@ -110,7 +110,7 @@ fn refused(why: &str) -> Error {
 /// # Errors
 /// `Config` when there is none, or the tables have the new tokens already; `Warehouse` when a
 /// statement fails.
-pub fn abort(connection: &mut impl Connection) -> Result<Rotation> {
+pub(crate) fn abort(connection: &mut impl Connection) -> Result<Rotation> {
     let rotation = open(connection)?;
     if rotation.method == Method::Reload && keys::is_published_with(connection, &rotation.new_key)?
     {

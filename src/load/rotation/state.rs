@@ -22,7 +22,7 @@ pub enum Method {
 impl Method {
     /// The name in the warehouse.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Files => "files",
             Self::Chain => "chain",
@@ -47,23 +47,23 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rotation {
     /// The id of the key whose tokens are replaced.
-    pub old_key: String,
+    pub(crate) old_key: String,
     /// The id of the key that replaces it.
-    pub new_key: String,
+    pub(crate) new_key: String,
     /// How the new tokens come about.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Whether provider ids are tokens too.
-    pub has_providers: bool,
+    pub(crate) has_providers: bool,
     /// How far it is.
     pub phase: Phase,
     /// When it began, RFC 3339 in UTC.
-    pub begun_at: String,
+    pub(crate) begun_at: String,
 }
 
 impl Rotation {
     /// The domains whose tokens are mapped.
     #[must_use]
-    pub fn domains(&self) -> &'static [&'static str] {
+    pub(crate) fn domains(&self) -> &'static [&'static str] {
         if self.has_providers { &["claim", "patient", "provider"] } else { &["claim", "patient"] }
     }
 
@@ -71,7 +71,7 @@ impl Rotation {
     ///
     /// # Errors
     /// `Config` when it is another one.
-    pub fn leads_to(&self, key: &KeyName) -> Result<()> {
+    pub(crate) fn leads_to(&self, key: &KeyName) -> Result<()> {
         if key.id == self.new_key {
             return Ok(());
         }

@@ -11,14 +11,14 @@ use super::table::{Cell, Column, table};
 /// One value of a chart.
 pub(super) struct Point {
     /// The name in full.
-    pub name: String,
+    pub(crate) name: String,
     /// The name on an axis.
-    pub short: String,
-    pub value: i128,
+    pub(crate) short: String,
+    pub(crate) value: i128,
     /// The value as text, exact.
-    pub text: String,
+    pub(crate) text: String,
     /// A CSS class, for the colour; may be empty.
-    pub class: &'static str,
+    pub(crate) class: &'static str,
 }
 
 /// Labels on the time axis, at most.

@@ -25,7 +25,7 @@ use crate::failpoint;
 use crate::rule::Severities;
 
 /// The page as a target.
-pub struct Dashboard {
+pub(crate) struct Dashboard {
     path: PathBuf,
     info: TargetInfo,
     severities: Severities,
@@ -34,7 +34,7 @@ pub struct Dashboard {
 impl Dashboard {
     /// The page at the configured path.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let dashboard = &settings.refresh.dashboard;
         Self {
             path: settings.dashboard_path(),

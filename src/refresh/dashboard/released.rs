@@ -13,10 +13,10 @@ use crate::warehouse::sql;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Released {
     /// The name of the privacy profile.
-    pub profile: String,
-    pub shape: Shape,
-    pub dates: Dates,
-    pub levels: Levels,
+    pub(crate) profile: String,
+    pub(crate) shape: Shape,
+    pub(crate) dates: Dates,
+    pub(crate) levels: Levels,
 }
 
 /// The precision of dates of service.
@@ -167,8 +167,8 @@ pub(super) enum Level {
 /// The lower bounds of the levels, as scores from 0 to 100.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Levels {
-    pub medium: f64,
-    pub high: f64,
+    pub(crate) medium: f64,
+    pub(crate) high: f64,
 }
 
 impl Default for Levels {

@@ -8,40 +8,40 @@ use crate::totals::{Cents, ControlTotals};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
     /// The last run that published; `None` before the first.
-    pub run: Option<Run>,
+    pub(crate) run: Option<Run>,
     /// A run that failed after it.
-    pub failure: Option<Failure>,
+    pub(crate) failure: Option<Failure>,
     /// Runs in the run log, whatever their outcome.
-    pub runs: i64,
-    pub published_runs: i64,
+    pub(crate) runs: i64,
+    pub(crate) published_runs: i64,
     /// Claim lines in the warehouse.
-    pub claims: i64,
-    pub amount: Cents,
+    pub(crate) claims: i64,
+    pub(crate) amount: Cents,
     /// First and last date of service.
-    pub dates: Option<(String, String)>,
+    pub(crate) dates: Option<(String, String)>,
     /// Mean score over all claim lines, with one decimal.
-    pub mean_score: String,
+    pub(crate) mean_score: String,
     /// Months that hold claims, oldest first.
-    pub months: Vec<Month>,
+    pub(crate) months: Vec<Month>,
     /// Specialties, highest amount first.
-    pub specialties: Vec<Specialty>,
-    pub released: Released,
+    pub(crate) specialties: Vec<Specialty>,
+    pub(crate) released: Released,
     /// Claim lines in the medium and in the high band.
-    pub medium: i64,
-    pub high: i64,
+    pub(crate) medium: i64,
+    pub(crate) high: i64,
     /// Claim lines by ten points: score 0, above 0 to below 10, 10 to below 20, …, 90 to 100.
-    pub bands: [i64; BANDS],
+    pub(crate) bands: [i64; BANDS],
     /// Providers with the highest mean score, among those with enough claims.
-    pub providers: Vec<Provider>,
+    pub(crate) providers: Vec<Provider>,
     /// `None` where `mv_provider_month` has never been filled.
-    pub provider_months: Option<ProviderMonths>,
+    pub(crate) provider_months: Option<ProviderMonths>,
     /// Claim lines with the highest score.
-    pub top_claims: Vec<Claim>,
+    pub(crate) top_claims: Vec<Claim>,
     /// Rows of the provider dimension without the unknown provider.
-    pub directory: i64,
+    pub(crate) directory: i64,
     /// Placeholder providers: only claims name them.
-    pub placeholders: i64,
-    pub severities: Severities,
+    pub(crate) placeholders: i64,
+    pub(crate) severities: Severities,
 }
 
 /// Zero, then ten bands of ten points.
@@ -53,94 +53,94 @@ pub(super) const RANKED_FROM: i64 = 11;
 /// The last published run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Run {
-    pub id: String,
+    pub(crate) id: String,
     /// In UTC.
-    pub published_at: String,
+    pub(crate) published_at: String,
     /// The month of publication, counted from January of year 0.
-    pub month: i64,
-    pub tool_version: String,
-    pub mode: String,
-    pub key_id: String,
-    pub privacy_profile: String,
-    pub risk_model: Option<String>,
-    pub account: ControlTotals,
+    pub(crate) month: i64,
+    pub(crate) tool_version: String,
+    pub(crate) mode: String,
+    pub(crate) key_id: String,
+    pub(crate) privacy_profile: String,
+    pub(crate) risk_model: Option<String>,
+    pub(crate) account: ControlTotals,
 }
 
 /// A failed run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Failure {
-    pub id: String,
-    pub started_at: String,
-    pub kind: Option<String>,
+    pub(crate) id: String,
+    pub(crate) started_at: String,
+    pub(crate) kind: Option<String>,
     pub message: Option<String>,
 }
 
 /// One month of service, counted from January of year 0.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Month {
-    pub number: i64,
-    pub claims: i64,
-    pub amount: Cents,
+    pub(crate) number: i64,
+    pub(crate) claims: i64,
+    pub(crate) amount: Cents,
 }
 
 /// One specialty; `None` where the directory names none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Specialty {
-    pub name: Option<String>,
-    pub claims: i64,
-    pub amount: Cents,
-    pub high: i64,
+    pub(crate) name: Option<String>,
+    pub(crate) claims: i64,
+    pub(crate) amount: Cents,
+    pub(crate) high: i64,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Provider {
-    pub id: String,
-    pub name: Option<String>,
-    pub specialty: Option<String>,
-    pub claims: i64,
-    pub amount: Cents,
-    pub patients: i64,
-    pub mean_score: String,
-    pub max_score: String,
-    pub high: i64,
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) specialty: Option<String>,
+    pub(crate) claims: i64,
+    pub(crate) amount: Cents,
+    pub(crate) patients: i64,
+    pub(crate) mean_score: String,
+    pub(crate) max_score: String,
+    pub(crate) high: i64,
 }
 
 /// One claim line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claim {
-    pub token: String,
-    pub line: i64,
-    pub procedure: Option<String>,
-    pub provider: String,
-    pub amount: Cents,
-    pub date: String,
-    pub score: String,
+    pub(crate) token: String,
+    pub(crate) line: i64,
+    pub(crate) procedure: Option<String>,
+    pub(crate) provider: String,
+    pub(crate) amount: Cents,
+    pub(crate) date: String,
+    pub(crate) score: String,
     /// The component that contributes most.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// The public view of the months of providers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProviderMonths {
     /// Cells with at least one claim.
-    pub cells: i64,
+    pub(crate) cells: i64,
     /// Cells that are not suppressed.
-    pub shown: i64,
+    pub(crate) shown: i64,
     /// The cells of the latest months with the highest amounts.
-    pub highest: Vec<ProviderMonth>,
+    pub(crate) highest: Vec<ProviderMonth>,
 }
 
 /// A cell that is not suppressed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProviderMonth {
-    pub id: String,
-    pub name: Option<String>,
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
     /// Counted from January of year 0.
-    pub month: i64,
-    pub amount: Cents,
-    pub claims: i64,
-    pub patients: i64,
-    pub mean_score: String,
+    pub(crate) month: i64,
+    pub(crate) amount: Cents,
+    pub(crate) claims: i64,
+    pub(crate) patients: i64,
+    pub(crate) mean_score: String,
 }
 
 /// Months in the list of the highest amounts, counted back from the last one.

@@ -122,7 +122,7 @@ fn released((dataset, column, transformation): From, privacy: &Privacy) -> Optio
 }
 
 /// Both inputs, as far as they are known.
-pub(crate) struct Inputs<'a> {
+pub(super) struct Inputs<'a> {
     pub(crate) claims: Option<&'a Input>,
     pub(crate) providers: Option<&'a Input>,
 }

@@ -12,11 +12,11 @@ const STANDARD_INPUT: &str = "standard input";
 
 /// The address of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WarehouseAddress {
+pub(crate) struct WarehouseAddress {
     /// The host, or the directory of its Unix sockets.
-    pub host: String,
-    pub port: u16,
-    pub database: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
 }
 
 impl WarehouseAddress {

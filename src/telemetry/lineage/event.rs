@@ -40,13 +40,13 @@ pub(crate) struct Event {
 /// A run of the whole, or of one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Run {
+pub(super) struct Run {
     pub(crate) run_id: Uuid,
     pub(crate) facets: Facets,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Job {
+pub(super) struct Job {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) facets: Facets,

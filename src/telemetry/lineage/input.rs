@@ -64,7 +64,7 @@ pub(crate) struct Set {
 
 impl Input {
     /// The input of an extract task; `table` is the table of a database source.
-    pub(crate) fn read(dataset: Dataset, result: &Value, table: Option<&str>) -> Option<Self> {
+    pub(super) fn read(dataset: Dataset, result: &Value, table: Option<&str>) -> Option<Self> {
         let found = Extracted::deserialize(result).ok()?;
         let sets: Vec<Set> =
             found.files.into_iter().map(|file| Set::of(dataset, file, table)).collect();

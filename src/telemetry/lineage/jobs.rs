@@ -24,7 +24,7 @@ const NAMESPACE: &str = "claims-etl";
 
 /// What a [`super::Lineage`] covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// A run with all its tasks, under the id of the run.
     Run,
     /// The rest of a run that has already ended, under a new id.

@@ -18,13 +18,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use columns::Inputs;
-pub use dataset::WarehouseAddress;
+pub(crate) use dataset::WarehouseAddress;
 use emitter::Emitter;
 use event::{Event, EventType, InputDataset, OutputDataset};
 use facets::ErrorMessage;
 use input::Input;
 use jobs::Jobs;
-pub use jobs::Scope;
+pub(crate) use jobs::Scope;
 use serde::Deserialize;
 use serde_json::Value;
 use transport::{FileTransport, HttpTransport};
@@ -44,7 +44,7 @@ const RUNNING_INTERVAL: Duration = Duration::from_secs(30);
 const ENDPOINT: &str = "api/v1/lineage";
 
 /// The lineage of one run.
-pub struct Lineage<'s> {
+pub(crate) struct Lineage<'s> {
     settings: &'s Settings,
     severities: Severities,
     scope: Scope,
@@ -67,17 +67,21 @@ struct Known {
 
 /// How a run ended.
 #[derive(Debug, Clone)]
-pub struct End<'a> {
+pub(crate) struct End<'a> {
     /// The message of the error that ended it, and whether that was a request to stop.
-    pub error: Option<(&'a str, bool)>,
-    pub account: ControlTotals,
+    pub(crate) error: Option<(&'a str, bool)>,
+    pub(crate) account: ControlTotals,
 }
 
 impl<'s> Lineage<'s> {
     /// Starts lineage where a file or a server is configured. The second part: warnings about the
     /// settings.
     #[must_use]
-    pub fn start(settings: &'s Settings, run: RunId, scope: Scope) -> (Option<Self>, Vec<String>) {
+    pub(crate) fn start(
+        settings: &'s Settings,
+        run: RunId,
+        scope: Scope,
+    ) -> (Option<Self>, Vec<String>) {
         let config = &settings.lineage;
         let mut warnings = Vec::new();
         if config.disabled {
@@ -121,7 +125,11 @@ impl<'s> Lineage<'s> {
 
     /// Emits what follows from an event; `warehouse` is the address of the warehouse once it is
     /// known.
-    pub fn observe(&self, event: &RunEvent, warehouse: &dyn Fn() -> Option<WarehouseAddress>) {
+    pub(crate) fn observe(
+        &self,
+        event: &RunEvent,
+        warehouse: &dyn Fn() -> Option<WarehouseAddress>,
+    ) {
         match event {
             RunEvent::TaskStarted { task, .. } => self.task_started(task, warehouse),
             RunEvent::Progress { task, .. } => self.task_progressed(task, Instant::now()),
@@ -135,7 +143,7 @@ impl<'s> Lineage<'s> {
     /// Emits the end of the run and waits up to `lineage.flush_secs` for delivery. Returns warnings
     /// about events that were lost.
     #[must_use]
-    pub fn finish(mut self, end: &End<'_>) -> Vec<String> {
+    pub(crate) fn finish(mut self, end: &End<'_>) -> Vec<String> {
         let kind = kind_of(end.error);
         let message = end.error.map(|(message, _)| error_message(message));
         let running: Vec<(String, Uuid)> =
@@ -158,7 +166,7 @@ impl<'s> Lineage<'s> {
     }
 
     /// Takes over the result of a task that finished in an earlier process of the same run.
-    pub fn restore(&self, task: &str, result: &Value) {
+    pub(crate) fn restore(&self, task: &str, result: &Value) {
         self.keep_input(task, result, &mut self.lock());
     }
 

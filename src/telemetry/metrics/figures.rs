@@ -33,43 +33,43 @@ pub struct Figures {
 /// One run that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastRun {
-    pub started: DateTime<Utc>,
-    pub ended: DateTime<Utc>,
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) ended: DateTime<Utc>,
     /// `success`, `already_loaded` or `failed`.
-    pub status: &'static str,
-    pub exit_code: u8,
-    pub account: ControlTotals,
+    pub(crate) status: &'static str,
+    pub(crate) exit_code: u8,
+    pub(crate) account: ControlTotals,
     /// Bytes read of each input.
-    pub bytes: BTreeMap<&'static str, u64>,
-    pub tasks: Vec<TaskFigures>,
-    pub targets: Vec<TargetFigures>,
+    pub(crate) bytes: BTreeMap<&'static str, u64>,
+    pub(crate) tasks: Vec<TaskFigures>,
+    pub(crate) targets: Vec<TargetFigures>,
 }
 
 impl LastRun {
     /// Input that was already loaded is not a failure.
     #[must_use]
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.status != "failed"
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskFigures {
-    pub task: String,
+    pub(crate) task: String,
     /// Succeeded or skipped.
-    pub success: bool,
-    pub attempts: u32,
+    pub(crate) success: bool,
+    pub(crate) attempts: u32,
     /// Of all attempts.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// One refreshed target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetFigures {
-    pub target: String,
+    pub(crate) target: String,
     /// `succeeded`, `failed`, …
-    pub outcome: String,
-    pub seconds: f64,
+    pub(crate) outcome: String,
+    pub(crate) seconds: f64,
 }
 
 /// Counts of a scheduler since its start.
@@ -85,7 +85,7 @@ pub struct Totals {
 impl Figures {
     /// OpenMetrics text. Without totals (counters) it is also valid in the older Prometheus format.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut registry = Registry::with_prefix(PREFIX);
         let built = Family::<Labels, Count>::default();
         built.get_or_create(&label("version", env!("CARGO_PKG_VERSION"))).set(1);

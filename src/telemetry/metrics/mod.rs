@@ -6,4 +6,4 @@ mod textfile;
 
 pub use endpoint::{Endpoint, Health};
 pub use figures::{Figures, LastRun, TargetFigures, TaskFigures, Totals};
-pub use textfile::write_textfile;
+pub(crate) use textfile::write_textfile;

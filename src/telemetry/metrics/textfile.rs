@@ -16,7 +16,7 @@ const LAST_SUCCESS: &str = "claims_etl_last_success_timestamp_seconds ";
 ///
 /// # Errors
 /// `Internal` with the file name when it cannot be written.
-pub fn write_textfile(path: &Path, run: LastRun) -> Result<()> {
+pub(crate) fn write_textfile(path: &Path, run: LastRun) -> Result<()> {
     let last_success = if run.is_success() { Some(run.ended) } else { last_success(path) };
     let figures = Figures { last_run: Some(run), last_success, totals: None };
     replace(path, figures.render().as_bytes(), READABLE)

@@ -79,7 +79,7 @@ impl Release {
 
     /// Which columns are there after it.
     #[must_use]
-    pub fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 

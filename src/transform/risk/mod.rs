@@ -10,10 +10,10 @@ use std::sync::Arc;
 pub use counter::Counter;
 use polars::prelude::{DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries, col};
 use scorer::Row;
-pub use scorer::{BusyDay, Scorer};
+pub use scorer::Scorer;
 
 use super::expression::elementwise;
-pub use crate::risk::*;
+pub(crate) use crate::risk::*;
 use crate::schema::{CENTS, PROVIDER_ROW, TWIN};
 
 /// The packed components of each row; 0 where nothing is scored.

@@ -14,7 +14,7 @@ use crate::transform::directory::Directory;
 
 /// A day of a provider on which it has seen many patients: its place in the directory, the day, the
 /// patients.
-pub type BusyDay = (u32, i32, u32);
+pub(super) type BusyDay = (u32, i32, u32);
 
 /// What a procedure's claims of one specialty have in common.
 struct Group {
@@ -46,7 +46,7 @@ pub(super) struct Row<'a> {
 
 /// Scores the rows of a run by the statistics of all of them.
 pub struct Scorer {
-    model: RiskModel,
+    pub(crate) model: RiskModel,
     exact: Exactness,
     procedures: PlHashMap<String, Procedure>,
     /// By number.
@@ -107,11 +107,6 @@ impl Scorer {
     /// The weights in the order of the components.
     pub(super) fn weights(&self) -> [f64; COMPONENTS] {
         self.model.weights()
-    }
-
-    #[must_use]
-    pub fn model(&self) -> &RiskModel {
-        &self.model
     }
 
     pub(super) fn components(&self, row: Row<'_>) -> Components {

@@ -89,12 +89,6 @@ impl Running {
     pub fn url(&self) -> &str {
         &self.url
     }
-
-    /// Whether this call started it; `false` when it was already running.
-    #[must_use]
-    pub fn started(&self) -> bool {
-        self.started
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +216,7 @@ impl LocalPostgres {
     ///
     /// # Errors
     /// `Config` when there is no cluster yet.
-    pub fn psql(&self) -> Result<String> {
+    pub(crate) fn psql(&self) -> Result<String> {
         self.url().map(|url| format!("psql \"{url}\""))
     }
 

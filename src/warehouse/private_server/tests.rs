@@ -76,7 +76,7 @@ fn a_server_is_made_found_again_and_stopped() {
     assert_eq!(server.stop(), Ok(false));
 
     let running = server.start(&NullObserver).expect("a server");
-    assert!(running.started());
+    assert!(running.started);
     assert_eq!(running.url(), server.url().expect("an address"));
     assert_eq!(ask(running.url(), "SELECT current_database()::text"), "claims");
     for (setting, value) in [
@@ -94,7 +94,7 @@ fn a_server_is_made_found_again_and_stopped() {
 
     let first = pid(&server);
     let again = server.start(&NullObserver).expect("the same server");
-    assert!(!again.started());
+    assert!(!again.started);
     assert_eq!(again.url(), running.url());
     assert_eq!(pid(&server), first);
 
@@ -176,7 +176,7 @@ fn a_killed_server_starts_again_although_its_process_id_was_given_away() {
     stranger.kill().expect("our own process");
     stranger.wait().expect("its end");
     assert!(alive, "the stranger was left alone");
-    assert!(again.as_ref().is_ok_and(Running::started), "{again:?}");
+    assert!(again.as_ref().is_ok_and(|running| running.started), "{again:?}");
     assert_eq!(ask(running.url(), "SELECT n::text FROM kept"), "7");
 }
 
@@ -184,7 +184,7 @@ fn a_killed_server_starts_again_although_its_process_id_was_given_away() {
 fn of_two_starts_at_once_one_starts() {
     let site = Site::new(0o755, "warehouse");
     let started: Vec<bool> = std::thread::scope(|scope| {
-        let start = || site.server().start(&NullObserver).expect("a server").started();
+        let start = || site.server().start(&NullObserver).expect("a server").started;
         let callers = [scope.spawn(start), scope.spawn(start), scope.spawn(start)];
         callers.into_iter().map(|caller| caller.join().expect("no panic")).collect()
     });

@@ -1,6 +1,6 @@
 //! The views of single claims: each with its provider and its score taken apart, and its flags.
 
-use super::view::{Audience, View};
+use super::view::View;
 use crate::rule::Rule;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 
@@ -61,7 +61,6 @@ pub(crate) fn claims(shape: Shape) -> View {
     View {
         name: "v_claims",
         materialized: false,
-        audience: Audience::Analyst,
         query: format!(
             "SELECT {}\nFROM {PUBLISHED}.{CLAIMS_FACT} f\nJOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)\nJOIN ({}) r ON r.run_no = f.run_no",
             columns.join(",\n       "),
@@ -110,7 +109,6 @@ pub(crate) fn flags() -> View {
     View {
         name: "v_claim_flags",
         materialized: false,
-        audience: Audience::Analyst,
         query: format!(
             "SELECT f.claim_token, f.line_number, q.id AS rule_id, q.name AS flag, q.description, f.run_no
 FROM {PUBLISHED}.{CLAIMS_FACT} f

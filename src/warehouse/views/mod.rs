@@ -9,7 +9,7 @@ mod view;
 
 pub(crate) use change::{Digests, Kept, fill_anew, forget_months, locks, make, unmake, update};
 pub(crate) use dependants::refuse_dependants;
-pub use view::{Audience, View};
+pub(crate) use view::View;
 
 use crate::schema::Shape;
 
@@ -18,7 +18,7 @@ pub(crate) const MONTHS: &str = "provider_month";
 
 /// All views, each after those that it reads.
 #[must_use]
-pub fn all(shape: Shape) -> Vec<View> {
+pub(crate) fn all(shape: Shape) -> Vec<View> {
     vec![
         claims::claims(shape),
         claims::flags(),

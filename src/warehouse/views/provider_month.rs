@@ -1,6 +1,6 @@
 //! The views of providers and months.
 
-use super::view::{Audience, View};
+use super::view::View;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL, Shape};
 
 /// What the directory has about a provider, as far as the shape has it, of a table `from`.
@@ -21,7 +21,6 @@ pub(crate) fn by_month(shape: Shape) -> View {
     View {
         name: "v_provider_month",
         materialized: false,
-        audience: Audience::Analyst,
         query: format!(
             "SELECT {},
        count(*) AS claims, sum(f.amount) AS amount,
@@ -44,7 +43,6 @@ pub(crate) fn stored(shape: Shape) -> View {
     View {
         name: "mv_provider_month",
         materialized: true,
-        audience: Audience::Analyst,
         query: format!(
             "SELECT m.provider_id,{} m.service_month, m.claims, m.amount, m.patients,
        m.mean_risk_score, m.max_risk_score, m.high_risk_claims
@@ -80,7 +78,6 @@ pub(crate) fn public(shape: Shape) -> View {
     View {
         name: "v_provider_month_public",
         materialized: false,
-        audience: Audience::Public,
         query: format!(
             "SELECT m.provider_id,{} m.service_month,
        {},

@@ -1,29 +1,18 @@
-//! A view: its query, its comment, who may read it.
+//! A view: its query, its comment, what it shows.
 
 use crate::schema::PUBLISHED;
 
-/// Who may read a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// Analysts: it shows rows of single claims, or cells of few patients.
-    Analyst,
-    /// Everybody who reads dashboards.
-    Public,
-}
-
 #[derive(Debug, Clone)]
-pub struct View {
+pub(crate) struct View {
     /// The name in the published schema.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether its rows are stored.
-    pub materialized: bool,
-    /// Who may read it.
-    pub audience: Audience,
-    pub query: String,
+    pub(crate) materialized: bool,
+    pub(crate) query: String,
     /// What it shows.
-    pub comment: &'static str,
+    pub(crate) comment: &'static str,
     /// What makes its indexes: whole statements, separated by semicolons; empty for none.
-    pub indexes: String,
+    pub(crate) indexes: String,
 }
 
 impl View {
