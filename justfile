@@ -198,10 +198,10 @@ lint:
     cargo clippy --release --locked --all-targets -- --deny warnings
     cargo clippy --release --locked --all-targets --features failpoints -- --deny warnings
 
-# Build the documentation; a broken link is an error
+# Build the documentation, private items included; a broken link is an error
 [group('check')]
 doc:
-    RUSTDOCFLAGS='--deny warnings' cargo doc --release --locked --no-deps --lib
+    RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --release --locked --no-deps --lib --document-private-items
 
 # Check bans, licences and sources of the dependencies
 [group('check')]

@@ -15,7 +15,7 @@
 //! - what is not implemented is reported by name (`Status::NotImplemented`).
 //!
 //! Parameters: a text value is sent in text form, so the server parses it as whatever type the
-//! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`PostgresStatement`].
+//! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`statement`].
 
 mod address;
 mod bounded;

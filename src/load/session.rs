@@ -56,7 +56,7 @@ impl<C: Connection> Session<C> {
 }
 
 /// Connects, takes the lock, which may mean to wait for it, migrates, and removes what dead runs left
-/// behind. The warehouse is held as long as the connection lives, or until [`unlock`].
+/// behind. The warehouse is held as long as the connection lives, or until `connection::unlock`.
 ///
 /// # Errors
 /// `Warehouse` when the server cannot be reached, `Locked` when another run is at work for longer

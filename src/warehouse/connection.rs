@@ -61,7 +61,7 @@ pub fn connect<D: Database>(database: &D) -> Result<D::ConnectionType> {
 /// versions that were applied.
 ///
 /// # Errors
-/// As [`hold`], and as `migrations::migrate`.
+/// As `load::hold`, and as `migrations::migrate`.
 pub(crate) fn migrate_if_needed(
     connection: &mut impl Connection,
     wait: Wait,

@@ -169,7 +169,7 @@ fn rejected_records_are_mended_and_loaded_again() {
     let site = Site::new(CLAIMS.as_bytes());
     let run = site.load("--claims claims.csv");
     let call = site.call(&format!("quarantine {run} --source --format csv --output mend.csv"));
-    assert!(call.stderr.contains("mend.csv holds identifiers"), "{}", call.stderr);
+    assert!(call.stderr.contains("mend.csv contains patient identifiers"), "{}", call.stderr);
     assert!(call.stderr.contains("1 rejected providers are left out"), "{}", call.stderr);
     assert_eq!(call.done(), "");
     assert_eq!(mode(&site.path("mend.csv")), 0o600);
