@@ -1,6 +1,6 @@
 //! The one error type: what kind of failure, where it happened, what to do next.
 //!
-//! An error names the file, the column, the count and the way out; it never holds the value of a
+//! An error names the file, the column, the count and the hint; it never holds the value of a
 //! cell, because errors reach logs, the ledger and chat channels.
 
 use std::fmt;
@@ -70,7 +70,7 @@ impl ErrorKind {
     }
 }
 
-/// A failure: its kind, a message free of cell values, and a hint about the way out.
+/// A failure: its kind, a message free of cell values, and a hint on what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,

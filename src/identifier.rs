@@ -15,7 +15,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 pub enum Kind {
     /// The id of a claim, a patient or a provider.
     Id,
-    /// A procedure code: `38.00` and `250.0` are codes, so four digits or more must stand before the point.
+    /// A procedure code: `38.00` and `250.0` are codes, so four digits or more must come before the point.
     Code,
 }
 

@@ -78,7 +78,7 @@ pub(super) fn stream(
     write: impl FnOnce(&mut dyn Write) -> Result<(), Stopped>,
 ) -> Result<()> {
     let Some(path) = file else {
-        // A reader may keep this waiting for ever, and there is nothing to tidy up.
+        // A reader may keep this waiting forever, and there is nothing to tidy up.
         signals::end_at_once();
         let mut out = BufWriter::new(io::stdout().lock());
         return match write(&mut out).and_then(|()| Ok(out.flush()?)) {

@@ -139,7 +139,7 @@ fn is_json(text: &[u8]) -> bool {
 /// Refuses what is known and not read.
 ///
 /// # Errors
-/// `Source`, naming the file, what it is and the way out.
+/// `Source`, naming the file, what it is and the hint.
 pub(super) fn refuse(
     dataset: Dataset,
     file: &SourceFile,

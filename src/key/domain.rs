@@ -37,7 +37,7 @@ impl Domain {
         }
     }
 
-    /// The context string of BLAKE3's `derive_key`: fixed for ever, one a domain.
+    /// The context string of BLAKE3's `derive_key`: fixed forever, one a domain.
     pub(super) fn context(self) -> &'static str {
         match self {
             Self::Claim => "claims-etl 2026-11-22 claim token v2",
@@ -51,7 +51,7 @@ impl Domain {
         }
     }
 
-    /// The context of the further keys of a chain: fixed for ever, one a domain.
+    /// The context of the further keys of a chain: fixed forever, one a domain.
     pub(super) fn chain_context(self) -> &'static str {
         match self {
             Self::Claim => "claims-etl 2026-11-23 claim chain v1",

@@ -260,7 +260,7 @@ impl Privacy {
         matches!(self.action("date_of_service"), Action::Keep | Action::DateShift(_))
     }
 
-    /// Whether claims that say the same after the actions said the same before.
+    /// Whether claims with the same content after the actions said the same before.
     #[must_use]
     pub(crate) fn keeps_contents(&self) -> bool {
         let kept = |column| self.action(column) == Action::Keep;

@@ -30,7 +30,7 @@ pub trait Clock: Send + Sync {
     /// Waits until a moment at most; ends early at a request to stop.
     ///
     /// # Errors
-    /// `Interrupted` when somebody asked to stop.
+    /// `Interrupted` when cancelled.
     fn wait(&self, moment: Option<DateTime<Utc>>, cancel: &Cancellation) -> Result<()>;
 }
 

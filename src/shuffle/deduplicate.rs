@@ -22,7 +22,7 @@ impl Masks {
     }
 }
 
-/// What became of rows that came with others.
+/// What happened to duplicate rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Resolved {
     /// Rows dropped because another row of the same key, with the same content, counts.

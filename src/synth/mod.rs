@@ -90,7 +90,7 @@ pub struct Generated {
 ///
 /// # Errors
 /// `Config` when the numbers are out of range; `Source` when a file cannot be written; `Interrupted`
-/// when asked to stop.
+/// when cancelled.
 pub fn generate(
     spec: &Spec,
     out: &Path,

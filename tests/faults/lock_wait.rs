@@ -1,4 +1,4 @@
-//! Somebody holds the claims while a run wants to publish: it waits, not for ever, and whoever
+//! Somebody holds the claims while a run wants to publish: it waits, not forever, and whoever
 //! reads meanwhile does not wait with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
 //! Tables that somebody else has altered, or built on: a load works as before, or is refused before a row
-//! is read, with the name of what is in its way and the way out.
+//! is read, with the name of what is in its way and the hint.
 
 use claims_etl::commands::check::Finding;
 use claims_etl::commands::risk::rescore;

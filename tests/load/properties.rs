@@ -355,7 +355,7 @@ fn what(row: &Content) -> What {
 
 type By<K> = BTreeMap<K, BTreeSet<String>>;
 
-/// The claims that say the same, and the patients of each claim.
+/// The claims with the same content, and the patients of each claim.
 fn said(by_key: &BTreeMap<(String, i16), Vec<Content>>) -> (By<What>, By<String>) {
     let (mut claims, mut patients): (By<What>, By<String>) = Default::default();
     for ((claim, _), rows) in by_key {

@@ -1,4 +1,4 @@
-//! A run is verified: computed anew from its sources, compared with what is published, row by row.
+//! A run is verified: computed again from its sources, compared with what is published, row by row.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -93,7 +93,7 @@ fn missing(report: &RotationReport) -> Vec<u64> {
     report.coverage.iter().map(Coverage::missing).collect()
 }
 
-/// The tokens of ids as they stand in a table, in their order.
+/// The tokens of ids as they are in a table, in their order.
 fn tokens(env: &TestEnv, domain: Domain, ids: &[&str]) -> Vec<String> {
     let tokenizer =
         MasterKey::resolve(&env.settings.key_source()).expect("the key").tokenizer(domain);

@@ -40,7 +40,7 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
                { "target": "sql.daily", "outcome": "succeeded", "remote_id": null }])
     );
 
-    // The same input, and the same rows loaded anew.
+    // The same input, and the same rows loaded again.
     assert_eq!(told(&mut viewed.run(), 0)["status"], "already_loaded");
     let again = told(viewed.run().arg("--force"), 0);
     let one = &again["refresh"][2];

@@ -168,7 +168,7 @@ fn rescore(env: &TestEnv, dry_run: bool) -> RescoreReport {
         .expect("rescored")
 }
 
-/// The statistics as they are when they are counted anew.
+/// The statistics as they are when they are counted again.
 fn recounted(env: &TestEnv) -> Vec<String> {
     env.database.connect().batch_execute("DELETE FROM claims_etl.risk_state").expect("deleted");
     assert!(rescore(env, true).recounted);

@@ -1,4 +1,4 @@
-//! Stored scores computed anew by another way: SQL over the stored statistics and the published
+//! Stored scores computed again by another way: SQL over the stored statistics and the published
 //! claims. It is the very file that an auditor runs.
 
 use std::fs;
@@ -22,7 +22,7 @@ fn recipe() -> String {
     fs::read_to_string(path).expect("the file")
 }
 
-/// Computes the scores anew in a new session.
+/// Computes the scores again in a new session.
 fn audited(env: &TestEnv, recipe: &str) -> Client {
     let mut client = env.database.connect();
     client.batch_execute(recipe).expect("the file runs");

@@ -1,6 +1,6 @@
-//! A mail server: the whole conversation, in the clear, after STARTTLS or in TLS from the first
+//! A mail server: the whole conversation, in plaintext, after STARTTLS or in TLS from the first
 //! byte, with passwords, refusals, silence and broken lines as a test wants them. It keeps
-//! everything that it hears, and whether it heard it in the clear.
+//! everything that it hears, and whether it heard it in plaintext.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

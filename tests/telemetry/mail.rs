@@ -241,7 +241,7 @@ fn what_can_pass_is_tried_again_with_the_same_id() {
         assert_eq!(house.send(), [""; 0], "{name}");
         assert_eq!((server.mails().len(), server.connections()), (1, 2), "{name}");
     }
-    // It is not tried for ever,
+    // It is not tried forever,
     let grey = SmtpServer::start_with(Protection::None, None, "", |line, _| {
         line.starts_with("RCPT").then_some(Act::Reply("451 4.7.1 CANARY later"))
     });

@@ -60,7 +60,7 @@ fn views_are_rebuilt_in_attempts_that_hold_up_no_reader() {
     let (status, said) = running.end();
     assert_eq!(status.code(), Some(143), "{said}");
     assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
-    // And it does not wait for ever.
+    // And it does not wait forever.
     let began = Instant::now();
     let (status, said) = migrating(&env, 1).end();
     assert_eq!(status.code(), Some(5), "{said}");

@@ -142,7 +142,7 @@ fn the_reader_sees_what_everybody_may_see_and_nothing_else() {
     loader("run").done();
     // The only other cell of the year would tell the small one.
     assert_eq!(seen(&mut reader), ["2024-01-01|complementary", "2024-02-01|primary"]);
-    // Views that are made anew keep who may read them.
+    // Views that are made again keep who may read them.
     loader("run --force --mode replace").done();
     assert_eq!(seen(&mut reader).len(), 2);
 

@@ -1,5 +1,5 @@
 //! Servers, databases and roles that are not as a fresh installation leaves them: what the program can set
-//! for itself, it sets; what it cannot live with has a name and a way out, at once.
+//! for itself, it sets; what it cannot live with has a name and a hint, at once.
 
 use std::time::{Duration, Instant};
 

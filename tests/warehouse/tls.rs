@@ -70,7 +70,7 @@ fn each_mode_verifies_what_it_says() {
         ("localhost", format!("sslmode=verify-full&sslrootcert={other}"), "not trusted"),
         ("localhost", format!("sslmode=verify-ca&sslrootcert={other}"), "not trusted"),
         ("localhost", format!("sslmode=require&sslrootcert={other}"), "not trusted"),
-        // Nor is there a second try in the clear.
+        // Nor is there a second try in plaintext.
         ("localhost", format!("sslmode=prefer&sslrootcert={other}"), "not trusted"),
         ("localhost", "sslmode=disable".into(), "SQLSTATE 28000"),
         ("localhost", "sslmode=disable&channel_binding=require".into(), "SQLSTATE 28000"),

@@ -1,4 +1,4 @@
-//! `quarantine`: which records were rejected and why, and the records as they stand in their source.
+//! `quarantine`: which records were rejected and why, and the records as they are in their source.
 
 pub mod reasons;
 pub(crate) mod records;
