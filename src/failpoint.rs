@@ -22,6 +22,10 @@ use crate::error::Result;
 /// # Errors
 /// `Warehouse` for `error` and `refusal`.
 #[inline]
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(clippy::unnecessary_wraps, reason = "it fails with the feature")
+)]
 pub(crate) fn hit(name: &'static str) -> Result<()> {
     #[cfg(feature = "failpoints")]
     if let Some(action) = value(name) {
