@@ -203,7 +203,7 @@ fn rejected_records_are_mended_and_loaded_again() {
         "provider_id,provider_name,specialty,location\n,Nobody,,\n"
     );
     let shown = site.call(&format!("quarantine {run} --source"));
-    assert!(shown.stderr.contains("what follows holds identifiers"), "{}", shown.stderr);
+    assert!(shown.stderr.contains("the output contains patient identifiers"), "{}", shown.stderr);
     assert_snapshot!(shown.done(), @r#"
 claims.csv (claims)
 reason                claim_id,patient_id,provider_id,procedure_code,amount,date_of_service

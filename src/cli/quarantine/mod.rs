@@ -171,7 +171,7 @@ fn originals(
     let found = Originals::find(settings, &rejects, &named, &Cancellation::default())?;
     let place = match options.output.as_deref() {
         Some(path) => path.display().to_string(),
-        None => "what follows".into(),
+        None => "the output".into(),
     };
     warn(format!("{place} contains patient identifiers: protect it like the source files"));
     console.finish();
