@@ -210,7 +210,8 @@ fn the_score_is_the_noisy_or_of_its_components() {
         ("mismatch", 0.25),
         ("weekend", 0.05),
     ];
-    let part = |(name, weight): &(&str, f64)| format!("{weight} * coalesce(component_{name}, 0) / 1000");
+    let part =
+        |(name, weight): &(&str, f64)| format!("{weight} * coalesce(component_{name}, 0) / 1000");
     let parts: Vec<String> = weights.iter().map(part).collect();
     let quiet: Vec<String> = parts.iter().map(|part| format!("(1 - {part})")).collect();
     let formula = format!("claims WHERE risk_score <> round(100 * (1 - {}), 1)", quiet.join(" * "));
