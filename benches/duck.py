@@ -1,6 +1,6 @@
 """One job of DuckDB, given as JSON on stdin, its figures as JSON on stdout.
 
-A file of its own because it runs in the virtual environment, as a process that is measured.
+It runs in the virtual environment, as a process that is measured.
 """
 
 from __future__ import annotations

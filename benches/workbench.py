@@ -1,6 +1,6 @@
 """What the recipes measure with: the program, the input files, DuckDB, the private server.
 
-A file of its own because both recipes need it made, found again and cleared away alike.
+Shared by the recipes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Clocks processes and reports the figures: seconds, memory, CPU, medians, ratios, targets.
 
-A file of its own because every contender of every recipe must be measured the same way.
+Every contender of every recipe is measured the same way.
 """
 
 from __future__ import annotations

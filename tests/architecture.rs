@@ -52,49 +52,36 @@ const LAYERS: [(&str, &[&str]); 31] = [
     ("main", EVERYTHING_ABOVE),
 ];
 
-/// What a stage may import: everything below the stages.
-const STAGE: &[&str] = &[
-    "error",
-    "worker",
-    "event",
-    "failpoint",
-    "identifier",
-    "rule",
-    "totals",
-    "schema",
-    "atomic_file",
-    "secret",
-    "privacy",
-    "risk",
-    "config",
-    "key",
-    "interchange",
-    "adbc_postgres",
-    "http",
-    "warehouse",
-];
+/// The rooms below the stages that every stage may import, and further ones.
+macro_rules! below_the_stages {
+    ($further:literal) => {
+        &[
+            "error",
+            "worker",
+            "event",
+            "failpoint",
+            "identifier",
+            "rule",
+            "totals",
+            "schema",
+            "atomic_file",
+            "secret",
+            "privacy",
+            "risk",
+            "config",
+            "key",
+            "interchange",
+            "adbc_postgres",
+            "warehouse",
+            $further,
+        ]
+    };
+}
+
+const STAGE: &[&str] = below_the_stages!("http");
 
 /// The load takes the shuffled rows.
-const LOAD: &[&str] = &[
-    "error",
-    "worker",
-    "event",
-    "failpoint",
-    "identifier",
-    "rule",
-    "totals",
-    "schema",
-    "atomic_file",
-    "secret",
-    "privacy",
-    "risk",
-    "config",
-    "key",
-    "interchange",
-    "adbc_postgres",
-    "warehouse",
-    "shuffle",
-];
+const LOAD: &[&str] = below_the_stages!("shuffle");
 
 /// A schedule starts runs; it knows no other command.
 const SCHEDULE: &[&str] = &[

@@ -115,7 +115,8 @@ impl PostgresDatabase {
     }
 
     /// The database at `uri`, with the parameters of [`default_option`] where the URI is silent, and
-    /// libpq's default files in `home`. Its files are read already.
+    /// libpq's default files in `home`. `password` comes before those of URI and files. Its files are
+    /// read already.
     ///
     /// # Errors
     /// As [`Self::prepare`]; `InvalidArguments` for a URI that is none.
@@ -123,6 +124,7 @@ impl PostgresDatabase {
         uri: &str,
         defaults: &[(&'static str, String)],
         home: Option<&Path>,
+        password: Option<&str>,
     ) -> Result<Self> {
         let mut database = Self::default();
         database.set_option(OptionDatabase::Uri, uri.into())?;
@@ -131,6 +133,7 @@ impl PostgresDatabase {
             database.set_option(option, value.as_str().into())?;
         }
         database.home = home.map(ToOwned::to_owned);
+        database.password = password.map(ToOwned::to_owned);
         database.prepare()?;
         Ok(database)
     }

@@ -40,7 +40,7 @@ mod types;
 pub(crate) use address::Address;
 pub use connection::PostgresConnection;
 pub use copy_encoder::CopyEncoder;
-pub(crate) use database::{HOME, PostgresDatabase, default_option};
+pub(crate) use database::PostgresDatabase;
 pub use driver::PostgresDriver;
 pub(crate) use protection::Protection;
 

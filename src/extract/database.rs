@@ -143,7 +143,7 @@ fn database(
     let host = if host.contains(':') { format!("[{host}]") } else { host.replace('/', "%2F") };
     // PGPASSWORD is the warehouse's: it is not sent to another server.
     let home = environment.home.as_deref();
-    let database = PostgresDatabase::of_client(address, &environment.parameters, home)
+    let database = PostgresDatabase::of_client(address, &environment.parameters, home, None)
         .map_err(|error| refused(&error))?;
     Ok((format!("postgres://{host}:{port}/{name}"), database))
 }

@@ -55,12 +55,12 @@ impl FirstPassTotals {
     /// # Errors
     /// `Internal` when the frame lacks a column.
     pub(crate) fn accept(&mut self, rows: &DataFrame) -> Result<()> {
-        let lacks =
+        let missing_column =
             |_: PolarsError| Error::internal("the rows of the first pass have no such column");
-        let cents = rows.column(CENTS).and_then(Column::i64).map_err(lacks)?;
-        let flags = rows.column("dq_flags").and_then(Column::i32).map_err(lacks)?;
-        let providers = rows.column("provider_id").and_then(Column::str).map_err(lacks)?;
-        let places = rows.column(PROVIDER_ROW).and_then(Column::u32).map_err(lacks)?;
+        let cents = rows.column(CENTS).and_then(Column::i64).map_err(missing_column)?;
+        let flags = rows.column("dq_flags").and_then(Column::i32).map_err(missing_column)?;
+        let providers = rows.column("provider_id").and_then(Column::str).map_err(missing_column)?;
+        let places = rows.column(PROVIDER_ROW).and_then(Column::u32).map_err(missing_column)?;
         self.accepted += rows.height() as u64;
         let whole = |_: PolarsError| Error::internal("a null in a column of accepted rows");
         let (cents, flags) =

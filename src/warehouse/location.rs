@@ -1,11 +1,6 @@
 //! Which warehouse: the configured one, or the private server.
 
-use adbc_core::options::OptionDatabase;
-use adbc_core::sync::{Driver, Optionable};
-
-use crate::adbc_postgres::{
-    Address, HOME, PostgresConnection, PostgresDatabase, PostgresDriver, default_option,
-};
+use crate::adbc_postgres::{Address, PostgresConnection, PostgresDatabase};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer};
@@ -39,7 +34,8 @@ impl Warehouse {
         let server = LocalPostgres::new(&settings.local_warehouse_dir());
         let running = server.start(observer)?;
         Ok(Self {
-            database: database(running.url(), Vec::new())?,
+            database: PostgresDatabase::of_client(running.url(), &[], None, None)
+                .map_err(|error| refused(&error))?,
             place: format!("private server in {}", settings.local_warehouse_dir().display()),
             psql: server.psql()?,
         })
@@ -87,37 +83,14 @@ pub(crate) fn running(settings: &Settings) -> Result<Option<Warehouse>> {
 /// The database of the configured address, with the password and the missing parameters.
 fn configured(settings: &Settings, url: &Secret) -> Result<PostgresDatabase> {
     let environment = &settings.warehouse.environment;
-    let mut options = Vec::new();
-    if address(url)?.password().is_none()
-        && let Some(password) = settings.warehouse.password()?
-    {
-        options.push((OptionDatabase::Password, password.expose().to_owned()));
-    }
-    for (parameter, value) in &environment.parameters {
-        options.push((OptionDatabase::Other(default_option(parameter)), value.clone()));
-    }
-    if let Some(home) = environment.home.as_ref().and_then(|home| home.to_str()) {
-        options.push((OptionDatabase::Other(HOME.into()), home.to_owned()));
-    }
-    database(url.expose(), options)
-}
-
-/// The database at an address, with these options.
-///
-/// # Errors
-/// `Config` when the address is no address.
-pub(crate) fn database(
-    url: &str,
-    options: Vec<(OptionDatabase, String)>,
-) -> Result<PostgresDatabase> {
-    let refused = |error| refused(&error);
-    let mut database = PostgresDriver.new_database().map_err(refused)?;
-    database.set_option(OptionDatabase::Uri, url.into()).map_err(refused)?;
-    for (option, value) in options {
-        database.set_option(option, value.into()).map_err(refused)?;
-    }
-    database.prepare().map_err(refused)?;
-    Ok(database)
+    let password = match address(url)?.password() {
+        Some(_) => None,
+        None => settings.warehouse.password()?,
+    };
+    let password = password.as_ref().map(Secret::expose);
+    let home = environment.home.as_deref();
+    PostgresDatabase::of_client(url.expose(), &environment.parameters, home, password)
+        .map_err(|error| refused(&error))
 }
 
 fn address(url: &Secret) -> Result<Address> {

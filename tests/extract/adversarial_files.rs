@@ -1,4 +1,4 @@
-//! Files as they really arrive: what becomes of each is one line of `adversarial_files.txt`.
+//! Files as they really arrive: the outcome of each is one line of `adversarial_files.txt`.
 //!
 //! Every file goes through `run --dry-run` and through `check`. The outcome must be the table's, the
 //! account must balance, and no identifier may be in what either of them says.

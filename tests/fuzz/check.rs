@@ -1,6 +1,6 @@
 //! What must hold of any bytes as a delimited file.
 //!
-//! A file of its own because the fuzzer and the tests share it: the fuzzer looks for bytes that break
+//! The fuzzer and the tests share it: the fuzzer looks for bytes that break
 //! it for as long as it is let, the tests try some thousands each time.
 
 // Not all of the grammar is used here.

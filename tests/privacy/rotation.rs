@@ -146,7 +146,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
     env.settings.privacy.next_key_file = next;
     env = env.claims(&SECOND);
     assert_eq!(missing(&map(&env).expect("maps")), [1, 1]);
-    assert!(finish(&env).expect_err("one file lacks").message().contains("1 of 7 claim"));
+    assert!(finish(&env).expect_err("a file is missing").message().contains("1 of 7 claim"));
     env = env.claims(&["C7,P5,V1,99213,70.00,2024-01-07"]);
     assert_eq!(missing(&map(&env).expect("maps")), [0, 0]);
 

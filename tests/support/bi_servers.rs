@@ -91,7 +91,7 @@ fn told(server: &str, heard: &[Heard], times: &[DateTime<Utc>]) -> Vec<(DateTime
     };
     for (one, at) in heard.iter().zip(times) {
         let what = match one.path.rsplit('/').next().unwrap_or_default() {
-            _ if starts(one) => "is asked for a refresh",
+            _ if starts(one) => "receives a refresh request",
             "token" | "signin" => "signs the program in",
             "signout" => "signs it out",
             _ => continue,

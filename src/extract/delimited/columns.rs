@@ -1,6 +1,6 @@
 //! A block's records as columns of text.
 //!
-//! A record that cannot be read keeps its place as a row of nulls; what is wrong with it is told
+//! A record that cannot be read keeps its place as a row of nulls; its defect is reported
 //! beside the columns.
 
 use std::ops::Range;
