@@ -87,10 +87,10 @@ demo-refresh: _build
     }
     trap tidy EXIT
     mkfifo "$folder/input"
-    {{ quote(CARGO_TARGET_DIR / 'release/examples/bi_servers') }} "$folder" < "$folder/input" > "$folder/told" &
+    {{ quote(CARGO_TARGET_DIR / 'release/examples/bi_servers') }} "$folder" < "$folder/input" > "$folder/events" &
     servers=$!
     exec 3> "$folder/input"
-    until grep -q '^ready$' "$folder/told"; do
+    until grep -q '^ready$' "$folder/events"; do
         kill -0 "$servers"
         sleep 0.05
     done
@@ -103,7 +103,7 @@ demo-refresh: _build
     servers=''
     echo
     echo 'Requests received by the servers:'
-    grep -v '^ready$' "$folder/told"
+    grep -v '^ready$' "$folder/events"
     exit "$status"
 
 # Stop the private warehouse server; the next run starts it again

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn severities_are_the_defaults_but_for_what_is_said() {
+    fn severities_are_the_defaults_unless_set() {
         let rules: Rules =
             toml::from_str("[severity]\nnpi_invalid = \"off\"\namount_zero = \"reject\"")
                 .expect("TOML");

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_said_in_a_line() {
+    fn what_was_left_out_is_listed_in_a_line() {
         let mut left_out = LeftOut::default();
         for name in ["_SUCCESS", ".part-0.crc", "part-0.crc", "Thumbs.db", "_committed_17"] {
             left_out.count(name);

@@ -88,7 +88,7 @@ fn a_clean_file_keeps_the_contract() {
 }
 
 #[test]
-fn the_share_of_dirty_rows_is_what_was_asked_for() {
+fn the_share_of_dirty_rows_is_the_requested_one() {
     let (told, claims, providers) =
         generated(&Spec { claims: 60_000, providers: 1_000, seed: 5, dirty: 0.05 });
     let total: u64 = told.dirty_rows.values().sum();

@@ -225,13 +225,13 @@ fn repeats_are_judged_and_the_mapping_that_was_read_is_shown_whole() {
     program.write("lines.csv", &claim_lines(&header));
     let call = screen(&program, "lines.csv --providers providers.csv");
     assert_eq!(call.code, Some(4), "{}", call.stderr);
-    for told in [
+    for expected in [
         "repeated claim lines: 0 duplicates, 40 conflicts",
         "perhaps pos",
         "40 of 60 claim lines (66.7 %)",
         "line_number = \"pos\"",
     ] {
-        assert!(call.stdout.contains(told), "{told}: {}", call.stdout);
+        assert!(call.stdout.contains(expected), "{expected}: {}", call.stdout);
     }
     let call = screen(&program, "lines.csv --providers providers.csv --on-duplicate last");
     assert_eq!(call.code, Some(0), "{}", call.stdout);
@@ -244,8 +244,8 @@ fn repeats_are_judged_and_the_mapping_that_was_read_is_shown_whole() {
     assert_eq!(call.code, Some(0), "{}", call.stdout);
     assert!(call.stdout.contains("line_number is read from LINE_NO"), "{}", call.stdout);
     let call = program.call("check --claims lines.csv --providers providers.csv");
-    let told = "✓ claim lines: 60 read, 0 rejected, 0 duplicates, 0 conflicts";
-    assert!(call.stdout.contains(told), "{}", call.stdout);
+    let expected = "✓ claim lines: 60 read, 0 rejected, 0 duplicates, 0 conflicts";
+    assert!(call.stdout.contains(expected), "{}", call.stdout);
     assert!(call.stdout.contains("line_number = LINE_NO"), "{}", call.stdout);
     assert!(!program.path().join("data/spill").exists(), "nothing is made");
 }
@@ -352,8 +352,8 @@ fn files_that_nobody_here_wrote_have_a_screen() {
         let shown = format!("{}{}", call.stdout, call.stderr);
         assert_eq!(call.code, Some(0), "{shown}");
         assert!(call.stdout.lines().count() < 24, "{shown}");
-        for told in [format!("{rows} records"), format!("procedure codes look like {codes}")] {
-            assert!(shown.contains(&told), "{told}: {shown}");
+        for expected in [format!("{rows} records"), format!("procedure codes look like {codes}")] {
+            assert!(shown.contains(&expected), "{expected}: {shown}");
         }
         let mut records = csv::Reader::from_path(&claims).expect("readable");
         for record in records.records().take(1_000) {

@@ -65,7 +65,7 @@ fn help_of_every_command() {
 }
 
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     let version = Program::new().call("--version").done();
     assert_eq!(version, format!("claims-etl {}\n", env!("CARGO_PKG_VERSION")));
 }

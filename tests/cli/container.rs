@@ -1,4 +1,4 @@
-//! The program in a container, as far as files tell: what the Containerfile and the Kubernetes
+//! The program in a container, as far as its files show: what the Containerfile and the Kubernetes
 //! manifests say. No container engine is needed; `container_runtime` runs the program in such a place.
 
 use std::collections::BTreeSet;
@@ -182,11 +182,11 @@ fn manifests(name: &str) -> Option<Vec<Value>> {
     let script = "import json, sys, yaml\n\
                   print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
     let read = Command::new("python3").args(["-c", script]).arg(&path).output().ok()?;
-    let said = String::from_utf8_lossy(&read.stderr).into_owned();
-    if said.contains("No module named") {
+    let printed = String::from_utf8_lossy(&read.stderr).into_owned();
+    if printed.contains("No module named") {
         return None;
     }
-    assert!(read.status.success(), "{said}");
+    assert!(read.status.success(), "{printed}");
     Some(serde_json::from_slice(&read.stdout).expect("JSON"))
 }
 
@@ -339,8 +339,8 @@ fn the_program_knows_the_arguments() {
     for mut call in calls {
         call.push("--help".into());
         let help = Command::new(Program::BINARY).env_clear().args(&call).output().expect("starts");
-        let said = String::from_utf8_lossy(&help.stderr);
-        assert_eq!(help.status.code(), Some(0), "{call:?}: {said}");
+        let printed = String::from_utf8_lossy(&help.stderr);
+        assert_eq!(help.status.code(), Some(0), "{call:?}: {printed}");
     }
 }
 

@@ -149,10 +149,10 @@ fn chown(path: &Path) {
 
 /// Standard error of a container: one JSON object a line, and nothing else.
 fn log_lines(output: &Output) -> Vec<Value> {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    said.lines()
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    printed.lines()
         .map(|line| {
-            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}\n{said}"))
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}\n{printed}"))
         })
         .collect()
 }
@@ -204,10 +204,10 @@ fn a_run_works_in_a_root_that_has_nothing_and_cannot_be_written() {
     let Some(image) = Image::build() else { return };
     let pod = Pod::new(image);
     let output = pod.run(&[]).output().expect("unshare");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{printed}");
     // One JSON object a line on standard error, and the result alone on standard output.
-    assert!(log_lines(&output).iter().any(|line| line["level"] == "INFO"), "{said}");
+    assert!(log_lines(&output).iter().any(|line| line["level"] == "INFO"), "{printed}");
     let result = String::from_utf8(output.stdout).expect("UTF-8");
     assert_eq!(result.lines().count(), 1, "{result}");
     let report: Value = serde_json::from_str(&result).expect("JSON");
@@ -249,7 +249,7 @@ fn exit_codes_come_out_of_a_container() {
     assert_eq!(code(&|run| run.env("CLAIMS_ETL_WAREHOUSE", nobody)), is(5, "warehouse"));
     // The image has no PostgreSQL of its own.
     assert_eq!(code(&|run| run.env_remove("CLAIMS_ETL_WAREHOUSE")), is(2, "config"));
-    // A place to write that cannot be written to is a fault of the settings, and told as one.
+    // A place to write that cannot be written to is an error of configuration.
     let (wrong, kind) = code(&|run| run.env("CLAIMS_ETL_DATA_DIR", "/etc"));
     assert!(wrong.is_some_and(|code| (1..=6).contains(&code)), "{wrong:?}");
     assert!(!kind.is_empty());
@@ -290,10 +290,10 @@ fn process_1_ends_with_143_on_sigterm() {
     assert!(capabilities.ends_with("0000000000000000"), "{capabilities}");
     kill(inner, Signal::SIGTERM).expect("it is there");
     until("its end", || outer.try_wait().expect("a child").is_some());
-    let mut said = String::new();
-    outer.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
-    assert_eq!(outer.wait().expect("a child").code(), Some(143), "{said}");
-    assert!(said.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{said}");
+    let mut printed = String::new();
+    outer.stderr.take().expect("piped").read_to_string(&mut printed).expect("text");
+    assert_eq!(outer.wait().expect("a child").code(), Some(143), "{printed}");
+    assert!(printed.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{printed}");
     admin.batch_execute("ROLLBACK").expect("unlocked");
     // It has left nothing behind, and the next one does the work.
     assert!(pod.run(&["--force"]).output().expect("unshare").status.success());

@@ -89,12 +89,12 @@ impl Site {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut talk = BufReader::new(child.stderr.take().expect("piped"));
-        let mut said = String::new();
-        while !said.contains("load.load_warehouse") {
-            assert_ne!(talk.read_line(&mut said).expect("text"), 0, "ended early: {said}");
+        let mut stderr_pipe = BufReader::new(child.stderr.take().expect("piped"));
+        let mut stderr = String::new();
+        while !stderr.contains("load.load_warehouse") {
+            assert_ne!(stderr_pipe.read_line(&mut stderr).expect("text"), 0, "ended early: {stderr}");
         }
-        Loading { child, talk, said }
+        Loading { child, stderr_pipe, stderr }
     }
 }
 
@@ -103,8 +103,8 @@ const LOAD_BIG: &str = "run --claims big/claims.csv --providers big/providers.cs
 /// A run at work.
 struct Loading {
     child: Child,
-    talk: BufReader<ChildStderr>,
-    said: String,
+    stderr_pipe: BufReader<ChildStderr>,
+    stderr: String,
 }
 
 impl Loading {
@@ -114,11 +114,11 @@ impl Loading {
     }
 
     fn end(mut self) -> Call {
-        self.talk.read_to_string(&mut self.said).expect("text");
+        self.stderr_pipe.read_to_string(&mut self.stderr).expect("text");
         let mut stdout = String::new();
         self.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
         let code = self.child.wait().expect("it ends").code();
-        Call { code, stdout, stderr: self.said }
+        Call { code, stdout, stderr: self.stderr }
     }
 }
 
@@ -140,7 +140,7 @@ fn redacted(assertions: impl FnOnce()) {
 }
 
 #[test]
-fn a_run_tells_people_what_happened() {
+fn a_run_prints_a_summary() {
     let site = Site::new();
     let text = site.call(RUN).done();
     redacted(|| assert_snapshot!("run_summary", text));
@@ -149,7 +149,7 @@ fn a_run_tells_people_what_happened() {
 }
 
 #[test]
-fn a_run_tells_programs_what_happened() {
+fn a_run_prints_json() {
     let site = Site::new();
     let call = site.call(&format!("{RUN} --format json"));
     assert_eq!(call.code, Some(0), "{}", call.stderr);
@@ -159,21 +159,21 @@ fn a_run_tells_programs_what_happened() {
 }
 
 #[test]
-fn nothing_that_is_told_holds_an_identifier() {
+fn no_output_holds_an_identifier() {
     let site = Site::new();
-    let mut told = String::new();
+    let mut reported = String::new();
     for arguments in [RUN, "runs", "runs --format json"] {
         let call = site.call(&format!("{arguments} -vv --log-format json"));
-        told.extend([call.stdout, call.stderr]);
+        reported.extend([call.stdout, call.stderr]);
     }
     let run = site.call(&format!("{RUN} --force --format json")).json();
     let run = run["run_id"].as_str().expect("an id").to_owned();
     for arguments in [format!("runs {run}"), format!("quarantine {run}"), "check".into()] {
         let call = site.call(&arguments);
-        told.extend([call.stdout, call.stderr]);
+        reported.extend([call.stdout, call.stderr]);
     }
     for identifier in ["CLM-", "PAT-", "a lot", "someday", KEY] {
-        assert!(!told.contains(identifier), "{identifier} in: {told}");
+        assert!(!reported.contains(identifier), "{identifier} in: {reported}");
     }
 }
 

@@ -200,16 +200,16 @@ fn a_result_that_nobody_takes_undoes_no_load() {
 }
 
 #[test]
-fn a_full_stdout_is_said() {
+fn a_full_stdout_is_reported() {
     let env = env();
     let mut command = process::reading(&env, &["run"]);
     let full = File::options().write(true).open("/dev/full").expect("a file");
     let ended = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn();
     let ended = ended.expect("started").wait_with_output().expect("ended");
-    let said = String::from_utf8_lossy(&ended.stderr);
+    let printed = String::from_utf8_lossy(&ended.stderr);
     assert!(
-        said.contains("error: stdout: no storage space\n  hint: the command has done its work"),
-        "{said}"
+        printed.contains("error: stdout: no storage space\n  hint: the command has done its work"),
+        "{printed}"
     );
 }
 
@@ -265,8 +265,8 @@ fn a_panic_in_any_thread_ends_the_run() {
         let mut command = process::reading(&env, &["run", "--format", "json", "--retries", "3"]);
         command.once_at(place, "panic");
         let output = process::output(&mut command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{place}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{place}: {printed}");
         let report = String::from_utf8_lossy(&output.stdout);
         assert!(report.contains("broke off in a panic"), "{place}: {report}");
         process::until("the lock to be free", || env.rows(HELD) == ["0"]);
@@ -304,10 +304,10 @@ fn few_file_descriptors_end_a_run_with_an_error() {
             }
         }
         let running = Running::start(&mut shell);
-        let (status, said) = running.end();
-        let code = status.code().unwrap_or_else(|| panic!("{limit}: {status}: {said}"));
-        assert!(matches!(code, 0..=5 | 127), "{limit}: {code}: {said}");
-        assert!(code == 0 || !said.is_empty(), "{limit}: {code}");
+        let (status, printed) = running.end();
+        let code = status.code().unwrap_or_else(|| panic!("{limit}: {status}: {printed}"));
+        assert!(matches!(code, 0..=5 | 127), "{limit}: {code}: {printed}");
+        assert!(code == 0 || !printed.is_empty(), "{limit}: {code}");
         codes.push(code);
     }
     assert_eq!(codes.last(), Some(&0), "{codes:?}");
@@ -342,10 +342,10 @@ fn few_threads_end_a_run_with_an_error() {
                 shell.env(name, value);
             }
         }
-        let (status, said) = Running::start(&mut shell).end();
-        let code = status.code().unwrap_or_else(|| panic!("{limit}: {status}: {said}"));
-        assert!(matches!(code, 0..=5), "{limit}: {code}: {said}");
-        assert!(!said.contains("panic"), "{limit}: {code}: {said}");
+        let (status, printed) = Running::start(&mut shell).end();
+        let code = status.code().unwrap_or_else(|| panic!("{limit}: {status}: {printed}"));
+        assert!(matches!(code, 0..=5), "{limit}: {code}: {printed}");
+        assert!(!printed.contains("panic"), "{limit}: {code}: {printed}");
     }
 }
 
@@ -357,11 +357,11 @@ fn a_hand_over_that_fails_hides_no_report() {
     fs::create_dir_all(env.path("return.json").join("x")).expect("a folder");
     let mut command = process::reading(&env, &["run", "--format", "json"]);
     let output = process::output(command.arg("--xcom-file").arg(env.path("return.json")));
-    let (report, said) =
+    let (report, printed) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{printed}");
     assert!(report.contains("\"status\":\"success\""), "{report}");
-    assert!(said.contains("return.json"), "{said}");
+    assert!(printed.contains("return.json"), "{printed}");
     assert_eq!(env.rows(LOADED), ["2 3.25"]);
 }
 

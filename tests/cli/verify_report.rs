@@ -1,4 +1,4 @@
-//! `verify` among other programs: what people and scripts are told, that no identifier is in it, and
+//! `verify` among other programs: what people and scripts read, that no identifier is in it, and
 //! that it needs no more than to read.
 
 use std::fs;
@@ -96,7 +96,7 @@ fn snapshot(name: &str, text: &str) {
 }
 
 #[test]
-fn people_and_programs_are_told_without_an_identifier() {
+fn reports_as_text_and_json_hold_no_identifier() {
     let canary = |row: &str| row.replace(",P", ",CANARY-PATIENT-").replacen("", "CANARY-CLAIM-", 1);
     let rows: Vec<String> = CLAIMS.iter().map(|row| canary(row)).collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
@@ -108,14 +108,14 @@ fn people_and_programs_are_told_without_an_identifier() {
         let mut command = process::command(&env);
         let output = process::output(command.args(["verify", "last"]).args(options));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, said) = (text(&output.stdout), text(&output.stderr));
-        assert!(!out.contains("CANARY") && !said.contains("CANARY"), "{out}{said}");
-        (output.status.code(), out, said)
+        let (out, printed) = (text(&output.stdout), text(&output.stderr));
+        assert!(!out.contains("CANARY") && !printed.contains("CANARY"), "{out}{printed}");
+        (output.status.code(), out, printed)
     };
     let json = |code: i32| -> serde_json::Value {
-        let (ended, out, said) = call(&["--format", "json", "-vv"]);
-        assert_eq!(ended, Some(code), "{out}{said}");
-        assert!(said.contains("verify.compare"), "progress: {said}");
+        let (ended, out, printed) = call(&["--format", "json", "-vv"]);
+        assert_eq!(ended, Some(code), "{out}{printed}");
+        assert!(printed.contains("verify.compare"), "progress: {printed}");
         serde_json::from_str(&out).expect("JSON")
     };
     let report = json(0);
@@ -140,6 +140,6 @@ fn people_and_programs_are_told_without_an_identifier() {
     assert_eq!(code, Some(4));
     snapshot("verify_differing", &shown(&out, &report));
     fs::write(env.path("claims.csv"), "claim_id\nCANARY-CLAIM-1\n").expect("written");
-    let (code, _, said) = call(&[]);
-    assert_eq!(code, Some(2), "{said}");
+    let (code, _, printed) = call(&[]);
+    assert_eq!(code, Some(2), "{printed}");
 }

@@ -59,8 +59,8 @@ fn program() -> Program {
 fn call(program: &Program, arguments: &str) -> Call {
     let mut command = program.command(arguments);
     let call = Call::of(command.env("CLAIMS_ETL_KEY", KEY));
-    for told in [&call.stdout, &call.stderr] {
-        assert!(!told.contains("CANARY"), "{arguments} tells an identifier:\n{told}");
+    for expected in [&call.stdout, &call.stderr] {
+        assert!(!expected.contains("CANARY"), "{arguments} shows an identifier:\n{expected}");
     }
     call
 }
@@ -108,19 +108,19 @@ fn found(name: &str, call: &Call) -> (Option<i32>, Option<[u64; 3]>, BTreeMap<St
 
 #[test]
 fn the_table_has_each_file_once() {
-    let mut told: Vec<&str> = table().iter().map(|outcome| outcome.name).collect();
+    let mut reported: Vec<&str> = table().iter().map(|outcome| outcome.name).collect();
     let mut made: Vec<&str> = files().iter().map(|file| file.0).collect();
-    told.sort_unstable();
+    reported.sort_unstable();
     made.sort_unstable();
-    assert_eq!(told, made);
+    assert_eq!(reported, made);
     made.dedup();
-    assert!(made.len() == told.len() && made.len() >= 60, "{}", made.len());
+    assert!(made.len() == reported.len() && made.len() >= 60, "{}", made.len());
 }
 
 /// `check FILE` has one screen for each of them, and the exit code that a run would have. Rules of
 /// several rows are left to a dry run, and it says so.
 #[test]
-fn check_tells_what_a_run_would_do() {
+fn check_reports_what_a_run_would_do() {
     let program = program();
     for Outcome { name, exit, rejects, options, .. } in table() {
         program.write("claims-etl.toml", &options.replace("; ", "\n"));
@@ -131,7 +131,7 @@ fn check_tells_what_a_run_would_do() {
         for reason in rejects.keys().filter(|reason| *reason != "claim_with_two_patients") {
             assert!(
                 call.stdout.contains(reason.as_str()),
-                "{name} lacks {reason}:\n{}",
+                "{name}: not found: {reason}:\n{}",
                 call.stdout
             );
         }

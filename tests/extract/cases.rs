@@ -14,7 +14,7 @@ use crate::support::program::{Call, KEY, Program};
 use crate::support::secure_server::SecureServer;
 use crate::support::server::{self, Database};
 
-/// A case's files in a program's folder, with a key; `None`, said on stderr, where they are not there.
+/// A case's files in a program's folder, with a key; `None`, with a note on stderr, where they are not there.
 pub(crate) fn program(case: &str) -> Option<Program> {
     let folder = real_data::data(&format!("cases/{case}"))?;
     let program = Program::with_claims();
@@ -51,7 +51,7 @@ fn reversals_under_one_key_are_never_a_wrong_total_without_a_word() {
     assert_eq!(report["reversals"]["lines"], 3);
     let hint = report["error"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("claim_id = \"{claim_id}-{adjustment}\""), "{hint}");
-    // Where somebody has chosen, it is said on the screen.
+    // A choice of the user is printed.
     let text = program
         .command(&format!("run {files} --on-duplicate last"))
         .env("CLAIMS_ETL_WAREHOUSE", database.url())
@@ -75,7 +75,7 @@ fn reversals_under_one_key_are_never_a_wrong_total_without_a_word() {
 }
 
 #[test]
-fn a_reversal_that_overwrites_its_original_is_said() {
+fn a_reversal_that_overwrites_its_original_is_reported() {
     let Some(program) = program("17-reversals") else { return };
     // b)
     let database = server::database();

@@ -14,7 +14,7 @@ fn grows(path: &Path) {
     file.expect("opened").write_all(b"C2,P1,V1,99213,2.00,2024-01-01\n").expect("written");
 }
 
-/// Another amount in its place; neither size nor time tell.
+/// Another amount in its place; size and time stay the same.
 fn is_edited(path: &Path) {
     let modified = fs::metadata(path).and_then(|found| found.modified()).expect("a time");
     let text = fs::read_to_string(path).expect("text");
@@ -43,9 +43,9 @@ fn a_source_that_changes_is_not_loaded() {
         let mut run = process::reading(&env, &["run"]);
         let paused = Paused::at(&env, &mut run, "extract.done:2");
         change(&env.path("claims.csv"));
-        let (status, said) = paused.go_on().end();
-        assert_eq!(status.code(), Some(3), "{name}: {said}");
-        assert!(said.contains("claims.csv was changed while it was read"), "{name}: {said}");
+        let (status, printed) = paused.go_on().end();
+        assert_eq!(status.code(), Some(3), "{name}: {printed}");
+        assert!(printed.contains("claims.csv was changed while it was read"), "{name}: {printed}");
         let published = "SELECT count(*) FROM healthcare_analytics.claims_fact";
         assert_eq!(env.rows(published), ["0"], "{name}");
     }

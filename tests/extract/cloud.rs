@@ -1,5 +1,5 @@
 //! Claims from an object store and over HTTP: the same account as from files, and failures that
-//! tell where, but no secret.
+//! name the place, but no secret.
 
 use std::io::Write as _;
 
@@ -187,8 +187,8 @@ fn web_files_give_the_same_account_as_files() {
     let call = site.load(&format!("{}/?sig=canary", slow.address()), &[]);
     assert_eq!(account(&call), expected);
     assert_eq!(slow.requests().len(), 3);
-    let asked = packed.requests().concat();
-    assert!(!asked.contains("canary"), "the next server learns nothing: {asked}");
+    let requests = packed.requests().concat();
+    assert!(!requests.contains("canary"), "the next server learns nothing: {requests}");
 }
 
 #[test]
@@ -210,8 +210,8 @@ fn a_web_server_that_fails_ends_the_run() {
             format!("run --providers providers.csv --format json -vv --claims {place}?sig=canary");
         let call = site.call(&arguments, &[]);
         assert_eq!(call.code, Some(3), "{message}: {}", call.stderr);
-        let told = call.json()["error"]["message"].as_str().expect("a message").to_owned();
-        assert_eq!(told, format!("extract.extract_claims: claims: {place}?… {message}"));
+        let reported = call.json()["error"]["message"].as_str().expect("a message").to_owned();
+        assert_eq!(reported, format!("extract.extract_claims: claims: {place}?… {message}"));
         assert!(!call.stderr.contains("canary") && !call.stdout.contains("canary"));
         assert_eq!(web.requests().len(), requests, "{message}");
     }

@@ -107,7 +107,7 @@ fn a_line_about_a_person_is_never_printed() {
 }
 
 #[test]
-fn a_file_without_a_header_is_said_to_have_none() {
+fn a_file_without_a_header_is_recognised() {
     let program = program();
     for row in [
         "CANARY-1,CANARY-2,V1,99213,10.00,2024-01-01",
@@ -162,7 +162,7 @@ fn a_line_that_names_the_separator_is_passed_over() {
 }
 
 #[test]
-fn swapped_files_are_said_to_be_swapped() {
+fn swapped_files_are_recognised() {
     let program = Program::with_claims();
     for (arguments, message) in [
         (

@@ -64,7 +64,7 @@ fn refused(env: &TestEnv, report: &RunReport) -> String {
 
 #[test]
 fn a_line_column_is_used_by_itself_under_any_of_its_names() {
-    // The file is loaded with each name; the warehouse is asked what came of it.
+    // The file is loaded with each name; the warehouse shows the result.
     for name in [
         "SVC_LN",
         "Line #",
@@ -155,7 +155,7 @@ fn a_mapping_comes_before_what_is_recognised() {
     succeeded(&report);
     assert_eq!(report.line_column, None);
     assert_eq!(env.rows("SELECT max(line_number) FROM healthcare_analytics.claims_fact"), ["1500"]);
-    // Nothing is recognised where somebody has said that there is none.
+    // Nothing is recognised where the settings name none.
     env.settings.claims.columns.insert("line_number".into(), claims_etl::config::Mapping::Absent);
     env.settings.warehouse.mode = Mode::Replace;
     let report = env.run();
@@ -169,13 +169,13 @@ fn what_only_looks_like_a_line_number_is_proposed_and_not_used() {
     let report = env.run();
     let message = refused(&env, &report);
     assert_eq!(report.line_column, None);
-    for told in [
+    for expected in [
         "1,000 of 1,500 claim lines (66.7 %)",
         "column \"pos\" looks like the line number",
         "line_number = \"pos\"\n",
         "--on-duplicate last",
     ] {
-        assert!(message.contains(told), "{told}: {message}");
+        assert!(message.contains(expected), "{expected}: {message}");
     }
     // The account of the refused run is whole, and says what would have been lost.
     let (claims, amount) = (&report.claims, &report.amount);
@@ -199,7 +199,7 @@ fn lines_that_are_alike_but_for_their_number_are_no_duplicates() {
     let message = refused(&numbered, &numbered.run());
     assert!(message.contains("40 of 60 claim lines (66.7 %)"), "{message}");
     assert!(message.contains("column \"pos\" looks like the line number"), "{message}");
-    // Nothing tells them apart: repeats.
+    // Nothing distinguishes them: duplicates.
     let same = env(&format!("{HEADER},pos"), &alike(|_, _| ",1".into()));
     let report = same.run();
     succeeded(&report);
@@ -355,12 +355,12 @@ const ADJUSTED: [&str; 8] = [
 ];
 
 #[test]
-fn amounts_that_cancel_under_one_key_are_said_with_count_and_money() {
+fn amounts_that_cancel_under_one_key_are_reported_with_count_and_money() {
     let rows = ADJUSTED.map(ToOwned::to_owned);
     let mut env = env(&format!("{HEADER},line_number,adjustment"), &rows);
     let message = refused(&env, &env.run());
-    for told in ["4 of 8 claim lines", "3 of these", "claim_id = \"{claim_id}-{adjustment}\""] {
-        assert!(message.contains(told), "{told}: {message}");
+    for expected in ["4 of 8 claim lines", "3 of these", "claim_id = \"{claim_id}-{adjustment}\""] {
+        assert!(message.contains(expected), "{expected}: {message}");
     }
     env.settings.warehouse.on_duplicate = Some(OnDuplicate::Last);
     let report = env.run();
@@ -389,7 +389,7 @@ fn amounts_that_cancel_under_one_key_are_said_with_count_and_money() {
 }
 
 #[test]
-fn a_merge_says_when_a_reversal_takes_the_place_of_what_it_reverses() {
+fn a_merge_reports_a_reversal_that_replaces_its_original() {
     let claims = |rows: &[&str]| rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
     let first = claims(&[
         "R1,P1,V1,99213,100.00,2024-01-05",

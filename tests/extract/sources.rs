@@ -235,8 +235,8 @@ fn an_unfinished_upload_is_not_loaded() {
     for claims in ["in", "in/*", "in/**/*"] {
         let call = program.call(&format!("run --dry-run --format json --claims {claims}"));
         assert_eq!(loaded(&call), 1, "{claims}");
-        for said in ["not read, unfinished or no data by name", "1 file without rows (0 bytes)"] {
-            assert!(call.stderr.contains(said), "{claims}: {}", call.stderr);
+        for printed in ["not read, unfinished or no data by name", "1 file without rows (0 bytes)"] {
+            assert!(call.stderr.contains(printed), "{claims}: {}", call.stderr);
         }
     }
     assert_eq!(loaded(&program.call("run --dry-run --format json --claims in/_*.csv")), 1);
@@ -303,9 +303,9 @@ fn a_format_that_is_not_read_is_named() {
         for call in [format!("run --dry-run --claims {name}"), format!("inspect {name}")] {
             let call = program.call(&call);
             assert_eq!(call.code, Some(3), "{name}: {}", call.stderr);
-            let said = call.stdout + &call.stderr;
-            assert!(said.contains(what), "{name}: {said}");
-            assert!(!said.contains("windows-1252"), "{name}: {said}");
+            let printed = call.stdout + &call.stderr;
+            assert!(printed.contains(what), "{name}: {printed}");
+            assert!(!printed.contains("windows-1252"), "{name}: {printed}");
         }
     }
 }

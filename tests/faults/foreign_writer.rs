@@ -31,9 +31,9 @@ fn a_first_load_that_finds_rows_does_not_drop_them() {
         // The tables are about to be locked.
         let paused = Paused::at(&env, &mut load, "publish.ledger");
         env.database.connect().batch_execute(WRITE).expect("written");
-        let (status, said) = paused.go_on().end();
-        assert_eq!(status.code(), Some(5), "{mode}: {said}");
-        assert!(said.contains("filled or emptied while the claims were read"), "{mode}: {said}");
+        let (status, printed) = paused.go_on().end();
+        assert_eq!(status.code(), Some(5), "{mode}: {printed}");
+        assert!(printed.contains("filled or emptied while the claims were read"), "{mode}: {printed}");
         assert_eq!(published(&env), ["99.00"], "{mode}");
         assert_eq!(last_run(&env), "failed warehouse");
         let output = process::output(&mut run(&env, mode, 0));
@@ -75,8 +75,8 @@ fn nobody_writes_between_the_comparison_of_a_rotation_and_its_end() {
     assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error}");
     let rows = "SELECT count(*) FROM healthcare_analytics.claims_fact";
     assert_eq!(client.query_one(rows, &[]).expect("readers go on").get::<_, i64>(0), 1);
-    let (status, said) = paused.go_on().end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     client.batch_execute(WRITE).expect("afterwards it is free");
     assert_eq!(published(&env), ["10.00", "99.00"]);
 }

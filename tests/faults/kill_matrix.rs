@@ -142,8 +142,8 @@ impl Scene {
 
         let output = process::output(&mut self::run(&env, self.mode));
         if output.status.code() != Some(0) {
-            let said = String::from_utf8_lossy(&output.stderr);
-            wrong.push(format!("the next run ended with {:?}: {said}", output.status));
+            let printed = String::from_utf8_lossy(&output.stderr);
+            wrong.push(format!("the next run ended with {:?}: {printed}", output.status));
         }
         let found = Published::read(&mut client);
         if found != self.published_after {

@@ -71,8 +71,8 @@ fn what_the_server_finishes_for_a_killed_rescore_is_cleared_away_too() {
     let mut run = process::reading(&env, &["run", "--force"]);
     let paused = Paused::at(&env, &mut run, "transform.done");
     env.database.connect().batch_execute(&late).expect("a table");
-    let (status, said) = paused.go_on().end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(env.rows(STAGED), [] as [&str; 0]);
 }
 

@@ -90,8 +90,8 @@ fn a_publish_waits_for_a_short_report_and_readers_do_not() {
             scene.is_unchanged(&env, mode);
         }
         drop(report);
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(0), "{mode}: {said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(0), "{mode}: {printed}");
         scene.is_whole(&env, mode, mode);
         not_blocked(slowest, usual, mode);
     }
@@ -108,8 +108,8 @@ fn a_publish_does_not_wait_for_ever() {
     let running = paused.go_on();
     let mut end = None;
     let slowest = measured(&env, || end = Some(running.end()));
-    let (status, said) = end.expect("ended");
-    assert_eq!(status.code(), Some(5), "{said}");
+    let (status, printed) = end.expect("ended");
+    assert_eq!(status.code(), Some(5), "{printed}");
     assert_eq!(last_run(&env), "failed warehouse");
     not_blocked(slowest, usual, "the whole wait");
     scene.is_unchanged(&env, "held");
@@ -131,8 +131,8 @@ fn a_writer_that_holds_the_providers_delays_a_publish_only() {
     assert!(running.goes_on(), "it waits for the writer");
     writer.batch_execute("ROLLBACK").expect("done");
     until("the run to end", || !running.goes_on());
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     not_blocked(slowest, usual, "providers");
     scene.is_whole(&env, "merge", "providers");
 }

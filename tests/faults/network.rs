@@ -77,7 +77,7 @@ fn a_lost_answer_to_the_commit_is_no_second_load() {
 }
 
 #[test]
-fn a_connection_that_stands_still_goes_on() {
+fn a_stalled_connection_recovers() {
     let scene = Correction::of(CLAIMS);
     for (name, mode) in MODES {
         let stall = Duration::from_secs(2);
@@ -115,10 +115,10 @@ fn a_signal_ends_a_run_that_nobody_answers() {
     until("the silence", || proxy.faults() == 1);
     let begin = Instant::now();
     running.signal(Signal::SIGTERM);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(143), "{printed}");
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    assert!(said.contains("still waiting for an answer"), "{said}");
+    assert!(printed.contains("still waiting for an answer"), "{printed}");
     drop(proxy);
     // The server ends the sessions, whose other side is gone with this test at the latest.
     let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -38,7 +38,7 @@ fn resume(env: &TestEnv, which: &str) -> RunReport {
     pipeline::resume(&env.settings, &options, which, &NullObserver, &Cancellation::default())
 }
 
-/// Nothing is left of what the run was told: no sources, no key, other rules.
+/// Nothing is left of the run's settings: no sources, no key, other rules.
 fn forget(env: &mut TestEnv) {
     for file in
         env.settings.claims.sources.drain(..).chain(env.settings.providers.sources.drain(..))
@@ -130,7 +130,7 @@ fn an_optional_page_is_resumed_too_also_by_the_run_that_found_its_input_loaded()
 }
 
 #[test]
-fn what_was_not_published_starts_anew() {
+fn what_was_not_published_starts_again() {
     let mut env = barred(true);
     lift(&env);
     env.settings.quality.max_reject_ratio = 0.1;
@@ -175,7 +175,7 @@ fn a_run_that_nobody_knows_is_refused() {
 }
 
 #[test]
-fn people_and_programs_are_told() {
+fn resume_reports_as_text_and_json() {
     let env = barred(true);
     let dashboard = env.path("pages").join("dashboard.html");
     let file =
@@ -189,20 +189,20 @@ fn people_and_programs_are_told() {
         command.args(["run", "--resume", which]).env_remove("CLAIMS_ETL_KEY");
         let output = process::output(&mut command);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, said) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{out}{said}");
-        (out, said)
+        let (out, printed) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{out}{printed}");
+        (out, printed)
     };
-    let (out, said) = call("last", 0);
-    assert!(said.contains("only its dashboards are refreshed"), "{said}");
+    let (out, printed) = call("last", 0);
+    assert!(printed.contains("only its dashboards are refreshed"), "{printed}");
     assert!(out.starts_with("Refreshed in "), "{out}");
     assert!(out.contains("the run had loaded its 2 claims before."), "{out}");
     assert!(out.contains("✓ every row and every cent is accounted for"), "{out}");
-    let (out, said) = call("last", 0);
-    assert!(said.contains("there is nothing to resume"), "{said}");
+    let (out, printed) = call("last", 0);
+    assert!(printed.contains("there is nothing to resume"), "{printed}");
     assert!(out.starts_with("Nothing to do: this run is complete"), "{out}");
-    let (_, said) = call("00000000-0000-7000-8000-000000000000", 2);
-    assert!(said.contains("the ledger knows no run"), "{said}");
+    let (_, printed) = call("00000000-0000-7000-8000-000000000000", 2);
+    assert!(printed.contains("the ledger knows no run"), "{printed}");
     assert!(call("yesterday", 2).1.contains("claims-etl runs"));
 }
 

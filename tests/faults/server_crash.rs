@@ -20,7 +20,7 @@ const LOADER: &str = "query LIKE 'COPY%claims_stage%'";
 const CONTROL: &str = "pid = (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
-/// Kills the backend of the session that `which` tells.
+/// Kills the backend of the session that `which` selects.
 fn kill_backend(env: &TestEnv, which: &str) {
     let query = format!(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
@@ -44,9 +44,9 @@ fn a_killed_backend_costs_a_try_and_nothing_else() {
         let paused = Paused::at(&env, &mut run(&env, mode, 10), point);
         kill_backend(&env, backend);
         scene.is_unchanged(&env, &what);
-        let (status, said) = paused.go_on().end();
-        assert_eq!(status.code(), Some(0), "{what}: {said}");
-        assert!(retries(&env) > 0, "{what}: {said}");
+        let (status, printed) = paused.go_on().end();
+        assert_eq!(status.code(), Some(0), "{what}: {printed}");
+        assert!(retries(&env) > 0, "{what}: {printed}");
         scene.is_whole(&env, mode, &what);
     }
 }
@@ -70,8 +70,8 @@ fn a_crashed_server_costs_a_try_and_nothing_else() {
         // The first tries find no server at all.
         thread::sleep(Duration::from_millis(1200));
         scene.server.start_again();
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(0), "{what}: {said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(0), "{what}: {printed}");
         scene.is_whole(&env, mode, &what);
     }
 }
@@ -85,8 +85,8 @@ fn a_server_that_stays_away_ends_the_run_and_the_next_one_finishes() {
         let paused = Paused::at(&env, &mut run(&env, mode, 1), point);
         scene.server.crash();
         let begin = Instant::now();
-        let (status, said) = paused.go_on().end();
-        assert_eq!(status.code(), Some(5), "{what}: {said}");
+        let (status, printed) = paused.go_on().end();
+        assert_eq!(status.code(), Some(5), "{what}: {printed}");
         assert!(begin.elapsed() < Duration::from_secs(20), "{what}: not for ever");
         scene.server.start_again();
         scene.is_unchanged(&env, &what);

@@ -121,8 +121,8 @@ impl Scene {
     /// The next run finishes the work, as one that was never disturbed.
     fn the_next_run_finishes(&self, mode: &str, expected: &[String]) {
         let output = process::output(&mut run(&self.env, mode));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}");
         let published = self.env.rows(FACT);
         assert!(published == expected, "{} rows, not {}", published.len(), expected.len());
         let staged = "SELECT relname FROM pg_class WHERE relname ~ '_stage_'";
@@ -150,9 +150,9 @@ fn signalled(mode: &str, moments: &[(Moment, Signal)], claims: u64) {
         let what = format!("{signal} when {moment:?}, {mode}");
         let running = scene.start_until(mode, moment);
         running.signal(signal);
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(128 + signal as i32), "{what}: {said}");
-        assert!(said.contains("nothing was published"), "{what}: {said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(128 + signal as i32), "{what}: {printed}");
+        assert!(printed.contains("nothing was published"), "{what}: {printed}");
         scene.is_as_before(&what);
     }
     scene.lift();

@@ -77,9 +77,9 @@ fn a_server_that_is_away_at_the_start_is_waited_for() {
     thread::sleep(Duration::from_millis(1500));
     assert!(running.goes_on(), "it waits");
     server.start_again();
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("retry 1 of 20 in 1 s"), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(0), "{printed}");
+    assert!(printed.contains("retry 1 of 20 in 1 s"), "{printed}");
 }
 
 #[test]

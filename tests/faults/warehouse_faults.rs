@@ -16,11 +16,11 @@ const CLAIMS: u32 = 3_000;
 /// Runs that may try again, and must not.
 fn refused(scene: &Correction, env: &TestEnv, mode: &str) -> String {
     let output = process::output(&mut run(env, mode, 2));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(5), "{mode}: {said}");
-    assert_eq!(retries(env), 0, "{mode}: it cannot pass by itself: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{mode}: {printed}");
+    assert_eq!(retries(env), 0, "{mode}: it cannot pass by itself: {printed}");
     scene.is_unchanged(env, mode);
-    said
+    printed
 }
 
 fn as_admin(env: &TestEnv, script: &str) {
@@ -75,9 +75,9 @@ fn a_full_disk_of_the_server_ends_the_run() {
         as_admin(&env, &format!("CREATE TABLESPACE {space} LOCATION '{}'", place.display()));
         let name = name(&env);
         as_admin(&env, &format!("ALTER DATABASE {name} SET default_tablespace = '{space}'"));
-        let said = refused(&scene, &env, mode);
-        assert!(said.contains("53100"), "{said}");
-        assert!(said.contains("free space"), "the way out is told: {said}");
+        let printed = refused(&scene, &env, mode);
+        assert!(printed.contains("53100"), "{printed}");
+        assert!(printed.contains("free space"), "the way out is named: {printed}");
         as_admin(&env, &format!("ALTER DATABASE {name} RESET default_tablespace"));
         scene.is_finished_by_the_next_run(&env, mode, mode);
         as_admin(&env, &format!("DROP TABLESPACE {space}"));
@@ -93,16 +93,16 @@ fn a_full_disk_of_the_program_ends_the_run() {
     let Some(small) = SmallDisk::mount(&folder, "4k") else {
         return skipped();
     };
-    for (what, memory, told) in [
+    for (what, memory, expected) in [
         ("rejects", "100000000", "is the disk full"),
         ("rows between the passes", "1000", "rows cannot be kept"),
     ] {
         let mut command = run(&env, "merge", 2);
         command.env("CLAIMS_ETL_DATA_DIR", &small.0).with_value("shuffle.memory", memory);
         let output = process::output(&mut command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{what}: {said}");
-        assert!(said.contains(told), "{what}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{what}: {printed}");
+        assert!(printed.contains(expected), "{what}: {printed}");
         scene.is_unchanged(&env, what);
     }
     scene.is_finished_by_the_next_run(&env, "merge", "space again");
@@ -122,8 +122,8 @@ fn a_limit_of_the_server_ends_the_run() {
              ALTER DATABASE {name} SET work_mem = '64kB'"
         ),
     );
-    let said = refused(&scene, &env, "merge");
-    assert!(said.contains("53400"), "{said}");
+    let printed = refused(&scene, &env, "merge");
+    assert!(printed.contains("53400"), "{printed}");
     as_admin(&env, &format!("ALTER DATABASE {name} RESET ALL"));
     scene.is_finished_by_the_next_run(&env, "merge", "no limit");
 }
@@ -142,9 +142,9 @@ fn a_role_without_rights_ends_the_run() {
     assert_ne!(reader, env.database.url());
     let mut command = run(&env, "merge", 2);
     let output = process::output(command.env("CLAIMS_ETL_WAREHOUSE", reader));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(5), "{said}");
-    assert!(said.contains("may not") && said.contains("GRANT"), "the way out is told: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{printed}");
+    assert!(printed.contains("may not") && printed.contains("GRANT"), "the way out is named: {printed}");
     scene.is_unchanged(&env, "reader");
     scene.is_finished_by_the_next_run(&env, "merge", "with rights");
     as_admin(&env, "DROP OWNED BY reader; DROP ROLE reader");
@@ -156,7 +156,7 @@ const CONTROL: &str = "pid = (SELECT pid FROM pg_locks WHERE locktype = 'advisor
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
 /// Calls a function of the server for one session of the run; how many there were.
-fn tell(env: &TestEnv, function: &str, which: &str) -> i64 {
+fn signal_backend(env: &TestEnv, function: &str, which: &str) -> i64 {
     let query = format!(
         "SELECT count({function}(pid)) FROM (SELECT pid FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid() AND {which}
@@ -171,11 +171,11 @@ fn a_cancelled_copy_ends_the_run() {
     for mode in ["replace", "merge"] {
         let env = scene.env();
         let paused = Paused::at(&env, &mut run(&env, mode, 2), "copy.batch:2");
-        assert_eq!(tell(&env, "pg_cancel_backend", LOADER), 1);
-        let (status, said) = paused.go_on().end();
-        assert_eq!(status.code(), Some(5), "{mode}: {said}");
-        assert!(said.contains("57014"), "{said}");
-        assert_eq!(retries(&env), 0, "somebody meant it: {said}");
+        assert_eq!(signal_backend(&env, "pg_cancel_backend", LOADER), 1);
+        let (status, printed) = paused.go_on().end();
+        assert_eq!(status.code(), Some(5), "{mode}: {printed}");
+        assert!(printed.contains("57014"), "{printed}");
+        assert_eq!(retries(&env), 0, "somebody meant it: {printed}");
         scene.is_unchanged(&env, mode);
         scene.is_finished_by_the_next_run(&env, mode, mode);
     }
@@ -195,11 +195,11 @@ fn a_cancelled_publish_ends_the_run() {
         let waits = format!("{CONTROL} AND state = 'active' AND wait_event_type = 'Lock'");
         process::until("the publish to wait", || {
             assert!(running.goes_on());
-            tell(&env, "pg_cancel_backend", &waits) == 1
+            signal_backend(&env, "pg_cancel_backend", &waits) == 1
         });
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(5), "{mode}: {said}");
-        assert!(said.contains("57014"), "{said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(5), "{mode}: {printed}");
+        assert!(printed.contains("57014"), "{printed}");
         assert_eq!(last_run(&env), "failed warehouse");
         scene.is_unchanged(&env, mode);
         drop(writer);
@@ -219,10 +219,10 @@ fn a_session_ended_by_an_administrator_costs_a_try() {
         let what = format!("{mode} {point}");
         let env = scene.env();
         let paused = Paused::at(&env, &mut run(&env, mode, 2), point);
-        assert_eq!(tell(&env, "pg_terminate_backend", which), 1, "{what}");
-        let (status, said) = paused.go_on().end();
-        assert_eq!(status.code(), Some(0), "{what}: {said}");
-        assert_eq!(retries(&env), 1, "{what}: {said}");
+        assert_eq!(signal_backend(&env, "pg_terminate_backend", which), 1, "{what}");
+        let (status, printed) = paused.go_on().end();
+        assert_eq!(status.code(), Some(0), "{what}: {printed}");
+        assert_eq!(retries(&env), 1, "{what}: {printed}");
         scene.is_whole(&env, mode, &what);
     }
 }
@@ -250,11 +250,11 @@ fn a_deadlock_costs_a_try() {
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     process::until("the other to wait", || env.rows(waits) == ["1"]);
-    let (status, said) = paused.go_on().end();
+    let (status, printed) = paused.go_on().end();
     crossing.join().expect("the other one ends");
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(retries(&env), 1, "{said}");
+    assert_eq!(status.code(), Some(0), "{printed}");
+    assert_eq!(retries(&env), 1, "{printed}");
     let error = "SELECT error FROM claims_etl.task_runs WHERE state = 'up_for_retry'";
-    assert!(env.rows(error).concat().contains("40P01"), "{said}");
+    assert!(env.rows(error).concat().contains("40P01"), "{printed}");
     scene.is_whole(&env, "merge", "deadlock");
 }

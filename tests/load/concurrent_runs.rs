@@ -62,10 +62,10 @@ fn a_second_run_ends_or_waits_for_the_first() {
     let named = format!("run {} (since ", holder[0]);
 
     let refused = process::output(&mut run(&env, &[]));
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(75), "{said}");
-    assert!(said.contains(&named) && said.contains("--wait"), "{said}");
-    assert!(!said.contains("waiting for"), "nobody asked it to: {said}");
+    let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(75), "{printed}");
+    assert!(printed.contains(&named) && printed.contains("--wait"), "{printed}");
+    assert!(!printed.contains("waiting for"), "it was not configured to: {printed}");
 
     let mut patient = Running::start(&mut run(&env, &["--wait"]));
     let alone = env.rows("SELECT count(*) FROM claims_etl.runs");
@@ -73,11 +73,11 @@ fn a_second_run_ends_or_waits_for_the_first() {
     assert!(patient.goes_on());
     assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), alone, "it has not begun");
     bar.batch_execute("ROLLBACK").expect("unlocked");
-    let (status, said) = first.end();
-    assert!(status.success(), "{said}");
-    let (status, said) = patient.end();
-    assert!(status.success(), "{said}");
-    assert_eq!(said.matches(&format!("waiting for {named}")).count(), 1, "{said}");
+    let (status, printed) = first.end();
+    assert!(status.success(), "{printed}");
+    let (status, printed) = patient.end();
+    assert!(status.success(), "{printed}");
+    assert_eq!(printed.matches(&format!("waiting for {named}")).count(), 1, "{printed}");
     let runs = "SELECT status FROM claims_etl.runs ORDER BY run_no";
     assert_eq!(env.rows(runs), ["success", "success", "already_loaded"]);
 }
@@ -92,8 +92,8 @@ fn a_waiting_run_takes_over_from_one_that_dies() {
     let runs = "SELECT status FROM claims_etl.runs ORDER BY run_no";
     until("the next run", || env.rows(runs) == ["success", "failed", "running"]);
     bar.batch_execute("ROLLBACK").expect("unlocked");
-    let (status, said) = patient.end();
-    assert!(status.success(), "{said}");
+    let (status, printed) = patient.end();
+    assert!(status.success(), "{printed}");
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["3"]);
 }
 
@@ -107,10 +107,10 @@ fn a_wait_ends_in_time() {
         let began = Instant::now();
         let refused = process::output(&mut run(&env, &[wait]));
         let took = began.elapsed().as_secs_f64();
-        let said = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(75), "{wait}: {said}");
+        let printed = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(75), "{wait}: {printed}");
         assert!((least..most).contains(&took), "{wait} took {took} s");
-        assert!(said.contains("another run is loading this warehouse"), "{wait}: {said}");
+        assert!(printed.contains("another run is loading this warehouse"), "{wait}: {printed}");
     }
 }
 
@@ -129,11 +129,11 @@ fn a_waiting_run_hears_a_signal_at_once() {
         std::thread::sleep(Duration::from_secs(2));
         let began = Instant::now();
         waiting.signal(signal);
-        let (status, said) = waiting.end();
+        let (status, printed) = waiting.end();
         let took = began.elapsed();
-        assert_eq!(status.code(), Some(code), "{said}");
+        assert_eq!(status.code(), Some(code), "{printed}");
         assert!(took < Duration::from_millis(500), "{took:?}");
-        assert!(said.contains("nothing was published"), "{said}");
+        assert!(printed.contains("nothing was published"), "{printed}");
         // The schemas are made under the lock.
         let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'claims_etl'";
         assert_eq!(env.rows(made), ["0"]);

@@ -22,7 +22,7 @@ const CLAIMS: [&str; 17] = [
     "B,2,P1,V1,99215,11.00,2024-01-05",
     "C,1,P1,V1,99213,0.00,2024-01-05",
     "C,2,P1,V1,99214,0.00,2024-01-05",
-    // U1: twice the same under two claims, a provider that the directory lacks and no procedure.
+    // U1: twice the same under two claims, a provider that is not in the directory and no procedure.
     "D,1,P2,V9,,20.00,2024-01-06",
     "E,1, P2 ,V9 ,,$20,01/06/2024",
     "F,1,P2,V9,,20.00,2024-01-07",

@@ -291,7 +291,7 @@ fn another_key_is_refused() {
 }
 
 #[test]
-fn a_second_run_at_once_is_told_to_wait() {
+fn a_second_run_at_once_is_refused() {
     let env = TestEnv::new().claims(&["A,P,V1,1,1.00,2024-01-01"]);
     succeeded(&env.run());
     let mut holder = env.database.connect();

@@ -308,7 +308,7 @@ fn books(rows: &[Row], policy: OnDuplicate) -> Books {
         let content = (patient, provider, procedure, cents, date.clone(), rounded, false, mended);
         by_key.entry((claim, line)).or_default().push(content);
     }
-    let (claims, patients) = said(&by_key);
+    let (claims, patients) = claims_and_patients(&by_key);
     for (key, mut rows) in by_key {
         if patients[&key.0].len() > 1 {
             *books.reasons.entry("claim_with_two_patients".into()).or_default() +=
@@ -356,7 +356,7 @@ fn what(row: &Content) -> What {
 type By<K> = BTreeMap<K, BTreeSet<String>>;
 
 /// The claims with the same content, and the patients of each claim.
-fn said(by_key: &BTreeMap<(String, i16), Vec<Content>>) -> (By<What>, By<String>) {
+fn claims_and_patients(by_key: &BTreeMap<(String, i16), Vec<Content>>) -> (By<What>, By<String>) {
     let (mut claims, mut patients): (By<What>, By<String>) = Default::default();
     for ((claim, _), rows) in by_key {
         for row in rows {

@@ -155,7 +155,7 @@ fn a_directory_that_comes_back_is_loaded_again() {
 }
 
 #[test]
-fn new_providers_and_completed_ones_change_nothing_that_another_directory_says() {
+fn new_providers_and_completed_ones_leave_those_of_another_directory() {
     let env = TestEnv::new().claims(&FIRST).providers(&DIRECTORY);
     succeeded(&env.run());
     // A provider that only a claim names, and then a directory that completes it and adds one.

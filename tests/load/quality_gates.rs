@@ -6,7 +6,7 @@ use claims_etl::pipeline::{RunOptions, RunReport, Status};
 
 use crate::support::test_env::{TestEnv, succeeded};
 
-/// Four claims of 10.00, one of them of a provider that the directory lacks.
+/// Four claims of 10.00, one of them of a provider that is not in the directory.
 const BEFORE: [&str; 4] = [
     "A,P1,V1,99213,10.00,2024-06-01",
     "B,P2,V1,99213,10.00,2024-06-02",

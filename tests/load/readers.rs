@@ -51,7 +51,7 @@ fn publish(env: &mut TestEnv, version: Version) {
     succeeded(&env.run_with(&RunOptions { force: true, dry_run: false }));
 }
 
-/// Reads until told to stop; half of the readers by a prepared statement.
+/// Reads until it is stopped; half of the readers by a prepared statement.
 fn read(client: &mut Client, prepared: bool, ended: &AtomicBool) -> Vec<String> {
     let statement = client.prepare(QUESTION).expect("a statement");
     let mut answers = Vec::new();

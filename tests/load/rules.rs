@@ -179,7 +179,7 @@ fn each_severity_of_each_rule_does_what_it_says() {
 }
 
 #[test]
-fn old_dates_are_told_from_very_old_ones() {
+fn old_dates_are_distinguished_from_very_old_ones() {
     let [old, unfiled] = [Rule::DateTooOld, Rule::DateOutsideFilingWindow].map(Rule::mask);
     for (date, flags) in [
         ("2023-12-31", unfiled),
@@ -387,12 +387,12 @@ fn the_warehouse_names_the_bits() {
 
 #[test]
 fn the_documentation_is_what_the_program_says() {
-    let said = Program::new().call("rules --format markdown").done();
+    let printed = Program::new().call("rules --format markdown").done();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md");
     let written = fs::read_to_string(path).unwrap_or_default();
     assert_eq!(
-        said, written,
-        "`claims-etl rules --format markdown > docs/rules.md` writes it anew"
+        printed, written,
+        "`claims-etl rules --format markdown > docs/rules.md` rewrites it"
     );
 }
 

@@ -68,16 +68,16 @@ fn task(env: &TestEnv, task: &str, name: &str) -> Command {
     command
 }
 
-/// What a call of a task said, which must have ended with `code`.
+/// The output of a call of a task, which must have ended with `code`.
 fn call(env: &TestEnv, name: &str, which: &str, code: i32) -> String {
     ended(&process::output(&mut task(env, which, name)), code)
 }
 
 fn ended(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
     let out = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(code), "{out}{said}");
-    said
+    assert_eq!(output.status.code(), Some(code), "{out}{printed}");
+    printed
 }
 
 fn calls(env: &TestEnv, name: &str, tasks: &[&str]) {
@@ -100,8 +100,8 @@ fn five_processes_leave_what_one_run_leaves() {
     succeeded(&whole.run());
     let apart = env();
     for (position, which) in TASKS.iter().enumerate() {
-        let said = call(&apart, NAME, which, 0);
-        assert!(said.contains(NAME), "{said}");
+        let printed = call(&apart, NAME, which, 0);
+        assert!(printed.contains(NAME), "{printed}");
         let status = if position < 3 { "open" } else { "success" };
         assert_eq!(apart.rows(STATUS), [status], "{which}");
     }
@@ -124,22 +124,22 @@ fn five_processes_leave_what_one_run_leaves() {
 #[test]
 fn a_task_waits_for_nobody_but_refuses_to_come_first() {
     let env = env();
-    let said = call(&env, NAME, "transform_join", 2);
-    assert!(said.contains("extract.extract_claims, which is not done"), "{said}");
+    let printed = call(&env, NAME, "transform_join", 2);
+    assert!(printed.contains("extract.extract_claims, which is not done"), "{printed}");
     assert!(
-        said.contains(&format!("run --task extract.extract_claims --run-id '{NAME}'")),
-        "{said}"
+        printed.contains(&format!("run --task extract.extract_claims --run-id '{NAME}'")),
+        "{printed}"
     );
     calls(&env, NAME, &TASKS[..1]);
-    let said = call(&env, NAME, "transform_join", 2);
-    assert!(said.contains("extract.extract_providers, which is not done"), "{said}");
-    let said = call(&env, NAME, "load.load_warehouse", 2);
-    assert!(said.contains("extract.extract_providers, which is not done"), "{said}");
+    let printed = call(&env, NAME, "transform_join", 2);
+    assert!(printed.contains("extract.extract_providers, which is not done"), "{printed}");
+    let printed = call(&env, NAME, "load.load_warehouse", 2);
+    assert!(printed.contains("extract.extract_providers, which is not done"), "{printed}");
     calls(&env, NAME, &TASKS[1..2]);
-    let said = call(&env, NAME, "load.load_warehouse", 2);
-    assert!(said.contains("transform_join, which is not done"), "{said}");
-    let said = call(&env, NAME, "load.refresh_bi", 2);
-    assert!(said.contains("load.load_warehouse, which is not done"), "{said}");
+    let printed = call(&env, NAME, "load.load_warehouse", 2);
+    assert!(printed.contains("transform_join, which is not done"), "{printed}");
+    let printed = call(&env, NAME, "load.refresh_bi", 2);
+    assert!(printed.contains("load.load_warehouse, which is not done"), "{printed}");
     assert_eq!(env.rows(TRIES).len(), 2, "what was refused is no try");
     // Another name is another run.
     call(&env, "another", "transform_join", 2);
@@ -154,9 +154,9 @@ fn a_source_that_changed_between_two_tasks_is_refused() {
     calls(&env, NAME, &TASKS[..2]);
     let before = fs::read_to_string(env.path("claims.csv")).expect("claims");
     fs::write(env.path("claims.csv"), before.replace("30.00", "31.00")).expect("written");
-    let said = call(&env, NAME, "transform_join", 3);
-    assert!(said.contains("extract.extract_claims has read another source"), "{said}");
-    assert!(said.contains("claims.csv is not what the run has read"), "{said}");
+    let printed = call(&env, NAME, "transform_join", 3);
+    assert!(printed.contains("extract.extract_claims has read another source"), "{printed}");
+    assert!(printed.contains("claims.csv is not what the run has read"), "{printed}");
     assert_eq!(env.rows(STATUS), ["failed"]);
     // Extracted again, it is the input of the run.
     calls(&env, NAME, &["extract.extract_claims", "transform_join"]);
@@ -164,8 +164,8 @@ fn a_source_that_changed_between_two_tasks_is_refused() {
     call(&env, NAME, "load.load_warehouse", 3);
     // Extracted again after the transform, the transform is not that of this input.
     calls(&env, NAME, &["extract.extract_claims"]);
-    let said = call(&env, NAME, "load.load_warehouse", 2);
-    assert!(said.contains("call transform_join again"), "{said}");
+    let printed = call(&env, NAME, "load.load_warehouse", 2);
+    assert!(printed.contains("call transform_join again"), "{printed}");
     calls(&env, NAME, &["transform_join", "load.load_warehouse", "load.refresh_bi"]);
     let amount = "SELECT sum(amount) FROM healthcare_analytics.claims_fact";
     assert_eq!(env.rows(amount), ["33.25"]);
@@ -180,8 +180,8 @@ fn other_settings_than_those_of_the_transform_are_refused() {
     calls(&env, NAME, &TASKS[..3]);
     let mut other = task(&env, "load.load_warehouse", NAME);
     other.args(["--mode", "replace"]);
-    let said = ended(&process::output(&mut other), 2);
-    assert!(said.contains("other settings"), "{said}");
+    let printed = ended(&process::output(&mut other), 2);
+    assert!(printed.contains("other settings"), "{printed}");
     calls(&env, NAME, &TASKS[3..]);
 }
 
@@ -198,11 +198,11 @@ fn a_complete_run_is_left_as_it_is() {
     assert!(ended(&process::output(&mut whole), 99).contains("is complete"));
     assert_eq!(published(&env), then);
     assert_eq!(env.rows(TRIES), once_each());
-    // Who calls it again for the sake of a new file must not be told that all is well.
+    // Who calls it again for the sake of a new file must not get exit code 0.
     let text = fs::read_to_string(env.path("claims.csv")).expect("claims");
     fs::write(env.path("claims.csv"), text.replace("30.00", "31.00")).expect("written");
-    let said = call(&env, NAME, "extract.extract_claims", 3);
-    assert!(said.contains("under another name"), "{said}");
+    let printed = call(&env, NAME, "extract.extract_claims", 3);
+    assert!(printed.contains("under another name"), "{printed}");
     call(&env, NAME, "extract.extract_providers", 99);
     assert_eq!(published(&env), then);
 }
@@ -239,8 +239,8 @@ fn what_is_loaded_no_more_is_not_skipped() {
         vec![env.write("more.csv", HEADER, &["Z,P,V1,99213,8.00,2024-01-01"])];
     succeeded(&env.run());
     env.settings.claims.sources = first;
-    let said = call(&env, NAME, "load.load_warehouse", 2);
-    assert!(said.contains("what was published since has changed that"), "{said}");
+    let printed = call(&env, NAME, "load.load_warehouse", 2);
+    assert!(printed.contains("what was published since has changed that"), "{printed}");
     calls(&env, NAME, &TASKS[2..]);
     assert_eq!(env.rows("SELECT amount FROM healthcare_analytics.claims_fact"), ["7.00"]);
     // The same for the whole run under its name.
@@ -304,13 +304,13 @@ fn extracts_go_side_by_side_while_another_run_holds_the_warehouse() {
         .map(|which| process::Running::start(&mut task(&env, which, NAME)))
         .collect();
     for running in started {
-        let (status, said) = running.end();
-        assert!(status.success(), "{said}");
+        let (status, printed) = running.end();
+        assert!(status.success(), "{printed}");
     }
     // The others need it.
     let mut waiting = task(&env, "transform_join", NAME);
-    let said = ended(&process::output(waiting.env("CLAIMS_ETL_WAIT", "0")), 75);
-    assert!(said.contains("is loading this warehouse"), "{said}");
+    let printed = ended(&process::output(waiting.env("CLAIMS_ETL_WAIT", "0")), 75);
+    assert!(printed.contains("is loading this warehouse"), "{printed}");
     drop(holder);
     calls(&env, NAME, &TASKS[2..]);
     assert_eq!(env.rows(TRIES), once_each());
@@ -325,8 +325,8 @@ fn the_last_line_is_the_result_and_so_is_the_file() {
         command.args(["--xcom", "--log-format", "json"]).env("AIRFLOW_CTX_TRY_NUMBER", "3");
         command.env("CLAIMS_ETL_XCOM_FILE", &file);
         let output = process::output(&mut command);
-        let said = ended(&output, 0);
-        assert!(said.contains("try 3 there"), "{said}");
+        let printed = ended(&output, 0);
+        assert!(printed.contains("try 3 there"), "{printed}");
         let out = String::from_utf8(output.stdout).expect("text");
         let last: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
         assert_eq!((&last["task"], &last["state"]), (&which.into(), &"success".into()));
@@ -362,8 +362,8 @@ fn too_many_rejects_fail_the_transform_already() {
     let mut env = env();
     env.settings.quality.max_reject_ratio = 0.1;
     calls(&env, NAME, &TASKS[..2]);
-    let said = call(&env, NAME, "transform_join", 4);
-    assert!(said.contains("1 of 5 claims were rejected"), "{said}");
+    let printed = call(&env, NAME, "transform_join", 4);
+    assert!(printed.contains("1 of 5 claims were rejected"), "{printed}");
     assert_eq!(env.rows(STATUS), ["failed"]);
     env.settings.quality.max_reject_ratio = 1.0;
     calls(&env, NAME, &TASKS[2..]);
@@ -420,8 +420,8 @@ fn what_nobody_goes_on_with_is_closed_after_a_week() {
     calls(&env, NAME, &TASKS[..2]);
     let listed = process::output(process::command(&env).args(["runs"]));
     let listed = String::from_utf8(listed.stdout).expect("text");
-    for told in ["open", "extract.extract_providers", NAME] {
-        assert!(listed.contains(told), "{listed}");
+    for expected in ["open", "extract.extract_providers", NAME] {
+        assert!(listed.contains(expected), "{listed}");
     }
     let ago = |days: u32| {
         format!("UPDATE claims_etl.runs SET last_task_at = now() - interval '{days} days'")
@@ -443,8 +443,8 @@ fn what_nobody_goes_on_with_is_closed_after_a_week() {
 fn standard_input_cannot_be_handed_on() {
     let mut env = env();
     env.settings.claims.sources = vec!["-".into()];
-    let said = call(&env, NAME, "extract.extract_claims", 2);
-    assert!(said.contains("standard input"), "{said}");
+    let printed = call(&env, NAME, "extract.extract_claims", 2);
+    assert!(printed.contains("standard input"), "{printed}");
 }
 
 #[test]
@@ -471,8 +471,8 @@ fn a_task_whose_end_is_not_in_the_ledger_has_not_succeeded() {
     };
     for which in &TASKS[..3] {
         lose(which, 100);
-        let said = call(&env, NAME, which, 5);
-        assert!(said.contains("could not be written to the run log"), "{said}");
+        let printed = call(&env, NAME, which, 5);
+        assert!(printed.contains("could not be written to the run log"), "{printed}");
         // Twice at once, and once at the end.
         lose(which, 3);
         call(&env, NAME, which, 0);
@@ -498,8 +498,8 @@ mod killed {
         let mut command = task(env, which, NAME);
         command.kill_at(place);
         let output = process::output(&mut command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.signal(), Some(9), "{place}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(9), "{place}: {printed}");
         gone(&env.database);
     }
 
@@ -533,8 +533,8 @@ mod killed {
         calls(&env, NAME, &TASKS[..3]);
         kill(&env, TASKS[3], "publish.committed");
         let then = published(&env);
-        let said = call(&env, NAME, TASKS[3], 0);
-        assert!(said.contains("has published already"), "{said}");
+        let printed = call(&env, NAME, TASKS[3], 0);
+        assert!(printed.contains("has published already"), "{printed}");
         call(&env, NAME, TASKS[4], 0);
         assert_eq!(published(&env), then);
         assert_eq!(env.rows(STATUS), ["success"]);

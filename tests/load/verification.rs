@@ -328,7 +328,7 @@ fn an_edited_source_is_found_with_its_row() {
 }
 
 #[test]
-fn a_removed_file_is_told_and_another_place_can_be_named() {
+fn a_removed_file_is_reported_and_another_path_can_be_given() {
     let mut env = loaded();
     fs::rename(env.path("claims.csv"), env.path("moved.csv")).expect("moved");
     let (report, verdicts) = differs(&env);
@@ -349,7 +349,7 @@ fn a_removed_file_is_told_and_another_place_can_be_named() {
 }
 
 #[test]
-fn several_files_are_told_apart() {
+fn several_files_are_distinguished() {
     let mut env = env();
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service";
     let first = env.write("1.csv", header, &CLAIMS[..3]);

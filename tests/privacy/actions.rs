@@ -150,7 +150,7 @@ fn a_patients_dates_move_together_and_never_beyond_the_run_date() {
 }
 
 #[test]
-fn amounts_become_coarser_and_the_account_says_by_how_much() {
+fn amounts_become_coarser_and_the_totals_show_by_how_much() {
     for (action, amounts, generalized) in [
         (
             "round = '1.00'",
@@ -212,7 +212,7 @@ fn provider_ids_become_tokens_in_both_tables() {
 }
 
 #[test]
-fn names_and_specialties_are_released_as_they_are_said_to_be() {
+fn names_and_specialties_are_released_as_documented() {
     for (columns, name, specialty) in [
         (
             "provider_name = { mask = { first = 1, last = 2 } }\nspecialty = { truncate = 4 }",

@@ -178,8 +178,8 @@ fn opened(program: &Program, arguments: &str, redirection: &str) -> (i32, String
     let line = format!("exec {} {arguments} {redirection}", Program::BINARY);
     let output = command.args(["-c", &line]).env_clear().current_dir(program.path()).output();
     let output = output.expect("a shell");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).trim().to_owned())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&printed).trim().to_owned())
 }
 
 fn id_of(text: &str) -> String {
@@ -204,15 +204,15 @@ fn a_descriptor_holds_a_key_and_what_is_none_is_refused() {
         ("3< long", "more than 200 bytes"),
         ("3< /dev/null", "there is nothing"),
     ] {
-        let (code, said) = call(redirection);
-        assert!(code == 2 && said.contains(why) && !said.contains(KEY), "{redirection}: {said}");
+        let (code, printed) = call(redirection);
+        assert!(code == 2 && printed.contains(why) && !printed.contains(KEY), "{redirection}: {printed}");
     }
     fs::set_permissions(program.path().join("key"), fs::Permissions::from_mode(0o644))
         .expect("chmod");
     assert!(call("3< key").1.contains("lets others read"));
     for standard in 0..3 {
-        let (code, said) = opened(&program, &format!("key id --key-fd {standard}"), "0< key");
-        assert!(code == 2 && said.contains("what the program talks through"), "{said}");
+        let (code, printed) = opened(&program, &format!("key id --key-fd {standard}"), "0< key");
+        assert!(code == 2 && printed.contains("what the program talks through"), "{printed}");
     }
 }
 
@@ -252,9 +252,9 @@ fn what_cannot_be_a_random_key_is_refused_wherever_it_comes_from() {
         let mut command = program.command("key id");
         let (code, message) =
             crate::support::program::Call::of(command.env("CLAIMS_ETL_KEY", &key)).refused();
-        for (code, said) in calls.into_iter().chain([(code, message)]) {
-            assert!(code == 2 && said.contains(why), "{said}");
-            assert!(!said.contains(&key) && !said.contains("horse"), "{said}");
+        for (code, printed) in calls.into_iter().chain([(code, message)]) {
+            assert!(code == 2 && printed.contains(why), "{printed}");
+            assert!(!printed.contains(&key) && !printed.contains("horse"), "{printed}");
         }
     }
 }
@@ -331,25 +331,25 @@ fn check_says_whose_key_it_is() {
     assert!(check("right.key", "text").1.contains("nothing is published there yet"));
     let loaded = process::output(&mut process::reading(&env, &["run"]));
     assert!(loaded.status.success());
-    let (code, said) = check("right.key", "text");
+    let (code, printed) = check("right.key", "text");
     assert_eq!(code, Some(0));
     let owner = nix::unistd::geteuid();
     for part in
         [id_of(KEY), format!("right.key (mode 0600, owner {owner})"), "are of this key".into()]
     {
-        assert!(said.contains(&part), "{said}");
+        assert!(printed.contains(&part), "{printed}");
     }
-    assert!(said.lines().count() <= 5, "{said}");
-    let (code, said) = check("wrong.key", "text");
+    assert!(printed.lines().count() <= 5, "{printed}");
+    let (code, printed) = check("wrong.key", "text");
     assert!(
-        code == Some(2) && said.contains(&format!("was loaded with key {}", id_of(KEY))),
-        "{said}"
+        code == Some(2) && printed.contains(&format!("was loaded with key {}", id_of(KEY))),
+        "{printed}"
     );
-    let (code, said) = check("wrong.key", "json");
-    let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let (code, printed) = check("wrong.key", "json");
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     assert_eq!((code, json["belongs"].as_str()), (Some(2), Some("no")));
     assert_eq!(json["key_id"], serde_json::json!(id_of(OTHER_KEY)));
-    assert!(!said.contains(OTHER_KEY) && !said.contains(KEY));
+    assert!(!printed.contains(OTHER_KEY) && !printed.contains(KEY));
 }
 
 #[test]

@@ -98,10 +98,10 @@ fn is_as_configured(env: &TestEnv) {
     }
     let profile = privacy.profile.name();
     for table in ["claims_fact", "providers_dim"] {
-        let said = comment(env, table, None);
-        assert!(said.contains(&format!("Privacy profile: {profile} (")), "{said}");
+        let printed = comment(env, table, None);
+        assert!(printed.contains(&format!("Privacy profile: {profile} (")), "{printed}");
         for column in shape.dropped() {
-            assert!(said.contains(column), "{said}");
+            assert!(printed.contains(column), "{printed}");
         }
     }
     let ledger =
@@ -133,17 +133,17 @@ fn each_profile_is_what_the_tables_are_and_say() {
 }
 
 #[test]
-fn a_generalized_date_is_a_date_and_is_said_to_be_coarse() {
+fn a_generalized_date_is_a_date_and_is_documented_as_coarse() {
     let env = env("profile = 'safe_harbor_assist'");
     succeeded(&env.run());
     let dates = "SELECT DISTINCT date_of_service FROM healthcare_analytics.claims_fact ORDER BY 1";
     assert_eq!(env.rows(dates), ["2023-01-01", "2024-01-01"]);
     let typed = "SELECT pg_typeof(date_of_service) FROM healthcare_analytics.claims_fact LIMIT 1";
     assert_eq!(env.rows(typed), ["date"]);
-    let said = comment(&env, "claims_fact", Some("date_of_service"));
-    assert_eq!(said, "First day of the year of service (generalized).");
-    let said = comment(&env, "claims_fact", Some("provider_id"));
-    assert!(said.starts_with("Keyed BLAKE3 token"), "{said}");
+    let printed = comment(&env, "claims_fact", Some("date_of_service"));
+    assert_eq!(printed, "First day of the year of service (generalized).");
+    let printed = comment(&env, "claims_fact", Some("provider_id"));
+    assert!(printed.starts_with("Keyed BLAKE3 token"), "{printed}");
     let names = "SELECT count(*) FROM healthcare_analytics.providers_dim d
         WHERE to_jsonb(d)::text ~ 'CANARY|V1|V9'";
     assert_eq!(env.rows(names), ["0"]);

@@ -76,13 +76,13 @@ impl Bench {
         let rows = self.client.query(query, &[]).expect("the view");
         rows.iter()
             .map(|row| {
-                let told = match row.get::<_, Option<String>>(3) {
+                let reported = match row.get::<_, Option<String>>(3) {
                     Some(why) => Told::Hidden(why),
                     None => Told::Claims(row.get(2)),
                 };
                 let nulls: i32 = row.get(4);
-                assert_eq!(nulls, if matches!(told, Told::Hidden(_)) { 4 } else { 0 });
-                ((row.get(0), row.get(1)), told)
+                assert_eq!(nulls, if matches!(reported, Told::Hidden(_)) { 4 } else { 0 });
+                ((row.get(0), row.get(1)), reported)
             })
             .collect()
     }
@@ -93,13 +93,13 @@ impl Bench {
         self.refresh();
         let public = self.public();
         assert_eq!(public.len(), table.len(), "empty cells are no rows");
-        for (cell, told) in &public {
-            match told {
+        for (cell, expected) in &public {
+            match expected {
                 Told::Claims(claims) => assert!(table[cell] >= 11 && *claims == table[cell]),
                 Told::Hidden(why) => assert_eq!(why == "primary", table[cell] < 11, "{cell:?}"),
             }
         }
-        let is_hidden = |(cell, told)| matches!(told, Told::Hidden(_)).then_some(cell);
+        let is_hidden = |(cell, expected)| matches!(expected, Told::Hidden(_)).then_some(cell);
         public.into_iter().filter_map(is_hidden).collect()
     }
 }
@@ -225,12 +225,12 @@ fn no_attacker_with_all_totals_computes_a_hidden_cell() {
         );
         let hidden = bench.hidden(&table);
         assert_eq!(by_subtraction(&table, &hidden), BTreeSet::new(), "{table:?}\n{hidden:?}");
-        let told = by_all_totals(&table, &hidden);
+        let reported = by_all_totals(&table, &hidden);
         assert!(
-            !told.iter().any(|cell| has_rectangle(&table, *cell)),
-            "{told:?}\n{table:?}\n{hidden:?}"
+            !reported.iter().any(|cell| has_rectangle(&table, *cell)),
+            "{reported:?}\n{table:?}\n{hidden:?}"
         );
-        given_up += told.len();
+        given_up += reported.len();
         hidden_cells += hidden.len();
         shown += table.len() - hidden.len();
     }
@@ -253,12 +253,12 @@ fn sparse_tables_give_nothing_to_subtraction() {
 
 #[test]
 fn the_attack_finds_what_is_left_open() {
-    // One small cell alone: its provider's year tells it.
+    // One small cell alone: its provider's year reveals it.
     let table: Table = [((0, 0), 3), ((0, 1), 20), ((1, 0), 20), ((1, 1), 20)].into();
     let alone = BTreeSet::from([(0, 0)]);
     assert_eq!(by_subtraction(&table, &alone), alone);
     assert_eq!(by_all_totals(&table, &alone), alone);
-    // Two circles joined by one cell: no subtraction tells it, but all totals do.
+    // Two circles joined by one cell: no single subtraction reveals it, but all totals do.
     let square = |p: i32, m: i32| [(p, m), (p, m + 1), (p + 1, m), (p + 1, m + 1)];
     let mut hidden: BTreeSet<Cell> = square(0, 0).into_iter().chain(square(2, 2)).collect();
     hidden.insert((0, 2));
@@ -307,9 +307,9 @@ fn a_refresh_that_fails_is_a_warning_and_stays_due() {
     let env = env.claims(&["A,P,V1,1,1.25,2024-01-01", "B,P,V1,1,1.25,2024-01-01"]);
     let report = env.run();
     succeeded(&report);
-    let told: Vec<_> =
+    let reported: Vec<_> =
         report.refresh.iter().map(|one| (one.target.as_str(), one.outcome)).collect();
-    assert_eq!(told, [("provider_month", "failed"), ("dashboard", "succeeded")]);
+    assert_eq!(reported, [("provider_month", "failed"), ("dashboard", "succeeded")]);
     let stored = "SELECT claims FROM healthcare_analytics.mv_provider_month";
     assert_eq!(env.rows(stored), ["1"], "one transaction: the rows stay with what hides them");
     let due = "SELECT target FROM claims_etl.refresh_outbox

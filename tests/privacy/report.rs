@@ -110,7 +110,7 @@ fn a_set_that_hides_too_badly_is_exit_code_4() {
 }
 
 #[test]
-fn sets_of_what_is_not_released_are_left_out_and_said() {
+fn sets_of_columns_that_are_not_released_are_left_out_and_listed() {
     let mut env = env_with_few();
     env.settings.privacy.profile = Profile::SafeHarborAssist;
     succeeded(&env.run());

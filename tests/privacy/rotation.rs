@@ -357,7 +357,7 @@ fn ids_of_the_form_of_a_token_are_no_tokens() {
 }
 
 #[test]
-fn what_cannot_be_changed_in_place_is_loaded_anew() {
+fn what_cannot_be_changed_in_place_is_reloaded() {
     let mut env = env_with_keys().claims(&FIRST);
     succeeded(&env.run());
     for (column, action, why) in [
@@ -485,10 +485,10 @@ fn step(env: &TestEnv, step: &str, part_rows: &str) -> Command {
 
 fn does(env: &TestEnv, name: &str) -> String {
     let output = process::output(&mut step(env, name, SMALL));
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(output.status.success(), "{name}: {said}");
-    said
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    assert!(output.status.success(), "{name}: {printed}");
+    printed
 }
 
 fn env_at(database: &Database) -> TestEnv {
@@ -510,9 +510,9 @@ fn a_rotation_can_be_killed_anywhere() {
     gone(&env.database);
 
     let undisturbed = env_at(&env.database);
-    let said: String = STEPS.iter().map(|(name, _)| does(&undisturbed, name)).collect();
-    assert!(said.contains("can be destroyed"), "{said}");
-    nothing_holds_a_key(&undisturbed, &said);
+    let printed: String = STEPS.iter().map(|(name, _)| does(&undisturbed, name)).collect();
+    assert!(printed.contains("can be destroyed"), "{printed}");
+    nothing_holds_a_key(&undisturbed, &printed);
     let after = Published::read(&mut undisturbed.database.connect());
     assert_ne!(before, after);
     let tables_after = tables(&mut undisturbed.database.connect());
@@ -581,14 +581,14 @@ fn every_place_of_a_rotation_is_in_the_table() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Neither key is in any table or in what was said.
-fn nothing_holds_a_key(env: &TestEnv, said: &str) {
+/// Neither key is in any table or in any output.
+fn nothing_holds_a_key(env: &TestEnv, printed: &str) {
     let names = env.rows(
         "SELECT c.oid::regclass::text FROM pg_class c WHERE relkind IN ('r', 'm')
              AND relnamespace::regnamespace::text IN ('claims_etl', 'healthcare_analytics')",
     );
     assert!(names.len() > 10, "{names:?}");
-    let mut all = said.to_lowercase();
+    let mut all = printed.to_lowercase();
     for name in names {
         all += &env.rows(&format!("SELECT t FROM {name} t")).concat().to_lowercase();
     }
@@ -600,7 +600,7 @@ fn nothing_holds_a_key(env: &TestEnv, said: &str) {
 }
 
 #[test]
-fn a_load_between_two_tries_makes_the_partitions_anew() {
+fn a_load_between_two_tries_rebuilds_the_partitions() {
     let mut env = env_with_keys().claims(&FIRST);
     succeeded(&env.run());
     begin(&env).expect("begins");

@@ -82,16 +82,16 @@ fn a_view_that_was_never_filled_is_filled_plainly_once() {
     );
     let env = env(&script, &["public.daily", "public.How many 'days'"]);
     let first = refresh(&env);
-    let told = "2 views; filled for the first time, not concurrently: public.daily, \
+    let expected = "2 views; filled for the first time, not concurrently: public.daily, \
                 public.How many 'days'";
-    assert_eq!((first.outcome, first.detail.as_str()), ("succeeded", told));
+    assert_eq!((first.outcome, first.detail.as_str()), ("succeeded", expected));
     let second = refresh(&env);
     assert_eq!((second.outcome, second.detail.as_str()), ("succeeded", "2 views"));
     assert_eq!(env.rows(SHOWN), ["1.25|1"]);
 }
 
 #[test]
-fn what_cannot_be_refreshed_is_said_before_anything_is_refreshed() {
+fn what_cannot_be_refreshed_is_reported_before_anything_is_refreshed() {
     let filled = "CREATE MATERIALIZED VIEW public.fine AS SELECT 1 AS one, now() AS at;
         CREATE UNIQUE INDEX ON public.fine (one);";
     for (script, name, says) in [
@@ -129,7 +129,7 @@ fn what_cannot_be_refreshed_is_said_before_anything_is_refreshed() {
         assert_eq!(report.outcome, "failed");
         assert!(report.detail.contains(says), "{}", report.detail);
         let half = name == "public.broken";
-        assert_eq!(env.rows(at) != before, half, "{name}: only its own query can tell");
+        assert_eq!(env.rows(at) != before, half, "{name}: only its own query shows it");
         let found = check::check(&env.settings, &NullObserver, &Cancellation::default());
         let found = found.findings.iter().find(|one| one.what == "sql.daily").expect("a finding");
         assert_eq!(found.ok, half, "{name}: {}", found.detail);
@@ -149,7 +149,7 @@ fn an_error_of_a_view_holds_no_value() {
 }
 
 #[test]
-fn a_role_that_may_not_refresh_a_view_is_told_so() {
+fn a_missing_right_to_refresh_a_view_is_reported() {
     let mut env = env(TWO, &["public.daily"]);
     let role = format!("viewer_{}", std::process::id());
     let mut client = env.database.connect();
@@ -170,8 +170,8 @@ fn names_that_are_none_are_refused() {
     for name in ["daily", ".daily", "public.", "a.b.c"] {
         let program = Program::new();
         program.write("claims-etl.toml", &format!("[refresh.sql.daily]\nviews = [\"{name}\"]\n"));
-        let (code, said) = program.call("refresh --list").refused();
-        assert_eq!(code, 2, "{said}");
-        assert!(said.contains("refresh.sql.daily.views: a view is schema.view"), "{said}");
+        let (code, printed) = program.call("refresh --list").refused();
+        assert_eq!(code, 2, "{printed}");
+        assert!(printed.contains("refresh.sql.daily.views: a view is schema.view"), "{printed}");
     }
 }

@@ -107,22 +107,22 @@ fn an_accepted_question_that_fails_is_a_failure_without_words() {
         (200, "<html>patient</html>", "answers with a page: it is not Metabase"),
         (302, "", "to that one, with https"),
     ];
-    for (status, body, told) in cases {
+    for (status, body, expected) in cases {
         let server = metabase(move |request| {
             request.is("POST", "/api/card/4/query").then(|| Reply::json(status, body))
         });
         let result = refresh(&settings(&server, dashboard(15)));
-        assert_eq!(result.outcome, Outcome::Failed, "{told}");
+        assert_eq!(result.outcome, Outcome::Failed, "{expected}");
         assert!(result.detail.starts_with("1 of 2 questions not renewed: "), "{}", result.detail);
-        assert!(result.detail.contains(told), "{} lacks {told}", result.detail);
+        assert!(result.detail.contains(expected), "{}: not found: {expected}", result.detail);
         assert!(!result.detail.contains("patient"), "{}", result.detail);
-        assert_eq!((result.attempts, server.count("POST", "/query")), (2, 2), "{told}");
+        assert_eq!((result.attempts, server.count("POST", "/query")), (2, 2), "{expected}");
     }
 }
 
 #[test]
-fn a_database_that_metabase_cannot_reach_is_told() {
-    for (status, body, told) in [
+fn a_database_that_metabase_cannot_reach_is_reported() {
+    for (status, body, expected) in [
         (422, r#"{"errors":"FATAL: role \"x\""}"#, "Metabase cannot connect to it"),
         (200, r#"{"status":"no"}"#, "database 2: Metabase answers with status 200"),
         (403, "", "the API key's group may not see it"),
@@ -131,7 +131,7 @@ fn a_database_that_metabase_cannot_reach_is_told() {
             metabase(move |request| (request.method == "POST").then(|| Reply::json(status, body)));
         let result = refresh(&settings(&server, database(2)));
         assert_eq!((result.outcome, result.attempts), (Outcome::Failed, 1));
-        assert!(result.detail.contains(told), "{}", result.detail);
+        assert!(result.detail.contains(expected), "{}", result.detail);
         assert!(!result.detail.contains("role"), "{}", result.detail);
         assert_eq!(server.count("POST", "/sync_schema"), 1);
     }
@@ -156,7 +156,7 @@ fn a_question_is_tried_again_and_a_sync_is_not() {
 }
 
 #[test]
-fn a_busy_server_is_left_alone_as_long_as_it_says() {
+fn retry_after_is_obeyed() {
     let busy = |wait: &'static str, times: usize| {
         let server = std::sync::atomic::AtomicUsize::new(0);
         metabase(move |request| {

@@ -37,7 +37,7 @@ fn hook(address: &str) -> Webhook {
 }
 
 #[test]
-fn a_run_tells_its_webhook_what_it_came_to_once() {
+fn a_run_notifies_its_webhook_once() {
     let receiver = MockHttp::start(|_| Reply::status(204));
     let mut env = env();
     env.settings.refresh.webhook.insert("ops".into(), hook(receiver.address()));
@@ -68,7 +68,7 @@ fn a_run_tells_its_webhook_what_it_came_to_once() {
 }
 
 #[test]
-fn what_a_webhook_was_not_told_it_is_told_by_the_next_run_as_the_same_event() {
+fn an_undelivered_notification_is_sent_by_the_next_run_as_the_same_event() {
     let server = MockHttp::start({
         let first = std::sync::atomic::AtomicBool::new(true);
         move |_| {
@@ -115,13 +115,13 @@ fn run(env: &TestEnv, server: &SmtpServer, (place, action): (&str, &str)) -> (Op
     let mut command = process::reading(env, &["run"]);
     command.env("MAIL_PASSWORD", "CANARY-password").once_at(place, action);
     let output = process::output(&mut command);
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(!said.contains("CANARY"), "{said}");
-    (output.status.code(), said)
+    let printed = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(!printed.contains("CANARY"), "{printed}");
+    (output.status.code(), printed)
 }
 
 #[test]
-fn a_failure_and_a_retry_are_told_by_mail() {
+fn a_failure_and_a_retry_are_mailed() {
     let server = SmtpServer::start(Protection::Starttls, Some(("etl", "CANARY-password")));
     let subjects = || -> Vec<String> {
         let mails = server.mails();
@@ -130,15 +130,15 @@ fn a_failure_and_a_retry_are_told_by_mail() {
     };
     let env = env();
     // Once, then well: the run has not failed.
-    let (code, said) = run(&env, &server, ("publish.ledger", "error"));
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = run(&env, &server, ("publish.ledger", "error"));
+    assert_eq!(code, Some(0), "{printed}");
     let retry = "[claims-etl] retrying: load.load_warehouse";
     let failure = "[claims-etl] run failed: load.load_warehouse";
     assert_eq!(subjects(), [retry]);
     // For good.
     let other = self::env();
-    let (code, said) = run(&other, &server, ("publish.ledger", "refusal"));
-    assert_eq!(code, Some(5), "{said}");
+    let (code, printed) = run(&other, &server, ("publish.ledger", "refusal"));
+    assert_eq!(code, Some(5), "{printed}");
     assert_eq!(subjects(), [retry, failure]);
     assert!(
         server.mails()[1].body().contains("kind   warehouse\n"),
@@ -156,14 +156,14 @@ fn a_mail_server_that_is_silent_or_down_changes_nothing() {
         line.is_empty().then_some(Act::Hang)
     });
     let env = env();
-    let (code, said) = run(&env, &silent, ("publish.ledger", "error"));
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("a mail was not sent: the mail server localhost:"), "{said}");
+    let (code, printed) = run(&env, &silent, ("publish.ledger", "error"));
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("a mail was not sent: the mail server localhost:"), "{printed}");
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["1"]);
     let other = self::env();
     let mut gone = silent;
     gone.port = 1;
-    let (code, said) = run(&other, &gone, ("publish.ledger", "refusal"));
-    assert_eq!(code, Some(5), "{said}");
-    assert!(said.contains("a mail was not sent: no connection to the mail server"), "{said}");
+    let (code, printed) = run(&other, &gone, ("publish.ledger", "refusal"));
+    assert_eq!(code, Some(5), "{printed}");
+    assert!(printed.contains("a mail was not sent: no connection to the mail server"), "{printed}");
 }

@@ -11,12 +11,12 @@ use serde_json::json;
 use crate::support::failpoints::Failpoints as _;
 use crate::support::paused_run::Paused;
 use crate::support::process::{self, Running, gone, until};
-use crate::support::refresh_probe::{MORE, Viewed, ends, killed, told};
+use crate::support::refresh_probe::{MORE, Viewed, ends, killed, run_json};
 
 #[test]
 fn what_is_published_is_shown_once_and_nothing_else_is() {
     let viewed = Viewed::new("");
-    let first = told(&mut viewed.run(), 0);
+    let first = run_json(&mut viewed.run(), 0);
     let one = &first["refresh"][2];
     assert_eq!((&one["target"], &one["outcome"]), (&json!("sql.daily"), &json!("succeeded")));
     assert_eq!((&one["attempts"], &one["required"]), (&json!(1), &json!(false)));
@@ -41,8 +41,8 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
     );
 
     // The same input, and the same rows loaded again.
-    assert_eq!(told(&mut viewed.run(), 0)["status"], "already_loaded");
-    let again = told(viewed.run().arg("--force"), 0);
+    assert_eq!(run_json(&mut viewed.run(), 0)["status"], "already_loaded");
+    let again = run_json(viewed.run().arg("--force"), 0);
     let one = &again["refresh"][2];
     assert_eq!((&one["outcome"], &one["detail"]), (&json!("skipped"), &json!("nothing changed")));
     assert_eq!(viewed.refreshes(), ["2"]);
@@ -51,19 +51,19 @@ fn what_is_published_is_shown_once_and_nothing_else_is() {
     let path = viewed.env.path("providers.csv");
     fs::write(path, "provider_id,provider_name,specialty,location\nV1,Eve,Cardiology,Here\n")
         .expect("written");
-    let renamed = told(&mut viewed.run(), 0);
+    let renamed = run_json(&mut viewed.run(), 0);
     assert_eq!(renamed["claims"]["unchanged"], 2);
     assert_eq!(renamed["refresh"][2]["outcome"], "succeeded");
     assert_eq!(viewed.refreshes(), ["2", "2"]);
     // A replace is another content, even an equal one.
-    told(viewed.run().args(["--force", "--mode", "replace"]), 0);
+    run_json(viewed.run().args(["--force", "--mode", "replace"]), 0);
     assert_eq!(viewed.refreshes(), ["2", "2", "2"]);
 }
 
 #[test]
 fn a_killed_run_is_made_up_for_by_whoever_looks_first() {
     for (place, before, looks) in [
-        // Between the commit and the refresh; before the target is asked; after it has been.
+        // Between the commit and the refresh; before the target is called; after it has been.
         ("publish.committed", 0, &["run"][..]),
         ("refresh.begin", 0, &["refresh", "--due"]),
         ("refresh.started", 0, &["run", "--resume", "last"]),
@@ -92,8 +92,8 @@ fn data_published_during_a_refresh_are_shown_by_a_second_one() {
     assert_eq!(viewed.refreshes(), ["2", "2"]);
     let viewed = viewed.claims(&MORE);
     killed(&mut viewed.run(), "publish.committed");
-    let (status, said) = paused.go_on().end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(viewed.refreshes(), ["2", "2", "3"]);
     assert_eq!(viewed.due(), [] as [&str; 0]);
 }
@@ -124,8 +124,8 @@ fn a_refresh_that_has_read_the_old_tokens_does_not_count() {
     ends(&mut rotate(&viewed, "finish"), 0);
     assert_eq!(viewed.due(), ["sql.daily"]);
     // Its end is not that of a refresh which has seen the new tokens, so another one follows.
-    let (status, said) = paused.go_on().end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(viewed.refreshes(), ["2", "2", "2"]);
     assert_eq!(viewed.due(), [] as [&str; 0]);
     // One that is killed before it could notice leaves the target due.
@@ -158,8 +158,8 @@ fn a_rescore_makes_targets_due_whoever_has_configured_them() {
     let mut rescore = viewed.command(&["risk", "rescore", "--config"]);
     ends(rescore.arg(&elsewhere), 0);
     assert_eq!(viewed.due(), ["sql.daily"]);
-    let (status, said) = paused.go_on().end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(viewed.refreshes(), ["2", "2", "2"]);
     assert_eq!(viewed.due(), [] as [&str; 0]);
 }
@@ -172,7 +172,7 @@ fn other_thresholds_of_the_bands_are_shown() {
         "[risk]\nhigh_from = 90.0\n[refresh.dashboard]\nenabled = false\n[refresh.sql.daily]\n\
          views = [\"public.shown\"]\n",
     );
-    let report = told(&mut viewed.run(), 0);
+    let report = run_json(&mut viewed.run(), 0);
     assert_eq!(report["claims"]["unchanged"], 2);
     assert_eq!(viewed.refreshes(), ["2", "2"]);
 }
@@ -186,8 +186,8 @@ fn views_that_are_made_during_a_refresh_are_new_to_the_next_one() {
     let mut refresh = viewed.command(&["refresh"]);
     let paused = Paused::at(&viewed.env, &mut refresh, "refresh.ended");
     viewed.sql("UPDATE claims_etl.table_layout SET views = views || '{\"v_claims\": \"another\"}'");
-    let (status, said) = paused.go_on().end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = paused.go_on().end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(viewed.env.rows(seen), before, "it has read the old ones");
 }
 
@@ -206,15 +206,15 @@ fn a_refresh_that_reads_and_a_publish_that_waits_for_it_do_not_block_each_other(
         AND pid <> pg_backend_pid() AND query LIKE '%claims_etl.locked%'";
     until("the publish", || viewed.env.rows(waiting) == ["1"]);
     for running in [paused.go_on(), publish] {
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(0), "{said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(0), "{printed}");
     }
     assert_eq!(viewed.due(), [] as [&str; 0]);
     let shown = "SELECT refreshed_run_no FROM claims_etl.refresh_outbox";
     assert_eq!(viewed.env.rows(shown), ["2"]);
 }
 
-/// Sessions that have asked for a target's lock, did not get it and wait.
+/// Sessions that wait for a target's lock.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND query LIKE 'SELECT pg_try_advisory_lock(%' AND state = 'idle'";
 
@@ -237,8 +237,8 @@ fn two_processes_never_refresh_one_target_at_the_same_time() {
     assert_eq!(viewed.env.rows(begun), held, "the second one has not begun");
     assert_eq!(viewed.refreshes(), ["2"]);
     for running in [paused.go_on(), second] {
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(0), "{said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(0), "{printed}");
     }
     assert_eq!(viewed.refreshes(), ["2", "2", "2"], "one after the other");
     gone(&viewed.env.database);
@@ -271,8 +271,8 @@ fn who_waits_for_another_process_hears_a_signal_and_has_an_end() {
     let running = Running::start(&mut viewed.command(&["refresh"]));
     until("the refresh to ask for the lock", || viewed.env.rows(WAITING) == ["1"]);
     running.signal(Signal::SIGTERM);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(143), "{printed}");
     let file = fs::read_to_string(viewed.env.path("claims-etl.toml")).expect("text");
     viewed.configure(&format!("{file}deadline_secs = 1\n"));
     let out = ends(&mut viewed.command(&["refresh"]), 6);
@@ -287,20 +287,20 @@ fn a_required_failure_ends_with_6_and_is_tried_again() {
     let back = "ALTER MATERIALIZED VIEW public.hidden RENAME TO shown";
     let viewed = Viewed::new("required = true");
     viewed.sql(missing);
-    let failed = told(&mut viewed.run(), 6);
+    let failed = run_json(&mut viewed.run(), 6);
     assert_eq!(failed["claims"]["loaded"], 2);
     assert_eq!(failed["error"]["kind"], "refresh");
     let message = failed["error"]["message"].as_str().expect("a message");
     assert!(message.contains("sql.daily was not refreshed"), "{message}");
     assert!(message.contains("no materialized view public.shown"), "{message}");
     assert_eq!(viewed.due(), ["sql.daily"]);
-    assert_eq!(told(&mut viewed.run(), 6)["error"]["kind"], "refresh", "still");
+    assert_eq!(run_json(&mut viewed.run(), 6)["error"]["kind"], "refresh", "still");
     ends(&mut viewed.command(&["run", "--resume", "last"]), 6);
     ends(&mut viewed.command(&["refresh", "--due"]), 6);
     let attempts = "SELECT attempts || ' ' || outcome FROM claims_etl.refresh_outbox";
     assert_eq!(viewed.env.rows(attempts), ["4 failed"]);
     viewed.sql(back);
-    let resumed = told(&mut viewed.command(&["run", "--resume", "last", "--format", "json"]), 0);
+    let resumed = run_json(&mut viewed.command(&["run", "--resume", "last", "--format", "json"]), 0);
     assert_eq!(resumed["refresh"][2]["outcome"], "succeeded");
     assert_eq!(viewed.refreshes(), ["2"]);
     assert_eq!(viewed.env.rows(attempts), ["5 succeeded"]);
@@ -312,13 +312,13 @@ fn an_optional_failure_is_a_warning_and_tried_again() {
     viewed.sql("ALTER MATERIALIZED VIEW public.shown RENAME TO hidden");
     let output = process::output(&mut viewed.run());
     assert_eq!(output.status.code(), Some(0));
-    let said = crate::support::refresh_probe::text(&output.stderr);
-    assert!(said.contains("WARN") && said.contains("sql.daily: there is no"), "{said}");
+    let printed = crate::support::refresh_probe::text(&output.stderr);
+    assert!(printed.contains("WARN") && printed.contains("sql.daily: there is no"), "{printed}");
     assert_eq!(viewed.due(), ["sql.daily"]);
     // Whoever calls for a refresh wants to know of every failure.
     ends(&mut viewed.command(&["refresh"]), 6);
     viewed.sql("ALTER MATERIALIZED VIEW public.hidden RENAME TO shown");
-    assert_eq!(told(&mut viewed.run(), 0)["status"], "already_loaded");
+    assert_eq!(run_json(&mut viewed.run(), 0)["status"], "already_loaded");
     assert_eq!(viewed.refreshes(), ["2"]);
 }
 
@@ -330,15 +330,15 @@ fn a_target_that_is_configured_later_is_refreshed_too() {
     ends(&mut viewed.run(), 0);
     assert_eq!(ends(&mut viewed.command(&["refresh", "--due"]), 0), "nothing is due\n");
     viewed.configure(&file);
-    assert_eq!(told(&mut viewed.run(), 0)["status"], "already_loaded");
+    assert_eq!(run_json(&mut viewed.run(), 0)["status"], "already_loaded");
     assert_eq!(viewed.refreshes(), ["2"]);
     // Switched off while data come, and on again.
     viewed.configure(&file.replace("views", "enabled = false\nviews"));
     let viewed = viewed.claims(&MORE);
-    assert_eq!(told(&mut viewed.run(), 0)["refresh"][2]["outcome"], "skipped");
+    assert_eq!(run_json(&mut viewed.run(), 0)["refresh"][2]["outcome"], "skipped");
     assert_eq!(viewed.refreshes(), ["2"]);
     viewed.configure(&file);
-    let due = told(&mut viewed.command(&["refresh", "--due", "--format", "json"]), 0);
+    let due = run_json(&mut viewed.command(&["refresh", "--due", "--format", "json"]), 0);
     assert_eq!(due[0]["target"], "sql.daily");
     assert_eq!(viewed.refreshes(), ["2", "3"]);
 }
@@ -360,8 +360,8 @@ fn a_signal_stops_the_refreshes_and_they_stay_due() {
         let running = Running::start(&mut command);
         until("the refresh", || viewed.env.rows(at_work) == ["1"]);
         running.signal(signal);
-        let (status, said) = running.end();
-        assert_eq!(status.code(), Some(code), "{said}");
+        let (status, printed) = running.end();
+        assert_eq!(status.code(), Some(code), "{printed}");
         assert_eq!(viewed.env.rows(at_work), ["0"], "the server works on");
         assert_eq!(viewed.due(), ["sql.daily"]);
         let outcome = "SELECT outcome FROM claims_etl.refresh_outbox";
@@ -413,7 +413,7 @@ fn all_targets_are_listed_with_what_they_show() {
     sql.weekly continue due failed [TIME] there is no materialized view public.nowhere: create it, or correct refresh.sql.weekly.views
     sql.yearly switched off
     ");
-    let states = told(&mut viewed.command(&["refresh", "--list", "--format", "json"]), 0);
+    let states = run_json(&mut viewed.command(&["refresh", "--list", "--format", "json"]), 0);
     let weekly =
         states.as_array().expect("a list").iter().find(|one| one["target"] == "sql.weekly");
     let weekly = weekly.expect("the target");
@@ -444,11 +444,11 @@ fn names_of_targets_and_of_providers_choose() {
     assert!(out.starts_with("dashboard  skipped"), "{out}");
     assert_eq!(viewed.refreshes().len(), 3);
     let output = process::output(&mut viewed.command(&["refresh", "sql.daly"]));
-    let said = crate::support::refresh_probe::text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let printed = crate::support::refresh_probe::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
     assert!(
-        said.contains("sql.daly") && said.contains("provider_month, dashboard, sql.daily"),
-        "{said}"
+        printed.contains("sql.daly") && printed.contains("provider_month, dashboard, sql.daily"),
+        "{printed}"
     );
     for both in [&["refresh", "--due", "sql"][..], &["refresh", "--list", "--due"]] {
         assert_eq!(process::output(&mut viewed.command(both)).status.code(), Some(2));

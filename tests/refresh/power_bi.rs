@@ -1,5 +1,5 @@
 //! Power BI's models are refreshed, once: whatever the service answers, however it fails, and
-//! whoever wants it to end. The service is a mock; what it is asked is counted.
+//! whoever wants it to end. The service is a mock; what requests to it are counted.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -151,7 +151,7 @@ fn a_standard_refresh_is_followed_in_the_history() {
 }
 
 #[test]
-fn what_is_switched_off_is_not_asked() {
+fn what_is_switched_off_gets_no_request() {
     let server = PowerBiServer::start();
     let result = refresh(&with(&server, |target| target.enabled = false));
     assert_ended(
@@ -203,7 +203,7 @@ fn pages_for_ever_end_the_refresh_and_say_so() {
 }
 
 #[test]
-fn a_server_error_is_looked_into_before_it_is_asked_again() {
+fn a_server_error_is_examined_before_a_retry() {
     let server = PowerBiServer::start();
     server.fault("POST", "/refreshes", Fault::Instead(Reply::status(500)));
     assert_shown(&server, &refreshed(&server), 2);
@@ -223,7 +223,7 @@ fn a_refresh_that_a_server_error_hid_is_found() {
 }
 
 #[test]
-fn a_service_that_only_fails_is_asked_three_times() {
+fn a_service_that_only_fails_gets_three_requests() {
     let server = PowerBiServer::start();
     for _ in 0..5 {
         server.fault("POST", "/refreshes", Fault::Instead(Reply::status(503)));
@@ -468,7 +468,7 @@ fn what_the_login_refuses_is_not_sent_again() {
 }
 
 #[test]
-fn a_federated_token_is_read_anew_each_time() {
+fn a_federated_token_is_read_each_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("token");
     let write = |token: &str| {
@@ -555,7 +555,7 @@ fn a_signal_cancels_the_refresh() {
         let running = scope.spawn(|| all(&targets(&settings), &cancel).remove(0));
         let began = Instant::now();
         while server.http().count("GET", "/refreshes/") == 0 {
-            assert!(began.elapsed() < Duration::from_secs(20), "it was never asked for");
+            assert!(began.elapsed() < Duration::from_secs(20), "it was never requested");
             thread::sleep(Duration::from_millis(10));
         }
         cancel.cancel(15);
@@ -586,7 +586,7 @@ fn a_refresh_that_ended_before_it_could_be_cancelled_counts() {
 }
 
 #[test]
-fn a_refresh_that_cannot_be_cancelled_is_said_to_go_on() {
+fn a_refresh_that_cannot_be_cancelled_is_reported_as_running() {
     let server = PowerBiServer::start();
     server.ends(End::Never);
     server.fault("DELETE", "/refreshes/", Fault::Instead(Reply::status(500)));
@@ -786,7 +786,7 @@ fn a_check_starts_nothing() {
     assert_eq!(check(&server).expect_err("no token"), "the token endpoint answered 400");
 }
 
-/// The program with a configuration that names the model; its result and all that it said.
+/// The program with a configuration that names the model; its result and its stderr.
 fn program(env: &TestEnv, secret: &str) -> (Option<i32>, Value, String) {
     let mut command = reading(env, &["run", "--format", "json"]);
     let output = output(command.env("POWER_BI_SECRET", secret).env("RUST_LOG", "trace"));
@@ -823,12 +823,12 @@ fn the_program_refreshes_the_model_after_the_load() {
     };
 
     server.shows(json!(1));
-    let (code, result, said) = program(&env, SECRET);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, result, printed) = program(&env, SECRET);
+    assert_eq!(code, Some(0), "{printed}");
     let shown = format!(
         "refresh {FIRST}: completed in 12 s, 1 of 1 objects; shows 1 rows, as the warehouse has"
     );
-    assert_eq!(model(&result)["detail"], shown.as_str(), "{said}");
+    assert_eq!(model(&result)["detail"], shown.as_str(), "{printed}");
     assert_eq!(
         server.bodies(),
         [json!({ "type": "Full", "objects": [{ "table": "claims_fact" }] })]
@@ -842,7 +842,7 @@ fn the_program_refreshes_the_model_after_the_load() {
     assert!(detail.contains("shows 1 rows, the warehouse has 2"), "{detail}");
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["2"]);
     for secret in [SECRET, "s3cr", "token-1", "client_secret="] {
-        assert!(!said.contains(secret) && !more.contains(secret), "{secret}");
+        assert!(!printed.contains(secret) && !more.contains(secret), "{secret}");
     }
 }
 
@@ -959,7 +959,7 @@ fn the_official_examples_are_understood() {
         scope.spawn(move || standard(failed, Outcome::Failed, credentials));
     });
 
-    // Cancelled, and asked.
+    // Cancelled, and queried.
     let server = PowerBiServer::start();
     server.fault("POST", "/refreshes", accepted("x-ms-request-id", id));
     for _ in 0..9 {

@@ -90,14 +90,14 @@ fn a_chart_whose_query_fails_is_a_failure_without_words() {
     let superset = Superset::start(&[1, 2], always(1, warmed(1, error, "null")));
     let result = refresh(&superset.settings());
     assert_eq!(result.outcome, Outcome::Failed);
-    let told =
+    let expected =
         "1 of 2 charts not renewed: chart 1: its query fails; open it in Superset to see why";
-    assert_eq!(result.detail, told);
+    assert_eq!(result.detail, expected);
     assert_eq!((superset.warm_ups(), result.attempts), (2, 2), "a failed query is not tried again");
 }
 
 #[test]
-fn every_answer_to_a_warm_up_is_told_apart() {
+fn every_answer_to_a_warm_up_is_distinguished() {
     let legacy = r#""Error: Chart's query context does not exist""#;
     let cases = [
         (warmed(1, legacy, "null"), "chart 1 has no saved query: open it in Superset and save"),
@@ -110,13 +110,13 @@ fn every_answer_to_a_warm_up_is_told_apart() {
         (Reply::json(403, r#"{"message":"Forbidden"}"#), "`can warm up cache on Chart`"),
         (Reply::json(400, r#"{"message":{"chart":["patient"]}}"#), "answers with status 400"),
     ];
-    for (reply, told) in cases {
+    for (reply, expected) in cases {
         let superset = Superset::start(&[1], always(1, reply));
         let result = refresh(&superset.settings());
-        assert_eq!(result.outcome, Outcome::Failed, "{told}");
-        assert!(result.detail.contains(told), "{} lacks {told}", result.detail);
+        assert_eq!(result.outcome, Outcome::Failed, "{expected}");
+        assert!(result.detail.contains(expected), "{}: not found: {expected}", result.detail);
         assert!(!result.detail.contains("patient"), "{}", result.detail);
-        assert_eq!((superset.warm_ups(), superset.sign_ins()), (1, 1), "{told}");
+        assert_eq!((superset.warm_ups(), superset.sign_ins()), (1, 1), "{expected}");
     }
     // Charts of several layers have no status of their own.
     let superset = Superset::start(&[1], always(1, warmed(1, "null", "null")));
@@ -177,7 +177,7 @@ fn a_session_that_is_never_accepted_is_given_up() {
     let result = refresh(&settings);
     assert_eq!(result.outcome, Outcome::Failed);
     assert!(result.detail.contains("does a proxy drop cookies"), "{}", result.detail);
-    assert_eq!(result.detail.matches("proxy").count(), 1, "said once: {}", result.detail);
+    assert_eq!(result.detail.matches("proxy").count(), 1, "reported once: {}", result.detail);
     assert_eq!((superset.sign_ins(), superset.warm_ups()), (2, 2));
 }
 
@@ -199,7 +199,7 @@ fn a_refused_account_is_tried_once() {
 }
 
 #[test]
-fn an_account_that_may_change_nothing_is_told() {
+fn a_read_only_account_is_reported() {
     let superset = Superset::start(&[1], |request, _| {
         let forbidden = || Reply::json(403, r#"{"message":"Forbidden"}"#);
         request.is("GET", "csrf_token").then(forbidden)
@@ -214,21 +214,21 @@ fn an_account_that_may_change_nothing_is_told() {
 }
 
 #[test]
-fn an_address_without_superset_is_told() {
+fn an_address_without_superset_is_reported() {
     let moved = || Reply::status(301).header("Location", "https://other/");
-    for (reply, told) in
+    for (reply, expected) in
         [(page(), "there is no sign-in of Superset"), (moved(), "redirects to another address")]
     {
         let superset = Superset::start(&[1], move |_, _| Some(reply.clone()));
         let result = refresh(&superset.settings());
         assert_eq!(result.outcome, Outcome::Failed);
-        assert!(result.detail.contains(told), "{}", result.detail);
+        assert!(result.detail.contains(expected), "{}", result.detail);
         assert_eq!(superset.server.heard().len(), 1);
     }
 }
 
 #[test]
-fn a_server_that_fails_is_asked_a_few_times() {
+fn a_server_that_fails_is_retried_a_few_times() {
     let once = Superset::start(&[1], first_warm_up(Reply::status(500)));
     let result = refresh(&once.settings());
     assert_eq!((result.outcome, result.attempts), (Outcome::Succeeded, 2), "{}", result.detail);
@@ -245,7 +245,7 @@ fn a_server_that_fails_is_asked_a_few_times() {
 }
 
 #[test]
-fn a_lost_answer_is_asked_for_a_few_times() {
+fn a_lost_answer_is_requested_a_few_times() {
     let once = Superset::start(&[1], first_warm_up(Reply::cut()));
     let result = refresh(&once.settings());
     assert_eq!((result.outcome, result.attempts), (Outcome::Succeeded, 2), "{}", result.detail);
@@ -259,7 +259,7 @@ fn a_lost_answer_is_asked_for_a_few_times() {
 }
 
 #[test]
-fn a_busy_server_is_left_alone_as_long_as_it_says() {
+fn retry_after_is_obeyed() {
     let busy =
         |wait: &str| Reply::json(429, r#"{"message":"rate limit"}"#).header("Retry-After", wait);
     let short = Superset::start(&[1], first_warm_up(busy("1")));
@@ -308,7 +308,7 @@ fn a_signal_ends_the_refresh() {
 }
 
 #[test]
-fn columns_are_read_anew_when_the_schema_has_changed() {
+fn columns_are_read_again_when_the_schema_has_changed() {
     let superset = Superset::start(&[1, 2], no_fault);
     let mut settings = superset.settings();
     let target = settings.refresh.superset.targets.get_mut("one").expect("there");
@@ -330,7 +330,7 @@ fn columns_are_read_anew_when_the_schema_has_changed() {
         .collect();
     assert_eq!(puts, ["/api/v1/dataset/7/refresh", WARM_UP, WARM_UP], "before the charts");
 
-    for (status, told) in [
+    for (status, expected) in [
         (403, "dataset 7: only its owners may have its columns read again"),
         (404, "dataset 7: Superset has no such dataset"),
         (422, "dataset 7: its columns cannot be read: is its table gone"),
@@ -343,7 +343,7 @@ fn columns_are_read_anew_when_the_schema_has_changed() {
         let results = refresh_on(&settings, &changed, &Cancellation::default());
         assert_eq!(results[0].outcome, Outcome::Failed);
         let head = "1 of 2 charts and 1 dataset not renewed: ";
-        assert!(results[0].detail.starts_with(&format!("{head}{told}")), "{}", results[0].detail);
+        assert!(results[0].detail.starts_with(&format!("{head}{expected}")), "{}", results[0].detail);
         assert!(!results[0].detail.contains("patient"), "{}", results[0].detail);
         assert_eq!(superset.warm_ups(), 2, "the charts are warmed all the same");
     }
@@ -430,7 +430,7 @@ fn what_the_real_superset_has_answered_is_understood() {
         ("bad_token", Outcome::Failed, forged, 2, 1),
         ("no_token", Outcome::Failed, forged, 2, 1),
     ];
-    for (name, outcome, told, warm_ups, sign_ins) in cases {
+    for (name, outcome, expected, warm_ups, sign_ins) in cases {
         let answers = all.clone();
         let superset = Superset::start(&[1], move |request, _| {
             let reply = |name| Some(recorded(&answers, name));
@@ -446,7 +446,7 @@ fn what_the_real_superset_has_answered_is_understood() {
         });
         let result = refresh(&superset.settings());
         assert_eq!(result.outcome, outcome, "{name}: {}", result.detail);
-        assert!(result.detail.contains(told), "{name}: {}", result.detail);
+        assert!(result.detail.contains(expected), "{name}: {}", result.detail);
         assert!(!result.detail.contains("relation"), "{name}: {}", result.detail);
         assert_eq!((superset.warm_ups(), superset.sign_ins()), (warm_ups, sign_ins), "{name}");
     }

@@ -1,5 +1,5 @@
 //! Tableau's extracts against a server that keeps to the protocol and goes wrong by a script. What is
-//! counted each time is how often a refresh was asked for.
+//! counted each time is how often a refresh was requested.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -78,7 +78,7 @@ fn one(server: &TableauServer, target: TableauTarget) -> TargetResult {
     refreshed(&settings(server, &[("one", target)])).remove(0)
 }
 
-/// Succeeded, with one request that asked for the refresh, and one session.
+/// Succeeded, with one request for the refresh, and one session.
 fn assert_once(server: &TableauServer, result: &TargetResult) {
     assert_eq!(result.outcome, Outcome::Succeeded, "{}", result.detail);
     assert_eq!((server.starts(), result.attempts), (1, 1));
@@ -167,7 +167,7 @@ fn what_is_sent_depends_on_the_version() {
     settings.refresh.tableau.api_version = "3.24".into();
     let result = refreshed(&settings).remove(0);
     assert_eq!(result.outcome, Outcome::Succeeded, "{}", result.detail);
-    assert_eq!(older.count("GET", "/serverinfo"), 1, "a version that is named is not asked for");
+    assert_eq!(older.count("GET", "/serverinfo"), 1, "a configured version is not queried");
     let heard = older.heard().into_iter().find(|heard| heard.is("POST", "/refresh"));
     assert_eq!(heard.expect("a request").text(), "<tsRequest></tsRequest>");
 }
@@ -255,7 +255,7 @@ fn reading_again_does_no_harm() {
 }
 
 #[test]
-fn pages_where_tableau_should_be_are_told_as_such() {
+fn a_web_page_in_place_of_tableau_is_reported() {
     let server = TableauServer::start();
     for _ in 0..4 {
         server.fault("GET", "/serverinfo", Fault::Instead(page()));
@@ -318,9 +318,9 @@ fn a_request_that_may_have_arrived_is_never_sent_again() {
             server.world().lists_jobs = false;
             server.fault("POST", "/refresh", Fault::Then(Reply::cut()));
             let result = one(&server, workbook());
-            let told = "not started again: the token's user may not do that: the list of jobs \
+            let expected = "not started again: the token's user may not do that: the list of jobs \
                         (HTTP 403, code 403004)";
-            assert_failed(&result, Outcome::Failed, told);
+            assert_failed(&result, Outcome::Failed, expected);
             assert_eq!(server.starts(), 1);
         });
     });
@@ -328,7 +328,7 @@ fn a_request_that_may_have_arrived_is_never_sent_again() {
 
 #[test]
 fn a_request_that_cannot_have_arrived_is_sent_again() {
-    // Whoever takes the sign-in is gone when the refresh is asked for, and comes back.
+    // Whoever takes the sign-in is gone when the refresh is requested, and comes back.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let coming_back = thread::spawn(move || {
@@ -390,8 +390,8 @@ fn a_short_wait_is_waited_and_a_long_one_is_not() {
     }
 
     let server = TableauServer::start();
-    let told = error_saying(429, "429000", "29 requests of 60 users");
-    server.fault("POST", "/refresh", Fault::Instead(told));
+    let reported = error_saying(429, "429000", "29 requests of 60 users");
+    server.fault("POST", "/refresh", Fault::Instead(reported));
     let result = one(&server, workbook());
     assert_failed(&result, Outcome::RateLimited, "HTTP 429, code 429000");
     assert!(!result.detail.contains("again"), "{}", result.detail);
@@ -399,7 +399,7 @@ fn a_short_wait_is_waited_and_a_long_one_is_not() {
 
 #[test]
 fn a_lost_session_is_renewed_once_for_all() {
-    // Both have asked before either is told.
+    // Both have requested before either is answered.
     let server = TableauServer::start();
     let gone = error(401, "401002").after(Duration::from_millis(600));
     server.fault("GET", "/jobs/", Fault::Instead(gone.clone()));
@@ -415,7 +415,7 @@ fn a_lost_session_is_renewed_once_for_all() {
 }
 
 #[test]
-fn a_refresh_that_the_session_did_not_live_for_is_asked_for_again() {
+fn a_refresh_that_outlives_its_session_is_polled_in_another() {
     let server = TableauServer::start();
     server.fault("POST", "/refresh", Fault::SessionGone);
     let result = one(&server, workbook());
@@ -518,7 +518,7 @@ fn what_is_configured_wrongly_is_not_tried_again() {
 }
 
 #[test]
-fn a_job_that_cannot_be_shown_is_asked_for_a_few_times() {
+fn a_job_that_cannot_be_read_is_polled_a_few_times() {
     let server = TableauServer::start();
     server.fault("GET", "/jobs/", Fault::Instead(error(400, "400031")));
     server.fault("GET", "/jobs/", Fault::Instead(error(400, "400031")));
@@ -550,7 +550,7 @@ fn a_job_that_does_not_end_is_cancelled_at_the_deadline() {
 }
 
 #[test]
-fn a_job_that_cannot_be_cancelled_is_told_of() {
+fn a_job_that_cannot_be_cancelled_is_reported() {
     let server = TableauServer::start_at("127.0.0.1:0", LONG);
     server.fault("PUT", "/jobs/", Fault::Instead(error(403, "403001")));
     server.fault("PUT", "/jobs/", Fault::Instead(Reply::cut()));
@@ -565,14 +565,14 @@ fn somebody_elses_job_is_not_cancelled() {
     let server = TableauServer::start();
     server.refreshed_elsewhere(WORKBOOK, Duration::ZERO, LONG);
     let result = one(&server, TableauTarget { deadline_secs: Some(2), ..workbook() });
-    let told = "the deadline came first; another refresh of the workbook was waited for";
-    assert_failed(&result, Outcome::TimedOut, told);
+    let expected = "the deadline came first; another refresh of the workbook was waited for";
+    assert_failed(&result, Outcome::TimedOut, expected);
     assert_eq!((server.starts(), server.count("PUT", "")), (1, 0));
     assert!(!server.world().jobs[0].cancelled);
     assert_signed_out(&server, 1);
 }
 
-/// Sends a signal when the server has been asked for a refresh.
+/// Sends a signal when a refresh has been requested.
 fn stopped(server: &TableauServer) -> TargetResult {
     let cancel = Cancellation::default();
     thread::scope(|scope| {
@@ -655,16 +655,16 @@ fn a_check_starts_nothing() {
     let wrong = TableauTarget { workbook: Some("no/such".into()), ..TableauTarget::default() };
     let all = [("a", data_source()), ("b", task()), ("c", workbook()), ("d", wrong)];
     let checked = checked(&settings(&server, &all));
-    let told: Vec<_> = checked.iter().map(|one| one.as_ref().map(String::as_str)).collect();
+    let reported: Vec<_> = checked.iter().map(|one| one.as_ref().map(String::as_str)).collect();
     assert_eq!(
-        told[..3],
+        reported[..3],
         [
             Ok("the data source is there; API 3.27"),
             Ok("the task is there; API 3.27"),
             Ok("the workbook is there; API 3.27")
         ]
     );
-    let failure = told[3].expect_err("no such workbook");
+    let failure = reported[3].expect_err("no such workbook");
     assert_eq!(
         failure.to_string(),
         "Tableau does not know the workbook (HTTP 404, code 404000); are id and site right?"

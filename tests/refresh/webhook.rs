@@ -65,7 +65,7 @@ fn all(settings: &Settings, cancel: &Cancellation) -> Vec<TargetResult> {
 }
 
 /// How the one webhook of these settings ended.
-fn told(settings: &Settings) -> TargetResult {
+fn notify(settings: &Settings) -> TargetResult {
     let results = all(settings, &Cancellation::default());
     let result = results.into_iter().find(|one| one.target == "webhook.ops").expect("a webhook");
     for secret in ["path-7f3a", "127.0.0.1", "AAECAw", "c2hvcnQ", "<html", "CANARY"] {
@@ -83,10 +83,10 @@ fn script(replies: Vec<Reply>) -> MockHttp {
     })
 }
 
-/// How a scripted receiver was told, and what it has heard.
+/// The result of a notification, and what the scripted receiver has heard.
 fn scripted(replies: Vec<Reply>) -> (TargetResult, Vec<Heard>) {
     let server = script(replies);
-    let result = told(&settings(server.address(), |_| ()));
+    let result = notify(&settings(server.address(), |_| ()));
     (result, server.heard())
 }
 
@@ -112,7 +112,7 @@ fn a_delivery_is_signed_and_thin() {
     });
     // It fails, for there is no warehouse; and it is not required.
     settings.refresh.dashboard.enabled = true;
-    let result = told(&settings);
+    let result = notify(&settings);
     assert_eq!((result.outcome.as_str(), result.attempts), ("succeeded", 1), "{}", result.detail);
     let heard = server.heard();
     assert_eq!(heard.len(), 1);
@@ -159,15 +159,15 @@ fn a_required_target_that_failed_makes_a_failed_run() {
     let server = script(vec![Reply::status(200)]);
     let mut settings = settings(server.address(), |_| ());
     (settings.refresh.dashboard.enabled, settings.refresh.dashboard.required) = (true, true);
-    assert_eq!(told(&settings).outcome.as_str(), "succeeded");
-    let failed = server.heard().pop().expect("told");
+    assert_eq!(notify(&settings).outcome.as_str(), "succeeded");
+    let failed = server.heard().pop().expect("a request");
     let body: Value = serde_json::from_slice(&failed.body).expect("JSON");
     assert_eq!(body["type"], "claims_etl.run.failed");
     assert_eq!(body["data"]["outcome"], "failed");
-    // The success after it is another event; told twice, it is the same one.
+    // The success after it is another event; sent twice, it is the same one.
     settings.refresh.dashboard.required = false;
-    told(&settings);
-    told(&settings);
+    notify(&settings);
+    notify(&settings);
     let ids: Vec<String> = server
         .heard()
         .iter()
@@ -204,7 +204,7 @@ fn a_slow_answer_is_not_waited_for() {
     let server =
         script(vec![Reply::status(200).after(Duration::from_secs(20)), Reply::status(200)]);
     let began = Instant::now();
-    let result = told(&settings(server.address(), |hook| hook.timeout_secs = 1));
+    let result = notify(&settings(server.address(), |hook| hook.timeout_secs = 1));
     assert_eq!((result.outcome.as_str(), result.attempts), ("succeeded", 2), "{}", result.detail);
     assert!(began.elapsed() < Duration::from_secs(15), "it waited for the answer");
     assert_eq!(server.heard().len(), 2);
@@ -224,9 +224,9 @@ fn tries_come_to_an_end() {
     }
     // Nobody listens.
     let address = "http://127.0.0.1:1";
-    let result = told(&settings(address, |_| ()));
+    let result = notify(&settings(address, |_| ()));
     assert_eq!(result.detail, "no connection could be made; 3 tries");
-    let once = told(&settings(address, |hook| hook.retry_delays_secs.clear()));
+    let once = notify(&settings(address, |hook| hook.retry_delays_secs.clear()));
     assert_eq!((once.outcome.as_str(), once.attempts), ("failed", 1));
 }
 
@@ -268,7 +268,7 @@ fn a_wish_to_be_left_alone_is_heard() {
         assert_eq!((result.outcome.as_str(), heard.len()), ("rate_limited", 1));
         assert!(result.detail.contains("; again from 20"), "{}", result.detail);
     }
-    // and after the last try the receiver's wish is told.
+    // and after the last try the receiver's wish is reported.
     let (result, heard) = scripted(vec![busy("0"), busy("0"), busy("7")]);
     assert_eq!((result.outcome.as_str(), heard.len()), ("rate_limited", 3));
 }
@@ -277,11 +277,11 @@ fn a_wish_to_be_left_alone_is_heard() {
 fn no_wait_outlasts_the_deadline_or_a_signal() {
     let server = script(vec![Reply::status(200).after(Duration::from_secs(30))]);
     let began = Instant::now();
-    let result = told(&settings(server.address(), |hook| hook.deadline_secs = Some(1)));
+    let result = notify(&settings(server.address(), |hook| hook.deadline_secs = Some(1)));
     assert_eq!((result.outcome.as_str(), result.attempts), ("timed_out", 1), "{}", result.detail);
     // No try is begun that could not be waited for.
     let busy = script(vec![Reply::status(500)]);
-    let result = told(&settings(busy.address(), |hook| {
+    let result = notify(&settings(busy.address(), |hook| {
         hook.deadline_secs = Some(20);
         hook.retry_delays_secs = vec![3600];
     }));
@@ -307,12 +307,12 @@ fn no_wait_outlasts_the_deadline_or_a_signal() {
 }
 
 #[test]
-fn a_bad_secret_is_told_before_anything_is_sent() {
+fn a_bad_secret_is_reported_before_anything_is_sent() {
     let server = script(vec![Reply::status(200)]);
     let bad = settings(server.address(), |hook| {
         hook.secrets = vec![SecretSource::from_variable("HOOK", "whsec_c2hvcnQ=")];
     });
-    let result = told(&bad);
+    let result = notify(&bad);
     assert_eq!((result.outcome.as_str(), result.attempts), ("failed", 0));
     assert!(result.detail.contains("refresh.webhook.ops.secrets[0]"), "{}", result.detail);
     assert!(result.detail.contains("24 to 64 bytes"), "{}", result.detail);
@@ -320,14 +320,14 @@ fn a_bad_secret_is_told_before_anything_is_sent() {
 }
 
 #[test]
-fn nothing_is_told_before_anything_is_published_or_when_switched_off() {
+fn nothing_is_sent_before_a_publish_or_when_switched_off() {
     let server = script(vec![Reply::status(200)]);
     let settings_on = settings(server.address(), |_| ());
     let no_server = || Err::<PostgresConnection, _>(Error::warehouse("no server here"));
     let (targets, cancel) = (refresh::targets(&settings_on), Cancellation::default());
     let results = refresh::refresh_all(&targets, &PublishedRun::default(), &no_server, &cancel);
     assert!(results.iter().all(|one| one.outcome.as_str() == "skipped"), "{results:?}");
-    let off = told(&settings(server.address(), |hook| hook.enabled = false));
+    let off = notify(&settings(server.address(), |hook| hook.enabled = false));
     assert_eq!(off.detail, "refresh.webhook.ops.enabled is false");
     assert_eq!(server.heard().len(), 0);
 }
@@ -341,14 +341,14 @@ fn other_styles_are_signed_as_their_receivers_expect() {
             hook.style = style;
             hook.secrets = vec![SecretSource::from_variable("HOOK", text)];
         });
-        assert_eq!(told(&settings).outcome.as_str(), "succeeded");
-        server.heard().pop().expect("told")
+        assert_eq!(notify(&settings).outcome.as_str(), "succeeded");
+        server.heard().pop().expect("a request")
     };
     let tag_of = |content: &str| hex(&hmac_sha256(text.as_bytes(), content.as_bytes()));
     let github = heard(WebhookStyle::Github);
     let wanted = format!("sha256={}", tag_of(&github.text()));
     assert_eq!(github.header("x-hub-signature-256"), Some(wanted.as_str()));
-    assert!(github.header("webhook-id").is_some(), "repeats can be told");
+    assert!(github.header("webhook-id").is_some(), "repeats can be recognised");
     assert!(github.header("webhook-signature").is_none());
 
     let stripe = heard(WebhookStyle::Stripe);

@@ -62,10 +62,10 @@ fn explained(env: &TestEnv, token: &str, options: &[&str], code: i32) -> (String
     let mut command = process::command(env);
     let output = process::output(command.args(["risk", "explain", token]).args(options));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, said) = (text(&output.stdout), text(&output.stderr));
-    assert!(!out.contains("CANARY") && !said.contains("CANARY"), "{out}{said}");
-    assert_eq!(output.status.code(), Some(code), "{out}{said}");
-    (out, said)
+    let (out, printed) = (text(&output.stdout), text(&output.stderr));
+    assert!(!out.contains("CANARY") && !printed.contains("CANARY"), "{out}{printed}");
+    assert_eq!(output.status.code(), Some(code), "{out}{printed}");
+    (out, printed)
 }
 
 fn token(env: &TestEnv) -> String {
@@ -142,7 +142,7 @@ fn without_statistics_the_stored_score_is_shown() {
 #[test]
 fn an_unknown_claim_is_refused() {
     let env = env();
-    let (_, said) = explained(&env, "00000000-0000-0000-0000-000000000000", &[], 2);
-    assert!(said.contains("no published claim") && said.contains("claims-etl token"), "{said}");
+    let (_, printed) = explained(&env, "00000000-0000-0000-0000-000000000000", &[], 2);
+    assert!(printed.contains("no published claim") && printed.contains("claims-etl token"), "{printed}");
     explained(&env, "no-token", &[], 2);
 }

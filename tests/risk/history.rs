@@ -187,7 +187,7 @@ fn daily_loads_add_up_to_one_load_of_everything() {
         let once = load(env(), &files.concat());
         alike("the claims", &daily.rows(CLAIMS), &once.rows(CLAIMS));
         alike("the statistics", &daily.rows(STATISTICS), &once.rows(STATISTICS));
-        alike("what is counted anew", &daily.rows(STATISTICS), &recounted(&once));
+        alike("what is recounted", &daily.rows(STATISTICS), &recounted(&once));
         let report = rescored(&daily);
         assert!(!report.recounted && report.changed > 0, "{report:?}");
         alike("the scores", &daily.rows(SCORES), &once.rows(SCORES));
@@ -303,7 +303,7 @@ fn a_claim_that_moves_away_is_no_duplicate_any_more() {
 }
 
 #[test]
-fn a_statistic_without_a_weight_is_not_kept_and_counted_anew_when_it_gets_one() {
+fn a_statistic_without_a_weight_is_not_kept_and_recounted_when_it_gets_one() {
     let files = days(11, 3);
     let kept = "SELECT unnest(kept) FROM claims_etl.risk_state ORDER BY 1";
     let mut env = load(env(), &files[0]);

@@ -404,16 +404,16 @@ fn compared(env: &TestEnv, claims: &[Claim]) -> Agreement {
     for (claim, components) in claims.iter().zip(scored(claims, risk)) {
         let token = Uuid::from_bytes(tokens.token(&claim.id).expect("a token"));
         let (stored_score, packed) = stored[&token];
-        let told = || format!("{token} {claim:?}: {components:?}, stored {stored_score}");
+        let context = || format!("{token} {claim:?}: {components:?}, stored {stored_score}");
         let (mut least, mut most) = ([0.0; 6], [0.0; 6]);
         for (place, component) in components.iter().enumerate() {
             let thousandths = packed >> (10 * place) & 1023;
             let Some(band) = component else {
-                assert_eq!(thousandths, 1023, "{} is null: {}", NAMES[place], told());
+                assert_eq!(thousandths, 1023, "{} is null: {}", NAMES[place], context());
                 found.absent[place] += 1;
                 continue;
             };
-            assert_ne!(thousandths, 1023, "{} is not null: {}", NAMES[place], told());
+            assert_ne!(thousandths, 1023, "{} is not null: {}", NAMES[place], context());
             let value = thousandths as f64 / 1000.0;
             // Half a thousandth is lost when it is stored.
             least[place] = band.low - 0.0005 - NOISE;
@@ -422,14 +422,14 @@ fn compared(env: &TestEnv, claims: &[Claim]) -> Agreement {
                 (least[place]..=most[place]).contains(&value),
                 "{} is {value}: {}",
                 NAMES[place],
-                told()
+                context()
             );
             found.worst[place] = found.worst[place].max((value - band.exact).abs());
             found.above[place] += usize::from(thousandths > 0);
         }
         let exact = score(components.iter().map(|band| band.map_or(0.0, |band| band.exact)), risk);
         let (low, high) = (score(least.into_iter(), risk), score(most.into_iter(), risk));
-        assert!((low - 0.05..=high + 0.05).contains(&stored_score), "{}", told());
+        assert!((low - 0.05..=high + 0.05).contains(&stored_score), "{}", context());
         let difference = (stored_score - exact).abs();
         found.worst_score = found.worst_score.max(difference);
         found.far += usize::from(difference > 1.0);
@@ -440,7 +440,7 @@ fn compared(env: &TestEnv, claims: &[Claim]) -> Agreement {
 
 /// Says what was found: docs/risk.md has these figures.
 #[expect(clippy::print_stderr, reason = "figures for the documentation")]
-fn tell(name: &str, found: &Agreement) {
+fn print_agreement(name: &str, found: &Agreement) {
     eprintln!("{name}: {found:?}");
 }
 
@@ -458,7 +458,7 @@ fn agrees_on(name: &str) {
     let Some(folder) = real_data::data(name) else { return };
     let (claims, providers) = (folder.join("claims.csv"), folder.join("providers.csv"));
     let env = load(&claims, &providers, "2026-12-31");
-    tell(name, &compared(&env, &read(&claims, &providers)));
+    print_agreement(name, &compared(&env, &read(&claims, &providers)));
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn the_oracle_agrees_on_synthetic_claims_with_something_of_everything() {
         (folder.path().join("claims.csv"), folder.path().join("providers.csv"));
     let env = load(&claims, &providers, "2024-12-31");
     let found = compared(&env, &read(&claims, &providers));
-    tell("synthetic", &found);
+    print_agreement("synthetic", &found);
     for (place, name) in NAMES.into_iter().enumerate() {
         assert!(found.above[place] > 10, "{name}: {found:?}");
         assert!(found.absent[place] < found.rows * 3 / 4, "{name}: {found:?}");

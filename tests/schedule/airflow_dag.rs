@@ -101,6 +101,6 @@ fn the_program_writes_it_to_stdout_too() {
     assert!(text.contains("dag_id=\"claims_of_today\""), "{text}");
     let there = program.path().join("there");
     assert!(text.contains(&format!("DATA_DIR = \"{}\"", there.display())), "{text}");
-    let (code, said) = program.call("airflow dag --dag-id {{x}}").refused();
-    assert_eq!(code, 2, "{said}");
+    let (code, printed) = program.call("airflow dag --dag-id {{x}}").refused();
+    assert_eq!(code, 2, "{printed}");
 }

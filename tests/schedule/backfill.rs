@@ -23,9 +23,9 @@ fn backfill(env: &TestEnv, options: &[&str]) -> Command {
 
 fn ends(env: &TestEnv, options: &[&str], code: i32) -> (String, String) {
     let output = process::output(&mut backfill(env, options));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    (String::from_utf8(output.stdout).expect("text"), said)
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{printed}");
+    (String::from_utf8(output.stdout).expect("text"), printed)
 }
 
 /// The table without ids and times.
@@ -76,8 +76,8 @@ fn a_backfill_runs_all_intervals_oldest_first() {
 fn a_failure_stops_it_unless_it_is_to_go_on() {
     let env = env();
     fs::remove_file(env.path("claims-2024-01-02.csv")).expect("a file");
-    let (table, said) = ends(&env, &[], 3);
-    assert_eq!(states(&env), ["01-01 success", "01-02 failed"], "{said}");
+    let (table, printed) = ends(&env, &[], 3);
+    assert_eq!(states(&env), ["01-01 success", "01-02 failed"], "{printed}");
     let table = masked(&table);
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines[1], "2024-01-01T00:00:00Z success", "{table}");
@@ -102,8 +102,8 @@ fn a_killed_backfill_goes_on_where_it_was() {
         let output = process::output(first.kill_at(point));
         assert_eq!(output.status.signal(), Some(9), "{point}");
         gone(&env.database);
-        let (_, said) = ends(&env, &[], 75);
-        assert!(said.contains("runs the schedule healthcare_claims_etl"), "{said}");
+        let (_, printed) = ends(&env, &[], 75);
+        assert!(printed.contains("runs the schedule healthcare_claims_etl"), "{printed}");
         let mut client = env.database.connect();
         let expire = "UPDATE claims_etl.schedule_lease SET expires_at = now()";
         client.execute(expire, &[]).expect("an update");
@@ -118,8 +118,8 @@ fn the_lease_of_a_dead_process_can_be_waited_for() {
     let mut first = backfill(&env, &["--lease-secs", "2"]);
     let output = process::output(first.kill_at("schedule.claimed"));
     assert_eq!(output.status.signal(), Some(9));
-    let (_, said) = ends(&env, &["--wait=60"], 0);
-    assert!(said.contains("on standby") || said.contains("starts as run"), "{said}");
+    let (_, printed) = ends(&env, &["--wait=60"], 0);
+    assert!(printed.contains("on standby") || printed.contains("starts as run"), "{printed}");
     assert_eq!(each_once(&env), [] as [String; 0]);
 }
 
@@ -128,8 +128,8 @@ fn a_signal_stops_it_and_the_table_is_printed() {
     let env = env();
     let paused = Paused::at(&env, &mut backfill(&env, &[]), "transform.done:2");
     let running = paused.go_on_after(|running| running.signal(Signal::SIGTERM));
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(143), "{printed}");
     assert_eq!(states(&env), ["01-01 success", "01-02 up_for_retry"]);
     ends(&env, &[], 0);
     assert_eq!(each_once(&env), [] as [String; 0]);

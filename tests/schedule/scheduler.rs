@@ -120,10 +120,10 @@ fn let_the_lease_run_out(env: &TestEnv) {
 /// Ends a scheduler that has nothing to do: orderly, by SIGTERM.
 fn terminate(running: Running) -> String {
     running.signal(Signal::SIGTERM);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
-    assert!(said.contains("the schedule has stopped"), "{said}");
-    said
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(143), "{printed}");
+    assert!(printed.contains("the schedule has stopped"), "{printed}");
+    printed
 }
 
 /// An address on which nobody listens.
@@ -145,10 +145,10 @@ fn three_days_go_by_and_each_is_loaded_once() {
     let (head, body) = metrics::get(address, "/healthz");
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert!(body.contains("\"lease_held\":true") && body.contains("\"succeeded\":3"), "{body}");
-    let said = terminate(running);
+    let printed = terminate(running);
     assert!(
-        said.contains("data intervals: a run loads the interval that has just ended"),
-        "{said}"
+        printed.contains("data intervals: a run loads the interval that has just ended"),
+        "{printed}"
     );
     assert_eq!(each_once(&env), [] as [String; 0]);
     let lease = "SELECT expires_at <= clock_timestamp() FROM claims_etl.schedule_lease";
@@ -176,8 +176,8 @@ fn killed_at(point: &str, then: &str) -> Vec<String> {
     let mut first = scheduler(&env, "2024-01-01T12:00:00Z", &[]);
     let output = process::output(first.kill_at(point));
     if output.status.signal() != Some(9) {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return vec![format!("it never came by: {:?} {said}", output.status)];
+        let printed = String::from_utf8_lossy(&output.stderr);
+        return vec![format!("it never came by: {:?} {printed}", output.status)];
     }
     gone(&env.database);
     let_the_lease_run_out(&env);
@@ -233,9 +233,9 @@ fn the_refresh_of_a_dead_run_is_finished_by_the_next_scheduler() {
     assert!(!page.exists());
     assert_eq!(states(&env), ["01-01 running"]);
     let output = process::output(&mut scheduler(&env, clock, &["--once"]));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("ended without a record: success"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("ended without a record: success"), "{printed}");
     assert_eq!(states(&env), ["01-01 success"]);
     assert_eq!(env.rows("SELECT count(*) FROM claims_etl.runs"), ["1"], "nothing is loaded again");
     assert!(page.exists());
@@ -272,8 +272,8 @@ fn of_two_schedulers_one_works_and_the_other_takes_over() {
         assert!(second.goes_on());
         states(&env) == ALL_DONE
     });
-    let said = terminate(second);
-    assert_eq!(said.matches("on standby: process ").count(), 1, "{said}");
+    let printed = terminate(second);
+    assert_eq!(printed.matches("on standby: process ").count(), 1, "{printed}");
     assert_eq!(each_once(&env), [] as [String; 0]);
     let fencing_token = env.rows("SELECT fencing_token > 1 FROM claims_etl.schedule_lease");
     assert_eq!(fencing_token, ["true"], "every holder has its own fencing token");
@@ -317,9 +317,9 @@ fn who_has_lost_the_lease_stops_before_he_publishes() {
     until("the row", || states(&env) == ["01-01 up_for_retry"]);
     assert_eq!(env.rows("SELECT count(*) FROM healthcare_analytics.claims_fact"), ["0"]);
     assert!(running.goes_on(), "it is on standby");
-    let said = terminate(running);
-    assert!(said.contains("was lost; on standby"), "{said}");
-    assert!(said.contains("on standby: process 7 on other"), "{said}");
+    let printed = terminate(running);
+    assert!(printed.contains("was lost; on standby"), "{printed}");
+    assert!(printed.contains("on standby: process 7 on other"), "{printed}");
     let lease = env.rows("SELECT host FROM claims_etl.schedule_lease WHERE expires_at > now()");
     assert_eq!(lease, ["other"], "it is not touched");
 }
@@ -331,8 +331,8 @@ fn without_catchup_downtime_costs_all_but_the_latest() {
         let mut all = vec!["--once", "--format", "json"];
         all.extend(options);
         let output = process::output(&mut scheduler(&env, clock, &all));
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{printed}");
         let lines = String::from_utf8(output.stdout).expect("text");
         let of = |line: &str| -> serde_json::Value { serde_json::from_str(line).expect("JSON") };
         lines.lines().map(|line| of(line)["interval_start"].to_string()).collect::<Vec<_>>()
@@ -357,10 +357,10 @@ fn a_failed_interval_is_left_until_somebody_wants_it_again() {
         let output = process::output(&mut scheduler(&env, clock, &all));
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, said) = once(&["--depends-on-past"]);
-    assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("2024-01-03T00:00:00Z waits for 2024-01-02T00:00:00Z"), "{said}");
-    assert!(said.contains("claims-2024-01-02.csv"), "{said}");
+    let (code, printed) = once(&["--depends-on-past"]);
+    assert_eq!(code, Some(75), "{printed}");
+    assert!(printed.contains("2024-01-03T00:00:00Z waits for 2024-01-02T00:00:00Z"), "{printed}");
+    assert!(printed.contains("claims-2024-01-02.csv"), "{printed}");
     assert_eq!(states(&env), ["01-01 success", "01-02 failed"]);
     assert_eq!(once(&[]).0, Some(0), "the third day does not depend on it");
     let after = ["01-01 success", "01-02 failed", "01-03 success"];
@@ -370,11 +370,11 @@ fn a_failed_interval_is_left_until_somebody_wants_it_again() {
     let kinds = "SELECT error_kind || ' ' || tries FROM claims_etl.schedule_intervals
         WHERE state = 'failed'";
     assert_eq!(env.rows(kinds), ["source 1"]);
-    let (code, said) = once(&["--retry-failed"]);
-    assert_eq!(code, Some(3), "{said}");
+    let (code, printed) = once(&["--retry-failed"]);
+    assert_eq!(code, Some(3), "{printed}");
     file_of(&env, "2024-01-02");
-    let (code, said) = once(&["--retry-failed"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = once(&["--retry-failed"]);
+    assert_eq!(code, Some(0), "{printed}");
     assert_eq!(states(&env), ALL_DONE);
     assert_eq!(each_once(&env), [] as [String; 0]);
 }
@@ -385,9 +385,9 @@ fn a_signal_stops_the_run_and_its_interval_stays_to_be_done() {
     let mut command = scheduler(&env, "2024-01-02T06:00:00Z", &[]);
     let paused = Paused::at(&env, &mut command, "transform.done");
     let running = paused.go_on_after(|running| running.signal(Signal::SIGTERM));
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
-    assert_eq!(states(&env), ["01-01 up_for_retry"], "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(143), "{printed}");
+    assert_eq!(states(&env), ["01-01 up_for_retry"], "{printed}");
     let lease = "SELECT count(*) FROM claims_etl.schedule_lease WHERE expires_at > now()";
     assert_eq!(env.rows(lease), ["0"]);
     // A day later it is still done, though another one is the latest.
@@ -410,13 +410,13 @@ fn a_run_begun_by_hand_is_waited_for() {
     thread::sleep(Duration::from_millis(300));
     assert!(running.goes_on());
     drop(holder);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(states(&env), ["01-01 success", "01-02 success"]);
 }
 
 #[test]
-fn health_is_told_by_the_lease() {
+fn health_is_read_from_the_lease() {
     let env = env();
     let health = || {
         let output = process::output(process::command(&env).args(["schedule", "health"]));
@@ -467,9 +467,9 @@ fn an_interval_of_ones_own_is_refused() {
     let env = env();
     let options = ["--once", "--interval-start", "2024-01-01"];
     let output = process::output(&mut scheduler(&env, "2024-01-02T08:00:00Z", &options));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("set by the schedule"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("set by the schedule"), "{printed}");
 }
 
 /// A warehouse with tables, and the settings of a schedule at it.
@@ -538,7 +538,7 @@ fn of_many_who_want_an_interval_one_gets_it() {
 }
 
 #[test]
-fn a_scheduler_tells_how_it_is() {
+fn health_reports_the_state_of_the_scheduler() {
     let env = env();
     let (_, mut settings, first) = migrated(&env);
     let claims = env.path("claims-{interval_start:%Y-%m-%d}.csv");
@@ -641,14 +641,14 @@ fn an_interval_whose_run_cannot_begin_stays_due_and_the_later_ones_wait() {
         let output = process::output(&mut scheduler(&env, clock, &options));
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, said) = once("0");
-    assert_eq!(code, Some(5), "{said}");
-    assert_eq!(states(&env), ["01-01 success", "01-02 up_for_retry"], "{said}");
+    let (code, printed) = once("0");
+    assert_eq!(code, Some(5), "{printed}");
+    assert_eq!(states(&env), ["01-01 success", "01-02 up_for_retry"], "{printed}");
     assert_eq!(env.rows(AMOUNT), ["1.00"]);
     // One more session is ended, which costs a try.
-    let (code, said) = once("1");
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(states(&env), ALL_DONE, "{said}");
+    let (code, printed) = once("1");
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(states(&env), ALL_DONE, "{printed}");
     assert_eq!(env.rows(AMOUNT), ["3.00"], "the newest counts");
     let order = "SELECT string_agg(i.state, ' ' ORDER BY r.publish_no) FROM claims_etl.schedule_intervals i
         JOIN claims_etl.runs r USING (run_id)
@@ -664,11 +664,11 @@ fn a_schedule_that_goes_on_comes_back_to_an_interval_by_itself() {
     let options = ["--catchup", "--retries", "0"];
     let running = Running::start(&mut scheduler(&env, "2024-01-04T06:00:00Z", &options));
     until("the three days", || states(&env) == ALL_DONE);
-    let said = terminate(running);
+    let printed = terminate(running);
     assert_eq!(env.rows(AMOUNT), ["3.00"]);
     let tries = "SELECT string_agg(tries::text, ' ' ORDER BY interval_start)
         FROM claims_etl.schedule_intervals";
-    assert_eq!(env.rows(tries), ["1 2 1"], "{said}");
+    assert_eq!(env.rows(tries), ["1 2 1"], "{printed}");
 }
 
 /// The second day has no file, and the third one is loaded.
@@ -691,9 +691,9 @@ fn rows_of_an_older_interval_do_not_win_because_it_is_loaded_later() {
     let (env, _) = without_the_second_day();
     let again = ["--once", "--catchup", "--retry-failed"];
     let output = process::output(&mut scheduler(&env, clock, &again));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("1 later intervals"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("1 later intervals"), "{printed}");
     assert_eq!(states(&env), ALL_DONE);
     assert_eq!(env.rows(AMOUNT), ["3.00"]);
     let output = process::output(&mut scheduler(&env, clock, &["--once", "--catchup"]));
@@ -723,8 +723,8 @@ fn a_backfill_leaves_later_intervals_to_be_loaded_again() {
     let (env, _) = without_the_second_day();
     let mut fill = program(&env, &["backfill", "--from", "2024-01-02", "--to", "2024-01-03"]);
     let output = process::output(fill.with_value("clock", &format!("{clock}/{clock}")));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
     assert_eq!(states(&env), ["01-01 success", "01-02 success", "01-03 queued"]);
     let output = process::output(&mut scheduler(&env, clock, &["--once"]));
     assert!(output.status.success());

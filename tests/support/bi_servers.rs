@@ -2,7 +2,7 @@
 //!
 //! `bi_servers FOLDER` starts both on free ports, writes `claims-etl.toml` and the two secrets into
 //! the folder, says `ready`, and ends when its standard input does, or after ten minutes. Then it
-//! tells what the servers have heard and when, with the moment of the commit from `run.json` in the
+//! prints what the servers have heard and when, with the moment of the commit from `run.json` in the
 //! folder (`claims-etl runs RUN`) where that is there. `just demo-refresh` does all of it.
 
 // Each test uses a part of them, and this program another one.
@@ -69,8 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     line.extend(
         committed(&folder).map(|at| (at, "the run publishes (its row in the ledger)".to_owned())),
     );
-    line.extend(told("Power BI", &power_bi.http().heard(), &times[0]));
-    line.extend(told("Tableau", &tableau.heard(), &times[1]));
+    line.extend(events("Power BI", &power_bi.http().heard(), &times[0]));
+    line.extend(events("Tableau", &tableau.heard(), &times[1]));
     // Stable: what was heard within one tick stays in its order.
     line.sort_by_key(|(at, _)| *at);
     for (at, what) in line {
@@ -79,9 +79,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What there is to tell of a server's requests: all that start or end something, and of the
+/// The lines about a server's requests: all that start or end something, and of the
 /// questions only the last, which saw the end.
-fn told(server: &str, heard: &[Heard], times: &[DateTime<Utc>]) -> Vec<(DateTime<Utc>, String)> {
+fn events(server: &str, heard: &[Heard], times: &[DateTime<Utc>]) -> Vec<(DateTime<Utc>, String)> {
     let mut line = Vec::new();
     let starts = |one: &Heard| {
         one.method == "POST" && (one.path.ends_with("/refreshes") || one.path.ends_with("/refresh"))
@@ -99,13 +99,13 @@ fn told(server: &str, heard: &[Heard], times: &[DateTime<Utc>]) -> Vec<(DateTime
         line.push((*at, format!("{server} {what} ({} {})", one.method, one.path)));
         if starts(one) {
             let ends = *at + TAKES;
-            line.push((ends, format!("{server} has refreshed what it was asked for")));
+            line.push((ends, format!("{server} has done the requested refresh")));
         }
     }
     let questions: Vec<_> = heard.iter().zip(times).filter(|(one, _)| asks(one)).collect();
     if let Some((_, at)) = questions.last() {
         let count = questions.len();
-        line.push((**at, format!("{server} is asked how it goes for the last time, of {count}")));
+        line.push((**at, format!("{server} is polled for the last time, of {count}")));
     }
     line
 }

@@ -39,7 +39,7 @@ impl Version {
         env.settings.providers.sources = vec![path.display().to_string()];
     }
 
-    /// Besides good claims: repeats, rejects, claims of providers that the directory lacks.
+    /// Besides good claims: repeats, rejects, claims of providers that is not in the directory.
     fn claims(self, claims: u32) -> String {
         let mut text =
             String::from("claim_id,patient_id,provider_id,procedure_code,amount,date_of_service\n");

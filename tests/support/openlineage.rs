@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::fixtures;
 
-/// All schemas, compiled anew for each question; nothing is fetched.
+/// All schemas, compiled for each validation; nothing is fetched.
 pub(crate) struct Official {
     documents: BTreeMap<String, Value>,
 }

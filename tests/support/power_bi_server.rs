@@ -1,5 +1,5 @@
 //! A Power BI that is a mock: the login, one model, its refreshes. It does what the reference says,
-//! in the service's own shapes, and fails where a test tells it to.
+//! in the service's own shapes, and fails where a test sets it.
 //!
 //! It needs nothing but the mock of HTTP beside it, so that a demonstration can start it too.
 
@@ -105,7 +105,7 @@ impl PowerBiServer {
         &self.http
     }
 
-    /// How many refreshes were asked for, whatever became of it.
+    /// How many refreshes were requested, whatever their outcome.
     pub(crate) fn starts(&self) -> usize {
         self.http.heard().iter().filter(|heard| is_start(heard)).count()
     }

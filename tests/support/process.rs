@@ -73,13 +73,13 @@ impl Running {
         self.0.try_wait().expect("a child").is_none()
     }
 
-    /// Waits for its end; its status and what it said on standard error.
+    /// Waits for its end; its status and its standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         until("the end of the program", || !self.goes_on());
-        let mut said = String::new();
+        let mut printed = String::new();
         let mut stderr = self.0.stderr.take().expect("piped");
-        stderr.read_to_string(&mut said).expect("text");
-        (self.0.wait().expect("a child"), said)
+        stderr.read_to_string(&mut printed).expect("text");
+        (self.0.wait().expect("a child"), printed)
     }
 }
 

@@ -156,7 +156,7 @@ fn forward(client: Wire, server: Wire, fault: Fault, count: &Arc<AtomicU32>) {
         let mut buffer = vec![0; 1 << 16];
         loop {
             let bytes = answers.read(&mut buffer);
-            // An answer that must be lost is waited for: the server has done what it was told.
+            // An answer that must be lost is waited for: the server has done the work.
             let lost = silent.load(Ordering::SeqCst);
             if muted.load(Ordering::SeqCst) {
                 thread::sleep(FOR_EVER);

@@ -11,7 +11,7 @@ use crate::support::process;
 use crate::support::test_env::TestEnv;
 
 /// The view, and the function that it calls: it notes the refresh, counts the claims and takes as
-/// long as it is told.
+/// long as a test sets.
 const VIEW: &str = "
 CREATE TABLE public.pace (seconds double precision);
 CREATE TABLE public.refreshes (claims bigint);
@@ -99,13 +99,13 @@ impl Viewed {
 /// Standard output of a command that ends with `code`.
 pub(crate) fn ends(command: &mut Command, code: i32) -> String {
     let output = process::output(command);
-    let (out, said) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}{said}");
+    let (out, printed) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}{printed}");
     out
 }
 
 /// Its last line as JSON.
-pub(crate) fn told(command: &mut Command, code: i32) -> Value {
+pub(crate) fn run_json(command: &mut Command, code: i32) -> Value {
     let out = ends(command, code);
     serde_json::from_str(out.lines().last().unwrap_or_default()).expect("JSON")
 }

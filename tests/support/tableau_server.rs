@@ -135,7 +135,7 @@ impl TableauServer {
         self.http.count(method, part)
     }
 
-    /// How many requests asked for a refresh.
+    /// How many requests were for a refresh.
     pub(crate) fn starts(&self) -> usize {
         self.count("POST", "/refresh") + self.count("POST", "/runNow")
     }

@@ -106,7 +106,7 @@ pub(crate) fn succeeded(report: &RunReport) {
     assert_eq!(amount.read, loaded + rejected + duplicates + conflicts + generalized);
 }
 
-/// Claims whose packed file lacks its end, far behind the header.
+/// Claims whose compressed file is cut off, far behind the header.
 pub(crate) fn cut_short() -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     let header = "claim_id,patient_id,provider_id,procedure_code,amount,date_of_service\n";

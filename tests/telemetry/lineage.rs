@@ -361,14 +361,14 @@ fn with_server(
 }
 
 #[test]
-fn a_broken_server_is_asked_five_times_and_then_once_an_event() {
+fn a_broken_server_gets_five_requests_and_then_one_an_event() {
     let warning =
         "12 of 12 lineage events did not get to the lineage server: the server answers 503";
     assert_eq!(with_server(|| Reply::json(503, "{\"patient\":1}"), 30, warning), 5 + EVENTS - 1);
 }
 
 #[test]
-fn a_server_that_refuses_is_asked_once_an_event() {
+fn a_server_that_refuses_gets_one_request_an_event() {
     let warning =
         "12 of 12 lineage events did not get to the lineage server: the server answers 422";
     assert_eq!(with_server(|| Reply::status(422), 30, warning), EVENTS);

@@ -17,8 +17,8 @@ fn env() -> TestEnv {
 fn lines(env: &TestEnv, options: &[&str]) -> (Vec<Value>, Option<i32>) {
     let mut command = process::reading(env, &["run"]);
     let output = process::output(command.args(["--log-format", "json"]).args(options));
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    let lines: Vec<Value> = said
+    let printed = String::from_utf8(output.stderr).expect("UTF-8");
+    let lines: Vec<Value> = printed
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
         .collect();

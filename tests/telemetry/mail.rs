@@ -83,7 +83,7 @@ fn quiet(warnings: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn a_failure_is_told_to_all() {
+fn a_failure_is_mailed_to_all() {
     for (protection, mechanisms) in [
         (Protection::Starttls, "PLAIN LOGIN"),
         (Protection::Starttls, "LOGIN"),
@@ -127,7 +127,7 @@ fn a_failure_is_told_to_all() {
 }
 
 #[test]
-fn a_retry_is_told_where_that_is_wanted() {
+fn a_retry_is_mailed_where_that_is_set() {
     let server = SmtpServer::start(Protection::None, None);
     let run = |on_failure, on_retry| {
         let house = House::new(&server, Protection::None)

@@ -90,7 +90,7 @@ fn is(samples: &BTreeMap<String, f64>, series: &str, value: f64) {
 }
 
 #[test]
-fn the_file_tells_of_a_run_that_has_loaded() {
+fn the_file_reports_a_run_that_has_loaded() {
     let env = env();
     succeeded(&env.run());
     let samples = samples(&env);
@@ -124,7 +124,7 @@ fn the_file_tells_of_a_run_that_has_loaded() {
 }
 
 #[test]
-fn the_file_tells_of_a_run_that_has_failed_and_remembers_the_success() {
+fn the_file_reports_a_failed_run_and_the_last_success() {
     let mut env = env();
     succeeded(&env.run());
     let before = samples(&env);
@@ -177,8 +177,8 @@ fn a_variable_names_the_file_and_a_wrong_place_only_warns() {
     let mut command = process::reading(&env, &["run", "--force"]);
     let output = process::output(command.env("CLAIMS_ETL_METRICS_TEXTFILE", "/nowhere/x.prom"));
     assert!(output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("no metrics were written: /nowhere/x.prom"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("no metrics were written: /nowhere/x.prom"), "{printed}");
 }
 
 fn endpoint(healthy: Arc<AtomicBool>) -> Endpoint {

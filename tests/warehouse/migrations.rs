@@ -57,14 +57,14 @@ fn views_are_rebuilt_in_attempts_that_hold_up_no_reader() {
     // A stop is heard at once.
     let stopped = Instant::now();
     running.signal(Signal::SIGTERM);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(143), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(143), "{printed}");
     assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
     // And it does not wait forever.
     let began = Instant::now();
-    let (status, said) = migrating(&env, 1).end();
-    assert_eq!(status.code(), Some(5), "{said}");
-    assert!(said.contains("in use for 1 s") && said.contains("pg_stat_activity"), "{said}");
+    let (status, printed) = migrating(&env, 1).end();
+    assert_eq!(status.code(), Some(5), "{printed}");
+    assert!(printed.contains("in use for 1 s") && printed.contains("pg_stat_activity"), "{printed}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(env.rows(views), ["{}"], "all or nothing");
     // A short report only delays it.
@@ -72,8 +72,8 @@ fn views_are_rebuilt_in_attempts_that_hold_up_no_reader() {
     thread::sleep(Duration::from_millis(500));
     assert!(running.goes_on());
     drop(report);
-    let (status, said) = running.end();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.end();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_ne!(env.rows(views), ["{}"]);
 }
 

@@ -120,7 +120,7 @@ fn a_password_goes_nowhere() {
     let login = format!("loader:{PASSWORD}");
     let url = server.url(&login, &server.verified());
     program.write("secret.toml", &format!("{settings}[warehouse]\nurl = \"{url}\"\n"));
-    let mut said = String::new();
+    let mut printed = String::new();
     for arguments in [
         "run -vv --format json",
         "run -vv --log-format json --force --mode replace",
@@ -138,11 +138,11 @@ fn a_password_goes_nowhere() {
         command.args(["--config", "secret.toml"]).env("RUST_LOG", "trace");
         let call = Call::of(command.env("RUST_BACKTRACE", "full"));
         assert_eq!(call.code, Some(0), "{arguments}: {}", call.stderr);
-        said += &call.stdout;
-        said += &call.stderr;
+        printed += &call.stdout;
+        printed += &call.stderr;
     }
-    assert!(said.contains("loader@localhost"), "the search has something to search");
-    assert!(!said.contains("CANARY"), "{said}");
+    assert!(printed.contains("loader@localhost"), "the search has something to search");
+    assert!(!printed.contains("CANARY"), "{printed}");
     let mut files = 0;
     search(&program.path().join("data"), &mut files);
     assert!(files > 0, "there are files");
@@ -205,6 +205,6 @@ fn psql_gets_the_password_where_nobody_sees_it() {
         assert!(!String::from_utf8_lossy(&environment).contains("CANARY-key"));
     }
     let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "loader true\n", "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "loader true\n", "{printed}");
 }

@@ -140,7 +140,7 @@ fn the_reader_sees_what_everybody_may_see_and_nothing_else() {
     };
     assert_eq!(seen(&mut reader), [] as [&str; 0]);
     loader("run").done();
-    // The only other cell of the year would tell the small one.
+    // The only other cell of the year would reveal the small one.
     assert_eq!(seen(&mut reader), ["2024-01-01|complementary", "2024-02-01|primary"]);
     // Views that are made again keep who may read them.
     loader("run --force --mode replace").done();
@@ -194,7 +194,7 @@ fn a_reader_of_before_loses_what_it_could_see() {
 }
 
 #[test]
-fn a_role_without_a_right_is_told_which_and_whom_to_ask() {
+fn a_missing_right_is_named_with_who_can_grant_it() {
     let server = with_roles();
     let program = Program::with_claims();
     let refused = |role: &str, arguments: &str| {
@@ -203,18 +203,18 @@ fn a_role_without_a_right_is_told_which_and_whom_to_ask() {
         assert!(began.elapsed() < Duration::from_secs(20), "it was tried again");
         assert_eq!(call.code, Some(5), "{}{}", call.stdout, call.stderr);
         assert!(!call.stderr.contains("CANARY"));
-        let told: Vec<&str> = call.stderr.lines().filter(|line| !line.contains(" INFO ")).collect();
-        told.join("\n")
+        let reported: Vec<&str> = call.stderr.lines().filter(|line| !line.contains(" INFO ")).collect();
+        reported.join("\n")
     };
     let run = "run --retries 2 --retry-delay-secs 60";
-    let said = refused("claims_reader", run);
-    insta::assert_snapshot!(said, @r#"
+    let printed = refused("claims_reader", run);
+    insta::assert_snapshot!(printed, @r#"
 error: the role claims_reader may not create tables in the schema claims_etl of claims_loader
   hint: is this the role that loads? claims_loader or a superuser can `GRANT USAGE, CREATE ON SCHEMA claims_etl TO "claims_reader"`; see docs/roles.sql
 "#);
     call(&program, &server, "claims_loader", run).done();
-    let said = refused("claims_reader", "runs");
-    insta::assert_snapshot!(said, @r#"
+    let printed = refused("claims_reader", "runs");
+    insta::assert_snapshot!(printed, @r#"
 error: run ledger: running a query: insufficient privilege (SQLSTATE 42501, permission denied for schema claims_etl)
   hint: ask the owner of the database or of that object for the right: docs/roles.sql
 "#);
@@ -227,8 +227,8 @@ error: run ledger: running a query: insufficient privilege (SQLSTATE 42501, perm
              GRANT USAGE, CREATE ON SCHEMA claims_etl, healthcare_analytics TO second"
         ),
     );
-    let said = refused("second", run);
-    insta::assert_snapshot!(said, @r#"
+    let printed = refused("second", run);
+    insta::assert_snapshot!(printed, @r#"
 error: the role second does not own the table claims_etl.key_rotation, which is of claims_loader
   hint: is this the role that loads? claims_loader or a superuser can `GRANT "claims_loader" TO "second"`; see docs/roles.sql
 "#);
@@ -239,14 +239,14 @@ error: the role second does not own the table claims_etl.key_rotation, which is 
         "DROP SCHEMA claims_etl, healthcare_analytics CASCADE;
          REVOKE TEMPORARY ON DATABASE claims FROM PUBLIC",
     );
-    let said = refused("second", "warehouse migrate");
-    insta::assert_snapshot!(said, @r#"
+    let printed = refused("second", "warehouse migrate");
+    insta::assert_snapshot!(printed, @r#"
 error: the role second may not create the schema claims_etl in the database claims
   hint: is this the role that loads? admin or a superuser can `CREATE SCHEMA claims_etl AUTHORIZATION "second"`; see docs/roles.sql
 "#);
     server.admin(DATABASE, "GRANT CREATE ON DATABASE claims TO second");
-    let said = refused("second", "warehouse migrate");
-    insta::assert_snapshot!(said, @r#"
+    let printed = refused("second", "warehouse migrate");
+    insta::assert_snapshot!(printed, @r#"
 error: the role second may not create temporary tables in the database claims
   hint: is this the role that loads? admin or a superuser can `GRANT TEMPORARY ON DATABASE "claims" TO "second"`; see docs/roles.sql
 "#);

@@ -44,9 +44,9 @@ fn a_database_that_cannot_hold_every_name_is_refused() {
         let database = server::database_with(&options);
         let program = Program::with_claims();
         for arguments in ["check", RUN, "warehouse migrate"] {
-            let said = refused(&program, database.url(), arguments);
-            assert!(said.contains(&format!("has the encoding {encoding}")), "{arguments}: {said}");
-            assert!(said.contains("ENCODING 'UTF8'"), "{arguments}: {said}");
+            let printed = refused(&program, database.url(), arguments);
+            assert!(printed.contains(&format!("has the encoding {encoding}")), "{arguments}: {printed}");
+            assert!(printed.contains("ENCODING 'UTF8'"), "{arguments}: {printed}");
         }
         is_untouched(&database);
     }
@@ -59,12 +59,12 @@ fn a_read_only_database_is_refused() {
     database.connect().batch_execute(&set).expect("set");
     let program = Program::with_claims();
     for arguments in ["check", RUN, "warehouse migrate", "refresh"] {
-        let said = refused(&program, database.url(), arguments);
+        let printed = refused(&program, database.url(), arguments);
         assert!(
-            said.contains("is read-only: default_transaction_read_only"),
-            "{arguments}: {said}"
+            printed.contains("is read-only: default_transaction_read_only"),
+            "{arguments}: {printed}"
         );
-        assert!(said.contains("SET default_transaction_read_only = off"), "{arguments}: {said}");
+        assert!(printed.contains("SET default_transaction_read_only = off"), "{arguments}: {printed}");
     }
     is_untouched(&database);
 }

@@ -123,7 +123,7 @@ fn a_server_without_tls_is_used_only_where_that_is_allowed() {
         assert!(call.stderr.contains("the server does not offer TLS"), "{}", call.stderr);
         assert!(call.stderr.contains("hint: turn ssl on in the server"), "{}", call.stderr);
     }
-    // Without channel binding nobody is asked for it to no avail.
+    // Without channel binding no password is sent in vain.
     let bound = connect(&server.url(&login, "channel_binding=require")).err().expect("no TLS");
     assert_eq!(bound.status, Status::Unauthenticated, "{bound}");
 }
@@ -197,7 +197,7 @@ fn the_environment_is_heard_where_the_address_is_silent() {
     let refused = check(&url, &[full, ("PGSSLROOTCERT", other)]);
     assert_eq!(refused.code, Some(5), "{}", refused.stderr);
     assert!(format!("{}{}", refused.stdout, refused.stderr).contains("not trusted"));
-    // What the address says counts before the environment, and its mistakes are told beforehand.
+    // The address overrides the environment, and its mistakes are reported before anything connects.
     let own = server.url("loader", &server.verified());
     assert!(check(&own, &[("PGSSLMODE", "disable")]).done().contains("(TLSv1.3)"));
     let none = check(&url, &[full]);

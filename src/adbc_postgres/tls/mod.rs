@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_before_connecting() {
+    fn what_is_missing_is_reported_before_connecting() {
         assert!(refused([Some("verify-full"), None, None, None]).contains("sslrootcert"));
         let message = refused([None, Some("/nowhere/ca.crt"), None, None]);
         assert!(message.contains("/nowhere/ca.crt"), "{message}");

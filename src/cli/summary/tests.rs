@@ -122,7 +122,7 @@ fn empty(status: Status) -> RunReport {
 }
 
 #[test]
-fn reversals_are_said_with_count_and_money() {
+fn reversals_are_reported_with_count_and_money() {
     let mut report = report();
     report.reversals = Reversals {
         lines: 3,

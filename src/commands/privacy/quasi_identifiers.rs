@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_said() {
+    fn invalid_questions_are_refused() {
         for (text, expected) in [
             ("patient_id", "there is no column \"patient_id\""),
             ("", "there is no column \"\""),

@@ -62,7 +62,7 @@ fn amounts_are_compared_with_their_own_peers_else_with_the_procedure() {
 }
 
 #[test]
-fn twins_are_asked_about_priced_rows_with_a_code_and_a_day() {
+fn twins_are_sought_for_priced_rows_with_a_code_and_a_day() {
     let model = model(&plain(), Vec::new());
     let duplicate = |inputs: Inputs<'_>| model.components_of(&inputs)[DUPLICATE];
     let twins = [Twin::None, Twin::Suspect, Twin::Exact, Twin::Unknown];

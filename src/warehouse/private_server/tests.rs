@@ -192,7 +192,7 @@ fn of_two_starts_at_once_one_starts() {
 }
 
 #[test]
-fn a_half_made_cluster_is_made_anew_and_a_broken_one_names_its_log() {
+fn a_half_made_cluster_is_made_again_and_a_broken_one_names_its_log() {
     let site = Site::new(0o755, "warehouse");
     let place = site.place();
     drop(place.prepare_and_lock().expect("the folders"));

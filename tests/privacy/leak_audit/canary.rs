@@ -61,7 +61,7 @@ pub(super) struct Needle {
     /// Which spelling it is.
     pub(super) form: String,
     pub(super) bytes: Vec<u8>,
-    /// The longer texts that tell the kind, where the bytes are those of all kinds.
+    /// The longer texts that identify the kind, where the bytes are those of all kinds.
     pub(super) kinds: Vec<(Kind, Vec<u8>)>,
 }
 

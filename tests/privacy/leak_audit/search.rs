@@ -8,11 +8,11 @@ use super::canary::{Kind, Needle};
 /// Bytes that are looked through at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Of so many places one is looked at: the four bytes there tell whether they can be part of what is
+/// Of so many places one is looked at: the four bytes there show whether they can be part of what is
 /// sought, wherever it begins. What is sought must be at least so long, and three bytes more.
 const STRIDE: usize = 8;
 
-/// Slots of the table that tells nearly all bytes apart from those that are sought.
+/// Slots of the table that excludes nearly all bytes that are not sought.
 const SLOTS: usize = 1 << 16;
 
 /// What is looked for.
