@@ -12,6 +12,7 @@ use polars::prelude::DataFrame;
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
+use crate::load::aggregates::LineTotals;
 use crate::rule::OnDuplicate;
 use crate::shuffle::{Resolved, Shuffle};
 
@@ -24,6 +25,8 @@ pub(crate) struct CopyTotals {
     pub(crate) rows: u64,
     pub(crate) resolved: Resolved,
     pub(crate) failure: Option<Error>,
+    /// Counted where the rows become the whole content.
+    pub(crate) lines: Option<LineTotals>,
 }
 
 pub(crate) fn open(copy_totals: &Mutex<CopyTotals>) -> MutexGuard<'_, CopyTotals> {
@@ -51,10 +54,15 @@ impl Reader {
         loop {
             if let Some(rows) = self.waiting.pop() {
                 failpoint::hit("copy.batch")?;
-                let batch = (self.score)(rows)?;
-                let rows = batch.num_rows() as u64;
-                open(&self.copy_totals).rows += rows;
-                self.rows.fetch_add(rows, Ordering::Relaxed);
+                let batch = (self.score)(rows.clone())?;
+                let count = batch.num_rows() as u64;
+                let mut totals = open(&self.copy_totals);
+                totals.rows += count;
+                if let Some(lines) = &mut totals.lines {
+                    lines.add(&rows, &batch)?;
+                }
+                drop(totals);
+                self.rows.fetch_add(count, Ordering::Relaxed);
                 return Ok(Some(batch));
             }
             self.cancel.check()?;

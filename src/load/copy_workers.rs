@@ -20,6 +20,7 @@ use adbc_core::sync::Connection;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
+use crate::load::aggregates::LineTotals;
 use crate::load::copy_source::{CopyTotals, Reader, STOPPED, Score, open};
 use crate::load::merge_diff::{changes, totals};
 use crate::load::part::{Changes, Part};
@@ -56,6 +57,8 @@ pub(crate) struct Staging<'a> {
     /// What happens to repeats of a key.
     pub(crate) policy: OnDuplicate,
     pub(crate) score: &'a Score,
+    /// Counts the rows, where they become the whole content; empty.
+    pub(crate) lines: Option<&'a LineTotals>,
     /// Rows per batch; none for a default.
     pub(crate) batch_rows: Option<u32>,
     /// Told the rows handled so far.
@@ -65,7 +68,7 @@ pub(crate) struct Staging<'a> {
 }
 
 /// What the second pass has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Staged {
     /// The tables, in the order of their ranges.
     pub(crate) parts: Vec<Part>,
@@ -75,11 +78,14 @@ pub(crate) struct Staged {
     pub(crate) copying: Duration,
     /// The longest time from a connection's last row to its commit.
     pub(crate) finishing: Duration,
+    /// The sums of all rows, where they become the whole content.
+    pub(crate) lines: Option<LineTotals>,
 }
 
-/// What one thread has done.
-struct Done {
+/// What one thread has staged.
+struct StagedRange {
     part: Option<Part>,
+    lines: Option<LineTotals>,
     resolved: Resolved,
     copying: Duration,
     finishing: Duration,
@@ -97,7 +103,10 @@ impl Staging<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let ranges = ranges(connections.len().max(1));
         let reader = |buckets: &Range<usize>| Reader {
-            copy_totals: Arc::new(Mutex::new(CopyTotals::default())),
+            copy_totals: Arc::new(Mutex::new(CopyTotals {
+                lines: self.lines.cloned(),
+                ..CopyTotals::default()
+            })),
             schema: staged_schema(self.shape),
             source: Arc::clone(self.shuffle),
             buckets: buckets.clone(),
@@ -123,8 +132,9 @@ impl Staging<'_> {
                                 let started = Instant::now();
                                 let resolved = reader.drain()?;
                                 let copying = started.elapsed();
-                                Ok(Done {
+                                Ok(StagedRange {
                                     part: None,
+                                    lines: None,
                                     resolved,
                                     copying,
                                     finishing: Duration::ZERO,
@@ -157,7 +167,7 @@ impl Staging<'_> {
                 workers.into_iter().map(|worker| worker.and_then(Worker::end)).collect()
             })
         };
-        let done: Vec<Result<Done>> = with_ticker(TICK, tell, second_pass)?;
+        let done: Vec<Result<StagedRange>> = with_ticker(TICK, tell, second_pass)?;
         self.cancel.check()?;
         let mut staged = Staged::default();
         // Of several failures the first real one is reported, not "the others were stopped".
@@ -167,8 +177,14 @@ impl Staging<'_> {
         if let Some(failure) = failures.into_iter().next() {
             return Err(failure);
         }
-        for Done { part, resolved, copying, finishing } in done.into_iter().flatten() {
+        for StagedRange { part, lines, resolved, copying, finishing } in done.into_iter().flatten()
+        {
             staged.parts.extend(part);
+            match (&mut staged.lines, lines) {
+                (Some(all), Some(lines)) => all.merge(lines),
+                (all, Some(lines)) => *all = Some(lines),
+                (_, None) => {}
+            }
             staged.resolved.merge(resolved);
             staged.copying = staged.copying.max(copying);
             staged.finishing = staged.finishing.max(finishing);
@@ -185,7 +201,7 @@ impl Staging<'_> {
         buckets: &Range<usize>,
         shared: bool,
         reader: Reader,
-    ) -> Result<Done> {
+    ) -> Result<StagedRange> {
         let range = token_range(buckets);
         let table = claims_stage(self.run_no, place);
         let copy_totals = Arc::clone(&reader.copy_totals);
@@ -219,8 +235,10 @@ impl Staging<'_> {
             failpoint::hit("stage.commit").map(|()| part)
         });
         let finished = Instant::now();
-        let resolved = std::mem::take(&mut open(&copy_totals).resolved);
-        Ok(Done {
+        let mut totals = open(&copy_totals);
+        let (resolved, lines) = (std::mem::take(&mut totals.resolved), totals.lines.take());
+        Ok(StagedRange {
+            lines,
             part: Some(staged?),
             resolved,
             copying: copied - started,

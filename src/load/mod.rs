@@ -1,5 +1,7 @@
 //! From the rows of the first pass to published tables: shuffle, stage by COPY, publish, ledger.
 
+mod additive_table;
+mod aggregates;
 mod attach;
 pub(crate) mod copy_source;
 pub(crate) mod copy_workers;
@@ -23,6 +25,7 @@ pub(crate) mod totals;
 pub(crate) use publish::{filled_meanwhile, publish, refuse_repeats};
 pub(crate) use session::{Session, hold, sweep};
 
+pub(crate) use crate::load::aggregates::{LineTotals, ProviderRows};
 pub(crate) use crate::load::copy_source::Score;
 pub(crate) use crate::load::copy_workers::{Staged, Staging};
 pub(crate) use crate::load::part::Part;

@@ -14,6 +14,7 @@ use super::{dimension, ledger, outbox};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::load::aggregates::{self, LineTotals};
 use crate::load::merge_diff::apply;
 use crate::load::part::{Changes, Part};
 use crate::load::score_statistics::{Scored, write_statistics};
@@ -61,6 +62,7 @@ pub(crate) fn publish<C: Connection>(
     session: &mut Session<C>,
     strategy: LoadStrategy,
     parts: &[Part],
+    lines: Option<LineTotals>,
     scored: &Scored<'_>,
     account: &mut ControlTotals,
     targets: &[String],
@@ -94,13 +96,26 @@ pub(crate) fn publish<C: Connection>(
             risk::save(connection, scope)?;
         }
         failpoint::hit("publish.statistics")?;
-        if strategy != LoadStrategy::Attach {
+        if let Some(mut lines) = lines {
+            aggregates::replace(connection, &mut lines)?;
+        } else {
+            // Other bands change sums of lines that the merge leaves alone.
+            let differ = new + changed > 0;
+            let update = (differ && !other_bands)
+                .then(|| aggregates::Update::begin(connection, parts, scope.shape))
+                .transpose()?;
             sql::execute(connection, CONTEXT, "SET LOCAL enable_hashjoin = off")?;
             for part in parts.iter().filter(|part| part.changes != Changes::default()) {
                 apply(connection, part, scope.shape)?;
                 failpoint::hit("publish.applied")?;
             }
+            match update {
+                Some(update) => update.end(connection)?,
+                None if other_bands => aggregates::rebuild(connection, scope.shape)?,
+                None => {}
+            }
         }
+        failpoint::hit("publish.aggregates")?;
         account.claims.inserted = new;
         account.claims.updated = changed;
         account.claims.unchanged = staged.saturating_sub(new + changed);

@@ -58,7 +58,7 @@ pub(crate) fn analyze(connection: &mut impl Connection, strategy: LoadStrategy) 
     if strategy != LoadStrategy::Attach {
         return sql::execute(connection, context, &format!("ANALYZE {published}")).map(drop);
     }
-    let scores = STORED.map(|stored| stored.table).join(", ");
+    let scores = STORED.map(|stored| stored.table.name).join(", ");
     sql::execute(connection, context, &format!("ANALYZE {published}, {scores}"))?;
     sql::execute(connection, context, &format!("VACUUM {PUBLISHED}.{PROVIDERS_DIM}")).map(drop)
 }

@@ -111,7 +111,7 @@ impl Load<'_> {
     ) -> Result<Outcome<()>> {
         let RunContext { settings, cancel, .. } = self.context;
         let strategy = load_strategy::strategy(&mut session.control, settings.warehouse.mode)?;
-        let staged = self.stage(connections, session, strategy)?;
+        let mut staged = self.stage(connections, session, strategy)?;
         failpoint::hit("stage.done")?;
         self.check(session, state, &staged)?;
         cancel.check()?;
@@ -126,7 +126,7 @@ impl Load<'_> {
         cancel.check()?;
         failpoint::hit("publish.before")?;
         let publishing = Instant::now();
-        self.publish(session, state, strategy, &staged, &statistics)?;
+        self.publish(session, state, strategy, &mut staged, &statistics)?;
         let publishing = publishing.elapsed();
         let analyzing = Instant::now();
         if let Err(error) = load::analyze(&mut session.control, strategy) {
@@ -163,7 +163,14 @@ impl Load<'_> {
         let score = self.transformed.score();
         let progress = |rows: u64| self.context.progress(Task::LoadWarehouse, rows);
         let alike = table_layout::is_shaped(control, directory.shape())?;
-        let staging = Staging { run_no, alike, ..self.staging(&score, &progress, strategy) };
+        let lines = (strategy == LoadStrategy::Attach)
+            .then(|| self.transformed.line_totals(&self.context.settings.risk));
+        let staging = Staging {
+            run_no,
+            alike,
+            lines: lines.as_ref(),
+            ..self.staging(&score, &progress, strategy)
+        };
         let (staged, providers) = thread::scope(|scope| {
             let providers = Worker::start(scope, "staging the providers", || {
                 load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
@@ -200,16 +207,24 @@ impl Load<'_> {
         session: &mut Session<PostgresConnection>,
         state: &mut RunState<'_>,
         strategy: LoadStrategy,
-        staged: &Staged,
+        staged: &mut Staged,
         statistics: &Scope<'_>,
     ) -> Result<()> {
         let Transformed { scored_by, shuffle, .. } = self.transformed;
         let scored = Scored { by: scored_by, claims: staged.resolved.claims, shuffle };
         let targets = enabled(self.context.settings);
         let mut totals = state.report.account();
-        let parts = &staged.parts;
-        let published =
-            load::publish(session, strategy, parts, &scored, &mut totals, &targets, statistics);
+        let lines = staged.lines.take();
+        let published = load::publish(
+            session,
+            strategy,
+            &staged.parts,
+            lines,
+            &scored,
+            &mut totals,
+            &targets,
+            statistics,
+        );
         state.report.set_account(totals);
         published?;
         state.published = true;
@@ -248,6 +263,7 @@ impl Load<'_> {
             shuffle: &self.transformed.shuffle,
             policy: warehouse.duplicate_policy(),
             score,
+            lines: None,
             batch_rows: warehouse.batch_rows,
             progress,
             cancel: self.context.cancel,

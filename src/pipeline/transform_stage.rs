@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use polars::prelude::{DataFrame, IntoLazy};
+use polars::prelude::{Column, DataFrame, IntoLazy};
 use serde_json::json;
 
 use super::extract_stage::{self, Inputs};
@@ -23,8 +23,9 @@ use crate::extract::{self, Extracted};
 use crate::failpoint;
 use crate::interchange::record_batch;
 use crate::key::MasterKey;
-use crate::load::{FirstPassTotals, Score, ScoredBy, Session, ledger};
+use crate::load::{FirstPassTotals, LineTotals, ProviderRows, Score, ScoredBy, Session, ledger};
 use crate::quarantine::{NamedSource, Quarantine, Rejected};
+use crate::risk::settings::Risk;
 use crate::schema::{Dataset, staged_schema};
 use crate::shuffle::{Distinct, Shuffle};
 use crate::transform::{
@@ -57,6 +58,13 @@ impl Transformed {
             let rows = transform::scored(rows.lazy(), &directory, scorer.as_ref(), &severities);
             record_batch(&collect(rows)?, &staged_schema(directory.shape()))
         })
+    }
+
+    /// Counts the lines of a run that becomes the whole content; empty.
+    pub(super) fn line_totals(&self, risk: &Risk) -> LineTotals {
+        let specialties = self.directory.frame().column("specialty").and_then(Column::str).ok();
+        let providers = ProviderRows::new(self.directory.ids(), specialties);
+        LineTotals::new(Arc::new(providers), risk)
     }
 }
 

@@ -150,7 +150,8 @@ fn chown(path: &Path) {
 /// Standard error of a container: one JSON object a line, and nothing else.
 fn log_lines(output: &Output) -> Vec<Value> {
     let printed = String::from_utf8_lossy(&output.stderr).into_owned();
-    printed.lines()
+    printed
+        .lines()
         .map(|line| {
             serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}\n{printed}"))
         })

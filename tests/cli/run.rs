@@ -92,7 +92,11 @@ impl Site {
         let mut stderr_pipe = BufReader::new(child.stderr.take().expect("piped"));
         let mut stderr = String::new();
         while !stderr.contains("load.load_warehouse") {
-            assert_ne!(stderr_pipe.read_line(&mut stderr).expect("text"), 0, "ended early: {stderr}");
+            assert_ne!(
+                stderr_pipe.read_line(&mut stderr).expect("text"),
+                0,
+                "ended early: {stderr}"
+            );
         }
         Loading { child, stderr_pipe, stderr }
     }

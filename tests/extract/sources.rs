@@ -235,7 +235,8 @@ fn an_unfinished_upload_is_not_loaded() {
     for claims in ["in", "in/*", "in/**/*"] {
         let call = program.call(&format!("run --dry-run --format json --claims {claims}"));
         assert_eq!(loaded(&call), 1, "{claims}");
-        for printed in ["not read, unfinished or no data by name", "1 file without rows (0 bytes)"] {
+        for printed in ["not read, unfinished or no data by name", "1 file without rows (0 bytes)"]
+        {
             assert!(call.stderr.contains(printed), "{claims}: {}", call.stderr);
         }
     }

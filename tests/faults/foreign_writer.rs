@@ -33,7 +33,10 @@ fn a_first_load_that_finds_rows_does_not_drop_them() {
         env.database.connect().batch_execute(WRITE).expect("written");
         let (status, printed) = paused.go_on().end();
         assert_eq!(status.code(), Some(5), "{mode}: {printed}");
-        assert!(printed.contains("filled or emptied while the claims were read"), "{mode}: {printed}");
+        assert!(
+            printed.contains("filled or emptied while the claims were read"),
+            "{mode}: {printed}"
+        );
         assert_eq!(published(&env), ["99.00"], "{mode}");
         assert_eq!(last_run(&env), "failed warehouse");
         let output = process::output(&mut run(&env, mode, 0));

@@ -74,6 +74,7 @@ const POINTS: &[(&str, Loads, Then)] = &[
     ("publish.statistics", All, Before),
     ("publish.applied", Merges, Before),
     ("publish.applied:2", Merges, Before),
+    ("publish.aggregates", All, Before),
     ("publish.ledger", All, Before),
     ("publish.locked", Attaches, Before),
     ("publish.detached", Attaches, Before),

@@ -144,7 +144,10 @@ fn a_role_without_rights_ends_the_run() {
     let output = process::output(command.env("CLAIMS_ETL_WAREHOUSE", reader));
     let printed = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{printed}");
-    assert!(printed.contains("may not") && printed.contains("GRANT"), "the way out is named: {printed}");
+    assert!(
+        printed.contains("may not") && printed.contains("GRANT"),
+        "the way out is named: {printed}"
+    );
     scene.is_unchanged(&env, "reader");
     scene.is_finished_by_the_next_run(&env, "merge", "with rights");
     as_admin(&env, "DROP OWNED BY reader; DROP ROLE reader");

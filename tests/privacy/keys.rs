@@ -205,7 +205,10 @@ fn a_descriptor_holds_a_key_and_what_is_none_is_refused() {
         ("3< /dev/null", "there is nothing"),
     ] {
         let (code, printed) = call(redirection);
-        assert!(code == 2 && printed.contains(why) && !printed.contains(KEY), "{redirection}: {printed}");
+        assert!(
+            code == 2 && printed.contains(why) && !printed.contains(KEY),
+            "{redirection}: {printed}"
+        );
     }
     fs::set_permissions(program.path().join("key"), fs::Permissions::from_mode(0o644))
         .expect("chmod");

@@ -300,7 +300,8 @@ fn a_required_failure_ends_with_6_and_is_tried_again() {
     let attempts = "SELECT attempts || ' ' || outcome FROM claims_etl.refresh_outbox";
     assert_eq!(viewed.env.rows(attempts), ["4 failed"]);
     viewed.sql(back);
-    let resumed = run_json(&mut viewed.command(&["run", "--resume", "last", "--format", "json"]), 0);
+    let resumed =
+        run_json(&mut viewed.command(&["run", "--resume", "last", "--format", "json"]), 0);
     assert_eq!(resumed["refresh"][2]["outcome"], "succeeded");
     assert_eq!(viewed.refreshes(), ["2"]);
     assert_eq!(viewed.env.rows(attempts), ["5 succeeded"]);

@@ -343,7 +343,11 @@ fn columns_are_read_again_when_the_schema_has_changed() {
         let results = refresh_on(&settings, &changed, &Cancellation::default());
         assert_eq!(results[0].outcome, Outcome::Failed);
         let head = "1 of 2 charts and 1 dataset not renewed: ";
-        assert!(results[0].detail.starts_with(&format!("{head}{expected}")), "{}", results[0].detail);
+        assert!(
+            results[0].detail.starts_with(&format!("{head}{expected}")),
+            "{}",
+            results[0].detail
+        );
         assert!(!results[0].detail.contains("patient"), "{}", results[0].detail);
         assert_eq!(superset.warm_ups(), 2, "the charts are warmed all the same");
     }

@@ -143,6 +143,9 @@ fn without_statistics_the_stored_score_is_shown() {
 fn an_unknown_claim_is_refused() {
     let env = env();
     let (_, printed) = explained(&env, "00000000-0000-0000-0000-000000000000", &[], 2);
-    assert!(printed.contains("no published claim") && printed.contains("claims-etl token"), "{printed}");
+    assert!(
+        printed.contains("no published claim") && printed.contains("claims-etl token"),
+        "{printed}"
+    );
     explained(&env, "no-token", &[], 2);
 }

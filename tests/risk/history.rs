@@ -13,6 +13,7 @@ use claims_etl::rule::OnDuplicate;
 use claims_etl::secret::value::Secret;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::support::aggregates::DIFFERENCES;
 #[cfg(feature = "failpoints")]
 use crate::support::failpoints::Failpoints as _;
 use crate::support::process::KEY;
@@ -187,10 +188,13 @@ fn daily_loads_add_up_to_one_load_of_everything() {
         let once = load(env(), &files.concat());
         alike("the claims", &daily.rows(CLAIMS), &once.rows(CLAIMS));
         alike("the statistics", &daily.rows(STATISTICS), &once.rows(STATISTICS));
+        assert_eq!(daily.rows(DIFFERENCES), [""; 0]);
+        assert_eq!(once.rows(DIFFERENCES), [""; 0]);
         alike("what is recounted", &daily.rows(STATISTICS), &recounted(&once));
         let report = rescored(&daily);
         assert!(!report.recounted && report.changed > 0, "{report:?}");
         alike("the scores", &daily.rows(SCORES), &once.rows(SCORES));
+        assert_eq!(daily.rows(DIFFERENCES), [""; 0]);
         let again = rescored(&once);
         assert_eq!((again.changed, again.rows), (0, report.rows), "scored as they were loaded");
         Ok(())
@@ -343,6 +347,7 @@ fn a_warehouse_of_an_earlier_version_gets_its_statistics_with_the_first_merge() 
     let env = load(env, &files[1]);
     let once = load(self::env(), &files.concat());
     alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    assert_eq!(env.rows(DIFFERENCES), [""; 0]);
     rescored(&env);
     alike("the scores", &env.rows(SCORES), &once.rows(SCORES));
 }
@@ -356,6 +361,7 @@ fn appended_claims_are_scored_against_all() {
     let env = load(env, second);
     let once = load(self::env(), &rows);
     alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    assert_eq!(env.rows(DIFFERENCES), [""; 0]);
     let of_the_second = "SELECT concat_ws(' ', claim_token, risk_score, risk_components)
         FROM healthcare_analytics.claims_fact WHERE claim_token IN (
             SELECT claim_token FROM healthcare_analytics.claims_fact WHERE run_no = 2) ORDER BY 1";
@@ -384,6 +390,7 @@ fn claims_move_with_their_providers_specialty() {
     let once = load(self::env().providers(&directory(1)), &files.concat());
     alike("the claims", &env.rows(CLAIMS), &once.rows(CLAIMS));
     alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    assert_eq!(env.rows(DIFFERENCES), [""; 0]);
     rescored(&env);
     alike("the scores", &env.rows(SCORES), &once.rows(SCORES));
 }
@@ -442,6 +449,7 @@ fn statistics_that_do_not_fit_refuse_the_load() {
     succeeded(&env.run());
     let once = load(self::env(), &files.concat());
     alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    assert_eq!(env.rows(DIFFERENCES), [""; 0]);
 }
 
 #[cfg(feature = "failpoints")]

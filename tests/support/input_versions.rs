@@ -6,6 +6,7 @@ use std::fs;
 
 use postgres::Client;
 
+use crate::support::aggregates::DIFFERENCES;
 use crate::support::test_env::TestEnv;
 
 /// Claims of the first version.
@@ -158,6 +159,7 @@ pub(crate) fn broken_promises(client: &mut Client) -> Vec<String> {
                  FROM healthcare_analytics.claims_fact)"
                 .to_owned(),
         ),
+        ("aggregates that are not those of the claims", format!("EXISTS ({DIFFERENCES})")),
     ];
     let broken = promises.iter().filter(|(_, condition)| {
         let row = client.query_one(&format!("SELECT coalesce({condition}, false)"), &[]);

@@ -1,5 +1,6 @@
 //! What the tests are built on: servers and mocks, the program as a process, inputs, looks into the code.
 
+pub(crate) mod aggregates;
 #[cfg(feature = "failpoints")]
 pub(crate) mod correction;
 #[cfg(feature = "failpoints")]

@@ -64,7 +64,10 @@ fn views_are_rebuilt_in_attempts_that_hold_up_no_reader() {
     let began = Instant::now();
     let (status, printed) = migrating(&env, 1).end();
     assert_eq!(status.code(), Some(5), "{printed}");
-    assert!(printed.contains("in use for 1 s") && printed.contains("pg_stat_activity"), "{printed}");
+    assert!(
+        printed.contains("in use for 1 s") && printed.contains("pg_stat_activity"),
+        "{printed}"
+    );
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(env.rows(views), ["{}"], "all or nothing");
     // A short report only delays it.

@@ -203,7 +203,8 @@ fn a_missing_right_is_named_with_who_can_grant_it() {
         assert!(began.elapsed() < Duration::from_secs(20), "it was tried again");
         assert_eq!(call.code, Some(5), "{}{}", call.stdout, call.stderr);
         assert!(!call.stderr.contains("CANARY"));
-        let reported: Vec<&str> = call.stderr.lines().filter(|line| !line.contains(" INFO ")).collect();
+        let reported: Vec<&str> =
+            call.stderr.lines().filter(|line| !line.contains(" INFO ")).collect();
         reported.join("\n")
     };
     let run = "run --retries 2 --retry-delay-secs 60";

@@ -45,7 +45,10 @@ fn a_database_that_cannot_hold_every_name_is_refused() {
         let program = Program::with_claims();
         for arguments in ["check", RUN, "warehouse migrate"] {
             let printed = refused(&program, database.url(), arguments);
-            assert!(printed.contains(&format!("has the encoding {encoding}")), "{arguments}: {printed}");
+            assert!(
+                printed.contains(&format!("has the encoding {encoding}")),
+                "{arguments}: {printed}"
+            );
             assert!(printed.contains("ENCODING 'UTF8'"), "{arguments}: {printed}");
         }
         is_untouched(&database);
@@ -64,7 +67,10 @@ fn a_read_only_database_is_refused() {
             printed.contains("is read-only: default_transaction_read_only"),
             "{arguments}: {printed}"
         );
-        assert!(printed.contains("SET default_transaction_read_only = off"), "{arguments}: {printed}");
+        assert!(
+            printed.contains("SET default_transaction_read_only = off"),
+            "{arguments}: {printed}"
+        );
     }
     is_untouched(&database);
 }

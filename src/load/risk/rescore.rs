@@ -7,9 +7,9 @@ use super::history::{look_around, scores_of, side_by_side, stored_model};
 use super::scoring::{Counts, Scoring};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::load::outbox;
 use crate::load::risk::rebuild;
 use crate::load::risk::scored_rows::ScoredRows;
+use crate::load::{aggregates, outbox};
 use crate::risk::RISK_MODEL;
 use crate::schema::INTERNAL;
 use crate::warehouse::partitions::partitions;
@@ -100,6 +100,7 @@ pub(crate) fn rescore<C: Connection + Send>(
             }
             failpoint::hit("rescore.updated")?;
         }
+        aggregates::rebuild(control, scope.shape)?;
         note(control, scope, &rescored)?;
         if rescored.changed > 0 {
             outbox::want(control, targets)?;

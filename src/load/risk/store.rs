@@ -3,7 +3,8 @@
 use adbc_core::sync::Connection;
 
 use super::Scope;
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
+use crate::load::additive_table::AdditiveTable;
 use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, WEEKENDS};
 use crate::risk::RISK_MODEL;
 use crate::warehouse::sql;
@@ -14,43 +15,48 @@ const CONTEXT: &str = "stored statistics";
 pub(crate) struct Stored {
     /// Its name in `risk_state.kept`.
     pub(crate) name: &'static str,
-    pub(crate) table: &'static str,
+    pub(in crate::load) table: AdditiveTable,
     /// The run's table with what is added.
     change: &'static str,
-    keys: &'static [&'static str],
-    /// The first: whether the row stays.
-    counts: &'static [&'static str],
 }
 
 /// All statistics that can be stored.
 pub(crate) const STORED: [Stored; 4] = [
     Stored {
         name: "amounts",
-        table: "claims_etl.risk_statistics",
+        table: AdditiveTable {
+            name: "claims_etl.risk_statistics",
+            keys: &["procedure_code", "specialty", "bucket"],
+            sums: &["claims"],
+        },
         change: AMOUNTS,
-        keys: &["procedure_code", "specialty", "bucket"],
-        counts: &["claims"],
     },
     Stored {
         name: "weekends",
-        table: "claims_etl.risk_weekends",
+        table: AdditiveTable {
+            name: "claims_etl.risk_weekends",
+            keys: &["specialty"],
+            sums: &["claims", "weekend_claims"],
+        },
         change: WEEKENDS,
-        keys: &["specialty"],
-        counts: &["claims", "weekend_claims"],
     },
     Stored {
         name: "provider_totals",
-        table: "claims_etl.risk_provider_totals",
+        table: AdditiveTable {
+            name: "claims_etl.risk_provider_totals",
+            keys: &["provider_id", "specialty", "procedure_code"],
+            sums: &["claims", "amount"],
+        },
         change: TOTALS,
-        keys: &["provider_id", "specialty", "procedure_code"],
-        counts: &["claims", "amount"],
     },
     Stored {
         name: "provider_days",
-        table: "claims_etl.risk_provider_days",
+        table: AdditiveTable {
+            name: "claims_etl.risk_provider_days",
+            keys: &["specialty", "patients"],
+            sums: &["provider_days"],
+        },
         change: PROVIDER_DAYS,
-        keys: &["specialty", "patients"],
-        counts: &["provider_days"],
     },
 ];
 
@@ -95,7 +101,7 @@ pub(crate) fn add_all(connection: &mut impl Connection, scope: &Scope<'_>) -> Re
             stored.add(connection, scope)?;
         } else {
             // It is no longer brought up to date, so it must not look as if it were.
-            sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table))?;
+            sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table.name))?;
         }
     }
     Ok(())
@@ -124,37 +130,15 @@ pub(crate) fn note(
 }
 
 impl Stored {
-    /// Adds what the run changes: rows that reach zero go, rows that are there change, others come.
+    /// Adds what the run changes.
     fn add(&self, connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
-        let (table, change) = (self.table, scope.table(self.change));
-        let pairs = |columns: &[&str], separator: &str, pair: &dyn Fn(&str) -> String| {
-            columns.iter().map(|column| pair(column)).collect::<Vec<_>>().join(separator)
-        };
-        let same = pairs(self.keys, " AND ", &|key| format!("s.{key} = d.{key}"));
-        let zero = pairs(self.counts, " AND ", &|count| format!("s.{count} + d.{count} = 0"));
-        let sums = pairs(self.counts, ", ", &|count| format!("{count} = s.{count} + d.{count}"));
-        let columns = [self.keys, self.counts].concat().join(", ");
-        let first = self.counts[0];
-        let gone = format!("DELETE FROM {table} s USING {change} d WHERE {same} AND {zero}");
-        let changed = format!(
-            "UPDATE {table} s SET {sums} FROM {change} d WHERE {same} AND s.{first} + d.{first} > 0"
-        );
-        let new = format!(
-            "INSERT INTO {table} ({columns}) SELECT {columns} FROM {change} d
-             WHERE d.{first} > 0 AND NOT EXISTS (SELECT FROM {table} s WHERE {same})"
-        );
-        let rows = sql::query(connection, CONTEXT, &format!("SELECT count(*) AS n FROM {change}"))?;
-        let expected = sql::int(&rows, "n", 0).and_then(|n| u64::try_from(n).ok());
-        let mut done = 0;
-        for statement in [gone, changed, new] {
-            done += sql::execute(connection, CONTEXT, &statement)?;
-        }
-        if Some(done) == expected {
-            return Ok(());
-        }
-        Err(Error::quality(format!(
-            "{table} does not fit the published claims: somebody else has changed them; rolled back"
-        ))
-        .hint("`DELETE FROM claims_etl.risk_state`, and the next run counts the statistics again"))
+        self.table.add(connection, &scope.table(self.change)).map_err(|error| {
+            if error.kind() != ErrorKind::Quality {
+                return error;
+            }
+            error.hint(
+                "`DELETE FROM claims_etl.risk_state`, and the next run counts the statistics again",
+            )
+        })
     }
 }

@@ -7,7 +7,7 @@ use super::state::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::load::{dimension, outbox};
+use crate::load::{aggregates, dimension, outbox};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
 use crate::warehouse::partitions::partitions;
 use crate::warehouse::{lock, sql, table_lock};
@@ -43,6 +43,7 @@ pub(crate) fn attach(
         }
         compare(connection, &parts)?;
         failpoint::hit("rotate.compared")?;
+        aggregates::rename_claims(connection)?;
         if rotation.has_providers {
             providers(connection)?;
         }
@@ -88,8 +89,11 @@ fn compare(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
 
 /// New ids for the members of the dimension and the totals of the score.
 fn providers(connection: &mut impl Connection) -> Result<()> {
-    for table in [format!("{PUBLISHED}.{PROVIDERS_DIM}"), "claims_etl.risk_provider_totals".into()]
-    {
+    for table in [
+        format!("{PUBLISHED}.{PROVIDERS_DIM}"),
+        "claims_etl.risk_provider_totals".into(),
+        "claims_etl.provider_totals".into(),
+    ] {
         sql::execute(
             connection,
             "changing the providers' tokens",

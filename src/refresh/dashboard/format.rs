@@ -1,9 +1,6 @@
-//! How values become text of the page: grouped, shortened, suppressed.
+//! How values become text of the page: grouped, shortened.
 
 use crate::totals::{Cents, grouped};
-
-/// Counts of patients from 1 to below this are not shown: the cell size suppression policy of CMS.
-const SMALLEST_CELL: i64 = 11;
 
 /// A whole number with thousands separators.
 pub(super) fn count(number: impl Into<i128>) -> String {
@@ -59,11 +56,6 @@ pub(super) fn share(part: i128, whole: i128) -> String {
         return ">99.9%".into();
     }
     format!("{}.{}%", tenths / 10, tenths % 10)
-}
-
-/// A number of patients, suppressed where it is small.
-pub(super) fn patients(number: i64) -> String {
-    if (1..SMALLEST_CELL).contains(&number) { format!("<{SMALLEST_CELL}") } else { count(number) }
 }
 
 /// A snake_case code as words: `amount_unparseable` → `Amount unparseable`.
@@ -131,15 +123,6 @@ mod tests {
         assert_eq!(share(999_999, 1_000_000), ">99.9%");
         assert_eq!(share(0, 5), "0.0%");
         assert_eq!(share(0, 0), "\u{2013}");
-    }
-
-    #[test]
-    fn one_to_ten_patients_are_suppressed() {
-        assert_eq!(patients(0), "0");
-        assert_eq!(patients(1), "<11");
-        assert_eq!(patients(10), "<11");
-        assert_eq!(patients(11), "11");
-        assert_eq!(patients(1_100), "1,100");
     }
 
     #[test]

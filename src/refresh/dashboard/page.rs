@@ -35,7 +35,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
 }
 
 fn main(snapshot: &Snapshot) -> Markup {
-    let has_claims = snapshot.claims > 0;
+    let has_claims = snapshot.lines > 0;
     html! {
         (notices(snapshot))
         @if has_claims { (figures(snapshot)) }
@@ -84,7 +84,7 @@ fn lead(snapshot: &Snapshot) -> Markup {
             },
             (Some(_), None) => { "The warehouse holds no claims." },
             (Some(run), Some((first, last))) => {
-                b { (count(snapshot.claims)) } " claim lines worth " b { (money(snapshot.amount)) }
+                b { (count(snapshot.lines)) } " lines of " b { (count(snapshot.claims)) } " claims worth " b { (money(snapshot.amount)) }
                 ", for services from " (dates.day(first)) " to " (dates.day(last)) ", "
                 @if run.account.imbalances().is_empty() {
                     "and every row and cent of the last load is accounted for."
@@ -129,11 +129,11 @@ fn figures(snapshot: &Snapshot) -> Markup {
     };
     let high = format!(
         "{} score {} or more",
-        share(snapshot.high.into(), snapshot.claims.into()),
+        share(snapshot.high.into(), snapshot.lines.into()),
         snapshot.released.levels.high
     );
     let tiles = [
-        ("ink", "Claim lines", count(snapshot.claims), String::new()),
+        ("ink", "Claims", count(snapshot.claims), format!("{} lines", count(snapshot.lines))),
         ("ink wide", "Amount", money(snapshot.amount), String::new()),
         ("ink", "Providers", count(snapshot.directory), directory),
         ("ink", "Mean risk score", snapshot.mean_score.clone(), "of 100".into()),

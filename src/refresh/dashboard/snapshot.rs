@@ -14,8 +14,9 @@ pub(super) struct Snapshot {
     /// Runs in the run log, whatever their outcome.
     pub(crate) runs: i64,
     pub(crate) published_runs: i64,
-    /// Claim lines in the warehouse.
+    /// Claims in the warehouse, and their lines.
     pub(crate) claims: i64,
+    pub(crate) lines: i64,
     pub(crate) amount: Cents,
     /// First and last date of service.
     pub(crate) dates: Option<(String, String)>,
@@ -36,7 +37,7 @@ pub(super) struct Snapshot {
     /// `None` where `mv_provider_month` has never been filled.
     pub(crate) provider_months: Option<ProviderMonths>,
     /// Claim lines with the highest score.
-    pub(crate) top_claims: Vec<Claim>,
+    pub(crate) top_lines: Vec<Line>,
     /// Rows of the provider dimension without the unknown provider.
     pub(crate) directory: i64,
     /// Placeholder providers: only claims name them.
@@ -79,7 +80,9 @@ pub(super) struct Failure {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Month {
     pub(crate) number: i64,
+    /// Claims with a line in the month.
     pub(crate) claims: i64,
+    pub(crate) lines: i64,
     pub(crate) amount: Cents,
 }
 
@@ -87,8 +90,9 @@ pub(super) struct Month {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Specialty {
     pub(crate) name: Option<String>,
-    pub(crate) claims: i64,
+    pub(crate) lines: i64,
     pub(crate) amount: Cents,
+    /// Lines of the high band.
     pub(crate) high: i64,
 }
 
@@ -97,17 +101,16 @@ pub(super) struct Provider {
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) specialty: Option<String>,
-    pub(crate) claims: i64,
+    pub(crate) lines: i64,
     pub(crate) amount: Cents,
-    pub(crate) patients: i64,
     pub(crate) mean_score: String,
-    pub(crate) max_score: String,
+    /// Lines of the high band.
     pub(crate) high: i64,
 }
 
 /// One claim line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Claim {
+pub(super) struct Line {
     pub(crate) token: String,
     pub(crate) line: i64,
     pub(crate) procedure: Option<String>,

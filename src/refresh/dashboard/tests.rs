@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::released::{Dates, Levels, Released};
-use super::snapshot::{Claim, Failure, Month, Provider, Run, Snapshot, Specialty};
+use super::snapshot::{Failure, Line, Month, Provider, Run, Snapshot, Specialty};
 use super::{page, write};
 use crate::schema::Shape;
 use crate::totals::{Amounts, Cents, ClaimCounts, ControlTotals, ProviderCounts, Reversals};
@@ -49,12 +49,13 @@ fn run() -> Run {
 }
 
 fn snapshot() -> Snapshot {
-    let month = |number, claims, cents| Month { number, claims, amount: Cents(cents) };
+    let month = |number, lines, cents| Month { number, claims: 1, lines, amount: Cents(cents) };
     Snapshot {
         run: Some(run()),
         runs: 4,
         published_runs: 3,
-        claims: 1_234,
+        claims: 1_100,
+        lines: 1_234,
         amount: Cents(123_000_000),
         dates: Some(("2026-01-02".into(), "2026-03-31".into())),
         mean_score: "5.4".into(),
@@ -62,11 +63,11 @@ fn snapshot() -> Snapshot {
         specialties: vec![
             Specialty {
                 name: Some("Cardiology".into()),
-                claims: 1_230,
+                lines: 1_230,
                 amount: Cents(122_000_000),
                 high: 9,
             },
-            Specialty { name: None, claims: 4, amount: Cents(1_000_000), high: 0 },
+            Specialty { name: None, lines: 4, amount: Cents(1_000_000), high: 0 },
         ],
         bands: [900, 200, 100, 20, 4, 1, 5, 2, 1, 1, 0],
         medium: 25,
@@ -75,14 +76,12 @@ fn snapshot() -> Snapshot {
             id: "1000007919".into(),
             name: Some("Harbor Clinic".into()),
             specialty: Some("Cardiology".into()),
-            claims: 35,
+            lines: 35,
             amount: Cents(481_806),
-            patients: 7,
             mean_score: "21.2".into(),
-            max_score: "87.9".into(),
             high: 4,
         }],
-        top_claims: vec![Claim {
+        top_lines: vec![Line {
             token: "56dbe9b3-bd17-59e8-2f87-4a660d2aa2f7".into(),
             line: 1,
             procedure: Some("99213".into()),
@@ -103,7 +102,7 @@ fn the_page_shows_exact_money_counts_and_a_balance() {
     let html = page::render(&snapshot());
     for text in [
         "$1,230,000.00",
-        "<b>1,234</b> claim lines",
+        "<b>1,234</b> lines of <b>1,100</b> claims",
         "from 2\u{a0}Jan\u{a0}2026 to 31\u{a0}Mar\u{a0}2026",
         "every row and cent of the last load is accounted for",
         "$1,234,567.89",
@@ -137,9 +136,9 @@ fn a_provider_named_like_markup_stays_text() {
     snapshot.providers[0].name = Some(evil.into());
     snapshot.providers[0].specialty = Some(evil.into());
     snapshot.specialties[0].name = Some(evil.into());
-    snapshot.top_claims[0].procedure = Some(evil.into());
-    snapshot.top_claims[0].provider = evil.into();
-    snapshot.top_claims[0].reason = Some(evil.into());
+    snapshot.top_lines[0].procedure = Some(evil.into());
+    snapshot.top_lines[0].provider = evil.into();
+    snapshot.top_lines[0].reason = Some(evil.into());
     snapshot.failure = Some(Failure { message: Some(evil.into()), ..Failure::default() });
     if let Some(run) = &mut snapshot.run {
         run.account.reject_reasons = [(evil.to_owned(), 60)].into();
@@ -148,14 +147,6 @@ fn a_provider_named_like_markup_stays_text() {
     let html = page::render(&snapshot);
     assert!(!html.contains("<script"));
     assert!(html.matches("&lt;script&gt;").count() >= 8);
-}
-
-#[test]
-fn few_patients_are_suppressed() {
-    let mut snapshot = snapshot();
-    assert!(page::render(&snapshot).contains("<td class=\"number\">&lt;11</td>"));
-    snapshot.providers[0].patients = 11;
-    assert!(!page::render(&snapshot).contains("&lt;11"));
 }
 
 #[test]
@@ -201,7 +192,7 @@ fn a_later_failure_comes_before_the_numbers() {
 #[test]
 fn only_36_months_are_drawn_gaps_included_and_the_rest_is_summed() {
     let mut snapshot = snapshot();
-    let month = |number, claims| Month { number, claims, amount: Cents(100) };
+    let month = |number, lines| Month { number, claims: 1, lines, amount: Cents(100) };
     // Before the window, in it with a gap, and after the month of publication.
     let last = 2026 * 12 + 10;
     snapshot.months = vec![
@@ -221,7 +212,7 @@ fn only_36_months_are_drawn_gaps_included_and_the_rest_is_summed() {
 #[test]
 fn months_that_all_lie_after_the_publication_are_drawn() {
     let mut snapshot = snapshot();
-    snapshot.months = vec![Month { number: 2100 * 12, claims: 5, amount: Cents(100) }];
+    snapshot.months = vec![Month { number: 2100 * 12, claims: 5, lines: 5, amount: Cents(100) }];
     assert_eq!(page::render(&snapshot).matches("<circle").count(), 1);
 }
 
@@ -234,7 +225,7 @@ fn dropped_columns_are_left_out_with_the_reason_and_years_are_drawn_as_years() {
         dates: Dates::Year,
         ..Released::default()
     };
-    let month = |number, claims| Month { number, claims, amount: Cents(100) };
+    let month = |number, lines| Month { number, claims: 1, lines, amount: Cents(100) };
     snapshot.months = vec![month(2023 * 12, 600), month(2025 * 12, 634)];
     snapshot.dates = Some(("2023-01-01".into(), "2025-01-01".into()));
     (snapshot.providers[0].name, snapshot.providers[0].specialty) = (None, None);

@@ -270,6 +270,70 @@ CREATE TABLE claims_etl.risk_rescores (
 COMMENT ON TABLE claims_etl.risk_rescores IS
     'When all stored scores were recomputed, and with which statistics.';
 
+-- Aggregates -----------------------------------------------------------------------------------
+-- Sums over all published claim lines: all that the dashboard reads. A publish adds the lines that come and
+-- subtracts those that go.
+
+CREATE TABLE claims_etl.monthly_totals (
+    service_month   date NOT NULL,
+    specialty       text NOT NULL,
+    risk_band       text NOT NULL,
+    claim_lines     bigint NOT NULL CHECK (claim_lines > 0),
+    amount          numeric(20, 2) NOT NULL,
+    PRIMARY KEY (service_month, specialty, risk_band)
+);
+COMMENT ON TABLE claims_etl.monthly_totals IS
+    'Claim lines and dollars by month of service, specialty (empty: none) and band of the risk score.';
+
+CREATE TABLE claims_etl.monthly_claims (
+    service_month   date PRIMARY KEY,
+    claims          bigint NOT NULL CHECK (claims > 0),
+    first_claims    bigint NOT NULL
+);
+COMMENT ON TABLE claims_etl.monthly_claims IS
+    'Claims with a line in the month, and those of them whose first month it is: their sum is the number of claims.';
+
+CREATE TABLE claims_etl.daily_totals (
+    date_of_service date PRIMARY KEY,
+    claim_lines     bigint NOT NULL CHECK (claim_lines > 0),
+    amount          numeric(20, 2) NOT NULL
+);
+COMMENT ON TABLE claims_etl.daily_totals IS 'Claim lines and dollars by date of service.';
+
+CREATE TABLE claims_etl.score_totals (
+    risk_score      numeric(5, 2) PRIMARY KEY,
+    claim_lines     bigint NOT NULL CHECK (claim_lines > 0)
+);
+COMMENT ON TABLE claims_etl.score_totals IS 'Claim lines by risk score.';
+
+CREATE TABLE claims_etl.provider_totals (
+    provider_id     text PRIMARY KEY,
+    claim_lines     bigint NOT NULL CHECK (claim_lines > 0),
+    amount          numeric(20, 2) NOT NULL,
+    score_total     numeric(20, 2) NOT NULL,
+    high_risk_lines bigint NOT NULL
+);
+COMMENT ON TABLE claims_etl.provider_totals IS
+    'Claim lines, dollars, the sum of the risk scores and the lines of the high band by provider.';
+
+CREATE TABLE claims_etl.top_lines (
+    claim_token     uuid NOT NULL,
+    line_number     smallint NOT NULL,
+    risk_score      numeric(5, 2) NOT NULL,
+    amount          numeric(12, 2) NOT NULL,
+    PRIMARY KEY (claim_token, line_number)
+);
+COMMENT ON TABLE claims_etl.top_lines IS
+    'The claim lines with the highest risk scores, in the order of score, amount, token and line.';
+
+CREATE TABLE claims_etl.top_lines_state (
+    singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    is_complete     boolean NOT NULL
+);
+COMMENT ON TABLE claims_etl.top_lines_state IS
+    'is_complete: top_lines has every line with a score above zero. Otherwise every line that is not in it ranks below its last one.';
+INSERT INTO claims_etl.top_lines_state (is_complete) VALUES (true);
+
 -- Privacy and keys -----------------------------------------------------------------------------
 
 CREATE TABLE claims_etl.table_layout (

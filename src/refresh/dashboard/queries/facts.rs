@@ -1,8 +1,5 @@
-//! Figures of the fact and provider tables.
-//!
-//! The fact table may hold tens of millions of rows: each query reads it once, in a form that
-//! Postgres runs in parallel (it does not for GROUPING SETS or DISTINCT aggregates), and folds the
-//! few thousand groups that come out.
+//! Figures of the claims and providers, from the aggregates that each publish maintains: the time does not
+//! grow with the number of claims.
 
 use arrow::record_batch::RecordBatch;
 
@@ -10,7 +7,7 @@ use super::column::{cents, number, text};
 use crate::error::{Error, Result};
 use crate::refresh::dashboard::released::Released;
 use crate::refresh::dashboard::snapshot::{
-    Claim, Month, Provider, RANKED_FROM, Snapshot, Specialty,
+    Line, Month, Provider, RANKED_FROM, Snapshot, Specialty,
 };
 use crate::refresh::job::Job;
 use crate::warehouse::sql;
@@ -23,75 +20,66 @@ SELECT count(*) AS providers, count(*) FILTER (WHERE is_inferred) AS placeholder
 FROM healthcare_analytics.providers_dim WHERE provider_id <> '(unknown)'";
 
 const MONTHS: &str = "
-WITH days AS MATERIALIZED (
-    SELECT date_of_service AS day, count(*) AS claims, sum(amount) AS amount
-    FROM healthcare_analytics.claims_fact GROUP BY 1)
-SELECT (extract(year FROM day) * 12 + extract(month FROM day) - 1)::bigint AS month,
-       sum(claims)::bigint AS claims, sum(amount)::text AS amount,
-       min(day)::text AS first_day, max(day)::text AS last_day
-FROM days GROUP BY 1 ORDER BY 1";
+SELECT (extract(year FROM service_month) * 12 + extract(month FROM service_month) - 1)::bigint AS month,
+       m.claims, m.first_claims, d.claim_lines::bigint, d.amount::text,
+       d.first_day::text, d.last_day::text
+FROM claims_etl.monthly_claims m
+JOIN (SELECT date_trunc('month', date_of_service)::date AS service_month,
+             sum(claim_lines) AS claim_lines, sum(amount) AS amount,
+             min(date_of_service) AS first_day, max(date_of_service) AS last_day
+      FROM claims_etl.daily_totals GROUP BY 1) d USING (service_month)
+ORDER BY 1";
 
 const BANDS_OF_SCORE: &str = "
-WITH scores AS MATERIALIZED (
-    SELECT risk_score, count(*) AS claims FROM healthcare_analytics.claims_fact GROUP BY 1)
 SELECT CASE WHEN risk_score = 0 THEN 0
             ELSE least(trunc(risk_score / 10), 9) + 1 END::bigint AS band,
        healthcare_analytics.risk_band(risk_score) AS level,
-       sum(claims)::bigint AS claims,
-       round((sum(sum(risk_score * claims)) OVER ()) / sum(sum(claims)) OVER (), 1)::text AS mean
-FROM scores GROUP BY 1, 2 ORDER BY 1";
+       sum(claim_lines)::bigint AS claim_lines,
+       round((sum(sum(risk_score * claim_lines)) OVER ()) / sum(sum(claim_lines)) OVER (), 1)::text
+           AS mean
+FROM claims_etl.score_totals GROUP BY 1, 2 ORDER BY 1";
 
-/// Specialties and providers are two folds of the same groups, so that one scan serves both.
-fn risk_by_group(released: &Released) -> String {
-    let column = |place: &'static str, name: &str| {
-        if released.shape.has(name) { format!("{place}{name}") } else { "NULL::text".to_owned() }
-    };
-    let specialty = column("", "specialty");
-    let of_provider = [column("d.", "provider_name"), column("d.", "specialty")].join(", ");
+const SPECIALTIES: &str = "
+SELECT nullif(specialty, '') AS specialty, sum(claim_lines)::bigint AS claim_lines,
+       sum(amount)::text AS amount,
+       coalesce(sum(claim_lines) FILTER (WHERE risk_band = 'high'), 0)::bigint AS high
+FROM claims_etl.monthly_totals GROUP BY specialty
+ORDER BY sum(amount) DESC, high DESC, specialty";
+
+/// A column that a privacy profile can drop.
+fn column(released: &Released, place: &str, name: &str) -> String {
+    if released.shape.has(name) { format!("{place}{name}") } else { "NULL::text".to_owned() }
+}
+
+fn highest_providers(released: &Released) -> String {
     format!(
         "
-WITH groups AS MATERIALIZED (
-    SELECT provider_id, {specialty} AS specialty, count(*) AS claims, sum(amount) AS amount,
-           sum(risk_score) AS score, max(risk_score) AS top,
-           count(*) FILTER (WHERE healthcare_analytics.risk_band(risk_score) = 'high') AS high
-    FROM healthcare_analytics.claims_fact GROUP BY 1, 2),
-listed AS MATERIALIZED (
-    SELECT provider_id, sum(claims) AS claims, sum(amount) AS amount,
-           round(sum(score) / sum(claims), 1) AS mean, max(top) AS top, sum(high) AS high
-    FROM groups WHERE provider_id <> '(unknown)'
-    GROUP BY 1 HAVING sum(claims) >= {RANKED_FROM}
-    ORDER BY sum(score) / sum(claims) DESC, sum(high) DESC, provider_id LIMIT {LISTED}),
-seen AS (
-    SELECT provider_id, count(*) AS patients
-    FROM (SELECT DISTINCT provider_id, patient_token FROM healthcare_analytics.claims_fact
-          WHERE provider_id = ANY (ARRAY(SELECT provider_id FROM listed))) pairs
-    GROUP BY 1)
-SELECT NULL AS id, NULL AS name, specialty, sum(claims)::bigint AS claims,
-       sum(amount)::text AS amount, NULL::bigint AS patients, NULL AS mean, NULL AS top,
-       sum(high)::bigint AS high, sum(amount) AS rank
-FROM groups GROUP BY specialty
-UNION ALL
-SELECT provider_id, {of_provider}, l.claims::bigint, l.amount::text, s.patients,
-       l.mean::text, round(l.top, 1)::text, l.high::bigint, l.mean
-FROM listed l JOIN seen s USING (provider_id)
+SELECT provider_id AS id, {} AS name, {} AS specialty, claim_lines, amount::text AS amount,
+       round(score_total / claim_lines, 1)::text AS mean, high_risk_lines AS high
+FROM (SELECT * FROM claims_etl.provider_totals
+      WHERE provider_id <> '(unknown)' AND claim_lines >= {RANKED_FROM}
+      ORDER BY score_total / claim_lines DESC, high_risk_lines DESC, provider_id LIMIT {LISTED}) t
 LEFT JOIN healthcare_analytics.providers_dim d USING (provider_id)
-ORDER BY rank DESC, high DESC, id, specialty"
+ORDER BY score_total / claim_lines DESC, high_risk_lines DESC, provider_id",
+        column(released, "d.", "provider_name"),
+        column(released, "d.", "specialty")
     )
 }
 
-fn highest_claims(released: &Released) -> String {
-    let procedure =
-        if released.shape.has("procedure_code") { "procedure_code" } else { "NULL::text" };
+fn highest_lines(released: &Released) -> String {
     format!(
         "
-SELECT claim_token::text AS token, line_number::bigint AS line, {procedure} AS procedure,
-       provider_id AS provider, amount::text AS amount, date_of_service::text AS day,
-       round(risk_score, 1)::text AS score,
+SELECT f.claim_token::text AS token, f.line_number::bigint AS line, {} AS procedure,
+       f.provider_id AS provider, f.amount::text AS amount, f.date_of_service::text AS day,
+       round(f.risk_score, 1)::text AS score,
        (ARRAY['amount', 'duplicate', 'provider', 'volume', 'mismatch', 'weekend'])
-           [(risk_components >> 60)::integer] AS reason
-FROM (SELECT * FROM healthcare_analytics.claims_fact WHERE risk_score > 0
-      ORDER BY risk_score DESC, amount DESC, claim_token, line_number LIMIT {LISTED}) highest
-ORDER BY risk_score DESC, highest.amount DESC, claim_token, line_number"
+           [(f.risk_components >> 60)::integer] AS reason
+FROM (SELECT * FROM claims_etl.top_lines
+      ORDER BY risk_score DESC, amount DESC, claim_token DESC, line_number DESC LIMIT {LISTED}) t
+JOIN healthcare_analytics.claims_fact f
+  ON f.claim_token = t.claim_token AND f.line_number = t.line_number
+ORDER BY t.risk_score DESC, t.amount DESC, t.claim_token DESC, t.line_number DESC",
+        column(released, "f.", "procedure_code")
     )
 }
 
@@ -102,10 +90,11 @@ pub(super) fn read(job: &mut Job<'_>, snapshot: &mut Snapshot) -> Result<()> {
     snapshot.placeholders = number(&batch, "placeholders", 0);
     months(&job.query("dashboard: months", MONTHS)?, snapshot)?;
     scores(&job.query("dashboard: risk score", BANDS_OF_SCORE)?, snapshot)?;
-    let query = risk_by_group(&snapshot.released);
-    groups(&job.query("dashboard: specialties and providers", &query)?, snapshot)?;
-    let query = highest_claims(&snapshot.released);
-    claims(&job.query("dashboard: highest-scoring claims", &query)?, snapshot)
+    specialties(&job.query("dashboard: specialties", SPECIALTIES)?, snapshot)?;
+    let query = highest_providers(&snapshot.released);
+    providers(&job.query("dashboard: highest-scoring providers", &query)?, snapshot)?;
+    let query = highest_lines(&snapshot.released);
+    lines(&job.query("dashboard: highest-scoring claim lines", &query)?, snapshot)
 }
 
 fn months(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
@@ -113,9 +102,11 @@ fn months(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
         let month = Month {
             number: number(batch, "month", row),
             claims: number(batch, "claims", row),
+            lines: number(batch, "claim_lines", row),
             amount: cents(batch, "amount", row)?,
         };
-        snapshot.claims += month.claims;
+        snapshot.claims += number(batch, "first_claims", row);
+        snapshot.lines += month.lines;
         snapshot.amount += month.amount;
         snapshot.months.push(month);
     }
@@ -130,11 +121,11 @@ fn scores(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
     for row in 0..batch.num_rows() {
         let band = usize::try_from(number(batch, "band", row)).ok();
         let slot = band.and_then(|band| snapshot.bands.get_mut(band));
-        let claims = number(batch, "claims", row);
-        *slot.ok_or_else(|| Error::internal("a risk score is outside 0 to 100"))? += claims;
+        let lines = number(batch, "claim_lines", row);
+        *slot.ok_or_else(|| Error::internal("a risk score is outside 0 to 100"))? += lines;
         match text(batch, "level", row).as_str() {
-            "medium" => snapshot.medium += claims,
-            "high" => snapshot.high += claims,
+            "medium" => snapshot.medium += lines,
+            "high" => snapshot.high += lines,
             _ => {}
         }
         snapshot.mean_score = text(batch, "mean", row);
@@ -142,32 +133,36 @@ fn scores(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
     Ok(())
 }
 
-fn groups(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
+fn specialties(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
     for row in 0..batch.num_rows() {
-        let (specialty, claims) =
-            (sql::text(batch, "specialty", row), number(batch, "claims", row));
-        let (amount, high) = (cents(batch, "amount", row)?, number(batch, "high", row));
-        match sql::text(batch, "id", row) {
-            None => snapshot.specialties.push(Specialty { name: specialty, claims, amount, high }),
-            Some(id) => snapshot.providers.push(Provider {
-                id,
-                name: sql::text(batch, "name", row),
-                specialty,
-                claims,
-                amount,
-                patients: number(batch, "patients", row),
-                mean_score: text(batch, "mean", row),
-                max_score: text(batch, "top", row),
-                high,
-            }),
-        }
+        snapshot.specialties.push(Specialty {
+            name: sql::text(batch, "specialty", row),
+            lines: number(batch, "claim_lines", row),
+            amount: cents(batch, "amount", row)?,
+            high: number(batch, "high", row),
+        });
     }
     Ok(())
 }
 
-fn claims(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
+fn providers(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
     for row in 0..batch.num_rows() {
-        snapshot.top_claims.push(Claim {
+        snapshot.providers.push(Provider {
+            id: text(batch, "id", row),
+            name: sql::text(batch, "name", row),
+            specialty: sql::text(batch, "specialty", row),
+            lines: number(batch, "claim_lines", row),
+            amount: cents(batch, "amount", row)?,
+            mean_score: text(batch, "mean", row),
+            high: number(batch, "high", row),
+        });
+    }
+    Ok(())
+}
+
+fn lines(batch: &RecordBatch, snapshot: &mut Snapshot) -> Result<()> {
+    for row in 0..batch.num_rows() {
+        snapshot.top_lines.push(Line {
             token: text(batch, "token", row),
             line: number(batch, "line", row),
             procedure: sql::text(batch, "procedure", row),

@@ -4,14 +4,14 @@ use maud::{Markup, html};
 
 use super::section::{NOT_STATED, section};
 use crate::refresh::dashboard::charts::{self, Point};
-use crate::refresh::dashboard::format::{count, money, patients, share};
+use crate::refresh::dashboard::format::{count, money, share};
 use crate::refresh::dashboard::released::{Level, Released};
 use crate::refresh::dashboard::snapshot::{BANDS, RANKED_FROM, Snapshot};
 use crate::refresh::dashboard::table::{Cell, numbers, table, words};
 
 /// Claim lines by band of the risk score.
 pub(in super::super) fn scores(snapshot: &Snapshot) -> Markup {
-    let total = snapshot.claims;
+    let total = snapshot.lines;
     let band_name = |band: usize| match band {
         0 => "0".to_owned(),
         1 => "above 0 to 10".to_owned(),
@@ -89,10 +89,8 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> Markup {
             vec![
                 Cell::Lines { first, second: second.join(" \u{b7} ") },
                 Cell::Score { text: p.mean_score.clone(), level: levels.of_text(&p.mean_score) },
-                Cell::Score { text: p.max_score.clone(), level: levels.of_text(&p.max_score) },
                 Cell::Number(count(p.high)),
-                Cell::Number(count(p.claims)),
-                Cell::Number(patients(p.patients)),
+                Cell::Number(count(p.lines)),
                 Cell::Number(money(p.amount)),
             ]
         })
@@ -100,10 +98,8 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> Markup {
     let columns = [
         words("Provider"),
         numbers("Mean"),
-        numbers("Highest"),
         numbers("High risk"),
         numbers("Claim lines"),
-        numbers("Patients"),
         numbers("Amount"),
     ];
     let body = if rows.is_empty() {
@@ -111,10 +107,7 @@ pub(in super::super) fn providers(snapshot: &Snapshot) -> Markup {
     } else {
         table("Providers with the highest mean score", &columns, &rows)
     };
-    let intro = format!(
-        "By mean score, among providers with at least {RANKED_FROM} claim lines. Counts \
-         of 1 to 10 patients are not shown."
-    );
+    let intro = format!("By mean score, among providers with at least {RANKED_FROM} claim lines.");
     section("providers", "Providers to look at first", intro, body)
 }
 
@@ -123,7 +116,7 @@ pub(in super::super) fn claims(snapshot: &Snapshot) -> Markup {
     let Released { shape, dates, levels, .. } = snapshot.released;
     let procedures = shape.has("procedure_code");
     let rows: Vec<Vec<Cell>> = snapshot
-        .top_claims
+        .top_lines
         .iter()
         .map(|claim| {
             let reason = claim.reason.as_deref().map_or(NOT_STATED, reason_words);

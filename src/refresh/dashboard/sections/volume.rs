@@ -32,7 +32,7 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> Markup {
             })
             .collect()
     };
-    let claims = points(|m| (m.claims.into(), format!("{} claim lines", count(m.claims))));
+    let lines = points(|m| (m.lines.into(), format!("{} claim lines", count(m.lines))));
     let amount = points(|m| (m.amount.0, money(m.amount)));
     let rows: Vec<Vec<Cell>> = shown
         .iter()
@@ -41,25 +41,26 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> Markup {
             vec![
                 Cell::Name(dates.name(m.number)),
                 Cell::Number(count(m.claims)),
+                Cell::Number(count(m.lines)),
                 Cell::Number(money(m.amount)),
             ]
         })
         .collect();
     let title = format::words(period);
-    let columns = [words(&title), numbers("Claim lines"), numbers("Amount")];
+    let columns = [words(&title), numbers("Claims"), numbers("Claim lines"), numbers("Amount")];
     let by = |what: &str| format!("{what} by {period}");
     let body = html! {
         div class="pair" {
             figure {
                 figcaption { "Claim lines" }
-                (charts::columns(&by("Claim lines"), &claims, compact))
+                (charts::columns(&by("Claim lines"), &lines, compact))
             }
             figure {
                 figcaption { "Amount" }
                 (charts::line(&by("Amount"), &amount, compact_money))
             }
         }
-        (charts::values(&by("Claim lines and amount"), &columns, &rows))
+        (charts::values(&by("Claims, lines and amount"), &columns, &rows))
         (not_drawn(&before, &format!("before these {period}s")))
         (not_drawn(&after, &format!("after the {period} of publication")))
     };
@@ -73,9 +74,9 @@ pub(in super::super) fn months(snapshot: &Snapshot) -> Markup {
 
 fn not_drawn(rest: &Month, when: &str) -> Markup {
     html! {
-        @if rest.claims > 0 {
+        @if rest.lines > 0 {
             p class="note" {
-                "Not drawn: " (count(rest.claims)) " claim lines worth " (money(rest.amount))
+                "Not drawn: " (count(rest.lines)) " claim lines worth " (money(rest.amount))
                 " " (when) "."
             }
         }
@@ -104,6 +105,7 @@ fn window(snapshot: &Snapshot) -> (Vec<Month>, Month, Month) {
         outside.fold(Month::default(), |sum, m| Month {
             number: 0,
             claims: sum.claims + m.claims,
+            lines: sum.lines + m.lines,
             amount: sum.amount + m.amount,
         })
     };
@@ -146,7 +148,7 @@ pub(in super::super) fn specialties(snapshot: &Snapshot) -> Markup {
         .map(|s| {
             vec![
                 Cell::Name(name(&s.name)),
-                Cell::Number(count(s.claims)),
+                Cell::Number(count(s.lines)),
                 Cell::Number(money(s.amount)),
                 Cell::Number(share(s.amount.0, snapshot.amount.0)),
                 Cell::Number(count(s.high)),

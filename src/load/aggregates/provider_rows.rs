@@ -1,0 +1,54 @@
+//! The providers of a directory by row, as aggregates name them.
+
+use std::collections::HashMap;
+
+use polars::prelude::StringChunked;
+
+/// Released ids and specialties of a directory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProviderRows {
+    ids: StringChunked,
+    /// By row: the index of the specialty.
+    specialty_of: Vec<u32>,
+    /// Distinct specialties; the first is empty: none.
+    specialties: Vec<String>,
+}
+
+impl ProviderRows {
+    /// `specialties` is none where the privacy profile drops them.
+    pub(crate) fn new(ids: StringChunked, specialties: Option<&StringChunked>) -> Self {
+        let mut known = vec![String::new()];
+        let mut index: HashMap<&str, u32> = HashMap::from([("", 0)]);
+        let specialty_of = match specialties {
+            None => vec![0; ids.len()],
+            Some(texts) => texts
+                .iter()
+                .map(|text| {
+                    let text = text.unwrap_or_default();
+                    *index.entry(text).or_insert_with(|| {
+                        known.push(text.to_owned());
+                        u32::try_from(known.len() - 1).unwrap_or_default()
+                    })
+                })
+                .collect(),
+        };
+        Self { ids, specialty_of, specialties: known }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.specialty_of.len()
+    }
+
+    pub(super) fn id(&self, row: usize) -> &str {
+        self.ids.get(row).unwrap_or_default()
+    }
+
+    /// The index of a provider's specialty.
+    pub(super) fn specialty_of(&self, row: u32) -> u32 {
+        self.specialty_of.get(row as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn specialty(&self, index: u32) -> &str {
+        self.specialties.get(index as usize).map_or("", String::as_str)
+    }
+}
