@@ -130,7 +130,7 @@ fn join(criterion: &mut Criterion) {
                 let rows = input.each(|block| {
                     let rows = input.claims.rows(block).collect().expect("runs");
                     let rows = rows.lazy().with_columns([lit(Twin::None.code()).alias(TWIN)]);
-                    let plan = scored(rows, &input.directory, Some(&model), &severities);
+                    let plan = scored(rows, &input.directory, Some(&model), &severities, None);
                     black_box(plan.collect().expect("runs")).height() as u64
                 });
                 assert_eq!(rows, total);

@@ -55,7 +55,7 @@ fn main() {
     let severities = Severities::default();
     let score = |rows: DataFrame| {
         let rows = rows.lazy().with_columns([lit(Twin::None.code()).alias(TWIN)]);
-        let plan = scored(rows, &directory, Some(&model), &severities);
+        let plan = scored(rows, &directory, Some(&model), &severities, None);
         black_box(plan.collect().expect("runs")).height() as u64
     };
 

@@ -30,13 +30,21 @@ FROM claims_etl.risk_state state,
                              JOIN claims_etl.runs v ON v.run_no = s.stats_version) all_of_them
               ORDER BY publish_no DESC, rescored DESC LIMIT 1) scored;
 
+-- How the versions of providers are grouped: by provider, and by provider and specialty in canonical case.
+CREATE TEMPORARY TABLE risk_providers AS
+SELECT v.provider_key, min(v.provider_key) OVER (PARTITION BY provider_id) AS durable_key,
+       min(v.provider_key) OVER (PARTITION BY provider_id, specialty) AS peer_key, v.specialty
+FROM (SELECT provider_key, provider_id,
+             coalesce(upper(regexp_replace(btrim(to_jsonb(d) ->> 'specialty'), '\s+', ' ', 'g')), '') AS specialty
+      FROM healthcare_analytics.providers_dim d) v;
+
 -- The claims.
 CREATE TEMPORARY TABLE risk_audited AS
-SELECT f.claim_token, f.line_number, f.patient_token, f.provider_id, f.amount, f.date_of_service,
+SELECT f.claim_token, f.line_number, f.patient_token, v.durable_key, v.peer_key, f.amount, f.date_of_service,
        CASE WHEN NOT coarse_procedures THEN to_jsonb(f) ->> 'procedure_code' END AS procedure_code,
-       coalesce(upper(regexp_replace(btrim(to_jsonb(f) ->> 'specialty'), '\s+', ' ', 'g')), '') AS specialty,
-       f.risk_score, f.risk_components
-FROM healthcare_analytics.claims_fact f JOIN claims_etl.runs r USING (run_no), risk_parameters
+       v.specialty, f.risk_score::numeric(4, 1) AS risk_score, f.risk_components
+FROM healthcare_analytics.claims_fact f JOIN claims_etl.runs r USING (run_no)
+JOIN risk_providers v USING (provider_key), risk_parameters
 WHERE r.publish_no >= risk_parameters.publish_no OR risk_parameters.rescored > 0
 ORDER BY random() LIMIT 1000;
 
@@ -77,13 +85,13 @@ FROM spreads, risk_parameters WHERE n >= min_peers;
 
 -- Observed over expected, and the fences of each specialty.
 CREATE TEMPORARY TABLE risk_ratios AS
-SELECT t.provider_id, t.specialty, sum(t.claims) AS claims,
+SELECT t.peer_key, t.specialty, sum(t.claims) AS claims,
        (sum(t.amount) * 1000000)::float8 / sum(t.claims * coalesce(own.expected, whole.expected))::float8 AS ratio
 FROM claims_etl.risk_provider_totals t
 LEFT JOIN risk_peers own ON own.procedure_code = t.procedure_code AND own.own = t.specialty
 LEFT JOIN risk_peers whole ON whole.procedure_code = t.procedure_code AND whole.own IS NULL
 WHERE t.specialty <> '' AND coalesce(own.expected, whole.expected) IS NOT NULL
-GROUP BY t.provider_id, t.specialty
+GROUP BY t.peer_key, t.specialty
 HAVING sum(t.claims) >= (SELECT min_provider_claims FROM risk_parameters);
 
 CREATE TEMPORARY TABLE risk_ratio_quartiles AS
@@ -121,20 +129,22 @@ FROM (SELECT procedure_code, specialty, sum(claims) AS n FROM claims_etl.risk_st
 -- Claims that say the same, and patients of the provider on the day.
 CREATE TEMPORARY TABLE risk_twins AS
 SELECT a.claim_token, a.line_number,
-       bool_or(f.provider_id = a.provider_id AND f.amount = a.amount) AS exact
+       bool_or(v.durable_key = a.durable_key AND f.amount = a.amount) AS exact
 FROM risk_audited a
 JOIN healthcare_analytics.claims_fact f USING (patient_token, date_of_service)
+JOIN risk_providers v USING (provider_key)
 WHERE a.amount > 0 AND f.amount > 0 AND f.claim_token <> a.claim_token
   AND to_jsonb(f) ->> 'procedure_code' = a.procedure_code
 GROUP BY a.claim_token, a.line_number;
 
 CREATE TEMPORARY TABLE risk_days AS
-SELECT d.provider_id, d.specialty, d.date_of_service, count(DISTINCT f.patient_token) AS patients
-FROM (SELECT DISTINCT provider_id, specialty, date_of_service FROM risk_audited WHERE amount > 0) d
-JOIN healthcare_analytics.claims_fact f USING (provider_id, date_of_service)
+SELECT d.peer_key, d.date_of_service, count(DISTINCT f.patient_token) AS patients
+FROM (SELECT DISTINCT peer_key, date_of_service FROM risk_audited
+      WHERE amount > 0 AND specialty <> '') d
+JOIN risk_providers v USING (peer_key)
+JOIN healthcare_analytics.claims_fact f USING (provider_key, date_of_service)
 WHERE f.amount > 0
-  AND coalesce(upper(regexp_replace(btrim(to_jsonb(f) ->> 'specialty'), '\s+', ' ', 'g')), '') = d.specialty
-GROUP BY d.provider_id, d.specialty, d.date_of_service;
+GROUP BY d.peer_key, d.date_of_service;
 
 -- The components in thousandths. A component with weight 0 is null; so are duplicate, volume and
 -- weekend where the profile makes dates coarser than a day, and all that compare procedures where it
@@ -165,10 +175,9 @@ WITH shares AS (
     LEFT JOIN risk_peers own ON own.procedure_code = a.procedure_code AND own.own = a.specialty
     LEFT JOIN risk_peers whole ON whole.procedure_code = a.procedure_code AND whole.own IS NULL
     LEFT JOIN risk_twins twins USING (claim_token, line_number)
-    LEFT JOIN risk_ratios ratios ON ratios.provider_id = a.provider_id AND ratios.specialty = a.specialty
+    LEFT JOIN risk_ratios ratios ON ratios.peer_key = a.peer_key
     LEFT JOIN risk_ratio_quartiles ratio_quartiles ON ratio_quartiles.specialty = a.specialty
-    LEFT JOIN risk_days days ON days.provider_id = a.provider_id AND days.specialty = a.specialty
-        AND days.date_of_service = a.date_of_service
+    LEFT JOIN risk_days days ON days.peer_key = a.peer_key AND days.date_of_service = a.date_of_service
     LEFT JOIN risk_day_quartiles day_quartiles ON day_quartiles.specialty = a.specialty
     LEFT JOIN risk_pairs pairs ON pairs.procedure_code = a.procedure_code AND pairs.specialty = a.specialty
     LEFT JOIN (SELECT DISTINCT procedure_code, of_procedure AS n FROM risk_pairs) procedures

@@ -78,6 +78,8 @@ pub(crate) const PROVIDERS_DIM: &str = "providers_dim";
 
 /// The id of the unknown provider, which claims without a provider point at.
 pub(crate) const UNKNOWN_PROVIDER: &str = "(unknown)";
+/// Its key.
+pub(crate) const UNKNOWN_PROVIDER_KEY: i32 = 0;
 
 /// A range of claim tokens: what one partition of the fact holds. An end that is none is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,21 +239,36 @@ pub fn fact_columns(shape: Shape) -> Vec<Column> {
     let amount = DataType::Decimal128(AMOUNT_PRECISION, AMOUNT_SCALE);
     let mut columns = vec![
         column("claim_token", DataType::FixedSizeBinary(16), "uuid", false),
-        column("line_number", DataType::Int16, "smallint", false),
         column("patient_token", DataType::FixedSizeBinary(16), "uuid", false),
-        column("provider_id", DataType::Utf8View, "text", false),
-        column("procedure_code", DataType::Utf8View, "text", true),
-        column("amount", amount, "numeric(12,2)", false),
-        column("date_of_service", DataType::Date32, "date", false),
-        column("specialty", DataType::Utf8View, "text", true),
-        column("location", DataType::Utf8View, "text", true),
-        column("risk_score", DataType::Decimal128(5, 2), "numeric(5,2)", false),
         column("risk_components", DataType::Int64, "bigint", false),
-        column("is_reversal", DataType::Boolean, "boolean", false),
+        column("provider_key", DataType::Int32, "integer", false),
+        column("date_of_service", DataType::Date32, "date", false),
+        column("risk_score", DataType::Float32, "real", false),
         column("dq_flags", DataType::Int32, "integer", false),
+        column("line_number", DataType::Int16, "smallint", false),
+        column("amount", amount, "numeric(12,2)", false),
+        column("procedure_code", DataType::Utf8View, "text", true),
     ];
     columns.retain(|column| shape.has(column.name));
     columns
+}
+
+/// The fact's columns with the provider's id in place of its key, which only the warehouse knows.
+#[must_use]
+pub(crate) fn keyless_columns(shape: Shape) -> Vec<Column> {
+    let mut columns = fact_columns(shape);
+    for column in &mut columns {
+        if column.name == "provider_key" {
+            *column = self::column("provider_id", DataType::Utf8View, "text", false);
+        }
+    }
+    columns
+}
+
+/// The Arrow schema of [`keyless_columns`].
+#[must_use]
+pub(crate) fn keyless_schema(shape: Shape) -> SchemaRef {
+    schema_of(keyless_columns(shape))
 }
 
 /// The Arrow schema of a batch on its way to staging: the fact's columns.
@@ -295,7 +312,7 @@ mod tests {
     fn a_dropped_column_is_absent() {
         let shape = Shape::without(["location", "amount"]);
         assert_eq!(shape.dropped().collect::<Vec<_>>(), ["location"]);
-        assert_eq!(fact_columns(shape).len() + 1, fact_columns(Shape::WHOLE).len());
+        assert_eq!(provider_columns(shape).len() + 1, provider_columns(Shape::WHOLE).len());
         assert!(provider_columns(shape).iter().all(|column| column.name != "location"));
     }
 

@@ -44,13 +44,14 @@ pub(crate) fn explain(settings: &Settings, cancel: &Cancellation) -> Result<Stri
         &directory,
         Some(&scorer),
         checks.severities(),
+        None,
     );
     let explained = |plan: &LazyFrame| {
         plan.explain(true).map_err(|_| Error::internal("the query plan cannot be shown"))
     };
     Ok(format!(
         "First pass, block by block: validate, join, pseudonymise\n\n{}\n\n\
-         Second pass, in the order of the tokens: score, and the columns of the provider\n\n{}\n",
+         Second pass, in the order of the tokens: score\n\n{}\n",
         explained(&first)?,
         explained(&second)?
     ))

@@ -60,6 +60,7 @@ fn same_layout(polars: &DataType, arrow: &ArrowType) -> bool {
         | (DataType::Int16, ArrowType::Int16)
         | (DataType::Int32, ArrowType::Int32)
         | (DataType::Int64, ArrowType::Int64)
+        | (DataType::Float32, ArrowType::Float32)
         | (DataType::Float64, ArrowType::Float64)
         | (DataType::Date, ArrowType::Date32)
         | (DataType::String, ArrowType::Utf8View)

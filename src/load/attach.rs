@@ -5,7 +5,7 @@ use adbc_core::sync::Connection;
 use crate::error::Result;
 use crate::failpoint;
 use crate::load::part::Part;
-use crate::load::staging_tables::providers_stage;
+use crate::load::staging_tables::{older_versions, provider_versions};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
 use crate::warehouse::partitions::partitions;
 use crate::warehouse::sql;
@@ -40,6 +40,10 @@ pub(super) fn attach(connection: &mut impl Connection, run_no: i64, parts: &[Par
             part.range.bounds()
         ));
     }
-    script.push(format!("DROP TABLE {INTERNAL}.{}", providers_stage(run_no)));
+    script.push(format!(
+        "DROP TABLE {INTERNAL}.{}, {INTERNAL}.{}",
+        provider_versions(run_no),
+        older_versions(run_no)
+    ));
     sql::execute(connection, "attaching the staged claims", &script.join(";\n")).map(drop)
 }

@@ -310,7 +310,7 @@ impl Staging<'_> {
         let changes = match self.strategy {
             LoadStrategy::Attach => Changes { new: rows, ..Changes::default() },
             LoadStrategy::Merge | LoadStrategy::Append => {
-                changes(connection, &table, range, self.shape)?
+                changes(connection, &table, range, self.shape, self.run_no)?
             }
         };
         Ok(Part { table, range, rows, amount, changes })

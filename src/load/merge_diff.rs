@@ -5,26 +5,19 @@ use adbc_core::sync::Connection;
 use super::risk::scores_of;
 use crate::error::{Error, Result};
 use crate::load::part::{Changes, Part};
-use crate::load::staging_tables::TEMPORARY;
+use crate::load::staging_tables::{TEMPORARY, older_versions};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, Shape, TokenRange, fact_columns};
 use crate::totals::Cents;
 use crate::warehouse::sql;
 
 /// What a row is, apart from its key and its score: two rows with these equal are identical.
-const CONTENT: [&str; 8] = [
-    "patient_token",
-    "provider_id",
-    "procedure_code",
-    "amount",
-    "date_of_service",
-    "specialty",
-    "location",
-    "dq_flags",
-];
+/// The provider is compared too, whichever version of it the row points at.
+const CONTENT: [&str; 5] =
+    ["patient_token", "procedure_code", "amount", "date_of_service", "dq_flags"];
 
 /// What the statistics have counted of a row: the old values are kept beside the new ones.
-const COUNTED: [&str; 6] =
-    ["patient_token", "provider_id", "procedure_code", "amount", "date_of_service", "specialty"];
+const COUNTED: [&str; 5] =
+    ["patient_token", "provider_key", "procedure_code", "amount", "date_of_service"];
 
 /// Those of `columns` that the tables have.
 fn present(columns: &[&'static str], shape: Shape) -> Vec<&'static str> {
@@ -63,6 +56,7 @@ pub(crate) fn changes(
     table: &str,
     range: TokenRange,
     shape: Shape,
+    run_no: i64,
 ) -> Result<Changes> {
     let context = "comparing with what is published";
     let compared = present(&CONTENT, shape);
@@ -83,13 +77,16 @@ pub(crate) fn changes(
              FROM {TEMPORARY}.{table} s
              LEFT JOIN {PUBLISHED}.{CLAIMS_FACT} f
                  ON f.claim_token = s.claim_token AND f.line_number = s.line_number AND {}
-             WHERE f.claim_token IS NULL OR ROW({}) IS DISTINCT FROM ROW({});
+             WHERE f.claim_token IS NULL OR ROW({}) IS DISTINCT FROM ROW({})
+                OR f.provider_key <> s.provider_key AND s.provider_key IS DISTINCT FROM (
+                    SELECT o.current_key FROM {INTERNAL}.{} o WHERE o.provider_key = f.provider_key);
              DROP TABLE {TEMPORARY}.{table};
              ANALYZE {INTERNAL}.{table}",
             old.join(", "),
             range.condition("f.claim_token"),
             columns("f"),
-            columns("s")
+            columns("s"),
+            older_versions(run_no)
         ),
     )?;
     let rows = sql::query(

@@ -10,13 +10,14 @@ use adbc_core::sync::Connection;
 use super::attach::{attach, detach};
 use super::risk::{self, Scope};
 use super::session::Session;
-use super::{dimension, ledger, outbox};
+use super::{ledger, outbox, provider_versions};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::load::aggregates::{self, LineTotals};
 use crate::load::merge_diff::apply;
 use crate::load::part::{Changes, Part};
+use crate::load::provider_versions::{PublishedVersions, StagedProviders};
 use crate::load::score_statistics::{Scored, write_statistics};
 use crate::load::staging_tables::drop_stage;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
@@ -51,23 +52,35 @@ pub(crate) fn refuse_repeats(strategy: LoadStrategy, parts: &[Part]) -> Result<(
     .hint("--mode merge updates them and leaves equal ones alone"))
 }
 
-/// Publishes the staged rows in one transaction, completes the ledger's row and, where anything has
-/// changed, lets `targets` be refreshed. `account` comes with what was read, rejected and dropped; it
-/// leaves with what was loaded, as Postgres counts.
+/// What is staged, to be published.
+pub(crate) struct Publication<'a> {
+    pub(crate) strategy: LoadStrategy,
+    pub(crate) parts: &'a [Part],
+    /// The sums of all lines, where they become the whole content.
+    pub(crate) lines: Option<LineTotals>,
+    pub(crate) providers: &'a StagedProviders,
+    pub(crate) versions: PublishedVersions,
+    pub(crate) scored: Scored<'a>,
+    /// Whether the run's tables have what is added to the statistics of the score.
+    pub(crate) counted: bool,
+    /// The refresh targets that become due where anything has changed.
+    pub(crate) targets: &'a [String],
+}
+
+/// Publishes in one transaction and completes the ledger's row. `account` comes with what was read, rejected
+/// and dropped; it leaves with what was loaded, as Postgres counts.
 ///
 /// # Errors
 /// `Quality` when the totals do not balance, `Warehouse` when a statement fails; nothing is published
 /// then.
 pub(crate) fn publish<C: Connection>(
     session: &mut Session<C>,
-    strategy: LoadStrategy,
-    parts: &[Part],
-    lines: Option<LineTotals>,
-    scored: &Scored<'_>,
+    publication: Publication<'_>,
     account: &mut ControlTotals,
-    targets: &[String],
     scope: &Scope<'_>,
 ) -> Result<()> {
+    let Publication { strategy, parts, lines, providers, versions, scored, counted, targets } =
+        publication;
     let (run, run_no) = (session.identity.run, session.run_no);
     sql::in_transaction(&mut session.control, CONTEXT, |connection| {
         let timeout = format!("SET LOCAL lock_timeout = '{}'", table_lock::STATEMENT);
@@ -78,32 +91,31 @@ pub(crate) fn publish<C: Connection>(
             LoadStrategy::Attach => Relayout::to(connection, layout)?,
             LoadStrategy::Merge | LoadStrategy::Append => None,
         };
-        // The input is the whole content, directory included.
-        let exact = session.identity.mode == Mode::Replace;
-        let mut members = match relayout {
-            // The dimension is emptied first, while nobody reads.
-            Some(_) => dimension::staged(connection, run_no)?,
-            None => dimension::publish(connection, run_no, layout.shape, exact)?,
-        };
-        account.providers.inferred = members.inferred;
-        failpoint::hit("publish.providers")?;
+        let StagedProviders { by_row, counts, .. } = providers;
+        account.providers.inferred = counts.placeholders;
         let other_bands = table_layout::set_bands(connection, &session.identity.risk)?;
         let staged: u64 = parts.iter().map(|part| part.rows).sum();
         let new: u64 = parts.iter().map(|part| part.changes.new).sum();
         let changed: u64 = parts.iter().map(|part| part.changes.changed).sum();
-        write_statistics(connection, run_no, scored)?;
-        if strategy != LoadStrategy::Attach && new + changed > 0 {
+        let differ = new + changed + counts.completed > 0;
+        // Other bands change sums of lines that the merge leaves alone.
+        let update = (strategy != LoadStrategy::Attach && differ && !other_bands)
+            .then(|| aggregates::Update::begin(connection, parts, run_no, scope.shape))
+            .transpose()?;
+        let mut removed = 0;
+        // The dimension is emptied first, while nobody reads.
+        if relayout.is_none() {
+            removed = provider_versions::publish(connection, run_no, layout.shape, versions)?;
+        }
+        failpoint::hit("publish.providers")?;
+        write_statistics(connection, run_no, &scored, by_row)?;
+        if counted {
             risk::save(connection, scope)?;
         }
         failpoint::hit("publish.statistics")?;
         if let Some(mut lines) = lines {
             aggregates::replace(connection, &mut lines)?;
         } else {
-            // Other bands change sums of lines that the merge leaves alone.
-            let differ = new + changed > 0;
-            let update = (differ && !other_bands)
-                .then(|| aggregates::Update::begin(connection, parts, scope.shape))
-                .transpose()?;
             sql::execute(connection, CONTEXT, "SET LOCAL enable_hashjoin = off")?;
             for part in parts.iter().filter(|part| part.changes != Changes::default()) {
                 apply(connection, part, scope.shape)?;
@@ -137,7 +149,9 @@ pub(crate) fn publish<C: Connection>(
             // Last, because readers wait from here to the commit.
             let fact = format!("LOCK TABLE {PUBLISHED}.{CLAIMS_FACT} IN ACCESS EXCLUSIVE MODE");
             let mut locks = relayout.as_ref().map_or(fact, Relayout::locks);
-            if relayout.is_none() && exact && !targets.iter().any(|target| target == views::MONTHS)
+            if relayout.is_none()
+                && versions == PublishedVersions::Replaced
+                && !targets.iter().any(|target| target == views::MONTHS)
             {
                 locks.extend(views::forget_months(connection, layout.shape)?);
             }
@@ -149,7 +163,7 @@ pub(crate) fn publish<C: Connection>(
             detach(connection)?;
             if let Some(relayout) = &relayout {
                 relayout.alter(connection)?;
-                members = dimension::publish(connection, run_no, layout.shape, exact)?;
+                provider_versions::publish(connection, run_no, layout.shape, versions)?;
                 failpoint::hit("publish.reshaped")?;
             }
             attach(connection, run_no, parts)?;
@@ -159,9 +173,9 @@ pub(crate) fn publish<C: Connection>(
         } else {
             drop_stage(connection, run_no)?;
         }
-        ledger::note_providers(connection, run, members.updated)?;
-        if strategy == LoadStrategy::Attach || new + changed > 0 || members.differ() || other_bands
-        {
+        ledger::note_providers(connection, run, counts.updated)?;
+        let providers_differ = counts.placeholders + counts.changed + removed > 0;
+        if strategy == LoadStrategy::Attach || differ || providers_differ || other_bands {
             // After the wait for readers: a refresh that reads wants to note its end.
             outbox::note_change(connection, run, targets)?;
         }

@@ -11,7 +11,6 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use polars::prelude::StringChunked;
 
 use crate::error::{Error, Result};
 use crate::risk::settings::Risk;
@@ -34,8 +33,6 @@ pub(crate) struct Own {
     pub(crate) kept: Kept,
     /// Procedures by number.
     pub(crate) codes: Vec<String>,
-    /// Providers by place, as they are published.
-    pub(crate) providers: StringChunked,
     /// Their specialties in canonical case.
     pub(crate) specialties: Vec<Arc<str>>,
 }
@@ -72,6 +69,7 @@ pub(crate) fn write_statistics(
     connection: &mut impl Connection,
     run_no: i64,
     scored: &Scored<'_>,
+    keys: &[i32],
 ) -> Result<()> {
     let Scored { by: ScoredBy { parameters, own, patients, providers }, claims, shuffle } = scored;
     let parameters = serde_json::to_string(parameters)
@@ -88,7 +86,7 @@ pub(crate) fn write_statistics(
         ),
         sql::texts(&[Some(&parameters), Some(&identifiers.to_string())]),
     )?;
-    own.as_ref().map_or(Ok(()), |own| replace(connection, run_no, own, shuffle))
+    own.as_ref().map_or(Ok(()), |own| replace(connection, run_no, own, shuffle, keys))
 }
 
 /// Writes the statistics in place of those that were stored.
@@ -97,6 +95,7 @@ fn replace(
     run_no: i64,
     own: &Arc<Own>,
     shuffle: &Arc<Shuffle>,
+    keys: &[i32],
 ) -> Result<()> {
     let kept: Vec<String> = own.kept.names().map(|name| format!("'{name}'")).collect();
     sql::execute(
@@ -151,7 +150,8 @@ fn replace(
             ]
         })?,
     )?;
-    let totals = Totals { own: Arc::clone(own), shuffle: Arc::clone(shuffle), part: 0 };
+    let keys = keys.into();
+    let totals = Totals { own: Arc::clone(own), keys, shuffle: Arc::clone(shuffle), part: 0 };
     let target = (INTERNAL, "risk_provider_totals");
     sql::ingest(connection, target, IngestMode::Append, &[], Box::new(totals)).map(drop)
 }
@@ -185,6 +185,8 @@ fn write(connection: &mut impl Connection, table: &str, batches: Vec<RecordBatch
 /// The totals of providers, part by part.
 struct Totals {
     own: Arc<Own>,
+    /// The providers' keys by row of the directory.
+    keys: Arc<[i32]>,
     shuffle: Arc<Shuffle>,
     part: usize,
 }
@@ -195,7 +197,7 @@ impl Totals {
         self.part += 1;
         let Some(totals) = self.shuffle.provider_totals(part)? else { return Ok(None) };
         let own = &self.own;
-        let provider = |place: u32| own.providers.get(place as usize).unwrap_or_default();
+        let key = |place: u32| self.keys.get(place as usize).copied().unwrap_or_default();
         let specialty =
             |place: u32| own.specialties.get(place as usize).map_or("", |specialty| specialty);
         let code = |code: u32| own.codes.get(code as usize).map_or("", String::as_str);
@@ -204,7 +206,7 @@ impl Totals {
         let amounts = Decimal128Array::from_iter_values(amounts);
         let amounts = amounts.with_precision_and_scale(PRECISION, 2).map_err(broken)?;
         let columns: Vec<ArrayRef> = vec![
-            texts(totals.iter().map(|total| provider(total.place))),
+            Arc::new(Int32Array::from_iter_values(totals.iter().map(|total| key(total.place)))),
             texts(totals.iter().map(|total| specialty(total.place))),
             texts(totals.iter().map(|total| code(total.code))),
             integers(totals.iter().map(|total| total.claims)),
@@ -227,7 +229,7 @@ impl RecordBatchReader for Totals {
     fn schema(&self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, false);
         Arc::new(Schema::new(vec![
-            text("provider_id"),
+            Field::new("peer_key", DataType::Int32, false),
             text("specialty"),
             text("procedure_code"),
             Field::new("claims", DataType::Int64, false),

@@ -25,11 +25,13 @@ pub(crate) fn stage_columns(shape: Shape, alike: bool) -> String {
         return format!("LIKE {PUBLISHED}.{CLAIMS_FACT}");
     }
     let columns =
-        fact_columns(shape).into_iter().map(|Column { name, postgres, nullable, .. }| {
-            format!("{name} {postgres}{}", if nullable { "" } else { " NOT NULL" })
+        fact_columns(shape).into_iter().flat_map(|Column { name, postgres, nullable, .. }| {
+            let column = format!("{name} {postgres}{}", if nullable { "" } else { " NOT NULL" });
+            // As in the fact: columns lie in the order of their alignment.
+            let run_no = (name == "dq_flags").then(|| "run_no integer NOT NULL".to_owned());
+            std::iter::once(column).chain(run_no)
         });
-    let columns: Vec<String> = columns.chain(["run_no integer NOT NULL".to_owned()]).collect();
-    columns.join(", ")
+    columns.collect::<Vec<_>>().join(", ")
 }
 
 /// The name of a run's staged providers.
@@ -38,22 +40,16 @@ pub(crate) fn providers_stage(run_no: i64) -> String {
     format!("providers_stage_{run_no}")
 }
 
-/// Makes the empty table for a run's providers.
-///
-/// # Errors
-/// `Warehouse` when a statement fails.
-pub(crate) fn create_stage(connection: &mut impl Connection, run_no: i64) -> Result<()> {
-    sql::execute(
-        connection,
-        "creating the staging tables",
-        &format!(
-            "CREATE TABLE {INTERNAL}.{} (
-                 provider_id text NOT NULL, provider_name text, specialty text, location text,
-                 is_inferred boolean NOT NULL DEFAULT false)",
-            providers_stage(run_no)
-        ),
-    )
-    .map(drop)
+/// The name of a run's versions of providers.
+#[must_use]
+pub(crate) fn provider_versions(run_no: i64) -> String {
+    format!("provider_versions_{run_no}")
+}
+
+/// The name of the older versions of a run's providers, with the keys of the current ones.
+#[must_use]
+pub(crate) fn older_versions(run_no: i64) -> String {
+    format!("provider_versions_{run_no}_older")
 }
 
 /// Which staging tables.
@@ -69,9 +65,10 @@ pub(crate) enum StagingOwner {
 
 /// What a table of a run is called behind the run's number, as a regular expression: a part, its
 /// scores, and the steps of the statistics.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "[0-9]+(_scores)?",
-    "specialties",
+    "peers",
+    "completed",
     "days",
     "twins",
     "touched_(days|patients)",
@@ -143,7 +140,7 @@ fn tables(
 /// Whether a table has exactly a name that the run of the number `m.run_no` gives.
 fn of_a_run() -> String {
     format!(
-        "c.relname ~ ('^(providers_stage_' || m.run_no || '|claims_stage_' || m.run_no || '_({}))$')",
+        "c.relname ~ ('^(providers_stage_' || m.run_no || '|provider_versions_' || m.run_no || '(_older)?|claims_stage_' || m.run_no || '_({}))$')",
         KINDS.join("|")
     )
 }

@@ -1,6 +1,5 @@
 //! `load.load_warehouse`: the second pass into staging tables, the quality gates, and the publish.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use adbc_core::sync::{CancelHandle, Connection};
@@ -18,17 +17,21 @@ use super::task_id::Task;
 use super::task_runner::Outcome;
 use super::transform_stage::Transformed;
 use crate::adbc_postgres::PostgresConnection;
+use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, with_ticker};
 use crate::load::risk::{Scope, score_differing};
-use crate::load::{Score, Scored, Session, Staged, Staging, ledger_read};
+use crate::load::{
+    Publication, PublishedVersions, Score, Scored, Session, Staged, StagedDirectory,
+    StagedProviders, Staging, ledger_read, provider_versions,
+};
 use crate::quarantine::Rejected;
 use crate::rule::Rule;
 use crate::shuffle::Resolved;
+use crate::transform::ProviderKeys;
 use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::location::Warehouse;
 use crate::warehouse::{load_strategy, table_layout};
-use crate::worker::Worker;
 use crate::{failpoint, load};
 
 /// The task. It is done where an earlier try of the run has published, whose answer was lost.
@@ -62,6 +65,13 @@ pub(super) fn already_published(
     state.published = true;
     state.report.set_account(totals.clone());
     Ok(Outcome::Done { value: (), result: json!({ "account": totals }) })
+}
+
+/// What a run has staged.
+struct StagedRun {
+    claims: Staged,
+    providers: StagedProviders,
+    versions: PublishedVersions,
 }
 
 /// One load.
@@ -113,28 +123,37 @@ impl Load<'_> {
         let strategy = load_strategy::strategy(&mut session.control, settings.warehouse.mode)?;
         let mut staged = self.stage(connections, session, strategy)?;
         failpoint::hit("stage.done")?;
-        self.check(session, state, &staged)?;
+        self.check(session, state, &staged.claims)?;
         cancel.check()?;
 
         let statistics = Scope::new(session.run_no, &settings.risk, &settings.privacy, cancel);
         let scoring = Instant::now();
+        let mut counted = false;
         if strategy != LoadStrategy::Attach {
-            load::refuse_repeats(strategy, &staged.parts)?;
-            score_differing(&mut session.control, connections, &statistics, &staged.parts)?;
+            load::refuse_repeats(strategy, &staged.claims.parts)?;
+            counted = score_differing(
+                &mut session.control,
+                connections,
+                &statistics,
+                &staged.claims.parts,
+                staged.providers.counts.completed > 0,
+            )?;
         }
         let scoring = scoring.elapsed();
         cancel.check()?;
         failpoint::hit("publish.before")?;
         let publishing = Instant::now();
-        self.publish(session, state, strategy, &mut staged, &statistics)?;
+        self.publish(session, state, (strategy, counted), &mut staged, &statistics)?;
         let publishing = publishing.elapsed();
         let analyzing = Instant::now();
-        if let Err(error) = load::analyze(&mut session.control, strategy) {
+        let account = state.report.account().claims;
+        let changed = account.inserted + account.updated;
+        if let Err(error) = load::analyze(&mut session.control, strategy, changed) {
             self.context.warn(error.message().to_owned());
         }
         let phases = json!({
-            "staging": staged.copying.as_secs_f64(),
-            "key": staged.finishing.as_secs_f64(),
+            "staging": staged.claims.copying.as_secs_f64(),
+            "key": staged.claims.finishing.as_secs_f64(),
             "score": scoring.as_secs_f64(),
             "publish": publishing.as_secs_f64(),
             "analyze": analyzing.elapsed().as_secs_f64(),
@@ -151,37 +170,56 @@ impl Load<'_> {
         connections: &mut [PostgresConnection],
         session: &mut Session<PostgresConnection>,
         strategy: LoadStrategy,
-    ) -> Result<Staged> {
+    ) -> Result<StagedRun> {
         let Transformed { tally, directory, scored_by, .. } = self.transformed;
         let (run_no, control) = (session.run_no, &mut session.control);
         if scored_by.own.is_some() != (strategy == LoadStrategy::Attach) {
             return Err(load::filled_meanwhile());
         }
         load::drop_stage(control, run_no)?;
-        load::create_stage(control, run_no)?;
         failpoint::hit("stage.begin")?;
-        let score = self.transformed.score();
+        let versions = self.versions(control, strategy)?;
+        let staged = StagedDirectory {
+            frame: directory.frame(),
+            shape: directory.shape(),
+            peer_specialties: directory.peer_specialties(),
+            others: &tally.orphans,
+        };
+        let providers = provider_versions::stage(control, run_no, &staged, versions)?;
+        failpoint::hit("stage.providers")?;
+        let keys = ProviderKeys::new(providers.by_row.clone(), providers.others.clone());
+        let score = self.transformed.score(Some(&keys));
         let progress = |rows: u64| self.context.progress(Task::LoadWarehouse, rows);
         let alike = table_layout::is_shaped(control, directory.shape())?;
+        let risk = &self.context.settings.risk;
         let lines = (strategy == LoadStrategy::Attach)
-            .then(|| self.transformed.line_totals(&self.context.settings.risk));
+            .then(|| self.transformed.line_totals(providers.by_row.clone(), risk));
         let staging = Staging {
             run_no,
             alike,
             lines: lines.as_ref(),
             ..self.staging(&score, &progress, strategy)
         };
-        let (staged, providers) = thread::scope(|scope| {
-            let providers = Worker::start(scope, "staging the providers", || {
-                load::stage_providers(control, run_no, directory.frame(), directory.shape())?;
-                load::stage_inferred(control, run_no, &tally.orphans)
-            })?;
-            let staged = staging.run(connections);
-            Ok((staged, providers.end()))
-        })?;
-        let staged = staged?;
-        providers?;
-        Ok(staged)
+        Ok(StagedRun { claims: staging.run(connections)?, providers, versions })
+    }
+
+    /// What becomes of the versions of providers that are published.
+    fn versions(
+        &self,
+        control: &mut PostgresConnection,
+        strategy: LoadStrategy,
+    ) -> Result<PublishedVersions> {
+        let identity = &self.context.identity;
+        if strategy != LoadStrategy::Attach {
+            return Ok(PublishedVersions::Kept);
+        }
+        Ok(if table_layout::stored(control)?.layout != identity.layout {
+            PublishedVersions::Emptied
+        } else if identity.mode == Mode::Replace {
+            PublishedVersions::Replaced
+        } else {
+            PublishedVersions::Kept
+        })
     }
 
     /// Completes the quarantine and the totals, and refuses what must not be published.
@@ -206,25 +244,25 @@ impl Load<'_> {
         &self,
         session: &mut Session<PostgresConnection>,
         state: &mut RunState<'_>,
-        strategy: LoadStrategy,
-        staged: &mut Staged,
+        (strategy, counted): (LoadStrategy, bool),
+        staged: &mut StagedRun,
         statistics: &Scope<'_>,
     ) -> Result<()> {
         let Transformed { scored_by, shuffle, .. } = self.transformed;
-        let scored = Scored { by: scored_by, claims: staged.resolved.claims, shuffle };
+        let StagedRun { claims, providers, versions } = staged;
         let targets = enabled(self.context.settings);
         let mut totals = state.report.account();
-        let lines = staged.lines.take();
-        let published = load::publish(
-            session,
+        let publication = Publication {
             strategy,
-            &staged.parts,
-            lines,
-            &scored,
-            &mut totals,
-            &targets,
-            statistics,
-        );
+            lines: claims.lines.take(),
+            parts: &claims.parts,
+            providers,
+            versions: *versions,
+            scored: Scored { by: scored_by, claims: claims.resolved.claims, shuffle },
+            counted,
+            targets: &targets,
+        };
+        let published = load::publish(session, publication, &mut totals, statistics);
         state.report.set_account(totals);
         published?;
         state.published = true;
@@ -233,7 +271,7 @@ impl Load<'_> {
 
     /// The second pass without a warehouse: what would be loaded and rejected.
     fn count_only(&self, state: &mut RunState<'_>) -> Result<Outcome<()>> {
-        let score = self.transformed.score();
+        let score = self.transformed.score(None);
         let progress = |rows: u64| self.context.progress(Task::LoadWarehouse, rows);
         let none: &mut [PostgresConnection] = &mut [];
         let resolved = self.staging(&score, &progress, LoadStrategy::Attach).run(none)?.resolved;

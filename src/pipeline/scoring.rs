@@ -75,7 +75,6 @@ impl Counting {
             statistics,
             kept,
             codes,
-            providers: ids.clone(),
             specialties: specialties.iter().map(|&number| name_of(names, number)).collect(),
         };
         Ok((scorer, own))

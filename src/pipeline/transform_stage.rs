@@ -26,10 +26,11 @@ use crate::key::MasterKey;
 use crate::load::{FirstPassTotals, LineTotals, ProviderRows, Score, ScoredBy, Session, ledger};
 use crate::quarantine::{NamedSource, Quarantine, Rejected};
 use crate::risk::settings::Risk;
-use crate::schema::{Dataset, staged_schema};
+use crate::schema::{Dataset, keyless_schema, staged_schema};
 use crate::shuffle::{Distinct, Shuffle};
 use crate::transform::{
-    self, Claims, DateFormats, Directory, Refused, Release, RuleSet, Scorer, provider_rows,
+    self, Claims, DateFormats, Directory, ProviderKeys, Refused, Release, RuleSet, Scorer,
+    provider_rows,
 };
 use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::{load_strategy, server};
@@ -51,19 +52,25 @@ pub(crate) struct Transformed {
 
 impl Transformed {
     /// Gives shuffled rows their score and the fact's columns.
-    pub(crate) fn score(&self) -> Score {
+    ///
+    /// Without `keys` the columns have the provider's id in place of its key.
+    pub(crate) fn score(&self, keys: Option<&ProviderKeys>) -> Score {
         let (directory, scorer) = (self.directory.clone(), self.scorer.clone());
+        let keys = keys.cloned();
+        let shape = directory.shape();
+        let schema = if keys.is_some() { staged_schema(shape) } else { keyless_schema(shape) };
         let severities = *self.checks.severities();
         Arc::new(move |rows: DataFrame| {
-            let rows = transform::scored(rows.lazy(), &directory, scorer.as_ref(), &severities);
-            record_batch(&collect(rows)?, &staged_schema(directory.shape()))
+            let (scorer, keys) = (scorer.as_ref(), keys.as_ref());
+            let rows = transform::scored(rows.lazy(), &directory, scorer, &severities, keys);
+            record_batch(&collect(rows)?, &schema)
         })
     }
 
     /// Counts the lines of a run that becomes the whole content; empty.
-    pub(super) fn line_totals(&self, risk: &Risk) -> LineTotals {
+    pub(super) fn line_totals(&self, keys: Vec<i32>, risk: &Risk) -> LineTotals {
         let specialties = self.directory.frame().column("specialty").and_then(Column::str).ok();
-        let providers = ProviderRows::new(self.directory.ids(), specialties);
+        let providers = ProviderRows::new(keys, specialties);
         LineTotals::new(Arc::new(providers), risk)
     }
 }

@@ -68,6 +68,20 @@ pub fn score_tenths(components: &Components, weights: &[f64; COMPONENTS]) -> i64
     (1000.0 * (1.0 - quiet) + 1e-9).round() as i64
 }
 
+/// A score in tenths as it is stored: the closest `real`.
+#[must_use]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "at most 1000")]
+pub fn score_of_tenths(tenths: i64) -> f32 {
+    (tenths as f64 / 10.0) as f32
+}
+
+/// A stored score in tenths.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "0 to 1000")]
+pub fn tenths_of_score(score: f32) -> i64 {
+    (f64::from(score) * 10.0).round() as i64
+}
+
 /// A share from 0 to 1 in thousandths.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
 pub(crate) fn thousandths(share: f64) -> u16 {

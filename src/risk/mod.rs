@@ -15,7 +15,7 @@ mod statistics;
 pub use codes::{Codes, NO_CODE, UNCOUNTED};
 pub use components::{
     AMOUNT, COMPONENTS, Components, DUPLICATE, MISMATCH, NAMES, PROVIDER, VOLUME, WEEKEND, pack,
-    score_tenths, unpack,
+    score_of_tenths, score_tenths, tenths_of_score, unpack,
 };
 pub use exactness::{Exactness, Kept};
 pub use fence::Fence;

@@ -252,6 +252,12 @@ impl Directory {
         self.frame.column("provider_id").and_then(Column::str).cloned().unwrap_or_default()
     }
 
+    /// The specialties in canonical case, by place; empty for none.
+    #[must_use]
+    pub(crate) fn peer_specialties(&self) -> Vec<&str> {
+        self.numbers.iter().map(|&number| self.specialty(number)).collect()
+    }
+
     /// The numbers of the providers' specialties, by place.
     #[must_use]
     pub(crate) fn numbers(&self) -> &[u32] {

@@ -19,6 +19,7 @@ mod identifiers;
 mod identity;
 mod npi;
 pub(crate) mod procedure_code;
+mod provider_keys;
 mod pseudonymize;
 pub(crate) mod quality_flags;
 mod reject;
@@ -39,6 +40,7 @@ use polars::prelude::{
     DataType, Expr, Int32Chunked, Int128Chunked, IntoSeries, JoinArgs, JoinType, LazyFrame, NULL,
     NewChunkedArray, col, lit,
 };
+pub use provider_keys::ProviderKeys;
 pub use risk::{Counter, Scorer};
 
 use self::directory::FalseNpis;
@@ -48,6 +50,7 @@ use crate::rule::{Severities, Severity};
 use crate::schema::{
     AMOUNT_MAX_CENTS, AMOUNT_PRECISION, AMOUNT_SCALE, CENTS, CLAIM_CHECK, ORIGIN, PATIENT_CHECK,
     PROVIDER_ROW, REJECT, ROW_FINGERPRINT, SOURCE_LINE, UNKNOWN_PROVIDER, fact_columns,
+    keyless_columns,
 };
 use crate::transform::column_access::values;
 pub(crate) use crate::transform::procedure_code::belongs;
@@ -155,21 +158,22 @@ pub fn scored(
     directory: &Directory,
     scorer: Option<&Arc<Scorer>>,
     severities: &Severities,
+    keys: Option<&ProviderKeys>,
 ) -> LazyFrame {
-    let known = directory.attribute("provider_id");
     let shape = directory.shape();
-    let texts = ["specialty", "location"].into_iter().filter(|column| shape.has(column));
-    let mut looked_up: Vec<Expr> = texts.map(|column| directory.attribute(column)).collect();
-    looked_up.push(
-        known.fill_null(col("provider_id")).fill_null(lit(UNKNOWN_PROVIDER)).alias("provider_id"),
-    );
-    let columns = fact_columns(shape);
-    rows.with_columns(looked_up)
+    let (provider, columns) = match keys {
+        Some(keys) => (keys.column(), fact_columns(shape)),
+        None => {
+            let known = directory.attribute("provider_id").fill_null(col("provider_id"));
+            let provider = known.fill_null(lit(UNKNOWN_PROVIDER)).alias("provider_id");
+            (provider, keyless_columns(shape))
+        }
+    };
+    rows.with_columns([provider])
         .with_columns([risk::risk_components(scorer)])
         .with_columns([
             amount(),
             risk::risk_score(scorer),
-            col(CENTS).lt(lit(0_i64)).alias("is_reversal"),
             stored_flags(severities.mask(Severity::Flag)),
         ])
         .select(columns.iter().map(|column| col(column.name)).collect::<Vec<_>>())

@@ -23,7 +23,7 @@ pub(crate) fn script(layout: &TableLayout) -> String {
             "TABLE",
             &dimension,
             &format!(
-                "One row per provider. is_inferred: seen in a claim only, completed when a directory names it. {profile}"
+                "One row per version of a provider, one of them current. A directory that changes a provider closes its version and adds another; a claim line points at the version that was current when it was loaded. is_placeholder: known from claims only, completed when a directory names it. {profile}"
             ),
         ),
     ];
@@ -85,9 +85,7 @@ fn of_column(layout: &TableLayout, column: &str) -> Option<String> {
                 Action::Token => "Keyed BLAKE3 token of the provider id, 128 bits",
                 _ => "The provider id",
             };
-            format!(
-                "{id}. claims_fact refers to providers_dim; (unknown) when the claim names none."
-            )
+            format!("{id}; (unknown) where a claim names none.")
         }
         "amount" => amount(&layout.action(column)?),
         "date_of_service" => date(&layout.action(column)?),

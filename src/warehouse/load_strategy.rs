@@ -4,7 +4,7 @@ use adbc_core::sync::Connection;
 
 use crate::config::Mode;
 use crate::error::Result;
-use crate::schema::{CLAIMS_FACT, PUBLISHED};
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, UNKNOWN_PROVIDER_KEY};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "asking what is published";
@@ -45,7 +45,7 @@ pub(crate) fn strategy(connection: &mut impl Connection, mode: Mode) -> Result<L
     })
 }
 
-/// Whether any claim is published.
+/// Whether any claim or provider is published.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -53,7 +53,11 @@ pub(crate) fn is_filled(connection: &mut impl Connection) -> Result<bool> {
     let filled = sql::query(
         connection,
         CONTEXT,
-        &format!("SELECT EXISTS (SELECT FROM {PUBLISHED}.{CLAIMS_FACT}) AS filled"),
+        &format!(
+            "SELECT EXISTS (SELECT FROM {PUBLISHED}.{CLAIMS_FACT})
+                 OR EXISTS (SELECT FROM {PUBLISHED}.{PROVIDERS_DIM}
+                            WHERE provider_key <> {UNKNOWN_PROVIDER_KEY}) AS filled"
+        ),
     )?;
     Ok(sql::boolean(&filled, "filled", 0) == Some(true))
 }

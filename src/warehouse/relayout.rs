@@ -10,8 +10,8 @@ use super::comments;
 use super::views::{self, Kept};
 use crate::error::Result;
 use crate::schema::{
-    CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, Shape, UNKNOWN_PROVIDER, fact_columns,
-    provider_columns,
+    CLAIMS_FACT, Column, PROVIDERS_DIM, PUBLISHED, Shape, UNKNOWN_PROVIDER, UNKNOWN_PROVIDER_KEY,
+    fact_columns, provider_columns,
 };
 use crate::warehouse::layout::TableLayout;
 use crate::warehouse::table_layout::{Stored, note, stored};
@@ -64,20 +64,25 @@ impl Relayout {
     /// # Errors
     /// `Warehouse` when a statement fails.
     pub(crate) fn alter(&self, connection: &mut impl Connection) -> Result<()> {
-        let mut script = vec![format!("TRUNCATE {PUBLISHED}.{PROVIDERS_DIM}")];
+        let mut script =
+            vec![format!("TRUNCATE {PUBLISHED}.{PROVIDERS_DIM}, claims_etl.provider_peers")];
         script.extend(alterations(CLAIMS_FACT, self.to.shape, fact_columns));
         script.extend(alterations(PROVIDERS_DIM, self.to.shape, provider_columns));
         script.push(if self.to.shape.has("provider_name") {
             format!(
-                "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} (provider_id, provider_name, run_no)
-                 VALUES ('{UNKNOWN_PROVIDER}', 'Unknown provider', 0)"
+                "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} (provider_key, provider_id, provider_name, run_no)
+                 VALUES ({UNKNOWN_PROVIDER_KEY}, '{UNKNOWN_PROVIDER}', 'Unknown provider', 0)"
             )
         } else {
             format!(
-                "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} (provider_id, run_no)
-                 VALUES ('{UNKNOWN_PROVIDER}', 0)"
+                "INSERT INTO {PUBLISHED}.{PROVIDERS_DIM} (provider_key, provider_id, run_no)
+                 VALUES ({UNKNOWN_PROVIDER_KEY}, '{UNKNOWN_PROVIDER}', 0)"
             )
         });
+        script.push(format!(
+            "INSERT INTO claims_etl.provider_peers (provider_key, durable_key, peer_key, specialty)
+             VALUES ({UNKNOWN_PROVIDER_KEY}, {UNKNOWN_PROVIDER_KEY}, {UNKNOWN_PROVIDER_KEY}, '')"
+        ));
         script.push(comments::script(&self.to));
         sql::execute(connection, CONTEXT, &script.join(";\n")).map(drop)
     }

@@ -227,7 +227,7 @@ fn changed(shape: Shape) -> String {
              FROM columns c JOIN expected e USING (kind, name) WHERE c.is_generated
              UNION ALL
              SELECT 5, format('the column %I of %s was added by somebody else, and no load can fill it', c.name, c.place),
-                 format('keep it in a table of your own, by claim_token and line_number or by provider_id, then ALTER TABLE %s DROP COLUMN %I', c.place, c.name)
+                 format('keep it in a table of your own, by claim_token and line_number or by provider_key, then ALTER TABLE %s DROP COLUMN %I', c.place, c.name)
              FROM columns c WHERE c.is_parent
                AND (c.kind = 'fact' OR c.attnotnull AND NOT c.atthasdef AND NOT c.is_generated)
                AND NOT EXISTS (SELECT FROM expected e WHERE e.kind = c.kind AND e.name = c.name)
@@ -235,7 +235,7 @@ fn changed(shape: Shape) -> String {
              SELECT 6, format('%s has no primary key (%s)', l.place, k.key),
                  format('ALTER TABLE %s ADD PRIMARY KEY (%s)', l.place, k.key)
              FROM published t JOIN places l USING (oid)
-             JOIN (VALUES ('fact', 'claim_token, line_number'), ('dim', 'provider_id')) AS k(kind, key) USING (kind)
+             JOIN (VALUES ('fact', 'claim_token, line_number'), ('dim', 'provider_key')) AS k(kind, key) USING (kind)
              WHERE t.is_parent AND NOT EXISTS (
                  SELECT FROM pg_constraint p WHERE p.conrelid = t.oid AND p.contype = 'p' AND k.key = (
                      SELECT string_agg(a.attname::text, ', ' ORDER BY o.place)
@@ -251,7 +251,7 @@ fn changed(shape: Shape) -> String {
                  format('DROP INDEX %I.%I, and create it again without UNIQUE', '{PUBLISHED}', x.relname)
              FROM pg_index i JOIN published t ON t.oid = i.indrelid JOIN places l ON l.oid = t.oid
              JOIN pg_class x ON x.oid = i.indexrelid
-             WHERE i.indisunique AND NOT x.relispartition
+             WHERE i.indisunique AND NOT x.relispartition AND x.relname <> 'providers_dim_current'
                AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.conindid = i.indexrelid)
              UNION ALL
              SELECT 9, format('somebody else has put the trigger %I on %s, and attached rows pass by it', g.tgname, l.place),
@@ -296,10 +296,12 @@ fn expected_columns(shape: Shape) -> Vec<(&'static str, &'static str, &'static s
         of("fact", fact_columns(shape)).chain(of("dim", provider_columns(shape))).collect();
     expected.extend([
         ("fact", "run_no", "integer", false),
-        ("dim", "is_inferred", "boolean", false),
+        ("dim", "provider_key", "integer", false),
+        ("dim", "is_placeholder", "boolean", false),
+        ("dim", "is_current", "boolean", false),
+        ("dim", "valid_from", "timestamp with time zone", false),
+        ("dim", "valid_to", "timestamp with time zone", true),
         ("dim", "row_hash", "uuid", true),
-        ("dim", "valid_since", "timestamp with time zone", false),
-        ("dim", "updated_at", "timestamp with time zone", false),
         ("dim", "run_no", "integer", false),
     ]);
     expected

@@ -135,7 +135,7 @@ pub(crate) fn check(
 /// `Warehouse` when a statement fails.
 pub(crate) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result<bool> {
     let body = format!(
-        " SELECT CASE WHEN score >= {} THEN 'high' WHEN score >= {} THEN 'medium' ELSE 'low' END ",
+        " SELECT CASE WHEN score >= {}::real THEN 'high' WHEN score >= {}::real THEN 'medium' ELSE 'low' END ",
         risk.high_from, risk.medium_from
     );
     let there = sql::query_with(
@@ -154,7 +154,7 @@ pub(crate) fn set_bands(connection: &mut impl Connection, risk: &Risk) -> Result
         connection,
         CONTEXT,
         &format!(
-            "CREATE OR REPLACE FUNCTION {PUBLISHED}.risk_band(score numeric) RETURNS text
+            "CREATE OR REPLACE FUNCTION {PUBLISHED}.risk_band(score real) RETURNS text
              LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $band${body}$band$"
         ),
     )?;

@@ -341,7 +341,7 @@ fn excel_text_formulas_are_unwrapped() {
     let codes = "SELECT procedure_code || ' ' || count(*) FROM healthcare_analytics.claims_fact
         GROUP BY procedure_code ORDER BY 1";
     assert_eq!(rows(&database, codes), ["00100 1", "99213 18", "99214 1"]);
-    let inferred = "SELECT count(*) FROM healthcare_analytics.providers_dim WHERE is_inferred";
+    let inferred = "SELECT count(*) FROM healthcare_analytics.providers_dim WHERE is_placeholder";
     assert_eq!(rows(&database, inferred), ["0"]);
 }
 
@@ -538,7 +538,7 @@ fn the_national_directory() {
     }
     let named = "SELECT count(*) FILTER (WHERE provider_name <> ''), count(*) FILTER (WHERE specialty ~ '^[0-9]{3}[A-Z0-9]{6}X$'),
             count(*) FILTER (WHERE location = 'KEARNEY, NE 688472944')
-        FROM healthcare_analytics.providers_dim WHERE NOT is_inferred AND provider_id ~ '^[0-9]{10}$'";
+        FROM healthcare_analytics.providers_dim WHERE NOT is_placeholder AND provider_id ~ '^[0-9]{10}$'";
     let row = database.connect().query_one(named, &[]).expect("counts");
     let counts = [0, 1, 2].map(|column| row.get::<_, i64>(column));
     assert_eq!((counts[0], counts[1]), (10, 10));

@@ -58,7 +58,7 @@ fn a_table_is_loaded_to_the_cent() {
     assert_eq!((report.claims.read, report.claims.rejected), (988, 1));
     let fact = "SELECT string_agg(concat_ws('|', provider_id, procedure_code, amount), ' '
             ORDER BY amount, date_of_service)
-        FROM healthcare_analytics.claims_fact WHERE provider_id <> 'V'";
+        FROM healthcare_analytics.v_claims WHERE provider_id <> 'V'";
     assert_eq!(
         env.rows(fact),
         [

@@ -12,10 +12,10 @@ use crate::support::process::{self, KEY};
 use crate::support::test_env::TestEnv;
 
 const WRITE: &str = "INSERT INTO healthcare_analytics.claims_fact
-    (claim_token, line_number, patient_token, provider_id, amount, date_of_service, risk_score,
-     risk_components, is_reversal, dq_flags, run_no)
+    (claim_token, line_number, patient_token, provider_key, amount, date_of_service, risk_score,
+     risk_components, dq_flags, run_no)
     VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, '6ba7b810-9dad-11d1-80b4-00c04fd430c8',
-            '(unknown)', 99.00, '2024-01-01', 0, 0, false, 0, 0)";
+            0, 99.00, '2024-01-01', 0, 0, 0, 0)";
 
 fn published(env: &TestEnv) -> Vec<String> {
     env.rows("SELECT amount FROM healthcare_analytics.claims_fact ORDER BY amount")

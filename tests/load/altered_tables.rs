@@ -241,16 +241,16 @@ fn what_does_no_harm_is_left_alone_in_every_mode_and_in_a_rotation() {
         &format!(
             "ALTER DATABASE {database} SET quote_all_identifiers = on;
              CREATE INDEX by_day ON healthcare_analytics.claims_fact (date_of_service);
-             CREATE STATISTICS public.pairs ON specialty, location FROM healthcare_analytics.claims_fact;
-             ALTER TABLE healthcare_analytics.claims_fact ALTER specialty SET DEFAULT 'none',
-                 ALTER is_reversal SET DEFAULT true;
-             ALTER TABLE healthcare_analytics.providers_dim ALTER is_inferred SET DEFAULT true,
+             CREATE STATISTICS public.pairs ON procedure_code, amount FROM healthcare_analytics.claims_fact;
+             ALTER TABLE healthcare_analytics.claims_fact ALTER procedure_code SET DEFAULT 'none',
+                 ALTER risk_score SET DEFAULT 1;
+             ALTER TABLE healthcare_analytics.providers_dim ALTER is_placeholder SET DEFAULT true,
                  ADD COLUMN region text DEFAULT 'North';
              ALTER TABLE healthcare_analytics.providers_dim REPLICA IDENTITY FULL;
              CREATE TABLE healthcare_analytics.mine (n integer);
              CREATE TABLE claims_etl.mine (n integer);
-             CREATE TABLE public.contracts (provider_id text REFERENCES healthcare_analytics.providers_dim);
-             INSERT INTO public.contracts VALUES ('V1');
+             CREATE TABLE public.contracts (provider_key integer REFERENCES healthcare_analytics.providers_dim);
+             INSERT INTO public.contracts VALUES (1);
              CREATE PUBLICATION everything FOR ALL TABLES"
         ),
     );
@@ -272,7 +272,7 @@ fn what_does_no_harm_is_left_alone_in_every_mode_and_in_a_rotation() {
         succeeded(&run(&mut env, mode));
         assert_eq!(env.rows(TOTALS), [totals], "{mode:?}");
     }
-    let inferred = "SELECT provider_id || ' ' || is_inferred FROM healthcare_analytics.providers_dim ORDER BY 1";
+    let inferred = "SELECT provider_id || ' ' || is_placeholder FROM healthcare_analytics.providers_dim ORDER BY 1";
     assert_eq!(env.rows(inferred), ["(unknown) false", "V1 false", "V2 false"]);
     let rescored = rescore::rescore(&env.settings, false, &NullObserver, &Cancellation::default());
     rescored.expect("rescores");
@@ -338,7 +338,7 @@ fn mentions(env: &TestEnv, text: &str) -> Vec<String> {
 }
 
 const DIRECTORY: &str =
-    "SELECT concat_ws('|', provider_id, coalesce(provider_name, '-'), is_inferred)
+    "SELECT concat_ws('|', provider_id, coalesce(provider_name, '-'), is_placeholder)
     FROM healthcare_analytics.providers_dim WHERE provider_id <> '(unknown)' ORDER BY 1";
 
 /// A first load of three providers, of whom two are erased from the next directory, one of them with
@@ -366,7 +366,7 @@ fn with_erased(enabled: bool) -> TestEnv {
 fn after_a_replace_the_directory_is_what_the_input_names() {
     let mut env = with_erased(true);
     let since =
-        "SELECT valid_since FROM healthcare_analytics.providers_dim WHERE provider_id = 'V1'";
+        "SELECT valid_from FROM healthcare_analytics.providers_dim WHERE provider_id = 'V1'";
     let before = env.rows(since);
     succeeded(&run(&mut env, Mode::Replace));
     assert_eq!(env.rows(DIRECTORY), ["V1|Ann|f", "V2|-|t", "V4|New|f"]);

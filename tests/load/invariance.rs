@@ -51,7 +51,7 @@ fn published(env: &TestEnv) -> Vec<String> {
          ORDER BY claim_token, line_number",
     );
     lines.extend(env.rows(
-        "SELECT to_jsonb(d) - '{run_no,valid_since,updated_at}'::text[]
+        "SELECT to_jsonb(d) - '{run_no,valid_from,valid_to}'::text[]
          FROM healthcare_analytics.providers_dim d ORDER BY provider_id COLLATE \"C\"",
     ));
     for table in ["statistics", "weekends", "provider_totals", "provider_days", "state"] {
@@ -214,7 +214,10 @@ fn the_score_is_the_noisy_or_of_its_components() {
         |(name, weight): &(&str, f64)| format!("{weight} * coalesce(component_{name}, 0) / 1000");
     let parts: Vec<String> = weights.iter().map(part).collect();
     let quiet: Vec<String> = parts.iter().map(|part| format!("(1 - {part})")).collect();
-    let formula = format!("claims WHERE risk_score <> round(100 * (1 - {}), 1)", quiet.join(" * "));
+    let formula = format!(
+        "claims WHERE risk_score::numeric(4, 1) <> round(100 * (1 - {}), 1)",
+        quiet.join(" * ")
+    );
     assert_eq!(count(&env, &formula), 0);
     let (all, greatest) = (parts.join(", "), format!("greatest({})", parts.join(", ")));
     let first = format!("array_position(ARRAY[{all}], {greatest})");

@@ -14,7 +14,8 @@ use crate::support::test_env::{TestEnv, succeeded};
 
 const FACT: &str =
     "SELECT concat_ws('|', provider_id, procedure_code, amount, date_of_service, specialty,
-    location, dq_flags) FROM healthcare_analytics.claims_fact ORDER BY amount, 1";
+    location, dq_flags) FROM healthcare_analytics.claims_fact
+    JOIN healthcare_analytics.providers_dim USING (provider_key) ORDER BY amount, 1";
 
 #[test]
 fn every_row_and_cent_is_accounted_for() {
@@ -76,7 +77,7 @@ fn every_row_and_cent_is_accounted_for() {
             "V1|0010|26000.00|2009-04-12|Cardiology|Boston, MA 02115|32768",
         ]
     );
-    let members = "SELECT concat_ws('|', provider_id, provider_name, is_inferred)
+    let members = "SELECT concat_ws('|', provider_id, provider_name, is_placeholder)
         FROM healthcare_analytics.providers_dim ORDER BY 1";
     assert_eq!(env.rows(members), ["(unknown)|Unknown provider|f", "V1|Ann, MD|f", "V9|t"]);
     let ledger =
@@ -251,7 +252,7 @@ fn a_late_directory_completes_inferred_members() {
     let env = TestEnv::new().claims(&["A,P,V7,1,1.00,2024-01-01"]);
     succeeded(&env.run());
     let member =
-        "SELECT concat_ws('|', provider_name, is_inferred) FROM healthcare_analytics.providers_dim
+        "SELECT concat_ws('|', provider_name, is_placeholder) FROM healthcare_analytics.providers_dim
         WHERE provider_id = 'V7'";
     assert_eq!(env.rows(member), ["t"]);
     let env = env.providers(&["V7,Late,Radiology,X"]);

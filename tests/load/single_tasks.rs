@@ -37,7 +37,7 @@ const NAME: &str = "scheduled__2024-12-31T00:00:00+00:00";
 const PUBLISHED: [&str; 4] = [
     "SELECT (to_jsonb(f) - 'run_no')::text FROM healthcare_analytics.claims_fact f
      ORDER BY claim_token, line_number",
-    "SELECT (to_jsonb(d) - 'run_no' - 'valid_since' - 'updated_at')::text
+    "SELECT (to_jsonb(d) - 'run_no' - 'valid_from' - 'valid_to')::text
      FROM healthcare_analytics.providers_dim d ORDER BY provider_id",
     "SELECT to_jsonb(s)::text FROM claims_etl.risk_statistics s
      ORDER BY procedure_code, specialty, bucket",

@@ -197,13 +197,11 @@ fn a_changed_cell_is_found_and_named() {
         ("amount = amount + 0.01 WHERE amount = 2.00", &["amount"][..]),
         ("risk_score = risk_score + 0.1 WHERE amount = 2.00", &["risk_score"][..]),
         ("risk_components = 0 WHERE amount = 2.00", &["risk_components"][..]),
-        ("specialty = 'Surgery' WHERE amount = 2.00", &["specialty"][..]),
-        ("specialty = '' WHERE amount = 6.00", &["specialty"][..]),
+        ("provider_key = 0 WHERE amount = 2.00", &["provider_id"][..]),
         (
-            "procedure_code = NULL, location = NULL WHERE amount = 2.00",
-            &["procedure_code", "location"],
+            "procedure_code = NULL, dq_flags = 7 WHERE amount = 2.00",
+            &["dq_flags", "procedure_code"],
         ),
-        ("is_reversal = NOT is_reversal WHERE amount = 2.00", &["is_reversal"][..]),
         ("date_of_service = '2024-01-03' WHERE amount = 2.00", &["date_of_service"][..]),
         ("patient_token = claim_token WHERE amount = 2.00", &["patient_token"][..]),
         ("run_no = 5 WHERE amount = 2.00", &["run_no"][..]),
@@ -242,9 +240,8 @@ fn missing_and_extra_rows_are_found() {
             &env,
             &format!(
                 "INSERT INTO healthcare_analytics.claims_fact
-                 SELECT '{token}', line_number, patient_token, provider_id, procedure_code, amount,
-                        date_of_service, specialty, location, risk_score, risk_components,
-                        is_reversal, dq_flags, run_no
+                 SELECT '{token}', patient_token, risk_components, provider_key, date_of_service,
+                        risk_score, dq_flags, run_no, line_number, amount, procedure_code
                  FROM healthcare_analytics.claims_fact WHERE amount = 2.00 LIMIT 1"
             ),
         );
@@ -270,18 +267,18 @@ fn a_changed_provider_is_found() {
             Difference::Differing,
         ),
         (
-            "UPDATE # SET is_inferred = true WHERE provider_id = 'V1'",
-            &["is_inferred"],
+            "UPDATE # SET is_placeholder = true WHERE provider_id = 'V1'",
+            &["is_placeholder"],
             Difference::Differing,
         ),
         (
-            "UPDATE # SET specialty = 'x', is_inferred = false WHERE provider_id = 'V9'",
-            &["specialty", "is_inferred"],
+            "UPDATE # SET specialty = 'x', is_placeholder = false WHERE provider_id = 'V9'",
+            &["specialty", "is_placeholder"],
             Difference::Differing,
         ),
         ("DELETE FROM # WHERE provider_id = 'V2'", &[], Difference::Missing),
         (
-            "INSERT INTO # (provider_id, run_no) SELECT 'V3', run_no FROM # WHERE provider_id = 'V1'",
+            "INSERT INTO # (provider_key, provider_id, run_no) SELECT 99, 'V3', run_no FROM # WHERE provider_id = 'V1'",
             &[],
             Difference::Extra,
         ),

@@ -202,10 +202,11 @@ fn provider_ids_become_tokens_in_both_tables() {
     assert_eq!(of[4], "(unknown)");
     let raw = format!("SELECT count(*) FROM {DIMENSION} WHERE provider_id LIKE 'V%'");
     assert_eq!(env.rows(&raw), ["0"]);
-    let known = format!("SELECT is_inferred FROM {DIMENSION} WHERE provider_id = '{}'", tokens[0]);
+    let known =
+        format!("SELECT is_placeholder FROM {DIMENSION} WHERE provider_id = '{}'", tokens[0]);
     assert_eq!(env.rows(&known), ["false"]);
     let inferred =
-        format!("SELECT is_inferred FROM {DIMENSION} WHERE provider_id = '{}'", tokens[2]);
+        format!("SELECT is_placeholder FROM {DIMENSION} WHERE provider_id = '{}'", tokens[2]);
     assert_eq!(env.rows(&inferred), ["true"]);
     // The claim still knows what the directory says of its provider.
     assert_eq!(by_claim(&env, "specialty")[0], "Cardiology");

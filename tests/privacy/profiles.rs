@@ -80,10 +80,12 @@ fn is_as_configured(env: &TestEnv) {
         contract(fact_columns(shape), &["run_no integer true"])
     );
     let more = [
-        "is_inferred boolean true",
+        "provider_key integer true",
+        "is_placeholder boolean true",
+        "is_current boolean true",
         "row_hash uuid false",
-        "valid_since timestamp with time zone true",
-        "updated_at timestamp with time zone true",
+        "valid_from timestamp with time zone true",
+        "valid_to timestamp with time zone false",
         "run_no integer true",
     ];
     assert_eq!(columns(env, "providers_dim"), contract(provider_columns(shape), &more));
@@ -114,7 +116,7 @@ fn is_as_configured(env: &TestEnv) {
     }
     let unlike = "SELECT count(*) FROM healthcare_analytics.claims_fact f
         WHERE NOT EXISTS (SELECT FROM healthcare_analytics.providers_dim d
-                          WHERE d.provider_id = f.provider_id)";
+                          WHERE d.provider_key = f.provider_key)";
     assert_eq!(env.rows(unlike), ["0"]);
     let page = fs::read_to_string(env.settings.dashboard_path()).expect("a page");
     assert!(page.contains(profile), "the page names the profile");
@@ -142,7 +144,7 @@ fn a_generalized_date_is_a_date_and_is_documented_as_coarse() {
     assert_eq!(env.rows(typed), ["date"]);
     let printed = comment(&env, "claims_fact", Some("date_of_service"));
     assert_eq!(printed, "First day of the year of service (generalized).");
-    let printed = comment(&env, "claims_fact", Some("provider_id"));
+    let printed = comment(&env, "providers_dim", Some("provider_id"));
     assert!(printed.starts_with("Keyed BLAKE3 token"), "{printed}");
     let names = "SELECT count(*) FROM healthcare_analytics.providers_dim d
         WHERE to_jsonb(d)::text ~ 'CANARY|V1|V9'";

@@ -44,14 +44,13 @@ impl Bench {
             table.iter().map(|((p, m), patients)| format!("({p},{m},{patients})")).collect();
         let script = format!(
             "DELETE FROM healthcare_analytics.claims_fact;
-             INSERT INTO healthcare_analytics.providers_dim (provider_id, row_hash, run_no)
-             SELECT DISTINCT 'P' || p, gen_random_uuid(), 1 FROM (VALUES {0}) AS c(p, m, n)
+             INSERT INTO healthcare_analytics.providers_dim (provider_key, provider_id, row_hash, run_no)
+             SELECT DISTINCT 1000 + p, 'P' || p, md5('P' || p)::uuid, 1 FROM (VALUES {0}) AS c(p, m, n)
              ON CONFLICT DO NOTHING;
              INSERT INTO healthcare_analytics.claims_fact (claim_token, line_number, patient_token,
-                 provider_id, amount, date_of_service, risk_score, risk_components, is_reversal,
-                 dq_flags, run_no)
-             SELECT gen_random_uuid(), 1, gen_random_uuid(), 'P' || p, 10,
-                 (DATE '2020-01-15' + make_interval(months => m))::date, 0, 0, false, 0, 1
+                 provider_key, amount, date_of_service, risk_score, risk_components, dq_flags, run_no)
+             SELECT gen_random_uuid(), 1, gen_random_uuid(), 1000 + p, 10,
+                 (DATE '2020-01-15' + make_interval(months => m))::date, 0, 0, 0, 1
              FROM (VALUES {0}) AS c(p, m, n), generate_series(1, n)",
             cells.join(",")
         );

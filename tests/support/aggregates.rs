@@ -3,10 +3,11 @@
 /// Rows that are stored otherwise than they are computed; none where all agree.
 pub(crate) const DIFFERENCES: &str = "
 WITH lines AS MATERIALIZED (
-    SELECT claim_token, line_number, provider_id, coalesce(to_jsonb(f) ->> 'specialty', '') AS specialty,
+    SELECT claim_token, line_number, provider_key, coalesce(to_jsonb(d) ->> 'specialty', '') AS specialty,
            date_trunc('month', date_of_service)::date AS month, date_of_service AS day, amount,
-           risk_score AS score, healthcare_analytics.risk_band(risk_score) AS band
-    FROM healthcare_analytics.claims_fact f),
+           risk_score::numeric(4, 1) AS score, healthcare_analytics.risk_band(risk_score) AS band
+    FROM healthcare_analytics.claims_fact f
+    LEFT JOIN healthcare_analytics.providers_dim d USING (provider_key)),
 first_months AS (SELECT claim_token, min(month) AS month FROM lines GROUP BY 1),
 computed AS (
     SELECT 'monthly_totals' AS aggregate,
@@ -22,9 +23,9 @@ computed AS (
     UNION ALL
     SELECT 'score_totals', to_jsonb(ARRAY[score::text, count(*)::text]) FROM lines GROUP BY score
     UNION ALL
-    SELECT 'provider_totals', to_jsonb(ARRAY[provider_id, count(*)::text, sum(amount)::text,
-           sum(score)::text, (count(*) FILTER (WHERE band = 'high'))::text])
-    FROM lines GROUP BY provider_id),
+    SELECT 'provider_totals', to_jsonb(ARRAY[provider_key::text, count(*)::text, sum(amount)::text,
+           sum(score)::numeric(20, 2)::text, (count(*) FILTER (WHERE band = 'high'))::text])
+    FROM lines GROUP BY provider_key),
 stored AS (
     SELECT 'monthly_totals' AS aggregate, to_jsonb(ARRAY[service_month::text, specialty, risk_band,
            claim_lines::text, amount::text]) AS cells FROM claims_etl.monthly_totals
@@ -38,7 +39,7 @@ stored AS (
     SELECT 'score_totals', to_jsonb(ARRAY[risk_score::text, claim_lines::text])
     FROM claims_etl.score_totals
     UNION ALL
-    SELECT 'provider_totals', to_jsonb(ARRAY[provider_id, claim_lines::text, amount::text,
+    SELECT 'provider_totals', to_jsonb(ARRAY[provider_key::text, claim_lines::text, amount::text,
            score_total::text, high_risk_lines::text]) FROM claims_etl.provider_totals),
 -- As many of the highest lines as are stored must be the highest of all.
 top AS (

@@ -101,7 +101,7 @@ impl Published {
                          hashtextextended((to_jsonb(f) - 'run_no')::text, 0)::numeric), 0))
                      FROM healthcare_analytics.claims_fact f),
                     (SELECT concat_ws('|', count(*), coalesce(sum(hashtextextended(
-                         (to_jsonb(d) - '{run_no,updated_at,valid_since}'::text[])::text, 0)
+                         (to_jsonb(d) - '{run_no,valid_from,valid_to}'::text[])::text, 0)
                              ::numeric), 0))
                      FROM healthcare_analytics.providers_dim d WHERE provider_id <> '(unknown)')",
             &[],
@@ -148,7 +148,7 @@ pub(crate) fn broken_promises(client: &mut Client) -> Vec<String> {
             "a claim without its provider",
             "EXISTS (SELECT FROM healthcare_analytics.claims_fact f WHERE NOT EXISTS (
                  SELECT FROM healthcare_analytics.providers_dim d
-                 WHERE d.provider_id = f.provider_id))"
+                 WHERE d.provider_key = f.provider_key))"
                 .to_owned(),
         ),
         (

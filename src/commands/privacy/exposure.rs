@@ -110,7 +110,9 @@ impl Quasi {
     /// What rows are grouped by.
     fn expression(self) -> String {
         let column = match self.column {
-            "provider_name" => "d.provider_name".to_owned(),
+            "provider_id" | "provider_name" | "specialty" | "location" => {
+                format!("d.{}", self.column)
+            }
             column => format!("f.{column}"),
         };
         match self.level {
@@ -151,11 +153,7 @@ pub(crate) fn anonymity(
     set: &[Quasi],
     k: u32,
 ) -> Result<Anonymity> {
-    let join = if set.iter().any(|quasi| quasi.column == "provider_name") {
-        format!("JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)")
-    } else {
-        String::new()
-    };
+    let join = format!("JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_key)");
     let by: Vec<String> = set.iter().map(|quasi| quasi.expression()).collect();
     let anonymity = object(
         connection,

@@ -146,10 +146,9 @@ fn of(column: &str, action: Option<&Action>) -> Judged {
             let met = if exact { Met::Judge } else { Met::Yes };
             (&[], Kind::Quasi, "nothing; exact cents are a fingerprint", met)
         }
-        "line_number" | "risk_score" | "risk_components" | "is_reversal" | "dq_flags"
-        | "run_no" | "is_inferred" | "row_hash" | "valid_since" | "updated_at" => {
-            (&[], Kind::Derived, "nothing", Met::Yes)
-        }
+        "line_number" | "risk_score" | "risk_components" | "dq_flags" | "run_no"
+        | "provider_key" | "is_placeholder" | "is_current" | "row_hash" | "valid_from"
+        | "valid_to" => (&[], Kind::Derived, "nothing", Met::Yes),
         _ => (&[], Kind::Unknown, "somebody who knows the column", Met::Judge),
     }
 }

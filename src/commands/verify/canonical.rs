@@ -4,12 +4,13 @@
 //! and amounts (as Postgres prints them) after their length.
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Int16Array,
-    Int32Array, Int64Array, StringArray, StringViewArray,
+    Array, AsArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Int16Array, Int32Array, Int64Array, StringArray, StringViewArray,
 };
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
+use crate::risk::tenths_of_score;
 use crate::totals::Cents;
 
 /// A column of either side.
@@ -18,6 +19,8 @@ pub(crate) enum Cells<'a> {
     Short(&'a Int16Array),
     Int(&'a Int32Array),
     Long(&'a Int64Array),
+    /// A score: a multiple of a tenth.
+    Tenths(&'a Float32Array),
     Truth(&'a BooleanArray),
     Day(&'a Date32Array),
     /// Two decimals.
@@ -37,6 +40,7 @@ impl<'a> Cells<'a> {
             DataType::Int16 => Self::Short(column.as_primitive()),
             DataType::Int32 => Self::Int(column.as_primitive()),
             DataType::Int64 => Self::Long(column.as_primitive()),
+            DataType::Float32 => Self::Tenths(column.as_primitive()),
             DataType::Boolean => Self::Truth(column.as_boolean()),
             DataType::Date32 => Self::Day(column.as_primitive()),
             DataType::Decimal128(_, 2) => Self::Hundredths(column.as_primitive()),
@@ -52,6 +56,7 @@ impl<'a> Cells<'a> {
             Self::Short(cells) => cells.is_null(row),
             Self::Int(cells) => cells.is_null(row),
             Self::Long(cells) => cells.is_null(row),
+            Self::Tenths(cells) => cells.is_null(row),
             Self::Truth(cells) => cells.is_null(row),
             Self::Day(cells) => cells.is_null(row),
             Self::Hundredths(cells) => cells.is_null(row),
@@ -72,6 +77,7 @@ impl<'a> Cells<'a> {
             Self::Short(cells) => number(cells.value(row).into()),
             Self::Int(cells) => number(cells.value(row).into()),
             Self::Long(cells) => number(cells.value(row)),
+            Self::Tenths(cells) => number(tenths_of_score(cells.value(row))),
             Self::Truth(cells) => number(cells.value(row).into()),
             Self::Day(cells) => number(cells.value(row).into()),
             Self::Token(cells) => bytes.extend_from_slice(cells.value(row)),

@@ -13,7 +13,7 @@ use super::snapshot::{Runs, Writer};
 use crate::commands::verify::checksum::Checksum;
 use crate::commands::verify::tables::{Difference, Example, Examples, RowCounts};
 use crate::error::{Error, Result};
-use crate::schema::{CLAIMS_FACT, PUBLISHED, Shape, TokenRange, fact_columns};
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, Shape, TokenRange, keyless_columns};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "comparing claims";
@@ -21,6 +21,15 @@ const CONTEXT: &str = "comparing claims";
 const SCORE: [&str; 2] = ["risk_score", "risk_components"];
 /// What a row differs in that was written by no run that could have.
 const RUN_NO: &str = "run_no";
+
+/// A column of the published rows.
+fn qualified(name: &str) -> String {
+    if name == "provider_id" {
+        format!("coalesce(d.{name}, '') AS {name}")
+    } else {
+        format!("f.{name}")
+    }
+}
 
 /// The comparison of the claims.
 pub(crate) struct Claims {
@@ -41,7 +50,7 @@ impl Claims {
     /// have, with the scores of the run's own rows or without.
     #[must_use]
     pub(crate) fn new(runs: Runs, shape: Shape, scores: bool) -> Self {
-        let names: Vec<&str> = fact_columns(shape).iter().map(|column| column.name).collect();
+        let names: Vec<&str> = keyless_columns(shape).iter().map(|column| column.name).collect();
         Self {
             runs,
             scores,
@@ -75,7 +84,7 @@ impl Claims {
     /// most of the table, reading the range is cheaper than going to each key, and the planner can
     /// tell.
     fn look_up(&self, connection: &mut impl Connection, rows: &RecordBatch) -> Result<Found> {
-        let columns: Vec<String> = self.names.iter().map(|name| format!("f.{name}")).collect();
+        let columns: Vec<String> = self.names.iter().map(|name| qualified(name)).collect();
         let tokens = || (0..rows.num_rows()).filter_map(|row| Some(key(rows, row)?.0));
         let (least, most) = tokens().min().zip(tokens().max()).ok_or_else(no_key)?;
         let query = format!(
@@ -84,6 +93,7 @@ impl Claims {
                  WITH ORDINALITY AS k(claim_token, line_number, place)
              JOIN {PUBLISHED}.{CLAIMS_FACT} f
                  ON f.claim_token = k.claim_token AND f.line_number = k.line_number
+             LEFT JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_key = f.provider_key
              WHERE f.claim_token >= '{least}' AND f.claim_token <= '{most}'",
             columns.join(", ")
         );

@@ -70,9 +70,9 @@ impl<'a> Providers<'a> {
     fn look_up(&self, connection: &mut impl Connection, ids: &[&str]) -> Result<Found> {
         let columns: Vec<String> = self.names.iter().map(|name| format!("d.{name}")).collect();
         let query = format!(
-            "SELECT k.place, d.run_no, d.is_inferred, {}
+            "SELECT k.place, d.run_no, d.is_placeholder, {}
              FROM jsonb_array_elements_text($1::text::jsonb) WITH ORDINALITY AS k(provider_id, place)
-             JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_id = k.provider_id",
+             JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_id = k.provider_id AND d.is_current",
             columns.join(", ")
         );
         Found::new(connection, CONTEXT, &query, &[Some(&json!(ids).to_string())], ids.len())
@@ -97,8 +97,8 @@ impl<'a> Providers<'a> {
             other.take(&published, place, &|_| true);
             let unlike = one.unlike(&other);
             let mut columns: Vec<&str> = unlike.into_iter().map(|at| self.names[at]).collect();
-            if sql::boolean(&found.rows, "is_inferred", place) != Some(false) {
-                columns.push("is_inferred");
+            if sql::boolean(&found.rows, "is_placeholder", place) != Some(false) {
+                columns.push("is_placeholder");
             }
             self.judge(id, writer, columns);
         }
@@ -113,8 +113,8 @@ impl<'a> Providers<'a> {
             if writer == Writer::Own {
                 let texts = self.names.iter().filter(|name| **name != "provider_id");
                 columns.extend(texts.filter(|name| sql::text(&found.rows, name, place).is_some()));
-                if sql::boolean(&found.rows, "is_inferred", place) != Some(true) {
-                    columns.push("is_inferred");
+                if sql::boolean(&found.rows, "is_placeholder", place) != Some(true) {
+                    columns.push("is_placeholder");
                 }
             }
             self.judge(id, writer, columns);
@@ -152,8 +152,10 @@ impl<'a> Providers<'a> {
 
     /// Counts and names the rows under the run's number that the sources do not give.
     fn extra(&mut self, connection: &mut impl Connection, ids: &[&str]) -> Result<()> {
-        let from =
-            format!("FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE run_no = {}", self.runs.run_no());
+        let from = format!(
+            "FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE is_current AND run_no = {}",
+            self.runs.run_no()
+        );
         let rows = sql::query(connection, CONTEXT, &format!("SELECT count(*) AS n {from}"))?;
         let all = sql::int(&rows, "n", 0).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         self.counts.extra = all.saturating_sub(self.own);

@@ -285,7 +285,7 @@ impl Verifying<'_> {
         claims: &mut Claims,
         progress: &dyn Fn(u64),
     ) -> Result<Resolved> {
-        let (score, policy) = (transformed.score(), self.settings.warehouse.duplicate_policy());
+        let (score, policy) = (transformed.score(None), self.settings.warehouse.duplicate_policy());
         let next = |buckets: &mut _, resolved: &mut _| {
             self.cancel.check()?;
             let rows = transformed.shuffle.next_rows(buckets, BATCH_ROWS, policy, resolved)?;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Decimal128Type;
+use arrow::datatypes::{Float32Type, Int32Type};
 use chrono::{Datelike, NaiveDate};
-use polars::prelude::{Column, DataFrame, PlHashMap, PolarsError};
+use polars::prelude::{DataFrame, PlHashMap, PolarsError};
 
 use super::provider_rows::ProviderRows;
 use super::top_lines::{Ranked, TopLines};
 use crate::error::{Error, Result};
 use crate::risk::settings::Risk;
-use crate::schema::{CENTS, PROVIDER_ROW, UNKNOWN_PROVIDER};
+use crate::risk::tenths_of_score;
+use crate::schema::{CENTS, PROVIDER_ROW};
 use crate::totals::Cents;
 
 /// Scores are tenths from 0 to 1000.
@@ -78,8 +79,8 @@ pub(crate) struct LineTotals {
     claims: PlHashMap<i32, MonthClaims>,
     scores: Vec<i64>,
     by_row: Vec<ProviderSum>,
-    /// Providers that are not in the directory.
-    others: PlHashMap<String, ProviderSum>,
+    /// Providers that are not in the directory, by key.
+    others: PlHashMap<i32, ProviderSum>,
     top: TopLines,
     /// The claim of the last row, and the months of its lines so far.
     claim: Option<(i128, Vec<i32>)>,
@@ -116,23 +117,26 @@ impl LineTotals {
         let tokens = column("claim_token")?.i128().map_err(missing)?;
         let lines = column("line_number")?.i16().map_err(missing)?;
         let providers = column(PROVIDER_ROW).and_then(|c| c.u32().map_err(missing))?;
-        let ids = column("provider_id").and_then(|c| Column::str(c).map_err(missing))?;
         let cents = column(CENTS)?.i64().map_err(missing)?;
         let days = column("date_of_service")?.to_physical_repr();
         let days = days.i32().map_err(missing)?;
         let scores = scored
             .column_by_name("risk_score")
-            .and_then(|scores| scores.as_primitive_opt::<Decimal128Type>())
+            .and_then(|scores| scores.as_primitive_opt::<Float32Type>())
             .ok_or_else(self::missing)?
             .values();
-        let columns = tokens.iter().zip(lines.iter()).zip(providers.iter().zip(ids.iter()));
+        let keys = scored
+            .column_by_name("provider_key")
+            .and_then(|keys| keys.as_primitive_opt::<Int32Type>())
+            .ok_or_else(self::missing)?;
+        let columns = tokens.iter().zip(lines.iter()).zip(providers.iter().zip(keys.values()));
         let values = cents.iter().zip(days.iter()).zip(scores);
-        for (((token, line), (provider, id)), ((cents, day), score)) in columns.zip(values) {
+        for (((token, line), (provider, &key)), ((cents, day), score)) in columns.zip(values) {
             let (token, line) = token.zip(line).ok_or_else(self::missing)?;
             let (cents, day) = cents.zip(day).ok_or_else(self::missing)?;
-            // Hundredths that are whole tenths.
-            let tenths = usize::try_from(score / 10).unwrap_or_default().min(SCORES - 1);
-            self.line(token, line, provider, id, cents, day, tenths);
+            let tenths = usize::try_from(tenths_of_score(*score)).unwrap_or_default();
+            let tenths = tenths.min(SCORES - 1);
+            self.line(token, line, provider, key, cents, day, tenths);
         }
         Ok(())
     }
@@ -143,7 +147,7 @@ impl LineTotals {
         token: i128,
         line: i16,
         provider: Option<u32>,
-        id: Option<&str>,
+        key: i32,
         cents: i64,
         day: i32,
         tenths: usize,
@@ -163,14 +167,7 @@ impl LineTotals {
         let of_line = ProviderSum { sum, score, high_risk_lines: i64::from(band == HIGH) };
         match provider.and_then(|row| self.by_row.get_mut(row as usize)) {
             Some(provider) => provider.add(of_line),
-            None => {
-                let id = id.unwrap_or(UNKNOWN_PROVIDER);
-                if let Some(provider) = self.others.get_mut(id) {
-                    provider.add(of_line);
-                } else {
-                    self.others.insert(id.to_owned(), of_line);
-                }
-            }
+            None => self.others.entry(key).or_default().add(of_line),
         }
         if tenths > 0 {
             self.top.add(Ranked { tenths: score, cents, token: token.to_ne_bytes(), line });
@@ -247,16 +244,15 @@ impl LineTotals {
     }
 
     /// Score in tenths, lines.
-    pub(super) fn scores(&self) -> impl Iterator<Item = (i128, i64)> {
+    pub(super) fn scores(&self) -> impl Iterator<Item = (i64, i64)> {
         (0..).zip(self.scores.iter().copied()).filter(|(_, lines)| *lines > 0)
     }
 
-    /// Providers with lines.
-    pub(super) fn providers(&self) -> Vec<(&str, ProviderSum)> {
+    /// Providers with lines, by key.
+    pub(super) fn providers(&self) -> Vec<(i32, ProviderSum)> {
         let known = self.by_row.iter().enumerate().filter(|(_, provider)| provider.sum.lines > 0);
-        let known = known.map(|(row, &provider)| (self.providers.id(row), provider));
-        let others = self.others.iter().map(|(id, &provider)| (id.as_str(), provider));
-        sorted(known.chain(others))
+        let known = known.map(|(row, &provider)| (self.providers.key(row), provider));
+        sorted(known.chain(self.others.iter().map(|(&key, &provider)| (key, provider))))
     }
 
     pub(super) fn top(&mut self) -> (Vec<Ranked>, bool) {

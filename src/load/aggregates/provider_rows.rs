@@ -1,13 +1,13 @@
-//! The providers of a directory by row, as aggregates name them.
+//! The providers of a directory by row: what aggregates group them by.
 
 use std::collections::HashMap;
 
 use polars::prelude::StringChunked;
 
-/// Released ids and specialties of a directory.
+/// Keys and released specialties of a directory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProviderRows {
-    ids: StringChunked,
+    keys: Vec<i32>,
     /// By row: the index of the specialty.
     specialty_of: Vec<u32>,
     /// Distinct specialties; the first is empty: none.
@@ -16,11 +16,11 @@ pub(crate) struct ProviderRows {
 
 impl ProviderRows {
     /// `specialties` is none where the privacy profile drops them.
-    pub(crate) fn new(ids: StringChunked, specialties: Option<&StringChunked>) -> Self {
+    pub(crate) fn new(keys: Vec<i32>, specialties: Option<&StringChunked>) -> Self {
         let mut known = vec![String::new()];
         let mut index: HashMap<&str, u32> = HashMap::from([("", 0)]);
         let specialty_of = match specialties {
-            None => vec![0; ids.len()],
+            None => vec![0; keys.len()],
             Some(texts) => texts
                 .iter()
                 .map(|text| {
@@ -32,15 +32,15 @@ impl ProviderRows {
                 })
                 .collect(),
         };
-        Self { ids, specialty_of, specialties: known }
+        Self { keys, specialty_of, specialties: known }
     }
 
     pub(super) fn len(&self) -> usize {
         self.specialty_of.len()
     }
 
-    pub(super) fn id(&self, row: usize) -> &str {
-        self.ids.get(row).unwrap_or_default()
+    pub(super) fn key(&self, row: usize) -> i32 {
+        self.keys.get(row).copied().unwrap_or_default()
     }
 
     /// The index of a provider's specialty.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use adbc_core::sync::Connection;
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, FixedSizeBinaryArray, Int16Array, Int64Array,
-    StringArray,
+    ArrayRef, Date32Array, Decimal128Array, FixedSizeBinaryArray, Int16Array, Int32Array,
+    Int64Array, StringArray,
 };
 
 use super::line_totals::{LineTotals, MonthClaims, ProviderSum};
@@ -45,7 +45,7 @@ pub(in crate::load) fn replace(
             ("specialty", texts(months.iter().map(|((_, specialty, _), _)| *specialty))),
             ("risk_band", texts(months.iter().map(|((.., band), _)| *band))),
             ("claim_lines", integers(months.iter().map(|(_, sum)| sum.lines))),
-            ("amount", decimals(months.iter().map(|(_, sum)| sum.amount.0), 20)?),
+            ("amount", cents(months.iter().map(|(_, sum)| sum.amount.0))?),
         ],
     )?;
     let claims = totals.claims();
@@ -66,14 +66,14 @@ pub(in crate::load) fn replace(
         [
             ("date_of_service", dates(days.iter().map(|(day, _)| *day))),
             ("claim_lines", integers(days.iter().map(|(_, sum)| sum.lines))),
-            ("amount", decimals(days.iter().map(|(_, sum)| sum.amount.0), 20)?),
+            ("amount", cents(days.iter().map(|(_, sum)| sum.amount.0))?),
         ],
     )?;
     copy(
         connection,
         "score_totals",
         [
-            ("risk_score", decimals(totals.scores().map(|(tenths, _)| 10 * tenths), 5)?),
+            ("risk_score", tenths(totals.scores().map(|(score, _)| score))?),
             ("claim_lines", integers(totals.scores().map(|(_, lines)| lines))),
         ],
     )?;
@@ -83,13 +83,10 @@ pub(in crate::load) fn replace(
             connection,
             "provider_totals",
             [
-                ("provider_id", texts(providers.iter().map(|(id, _)| *id))),
+                ("provider_key", keys(providers.iter().map(|(key, _)| *key))),
                 ("claim_lines", of(|provider| provider.sum.lines)),
-                ("amount", decimals(providers.iter().map(|(_, p)| p.sum.amount.0), 20)?),
-                (
-                    "score_total",
-                    decimals(providers.iter().map(|(_, p)| i128::from(10 * p.score)), 20)?,
-                ),
+                ("amount", cents(providers.iter().map(|(_, p)| p.sum.amount.0))?),
+                ("score_total", tenths(providers.iter().map(|(_, p)| p.score))?),
                 ("high_risk_lines", of(|provider| provider.high_risk_lines)),
             ],
         )?;
@@ -105,8 +102,8 @@ pub(in crate::load) fn replace(
                     "line_number",
                     Arc::new(Int16Array::from_iter_values(top.iter().map(|line| line.line))),
                 ),
-                ("risk_score", decimals(top.iter().map(|line| i128::from(10 * line.tenths)), 5)?),
-                ("amount", decimals(top.iter().map(|line| i128::from(line.cents)), 12)?),
+                ("risk_score", tenths(top.iter().map(|line| line.tenths))?),
+                ("amount", cents(top.iter().map(|line| i128::from(line.cents)))?),
             ],
         )?;
     }
@@ -117,6 +114,10 @@ fn dates(days: impl Iterator<Item = i32>) -> ArrayRef {
     Arc::new(Date32Array::from_iter_values(days))
 }
 
+fn keys(keys: impl Iterator<Item = i32>) -> ArrayRef {
+    Arc::new(Int32Array::from_iter_values(keys))
+}
+
 fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(texts))
 }
@@ -125,11 +126,18 @@ fn integers(numbers: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(numbers))
 }
 
-/// Numbers in hundredths.
-fn decimals(hundredths: impl Iterator<Item = i128>, precision: u8) -> Result<ArrayRef> {
-    let decimals = Decimal128Array::from_iter_values(hundredths);
+fn cents(cents: impl Iterator<Item = i128>) -> Result<ArrayRef> {
+    decimals(cents, 2)
+}
+
+fn tenths(tenths: impl Iterator<Item = i64>) -> Result<ArrayRef> {
+    decimals(tenths.map(i128::from), 1)
+}
+
+fn decimals(units: impl Iterator<Item = i128>, scale: i8) -> Result<ArrayRef> {
+    let decimals = Decimal128Array::from_iter_values(units);
     let decimals = decimals
-        .with_precision_and_scale(precision, 2)
+        .with_precision_and_scale(20, scale)
         .map_err(|_| Error::internal("an aggregate with too many digits"))?;
     Ok(Arc::new(decimals))
 }

@@ -6,7 +6,8 @@ use super::top_lines;
 use crate::error::Result;
 use crate::load::additive_table::AdditiveTable;
 use crate::load::part::{Changes, Part};
-use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED, Shape};
+use crate::load::staging_tables::provider_versions;
+use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "updating the aggregates";
@@ -73,10 +74,10 @@ const AGGREGATES: [Aggregate; 5] = [
     Aggregate {
         table: AdditiveTable {
             name: "claims_etl.provider_totals",
-            keys: &["provider_id"],
+            keys: &["provider_key"],
             sums: &["claim_lines", "amount", "score_total", "high_risk_lines"],
         },
-        query: "SELECT provider_id, sum(sign)::bigint AS claim_lines,
+        query: "SELECT provider_key, sum(sign)::bigint AS claim_lines,
                        sum(sign * amount)::numeric(20, 2) AS amount,
                        sum(sign * risk_score)::numeric(20, 2) AS score_total,
                        coalesce(sum(sign) FILTER (WHERE risk_band = 'high'), 0)::bigint
@@ -89,14 +90,14 @@ const AGGREGATES: [Aggregate; 5] = [
 
 /// Lines of the fact with what aggregates need of them.
 fn lines(from: &str, shape: Shape) -> String {
-    let specialty = if shape.has("specialty") { "coalesce(f.specialty, '')" } else { "''" };
+    let specialty = if shape.has("specialty") { "coalesce(d.specialty, '')" } else { "''" };
     format!(
-        "SELECT f.claim_token, f.line_number, f.provider_id, {specialty} AS specialty,
+        "SELECT f.claim_token, f.line_number, f.provider_key, {specialty} AS specialty,
                 f.date_of_service - (extract(day FROM f.date_of_service)::integer - 1)
                     AS service_month,
-                f.date_of_service, f.amount, f.risk_score,
+                f.date_of_service, f.amount, f.risk_score::numeric(4, 1) AS risk_score,
                 {PUBLISHED}.risk_band(f.risk_score) AS risk_band
-         FROM {from}"
+         FROM {from} JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_key = f.provider_key"
     )
 }
 
@@ -113,13 +114,20 @@ impl Update {
     pub(in crate::load) fn begin(
         connection: &mut impl Connection,
         parts: &[Part],
+        run_no: i64,
         shape: Shape,
     ) -> Result<Self> {
-        let tokens: Vec<String> = parts
-            .iter()
-            .filter(|part| part.changes != Changes::default())
+        let differing = parts.iter().filter(|part| part.changes != Changes::default());
+        let mut tokens: Vec<String> = differing
             .map(|part| format!("SELECT claim_token FROM {INTERNAL}.{}", part.table))
             .collect();
+        // Lines of a placeholder that is completed get its specialty.
+        tokens.push(format!(
+            "SELECT f.claim_token FROM {INTERNAL}.{} v
+             JOIN {PUBLISHED}.{CLAIMS_FACT} f ON f.provider_key = v.provider_key
+             WHERE v.change = 'completed'",
+            provider_versions(run_no)
+        ));
         sql::execute(
             connection,
             CONTEXT,

@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 
 use super::Scope;
 use crate::error::{Error, Result};
-use crate::load::risk::related_claims::{DAYS, SPECIALTIES, copy};
+use crate::load::risk::related_claims::{DAYS, copy};
 use crate::load::risk::scored_rows::ScoredRows;
-use crate::risk::{Statistics, canonical_specialty};
+use crate::risk::Statistics;
 use crate::warehouse::cursor::each_batch;
 use crate::warehouse::sql;
 
@@ -54,7 +54,7 @@ fn claims<C: Connection>(
         return Ok(());
     }
     let query = format!(
-        "SELECT {} AS procedure_code, coalesce(specialty, '') AS specialty,
+        "SELECT {} AS procedure_code, specialty,
                 {} AS cents, {} AS weekend, sum(sign)::bigint AS claims
          FROM {} c GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0",
         if kept.amounts { "procedure_code" } else { "NULL::text" },
@@ -69,8 +69,7 @@ fn claims<C: Connection>(
                 .zip(sql::int(batch, "claims", row))
                 .ok_or_else(|| Error::internal("a count without a number"))?;
             let procedure = sql::text(batch, "procedure_code", row);
-            let specialty =
-                canonical_specialty(&sql::text(batch, "specialty", row).unwrap_or_default());
+            let specialty = sql::text(batch, "specialty", row).unwrap_or_default();
             let weekend = sql::boolean(batch, "weekend", row);
             change.claim(claims, procedure.as_deref(), &specialty, cents, weekend);
         }
@@ -117,8 +116,7 @@ fn both(scope: &Scope<'_>, rows: &ScoredRows<'_>) -> String {
     )
 }
 
-/// Makes [`TOTALS`]: what the rows change of the providers' totals. The table of specialties is
-/// there.
+/// Makes [`TOTALS`]: what the rows change of the providers' totals.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
@@ -134,14 +132,12 @@ pub(crate) fn totals(
         &format!(
             "DROP TABLE IF EXISTS {totals};
              CREATE TABLE {totals} AS
-             SELECT c.provider_id, m.canonical AS specialty, c.procedure_code,
+             SELECT c.peer_key, c.specialty, c.procedure_code,
                     sum(c.sign)::bigint AS claims, sum(c.sign * c.amount)::numeric(20, 2) AS amount
-             FROM {} c JOIN {} m ON m.specialty = coalesce(c.specialty, '')
-             WHERE c.procedure_code IS NOT NULL AND m.canonical <> ''
+             FROM {} c WHERE c.procedure_code IS NOT NULL AND c.specialty <> ''
              GROUP BY 1, 2, 3 HAVING sum(c.sign) <> 0 OR sum(c.sign * c.amount) <> 0;
              ANALYZE {totals}",
-            both(scope, rows),
-            scope.table(SPECIALTIES)
+            both(scope, rows)
         ),
     )
     .map(drop)

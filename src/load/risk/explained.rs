@@ -1,7 +1,5 @@
 //! One claim as it is published, and all that its score was computed from.
 
-use std::collections::BTreeSet;
-
 use adbc_core::sync::Connection;
 use uuid::Uuid;
 
@@ -11,7 +9,7 @@ use crate::event::Cancellation;
 use crate::privacy::settings::Privacy;
 use crate::risk::settings::Risk;
 use crate::risk::{Exactness, ProviderTotal, Statistics, canonical_specialty};
-use crate::schema::{CLAIMS_FACT, PUBLISHED, Shape};
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, Shape};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "explaining a score";
@@ -24,6 +22,9 @@ pub(crate) struct Line {
     pub(crate) patient: String,
     /// The provider's id as it is published.
     pub(crate) provider: String,
+    /// The keys of the provider's first version, and of the first one with its specialty.
+    durable_key: i64,
+    peer_key: i64,
     /// The procedure code; none where it is missing or left out by the profile.
     pub(crate) procedure: Option<String>,
     /// The specialty as it is published, likewise.
@@ -82,13 +83,16 @@ pub(crate) struct OtherClaim {
 pub(crate) fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec<Line>> {
     // Through jsonb, because a profile can leave procedure and specialty out of the table.
     let query = format!(
-        "SELECT f.line_number, f.patient_token::text AS patient, f.provider_id,
+        "SELECT f.line_number, f.patient_token::text AS patient, d.provider_id, p.durable_key, p.peer_key,
                 to_jsonb(f) ->> 'procedure_code' AS procedure_code,
-                to_jsonb(f) ->> 'specialty' AS specialty,
+                to_jsonb(d) ->> 'specialty' AS specialty,
                 (f.amount * 100)::bigint AS cents, f.date_of_service::text AS date,
-                f.date_of_service - DATE '1970-01-01' AS day, f.risk_score::text AS score,
+                f.date_of_service - DATE '1970-01-01' AS day, f.risk_score::numeric(4, 1)::text AS score,
                 f.risk_components, f.run_no, r.publish_no, r.risk_parameters::text AS parameters
-         FROM {PUBLISHED}.{CLAIMS_FACT} f LEFT JOIN claims_etl.runs r ON r.run_no = f.run_no
+         FROM {PUBLISHED}.{CLAIMS_FACT} f
+         JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_key = f.provider_key
+         JOIN claims_etl.provider_peers p ON p.provider_key = f.provider_key
+         LEFT JOIN claims_etl.runs r ON r.run_no = f.run_no
          WHERE f.claim_token = $1::text::uuid ORDER BY f.line_number"
     );
     let rows =
@@ -99,6 +103,8 @@ pub(crate) fn lines(connection: &mut impl Connection, token: Uuid) -> Result<Vec
         line_number: int("line_number", row),
         patient: text("patient", row).unwrap_or_default(),
         provider: text("provider_id", row).unwrap_or_default(),
+        durable_key: int("durable_key", row),
+        peer_key: int("peer_key", row),
         procedure: text("procedure_code", row),
         specialty: text("specialty", row),
         cents: int("cents", row),
@@ -213,8 +219,10 @@ pub(crate) fn totals(
     let rows = sql::query_with(
         connection,
         CONTEXT,
-        "SELECT provider_id, procedure_code, claims, (amount * 100)::bigint AS cents
-         FROM claims_etl.risk_provider_totals WHERE specialty = $1",
+        "SELECT d.provider_id, t.procedure_code, t.claims, (t.amount * 100)::bigint AS cents
+         FROM claims_etl.risk_provider_totals t
+         JOIN healthcare_analytics.providers_dim d ON d.provider_key = t.peer_key
+         WHERE t.specialty = $1",
         sql::texts(&[Some(specialty)]),
     )?;
     let total = |row: usize| ProviderTotal {
@@ -234,21 +242,15 @@ pub(crate) fn totals(
 /// `Warehouse` when the query fails.
 pub(crate) fn day_patients(connection: &mut impl Connection, line: &Line) -> Result<u32> {
     let query = format!(
-        "SELECT DISTINCT f.patient_token::text AS patient, to_jsonb(f) ->> 'specialty' AS specialty
-         FROM {PUBLISHED}.{CLAIMS_FACT} f
-         WHERE f.provider_id = $1 AND f.date_of_service = $2::text::date AND f.amount > 0"
+        "SELECT count(DISTINCT f.patient_token) AS patients
+         FROM claims_etl.provider_peers p
+         JOIN {PUBLISHED}.{CLAIMS_FACT} f ON f.provider_key = p.provider_key
+         WHERE p.peer_key = $1::text::integer AND f.date_of_service = $2::text::date
+           AND f.amount > 0"
     );
-    let parameters = sql::texts(&[Some(&line.provider), Some(&line.date)]);
+    let parameters = sql::texts(&[Some(&line.peer_key.to_string()), Some(&line.date)]);
     let rows = sql::query_with(connection, CONTEXT, &query, parameters)?;
-    let own = line.canonical_specialty();
-    let of_specialty = |row: &usize| {
-        canonical_specialty(&sql::text(&rows, "specialty", *row).unwrap_or_default()) == own
-    };
-    let patients: BTreeSet<_> = (0..rows.num_rows())
-        .filter(of_specialty)
-        .filter_map(|row| sql::text(&rows, "patient", row))
-        .collect();
-    Ok(u32::try_from(patients.len()).unwrap_or(u32::MAX))
+    Ok(sql::int(&rows, "patients", 0).and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX))
 }
 
 /// Other priced claims with the line's patient, procedure and day: those with its provider and
@@ -263,19 +265,21 @@ pub(crate) fn twins(
 ) -> Result<Vec<OtherClaim>> {
     let query = format!(
         "SELECT f.claim_token::text AS token,
-                bool_or(f.provider_id = $4 AND (f.amount * 100)::bigint = $5::text::bigint) AS exact
+                bool_or(p.durable_key = $4::text::integer AND (f.amount * 100)::bigint = $5::text::bigint) AS exact
          FROM {PUBLISHED}.{CLAIMS_FACT} f
+         JOIN claims_etl.provider_peers p ON p.provider_key = f.provider_key
          WHERE f.patient_token = $1::text::uuid AND f.date_of_service = $2::text::date
            AND to_jsonb(f) ->> 'procedure_code' = $3 AND f.amount > 0
            AND f.claim_token <> $6::text::uuid
          GROUP BY f.claim_token ORDER BY exact DESC, token"
     );
     let (cents, token) = (line.cents.to_string(), token.to_string());
+    let provider = line.durable_key.to_string();
     let parameters = sql::texts(&[
         Some(&line.patient),
         Some(&line.date),
         line.procedure.as_deref(),
-        Some(&line.provider),
+        Some(&provider),
         Some(&cents),
         Some(&token),
     ]);

@@ -11,6 +11,7 @@ use super::{Scope, indexes, model};
 use crate::error::Result;
 use crate::failpoint;
 use crate::load::Part;
+use crate::load::risk::related_claims::COMPLETED;
 use crate::load::risk::scored_rows::ScoredRows;
 use crate::load::risk::work_mem::with_memory;
 use crate::load::risk::{delta, rebuild, related_claims};
@@ -28,8 +29,8 @@ pub(in crate::load) fn scores_of(table: &str) -> String {
     format!("{table}_scores")
 }
 
-/// Scores the staged rows that differ from what is published, each part over a connection; whether
-/// there are any. The history includes them: rows that they change count as they will be.
+/// Scores the staged rows that differ from what is published, each part over a connection, and counts what
+/// they change; whether anything changes. The history includes them: rows that they change count as they will be.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails, `Interrupted` when cancelled.
@@ -38,15 +39,27 @@ pub(crate) fn score_differing<C: Connection + Send>(
     connections: &mut [C],
     scope: &Scope<'_>,
     parts: &[Part],
+    completes_placeholders: bool,
 ) -> Result<bool> {
-    let differing: Vec<Part> =
-        parts.iter().filter(|part| part.changes.new + part.changes.changed > 0).cloned().collect();
-    if differing.is_empty() {
+    let differing: Vec<String> = parts
+        .iter()
+        .filter(|part| part.changes.new + part.changes.changed > 0)
+        .map(|part| part.table.clone())
+        .collect();
+    if differing.is_empty() && !completes_placeholders {
         return Ok(false);
     }
     rebuild::where_incomplete(control, scope)?;
     indexes::make(control, connections, scope)?;
-    let rows = ScoredRows::Differing(&differing);
+    let mut tables = differing.clone();
+    if completes_placeholders && related_claims::completed(control, scope, &differing)? {
+        tables.push(scope.name(COMPLETED));
+    }
+    if tables.is_empty() {
+        return Ok(false);
+    }
+    related_claims::peers(control, scope, &tables)?;
+    let rows = ScoredRows::Differing(&tables);
     look_around(control, connections, scope, &rows)?;
     let model = with_memory(control, CONTEXT, |control| {
         let change = delta::count(control, scope, &rows)?;
@@ -61,11 +74,12 @@ pub(crate) fn score_differing<C: Connection + Send>(
     })?;
     let tables: Vec<Scoring<'_>> = differing
         .iter()
-        .map(|part| Scoring {
+        .map(|table| Scoring {
             scope,
             model: &model,
-            from: format!("{INTERNAL}.{}", part.table),
-            into: scores_of(&part.table),
+            from: format!("{INTERNAL}.{table}"),
+            peers: rows.peers(scope),
+            into: scores_of(table),
             scored: false,
         })
         .collect();

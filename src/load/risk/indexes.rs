@@ -29,7 +29,7 @@ pub(super) fn make<C: Connection + Send>(
         missing.extend(partitions_without(control, "patient_day", "patient_token")?);
     }
     if kept.provider_days {
-        missing.extend(partitions_without(control, "provider_day", "provider_id")?);
+        missing.extend(partitions_without(control, "provider_day", "provider_key")?);
     }
     if missing.is_empty() {
         return Ok(());

@@ -101,14 +101,14 @@ fn sums(
     )?;
     let expected = scope.table(EXPECTED);
     sql::execute(connection, CONTEXT, &format!("ANALYZE {expected}"))?;
-    let columns = "provider_id, specialty, procedure_code, claims, amount";
+    let columns = "peer_key, specialty, procedure_code, claims, amount";
     let change = if with_change {
         format!("UNION ALL SELECT {columns} FROM {}", scope.table(TOTALS))
     } else {
         String::new()
     };
     let query = format!(
-        "SELECT t.provider_id, t.specialty, sum(t.claims)::bigint AS claims,
+        "SELECT t.peer_key, t.specialty, sum(t.claims)::bigint AS claims,
                 (sum(t.amount) * 100)::numeric(38, 0)::text AS cents,
                 sum(t.claims::numeric * e.micros)::numeric(38, 0)::text AS expected
          FROM (SELECT {columns} FROM claims_etl.risk_provider_totals {change}) t
@@ -124,7 +124,7 @@ fn sums(
                 text.and_then(|text| text.parse().ok()).ok_or_else(no_number)
             };
             sums.push(ProviderSums {
-                provider: sql::text(rows, "provider_id", row).unwrap_or_default(),
+                provider: number(rows, "peer_key", row)?.to_string(),
                 specialty: sql::text(rows, "specialty", row).unwrap_or_default(),
                 claims: number(rows, "claims", row)?,
                 cents: large("cents")?,

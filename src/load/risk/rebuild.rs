@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::failpoint;
 use crate::load::outbox;
 use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, WEEKENDS};
-use crate::load::risk::related_claims::{DAYS, SPECIALTIES, TWINS};
+use crate::load::risk::related_claims::{DAYS, PEERS, TWINS};
 use crate::load::risk::scored_rows::ScoredRows;
 use crate::load::risk::store::STORED;
 use crate::load::risk::{delta, related_claims, store};
@@ -47,7 +47,7 @@ pub(crate) fn where_incomplete(
 
 /// Drops the tables of the steps, so that the next step finds none of them.
 fn drop_tables(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
-    let tables = [SPECIALTIES, DAYS, TWINS, AMOUNTS, WEEKENDS, TOTALS, PROVIDER_DAYS]
+    let tables = [PEERS, DAYS, TWINS, AMOUNTS, WEEKENDS, TOTALS, PROVIDER_DAYS]
         .map(|what| scope.table(what));
     sql::execute(connection, CONTEXT, &format!("DROP TABLE IF EXISTS {}", tables.join(", ")))
         .map(drop)

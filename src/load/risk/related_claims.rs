@@ -4,30 +4,118 @@
 //! A load looks it up by the days and patients of the rows that differ; both as it was before and
 //! as it will be, because the statistics change by the difference.
 
-use std::sync::Arc;
-
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator};
 
 use super::Scope;
 use crate::error::{Error, Result};
+use crate::load::provider_versions::new_peers;
 use crate::load::risk::scored_rows::ScoredRows;
-use crate::load::staging_tables::TEMPORARY;
-use crate::risk::canonical_specialty;
+use crate::load::staging_tables::{TEMPORARY, provider_versions};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "looking around the claims";
 
-/// Specialties as they are written, and in canonical case.
-pub(crate) const SPECIALTIES: &str = "specialties";
+/// Groups of the providers of the rows, after the load.
+pub(crate) const PEERS: &str = "peers";
+/// Published rows of placeholders that the load completes: they count under their specialty after it.
+pub(crate) const COMPLETED: &str = "completed";
 /// Patients of a provider on a day, by specialty: before and after the load.
 pub(crate) const DAYS: &str = "days";
 /// Claims that have a twin.
 pub(crate) const TWINS: &str = "twins";
 
-/// Makes [`SPECIALTIES`] and, where they are needed, [`DAYS`].
+/// Makes [`COMPLETED`]; whether it has rows.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(crate) fn completed(
+    connection: &mut impl Connection,
+    scope: &Scope<'_>,
+    tables: &[String],
+) -> Result<bool> {
+    let completed = scope.table(COMPLETED);
+    let mut values = vec!["patient_token", "provider_key", "amount", "date_of_service"];
+    if scope.shape.has("procedure_code") {
+        values.push("procedure_code");
+    }
+    let values: Vec<String> =
+        values.iter().map(|name| format!("f.{name}, f.{name} AS old_{name}")).collect();
+    let changed = match tables {
+        [] => String::new(),
+        tables => format!(
+            "AND NOT EXISTS (SELECT FROM {} c
+                 WHERE c.claim_token = f.claim_token AND c.line_number = f.line_number)",
+            ScoredRows::Differing(tables).changed_keys()
+        ),
+    };
+    sql::execute(
+        connection,
+        CONTEXT,
+        &format!(
+            "DROP TABLE IF EXISTS {completed};
+             CREATE TABLE {completed} AS
+             SELECT f.claim_token, f.line_number, false AS is_new, {}
+             FROM {INTERNAL}.{} v
+             JOIN {PUBLISHED}.{CLAIMS_FACT} f ON f.provider_key = v.provider_key
+             WHERE v.change = 'completed' {changed};
+             ANALYZE {completed}",
+            values.join(", "),
+            provider_versions(scope.run_no)
+        ),
+    )?;
+    let any = sql::query(
+        connection,
+        CONTEXT,
+        &format!("SELECT EXISTS (SELECT FROM {completed}) AS any_row"),
+    )?;
+    Ok(sql::boolean(&any, "any_row", 0) == Some(true))
+}
+
+/// Makes [`PEERS`]: the groups of the versions that the rows have now or before.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(crate) fn peers(
+    connection: &mut impl Connection,
+    scope: &Scope<'_>,
+    tables: &[String],
+) -> Result<()> {
+    let peers = scope.table(PEERS);
+    let versions = format!("{INTERNAL}.{}", provider_versions(scope.run_no));
+    let keys: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            format!(
+                "SELECT provider_key FROM {INTERNAL}.{table}
+                 UNION SELECT old_provider_key FROM {INTERNAL}.{table} WHERE NOT is_new"
+            )
+        })
+        .collect();
+    sql::execute(
+        connection,
+        CONTEXT,
+        &format!(
+            "DROP TABLE IF EXISTS {peers};
+             CREATE TABLE {peers} AS
+             SELECT p.provider_key, p.durable_key, p.peer_key,
+                    coalesce(v.peer_specialty, p.specialty) AS specialty
+             FROM claims_etl.provider_peers p
+             LEFT JOIN {versions} v ON v.provider_key = p.provider_key AND v.change = 'completed'
+             WHERE p.provider_key IN ({})
+             UNION ALL {};
+             ALTER TABLE {peers} ADD PRIMARY KEY (provider_key);
+             ANALYZE {peers}",
+            keys.join(" UNION "),
+            new_peers(&versions)
+        ),
+    )
+    .map(drop)
+}
+
+/// Makes [`DAYS`], where they are needed.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
@@ -36,27 +124,20 @@ pub(crate) fn days(
     scope: &Scope<'_>,
     rows: &ScoredRows<'_>,
 ) -> Result<()> {
-    let needed = scope.kept().provider_days;
+    if !scope.kept().provider_days {
+        return Ok(());
+    }
     let seen = match rows {
-        ScoredRows::Differing(_) if needed => {
+        ScoredRows::Differing(_) => {
             gather_days(connection, scope, rows)?;
             temporary("seen")
         }
-        ScoredRows::Differing(_) => format!(
-            "(SELECT specialty FROM {} a UNION ALL SELECT specialty FROM {} b)",
-            rows.after(scope),
-            rows.before(scope)
-        ),
         ScoredRows::Published => format!(
-            "(SELECT provider_id, date_of_service, specialty, patient_token, 0 AS side FROM {} a)",
+            "(SELECT peer_key, date_of_service, specialty, patient_token, 0 AS side FROM {} a)",
             rows.after(scope)
         ),
     };
-    spellings(connection, scope, &seen)?;
-    if !needed {
-        return Ok(());
-    }
-    let (days, specialties) = (scope.table(DAYS), scope.table(SPECIALTIES));
+    let days = scope.table(DAYS);
     let patients = |name: &str, sides: &str| {
         format!("(count(DISTINCT patient_token) FILTER (WHERE {sides}))::integer AS {name}")
     };
@@ -72,9 +153,8 @@ pub(crate) fn days(
         &format!(
             "DROP TABLE IF EXISTS {days};
              CREATE TABLE {days} AS
-             SELECT n.provider_id, n.date_of_service, m.canonical AS specialty, {counts}
-             FROM {seen} n JOIN {specialties} m ON m.specialty = coalesce(n.specialty, '')
-             WHERE m.canonical <> '' GROUP BY 1, 2, 3;
+             SELECT n.peer_key, n.date_of_service, n.specialty, {counts}
+             FROM {seen} n WHERE n.specialty <> '' GROUP BY 1, 2, 3;
              ANALYZE {days}"
         ),
     )
@@ -95,57 +175,32 @@ fn gather_days(
 ) -> Result<()> {
     let (touched, seen) = (scope.table("touched_days"), temporary("seen"));
     let (after, before) = (rows.after(scope), rows.before(scope));
-    let specialty = scope.text_column("specialty");
     sql::execute(
         connection,
         CONTEXT,
         &format!(
             "DROP TABLE IF EXISTS {touched};
              CREATE TABLE {touched} AS
-             SELECT provider_id, date_of_service FROM {after} a
-             UNION SELECT provider_id, date_of_service FROM {before} b;
+             SELECT p.provider_key, d.peer_key, p.specialty, d.date_of_service
+             FROM (SELECT peer_key, date_of_service FROM {after} a
+                   UNION SELECT peer_key, date_of_service FROM {before} b) d
+             JOIN claims_etl.provider_peers p ON p.peer_key = d.peer_key;
              ANALYZE {touched};
              CREATE TEMPORARY TABLE {seen} ON COMMIT DROP AS
-             SELECT f.provider_id, f.date_of_service, f.specialty, f.patient_token,
+             SELECT t.peer_key, t.date_of_service, t.specialty, f.patient_token,
                     CASE WHEN c.is_changed THEN -1 ELSE 0 END AS side
              FROM {touched} t
-             JOIN (SELECT claim_token, line_number, provider_id, date_of_service, {specialty},
-                          patient_token
+             JOIN (SELECT claim_token, line_number, provider_key, date_of_service, patient_token
                    FROM {PUBLISHED}.{CLAIMS_FACT} WHERE amount > 0) f
-                 ON f.provider_id = t.provider_id AND f.date_of_service = t.date_of_service
+                 ON f.provider_key = t.provider_key AND f.date_of_service = t.date_of_service
              LEFT JOIN {} c ON c.claim_token = f.claim_token AND c.line_number = f.line_number
              UNION ALL
-             SELECT provider_id, date_of_service, specialty, patient_token, 1 FROM {after} a;
+             SELECT peer_key, date_of_service, specialty, patient_token, 1 FROM {after} a;
              ANALYZE {seen}",
             rows.changed_keys()
         ),
     )
     .map(drop)
-}
-
-/// How the specialties in `seen` are written, each with its canonical form: a few texts, which
-/// this side brings into canonical form as it does for a directory.
-fn spellings(connection: &mut impl Connection, scope: &Scope<'_>, seen: &str) -> Result<()> {
-    let rows = sql::query(
-        connection,
-        CONTEXT,
-        &format!("SELECT DISTINCT coalesce(specialty, '') AS specialty FROM {seen} n"),
-    )?;
-    let spellings: Vec<String> =
-        (0..rows.num_rows()).filter_map(|row| sql::text(&rows, "specialty", row)).collect();
-    let canonical = spellings.iter().map(|spelling| canonical_specialty(spelling));
-    let canonical = StringArray::from_iter_values(canonical);
-    scope.create(connection, SPECIALTIES, "specialty text NOT NULL, canonical text NOT NULL")?;
-    copy(
-        connection,
-        &scope.name(SPECIALTIES),
-        [
-            ("specialty", Arc::new(StringArray::from_iter_values(&spellings)) as ArrayRef),
-            ("canonical", Arc::new(canonical)),
-        ],
-    )?;
-    let analyze = format!("ANALYZE {}", scope.table(SPECIALTIES));
-    sql::execute(connection, CONTEXT, &analyze).map(drop)
 }
 
 /// Writes a small table.
@@ -199,7 +254,7 @@ pub(crate) fn twins(
              suspect AS (
                  SELECT patient_token, date_of_service, procedure_code FROM alike
                  GROUP BY 1, 2, 3 HAVING count(DISTINCT claim_token) > 1)
-             SELECT patient_token, date_of_service, procedure_code, provider_id, amount,
+             SELECT patient_token, date_of_service, procedure_code, durable_key, amount,
                     count(DISTINCT claim_token) > 1 AS is_exact
              FROM suspect JOIN alike USING (patient_token, date_of_service, procedure_code)
              GROUP BY 1, 2, 3, 4, 5;
@@ -218,7 +273,7 @@ fn gather_near(
     let (touched, near) = (scope.table("touched_patients"), temporary("near"));
     let after = rows.after(scope);
     let columns =
-        "claim_token, patient_token, provider_id, procedure_code, amount, date_of_service";
+        "claim_token, patient_token, durable_key, procedure_code, amount, date_of_service";
     sql::execute(
         connection,
         CONTEXT,
@@ -230,7 +285,8 @@ fn gather_near(
              ANALYZE {touched};
              CREATE TEMPORARY TABLE {near} ON COMMIT DROP AS
              SELECT {columns} FROM {touched} t
-             JOIN (SELECT {columns}, line_number FROM {PUBLISHED}.{CLAIMS_FACT}
+             JOIN (SELECT {columns}, line_number
+                   FROM {PUBLISHED}.{CLAIMS_FACT} JOIN claims_etl.provider_peers USING (provider_key)
                    WHERE amount > 0 AND procedure_code IS NOT NULL) f
                  USING (patient_token, date_of_service)
              LEFT JOIN {} c USING (claim_token, line_number)

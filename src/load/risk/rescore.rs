@@ -59,6 +59,7 @@ pub(crate) fn rescore<C: Connection + Send>(
             scope,
             model: &model,
             from: partition.clone(),
+            peers: ScoredRows::Published.peers(scope),
             into: stage(place),
             scored: true,
         })

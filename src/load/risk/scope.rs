@@ -61,13 +61,13 @@ impl<'a> Scope<'a> {
         format!("claims_stage_{}_{what}", self.run_no)
     }
 
-    /// A column that is null where the tables do not have it, or where its values cannot be compared.
-    pub(super) fn text_column(&self, column: &str) -> String {
-        let exact = column != "procedure_code" || self.exact.procedure;
-        if self.shape.has(column) && exact {
-            column.to_owned()
+    /// The procedure code of the table `alias`; null where the tables do not have it, or where its values
+    /// cannot be compared.
+    pub(super) fn procedure(&self, alias: &str) -> String {
+        if self.shape.has("procedure_code") && self.exact.procedure {
+            format!("{alias}procedure_code")
         } else {
-            format!("NULL::text AS {column}")
+            "NULL::text AS procedure_code".to_owned()
         }
     }
 

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
 use arrow::array::{
-    ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, RecordBatchIterator, UInt32Array,
+    ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, RecordBatchIterator, UInt32Array,
 };
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Date32Type, Field, Schema};
+use arrow::datatypes::{DataType, Date32Type, Field, Float32Type, Schema};
 
 use super::Scope;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::load::risk::related_claims::{DAYS, SPECIALTIES, TWINS};
-use crate::risk::{Inputs, RiskModel, Twin, canonical_specialty, pack, score_tenths};
+use crate::load::risk::related_claims::{DAYS, TWINS};
+use crate::risk::{Inputs, RiskModel, Twin, pack, score_of_tenths, score_tenths, tenths_of_score};
 use crate::schema::INTERNAL;
-use crate::totals::Cents;
 use crate::warehouse::cursor::each_batch;
 use crate::warehouse::sql;
 
@@ -30,6 +29,8 @@ pub(super) struct Scoring<'a> {
     pub(super) model: &'a RiskModel,
     /// The qualified name of the table.
     pub(super) from: String,
+    /// The table of provider groups.
+    pub(super) peers: String,
     /// The name of the table of scores that is made.
     pub(super) into: String,
     /// Whether the rows have a score, and only those are written whose score is another one.
@@ -53,7 +54,7 @@ fn columns() -> [(&'static str, DataType, &'static str); 4] {
     [
         ("claim_token", DataType::FixedSizeBinary(16), "uuid NOT NULL"),
         ("line_number", DataType::Int16, "smallint NOT NULL"),
-        ("risk_score", DataType::Decimal128(5, 2), "numeric(5,2) NOT NULL"),
+        ("risk_score", DataType::Float32, "real NOT NULL"),
         ("risk_components", DataType::Int64, "bigint NOT NULL"),
     ]
 }
@@ -112,10 +113,8 @@ impl Scoring<'_> {
         if kept.provider_days {
             patients = "y.after";
             joins.push(format!(
-                " LEFT JOIN {} m ON m.specialty = coalesce(s.specialty, '')
-                  LEFT JOIN {} y ON y.provider_id = s.provider_id
-                      AND y.date_of_service = s.date_of_service AND y.specialty = m.canonical",
-                self.scope.table(SPECIALTIES),
+                " LEFT JOIN {} y ON y.peer_key = p.peer_key
+                      AND y.date_of_service = s.date_of_service AND y.specialty = p.specialty",
                 self.scope.table(DAYS)
             ));
         }
@@ -125,21 +124,22 @@ impl Scoring<'_> {
                 " LEFT JOIN {} t ON t.patient_token = s.patient_token
                       AND t.date_of_service = s.date_of_service
                       AND t.procedure_code = s.procedure_code
-                      AND t.provider_id = s.provider_id AND t.amount = s.amount",
+                      AND t.durable_key = p.durable_key AND t.amount = s.amount",
                 self.scope.table(TWINS)
             ));
         }
-        let stored = if self.scored { ", s.risk_score::text, s.risk_components" } else { "" };
+        let stored = if self.scored { ", s.risk_score, s.risk_components" } else { "" };
         format!(
-            "SELECT s.claim_token, s.line_number, s.provider_id, s.procedure_code, s.specialty,
+            "SELECT s.claim_token, s.line_number, p.peer_key, s.procedure_code, p.specialty,
                     (s.amount * 100)::bigint AS cents, s.date_of_service,
                     {patients} AS patients, {is_exact} AS is_exact {stored}
-             FROM (SELECT claim_token, line_number, patient_token, provider_id, amount,
-                          date_of_service, risk_score, risk_components, {}, {}
-                   FROM {}) s {}",
-            self.scope.text_column("procedure_code"),
-            self.scope.text_column("specialty"),
+             FROM (SELECT claim_token, line_number, patient_token, provider_key, amount,
+                          date_of_service, risk_score, risk_components, {}
+                   FROM {}) s
+             JOIN {} p ON p.provider_key = s.provider_key {}",
+            self.scope.procedure(""),
             self.from,
+            self.peers,
             joins.concat()
         )
     }
@@ -150,6 +150,8 @@ impl Scoring<'_> {
         let column = |name: &str| rows.column_by_name(name).ok_or_else(missing);
         let days = column("date_of_service")?.as_primitive_opt::<Date32Type>();
         let days = days.ok_or_else(missing)?;
+        let stored =
+            rows.column_by_name("risk_score").and_then(|c| c.as_primitive_opt::<Float32Type>());
         let kept = self.scope.kept();
         let weights = self.model.weights();
         let (mut chosen, mut scores) = (Vec::new(), Vec::new());
@@ -162,42 +164,39 @@ impl Scoring<'_> {
                 (true, Some(false)) => Twin::Suspect,
                 (true, Some(true)) => Twin::Exact,
             };
+            let peer_key = sql::int(rows, "peer_key", row).ok_or_else(missing)?;
             let patients = sql::int(rows, "patients", row);
             let components = self.model.components_of(&Inputs {
                 procedure: procedure.as_deref(),
-                specialty: &canonical_specialty(&specialty),
-                provider: &sql::text(rows, "provider_id", row).unwrap_or_default(),
+                specialty: &specialty,
+                provider: &peer_key.to_string(),
                 cents: sql::int(rows, "cents", row).ok_or_else(missing)?,
                 day: self.scope.exact.day.then(|| days.value(row)),
                 day_patients: patients.and_then(|patients| u32::try_from(patients).ok()),
                 twin,
             });
-            let hundredths = 10 * score_tenths(&components, &weights);
+            let tenths = score_tenths(&components, &weights);
             let packed = pack(&components, &weights);
             counts.rows += 1;
-            counts.after[self.band(hundredths)] += 1;
+            counts.after[self.band(tenths)] += 1;
             if self.scored {
-                let stored = sql::text(rows, "risk_score", row);
-                let stored = stored.and_then(|text| Cents::parse(&text)).ok_or_else(missing)?;
-                let stored = i64::try_from(stored.0).map_err(|_| missing())?;
+                let stored = tenths_of_score(stored.ok_or_else(missing)?.value(row));
                 counts.before[self.band(stored)] += 1;
-                if (stored, sql::int(rows, "risk_components", row)) == (hundredths, Some(packed)) {
+                if (stored, sql::int(rows, "risk_components", row)) == (tenths, Some(packed)) {
                     continue;
                 }
             }
             chosen.push(u32::try_from(row).map_err(|_| missing())?);
-            scores.push((hundredths, packed));
+            scores.push((tenths, packed));
         }
         let chosen = UInt32Array::from(chosen);
         let key = |name: &str| take(column(name)?, &chosen, None).map_err(|_| missing());
-        let hundredths = scores.iter().map(|score| i128::from(score.0));
-        let hundredths = Decimal128Array::from_iter_values(hundredths)
-            .with_precision_and_scale(5, 2)
-            .map_err(|_| Error::internal("a score above 100"))?;
         let cells: [ArrayRef; 4] = [
             key("claim_token")?,
             key("line_number")?,
-            Arc::new(hundredths),
+            Arc::new(Float32Array::from_iter_values(
+                scores.iter().map(|score| score_of_tenths(score.0)),
+            )),
             Arc::new(Int64Array::from_iter_values(scores.iter().map(|score| score.1))),
         ];
         let fields: Vec<Field> =
@@ -205,10 +204,10 @@ impl Scoring<'_> {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), cells.to_vec()).map_err(|_| missing())
     }
 
-    /// The band of a score in hundredths: 0 low, 1 medium, 2 high.
-    #[expect(clippy::cast_precision_loss, reason = "scores are at most 10,000 hundredths")]
-    fn band(&self, hundredths: i64) -> usize {
-        let score = hundredths as f64 / 100.0;
+    /// The band of a score in tenths: 0 low, 1 medium, 2 high.
+    #[expect(clippy::cast_precision_loss, reason = "scores are at most 1,000 tenths")]
+    fn band(&self, tenths: i64) -> usize {
+        let score = tenths as f64 / 10.0;
         let settings = self.scope.settings;
         usize::from(score >= settings.medium_from) + usize::from(score >= settings.high_from)
     }

@@ -44,7 +44,7 @@ pub(crate) const STORED: [Stored; 4] = [
         name: "provider_totals",
         table: AdditiveTable {
             name: "claims_etl.risk_provider_totals",
-            keys: &["provider_id", "specialty", "procedure_code"],
+            keys: &["peer_key", "specialty", "procedure_code"],
             sums: &["claims", "amount"],
         },
         change: TOTALS,

@@ -7,13 +7,15 @@ use super::state::{CONTEXT, Rotation};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
-use crate::load::{aggregates, dimension, outbox};
+use crate::load::{aggregates, outbox, provider_versions};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED};
 use crate::warehouse::partitions::partitions;
 use crate::warehouse::{lock, sql, table_lock};
 
 /// What stays the same of every row: compared before the old rows are dropped.
-const SAME: &str = "concat_ws('|', count(*), sum(amount), sum(line_number), sum(risk_score),
+const SAME: &str =
+    "concat_ws('|', count(*), sum(amount), sum(line_number), sum(risk_score::numeric),
+     sum(provider_key),
      sum(risk_components), sum(dq_flags), sum(run_no), min(date_of_service), max(date_of_service))";
 
 /// Puts the built partitions in the place of the published ones, and the new key in that of the old.
@@ -87,22 +89,17 @@ fn compare(connection: &mut impl Connection, parts: &[Part]) -> Result<()> {
     .hint("somebody has changed claims_fact meanwhile: `claims-etl key rotate finish` again"))
 }
 
-/// New ids for the members of the dimension and the totals of the score.
+/// New ids for the providers.
 fn providers(connection: &mut impl Connection) -> Result<()> {
-    for table in [
-        format!("{PUBLISHED}.{PROVIDERS_DIM}"),
-        "claims_etl.risk_provider_totals".into(),
-        "claims_etl.provider_totals".into(),
-    ] {
-        sql::execute(
-            connection,
-            "changing the providers' tokens",
-            &format!(
-                "UPDATE {table} t SET provider_id = m.new_token::text FROM claims_etl.token_map m
-                 WHERE m.domain = 'provider' AND m.old_token::text = t.provider_id"
-            ),
-        )?;
-    }
+    sql::execute(
+        connection,
+        "changing the providers' tokens",
+        &format!(
+            "UPDATE {PUBLISHED}.{PROVIDERS_DIM} d SET provider_id = m.new_token::text
+             FROM claims_etl.token_map m
+             WHERE m.domain = 'provider' AND m.old_token::text = d.provider_id"
+        ),
+    )?;
     // Cells are suppressed under both tokens until the view has the new ones.
     sql::execute(
         connection,
@@ -240,7 +237,14 @@ pub(crate) fn install_reloaded(
             let before = format!(
                 "d.run_no IN (SELECT run_no FROM claims_etl.runs WHERE publish_no < {first})"
             );
-            dimension::remove(connection, &before)?;
+            provider_versions::remove(connection, &before)?;
+            sql::execute(
+                connection,
+                CONTEXT,
+                "DELETE FROM claims_etl.provider_peers p WHERE NOT EXISTS (
+                     SELECT FROM healthcare_analytics.providers_dim d
+                     WHERE d.provider_key = p.provider_key)",
+            )?;
         }
         sql::execute(
             connection,

@@ -63,7 +63,7 @@ pub(crate) fn build(
         if !done.iter().any(|part| part.ordinal == ordinal) {
             let range = range(ordinal, count);
             sql::in_transaction(connection, CONTEXT, |connection| {
-                part(connection, rotation, &columns, ordinal, range)
+                part(connection, &columns, ordinal, range)
             })?;
             failpoint::hit("rotate.built")?;
         }
@@ -146,7 +146,6 @@ fn columns(connection: &mut impl Connection) -> Result<Vec<String>> {
 /// One partition, from nothing to its note.
 fn part(
     connection: &mut impl Connection,
-    rotation: &Rotation,
     columns: &[String],
     ordinal: u64,
     range: TokenRange,
@@ -157,18 +156,10 @@ fn part(
         .map(|column| match column.as_str() {
             "claim_token" => "c.new_token".to_owned(),
             "patient_token" => "p.new_token".to_owned(),
-            "provider_id" if rotation.has_providers => {
-                "coalesce(v.new_token::text, f.provider_id)".to_owned()
-            }
             other => format!("f.{}", sql::quote_identifier(other)),
         })
         .collect();
     let names: Vec<String> = columns.iter().map(|name| sql::quote_identifier(name)).collect();
-    let providers = if rotation.has_providers {
-        "LEFT JOIN claims_etl.token_map v ON v.domain = 'provider' AND v.old_token::text = f.provider_id"
-    } else {
-        ""
-    };
     sql::execute(
         connection,
         "creating a partition",
@@ -189,7 +180,6 @@ fn part(
              JOIN claims_etl.token_map c ON c.domain = 'claim' AND c.old_token = f.claim_token
                  AND c.new_token IS NOT NULL AND {}
              JOIN claims_etl.token_map p ON p.domain = 'patient' AND p.old_token = f.patient_token
-             {providers}
              WHERE p.new_token IS NOT NULL ORDER BY c.new_token, f.line_number",
             names.join(", "),
             values.join(", "),

@@ -56,9 +56,7 @@ pub fn take_stock(connection: &mut impl Connection, rotation: &Rotation) -> Resu
                 format!("SELECT patient_token AS old_token FROM {PUBLISHED}.{CLAIMS_FACT}")
             }
             _ => format!(
-                "SELECT provider_id::uuid AS old_token FROM (
-                     SELECT provider_id FROM {PUBLISHED}.{PROVIDERS_DIM}
-                     UNION SELECT provider_id FROM {PUBLISHED}.{CLAIMS_FACT}) AS ids
+                "SELECT provider_id::uuid AS old_token FROM {PUBLISHED}.{PROVIDERS_DIM}
                  WHERE provider_id <> '{UNKNOWN_PROVIDER}'"
             ),
         };

@@ -144,7 +144,7 @@ fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Componen
     let (mut buckets, mut resolved) = (Shuffle::buckets(), Resolved::default());
     let rows = shuffle.next_rows(&mut buckets, usize::MAX, OnDuplicate::Last, &mut resolved);
     let Some(rows) = rows.expect("read") else { return (Vec::new(), scorer) };
-    let rows = scored(rows.lazy(), &directory, Some(&scorer), &severities).collect();
+    let rows = scored(rows.lazy(), &directory, Some(&scorer), &severities, None).collect();
     let rows = rows.expect("scored");
     let tokens = rows.column("claim_token").and_then(Column::i128).expect("tokens");
     let packed = rows.column("risk_components").and_then(Column::i64).expect("components");

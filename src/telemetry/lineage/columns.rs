@@ -48,19 +48,16 @@ const SCORE: &[From] = &[
 ];
 
 /// Columns of the fact table.
-const FACT: [(&str, &[From]); 13] = [
+const FACT: [(&str, &[From]); 10] = [
     ("claim_token", &[claim("claim_id", MASKED)]),
     ("line_number", &[claim("line_number", CLEANED)]),
     ("patient_token", &[claim("patient_id", MASKED)]),
-    ("provider_id", &[claim("provider_id", CLEANED)]),
+    ("provider_key", &[claim("provider_id", CLEANED)]),
     ("procedure_code", &[claim("procedure_code", CLEANED)]),
     ("amount", &[claim("amount", CLEANED)]),
     ("date_of_service", &[claim("date_of_service", CLEANED)]),
-    ("specialty", &[provider("specialty", CLEANED)]),
-    ("location", &[provider("location", CLEANED)]),
     ("risk_score", SCORE),
     ("risk_components", SCORE),
-    ("is_reversal", &[claim("amount", CHECKED)]),
     (
         "dq_flags",
         &[

@@ -8,7 +8,9 @@ mod scorer;
 use std::sync::Arc;
 
 pub use counter::Counter;
-use polars::prelude::{DataType, Expr, Int32Chunked, Int64Chunked, Int128Chunked, IntoSeries, col};
+use polars::prelude::{
+    DataType, Expr, Float32Chunked, Int32Chunked, Int64Chunked, IntoSeries, col,
+};
 use scorer::Row;
 pub use scorer::Scorer;
 
@@ -49,19 +51,18 @@ pub(super) fn risk_components(scorer: Option<&Arc<Scorer>>) -> Expr {
     .alias("risk_components")
 }
 
-/// The score of packed components, as numeric(5,2); 0 where nothing is scored.
+/// The score of packed components, in steps of a tenth; 0 where nothing is scored.
 pub(super) fn risk_score(scorer: Option<&Arc<Scorer>>) -> Expr {
     let weights = scorer.map(|scorer| scorer.weights());
     let inputs = [col("risk_components")];
-    elementwise("noisy_or", &inputs, DataType::Decimal(5, 2), move |series| {
+    elementwise("noisy_or", &inputs, DataType::Float32, move |series| {
         let score = |packed: Option<i64>| {
             let tenths =
                 weights.map(|weights| score_tenths(&unpack(packed.unwrap_or(0)), &weights));
-            i128::from(10 * tenths.unwrap_or(0))
+            score_of_tenths(tenths.unwrap_or(0))
         };
-        let values: Vec<i128> = series[0].i64()?.iter().map(score).collect();
-        let values = Int128Chunked::from_vec("risk_score".into(), values);
-        Ok(values.into_decimal_unchecked(5, 2).into_series())
+        let values: Vec<f32> = series[0].i64()?.iter().map(score).collect();
+        Ok(Float32Chunked::from_vec("risk_score".into(), values).into_series())
     })
     .alias("risk_score")
 }

@@ -230,15 +230,15 @@ COMMENT ON TABLE claims_etl.risk_weekends IS
     'Priced claims by specialty, and those of them on a Saturday or Sunday.';
 
 CREATE TABLE claims_etl.risk_provider_totals (
-    provider_id     text NOT NULL,
+    peer_key        integer NOT NULL,
     specialty       text NOT NULL,
     procedure_code  text NOT NULL,
     claims          bigint NOT NULL CHECK (claims > 0),
     amount          numeric(20, 2) NOT NULL,
-    PRIMARY KEY (provider_id, specialty, procedure_code)
+    PRIMARY KEY (peer_key, specialty, procedure_code)
 );
 COMMENT ON TABLE claims_etl.risk_provider_totals IS
-    'Priced claims and their sum by provider, the specialty on the claims, and procedure; without claims that have no value for one of them.';
+    'Priced claims and their sum by provider with its specialty (provider_peers.peer_key) and procedure; without claims that have no value for one of them.';
 
 CREATE TABLE claims_etl.risk_provider_days (
     specialty       text NOT NULL,
@@ -301,25 +301,25 @@ CREATE TABLE claims_etl.daily_totals (
 COMMENT ON TABLE claims_etl.daily_totals IS 'Claim lines and dollars by date of service.';
 
 CREATE TABLE claims_etl.score_totals (
-    risk_score      numeric(5, 2) PRIMARY KEY,
+    risk_score      numeric(4, 1) PRIMARY KEY,
     claim_lines     bigint NOT NULL CHECK (claim_lines > 0)
 );
 COMMENT ON TABLE claims_etl.score_totals IS 'Claim lines by risk score.';
 
 CREATE TABLE claims_etl.provider_totals (
-    provider_id     text PRIMARY KEY,
+    provider_key    integer PRIMARY KEY,
     claim_lines     bigint NOT NULL CHECK (claim_lines > 0),
     amount          numeric(20, 2) NOT NULL,
     score_total     numeric(20, 2) NOT NULL,
     high_risk_lines bigint NOT NULL
 );
 COMMENT ON TABLE claims_etl.provider_totals IS
-    'Claim lines, dollars, the sum of the risk scores and the lines of the high band by provider.';
+    'Claim lines, dollars, the sum of the risk scores and the lines of the high band by version of the provider.';
 
 CREATE TABLE claims_etl.top_lines (
     claim_token     uuid NOT NULL,
     line_number     smallint NOT NULL,
-    risk_score      numeric(5, 2) NOT NULL,
+    risk_score      numeric(4, 1) NOT NULL,
     amount          numeric(12, 2) NOT NULL,
     PRIMARY KEY (claim_token, line_number)
 );
@@ -398,39 +398,52 @@ COMMENT ON TABLE claims_etl.rotation_parts IS
 
 -- The star schema ------------------------------------------------------------------------------
 
+-- A slowly changing dimension of type 2.
 CREATE TABLE healthcare_analytics.providers_dim (
-    provider_id    text PRIMARY KEY,
-    provider_name  text,
-    specialty      text,
-    location       text,
-    is_inferred    boolean NOT NULL DEFAULT false,
-    row_hash       uuid,
-    valid_since    timestamptz NOT NULL DEFAULT now(),
-    updated_at     timestamptz NOT NULL DEFAULT now(),
-    run_no         integer NOT NULL
+    provider_key    integer PRIMARY KEY,
+    provider_id     text NOT NULL,
+    provider_name   text,
+    specialty       text,
+    location        text,
+    is_placeholder  boolean NOT NULL DEFAULT false,
+    is_current      boolean NOT NULL DEFAULT true,
+    valid_from      timestamptz NOT NULL DEFAULT now(),
+    valid_to        timestamptz,
+    row_hash        uuid,
+    run_no          integer NOT NULL
 );
-COMMENT ON COLUMN healthcare_analytics.providers_dim.row_hash IS
-    'Digest of name, specialty and location; a row with the same digest is not updated. Null for placeholder providers.';
+CREATE UNIQUE INDEX providers_dim_current ON healthcare_analytics.providers_dim (provider_id) WHERE is_current;
+CREATE INDEX providers_dim_versions ON healthcare_analytics.providers_dim (provider_id) WHERE NOT is_current;
 
-INSERT INTO healthcare_analytics.providers_dim (provider_id, provider_name, run_no)
-VALUES ('(unknown)', 'Unknown provider', 0);
+INSERT INTO healthcare_analytics.providers_dim (provider_key, provider_id, provider_name, run_no)
+VALUES (0, '(unknown)', 'Unknown provider', 0);
 
+CREATE TABLE claims_etl.provider_peers (
+    provider_key    integer PRIMARY KEY,
+    durable_key     integer NOT NULL,
+    peer_key        integer NOT NULL,
+    specialty       text NOT NULL
+);
+CREATE INDEX provider_peers_durable_key ON claims_etl.provider_peers (durable_key);
+CREATE INDEX provider_peers_peer_key ON claims_etl.provider_peers (peer_key);
+COMMENT ON TABLE claims_etl.provider_peers IS
+    'How the risk score groups the versions of providers_dim. durable_key: the first version of the provider. peer_key: the first version of the provider with the specialty. specialty: in canonical case, empty for none.';
+INSERT INTO claims_etl.provider_peers (provider_key, durable_key, peer_key, specialty) VALUES (0, 0, 0, '');
+
+-- Columns in the order of their alignment, so that a row has no padding.
 -- Partitioned, so that a load can swap the rows under the views, grants and identity of the table.
 CREATE TABLE healthcare_analytics.claims_fact (
     claim_token      uuid NOT NULL,
-    line_number      smallint NOT NULL,
     patient_token    uuid NOT NULL,
-    provider_id      text NOT NULL,
-    procedure_code   text,
-    amount           numeric(12, 2) NOT NULL,
-    date_of_service  date NOT NULL,
-    specialty        text,
-    location         text,
-    risk_score       numeric(5, 2) NOT NULL,
     risk_components  bigint NOT NULL,
-    is_reversal      boolean NOT NULL,
+    provider_key     integer NOT NULL,
+    date_of_service  date NOT NULL,
+    risk_score       real NOT NULL,
     dq_flags         integer NOT NULL,
     run_no           integer NOT NULL,
+    line_number      smallint NOT NULL,
+    amount           numeric(12, 2) NOT NULL,
+    procedure_code   text,
     PRIMARY KEY (claim_token, line_number)
 ) PARTITION BY RANGE (claim_token);
 CREATE TABLE healthcare_analytics.claims_fact_0 PARTITION OF healthcare_analytics.claims_fact
@@ -492,8 +505,8 @@ AS $$ SELECT nullif((packed >> (10 * component)) & 1023, 1023) / 1000.0 $$;
 COMMENT ON FUNCTION healthcare_analytics.risk_component IS
     'Component 0 to 5 of risk_components, 0 to 1; null when it could not be computed.';
 
-CREATE FUNCTION healthcare_analytics.risk_band(score numeric) RETURNS text
+CREATE FUNCTION healthcare_analytics.risk_band(score real) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN score >= 50 THEN 'high' WHEN score >= 20 THEN 'medium' ELSE 'low' END $$;
+AS $$ SELECT CASE WHEN score >= 50::real THEN 'high' WHEN score >= 20::real THEN 'medium' ELSE 'low' END $$;
 COMMENT ON FUNCTION healthcare_analytics.risk_band IS
     'The band of a score, by the thresholds of the last run.';

@@ -190,7 +190,8 @@ pub(crate) fn forget_months(
     let shown: Vec<&str> = shown.filter(|column| shape.has(column)).collect();
     let shown = shown.join(", ");
     let others = format!(
-        "SELECT EXISTS (SELECT {shown} FROM {months} EXCEPT SELECT {shown} FROM {PUBLISHED}.{PROVIDERS_DIM})
+        "SELECT EXISTS (SELECT {shown} FROM {months} EXCEPT
+                 SELECT {shown} FROM {PUBLISHED}.{PROVIDERS_DIM} WHERE is_current)
              AS others"
     );
     let others =

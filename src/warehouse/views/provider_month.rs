@@ -12,7 +12,7 @@ fn descriptive_columns(from: &str, shape: Shape) -> String {
 
 /// Every provider and month, whatever few patients it has.
 pub(crate) fn by_month(shape: Shape) -> View {
-    let mut columns: Vec<&str> = ["f.provider_id", "d.provider_name", "d.specialty"]
+    let mut columns: Vec<&str> = ["d.provider_id", "d.provider_name", "d.specialty"]
         .into_iter()
         .filter(|column| shape.has(column.split_at(2).1))
         .collect();
@@ -25,10 +25,12 @@ pub(crate) fn by_month(shape: Shape) -> View {
             "SELECT {},
        count(*) AS claims, sum(f.amount) AS amount,
        count(DISTINCT f.patient_token) AS patients,
-       round(avg(f.risk_score), 2) AS mean_risk_score, max(f.risk_score) AS max_risk_score,
+       round(avg(f.risk_score::numeric(4, 1)), 2) AS mean_risk_score,
+       max(f.risk_score)::numeric(4, 1) AS max_risk_score,
        count(*) FILTER (WHERE {PUBLISHED}.risk_band(f.risk_score) = 'high') AS high_risk_claims
 FROM {PUBLISHED}.{CLAIMS_FACT} f
-JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)
+JOIN {PUBLISHED}.{PROVIDERS_DIM} v ON v.provider_key = f.provider_key
+JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_id = v.provider_id AND d.is_current
 GROUP BY {}",
             columns.join(", "),
             groups.join(", ")
@@ -46,17 +48,19 @@ pub(crate) fn stored(shape: Shape) -> View {
         query: format!(
             "SELECT m.provider_id,{} m.service_month, m.claims, m.amount, m.patients,
        m.mean_risk_score, m.max_risk_score, m.high_risk_claims
-FROM (SELECT f.provider_id,
+FROM (SELECT v.provider_id,
              f.date_of_service - (extract(day FROM f.date_of_service)::integer - 1)
                  AS service_month,
              count(*) AS claims, sum(f.amount) AS amount,
              count(DISTINCT f.patient_token) AS patients,
-             round(avg(f.risk_score), 2) AS mean_risk_score, max(f.risk_score) AS max_risk_score,
+             round(avg(f.risk_score::numeric(4, 1)), 2) AS mean_risk_score,
+       max(f.risk_score)::numeric(4, 1) AS max_risk_score,
              count(*) FILTER (WHERE {PUBLISHED}.risk_band(f.risk_score) = 'high')
                  AS high_risk_claims
       FROM {PUBLISHED}.{CLAIMS_FACT} f
+      JOIN {PUBLISHED}.{PROVIDERS_DIM} v ON v.provider_key = f.provider_key
       GROUP BY 1, 2) m
-JOIN {PUBLISHED}.{PROVIDERS_DIM} d USING (provider_id)",
+JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_id = m.provider_id AND d.is_current",
             descriptive_columns("d", shape)
         ),
         comment: "Claims, amount, patients and risk by provider and month of service, as of the last \

@@ -16,8 +16,8 @@ use crate::warehouse::sql;
 const LISTED: usize = 10;
 
 const DIRECTORY: &str = "
-SELECT count(*) AS providers, count(*) FILTER (WHERE is_inferred) AS placeholders
-FROM healthcare_analytics.providers_dim WHERE provider_id <> '(unknown)'";
+SELECT count(*) AS providers, count(*) FILTER (WHERE is_placeholder) AS placeholders
+FROM healthcare_analytics.providers_dim WHERE is_current AND provider_key <> 0";
 
 const MONTHS: &str = "
 SELECT (extract(year FROM service_month) * 12 + extract(month FROM service_month) - 1)::bigint AS month,
@@ -33,7 +33,7 @@ ORDER BY 1";
 const BANDS_OF_SCORE: &str = "
 SELECT CASE WHEN risk_score = 0 THEN 0
             ELSE least(trunc(risk_score / 10), 9) + 1 END::bigint AS band,
-       healthcare_analytics.risk_band(risk_score) AS level,
+       healthcare_analytics.risk_band(risk_score::real) AS level,
        sum(claim_lines)::bigint AS claim_lines,
        round((sum(sum(risk_score * claim_lines)) OVER ()) / sum(sum(claim_lines)) OVER (), 1)::text
            AS mean
@@ -56,10 +56,13 @@ fn highest_providers(released: &Released) -> String {
         "
 SELECT provider_id AS id, {} AS name, {} AS specialty, claim_lines, amount::text AS amount,
        round(score_total / claim_lines, 1)::text AS mean, high_risk_lines AS high
-FROM (SELECT * FROM claims_etl.provider_totals
-      WHERE provider_id <> '(unknown)' AND claim_lines >= {RANKED_FROM}
-      ORDER BY score_total / claim_lines DESC, high_risk_lines DESC, provider_id LIMIT {LISTED}) t
-LEFT JOIN healthcare_analytics.providers_dim d USING (provider_id)
+FROM (SELECT v.provider_id, sum(t.claim_lines)::bigint AS claim_lines, sum(t.amount) AS amount,
+             sum(t.score_total) AS score_total, sum(t.high_risk_lines)::bigint AS high_risk_lines
+      FROM claims_etl.provider_totals t
+      JOIN healthcare_analytics.providers_dim v USING (provider_key)
+      WHERE provider_key <> 0 GROUP BY v.provider_id HAVING sum(t.claim_lines) >= {RANKED_FROM}
+      ORDER BY sum(t.score_total) / sum(t.claim_lines) DESC, 5 DESC, 1 LIMIT {LISTED}) t
+JOIN (SELECT * FROM healthcare_analytics.providers_dim WHERE is_current) d USING (provider_id)
 ORDER BY score_total / claim_lines DESC, high_risk_lines DESC, provider_id",
         column(released, "d.", "provider_name"),
         column(released, "d.", "specialty")
@@ -70,14 +73,15 @@ fn highest_lines(released: &Released) -> String {
     format!(
         "
 SELECT f.claim_token::text AS token, f.line_number::bigint AS line, {} AS procedure,
-       f.provider_id AS provider, f.amount::text AS amount, f.date_of_service::text AS day,
-       round(f.risk_score, 1)::text AS score,
+       d.provider_id AS provider, f.amount::text AS amount, f.date_of_service::text AS day,
+       t.risk_score::text AS score,
        (ARRAY['amount', 'duplicate', 'provider', 'volume', 'mismatch', 'weekend'])
            [(f.risk_components >> 60)::integer] AS reason
 FROM (SELECT * FROM claims_etl.top_lines
       ORDER BY risk_score DESC, amount DESC, claim_token DESC, line_number DESC LIMIT {LISTED}) t
 JOIN healthcare_analytics.claims_fact f
   ON f.claim_token = t.claim_token AND f.line_number = t.line_number
+JOIN healthcare_analytics.providers_dim d ON d.provider_key = f.provider_key
 ORDER BY t.risk_score DESC, t.amount DESC, t.claim_token DESC, t.line_number DESC",
         column(released, "f.", "procedure_code")
     )
