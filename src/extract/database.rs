@@ -1,8 +1,8 @@
 //! Claims or providers from a Postgres query, through connectorx.
 //!
-//! connectorx gets the connection settings and the TLS connector that the warehouse's connections
-//! have. The rows are fetched as a whole: a query has no second reading that is sure to be the
-//! same. Every column is cast to text by the server, so amounts stay exact and nothing is inferred.
+//! Uses the same connection settings and TLS connector as warehouse connections. The result is
+//! fetched in full, because a second run of the query may return different rows. The server casts
+//! every column to text, so amounts stay exact and no types are inferred.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,30 +34,30 @@ use crate::schema::Dataset;
 use crate::warehouse::sql;
 use crate::worker::Worker;
 
-/// Ranges in which a table is read, where it is to be read in ranges.
+/// Number of ranges for a range-partitioned read.
 const PARTITIONS: u16 = 4;
 
-/// A database and the query that is sent to it.
+/// A source database and the query sent to it.
 struct Remote<'a> {
     dataset: Dataset,
-    /// Its address without credentials.
+    /// Address without credentials.
     place: String,
     database: PostgresDatabase,
     query: String,
     cancel: &'a Cancellation,
 }
 
-/// What a database source gave.
+/// Result of a database source.
 pub(super) struct Answer {
     pub(super) file: SourceFile,
     pub(super) rows: Fetched,
-    /// The column that line numbers are read from without being mapped.
+    /// The unmapped column recognised as the line number.
     pub(super) line_column: Option<String>,
-    /// What is not safe about the way from the source to here.
+    /// Warning about an insecure connection to the source.
     pub(super) warning: Option<String>,
 }
 
-/// Checks the query's columns against the contract, then fetches its rows.
+/// Checks the query's columns against the contract, then fetches the rows.
 pub(super) fn fetch(
     dataset: Dataset,
     settings: &Settings,
@@ -106,7 +106,7 @@ pub(super) fn fetch(
     Ok(Answer { file, rows: Fetched(frame), line_column, warning })
 }
 
-/// A file and its rows without the line number that they were fetched with.
+/// The file and its rows without the fetched line number.
 fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceFile, DataFrame)> {
     let without = line_column::without_line(file);
     let fields = projection::fields(file);
@@ -119,7 +119,7 @@ fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceF
     Ok((without, frame))
 }
 
-/// Where the database at `address` is, without credentials, and how to connect to it.
+/// Connection settings for `address`, and its form without credentials.
 ///
 /// # Errors
 /// `Config` for an address that cannot be understood, and for files of passwords and certificates
@@ -141,14 +141,14 @@ fn database(
     let parsed = Address::parse(address).map_err(|error| refused(&error))?;
     let (host, port, name) = parsed.location().unwrap_or_default();
     let host = if host.contains(':') { format!("[{host}]") } else { host.replace('/', "%2F") };
-    // PGPASSWORD is the warehouse's: it is not sent to another server.
+    // PGPASSWORD belongs to the warehouse and must not be sent to another server.
     let home = environment.home.as_deref();
     let database = PostgresDatabase::of_client(address, &environment.parameters, home, None)
         .map_err(|error| refused(&error))?;
     Ok((format!("postgres://{host}:{port}/{name}"), database))
 }
 
-/// The configured query, or that for the configured table.
+/// The configured query, or `SELECT *` for the configured table.
 fn query(dataset: Dataset, source: &Source) -> Result<String> {
     let error = match (&source.query, &source.table) {
         (Some(query), None) => return Ok(query.trim().trim_end_matches(';').to_owned()),
@@ -164,8 +164,8 @@ fn query(dataset: Dataset, source: &Source) -> Result<String> {
 }
 
 impl Remote<'_> {
-    /// Connects once, so that a server that refuses is named with its reason; returns what is not
-    /// safe about the connection, which raw identifiers cross.
+    /// Connects once, so that an error names the server and the reason. Returns a warning if the
+    /// connection, which carries raw identifiers, is insecure.
     fn protection(&self) -> Result<Option<String>> {
         let protection = self.database.probe().map_err(|error| {
             let context = format!("{}: connecting to {}", self.dataset, self.place);
@@ -196,7 +196,7 @@ impl Remote<'_> {
         )))
     }
 
-    /// The answer to a query whose columns are texts.
+    /// Runs a query whose columns are all text.
     fn texts(&self, query: String, columns: &[String]) -> Result<DataFrame> {
         let (config, tls) =
             self.database.client().map_err(|error| sql::error("connecting", error))?;
@@ -224,8 +224,8 @@ impl Remote<'_> {
         let mut source =
             PostgresSource::<BinaryProtocol, C>::new(config, tls, 1).map_err(failed)?;
         source.set_queries(&[CXQuery::Naked(query)]);
-        // Dates in one form, and rows in the order of the table, so that the same table gives the
-        // same fingerprint.
+        // One date format, and rows in table order, so that an unchanged table has an unchanged
+        // fingerprint.
         let settings = ["SET datestyle TO ISO, YMD", "SET synchronize_seqscans TO off"];
         source.set_pre_execution_queries(Some(&settings.map(ToOwned::to_owned)));
         source.fetch_metadata().map_err(failed)?;
@@ -261,13 +261,12 @@ impl Remote<'_> {
             .map_err(|_| Error::internal("fetched columns differ in length"))
     }
 
-    /// The names of the query's columns.
     fn header(&self) -> Result<Vec<String>> {
         let names = self.texts(partition::names_of(&self.query), &["name".to_owned()])?;
         Ok(cells(&names, 0).into_iter().flatten().collect())
     }
 
-    /// Whether a column's text is exact.
+    /// Whether casting the column to text is exact.
     fn is_exact(&self, name: &str) -> Result<bool> {
         let column = [projection::name(0)];
         let types = self.texts(partition::types_of(&self.query, &[name]), &column)?;
@@ -275,7 +274,7 @@ impl Remote<'_> {
         Ok(!matches!(found.as_str(), "" | "real" | "double precision"))
     }
 
-    /// Refuses numbers that are not exact, and finds the column by whose ranges the rows are read.
+    /// Rejects inexact numeric types; returns the range partitioning, if configured.
     fn check_types(&self, file: &SourceFile, source: &Source) -> Result<Option<Partition>> {
         let (dataset, place) = (self.dataset, &self.place);
         let mut names = projection::fields(file);
@@ -315,7 +314,7 @@ impl Remote<'_> {
         Ok(Some(partition))
     }
 
-    /// The fields that are read, of all rows.
+    /// Fetches all rows, with the mapped columns only.
     fn rows(&self, file: &SourceFile, partition: Option<&Partition>) -> Result<DataFrame> {
         let fields = projection::fields(file);
         let texts: Vec<String> =
@@ -359,7 +358,7 @@ impl Remote<'_> {
     }
 }
 
-/// The texts of a column.
+/// Values of a column as text.
 fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
     let texts = frame.columns().get(column).and_then(|column| column.str().ok());
     texts.map_or_else(Vec::new, |texts| {
@@ -367,13 +366,13 @@ fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
     })
 }
 
-/// Whether cells of this type come as texts.
+/// Whether connectorx returns this type as text.
 fn is_text(kind: PostgresTypeSystem) -> bool {
     use PostgresTypeSystem::{BpChar, Name, Text, VarChar};
     matches!(kind, Text(_) | BpChar(_) | VarChar(_) | Name(_))
 }
 
-/// BLAKE3 over all values, each preceded by its length so that no two tables look alike.
+/// BLAKE3 over all values, each prefixed with its length to prevent collisions.
 fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
@@ -389,7 +388,7 @@ fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
     Some((hasher.finalize().to_hex().to_string(), bytes))
 }
 
-/// A failure without the driver's words: they can quote values and the password.
+/// Error without the driver's text, which can quote values and the password.
 fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error {
     let postgres = match error {
         PostgresSourceError::PostgresError(error) => {

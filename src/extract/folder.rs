@@ -1,8 +1,8 @@
-//! Folders as sources: which of the files below one are meant.
+//! Folders as sources: selects the files to read.
 //!
-//! The same rules hold for folders of a disk and prefixes of an object store: what is no data by its
-//! name is left out ([`left_out`]), and of folders that are named by days (`date=2024-01-31`) those
-//! outside the data interval.
+//! The same rules hold for local folders and object store prefixes: names that do not denote data
+//! are left out ([`left_out`]), and so are day folders (`date=2024-01-31`) outside the data
+//! interval.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,13 @@ use crate::config::Interval;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
-/// The files of a folder or a glob.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     pub(super) left_out: LeftOut,
 }
 
-/// The files below `folder`, sorted by the bytes of their paths; those without a byte are left out.
+/// Lists the files below `folder`, sorted by path bytes; empty files are left out.
 ///
 /// # Errors
 /// `Source` when a folder cannot be read, or there is no file.
@@ -36,7 +35,8 @@ pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Res
     Ok(found)
 }
 
-/// The refusal of a folder that has nothing to read; `other_days`: days were passed over.
+/// Error for a folder without files to read; `other_days`: day folders outside the interval were
+/// skipped.
 pub(super) fn nothing(
     dataset: Dataset,
     place: &str,
@@ -54,7 +54,7 @@ pub(super) fn nothing(
     )
 }
 
-/// Refuses a folder of a table whose files are not all valid.
+/// Rejects table formats (Delta, Iceberg, …) in which not every file is valid.
 pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     for above in real.ancestors() {
@@ -66,7 +66,7 @@ pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of such a table.
+/// Error for such a table.
 pub(super) fn no_plain_folder(dataset: Dataset, place: &str, format: &str) -> Error {
     Error::source(format!(
         "{dataset}: {place} is a table of {format}, whose files also hold rows that were replaced or deleted"
@@ -74,7 +74,7 @@ pub(super) fn no_plain_folder(dataset: Dataset, place: &str, format: &str) -> Er
     .hint("export what is valid in it as CSV or Parquet, and read that")
 }
 
-/// Whether a folder's name is that of a day outside the interval: `date=2024-01-31`.
+/// Whether a folder name such as `date=2024-01-31` is a day outside the interval.
 pub(super) fn is_outside(name: &str, interval: &Interval) -> bool {
     name.split_once('=').and_then(|(_, day)| interval.covers(day)) == Some(false)
 }
@@ -87,7 +87,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Goes through a folder; `above` are the folders that lead to it, so that a link back ends.
+    /// Walks a folder; `above` holds its ancestors, to break symlink cycles.
     fn descend(&mut self, folder: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
         let dataset = self.dataset;
         let unreadable = |path: &Path, error: &std::io::Error| {

@@ -1,7 +1,7 @@
-//! Headers: reading the first record of a delimited file, and finding out what separates its fields.
+//! Reads the header of a delimited file and detects its field separator.
 //!
-//! Most failed first runs end here, and its messages are what people then read. [`super::recognition`]
-//! decides what of the record is shown.
+//! Most failed first runs end here, so its messages matter. [`super::recognition`] decides which
+//! parts of the record may be shown.
 
 use memchr::{memchr, memchr_iter};
 
@@ -14,13 +14,13 @@ use crate::config::{AUTO, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Records among which a header is looked for.
+/// Number of records searched for a header.
 const LINES_LOOKED_AT: usize = 50;
 
-/// Separators that are tried where none is configured, in this order.
+/// Separators tried in this order when none is configured.
 const SEPARATORS: [u8; 4] = [b',', b';', b'|', b'\t'];
 
-/// The configured field separator; none where it is to be found out.
+/// The configured field separator; `None` for detection.
 fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     match source.delimiter.as_bytes() {
         text if text == AUTO.as_bytes() => Ok(None),
@@ -35,8 +35,8 @@ fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     }
 }
 
-/// The field separator: the configured one, or that with which the header has most of the contract's
-/// columns, then most names that are known, then most fields.
+/// The field separator: the configured one, or the one whose header has the most contract columns,
+/// then the most known names, then the most fields.
 fn separator(
     source: &Source,
     dataset: Dataset,
@@ -59,17 +59,17 @@ fn separator(
     Ok(best)
 }
 
-/// What comes before the header.
+/// Lines before the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Beginning {
-    /// Bytes of lines that are passed over.
+    /// Number of bytes to skip.
     bytes: usize,
-    /// The separator that the line `sep=;` names, which spreadsheets write and read.
+    /// The separator named by a `sep=;` line, which spreadsheets write and read.
     separator: Option<u8>,
 }
 
 impl Beginning {
-    /// The configured lines, and one that names the separator.
+    /// Skips the configured lines and a `sep=` line.
     fn of(source: &Source, text: &[u8]) -> Self {
         let feeds = memchr_iter(b'\n', text);
         let skipped = match source.skip_lines as usize {
@@ -90,7 +90,7 @@ fn named_separator(line: &[u8]) -> Option<u8> {
     let (word, rest) = line.split_at_checked(b"sep=".len())?;
     match rest {
         _ if !word.eq_ignore_ascii_case(b"sep=") => None,
-        // A tab is white space at the line's end.
+        // The tab was trimmed as trailing white space.
         [] => Some(b'\t'),
         [byte] => Some(*byte).filter(|byte| is_separator(*byte)),
         _ => None,
@@ -101,14 +101,14 @@ fn is_separator(byte: u8) -> bool {
     byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
 }
 
-/// A header that was read.
+/// A parsed header.
 pub(super) struct Read {
     pub(super) names: Vec<String>,
     pub(super) standing: Standing,
     pub(super) delimited: Delimited,
 }
 
-/// Reads the names in the first record of a delimited file, and how the file is cut.
+/// Reads the header of a delimited file and its dialect.
 pub(super) fn read(
     dataset: Dataset,
     source: &Source,
@@ -156,7 +156,7 @@ pub(super) fn read(
             Some((most, likely)) if most > known => {
                 standing = Standing::Data { line, likely: Some(likely) };
             }
-            // Lines that are all alike are records.
+            // Several equally likely lines are data.
             Some((most, _)) if most == known => standing = Standing::Data { line, likely: None },
             _ => {}
         }
@@ -167,7 +167,7 @@ pub(super) fn read(
     Ok(Read { names: found.names, standing, delimited })
 }
 
-/// The first lines of a text.
+/// First lines of a text.
 struct Lines<'a> {
     source: &'a Source,
     text: &'a [u8],
@@ -176,8 +176,8 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The most names that are known in one of the first records from `from` on, and on which line
-    /// it begins; none where no record can be a header.
+    /// The largest number of known names in any of the first records from `from` on, and its line
+    /// number; `None` when no record can be a header.
     fn most_known(&self, from: usize, separators: &[u8], header: &[u8]) -> Option<(usize, u64)> {
         let mut best: Option<(usize, u64)> = None;
         for &separator in separators {
@@ -206,7 +206,7 @@ fn feeds(text: &[u8]) -> u64 {
     memchr_iter(b'\n', text).count() as u64
 }
 
-/// The configured first character of comments.
+/// The configured comment character.
 fn comment(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     let usable = |mark: char| u8::try_from(mark).ok().filter(u8::is_ascii_punctuation);
     match source.comment {
@@ -218,7 +218,7 @@ fn comment(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     }
 }
 
-/// The names that no contract column uses, over all files, each once.
+/// Distinct header names that no contract column uses, over all files.
 pub(super) fn ignored(files: &[SourceFile]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for file in files {

@@ -1,9 +1,9 @@
-//! Extract: finds the sources, checks their headers against the contract, fingerprints them, and
+//! Extract: locates the sources, checks their headers against the contract, fingerprints them and
 //! scans them lazily.
 //!
-//! Never reads more of the data than headers and bytes to hash: parsing happens once, when the
-//! blocks of a scan are executed. What has no second reading is kept: the rows of a database in
-//! memory, standard input and what lies elsewhere in the spool.
+//! Here only headers are parsed and bytes hashed; rows are parsed once, when the blocks of a scan
+//! execute. Sources that cannot be read twice are buffered: database rows in memory, standard input
+//! and remote files in the spool.
 
 mod address;
 #[cfg(feature = "cloud")]

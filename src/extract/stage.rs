@@ -1,4 +1,4 @@
-//! From the settings to an input: its sources found, checked and fingerprinted.
+//! Extracts an input: locates, checks and fingerprints its sources.
 
 use std::io;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// Finds, checks and fingerprints the sources of `dataset`.
+/// Locates, checks and fingerprints the sources of `dataset`.
 ///
 /// # Errors
 /// `Config` when there is no source, a column is missing or named twice, or the mapping is wrong;
@@ -40,21 +40,21 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
                 cancel.check()?;
                 let part = place.is_part();
                 let file = located(dataset, place, &settings.spill_dir(), cancel)?;
-                // A part of no bytes has no rows; where all are empty, the last one is the error.
+                // An empty part has no rows; if all are empty, the last one is an error.
                 let may_be_empty = part && !(number == last && files.is_empty());
                 match inspect(dataset, settings, file, may_be_empty)? {
                     Some(file) => files.push(file),
                     None => left_out.empty += 1,
                 }
             }
-            // All headers first: a wrong one is an error before gigabytes are hashed.
+            // Check all headers before hashing gigabytes.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
                 if file.is_spooled() {
                     file.modified = None;
                 }
             }
-            // What is read to its end must be what was fingerprinted.
+            // Content read to the end must match the fingerprint.
             let Recognised { name: line_column, warning } =
                 line_column::recognise(dataset, source, &mut files)?;
             Ok(Extracted {
@@ -92,7 +92,7 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
     }
 }
 
-/// What a place holds, in the spool where it can be read only once.
+/// Opens a location, spooling it if it can be read only once.
 fn located(
     dataset: Dataset,
     place: Place,
@@ -114,8 +114,8 @@ fn located(
     }
 }
 
-/// Reads a file's format and header, and matches the header against the contract; none for a file
-/// without a byte, where it may be empty.
+/// Reads a file's format and header and matches the header against the contract; `None` for an
+/// empty file where those are allowed.
 fn inspect(
     dataset: Dataset,
     settings: &Settings,

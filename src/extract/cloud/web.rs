@@ -13,14 +13,13 @@ use super::transfer::{CONNECT, SILENCE, broken_off, unreachable};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Retries of a request.
 const RETRIES: usize = 2;
-/// The wait before the first retry; it doubles.
+/// Delay before the first retry; doubles with each retry.
 const DELAY: Duration = Duration::from_millis(500);
-/// The most redirects that are followed.
+/// Maximum number of redirects followed.
 const REDIRECTS: usize = 5;
 
-/// Reads a file into the spool.
+/// Downloads a file into the spool.
 pub(super) async fn fetch(
     dataset: Dataset,
     address: &Address,
@@ -39,12 +38,12 @@ pub(super) async fn fetch(
             Ok(None) => return Ok(()),
             Err(_) => return Err(broken_off(dataset, address, writing.bytes())),
         }
-        // Lets a signal through where the server is faster than the spool.
+        // Yields, so that a signal is noticed when the server is faster than the spool.
         consume_budget().await;
     }
 }
 
-/// Why there is no file in an answer.
+/// Why a response has no file.
 struct Refused {
     error: Error,
     is_transient: bool,
@@ -76,7 +75,7 @@ fn client(dataset: Dataset, address: &Address) -> Result<Client> {
     });
     Client::builder()
         .user_agent(concat!("claims-etl/", env!("CARGO_PKG_VERSION")))
-        // It would show this server's query to the next one.
+        // A referer would show this server's query to the next one.
         .referer(false)
         .redirect(redirects)
         .connect_timeout(CONNECT)

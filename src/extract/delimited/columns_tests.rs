@@ -1,4 +1,4 @@
-//! Tests of the sibling file: what a block becomes.
+//! Tests of the block parser.
 
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ fn a_trailing_separator_at_the_end_is_a_field() {
 }
 
 proptest! {
-    /// The columns tell of every record what the grammar tells of it.
+    /// The block parser and the record grammar agree on every record.
     #[test]
     fn columns_and_grammar_agree(
         text in prop_oneof![

@@ -1,4 +1,4 @@
-//! Tests of how fields become columns and rows claims: the same of every format.
+//! Tests of projection and row filters, for all formats.
 
 use super::*;
 use crate::config::{Mapping, Pattern};
@@ -26,7 +26,7 @@ fn odd(paths: &[&Path]) -> Source {
     source
 }
 
-/// The same rows as Parquet, empty fields as nulls.
+/// The same rows as Parquet; empty fields become nulls.
 fn as_parquet(directory: &tempfile::TempDir) -> PathBuf {
     let names: Vec<&str> = ODD.split(',').collect();
     let columns = names.iter().enumerate().map(|(place, name)| {
@@ -184,7 +184,7 @@ fn the_separator_is_the_one_that_fits_best() {
         let path = write(&directory, "claims.txt", text);
         assert_eq!(rows(&source(&[&path]))[0][..2], ["a", "p"], "{separator}");
     }
-    // A comma within names is no separator, and a mapping counts.
+    // A comma inside a name is not a separator, and the mapping counts.
     let names = "CLM;patient_id;\"provider, id\";procedure_code;amount;date_of_service";
     let path = write(&directory, "claims.txt", format!("{names}\na;p;1;c;1;d\n"));
     let mut configured = source(&[&path]);
@@ -193,7 +193,7 @@ fn the_separator_is_the_one_that_fits_best() {
     assert_eq!(rows(&configured)[0][..3], ["a", "p", "1"]);
     configured.delimiter = ",".into();
     assert_eq!(refused(&configured).kind(), ErrorKind::Config, "one that is configured counts");
-    // Nothing fits: the message names as many columns as there can be.
+    // No match: the message names as many columns as possible.
     let path = write(&directory, "claims.txt", "CLM|PAT|AMT (1)\na|b|c\n");
     let error = refused(&source(&[&path]));
     assert!(error.message().ends_with("the header has: CLM, PAT, AMT (1)"), "{error}");
