@@ -1,14 +1,13 @@
-//! How a contract column comes from a source's header: a name, a template, the first of several
-//! names, a constant, or not at all; and which rows are claims.
+//! Maps contract columns to a source's header: by name, template, list of alternatives, constant,
+//! or not at all; and filters the rows that are claims.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A header name, or a text with header names in braces.
+/// A header name, or a template with header names in braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// The column with this name.
     Name(String),
     /// `{CLAIMID}-{CHARGEID}`.
     Template(Vec<Part>),
@@ -17,37 +16,37 @@ pub enum Pattern {
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Text as it is.
+    /// Literal text.
     Text(String),
-    /// What stands in the column with this name.
+    /// Value of the column with this name.
     Field(String),
 }
 
-/// Where a contract column comes from.
+/// Source of a contract column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Mapping {
-    /// From one column, or from several put together.
+    /// One column, or a template of several.
     Is(Pattern),
-    /// From the first of these that the header has.
+    /// The first of these present in the header.
     FirstOf {
-        /// In the order in which they are looked for.
+        /// In order of preference.
         patterns: Vec<Pattern>,
-        /// Whether the column is null where the header has none of them.
+        /// Whether the column is null when none is present.
         or_absent: bool,
     },
-    /// The same text in every row.
+    /// The same value in every row.
     Constant(String),
-    /// Null in every row: the source does not have it.
+    /// Null in every row: the source has no such column.
     Absent,
 }
 
-/// Texts of which one must be found.
+/// Accepted values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OneOrMore")]
 pub struct Values(pub Vec<String>);
 
-/// A mapping as it is written.
+/// Serialised form of a mapping.
 #[derive(Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -65,7 +64,7 @@ struct Constant {
     constant: String,
 }
 
-/// Values as they are written.
+/// Serialised form of values.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
 enum OneOrMore {
@@ -74,10 +73,11 @@ enum OneOrMore {
 }
 
 impl Pattern {
-    /// Reads a name or a template; `{{` and `}}` stand for braces.
+    /// Parses a name or a template; `{{` and `}}` are literal braces.
     ///
     /// # Errors
-    /// What is wrong with the braces.
+    ///
+    /// A description of the unbalanced or empty braces.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() {
@@ -117,7 +117,7 @@ impl Pattern {
         Ok(Self::Template(parts))
     }
 
-    /// The header names in it.
+    /// Header names used.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let (name, parts) = match self {
             Self::Name(name) => (Some(name.as_str()), [].as_slice()),
@@ -145,7 +145,7 @@ impl fmt::Display for Pattern {
 }
 
 impl From<&str> for Mapping {
-    /// The column with this very name.
+    /// The column with exactly this name.
     fn from(name: &str) -> Self {
         Self::Is(Pattern::Name(name.to_owned()))
     }

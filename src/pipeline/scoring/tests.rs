@@ -1,6 +1,6 @@
-//! The way of a score through both passes against a straightforward reading of its definition.
+//! Compares the two-pass scoring with a direct implementation of its definition.
 //!
-//! Only the buckets of the histogram are shared, so both must come to the same thousandths.
+//! Both share only the histogram buckets, so they must agree to the thousandth.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -26,18 +26,18 @@ use crate::schema::{CENTS, CLAIM_CHECK, DAMAGE, ORIGIN, PATIENT_CHECK, PROVIDER_
 use crate::shuffle::Resolved;
 use crate::transform::{Counter, Release, scored};
 
-/// A claim of one line.
+/// A single-line claim.
 #[derive(Debug, Clone)]
 struct Claim {
     patient: u8,
-    /// The provider's place; the last place is nobody's.
+    /// Provider index; the last one means no provider.
     place: u32,
     code: Option<&'static str>,
     cents: i64,
     day: i32,
 }
 
-/// Specialties by place.
+/// Specialties by provider index.
 const SPECIALTIES: [&str; 5] = ["GP", "GP", "GP", "ENT", ""];
 
 impl Claim {
@@ -86,7 +86,7 @@ fn directory() -> Directory {
     Directory::new(&frame, OnDuplicate::Last, &release).expect("a directory")
 }
 
-/// Tokens that tell the place in the list.
+/// Tokens that encode the index.
 fn token(place: usize) -> i128 {
     let bits = (place as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     i128::from_ne_bytes(bits.to_be_bytes())
@@ -122,7 +122,7 @@ fn accepted(claims: &[Claim], from: usize) -> DataFrame {
     DataFrame::new(rows, columns).expect("a frame")
 }
 
-/// The components by the way of a run, in the order of the list; and the model.
+/// Components from both passes in claim order, and the model.
 fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Components>, Arc<Scorer>) {
     let (settings, directory, cancel) = (settings(), directory(), Cancellation::default());
     let counting = Counting::new(&settings, true);
@@ -156,13 +156,13 @@ fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Componen
     (components, scorer)
 }
 
-/// Median of values, the mean of the two in the middle.
+/// Median; the mean of the middle two for an even count.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
-/// Median and spread of the amounts of claims, each in the middle of its bucket.
+/// Median and spread of claim amounts, each at its bucket's midpoint.
 fn peers(claims: &[&Claim]) -> Option<(f64, f64)> {
     if claims.len() < 3 {
         return None;
@@ -187,7 +187,7 @@ fn peers_of(all: &[&Claim], code: &str, specialty: &str) -> Option<(f64, f64)> {
     own.or_else(|| peers(&of(false)))
 }
 
-/// Third quartile and the distance to the first, interpolated.
+/// Third quartile and interquartile range, interpolated.
 fn quartiles(mut values: Vec<f64>, floor: f64) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| {
@@ -206,7 +206,7 @@ fn beyond(x: f64, (q3, iqr): (f64, f64)) -> u16 {
     clip(((x - q3) / iqr - 1.5) / 1.5)
 }
 
-/// Observed over expected of the provider at a place, if enough can be compared.
+/// Observed/expected ratio of a provider, if enough claims are comparable.
 fn ratio(all: &[&Claim], place: u32) -> Option<f64> {
     let expected = |claim: &&&Claim| {
         let (middle, _) = peers_of(all, claim.code?, claim.specialty())?;
@@ -227,7 +227,7 @@ fn patients(all: &[&Claim], place: u32, day: i32) -> usize {
     patients.len()
 }
 
-/// The definition, word by word.
+/// Direct implementation of the definition.
 fn naive(claims: &[Claim], of: usize) -> Components {
     let all: Vec<&Claim> = claims.iter().filter(|claim| claim.is_priced()).collect();
     let claim = &claims[of];
@@ -289,7 +289,7 @@ fn naive(claims: &[Claim], of: usize) -> Components {
     components
 }
 
-/// Few values of each kind, so that everything happens.
+/// Few distinct values, so that every case occurs.
 fn claim() -> impl Strategy<Value = Claim> {
     let code = select(vec![Some("99213"), Some("99213"), Some("99214"), None]);
     let cents = select(vec![10_000, 10_000, 11_000, 12_500, 90_000, 0, -10_000]);
@@ -321,7 +321,7 @@ proptest! {
                     "{:?} {:?} {:?}", claim, found[of], expected
                 );
             }
-            // One claim at a time, by text: the same to the last bit.
+            // Scored one claim at a time from text: bitwise equal.
             let twin = match expected[1] {
                 Some(1000) => Twin::Exact,
                 Some(200) => Twin::Suspect,
