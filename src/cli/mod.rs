@@ -65,10 +65,10 @@ pub fn main() -> ExitCode {
     let reply = catch_unwind(AssertUnwindSafe(|| dispatch(cli.command, &console)))
         .unwrap_or_else(|_| Err(panicked("the command")));
     console.finish();
-    // Only writing is left, which a slow reader may block.
+    // Only output remains, and a slow reader may block it.
     signals::end_at_once();
     let code = match reply {
-        // Not even locked: another thread may hold the lock while it waits for a reader.
+        // Does not lock stdout: another thread may hold the lock while waiting for a reader.
         Ok(reply) if reply.text.is_empty() => reply.exit_code,
         Ok(reply) => match output::write(&reply.text, &mut io::stdout().lock()) {
             Ok(()) => reply.exit_code,
@@ -126,7 +126,7 @@ fn completions(shell: clap_complete::Shell) -> Reply {
     Reply::done(String::from_utf8_lossy(&script))
 }
 
-/// Prints where a panic happened, but not its text, which could contain a value.
+/// Prints the location of a panic, but not its message, which could contain a cell value.
 fn report_panic(info: &PanicHookInfo<'_>) {
     if panic_is_expected() {
         return;

@@ -1,4 +1,4 @@
-//! The command `runs`: the ledger as a table.
+//! The command `runs`: lists the ledger.
 
 use super::options::WarehouseOptions;
 use super::output::{Reply, json};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::load::ledger::RunRow;
 
-/// `runs`: a line a run, latest first.
+/// Runs `runs`; prints one line per run, latest first.
 ///
 /// # Errors
 /// `Config` or `Warehouse` when the ledger cannot be read.
@@ -25,7 +25,7 @@ pub(super) fn runs(place: WarehouseOptions, format: Format, console: &Console) -
         return Ok(Reply::line("no runs yet"));
     }
     let mut table = Table::new("llllrrrrrrrll");
-    // Who calls tasks one by one finds here what was called last, and under which name.
+    // For tasks called one by one: shows the last task and the orchestrator's name.
     let apart = |title: &'static str| if runs.iter().any(is_apart) { title } else { "" };
     table.head([
         "run",
@@ -66,18 +66,18 @@ fn is_apart(run: &RunRow) -> bool {
     run.last_task.is_some() || run.orchestrator_run_id.is_some()
 }
 
-/// The task that was called last, and when.
+/// The last task called, and when.
 fn last_task(run: &RunRow) -> String {
     let called = run.last_task.as_ref().zip(run.last_task_at.as_ref());
     called.map_or_else(String::new, |(task, at)| format!("{task} ({at})"))
 }
 
-/// A count of the ledger; blank for a run that did not get so far.
+/// A ledger count; blank if the run did not get so far.
 fn rows(count: Option<i64>) -> String {
     count.and_then(|count| u64::try_from(count).ok()).map_or_else(String::new, format::count)
 }
 
-/// `runs RUN`: everything in the ledger about one run.
+/// Runs `runs RUN`; prints the ledger entry of one run.
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.

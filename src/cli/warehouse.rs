@@ -1,4 +1,4 @@
-//! The command `warehouse`: the private server, and the tables wherever they are.
+//! The command `warehouse`: manages the private server and the tables.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -45,10 +45,11 @@ pub(super) enum WarehouseCommand {
     },
 }
 
-/// `warehouse start`, `stop`, `url`, `psql` and `migrate`.
+/// Runs `warehouse start`, `stop`, `url`, `psql` and `migrate`.
 ///
 /// # Errors
-/// `Config` or `Warehouse`, as the command.
+///
+/// `Config` or `Warehouse`, as the subcommand.
 pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<Reply> {
     use crate::warehouse::location::{login, migrate, start, stop, url};
     let observer = console.observer();
@@ -78,12 +79,12 @@ pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<
     }
 }
 
-/// Puts psql in this process' place; returns only when it cannot be started. The password, which
-/// other users could see among psql's arguments, goes into its environment.
+/// Replaces this process with psql; returns only if that fails. The password is passed in the
+/// environment, because other users can see psql's arguments.
 fn psql(url: &str, password: Option<&Secret>, arguments: &[OsString]) -> Error {
     let mut command = std::process::Command::new("psql");
     command.arg(url).args(arguments);
-    // psql needs none of these, and what it starts would have them.
+    // Not needed by psql, and must not be inherited by its children.
     for secret in ["CLAIMS_ETL_KEY", "CLAIMS_ETL_WAREHOUSE", "DATABASE_URL"] {
         command.env_remove(secret);
     }

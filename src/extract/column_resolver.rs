@@ -62,7 +62,7 @@ fn check(dataset: Dataset, source: &Source) -> Result<()> {
 }
 
 impl Header<'_> {
-    /// Finds every contract column, and the columns by which rows are chosen.
+    /// Resolves every contract column and the filter columns.
     ///
     /// # Errors `Config`, with a suggested fix, when a column is missing or named twice, or the
     /// mapping is wrong.

@@ -135,7 +135,7 @@ fn is_json(text: &[u8]) -> bool {
     }
 }
 
-/// Refuses what is known and not read.
+/// Rejects unsupported formats.
 ///
 /// # Errors `Source`, naming the file, its format and the hint.
 pub(super) fn refuse(

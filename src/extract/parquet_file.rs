@@ -206,7 +206,7 @@ impl Opened {
         .hint("store the column as text")
     }
 
-    /// All rows of the columns that are used.
+    /// All rows, with the used columns only.
     ///
     /// # Errors `Internal` when [`Self::check`] was not called.
     pub(super) fn batches(self, file: &SourceFile) -> Result<Batches> {
@@ -274,7 +274,7 @@ impl Opened {
 }
 
 impl Batches {
-    /// The next rows; none at the end.
+    /// The next batch; `None` at the end.
     ///
     /// # Errors `Source` when the file cannot be read, or has a different row count than its
     /// footer.
@@ -307,7 +307,7 @@ impl Batch {
         self.rows.num_rows() as u64
     }
 
-    /// The raw columns, and the rows that cannot be read.
+    /// The raw columns and the unreadable rows.
     ///
     /// # Errors `Source` when the values cannot be converted to text.
     pub(super) fn table(

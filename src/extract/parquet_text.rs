@@ -97,7 +97,7 @@ impl Reading {
         })
     }
 
-    /// The texts of a column.
+    /// Converts a column to text.
     ///
     /// # Errors When the column is not of the type that this conversion expects.
     pub(super) fn texts(self, column: &ArrayRef) -> Result<Texts, ArrowError> {

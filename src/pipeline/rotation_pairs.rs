@@ -68,7 +68,7 @@ pub(crate) struct Mapping<'a> {
 }
 
 impl Mapping<'_> {
-    /// Reads an input; returns how many tokens were mapped.
+    /// Reads an input; returns the number of mapped tokens.
     ///
     /// # Errors `Source` when it cannot be read or has changed, `Warehouse` when the map cannot be
     /// written, `Interrupted` on cancellation; tokens mapped so far are kept.

@@ -1,4 +1,4 @@
-//! Pieces of one target's work that are done at the same time, and the one failure of them all.
+//! Runs the parts of one target concurrently and merges their failures.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,10 @@ use futures_util::{StreamExt, stream};
 
 use super::outcome::{Failure, Outcome};
 
-/// Failures that a message names one by one.
+/// Maximum failures named in a message.
 const NAMED: usize = 5;
 
-/// Does `work` for each of `items`, `limit` of them at the same time; the failures come in the items'
-/// order.
+/// Runs `work` for each item, at most `limit` at a time; returns the failures in item order.
 pub(super) async fn failures<T: Copy>(
     items: &[T],
     limit: usize,
@@ -31,7 +30,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
-/// Several failures as one; `what` counts them.
+/// Merges several failures into one; `what` is the counted noun phrase.
 pub(super) fn summed(what: &str, failures: &[Failure]) -> Failure {
     let first = |wanted: Outcome| failures.iter().find(|failure| failure.outcome == wanted);
     let chief = first(Outcome::Cancelled)
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn pieces_are_worked_on_at_once_and_come_in_order() {
-        // Three wait for one another: one after the other they would never end.
+        // The three wait for each other, so sequential execution would never end.
         let three = Barrier::new(3);
         let failed = run(failures(&[1, 2, 3], 3, async |item| {
             three.wait().await;

@@ -60,7 +60,7 @@ pub(super) enum TokenDomain {
     Provider,
 }
 
-/// `key`.
+/// Runs `key`.
 ///
 /// # Errors
 /// `Config` when the key cannot be written or read, and as [`rotate::rotate`].
@@ -112,10 +112,12 @@ fn render(report: &KeyReport) -> String {
     )
 }
 
-/// `token`: a line for each line of `input`; blank for a blank one, and for one that a run gives no token.
+/// Runs `token`; prints one line per line of `input`, blank for blank lines and for identifiers
+/// without a token.
 ///
 /// # Errors
-/// `Config` when there is no key or a rule is wrong, `Source` when the input cannot be read.
+///
+/// `Config` without a key or for an invalid rule, `Source` when the input cannot be read.
 pub(super) fn token(
     domain: TokenDomain,
     place: KeyOptions,
@@ -128,7 +130,7 @@ pub(super) fn token(
         TokenDomain::Provider => (Domain::Provider, "provider_id"),
     };
     let tokenizer = MasterKey::resolve(&settings.key_source())?.tokenizer(domain);
-    // No rule about identifiers depends on the day.
+    // Identifier rules do not depend on the reference date.
     let checks = RuleSet::new(&settings.rules, 0)?;
     let (mut text, mut refused) = (String::new(), 0_u64);
     for line in input.lines() {

@@ -65,10 +65,11 @@ pub(in crate::cli) enum RotateCommand {
     },
 }
 
-/// `key rotate`.
+/// Runs `key rotate`.
 ///
 /// # Errors
-/// As the step.
+///
+/// As the rotation step.
 pub(super) fn rotate(command: RotateCommand, console: &Console) -> Result<Reply> {
     let observer = console.observer();
     let (report, format, next) = match command {

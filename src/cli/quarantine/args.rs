@@ -1,4 +1,4 @@
-//! What may be typed after `quarantine`.
+//! Arguments of `quarantine`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The command `quarantine`: rejects as a list, in their original form, and their retention.
+//! The command `quarantine`: lists rejects, extracts their original records and manages retention.
 
 mod age;
 mod args;
@@ -25,10 +25,11 @@ use crate::quarantine::reader::Rejects;
 use crate::quarantine::retention::Kept as KeptQuarantine;
 use crate::schema::Dataset;
 
-/// `quarantine RUN`, `quarantine list`, `quarantine prune`.
+/// Runs `quarantine RUN`, `quarantine list` and `quarantine prune`.
 ///
 /// # Errors
-/// `Config` when the settings are refused or there is no such quarantine, `Source` when a record
+///
+/// `Config` when the settings are invalid or there is no such quarantine, `Source` when a record
 /// cannot be read again.
 pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Result<Reply> {
     match options.command {
@@ -59,7 +60,7 @@ pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Resul
     }
 }
 
-/// A line a run.
+/// One line per run.
 fn kept(kept: &[KeptQuarantine], format: Format, none: &str) -> Result<Reply> {
     if format == Format::Json {
         return json(&kept).map(Reply::done);
@@ -91,7 +92,7 @@ fn since(age: chrono::TimeDelta) -> String {
     }
 }
 
-/// The rejects of one run.
+/// Rejects of one run.
 fn shown(
     run: &str,
     options: &ShownOptions,
@@ -119,7 +120,7 @@ fn shown(
     Ok(Reply::done(""))
 }
 
-/// The rejects of the chosen input and source.
+/// Rejects of the selected input and source.
 fn chosen(rejects: Rejects, options: &ShownOptions) -> Result<Rejects> {
     let dataset = options.dataset.map(|input| match input {
         Input::Claims => Dataset::Claims,
@@ -138,7 +139,7 @@ fn chosen(rejects: Rejects, options: &ShownOptions) -> Result<Rejects> {
     Ok(chosen)
 }
 
-/// `--source`: the records themselves.
+/// `--source`: the original records.
 fn originals(
     settings: &Settings,
     mut rejects: Rejects,
@@ -147,7 +148,7 @@ fn originals(
 ) -> Result<Reply> {
     let warn = |text: String| console.observer().observe(&RunEvent::Warning(text));
     if options.format == ListFormat::Csv && options.dataset.is_none() {
-        // A file that is to be loaded again is of one input.
+        // A file to be loaded again must be of one input.
         let all = rejects.len();
         let claims = |rejects: Rejects| rejects.only(|source| source.dataset == Dataset::Claims);
         if rejects.sources().iter().any(|source| source.dataset == Dataset::Claims) {
@@ -167,7 +168,7 @@ fn originals(
             named.push((dataset, sources.clone()));
         }
     }
-    // Nothing is changed, so a signal may end the program at once.
+    // Nothing is changed, so a signal may end the program immediately.
     let found = Originals::find(settings, &rejects, &named, &Cancellation::default())?;
     let place = match options.output.as_deref() {
         Some(path) => path.display().to_string(),

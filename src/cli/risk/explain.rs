@@ -16,9 +16,9 @@ use crate::error::Result;
 use crate::load::risk::explained::OtherClaim;
 use crate::totals::Cents;
 
-/// Other claims that are named, at most.
+/// Maximum number of other claims named.
 const NAMED: usize = 5;
-/// Signs of a text of the warehouse that are shown, at most.
+/// Maximum length of a warehouse text, in characters.
 const LONGEST: usize = 30;
 
 /// Which claim.
@@ -33,7 +33,7 @@ pub(in crate::cli) struct ExplainOptions {
     result: ResultOptions,
 }
 
-/// `risk explain`.
+/// Runs `risk explain`.
 ///
 /// # Errors
 /// `Config` when there is no such claim, `Warehouse` when the warehouse cannot be read.
@@ -119,7 +119,7 @@ fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
 }
 
-/// The noisy-OR, once for each score.
+/// The noisy-OR calculation, once per score.
 fn arithmetic(line: &ExplainedLine) -> Vec<String> {
     let product = |score: &ComputedScore| {
         let weights = line.parameters.weights();
@@ -139,13 +139,13 @@ fn arithmetic(line: &ExplainedLine) -> Vec<String> {
     lines
 }
 
-/// What a component is computed from, and how.
+/// A component's inputs and calculation.
 fn render_component(component: &ExplainedComponent, line: &ExplainedLine) -> Vec<String> {
     let mut lines = component.inputs.as_ref().map_or_else(Vec::new, |inputs| told(inputs, line));
     if component.why_not.is_some()
         && matches!(component.inputs, Some(ComponentInputs::Mismatch { .. }))
     {
-        // The formula, which nobody asks where so few would be expected.
+        // Drops the formula, which is not applied when the expected count is this low.
         lines.pop();
     }
     lines.extend(component.why_not.iter().map(|why_not| format!("not computed: {why_not}")));
@@ -262,7 +262,7 @@ fn fences(what: &str, value: f64, fence: &Fences) -> Vec<String> {
     ]
 }
 
-/// A formula, its value, and what remains of it between 0 and 1.
+/// A formula, its value, and the value clipped to 0–1.
 fn clipped(formula: &str, value: f64) -> String {
     let within = value.clamp(0.0, 1.0);
     if (within - value).abs() < f64::EPSILON {

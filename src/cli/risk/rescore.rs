@@ -26,7 +26,7 @@ pub(in crate::cli) struct RescoreOptions {
     result: ResultOptions,
 }
 
-/// `risk rescore`.
+/// Runs `risk rescore`.
 ///
 /// # Errors
 /// As [`rescore::rescore`].

@@ -1,4 +1,4 @@
-//! What people read at the end of a run, on reports made by hand.
+//! Tests of the summary, on hand-made reports.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::pipeline::{ErrorReport, Places, RefreshReport, TaskReport};
 use crate::totals::{Amounts, Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 
-/// The text of a report where nothing is configured.
+/// The summary with default severities.
 fn render(report: &RunReport, dry_run: bool) -> String {
     super::render(report, dry_run, &Severities::default())
 }
@@ -103,7 +103,7 @@ fn report() -> RunReport {
     }
 }
 
-/// A report of a run that ended before anything was read.
+/// Report of a run that ended before reading anything.
 fn empty(status: Status) -> RunReport {
     RunReport {
         status,

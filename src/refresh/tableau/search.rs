@@ -1,4 +1,4 @@
-//! A search in the site's list of jobs.
+//! Searches the site's job list.
 
 use std::collections::BTreeSet;
 
@@ -8,25 +8,25 @@ use super::answer::Reply;
 use super::background_job::{BackgroundJob, Finish, listed};
 use crate::refresh::outcome::Failure;
 
-/// Jobs that are read in one look.
+/// Maximum jobs read per search.
 const MOST: usize = 50;
 
 /// Reads a path of the site.
 pub(super) type Read<'a> = dyn FnMut(&str) -> Result<Reply, Failure> + 'a;
 
-/// A search for the job of one object.
+/// A search for one object's job.
 pub(super) struct Search {
     object: String,
     others: BTreeSet<String>,
 }
 
 impl Search {
-    /// A search for jobs of the data source or workbook of this id.
+    /// Searches for jobs of the data source or workbook with this id.
     pub(super) fn new(object: &str) -> Self {
         Self { object: object.to_owned(), others: BTreeSet::new() }
     }
 
-    /// The job that was created at or after this second of the server's clock.
+    /// The job created at or after this second of server time.
     ///
     /// # Errors
     /// Where the list cannot be read.
@@ -41,7 +41,7 @@ impl Search {
         self.look(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
     }
 
-    /// The job that is running or queued.
+    /// The running or queued job.
     ///
     /// # Errors
     /// Where the list cannot be read.
@@ -82,7 +82,7 @@ impl Search {
                 Some(_) => {
                     self.others.insert(listed.id);
                 }
-                // It may be shown later.
+                // It may appear later.
                 None => {}
             }
         }

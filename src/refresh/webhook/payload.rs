@@ -1,4 +1,4 @@
-//! The message of a webhook: one event a run, with ids and counts only.
+//! The webhook message: one event per run, with ids and counts only.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::refresh::job::PublishedRun;
 use crate::refresh::outcome::TargetResult;
 use crate::totals::ControlTotals;
 
-/// The graph and the task that the event is about, as Airflow names them.
+/// DAG and task of the event, with Airflow's names.
 const DAG: &str = "healthcare_claims_etl";
 const TASK: &str = "load.refresh_bi";
-/// So many targets fit into the 20 kB that Standard Webhooks 1.0.0 allows.
+/// Keeps the message within the 20 kB limit of Standard Webhooks 1.0.0.
 const MOST_TARGETS: usize = 120;
 
 /// A message; each delivery sends the same bytes.
@@ -23,7 +23,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// The message; none where nothing has been published yet.
+    /// Builds the message; `None` if nothing is published yet.
     pub(super) fn new(
         target: &str,
         published: &PublishedRun,
@@ -37,7 +37,7 @@ impl Notice {
             ("claims_etl.run.completed", "success")
         };
         let mut sorted: Vec<&TargetResult> = earlier.iter().collect();
-        // Where there are too many, the failures are kept.
+        // If there are too many, keep the failures.
         sorted.sort_by_key(|one| !one.outcome.is_failure());
         let bi: Vec<Value> = sorted
             .iter()
@@ -61,7 +61,7 @@ impl Notice {
     }
 }
 
-/// The same for every delivery of one event: a digest of the run, the target and the event.
+/// Event id, the same for every delivery: a digest of run, target and event type.
 fn id(run: &str, target: &str, kind: &str) -> String {
     let digest = digest(&SHA256, format!("{run}\n{target}\n{kind}").as_bytes());
     digest.as_ref().iter().take(16).fold("msg_".to_owned(), |mut id, byte| {
