@@ -1,7 +1,7 @@
 //! A native Rust ADBC driver for PostgreSQL: the synchronous `adbc_core` traits over the blocking
 //! `postgres` client. Bulk ingest goes through COPY BINARY, query results come back as Arrow.
 //!
-//! It exists because the C++ driver would have to be shipped beside the binary.
+//! The C++ driver would have to be shipped next to the binary.
 //!
 //! What it promises beyond the traits:
 //! - no error holds a value: a server's message, detail, hint and context can quote rows, so they

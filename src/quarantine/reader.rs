@@ -1,4 +1,4 @@
-//! Reading the rejects of a run back.
+//! Reads the rejects of a run.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,35 +17,34 @@ use crate::event::RunId;
 use crate::rule::Rule;
 use crate::schema::Dataset;
 
-/// Why records were rejected, as the run that has rejected them put it.
+/// Reason of a rejection, as recorded by the run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Reason {
-    /// The rule's id.
+    /// Rule id.
     pub(crate) rule: String,
     /// The reason code.
     pub reason: String,
-    /// The contract column that broke the rule.
+    /// Contract column that broke the rule.
     pub column: String,
-    /// The rule in a sentence.
+    /// Description of the rule.
     pub(crate) description: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Reject<'a> {
-    /// The source file.
     pub source: &'a str,
-    /// Which input it belongs to.
     pub(crate) dataset: Dataset,
-    /// The record's number in it, from 1, header not counted.
+    /// Record number in the source, 1-based, excluding the header.
     pub record: u64,
-    /// The line, from 1, on which the record begins; none where there are no lines.
+    /// First line of the record, 1-based; `None` for formats without lines.
     pub(crate) line: Option<u64>,
     #[serde(flatten)]
     pub why: &'a Reason,
-    /// Keyed fingerprint of the record's fields; none where only the key conflicts with another's.
+    /// Keyed fingerprint of the record's fields; `None` if only its key conflicts with another
+    /// row's.
     #[serde(serialize_with = "as_hex")]
     pub fingerprint: Option<Uuid>,
-    /// BLAKE3 of the source file.
+    /// BLAKE3 digest of the source file.
     pub source_fingerprint: &'a str,
 }
 
@@ -57,7 +56,7 @@ fn as_hex<S: Serializer>(print: &Option<Uuid>, serializer: S) -> Result<S::Ok, S
     }
 }
 
-/// A reject without what it shares with others.
+/// A reject; shared values are stored as indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     source: u32,
@@ -67,7 +66,7 @@ struct Row {
     fingerprint: Option<Uuid>,
 }
 
-/// The rejects of a run: claims first, by source and record.
+/// Rejects of a run, sorted by input (claims first), source and record.
 #[derive(Debug, Default)]
 pub struct Rejects {
     sources: Vec<NamedSource>,
@@ -76,19 +75,17 @@ pub struct Rejects {
 }
 
 impl Rejects {
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The sources that rejects come from.
+    /// The sources of the rejects.
     #[must_use]
     pub(crate) fn sources(&self) -> &[NamedSource] {
         &self.sources
@@ -110,7 +107,7 @@ impl Rejects {
         })
     }
 
-    /// Those of some sources.
+    /// The rejects of selected sources.
     #[must_use]
     pub(crate) fn only(mut self, wanted: impl Fn(&NamedSource) -> bool) -> Self {
         let wanted: Vec<bool> = self.sources.iter().map(wanted).collect();
@@ -129,12 +126,12 @@ impl Rejects {
         self
     }
 
-    /// Adds the rows of a batch; none when it is no batch of a quarantine.
+    /// Adds the rows of a batch; `None` if it is not a quarantine batch.
     fn add(&mut self, batch: &RecordBatch, known: &mut Known) -> Option<()> {
         let text = |name: &str| -> Option<&StringArray> {
             batch.column_by_name(name)?.as_string_opt::<i32>()
         };
-        // A file of an earlier version has fewer columns.
+        // Files of earlier versions have fewer columns.
         let or_none = |column: Option<&StringArray>, row: usize| {
             column.map_or_else(String::new, |column| column.value(row).to_owned())
         };
@@ -185,7 +182,6 @@ impl Rejects {
         Some(())
     }
 
-    /// Puts the rejects in order.
     fn sort(&mut self) {
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
         order.sort_by_key(|&place| {
@@ -204,7 +200,7 @@ impl Rejects {
     }
 }
 
-/// The index of each shared value.
+/// Indexes of shared values already seen.
 #[derive(Default)]
 struct Known {
     sources: Places<NamedSource>,
@@ -231,9 +227,10 @@ impl<T: Clone + Eq + Hash> Places<T> {
     }
 }
 
-/// The rejects of a run.
+/// Reads the rejects of a run.
 ///
 /// # Errors
+///
 /// `Config` when the run has no quarantine or its file cannot be read.
 pub fn read(folder: &Path, run: RunId) -> Result<Rejects> {
     let path = path(folder, run);
