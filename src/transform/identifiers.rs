@@ -1,5 +1,6 @@
-//! The identifiers and the code of a claim: each is judged once, into a column of marks, and then brought into canonical
-//! form where its mark says so. Nearly always nothing is marked, and the columns are passed on unchanged.
+//! A claim's identifiers and code: each is examined once, into a mask column, and then
+//! canonicalised where its mask requires it. Nearly always nothing is set, and the columns pass
+//! unchanged.
 
 use std::sync::Arc;
 
@@ -15,15 +16,15 @@ use crate::schema::{DAMAGE, ID_DAMAGE, IDENTIFIERS};
 use crate::transform::column_access::{each_text, values};
 use crate::transform::rule_set::RuleSet;
 
-/// The column of marks.
+/// Name of the mask column.
 pub(super) const MARKS: &str = "marks";
-/// The mark of a claim id that is a placeholder.
+/// Mask bit of a claim id that is a placeholder.
 pub(super) const CLAIM_PLACEHOLDER: i32 = 1 << IDENTIFIERS.len();
-/// The marks that are findings: the same bits as in `dq_flags`.
+/// Mask bits that are flags, equal to those in `dq_flags`.
 pub(super) const FLAG_MARKS: i32 =
     Rule::IdentifierScientific.mask() | Rule::PatientIdPlaceholder.mask() | Rule::MENDED;
 
-/// What is to be done to the identifiers of each row, and what it is flagged for.
+/// Computes the mask of each row: what to canonicalise and what to flag.
 pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
     let mut inputs = IDENTIFIERS.map(col).to_vec();
@@ -40,7 +41,7 @@ pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
     .alias(MARKS)
 }
 
-/// The mark of one identifier.
+/// The mask of one identifier.
 #[inline]
 fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
     let Some(judged) = checks.judge(column, text) else { return 0 };
@@ -59,7 +60,7 @@ fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
     mark
 }
 
-/// A column of claims in canonical form: blank is null, and so is a provider or a code that is a placeholder.
+/// A claims column in canonical form; null if blank, or if a provider or code is a placeholder.
 pub(super) fn canonical(column: &'static str, checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
     let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
@@ -70,7 +71,7 @@ pub(super) fn canonical(column: &'static str, checks: &Arc<RuleSet>) -> Expr {
     .alias(column)
 }
 
-/// A column with the texts of some rows in canonical form.
+/// A column with marked rows in canonical form.
 fn rewritten(
     texts: &StringChunked,
     is_marked: impl Fn(usize) -> bool,
@@ -94,7 +95,7 @@ fn rewritten(
     builder.finish().into_series()
 }
 
-/// The id of a directory's records in canonical form; blank is null.
+/// The id of directory records in canonical form; blank is null.
 pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
     let one = Arc::new(checks.clone());
     let other = Arc::clone(&one);
@@ -127,7 +128,7 @@ pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
     [damage.alias(DAMAGE), id.alias("provider_id")]
 }
 
-/// The rule for which a record of the directory is refused because of its id.
+/// The rule that rejects a directory record because of its id.
 fn refusal(checks: &RuleSet, refusing: i32, of_parts: Damage, text: &str) -> Option<Rule> {
     let mut damage = of_parts;
     if let Some(judged) = checks.judge("provider_id", text) {

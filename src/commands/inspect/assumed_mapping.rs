@@ -1,4 +1,4 @@
-//! Where a file's columns come from by the settings, and the likeliest mapping where those do not fit.
+//! The mapping of a file's columns by the settings, or the most likely one where those do not fit.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn source_of(settings: &mut Settings, dataset: Dataset) -> &mut Source {
     }
 }
 
-/// The likeliest settings for a file that does not fit the given ones, and what they are.
+/// The most likely settings for a file that does not fit the given ones, and their description.
 pub(super) fn assumed(
     dataset: Dataset,
     settings: &Settings,
@@ -39,7 +39,7 @@ pub(super) fn assumed(
         return Some((settings, format!("--preset {name}")));
     }
     for (column, names) in extract::suggest(dataset, source, &look.header) {
-        // A line number is recognised by its content too.
+        // Line numbers are recognised by their content, too.
         if dataset.required().contains(&column) {
             let mapping = Mapping::Is(Pattern::Name(names.first()?.0.clone()));
             source.columns.insert(column.to_owned(), mapping);

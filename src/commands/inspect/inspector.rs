@@ -1,7 +1,6 @@
-//! A source that nobody has seen before: what it is, what is in it, what a run would do with it.
+//! Inspects unknown sources: format, content, and what a run would do with them.
 //!
-//! It is the way of a run without a warehouse, a key and a verdict on others: whatever is wrong with
-//! one source is part of its report.
+//! Runs the pipeline without warehouse and key; an error in one source becomes part of its report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,16 +34,16 @@ use crate::shuffle::Shuffle;
 use crate::totals::Example;
 use crate::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
 
-/// Less of the contract than this is none of it.
+/// Minimum coverage of the contract to treat a file as an input.
 const ENOUGH: f64 = 0.3;
-/// Of fewer rows than this a sum or a range is nearly a value. The number below which CMS shows no
-/// count of patients.
+/// With fewer rows, a sum or a range nearly reveals a value. CMS suppresses patient counts below
+/// this number.
 const FEW_ROWS: u64 = 11;
-/// Inspects sources one by one. Providers among them are the directory of the claims.
+/// Inspects sources one by one. Provider sources among them become the directory of the claims.
 ///
 /// # Errors
-/// `Config` when the settings themselves are wrong. Whatever is wrong with a source is in its
-/// report.
+///
+/// `Config` when the settings are wrong. Errors in a source are in its report.
 pub(crate) fn inspect(
     settings: &Settings,
     sources: &[String],
@@ -60,10 +59,11 @@ pub(crate) fn inspect(
     subjects.into_iter().map(|subject| inspector.report(subject)).collect()
 }
 
-/// Reads the claims of a run as it would, and loads none of them: which rows it would load, reject and drop.
+/// Reads the claims of a run without loading them: which rows it would load, reject and drop.
 ///
 /// # Errors
-/// `Source` when a file cannot be read, `Quality` when a run would be refused.
+///
+/// `Source` when a file cannot be read, `Quality` when a run would be rejected.
 pub(crate) fn inspect_rows(
     settings: &Settings,
     claims: &Extracted,
@@ -79,7 +79,7 @@ pub(crate) fn inspect_rows(
     Ok(report)
 }
 
-/// A source and what it is at a first look.
+/// A source and its preview.
 struct Subject {
     source: String,
     dataset: Option<Dataset>,
@@ -96,13 +96,13 @@ impl Subject {
         } else {
             (Dataset::Claims, claims)
         };
-        // What is no file of this machine, or no readable one, is taken for claims.
+        // Remote and unreadable sources are assumed to be claims.
         let unlike = (look.fields > 0 || look.headless) && look.likeness < ENOUGH;
         Self { source: source.to_owned(), dataset: (!unlike).then_some(dataset), look }
     }
 }
 
-/// Rejected rows by rule, and the origins of the first.
+/// Rejected rows by rule: count and first origins.
 type Found = BTreeMap<Rule, (u64, Vec<i64>)>;
 
 struct Inspector<'a> {
@@ -112,13 +112,13 @@ struct Inspector<'a> {
     release: Arc<Release>,
     observer: &'a dyn Observer,
     cancel: &'a Cancellation,
-    /// Whether providers are named, readable or not.
+    /// Whether provider sources are given, readable or not.
     named: bool,
     directory: Option<Directory>,
 }
 
 impl<'a> Inspector<'a> {
-    /// Without a directory.
+    /// An inspector without a directory.
     fn new(
         settings: &'a Settings,
         observer: &'a dyn Observer,
@@ -129,7 +129,7 @@ impl<'a> Inspector<'a> {
             settings,
             formats: Arc::new(DateFormats::of(settings)?),
             checks: Arc::new(checks(settings, RunId::now())?),
-            // The report is about the source, not about what would be released of it.
+            // The report describes the source, not its de-identified form.
             release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
             observer,
             cancel,
@@ -137,7 +137,7 @@ impl<'a> Inspector<'a> {
         })
     }
 
-    /// The directory: the providers among the subjects, else the configured ones.
+    /// The directory: providers among the subjects, else the configured ones.
     fn directory(&self, subjects: &[Subject]) -> Option<Directory> {
         let providers = subjects.iter().filter(|s| s.dataset == Some(Dataset::Providers));
         let among: Vec<String> = providers.map(|subject| subject.source.clone()).collect();
@@ -174,7 +174,7 @@ impl<'a> Inspector<'a> {
         let (extracted, unfit) = match extract::extract(taken_for, &settings, self.cancel) {
             Ok(extracted) => (Some(extracted), None),
             Err(error) => {
-                // To be of use, the figures are those of the likeliest mapping.
+                // Uses the most likely mapping, so that the figures are useful.
                 let assumed = dataset.and_then(|dataset| assumed(dataset, &settings, &look));
                 let extracted = assumed.and_then(|(settings, what)| {
                     let extracted = extract::extract(taken_for, &settings, self.cancel).ok()?;
@@ -191,7 +191,7 @@ impl<'a> Inspector<'a> {
         let mut end = Ok(());
         if let Some(extracted) = extracted.filter(|_| dataset.is_some()) {
             let (rejects, surveyed) = self.survey(&task, &extracted, &mut report);
-            // Where the mapping is assumed, what is not known to be a name may be data.
+            // With an assumed mapping, unknown names may be data.
             report.ignored.retain(|name| report.assumed.is_none() || look.header.contains(name));
             end = surveyed.and_then(|()| self.judge(&extracted, &rejects, &mut report));
         }
@@ -212,7 +212,7 @@ impl<'a> Inspector<'a> {
         Ok(report)
     }
 
-    /// Reads the rows, as far as they can be read; the rejects by rule.
+    /// Reads the rows as far as possible; returns the rejects by rule.
     fn survey(
         &self,
         task: &str,
@@ -271,7 +271,7 @@ impl<'a> Inspector<'a> {
         (counts.rejects, end)
     }
 
-    /// Refuses what a run would refuse, and proposes columns that look like a line number.
+    /// Checks for errors that would stop a run, and suggests line number columns.
     fn judge(
         &self,
         extracted: &Extracted,
@@ -325,7 +325,7 @@ impl<'a> Inspector<'a> {
             for column in &mut report.columns {
                 column.from = file.columns.get(column.column).map(ToString::to_string);
                 if extracted.line_column.is_some() && column.column == "line_number" {
-                    // Its name and its content have settled it.
+                    // Name and content have settled it.
                     column.proposals.clear();
                 }
             }
@@ -372,7 +372,7 @@ impl<'a> Inspector<'a> {
         }
     }
 
-    /// The counts of a directory's records.
+    /// Counts the records of a directory.
     fn providers(&self, extracted: &Extracted, report: &mut InspectionReport) -> Result<()> {
         let rows = collect(provider_rows(extract::scan(extracted).all()?, &self.checks))?;
         let directory = self.unique(&rows)?;
@@ -384,7 +384,7 @@ impl<'a> Inspector<'a> {
     }
 }
 
-/// The rejects of a directory by rule.
+/// Rejects of a directory by rule.
 fn directory_rules(extracted: &Extracted, directory: &Directory) -> Vec<RuleCount> {
     let mut rules: BTreeMap<Rule, (u64, Vec<Example>)> = BTreeMap::new();
     for refused in directory.rejects() {
@@ -400,7 +400,7 @@ fn directory_rules(extracted: &Extracted, directory: &Directory) -> Vec<RuleCoun
         .collect()
 }
 
-/// Where a row is.
+/// Location of a row.
 fn example(extracted: &Extracted, origin: i64) -> Example {
     let file = usize::try_from(origin_file(origin)).ok();
     let file = file.and_then(|file| extracted.files.get(file));
@@ -425,7 +425,7 @@ fn order(severity: &str) -> usize {
     ["reject", "flag", "count"].iter().position(|known| *known == severity).unwrap_or(3)
 }
 
-/// A source as it may be shown: the query of an address can hold a signature.
+/// A source for display: the query string of an address can contain a signature.
 fn shown(source: &str) -> String {
     match source.split_once('?') {
         Some((address, _)) if address.contains("://") => format!("{address}?…"),
@@ -437,7 +437,7 @@ fn date(days: i32) -> Option<NaiveDate> {
     Some(DateTime::from_timestamp(i64::from(days) * 86_400, 0)?.date_naive())
 }
 
-/// An empty directory, for claims without a provider source.
+/// An empty directory, for claims without providers.
 fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
     let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
     let mut columns: Vec<Column> =
@@ -450,7 +450,7 @@ fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
     Directory::new(&collect(provider_rows(frame.lazy(), checks))?, OnDuplicate::Last, release)
 }
 
-/// Where rows lie that memory does not hold: nothing is made for a look.
+/// Spill directory; an inspection creates no data directory.
 fn spill_dir(settings: &Settings) -> PathBuf {
     let folder = settings.spill_dir();
     if folder.exists() { folder } else { std::env::temp_dir() }

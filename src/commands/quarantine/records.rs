@@ -1,4 +1,4 @@
-//! Rejected records in their original files, for those who may see them.
+//! Rejected records in their original files, for authorised users.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -11,40 +11,40 @@ use crate::pipeline::source_check::MISSING;
 use crate::quarantine::{NamedSource, Reject, Rejects};
 use crate::schema::Dataset;
 
-/// The original files of rejects, each with the fingerprint that the run has noted.
+/// The original files of rejects, with the recorded fingerprints.
 pub(crate) struct Originals {
     files: Vec<File>,
 }
 
 struct File {
-    /// As the quarantine names it.
+    /// The source as recorded in the quarantine.
     named: NamedSource,
-    /// The input it was found in.
+    /// The input that contains it.
     input: Extracted,
     place: usize,
 }
 
-/// A record of an original file.
 pub(crate) struct Found<'a> {
-    /// Its file, as the quarantine names it.
+    /// Its file, as recorded in the quarantine.
     pub(crate) source: &'a NamedSource,
-    /// Why it was rejected; none for the header.
+    /// Reason of the rejection; `None` for the header.
     pub(crate) reject: Option<Reject<'a>>,
-    /// The line on which it begins; 0 where there are no lines.
+    /// First line; 0 for formats without lines.
     pub(crate) line: u64,
-    /// The separator of its fields.
+    /// Field separator.
     pub(crate) separator: char,
-    /// Its bytes without the line's end, as UTF-8.
+    /// Its bytes in UTF-8, without the line ending.
     pub(crate) bytes: &'a [u8],
 }
 
 impl Originals {
-    /// Finds the files that rejects come from: among `named` ones by their fingerprints, else where
-    /// the run has found them.
+    /// Finds the files of the rejects: among `named` ones by fingerprint, else at their recorded
+    /// path.
     ///
     /// # Errors
-    /// `Source` when a file is missing or is not what the run has read, `Config` when a source has
-    /// no file to go back to, or the settings do not fit it.
+    ///
+    /// `Source` when a file is missing or has changed since the run, `Config` when a source has no
+    /// file or the settings do not fit it.
     pub(crate) fn find(
         settings: &Settings,
         rejects: &Rejects,
@@ -77,10 +77,11 @@ impl Originals {
         Ok(Self { files })
     }
 
-    /// Hands out headers and rejected records, file by file: of each file the header first.
+    /// Passes the header and the rejected records of each file to `each`.
     ///
     /// # Errors
-    /// `Source` when a file cannot be read or was changed meanwhile; errors of `each`.
+    ///
+    /// `Source` when a file cannot be read or has changed; errors of `each`.
     pub(crate) fn read(
         &self,
         rejects: &Rejects,
@@ -149,7 +150,7 @@ fn place_of(input: &Extracted, wanted: &NamedSource) -> Option<usize> {
     files.position(|file| same && file.fingerprint == wanted.fingerprint)
 }
 
-/// The file where the run has found it.
+/// The file at its recorded path.
 fn at_its_place(settings: &Settings, wanted: &NamedSource, cancel: &Cancellation) -> Result<File> {
     let NamedSource { dataset, path, fingerprint } = wanted;
     if fingerprint.is_empty() {
@@ -174,12 +175,11 @@ fn at_its_place(settings: &Settings, wanted: &NamedSource, cancel: &Cancellation
     }
 }
 
-/// The separator of a file's fields.
 fn separator(file: &SourceFile) -> char {
     file.delimited.as_ref().map_or(',', |delimited| delimited.separator.into())
 }
 
-/// Why a source has no file to go back to.
+/// Why a source has no file.
 fn no_file(path: &str) -> Option<&'static str> {
     if path == STANDARD_INPUT {
         return Some("standard input was read once and is gone");
