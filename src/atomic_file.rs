@@ -27,7 +27,6 @@ impl WholeFile {
     /// from `.NAME.` to `ending`.
     ///
     /// # Errors
-    ///
     /// When the path has no file name, or the folder is not writable.
     pub(crate) fn begin(path: &Path, ending: &str) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -48,7 +47,6 @@ impl WholeFile {
     /// stays open (and locked, if it was) until renamed.
     ///
     /// # Errors
-    ///
     /// When it cannot be flushed or renamed.
     pub(crate) fn finish(self, mode: u32) -> io::Result<()> {
         self.file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -71,7 +69,6 @@ impl Write for WholeFile {
 /// Replaces the content of a file atomically.
 ///
 /// # Errors
-///
 /// When it cannot be written.
 pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = WholeFile::begin(path, ".tmp")?;

@@ -29,7 +29,6 @@ impl RunId {
     /// Parses an id as printed by `runs`.
     ///
     /// # Errors
-    ///
     /// `Config` when the text is not a UUID.
     pub fn parse(text: &str) -> Result<Self> {
         Uuid::parse_str(text).map(Self).map_err(|_| {
@@ -161,7 +160,6 @@ impl Cancellation {
     /// Fails if cancelled.
     ///
     /// # Errors
-    ///
     /// `Interrupted` with the signal number.
     pub(crate) fn check(&self) -> Result<()> {
         match self.signal.load(Ordering::SeqCst) {
@@ -181,7 +179,6 @@ const STEP: Duration = Duration::from_millis(20);
 /// the wait.
 ///
 /// # Errors
-///
 /// The error of `check`.
 pub(crate) fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Result<(), E> {
     let began = Instant::now();
@@ -196,7 +193,6 @@ pub(crate) fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Res
 /// ignored.
 ///
 /// # Errors
-///
 /// `Config` when no thread can be started for `again`; then `work` is not run.
 pub(crate) fn with_ticker<T>(
     every: Duration,

@@ -17,7 +17,6 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     /// Starts a thread; `work` names it in errors.
     ///
     /// # Errors
-    ///
     /// `Config` when the thread cannot be started.
     pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
@@ -33,7 +32,6 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     /// Waits for the thread to end.
     ///
     /// # Errors
-    ///
     /// The error of the job; `Internal` after a panic.
     pub(crate) fn end(self) -> Result<T> {
         self.thread.join().unwrap_or_else(|_| Err(panicked(self.work)))
@@ -44,7 +42,6 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
 /// forever for a thread that never started.
 ///
 /// # Errors
-///
 /// `Config` when a thread cannot be started.
 pub(crate) fn spare() -> Result<()> {
     let count = 4 * thread::available_parallelism().map_or(1, usize::from) + 4;

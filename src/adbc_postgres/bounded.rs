@@ -10,7 +10,6 @@ use adbc_core::error::{Error, Result, Status};
 /// when the peer closes the connection, or with the program.
 ///
 /// # Errors
-///
 /// `IO` on timeout, `Internal` when the thread cannot be started or panicked.
 pub(super) fn within<T: Send + 'static>(
     limit: Duration,

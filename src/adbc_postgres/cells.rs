@@ -86,7 +86,6 @@ impl Cells<'_> {
     /// Appends the cell of a row: length and bytes.
     ///
     /// # Errors
-    ///
     /// `InvalidData` when the value is outside Postgres' range or longer than 2 GiB.
     #[inline]
     pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {

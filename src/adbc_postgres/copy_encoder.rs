@@ -30,7 +30,6 @@ impl CopyEncoder {
     /// An encoder for batches of `schema`.
     ///
     /// # Errors
-    ///
     /// `NotImplemented` when a column type has no COPY format, `InvalidArguments` for more columns
     /// than a table can have.
     pub fn new(schema: &SchemaRef) -> Result<Self> {
@@ -48,7 +47,6 @@ impl CopyEncoder {
     /// Encodes a batch; passes each full chunk to `sink`.
     ///
     /// # Errors
-    ///
     /// `InvalidData` when the batch does not have the announced columns or has a value that cannot
     /// be encoded; errors of `sink`.
     pub fn encode(
@@ -74,7 +72,6 @@ impl CopyEncoder {
     /// Writes the trailer and flushes the buffer.
     ///
     /// # Errors
-    ///
     /// Errors of `sink`.
     pub fn finish(mut self, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.buffer.extend_from_slice(&TRAILER.to_be_bytes());

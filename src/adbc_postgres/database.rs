@@ -107,7 +107,6 @@ impl PostgresDatabase {
     /// well, but here a configuration error cannot be mistaken for a server error.
     ///
     /// # Errors
-    ///
     /// `InvalidState` without a URI, `InvalidArguments` for a file that is missing, empty or
     /// readable by others, and for contradictory options.
     pub(crate) fn prepare(&self) -> Result<()> {
@@ -118,7 +117,6 @@ impl PostgresDatabase {
     /// `home`. `password` takes precedence over URI and files. The files have already been read.
     ///
     /// # Errors
-    ///
     /// As [`Self::prepare`]; `InvalidArguments` for an invalid URI.
     pub(crate) fn of_client(
         uri: &str,
@@ -142,7 +140,6 @@ impl PostgresDatabase {
     /// the TLS connector, if TLS is used.
     ///
     /// # Errors
-    ///
     /// As [`Self::prepare`].
     pub(crate) fn client(&self) -> Result<(Config, Option<MakeRustlsConnect>)> {
         let ready = self.ready()?;

@@ -28,7 +28,6 @@ struct Backend {
 /// connection, only the first is queried.
 ///
 /// # Errors
-///
 /// `InvalidArguments` behind a pooler in transaction mode, `IO` when the connection breaks.
 pub(super) fn refuse(client: &mut Client, connect: impl FnOnce() -> Option<Client>) -> Result<()> {
     let mark = mark();

@@ -56,7 +56,6 @@ pub(super) fn command() -> clap::Command {
 /// Parses the command line.
 ///
 /// # Errors
-///
 /// As clap, including help and version. Unexpected values are not echoed: they could be an
 /// identifier or an address with a password.
 pub(super) fn parse() -> Result<Cli, clap::Error> {

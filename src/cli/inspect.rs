@@ -26,7 +26,6 @@ const NAME: usize = 20;
 /// reject.
 ///
 /// # Errors
-///
 /// `Config` when the settings are invalid.
 pub(super) fn inspect(
     files: &[String],

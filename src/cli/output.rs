@@ -70,7 +70,6 @@ impl From<Error> for Stopped {
 /// Streams a long result to stdout, or to a new private file that is removed if incomplete.
 ///
 /// # Errors
-///
 /// `Config` when the file exists or cannot be written; as `write`.
 pub(super) fn stream(
     file: Option<&Path>,
@@ -113,7 +112,6 @@ pub(super) fn stream(
 /// Writes a result. A closed pipe is not an error.
 ///
 /// # Errors
-///
 /// `Internal` when writing fails for another reason.
 pub(super) fn write(text: &str, out: &mut dyn Write) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -15,7 +15,6 @@ use crate::pipeline::{self, ErrorReport, RunName, RunReport, RunSelector, Status
 /// rely on the last line of stdout.
 ///
 /// # Errors
-///
 /// `Internal` when the report cannot be written as JSON.
 pub(super) fn run(
     settings: SettingsOptions,
@@ -73,7 +72,6 @@ fn not_begun(error: &Error) -> RunReport {
 /// Runs `explain`; prints the query plan.
 ///
 /// # Errors
-///
 /// `Config` or `Source` when the plan cannot be built.
 pub(super) fn explain(settings: SettingsOptions) -> Result<Reply> {
     explain::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)

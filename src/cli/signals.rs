@@ -34,7 +34,6 @@ pub(super) fn end_at_once() {
 /// A cancellation triggered by SIGINT and SIGTERM.
 ///
 /// # Errors
-///
 /// `Internal` when the operating system rejects a handler.
 pub(super) fn cancellation() -> Result<Cancellation> {
     install().map_err(|error| match error.kind() {

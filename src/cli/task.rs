@@ -14,7 +14,6 @@ use crate::pipeline::{self, ErrorReport, RunName, Task, TaskEnd};
 /// Runs `run --task`. Always prints a result, even if the settings are invalid.
 ///
 /// # Errors
-///
 /// `Config` for an invalid run name, `Internal` when the result cannot be written as JSON.
 pub(super) fn run(
     settings: SettingsOptions,

@@ -48,7 +48,6 @@ pub(super) enum WarehouseCommand {
 /// Runs `warehouse start`, `stop`, `url`, `psql` and `migrate`.
 ///
 /// # Errors
-///
 /// `Config` or `Warehouse`, as the subcommand.
 pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<Reply> {
     use crate::warehouse::location::{login, migrate, start, stop, url};

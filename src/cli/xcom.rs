@@ -36,7 +36,6 @@ impl XcomOptions {
     /// Checks before any work whether the result can be written at the end.
     ///
     /// # Errors
-    ///
     /// `Config` when the file's folder does not exist.
     pub(super) fn check(&self) -> Result<()> {
         match &self.xcom_file {
@@ -57,7 +56,6 @@ impl XcomOptions {
     /// Writes the result of one task; returns the line for stdout, if requested.
     ///
     /// # Errors
-    ///
     /// `Config` when the file cannot be written.
     pub(super) fn of_task(&self, end: &TaskEnd) -> Result<String> {
         self.write(&json!({

@@ -46,7 +46,6 @@ const LEFT_OUT: &[&str] = &[
 /// BLAKE3 of the settings that affect the loaded data (all but `LEFT_OUT`), as 64 hex digits.
 ///
 /// # Panics
-///
 /// Never: maps with string keys and finite numbers always serialise to JSON.
 #[must_use]
 pub(crate) fn digest(settings: &Settings) -> String {

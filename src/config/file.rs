@@ -39,7 +39,6 @@ impl ConfigFile {
     /// Rejects a file that contains a password and is readable by others.
     ///
     /// # Errors
-    ///
     /// `Config` when others can read a password in the file.
     pub(super) fn check(&self) -> Result<()> {
         if self.is_private {

@@ -24,7 +24,6 @@ pub const DEFAULT_FILE: &str = "claims-etl.toml";
 /// `options` has the keys and types of the file.
 ///
 /// # Errors
-///
 /// `Config` when the named file cannot be read, has an unknown key or a value of the wrong type
 /// (with the line), or when a value is out of range.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

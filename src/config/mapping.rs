@@ -76,8 +76,7 @@ impl Pattern {
     /// Parses a name or a template; `{{` and `}}` are literal braces.
     ///
     /// # Errors
-    ///
-    /// A description of the unbalanced or empty braces.
+    /// A description of the empty name or unbalanced brace.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() {

@@ -16,7 +16,6 @@ impl Warehouse {
     /// driver falls back to libpq's password file.
     ///
     /// # Errors
-    ///
     /// `Config` when the file is missing, empty or readable by others.
     pub(crate) fn password(&self) -> Result<Option<Secret>> {
         match &self.password_file {

@@ -26,7 +26,6 @@ const TEXTS: [(&str, &str); 4] = [
 /// All presets.
 ///
 /// # Panics
-///
 /// Never: they are embedded in the program, and a test parses them.
 #[must_use]
 pub(crate) fn presets() -> &'static [Preset] {
@@ -61,7 +60,6 @@ impl Preset {
     /// The settings as a TOML table.
     ///
     /// # Errors
-    ///
     /// Never: a test parses every preset.
     pub(super) fn table(&self) -> Result<Table, toml::de::Error> {
         self.text.parse()

@@ -154,7 +154,6 @@ impl Rules {
     /// The severity of every row-level rule.
     ///
     /// # Errors
-    ///
     /// `Config` for an unknown rule, a fixed severity, or a severity the rule does not support.
     pub(crate) fn severities(&self) -> Result<Severities> {
         let mut severities = Severities::default();
@@ -176,7 +175,6 @@ impl Rules {
     /// The run date in days since 1970-01-01: as configured, else `started`, the day of the run.
     ///
     /// # Errors
-    ///
     /// `Config` when the configured date is invalid.
     pub(crate) fn run_day(&self, started: i32) -> Result<i32> {
         let Some(text) = &self.run_date else { return Ok(started) };
@@ -189,7 +187,6 @@ impl Rules {
     /// The earliest date of service in days since 1970-01-01.
     ///
     /// # Errors
-    ///
     /// `Config` when it is not a date.
     pub(crate) fn earliest_day(&self) -> Result<i32> {
         day(&self.earliest_date).and_then(days).ok_or_else(|| {
@@ -200,7 +197,6 @@ impl Rules {
     /// The amount limit.
     ///
     /// # Errors
-    ///
     /// `Config` when it is not an amount.
     pub(crate) fn amount_limit(&self) -> Result<Cents> {
         let limit = Cents::parse(&self.amount_limit);
@@ -215,7 +211,6 @@ impl Rules {
     /// The earliest day that is not too old relative to the run day.
     ///
     /// # Errors
-    ///
     /// `Config` when the result is outside the calendar.
     pub(crate) fn too_old_before(&self, run_day: i32) -> Result<i32> {
         let run = NaiveDate::default() + TimeDelta::days(run_day.into());
@@ -245,7 +240,6 @@ fn days(date: NaiveDate) -> Option<i32> {
 /// Validates the table.
 ///
 /// # Errors
-///
 /// `Config`, naming the first invalid setting.
 pub(super) fn validate(rules: &Rules) -> Result<()> {
     rules.severities()?;

@@ -69,7 +69,6 @@ impl Schedule {
     /// The parsed expression.
     ///
     /// # Errors
-    ///
     /// `Config` when it is invalid or never matches.
     pub(crate) fn rule(&self) -> Result<Cron> {
         let expression = self.expression();
@@ -99,7 +98,6 @@ impl Schedule {
     /// The parsed time zone.
     ///
     /// # Errors
-    ///
     /// `Config` for an unknown time zone.
     pub(crate) fn zone(&self) -> Result<Tz> {
         Tz::from_str(self.timezone.trim()).map_err(|_| {
@@ -111,7 +109,6 @@ impl Schedule {
     /// The parsed start date.
     ///
     /// # Errors
-    ///
     /// `Config` when it is not a date.
     pub(crate) fn first_day(&self) -> Result<NaiveDate> {
         day(self.start_date.trim())

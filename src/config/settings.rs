@@ -358,7 +358,6 @@ impl Settings {
     /// The severity of every rule, including the configured policies.
     ///
     /// # Errors
-    ///
     /// As [`Rules::severities`].
     pub(crate) fn severities(&self) -> Result<Severities> {
         let mut severities = self.rules.severities()?;

@@ -81,7 +81,6 @@ impl Metrics {
     /// The address to listen on, if configured.
     ///
     /// # Errors
-    ///
     /// `Config` when it is not an address with a port.
     pub(crate) fn address(&self) -> Result<Option<SocketAddr>> {
         let Some(text) = &self.listen else { return Ok(None) };

@@ -11,7 +11,6 @@ const STANDARD_INPUT: &str = "-";
 /// Validates constraints that the types do not enforce.
 ///
 /// # Errors
-///
 /// `Config`, naming the first invalid setting.
 pub(super) fn validate(settings: &Settings) -> Result<()> {
     source("claims", &settings.claims)?;

@@ -54,7 +54,6 @@ pub(super) fn of_all(files: &[SourceFile]) -> String {
 /// Checks that every file still has its recorded size and modification time.
 ///
 /// # Errors
-///
 /// `Source` when a file was changed, replaced or removed.
 pub(crate) fn unchanged(extracted: &Extracted) -> Result<()> {
     let dataset = extracted.dataset;

@@ -54,7 +54,7 @@ pub(super) fn nothing(
     )
 }
 
-/// Rejects table formats (Delta, Iceberg, …) in which not every file is valid.
+/// Rejects table formats (Delta Lake, Hudi) in which not every file is valid.
 pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     for above in real.ancestors() {

@@ -126,7 +126,6 @@ impl Opened {
     /// Rejects inexact types, and a footer whose row count differs from the pages.
     ///
     /// # Errors
-    ///
     /// `Config` for a type, `Source` for the file.
     pub(super) fn check(&self, dataset: Dataset, file: &SourceFile) -> Result<()> {
         let used = used(file);

@@ -163,7 +163,6 @@ impl Texts {
     /// Formats any column for display.
     ///
     /// # Errors
-    ///
     /// When Arrow cannot format it.
     pub(super) fn shown(column: &ArrayRef) -> Result<Self, ArrowError> {
         match column.data_type() {

@@ -25,7 +25,6 @@ pub(crate) struct Original<'a> {
 /// wanted. Reads the whole file and checks its fingerprint.
 ///
 /// # Errors
-///
 /// `Source` when the file cannot be read, is not delimited text or has changed; errors of `each`.
 pub(crate) fn records(
     dataset: Dataset,

@@ -85,7 +85,6 @@ impl Blocks<'_> {
     /// happens in the block.
     ///
     /// # Errors
-    ///
     /// `Source` when a file cannot be read or has changed.
     pub fn next_block(&self) -> Result<Option<Block<'_>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -304,7 +303,6 @@ impl Block<'_> {
     /// Polars errors from executing the plan can quote data and must not be passed on.
     ///
     /// # Errors
-    ///
     /// `Source` when a file has too many records.
     pub fn frame(self) -> Result<LazyFrame> {
         let Self { dataset, pieces, filtered } = self;

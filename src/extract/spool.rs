@@ -35,7 +35,6 @@ impl Writing {
     /// Creates an empty spool in `folder`, creating the folder if needed.
     ///
     /// # Errors
-    ///
     /// `Config` when the folder is not writable.
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let made = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
@@ -64,7 +63,6 @@ impl Spool {
     /// is idle; the thread ends with the process or the pipe.
     ///
     /// # Errors
-    ///
     /// `Source` when it cannot be read, `Config` when the folder is not writable, `Interrupted` on
     /// cancellation.
     pub(super) fn fill(

@@ -11,7 +11,6 @@ const DEFAULT_FORMAT: &str = "%Y-%m-%d";
 /// Error messages do not quote addresses, which may contain secrets.
 ///
 /// # Errors
-///
 /// `Config` for an unknown placeholder, an invalid format, or a missing interval.
 pub(super) fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<String> {
     let is_address = text.contains("://");

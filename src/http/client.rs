@@ -92,7 +92,6 @@ impl Client {
     /// `until` or cancellation.
     ///
     /// # Errors
-    ///
     /// [`SendError`] without a response.
     pub(crate) async fn send(
         &self,

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 /// The runtime, started on first use.
 ///
 /// # Errors
-///
 /// `Internal` when its threads cannot be started.
 pub(crate) fn runtime() -> Result<&'static Runtime> {
     static SHARED: OnceLock<Result<Runtime>> = OnceLock::new();

@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 /// A 128-bit integer column, which carries tokens within a plan, becomes `FixedSizeBinary(16)`.
 ///
 /// # Errors
-///
 /// `Internal` when a column is missing, has another type, or contains a forbidden null: the plan
 /// and the contract disagree.
 pub(crate) fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<RecordBatch> {

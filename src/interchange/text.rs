@@ -20,7 +20,6 @@ impl TextBlock {
     /// Takes UTF-8 bytes of less than 4 GiB.
     ///
     /// # Errors
-    ///
     /// Returns the bytes if invalid.
     pub(crate) fn new(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
         if u32::try_from(bytes.len()).is_ok() && std::str::from_utf8(&bytes).is_ok() {
@@ -68,7 +67,6 @@ impl<'a> TextColumn<'a> {
     /// Appends the block's text in the range `place`.
     ///
     /// # Panics
-    ///
     /// When the range is out of bounds or splits a character; ranges come from ASCII separators.
     #[inline]
     pub(crate) fn push(&mut self, place: Range<usize>) {
@@ -86,7 +84,6 @@ impl<'a> TextColumn<'a> {
     /// Appends a separate text.
     ///
     /// # Panics
-    ///
     /// When the column's separate texts reach 4 GiB; they come from one block.
     pub(crate) fn push_own(&mut self, text: &str) {
         let start = u32::try_from(self.own.len()).expect("less than 4 GiB");

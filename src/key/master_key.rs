@@ -49,7 +49,6 @@ impl MasterKey {
     /// Creates a random key from the operating system's generator and writes it with mode 0600.
     ///
     /// # Errors
-    ///
     /// `Config` when the file exists or cannot be written.
     pub fn generate(path: &Path) -> Result<Self> {
         let key = Self::ephemeral()?;
@@ -60,7 +59,6 @@ impl MasterKey {
     /// Creates a chain of the key in `inner` and a new key, and writes it with mode 0600.
     ///
     /// # Errors
-    ///
     /// As [`MasterKey::generate`] and [`MasterKey::load`]; `Config` when the chain would be too
     /// long.
     pub fn extend(inner: &Path, path: &Path) -> Result<Self> {
@@ -105,7 +103,6 @@ impl MasterKey {
     /// A random key that is not stored.
     ///
     /// # Errors
-    ///
     /// `Config` when the random generator fails.
     pub fn ephemeral() -> Result<Self> {
         let mut bytes = Box::new([0_u8; KEY_BYTES]);

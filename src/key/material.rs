@@ -20,7 +20,6 @@ pub(super) type Material = SecretBox<[u8; KEY_BYTES]>;
 /// Parses a key, or a chain with one key per line, oldest first.
 ///
 /// # Errors
-///
 /// `Config` for any other text, which is never quoted.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Material>> {
     let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());

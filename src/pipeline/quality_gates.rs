@@ -24,7 +24,6 @@ const ONE: i128 = 1_000_000;
 /// `--force` is set. `loaded`: number of staged rows, if known.
 ///
 /// # Errors
-///
 /// `Quality` with both figures, the previous run and the limit; `Warehouse` when a query fails.
 pub(super) fn check(
     connection: &mut impl Connection,
@@ -111,7 +110,6 @@ pub(super) fn check(
 /// `on_duplicate` or `--force` is set.
 ///
 /// # Errors
-///
 /// `Quality`, naming the columns that look like line numbers.
 pub(super) fn check_conflicts(
     context: &RunContext<'_>,

@@ -77,7 +77,6 @@ pub(super) fn refresh_bi(
 /// Refreshes targets outside a run. A failed target is reported, not an error.
 ///
 /// # Errors
-///
 /// `Config` for an unknown name, `Warehouse` when it cannot be opened.
 pub fn refresh(
     settings: &Settings,
@@ -98,7 +97,6 @@ pub fn refresh(
 /// Refreshes the targets with unshown published data, from whichever run.
 ///
 /// # Errors
-///
 /// `Warehouse` when it cannot be opened. A failed target is reported.
 pub fn refresh_due(
     settings: &Settings,

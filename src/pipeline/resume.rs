@@ -39,7 +39,6 @@ impl Given {
     /// The input in the settings; `None` without claims sources.
     ///
     /// # Errors
-    ///
     /// As [`extract::extract`]: an unreadable input cannot be compared.
     fn of(settings: &Settings, cancel: &Cancellation) -> Result<Option<Self>> {
         let (claims, providers) = (&settings.claims.sources, &settings.providers.sources);
@@ -250,7 +249,6 @@ fn start_over(
 /// Continues a run whose tasks were called one by one, under its own id; `None` for other runs.
 ///
 /// # Errors
-///
 /// `Warehouse` when the ledger cannot be read.
 fn continue_tasks(
     settings: &Settings,

@@ -34,7 +34,6 @@ impl<'a> Retries<'a> {
     /// Runs `work` with retries after transient errors; `what` names it in warnings.
     ///
     /// # Errors
-    ///
     /// The last error of `work`; `Interrupted` when a wait was cancelled.
     pub(crate) fn run<T>(&self, what: &str, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         let mut attempt = 0;
@@ -57,7 +56,6 @@ impl<'a> Retries<'a> {
     /// Waits for the delay.
     ///
     /// # Errors
-    ///
     /// `Interrupted`, immediately on cancellation.
     pub(super) fn wait(&self) -> Result<()> {
         rest(self.delay, || self.cancel.check())

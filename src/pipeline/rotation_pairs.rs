@@ -106,7 +106,6 @@ impl Mapping<'_> {
 /// stays complete. Does nothing without a next key or an active rotation.
 ///
 /// # Errors
-///
 /// `Config` when the next key is not the rotation's, and as [`Mapping::run`].
 pub(super) fn note_pairs(
     context: &RunContext<'_>,

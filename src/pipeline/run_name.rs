@@ -22,7 +22,6 @@ impl RunName {
     /// deterministically.
     ///
     /// # Errors
-    ///
     /// `Config` when the text is empty, longer than 250 characters or contains control characters.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();

@@ -36,7 +36,6 @@ impl RunRequest {
     /// A run with a fixed id and all tasks, with its progress from earlier calls.
     ///
     /// # Errors
-    ///
     /// `Internal` when it has no reference date.
     pub(super) fn named(
         name: &RunName,

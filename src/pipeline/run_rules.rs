@@ -10,7 +10,6 @@ use crate::transform::RuleSet;
 /// run id.
 ///
 /// # Errors
-///
 /// `Config` for an invalid severity or threshold.
 pub(crate) fn checks(settings: &Settings, run: RunId) -> Result<RuleSet> {
     checks_on(settings, day_of(settings, run)?)

@@ -18,7 +18,6 @@ impl RunSelector {
     /// Parses `last` or a run id.
     ///
     /// # Errors
-    ///
     /// `Config` when the text is neither.
     pub fn parse(text: &str) -> Result<Self> {
         if text == "last" { Ok(Self::Last) } else { RunId::parse(text).map(Self::Run) }

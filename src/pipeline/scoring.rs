@@ -31,7 +31,6 @@ impl Counting {
     /// Completes the statistics of the first pass and builds the scorer of the second.
     ///
     /// # Errors
-    ///
     /// `Config` when a store cannot be read or written, `Interrupted` on cancellation.
     pub(super) fn scorer(
         self,
@@ -101,7 +100,6 @@ fn expected(medians: &Medians, codes: &[String], names: &[String]) -> HashMap<(u
 /// Fails if two identifiers share a token.
 ///
 /// # Errors
-///
 /// `Quality` when there are more identifiers than tokens.
 pub(super) fn one_token_each(domain: &str, distinct: Distinct) -> Result<()> {
     if distinct.ids == distinct.tokens {

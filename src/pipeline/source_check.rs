@@ -27,7 +27,6 @@ pub struct VerifyOptions {
 /// missing files.
 ///
 /// # Errors
-///
 /// `Config` when the run read a database whose address is not in the settings: the ledger has it
 /// without credentials.
 pub(crate) fn settle(

@@ -47,7 +47,6 @@ impl Task {
     /// Parses a task id.
     ///
     /// # Errors
-    ///
     /// `Config` for an unknown id.
     pub(crate) fn parse(id: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|task| task.id() == id).ok_or_else(|| {

@@ -43,7 +43,6 @@ impl<'a> LedgerLog<'a> {
     /// Writes the pending entries.
     ///
     /// # Errors
-    ///
     /// `Warehouse` on another failure; a later call continues.
     pub(super) fn complete(&self) -> Result<()> {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);

@@ -248,7 +248,6 @@ impl Privacy {
     /// The restricted ZIP prefixes.
     ///
     /// # Errors
-    ///
     /// `Config` when the file of prefixes cannot be read, or a line is not three digits.
     pub(crate) fn restricted_zip3(&self) -> Result<BTreeSet<String>> {
         zip3::prefixes(&self.zip3_restricted)
@@ -279,7 +278,6 @@ impl Privacy {
 /// Validates the actions.
 ///
 /// # Errors
-///
 /// `Config` for an unknown column, an action not allowed for it, or invalid parameters.
 pub(crate) fn validate(privacy: &Privacy) -> Result<()> {
     for (column, action) in &privacy.columns {

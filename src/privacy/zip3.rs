@@ -17,7 +17,6 @@ const TABLE: &str = include_str!("zip3_restricted.csv");
 /// beginning with `#` are ignored.
 ///
 /// # Errors
-///
 /// `Config` when the file cannot be read, or a line is not three digits.
 pub(crate) fn prefixes(list: &str) -> Result<BTreeSet<String>> {
     if NAMES.contains(&list) {

@@ -230,7 +230,6 @@ impl<T: Clone + Eq + Hash> Places<T> {
 /// Reads the rejects of a run.
 ///
 /// # Errors
-///
 /// `Config` when the run has no quarantine or its file cannot be read.
 pub fn read(folder: &Path, run: RunId) -> Result<Rejects> {
     let path = path(folder, run);

@@ -65,7 +65,6 @@ fn count(path: &Path) -> Option<u64> {
 /// nothing.
 ///
 /// # Errors
-///
 /// `Config` when the folder cannot be read or a file cannot be deleted.
 pub(crate) fn prune(folder: &Path, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
     let mut old = list(folder)?;

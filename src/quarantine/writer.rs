@@ -30,7 +30,6 @@ impl Quarantine {
     /// claims files in the order of the plan's origins, then the provider files.
     ///
     /// # Errors
-    ///
     /// `Config` when the folder cannot be created.
     pub(crate) fn new(folder: &Path, run: RunId, sources: Vec<NamedSource>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io(ErrorKind::Config, folder, &error);
@@ -108,7 +107,6 @@ impl Quarantine {
     /// Adds rejected providers; their origins number the files of their own input.
     ///
     /// # Errors
-    ///
     /// `Config` when the file cannot be written.
     pub(crate) fn append_providers(&mut self, rejects: &[Rejected]) -> Result<()> {
         let claims = self.sources.iter().filter(|source| source.dataset == Dataset::Claims).count();
@@ -123,7 +121,6 @@ impl Quarantine {
     /// Completes the file and returns its path; `None` when nothing was rejected.
     ///
     /// # Errors
-    ///
     /// `Config` when the file cannot be written.
     pub(crate) fn finish(&mut self) -> Result<Option<PathBuf>> {
         let (Some(writer), Some(path)) = (self.writer.take(), &self.path) else { return Ok(None) };
@@ -145,7 +142,6 @@ fn partial(path: &Path) -> PathBuf {
 /// Runs with an incomplete file: active or dead, possibly of other warehouses.
 ///
 /// # Errors
-///
 /// `Config` when the folder cannot be read.
 pub(crate) fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
     let entries = match fs::read_dir(folder) {
@@ -160,7 +156,6 @@ pub(crate) fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
 /// Deletes the incomplete file of a dead run.
 ///
 /// # Errors
-///
 /// `Config` when that fails.
 pub(crate) fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
     remove_if_there(&partial(&path(folder, run)))

@@ -89,7 +89,6 @@ impl<'a> Job<'a> {
     /// the deadline or cancellation, for at most `limit`.
     ///
     /// # Errors
-    ///
     /// [`SendError`] without an answer in that time.
     pub(super) fn send_late(request: &Request, limit: Duration) -> Result<Answer, SendError> {
         let client = Client::shared().map_err(|_| SendError::NotSent)?;

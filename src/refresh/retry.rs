@@ -37,7 +37,6 @@ impl Server {
     /// Returns the response whatever its status, except 429 and retryable server errors.
     ///
     /// # Errors
-    ///
     /// Without an answer before the deadline or cancellation, or if the server rejects requests for
     /// longer than that.
     pub(super) async fn send(

@@ -75,7 +75,6 @@ impl Views {
     /// How to refresh each view.
     ///
     /// # Errors
-    ///
     /// Why the first invalid view cannot be refreshed.
     fn plan(&self, job: &mut Job<'_>) -> Result<Vec<How>, Failure> {
         let names: Vec<String> = self

@@ -29,14 +29,12 @@ pub trait Target: Send + Sync {
     /// Checks that the credentials are valid and the target exists; starts nothing.
     ///
     /// # Errors
-    ///
     /// Anything that would make a refresh fail.
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure>;
 
     /// Refreshes the target.
     ///
     /// # Errors
-    ///
     /// Anything that prevents the target from showing the new data; the message contains no cell
     /// values.
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure>;

@@ -29,7 +29,6 @@ pub trait Clock: Send + Sync {
     /// Waits until `moment` at most; returns early on cancellation.
     ///
     /// # Errors
-    ///
     /// `Interrupted` when cancelled.
     fn wait(&self, moment: Option<DateTime<Utc>>, cancel: &Cancellation) -> Result<()>;
 }
@@ -115,7 +114,6 @@ impl TestClock {
     /// Parses `START/END`, two RFC 3339 timestamps.
     ///
     /// # Errors
-    ///
     /// `Config` for any other text.
     pub fn read(text: &str) -> Result<Self> {
         let time = |text: &str| {

@@ -68,7 +68,6 @@ impl Lease {
     /// Acquires the lease, waiting if necessary, and keeps it renewed.
     ///
     /// # Errors
-    ///
     /// `Locked` when another process holds it for longer than `wait`, `Warehouse` when the server
     /// is unreachable, `Interrupted` on cancellation.
     pub fn take(warehouse: &Arc<Warehouse>, request: &Request<'_>) -> Result<Self> {
@@ -170,7 +169,6 @@ impl Lease {
     /// Fails when the holder must stop.
     ///
     /// # Errors
-    ///
     /// `Locked` when the lease was lost, `Interrupted` on cancellation.
     pub fn check(&self) -> Result<()> {
         if self.is_lost() {
@@ -328,7 +326,6 @@ fn acquire(
 /// is free or has expired.
 ///
 /// # Errors
-///
 /// `Warehouse` when the query fails.
 pub(super) fn holder(
     connection: &mut PostgresConnection,

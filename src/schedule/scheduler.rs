@@ -110,7 +110,6 @@ impl<'a> Scheduler<'a> {
     /// the schedule.
     ///
     /// # Errors
-    ///
     /// `Interrupted` on cancellation. With `once`: `Locked` when another process holds the lease
     /// for longer than the configured wait, `Warehouse` when it cannot be reached.
     pub fn run(

@@ -144,7 +144,6 @@ pub(crate) fn server_time(connection: &mut PostgresConnection) -> Result<DateTim
 /// running.
 ///
 /// # Errors
-///
 /// `Warehouse` when the ledger cannot be reached.
 pub(super) fn connect(settings: &Settings) -> Result<Option<PostgresConnection>> {
     let Some(warehouse) = location::running(settings)? else { return Ok(None) };
@@ -202,7 +201,6 @@ pub(crate) fn entries(connection: &mut PostgresConnection, schedule: &str) -> Re
 /// can always be claimed.
 ///
 /// # Errors
-///
 /// `Locked` when the lease is not valid, `Warehouse` when a statement fails.
 pub fn claim(
     connection: &mut PostgresConnection,
@@ -247,7 +245,6 @@ pub fn claim(
 /// see [`requeue_later`].
 ///
 /// # Errors
-///
 /// `Warehouse` when the statement fails.
 pub(crate) fn record(
     connection: &mut PostgresConnection,
@@ -302,7 +299,6 @@ fn requeue_later(connection: &mut PostgresConnection, schedule: &str, run: RunId
 /// holder of the lease while nothing is running.
 ///
 /// # Errors
-///
 /// `Locked` when the lease is not valid, `Warehouse` when a statement fails.
 pub fn settle(connection: &mut PostgresConnection, token: &LeaseToken) -> Result<Vec<Settled>> {
     sql::in_transaction(connection, CONTEXT, |connection| {

@@ -109,7 +109,6 @@ impl Timetable {
     /// Parses a day (midnight in the time zone of the timetable) or a timestamp.
     ///
     /// # Errors
-    ///
     /// `Config` when the text is neither.
     pub fn read(&self, text: &str) -> Result<DateTime<Utc>> {
         let text = text.trim();

@@ -57,7 +57,6 @@ impl SecretSource {
     /// The secret. A file is read each time, to pick up rotated secrets. `what` names the setting.
     ///
     /// # Errors
-    ///
     /// `Config` when neither or both sources are configured, the variable is not set, or the file
     /// is missing, empty or world-readable.
     pub fn read(&self, what: &str) -> Result<Secret> {

@@ -82,7 +82,6 @@ impl DateFormats {
     /// The formats and the earliest date of the settings.
     ///
     /// # Errors
-    ///
     /// `Config` as [`DateFormats::new`], or when the earliest date is invalid.
     pub fn of(settings: &Settings) -> Result<Self> {
         let formats = Self::new(&settings.claims.date_formats)?;
@@ -92,7 +91,6 @@ impl DateFormats {
     /// Parses a list of formats: chrono's strftime formats, or `rfc3339`. No earliest date.
     ///
     /// # Errors
-    ///
     /// `Config` when the list is empty or a format does not define a full date.
     pub(crate) fn new(formats: &[String]) -> Result<Self> {
         if formats.is_empty() {
@@ -114,7 +112,6 @@ impl DateFormats {
     /// Parses a text with the first matching format, to days since 1970-01-01; years 1 to 9999.
     ///
     /// # Errors
-    ///
     /// When no format matches, when a later chrono format yields a different date, or when the date
     /// is too early.
     pub(super) fn days(&self, text: &str) -> Result<i32, Unread> {

@@ -54,7 +54,6 @@ impl RuleSet {
     /// The rules of a run that started on a day (in days since 1970-01-01, UTC).
     ///
     /// # Errors
-    ///
     /// `Config` for an invalid severity or threshold.
     pub fn new(rules: &Rules, started: i32) -> Result<Self> {
         let run_day = rules.run_day(started)?;

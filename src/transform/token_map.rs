@@ -17,7 +17,6 @@ pub(crate) fn identifiers(records: LazyFrame, columns: &[&str]) -> LazyFrame {
 /// Distinct pairs of tokens under two keys, for a column of [`identifiers`].
 ///
 /// # Errors
-///
 /// `Internal` when the column is missing.
 pub(crate) fn token_pairs(
     frame: &DataFrame,

@@ -34,7 +34,6 @@ impl Address {
     /// `postgresql:///name?host=/run/postgresql`, or `host=… dbname=…`.
     ///
     /// # Errors
-    ///
     /// `InvalidArguments` for an invalid address, an address without a host, or an unsupported
     /// parameter. Messages never quote the address: part of it may be the password.
     pub(crate) fn parse(text: &str) -> Result<Self> {

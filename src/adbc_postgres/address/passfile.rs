@@ -25,7 +25,6 @@ pub(in super::super) struct Login<'a> {
 /// counts as empty unless it `must_exist`.
 ///
 /// # Errors
-///
 /// `InvalidArguments` when others can read the file, or when several hosts have different
 /// passwords.
 pub(in super::super) fn password(

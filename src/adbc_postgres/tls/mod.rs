@@ -97,7 +97,6 @@ const SYSTEM: &str = "system";
 /// files, in `.postgresql`.
 ///
 /// # Errors
-///
 /// `InvalidArguments` for invalid values, for files that are missing, unreadable or without
 /// certificates, and for a key that others can read.
 pub(super) fn resolve(

@@ -116,7 +116,6 @@ fn render(report: &KeyReport) -> String {
 /// without a token.
 ///
 /// # Errors
-///
 /// `Config` without a key or for an invalid rule, `Source` when the input cannot be read.
 pub(super) fn token(
     domain: TokenDomain,

@@ -68,7 +68,6 @@ pub(in crate::cli) enum RotateCommand {
 /// Runs `key rotate`.
 ///
 /// # Errors
-///
 /// As the rotation step.
 pub(super) fn rotate(command: RotateCommand, console: &Console) -> Result<Reply> {
     let observer = console.observer();

@@ -28,7 +28,6 @@ use crate::schema::Dataset;
 /// Runs `quarantine RUN`, `quarantine list` and `quarantine prune`.
 ///
 /// # Errors
-///
 /// `Config` when the settings are invalid or there is no such quarantine, `Source` when a record
 /// cannot be read again.
 pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Result<Reply> {

@@ -23,7 +23,6 @@ pub(super) enum RiskCommand {
 /// Runs `risk`.
 ///
 /// # Errors
-///
 /// As the subcommand.
 pub(super) fn risk(command: RiskCommand, console: &Console) -> Result<Reply> {
     match command {

@@ -42,7 +42,6 @@ const FEW_ROWS: u64 = 11;
 /// Inspects sources one by one. Provider sources among them become the directory of the claims.
 ///
 /// # Errors
-///
 /// `Config` when the settings are wrong. Errors in a source are in its report.
 pub(crate) fn inspect(
     settings: &Settings,
@@ -62,7 +61,6 @@ pub(crate) fn inspect(
 /// Reads the claims of a run without loading them: which rows it would load, reject and drop.
 ///
 /// # Errors
-///
 /// `Source` when a file cannot be read, `Quality` when a run would be rejected.
 pub(crate) fn inspect_rows(
     settings: &Settings,
@@ -450,7 +448,7 @@ fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
     Directory::new(&collect(provider_rows(frame.lazy(), checks))?, OnDuplicate::Last, release)
 }
 
-/// Spill directory; an inspection creates no data directory.
+/// The spill directory if it exists, else the temporary one: an inspection creates no directories.
 fn spill_dir(settings: &Settings) -> PathBuf {
     let folder = settings.spill_dir();
     if folder.exists() { folder } else { std::env::temp_dir() }

@@ -33,7 +33,6 @@ pub(crate) fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
 /// nothing.
 ///
 /// # Errors
-///
 /// `Config` when the folder cannot be read or a file cannot be deleted.
 pub(crate) fn prune(
     settings: &Settings,

@@ -42,7 +42,6 @@ impl Originals {
     /// path.
     ///
     /// # Errors
-    ///
     /// `Source` when a file is missing or has changed since the run, `Config` when a source has no
     /// file or the settings do not fit it.
     pub(crate) fn find(
@@ -80,7 +79,6 @@ impl Originals {
     /// Passes the header and the rejected records of each file to `each`.
     ///
     /// # Errors
-    ///
     /// `Source` when a file cannot be read or has changed; errors of `each`.
     pub(crate) fn read(
         &self,

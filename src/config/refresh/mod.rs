@@ -109,7 +109,6 @@ impl Refresh {
     /// Validates constraints that the types do not enforce.
     ///
     /// # Errors
-    ///
     /// `Config`, naming the first invalid setting.
     pub(super) fn validate(&self) -> Result<()> {
         if !(1..=86_400).contains(&self.deadline_secs) {

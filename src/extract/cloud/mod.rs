@@ -24,7 +24,6 @@ use crate::schema::Dataset;
 /// Lists the objects of an address: the object itself, or those matching its glob or prefix.
 ///
 /// # Errors
-///
 /// `Config` for a wrong address or environment, `Source` when nothing matches or the store cannot
 /// be read, `Interrupted` on cancellation.
 pub(super) fn expand(
@@ -44,7 +43,6 @@ pub(super) fn expand(
 /// Downloads an object into the spool.
 ///
 /// # Errors
-///
 /// As [`expand`], plus `Config` when the spool cannot be written.
 pub(super) fn fetch(
     dataset: Dataset,

@@ -93,7 +93,7 @@ struct Listing {
     any: bool,
     /// Whether some objects belong to days outside the interval.
     other_days: bool,
-    /// Prefixes with a table log (Delta, Iceberg, …) → table format.
+    /// Prefixes with a table log (Delta Lake, Hudi) → table format.
     tables: BTreeMap<String, &'static str>,
 }
 

@@ -74,7 +74,6 @@ impl Session {
     /// Sends an idempotent request, and once more with a new session if this one is rejected.
     ///
     /// # Errors
-    ///
     /// Without an answer or a session.
     pub(super) async fn send(
         &self,

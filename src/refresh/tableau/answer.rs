@@ -100,7 +100,6 @@ impl Reply {
     /// remaining time.
     ///
     /// # Errors
-    ///
     /// `RateLimited`, `TimedOut` or `Cancelled`.
     pub(super) fn wait_out(&self, job: &Job<'_>, least: Duration) -> Result<(), Failure> {
         let message = format!("Tableau takes no more requests ({})", self.status_and_code());

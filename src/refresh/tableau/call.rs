@@ -17,7 +17,6 @@ pub(super) const ALWAYS: u32 = u32::MAX;
 /// Sends a request until the response is final.
 ///
 /// # Errors
-///
 /// After `tries` failed attempts, the deadline or cancellation.
 pub(super) fn repeat(job: &Job<'_>, request: &Request, tries: u32) -> Result<Reply, Failure> {
     let mut backoff = Backoff::default();

@@ -61,7 +61,6 @@ impl Object {
     /// Body of the request that starts its refresh. Tasks have their own incremental setting.
     ///
     /// # Errors
-    ///
     /// If this version cannot refresh incrementally.
     pub(super) fn start_body(
         &self,
@@ -106,7 +105,6 @@ impl Object {
     /// The refreshed data source or workbook, from a response.
     ///
     /// # Errors
-    ///
     /// If the response is an error or lacks it.
     pub(super) fn found(&self, reply: &Reply) -> Result<Self, Failure> {
         let noun = self.noun();

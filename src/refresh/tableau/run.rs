@@ -39,7 +39,6 @@ impl Run<'_, '_> {
     /// Refreshes the object.
     ///
     /// # Errors
-    ///
     /// Anything that prevents it from showing the new data.
     pub(super) fn refresh(&mut self) -> Result<Done, Failure> {
         let clock = Instant::now();

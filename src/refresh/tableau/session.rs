@@ -53,7 +53,6 @@ impl Session {
     /// The session; signs in if needed.
     ///
     /// # Errors
-    ///
     /// The failure of the first sign-in.
     pub(super) fn open(&self, job: &Job<'_>) -> Result<Arc<Ticket>, Failure> {
         let mut state = job.wait(self.state.lock())?;
@@ -78,7 +77,6 @@ impl Session {
     /// Renews the session, unless another target has already done so.
     ///
     /// # Errors
-    ///
     /// If it has just been renewed, or cannot be.
     pub(super) fn renew(&self, spent: &Ticket, job: &Job<'_>) -> Result<(), Failure> {
         let mut state = job.wait(self.state.lock())?;
@@ -107,7 +105,6 @@ impl Session {
     /// Reads a path of the site.
     ///
     /// # Errors
-    ///
     /// After `tries` failed attempts; those of [`Self::open`] and [`Self::renew`].
     pub(super) fn get(&self, job: &Job<'_>, path: &str, tries: u32) -> Result<Reply, Failure> {
         loop {

@@ -70,7 +70,6 @@ impl Ticket {
 /// Signs in.
 ///
 /// # Errors
-///
 /// Why the token is not accepted.
 pub(super) fn sign_in(settings: &Tableau, job: &Job<'_>, number: u32) -> Result<Ticket, Failure> {
     let mut base = settings.server.trim_end_matches('/').to_owned();

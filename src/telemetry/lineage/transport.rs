@@ -29,7 +29,6 @@ pub(crate) trait Transport: Send + 'static {
     /// Delivers an event; returns soon after `stop`.
     ///
     /// # Errors
-    ///
     /// Why it was not delivered.
     fn deliver(&mut self, line: &[u8], stop: &Cancellation) -> Result<(), String>;
 }

@@ -85,7 +85,6 @@ impl SmtpClient {
     /// Formats a mail with headers; its message id is the same for every attempt.
     ///
     /// # Errors
-    ///
     /// `Internal` when it cannot be formatted.
     pub(super) fn format(&self, message: &Message) -> Result<Vec<u8>> {
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
@@ -119,7 +118,6 @@ impl SmtpClient {
     /// Signs in and disconnects.
     ///
     /// # Errors
-    ///
     /// `Config` when the server cannot be reached or rejects the credentials.
     pub(super) fn check(&self, until: Instant) -> Result<String> {
         let mut open = self.open(Some(until)).map_err(|error| Error::config(error.message))?;

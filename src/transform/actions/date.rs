@@ -71,8 +71,7 @@ pub(super) fn shifted(column: &str, most: u16, last: i32, tokenizer: &Arc<Tokeni
     })
 }
 
-/// The patient's shift in days: a multiple of 7, uniformly distributed over `-most` to `most`
-/// without 0.
+/// The patient's shift in days: a multiple of 7, uniformly distributed over `-most..=most`.
 fn days_of(token: &Token, most: u16) -> i32 {
     let weeks = i32::from(most / 7);
     let choices = u128::from(2 * weeks.unsigned_abs() + 1);

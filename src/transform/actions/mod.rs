@@ -51,7 +51,6 @@ impl Release {
     /// The actions of the settings, with tokenizers of a key.
     ///
     /// # Errors
-    ///
     /// `Config` when the file of restricted ZIP prefixes cannot be read.
     pub fn new(privacy: &Privacy, key: &MasterKey) -> Result<Self> {
         let tokenizer = |domain| Arc::new(key.tokenizer(domain));

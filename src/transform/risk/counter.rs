@@ -55,7 +55,6 @@ impl Counter {
     /// provider statistics are collected.
     ///
     /// # Errors
-    ///
     /// `Internal` for any other frame.
     pub fn observe(&mut self, rows: &DataFrame, directory: &Directory) -> Result<&[u32]> {
         self.numbers.clear();
