@@ -231,8 +231,8 @@ fn is_odd_blank(sign: char) -> bool {
 /// Whether a character is invisible: Unicode format characters (Cf) and other default-ignorable
 /// code points, such as variation selectors and Hangul fillers.
 pub(crate) fn is_invisible(sign: char) -> bool {
-    let place = INVISIBLE.partition_point(|&(first, _)| first <= sign);
-    place > 0 && sign <= INVISIBLE[place - 1].1
+    let index = INVISIBLE.partition_point(|&(first, _)| first <= sign);
+    index > 0 && sign <= INVISIBLE[index - 1].1
 }
 
 /// Ranges of invisible characters, Unicode 16.

@@ -97,9 +97,9 @@ pub(super) fn write_binary(value: i128, scale: i8, out: &mut Vec<u8>) {
         weight = 0;
     }
     let word = |number: i32| i16::try_from(number).unwrap_or_default().to_be_bytes();
-    let places = i32::try_from(count).unwrap_or_default();
-    out.extend_from_slice(&(8 + 2 * places).to_be_bytes());
-    out.extend_from_slice(&word(places));
+    let digits = i32::try_from(count).unwrap_or_default();
+    out.extend_from_slice(&(8 + 2 * digits).to_be_bytes());
+    out.extend_from_slice(&word(digits));
     out.extend_from_slice(&word(weight));
     out.extend_from_slice(&if value < 0 { NEGATIVE } else { 0 }.to_be_bytes());
     out.extend_from_slice(&word(i32::from(scale).max(0)));

@@ -35,12 +35,12 @@ pub(super) fn refuse(client: &mut Client, connect: impl FnOnce() -> Option<Clien
         client,
         &format!("SELECT pg_catalog.set_config('adbc_postgres.session', '{mark}', false)"),
     )?;
-    let mine = look(client)?;
+    let mine = backend(client)?;
     let mut other = connect();
     let mut its_pid = None;
     for _ in 0..ROUNDS {
         if let Some(other) = &mut other {
-            let seen = look(other)?;
+            let seen = backend(other)?;
             if seen.mark == mark || seen.pid == mine.pid {
                 return Err(pooled());
             }
@@ -48,7 +48,7 @@ pub(super) fn refuse(client: &mut Client, connect: impl FnOnce() -> Option<Clien
                 return Err(pooled());
             }
         }
-        if mine.mark != mark || look(client)? != mine {
+        if mine.mark != mark || backend(client)? != mine {
             return Err(pooled());
         }
     }
@@ -66,7 +66,7 @@ fn mark() -> String {
     format!("{}.{}", process::id(), now.as_nanos())
 }
 
-fn look(client: &mut Client) -> Result<Backend> {
+fn backend(client: &mut Client) -> Result<Backend> {
     let answer = ask(
         client,
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('adbc_postgres.session', true)",

@@ -123,7 +123,7 @@ pub(super) enum Command {
         /// The id of one run
         run: Option<String>,
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -168,7 +168,7 @@ pub(super) enum Command {
         #[arg(long, value_enum, value_name = "DOMAIN")]
         domain: TokenDomain,
         #[command(flatten)]
-        place: KeyOptions,
+        settings_options: KeyOptions,
     },
     /// Write synthetic claims and providers
     #[command(after_help = GENERATE_EXAMPLES)]

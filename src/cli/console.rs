@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::event::Observer;
 
 /// Redraws per second.
-const DRAWINGS: u8 = 20;
+const REDRAWS: u8 = 20;
 
 /// The observer of this process and its message format.
 pub(super) struct Console {
@@ -34,7 +34,7 @@ impl Console {
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
         let screen = bars.then(|| {
             let terminal = Term::read_write_pair(io::stdin(), Stderr(None));
-            MultiProgress::with_draw_target(ProgressDrawTarget::term(terminal, DRAWINGS))
+            MultiProgress::with_draw_target(ProgressDrawTarget::term(terminal, REDRAWS))
         });
         log_to_stderr(options, terminal, screen.clone());
         let run = Arc::new(CurrentRun::default());

@@ -295,11 +295,11 @@ fn verdict(file: &InspectionReport) -> String {
         return text;
     };
     let message = error.message.split("; the header has: ").next().unwrap_or_default();
-    let place = format!("{}: ", file.source);
+    let prefix = format!("{}: ", file.source);
     let bare =
         message.split_once(": ").filter(|(dataset, _)| matches!(*dataset, "claims" | "providers"));
     let bare = bare.map_or(message, |(_, rest)| rest);
-    let bare = bare.strip_prefix(place.as_str()).unwrap_or(bare);
+    let bare = bare.strip_prefix(prefix.as_str()).unwrap_or(bare);
     let bare = bare.trim_end_matches("; nothing was published");
     let _ = writeln!(text, "✗ a run would fail with exit code {}:\n  {bare}", file.exit_code);
     if let Some(hint) = &error.hint {

@@ -94,15 +94,21 @@ fn dispatch(command: Command, console: &Console) -> Result<Reply> {
             inspect::inspect(&files, settings, result.format, console)
         }
         Command::Explain { settings } => run::explain(settings),
-        Command::Runs { run: None, place, result } => runs::runs(place, result.format, console),
-        Command::Runs { run: Some(run), place, .. } => runs::run_details(&run, place, console),
+        Command::Runs { run: None, settings_options, result } => {
+            runs::runs(settings_options, result.format, console)
+        }
+        Command::Runs { run: Some(run), settings_options, .. } => {
+            runs::run_details(&run, settings_options, console)
+        }
         Command::Quarantine(options) => quarantine::quarantine(options, console),
         Command::Verify { run, settings, result } => {
             verify::verify(&run, settings, result.format, console)
         }
         Command::Rules { settings, format } => rules::rules(settings, format),
         Command::Key(command) => key::key(command, console),
-        Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
+        Command::Token { domain, settings_options } => {
+            key::token(domain, settings_options, &mut io::stdin().lock())
+        }
         Command::Generate(options) => generate::generate(&options, console),
         Command::Warehouse(command) => warehouse::warehouse(command, console),
         Command::Refresh(options) => refresh::refresh(options, console),
@@ -131,7 +137,7 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     if panic_is_expected() {
         return;
     }
-    let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
-    let text = format!("panic{place}: this is a bug of claims-etl, please report it\n");
+    let location = info.location().map_or_else(String::new, |location| format!(" at {location}"));
+    let text = format!("panic{location}: this is a bug of claims-etl, please report it\n");
     outlet::stderr().write(text.as_bytes());
 }

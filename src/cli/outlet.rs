@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Maximum queued bytes.
-const LIMIT: usize = 1 << 20;
+const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// Maximum wait for pending output at exit.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn stderr() -> &'static Outlet {
     static STDERR: LazyLock<Outlet> = LazyLock::new(|| Outlet::start("stderr", io::stderr));
@@ -75,7 +75,7 @@ impl Outlet {
             return write(message);
         }
         let mut state = self.shared.lock();
-        if state.waiting.len() + message.len() > LIMIT {
+        if state.waiting.len() + message.len() > MAX_QUEUED_BYTES {
             state.dropped += 1;
             return;
         }
@@ -85,7 +85,7 @@ impl Outlet {
 
     /// Waits briefly until everything is written.
     pub(super) fn flush(&self) {
-        let until = Instant::now() + FAREWELL;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         let mut state = self.shared.lock();
         while self.by_itself.is_none() && (state.is_writing || !state.waiting.is_empty()) {
             let left = until.saturating_duration_since(Instant::now());
@@ -163,8 +163,8 @@ mod tests {
         }
         assert!(began.elapsed() < Duration::from_secs(30), "no write waits");
         outlet.flush();
-        assert!(began.elapsed() >= FAREWELL, "the end waits a little");
-        assert!(outlet.shared.lock().waiting.len() <= LIMIT);
+        assert!(began.elapsed() >= FLUSH_TIMEOUT, "the end waits a little");
+        assert!(outlet.shared.lock().waiting.len() <= MAX_QUEUED_BYTES);
         // Reading resumes the output.
         let mut read = vec![0; 1_000_000];
         reader.read_exact(&mut read).expect("what waited");
@@ -178,6 +178,6 @@ mod tests {
         outlet.write(b"nobody is there\n");
         let began = Instant::now();
         outlet.flush();
-        assert!(began.elapsed() < FAREWELL, "there is nothing to wait for");
+        assert!(began.elapsed() < FLUSH_TIMEOUT, "there is nothing to wait for");
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct ReportOptions {
     #[arg(long, value_name = "K", env = "CLAIMS_ETL_REQUIRE_K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     require_k: Option<u32>,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
@@ -53,10 +53,10 @@ pub(super) struct ReportOptions {
 /// read.
 pub(super) fn privacy(command: PrivacyCommand, console: &Console) -> Result<Reply> {
     let PrivacyCommand::Report(options) = command;
-    let ReportOptions { quasi, k, require_k, place, result } = options;
+    let ReportOptions { quasi, k, require_k, warehouse, result } = options;
     let sets = quasi.iter().map(|set| QuasiSet::parse(set)).collect::<Result<_>>()?;
     let question = PrivacyQuestion { sets, k, require_k };
-    let report = report::privacy_report(&place.load()?, &question, console.observer())?;
+    let report = report::privacy_report(&warehouse.load()?, &question, console.observer())?;
     let text = match result.format {
         Format::Json => json(&report)?,
         Format::Text => render(&report),

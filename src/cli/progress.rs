@@ -87,7 +87,7 @@ impl Observer for Bars {
 /// One log line per event, with its run.
 #[derive(Default)]
 pub(super) struct Lines {
-    told: Mutex<HashMap<String, (Instant, Instant)>>,
+    last_lines: Mutex<HashMap<String, (Instant, Instant)>>,
     run: Arc<CurrentRun>,
     /// Whether every line names its run; in text mode it is printed once.
     structured: bool,
@@ -113,14 +113,14 @@ impl CurrentRun {
 impl Lines {
     /// Shares the current run with other components.
     pub(super) fn new(run: Arc<CurrentRun>, structured: bool) -> Self {
-        Self { told: Mutex::default(), run, structured }
+        Self { last_lines: Mutex::default(), run, structured }
     }
 
     /// Elapsed time of the task if another line on its rows is due.
     fn due(&self, task: &str) -> Option<Duration> {
-        let mut told = lock(&self.told);
+        let mut last_lines = lock(&self.last_lines);
         let now = Instant::now();
-        let (began, last) = told.entry(task.to_owned()).or_insert((now, now));
+        let (began, last) = last_lines.entry(task.to_owned()).or_insert((now, now));
         let due = now.duration_since(*last) >= LINE_INTERVAL;
         due.then(|| {
             *last = now;
@@ -146,7 +146,7 @@ impl Observer for Lines {
             }
             RunEvent::TaskStarted { task, attempt } => {
                 let now = Instant::now();
-                lock(&self.told).insert(task.clone(), (now, now));
+                lock(&self.last_lines).insert(task.clone(), (now, now));
                 tracing::info!(target: "claims_etl", run_id, task, attempt, "task started");
             }
             RunEvent::Progress { task, rows, total } => {

@@ -41,7 +41,7 @@ pub(super) struct RefreshOptions {
     )]
     list: bool,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
@@ -51,8 +51,8 @@ pub(super) struct RefreshOptions {
 /// # Errors
 /// `Config` for an unknown target, `Warehouse` when the tables cannot be read.
 pub(super) fn refresh(options: RefreshOptions, console: &Console) -> Result<Reply> {
-    let RefreshOptions { targets, due, list, place, result } = options;
-    let settings = place.load()?;
+    let RefreshOptions { targets, due, list, warehouse, result } = options;
+    let settings = warehouse.load()?;
     if list {
         let states = refresh_list::refresh_list(&settings, console.observer())?;
         return match result.format {

@@ -16,8 +16,12 @@ use crate::load::ledger::RunRow;
 ///
 /// # Errors
 /// `Config` or `Warehouse` when the ledger cannot be read.
-pub(super) fn runs(place: WarehouseOptions, format: Format, console: &Console) -> Result<Reply> {
-    let runs = runs::runs(&place.load()?, console.observer())?;
+pub(super) fn runs(
+    settings_options: WarehouseOptions,
+    format: Format,
+    console: &Console,
+) -> Result<Reply> {
+    let runs = runs::runs(&settings_options.load()?, console.observer())?;
     if format == Format::Json {
         return json(&runs).map(Reply::done);
     }
@@ -81,9 +85,13 @@ fn rows(count: Option<i64>) -> String {
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
-pub(super) fn run_details(run: &str, place: WarehouseOptions, console: &Console) -> Result<Reply> {
+pub(super) fn run_details(
+    run: &str,
+    settings_options: WarehouseOptions,
+    console: &Console,
+) -> Result<Reply> {
     let run = RunId::parse(run)?;
-    let details = runs::run_details(&place.load()?, run, console.observer())?;
+    let details = runs::run_details(&settings_options.load()?, run, console.observer())?;
     let text = serde_json::to_string_pretty(&details)
         .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
     Ok(Reply::line(text))

@@ -18,7 +18,7 @@ use crate::worker::refused;
 
 /// Maximum duration of a graceful stop, which may wait for a server that never answers. A forced
 /// end does not publish partial data either.
-const PATIENCE_SECS: u64 = 60;
+const STOP_TIMEOUT_SECS: u64 = 60;
 
 /// Set once the next signal ends the program.
 static STOPPING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -58,7 +58,7 @@ fn install() -> std::io::Result<Cancellation> {
         let Some(signal) = signals.forever().next() else { return };
         shared.cancel(signal);
         tracing::warn!(target: "claims_etl", signal, "stopping; a second signal ends at once");
-        let patience = failpoint::limit("stop.patience", PATIENCE_SECS);
+        let patience = failpoint::limit("stop.patience", STOP_TIMEOUT_SECS);
         thread::sleep(Duration::from_secs(patience));
         tracing::error!(target: "claims_etl", "still waiting for an answer after {patience} s; ending at once");
         outlet::stderr().flush();

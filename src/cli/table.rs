@@ -35,9 +35,9 @@ impl Table {
     /// The lines, indented, without trailing spaces.
     pub(super) fn render(&self, indent: &str) -> String {
         let cell_width =
-            |row: &Vec<String>, place: usize| row.get(place).map_or(0, |cell| width(cell));
+            |row: &Vec<String>, index: usize| row.get(index).map_or(0, |cell| width(cell));
         let widths: Vec<usize> = (0..self.align.len())
-            .map(|place| self.rows.iter().map(|row| cell_width(row, place)).max().unwrap_or(0))
+            .map(|index| self.rows.iter().map(|row| cell_width(row, index)).max().unwrap_or(0))
             .collect();
         let mut text = String::new();
         for row in &self.rows {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
 
 /// Longer lists are replaced by their length; the ledger has the full content.
-const LONGEST: usize = 20;
+const MAX_LENGTH: usize = 20;
 
 /// Where the small result goes.
 #[derive(Debug, Clone, Args)]
@@ -121,7 +121,7 @@ fn folder(path: &Path) -> &Path {
 /// The value without examples, long lists replaced by their lengths.
 pub(super) fn small(value: Value) -> Value {
     match value {
-        Value::Array(values) if values.len() > LONGEST => json!({ "length": values.len() }),
+        Value::Array(values) if values.len() > MAX_LENGTH => json!({ "length": values.len() }),
         Value::Array(values) => values.into_iter().map(small).collect(),
         Value::Object(fields) => {
             let fields = fields.into_iter().filter(|(name, _)| name != "reject_examples");

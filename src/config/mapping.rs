@@ -24,7 +24,7 @@ pub enum Part {
 
 /// Source of a contract column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "RawMapping", into = "RawMapping")]
 pub enum Mapping {
     /// One column, or a template of several.
     Is(Pattern),
@@ -43,7 +43,7 @@ pub enum Mapping {
 
 /// Accepted values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "OneOrMore")]
+#[serde(from = "RawValues")]
 pub struct Values(pub Vec<String>);
 
 /// Serialised form of a mapping.
@@ -52,7 +52,7 @@ pub struct Values(pub Vec<String>);
     untagged,
     expecting = "expected a header name, a list of header names, or { constant = \"text\" }"
 )]
-enum Written {
+enum RawMapping {
     One(String),
     Several(Vec<String>),
     Constant(Constant),
@@ -67,7 +67,7 @@ struct Constant {
 /// Serialised form of values.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
-enum OneOrMore {
+enum RawValues {
     One(String),
     More(Vec<String>),
 }
@@ -150,14 +150,14 @@ impl From<&str> for Mapping {
     }
 }
 
-impl TryFrom<Written> for Mapping {
+impl TryFrom<RawMapping> for Mapping {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written {
-            Written::One(text) if text.trim().is_empty() => Ok(Self::Absent),
-            Written::One(text) => Pattern::parse(&text).map(Self::Is),
-            Written::Several(mut texts) => {
+    fn try_from(raw: RawMapping) -> Result<Self, String> {
+        match raw {
+            RawMapping::One(text) if text.trim().is_empty() => Ok(Self::Absent),
+            RawMapping::One(text) => Pattern::parse(&text).map(Self::Is),
+            RawMapping::Several(mut texts) => {
                 let or_absent = texts.pop_if(|last| last.trim().is_empty()).is_some();
                 if texts.is_empty() {
                     return Err("a list of header names cannot be empty".into());
@@ -165,15 +165,15 @@ impl TryFrom<Written> for Mapping {
                 let patterns = texts.iter().map(|text| Pattern::parse(text));
                 Ok(Self::FirstOf { patterns: patterns.collect::<Result<_, _>>()?, or_absent })
             }
-            Written::Constant(Constant { constant }) if constant.trim().is_empty() => {
+            RawMapping::Constant(Constant { constant }) if constant.trim().is_empty() => {
                 Err("a constant cannot be empty; \"\" says that there is no such column".into())
             }
-            Written::Constant(Constant { constant }) => Ok(Self::Constant(constant)),
+            RawMapping::Constant(Constant { constant }) => Ok(Self::Constant(constant)),
         }
     }
 }
 
-impl From<Mapping> for Written {
+impl From<Mapping> for RawMapping {
     fn from(mapping: Mapping) -> Self {
         match mapping {
             Mapping::Is(pattern) => Self::One(pattern.to_string()),
@@ -187,11 +187,11 @@ impl From<Mapping> for Written {
     }
 }
 
-impl From<OneOrMore> for Values {
-    fn from(written: OneOrMore) -> Self {
-        match written {
-            OneOrMore::One(text) => Self(vec![text]),
-            OneOrMore::More(texts) => Self(texts),
+impl From<RawValues> for Values {
+    fn from(raw: RawValues) -> Self {
+        match raw {
+            RawValues::One(text) => Self(vec![text]),
+            RawValues::More(texts) => Self(texts),
         }
     }
 }
@@ -224,8 +224,8 @@ mod tests {
             ("\"\"", Mapping::Absent),
         ] {
             assert_eq!(read(toml).as_ref(), Ok(&mapping), "{toml}");
-            let written = BTreeMap::from([("it", mapping.clone())]);
-            let again = toml::to_string(&written).expect("TOML");
+            let raw = BTreeMap::from([("it", mapping.clone())]);
+            let again = toml::to_string(&raw).expect("TOML");
             let again: BTreeMap<String, Mapping> = toml::from_str(&again).expect("TOML");
             assert_eq!(again["it"], mapping, "{toml}");
         }

@@ -182,11 +182,11 @@ mod tests {
         let alone = filled(Lineage::default(), &variables);
         assert_eq!(alone.url.as_deref(), Some("http://elsewhere:5000"));
         assert_eq!(alone.api_key.env.as_deref(), Some("OPENLINEAGE_API_KEY"));
-        let mut told = Lineage { url: Some("http://here".into()), ..Lineage::default() };
-        told.namespace = Some("here".into());
-        let told = filled(told, &variables);
+        let mut configured = Lineage { url: Some("http://here".into()), ..Lineage::default() };
+        configured.namespace = Some("here".into());
+        let configured = filled(configured, &variables);
         assert_eq!(
-            (told.url.as_deref(), told.namespace.as_deref()),
+            (configured.url.as_deref(), configured.namespace.as_deref()),
             (Some("http://here"), Some("here"))
         );
         let off = filled(Lineage::default(), &[("OPENLINEAGE_DISABLED", "True")]);

@@ -67,7 +67,7 @@ impl Header<'_> {
     /// # Errors `Config`, with a suggested fix, when a column is missing or named twice, or the
     /// mapping is wrong.
     pub(super) fn resolve(&self) -> Result<Mapped> {
-        let Self { dataset, source, place, .. } = *self;
+        let Self { dataset, source, location, .. } = *self;
         check(dataset, source)?;
         let mut mapped = Mapped::default();
         let mut missing = Vec::new();
@@ -81,14 +81,16 @@ impl Header<'_> {
         }
         if !missing.is_empty() {
             let what = format!("no column for {}", missing.join(", "));
-            let error = Error::config(format!("{place}: {}", self.describe(&what)));
+            let error = Error::config(format!("{location}: {}", self.describe(&what)));
             return Err(self.with_way_out(error, &missing, &mapped));
         }
         for (wanted, values) in &source.filter {
             let name = self.one(wanted, "the rows that are claims")?.ok_or_else(|| {
                 let what = self.describe("there is no such column");
-                Error::config(format!("{place}: [{dataset}.where] names \"{wanted}\", but {what}"))
-                    .hint("correct the name in the configuration, or remove the line")
+                Error::config(format!(
+                    "{location}: [{dataset}.where] names \"{wanted}\", but {what}"
+                ))
+                .hint("correct the name in the configuration, or remove the line")
             })?;
             mapped.filter.insert(name.to_owned(), values.clone());
         }
@@ -110,9 +112,9 @@ impl Header<'_> {
             Mapping::Constant(_) | Mapping::Absent => String::new(),
         };
         let what = self.describe("there is no such column");
-        let (dataset, place) = (self.dataset, self.place);
+        let (dataset, location) = (self.dataset, self.location);
         let error = Error::config(format!(
-            "{place}: [{dataset}.columns] maps {column} to {names}, but {what}"
+            "{location}: [{dataset}.columns] maps {column} to {names}, but {what}"
         ));
         if let Some(hint) = self.no_header() {
             return error.hint(hint);

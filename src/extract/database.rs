@@ -41,7 +41,7 @@ const PARTITIONS: u16 = 4;
 struct Remote<'a> {
     dataset: Dataset,
     /// Address without credentials.
-    place: String,
+    server: String,
     database: PostgresDatabase,
     query: String,
     cancel: &'a Cancellation,
@@ -67,15 +67,15 @@ pub(super) fn fetch(
     let source = settings.source(dataset);
     let environment = &settings.warehouse.environment;
     let query = query(dataset, source)?;
-    let (place, database) = database(dataset, address, environment)?;
-    let remote = Remote { dataset, place, database, query, cancel };
+    let (server, database) = database(dataset, address, environment)?;
+    let remote = Remote { dataset, server, database, query, cancel };
     let warning = remote.protection()?;
 
-    let named = format!("{dataset}: {}", remote.place);
+    let named = format!("{dataset}: {}", remote.server);
     let header = remote.header()?;
-    let mut file = SourceFile::new(PathBuf::from(&remote.place), None);
+    let mut file = SourceFile::new(PathBuf::from(&remote.server), None);
     let standing = Standing::Names;
-    let found = Header { dataset, source, place: &named, names: &header, standing };
+    let found = Header { dataset, source, location: &named, names: &header, standing };
     let Mapped { columns, filter } = found.resolve()?;
     (file.format, file.header) = (Format::Database, header);
     (file.columns, file.filter) = (columns, filter);
@@ -111,8 +111,8 @@ fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceF
     let without = line_column::without_line(file);
     let fields = projection::fields(file);
     let kept = fields.iter().zip(frame.columns()).filter(|(field, _)| **field != name);
-    let columns = kept.enumerate().map(|(place, (_, column))| {
-        column.clone().with_name(projection::name(place).as_str().into())
+    let columns = kept.enumerate().map(|(index, (_, column))| {
+        column.clone().with_name(projection::name(index).as_str().into())
     });
     let frame = DataFrame::new(frame.height(), columns.collect())
         .map_err(|_| Error::internal("fetched columns differ in length"))?;
@@ -168,7 +168,7 @@ impl Remote<'_> {
     /// connection, which carries raw identifiers, is insecure.
     fn protection(&self) -> Result<Option<String>> {
         let protection = self.database.probe().map_err(|error| {
-            let context = format!("{}: connecting to {}", self.dataset, self.place);
+            let context = format!("{}: connecting to {}", self.dataset, self.server);
             let found = sql::error(&context, error);
             let error = match found.kind() {
                 ErrorKind::Config => Error::config(found.message()),
@@ -219,7 +219,7 @@ impl Remote<'_> {
         C::Stream: Send,
         <C::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let failed = |error: PostgresSourceError| reduced(self.dataset, &self.place, &error);
+        let failed = |error: PostgresSourceError| reduced(self.dataset, &self.server, &error);
         self.cancel.check()?;
         let mut source =
             PostgresSource::<BinaryProtocol, C>::new(config, tls, 1).map_err(failed)?;
@@ -232,7 +232,7 @@ impl Remote<'_> {
         if source.schema().len() != columns.len() || !source.schema().into_iter().all(is_text) {
             return Err(Error::source(format!(
                 "{}: {} did not answer with text",
-                self.dataset, self.place
+                self.dataset, self.server
             )));
         }
         let mut builders: Vec<StringChunkedBuilder> =
@@ -276,27 +276,27 @@ impl Remote<'_> {
 
     /// Rejects inexact numeric types; returns the range partitioning, if configured.
     fn check_types(&self, file: &SourceFile, source: &Source) -> Result<Option<Partition>> {
-        let (dataset, place) = (self.dataset, &self.place);
+        let (dataset, server) = (self.dataset, &self.server);
         let mut names = projection::fields(file);
         let used = names.len();
         if let Some(wanted) = &source.partition_on {
             let name = file.header.iter().find(|name| same(name, wanted));
             names.push(name.ok_or_else(|| {
                 Error::config(format!(
-                    "{dataset}: {place}: there is no column \"{wanted}\" to partition on"
+                    "{dataset}: {server}: there is no column \"{wanted}\" to partition on"
                 ))
             })?);
         }
         let columns: Vec<String> = (0..names.len()).map(projection::name).collect();
         let types = self.texts(partition::types_of(&self.query, &names), &columns)?;
-        let kind = |place| cells(&types, place).into_iter().flatten().next().unwrap_or_default();
+        let kind = |index| cells(&types, index).into_iter().flatten().next().unwrap_or_default();
         for (field, name) in names.iter().enumerate().take(used) {
             if matches!(kind(field).as_str(), "real" | "double precision") {
                 let mut takes = file.columns.iter();
                 let column = takes.find(|(_, take)| take.names().any(|used| used == *name));
                 let column = column.map_or("where", |(column, _)| *column);
                 return Err(Error::config(format!(
-                    "{dataset}: {place}: column \"{name}\" ({column}) is a floating-point number"
+                    "{dataset}: {server}: column \"{name}\" ({column}) is a floating-point number"
                 ))
                 .hint(
                     "money and identifiers must be exact: make it numeric or text in the query",
@@ -307,7 +307,7 @@ impl Remote<'_> {
         let count = source.partitions.unwrap_or(PARTITIONS);
         let partition = Partition::new(names[used], &kind(used), count).ok_or_else(|| {
             Error::config(format!(
-                "{dataset}: {place}: column \"{wanted}\" is no number to partition on"
+                "{dataset}: {server}: column \"{wanted}\" is no number to partition on"
             ))
             .hint("name a column of whole numbers, numeric at least")
         })?;
@@ -351,7 +351,7 @@ impl Remote<'_> {
         rows.filter(|rows| Some(rows.height()) == total).ok_or_else(|| {
             Error::source(format!(
                 "{}: {} was changed while it was read: the ranges do not hold the rows that were counted",
-                self.dataset, self.place
+                self.dataset, self.server
             ))
             .hint("run again when nobody writes to it, or without partition_on")
         })
@@ -389,7 +389,7 @@ fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
 }
 
 /// Error without the driver's text, which can quote values and the password.
-fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error {
+fn reduced(dataset: Dataset, server: &str, error: &PostgresSourceError) -> Error {
     let postgres = match error {
         PostgresSourceError::PostgresError(error) => {
             error.code().map(|code| code.code().to_owned())
@@ -398,14 +398,14 @@ fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error 
     };
     match postgres.as_deref() {
         Some("57014") => Error::source(format!(
-            "{dataset}: {place} cancelled the query (SQLSTATE 57014)"
+            "{dataset}: {server} cancelled the query (SQLSTATE 57014)"
         ))
         .hint("does the role have a statement_timeout there? Raise it for this role, or read in ranges (partition_on)"),
         Some(state) => {
-            Error::source(format!("{dataset}: {place} refused the query (SQLSTATE {state})"))
+            Error::source(format!("{dataset}: {server} refused the query (SQLSTATE {state})"))
                 .hint("try the query in psql; every column it returns must have a unique name")
         }
-        None => Error::source(format!("{dataset}: {place} could not be read"))
+        None => Error::source(format!("{dataset}: {server} could not be read"))
             .hint("check that the server can be reached with this address, user and password"),
     }
 }
@@ -417,10 +417,10 @@ mod tests {
     #[test]
     fn a_place_shows_no_credentials() {
         let environment = PostgresEnvironment::default();
-        let place = |address| database(Dataset::Claims, address, &environment).expect("known").0;
-        assert_eq!(place("postgres://u:hunter2@db/x"), "postgres://db:5432/x");
-        assert_eq!(place("postgres://u@[::1]:6000/x"), "postgres://[::1]:6000/x");
-        assert_eq!(place("postgres:///x?host=/run/pg&user=u"), "postgres://%2Frun%2Fpg:5432/x");
+        let server = |address| database(Dataset::Claims, address, &environment).expect("known").0;
+        assert_eq!(server("postgres://u:hunter2@db/x"), "postgres://db:5432/x");
+        assert_eq!(server("postgres://u@[::1]:6000/x"), "postgres://[::1]:6000/x");
+        assert_eq!(server("postgres:///x?host=/run/pg&user=u"), "postgres://%2Frun%2Fpg:5432/x");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Found {
+pub(super) struct FolderFiles {
     pub(super) files: Vec<PathBuf>,
     pub(super) left_out: LeftOut,
 }
@@ -22,14 +22,14 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// `Source` when a folder cannot be read, or there is no file.
-pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Result<Found> {
-    let mut walk = Walk { dataset, interval, found: Found::default(), other_days: false };
+pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Result<FolderFiles> {
+    let mut walk = Walk { dataset, interval, found: FolderFiles::default(), other_days: false };
     check_plain(dataset, folder)?;
     walk.descend(folder, &mut Vec::new())?;
     let mut found = walk.found;
     if found.files.is_empty() {
-        let place = folder.display().to_string();
-        return Err(nothing(dataset, &place, walk.other_days, &found.left_out, interval));
+        let location = folder.display().to_string();
+        return Err(nothing(dataset, &location, walk.other_days, &found.left_out, interval));
     }
     found.files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     Ok(found)
@@ -39,17 +39,17 @@ pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Res
 /// skipped.
 pub(super) fn nothing(
     dataset: Dataset,
-    place: &str,
+    location: &str,
     other_days: bool,
     left_out: &LeftOut,
     interval: &Interval,
 ) -> Error {
     if other_days {
-        return Error::source(format!("{dataset}: no file below {place} is of {interval}"))
+        return Error::source(format!("{dataset}: no file below {location} is of {interval}"))
             .hint("its folders are named by days; has the export of these days arrived?");
     }
     let note = left_out.note().map_or_else(String::new, |note| format!(" ({note})"));
-    Error::source(format!("{dataset}: there is no file below {place}{note}")).hint(
+    Error::source(format!("{dataset}: there is no file below {location}{note}")).hint(
         "names that begin with . _ or ~ and those of unfinished uploads (.part, .tmp, …) do not count",
     )
 }
@@ -67,9 +67,9 @@ pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
 }
 
 /// Error for such a table.
-pub(super) fn no_plain_folder(dataset: Dataset, place: &str, format: &str) -> Error {
+pub(super) fn no_plain_folder(dataset: Dataset, location: &str, format: &str) -> Error {
     Error::source(format!(
-        "{dataset}: {place} is a table of {format}, whose files also hold rows that were replaced or deleted"
+        "{dataset}: {location} is a table of {format}, whose files also hold rows that were replaced or deleted"
     ))
     .hint("export what is valid in it as CSV or Parquet, and read that")
 }
@@ -82,7 +82,7 @@ pub(super) fn is_outside(name: &str, interval: &Interval) -> bool {
 struct Walk<'a> {
     dataset: Dataset,
     interval: &'a Interval,
-    found: Found,
+    found: FolderFiles,
     other_days: bool,
 }
 

@@ -81,9 +81,9 @@ const MAGIC: [(usize, &[u8], &str, &str); 41] = [
 /// Recognises an unsupported format.
 pub(super) fn recognise(start: &[u8]) -> Option<Foreign> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-    let known = MAGIC.iter().find(|(place, magic, ..)| {
-        let bytes = if *place == 0 { text } else { start };
-        bytes.get(*place..).is_some_and(|bytes| bytes.starts_with(magic))
+    let known = MAGIC.iter().find(|(offset, magic, ..)| {
+        let bytes = if *offset == 0 { text } else { start };
+        bytes.get(*offset..).is_some_and(|bytes| bytes.starts_with(magic))
     });
     if let Some(&(_, magic, what, way_out)) = known {
         return Some(match magic {

@@ -6,7 +6,7 @@
 use memchr::{memchr, memchr_iter};
 
 use super::name::handed_on;
-use super::recognition::{Standing, judge};
+use super::recognition::{Standing, classify};
 use super::source_file::{Delimited, SourceFile};
 use super::text_start::{HEADER_BYTES, TextStart};
 use super::{delimited, mapping};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
 /// Number of records searched for a header.
-const LINES_LOOKED_AT: usize = 50;
+const MAX_HEADER_RECORDS: usize = 50;
 
 /// Separators tried in this order when none is configured.
 const SEPARATORS: [u8; 4] = [b',', b';', b'|', b'\t'];
@@ -40,7 +40,7 @@ fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
 fn separator(
     source: &Source,
     dataset: Dataset,
-    start: Beginning,
+    start: Preamble,
     names: impl Fn(u8) -> Option<Vec<String>>,
 ) -> Result<u8> {
     if let Some(separator) = configured(dataset, source)?.or(start.separator) {
@@ -50,7 +50,7 @@ fn separator(
     for separator in SEPARATORS {
         let names = names(separator).unwrap_or_default();
         let matches = mapping::matches(dataset, source, &names);
-        let (known, _) = judge(source, &names, 1);
+        let (known, _) = classify(source, &names, 1);
         let found = (matches, known, if matches == 0 { names.len() } else { 0 });
         if found > most {
             (best, most) = (separator, found);
@@ -61,14 +61,14 @@ fn separator(
 
 /// Lines before the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Beginning {
+struct Preamble {
     /// Number of bytes to skip.
     bytes: usize,
     /// The separator named by a `sep=;` line, which spreadsheets write and read.
     separator: Option<u8>,
 }
 
-impl Beginning {
+impl Preamble {
     /// Skips the configured lines and a `sep=` line.
     fn of(source: &Source, text: &[u8]) -> Self {
         let feeds = memchr_iter(b'\n', text);
@@ -102,7 +102,7 @@ fn is_separator(byte: u8) -> bool {
 }
 
 /// A parsed header.
-pub(super) struct Read {
+pub(super) struct ParsedHeader {
     pub(super) names: Vec<String>,
     pub(super) standing: Standing,
     pub(super) delimited: Delimited,
@@ -114,15 +114,15 @@ pub(super) fn read(
     source: &Source,
     file: &SourceFile,
     start: TextStart,
-) -> Result<Read> {
+) -> Result<ParsedHeader> {
     let path = file.path.display();
     let comment = comment(dataset, source)?;
     let TextStart { format, text, ended } = start;
-    let beginning = Beginning::of(source, &text);
-    let rest = &text[beginning.bytes..];
+    let preamble = Preamble::of(source, &text);
+    let rest = &text[preamble.bytes..];
     let names =
         |separator| delimited::header(rest, separator, comment, ended).map(|found| found.names);
-    let separator = separator(source, dataset, beginning, names)?;
+    let separator = separator(source, dataset, preamble, names)?;
     let Some(found) = delimited::header(rest, separator, comment, ended) else {
         return Err(if ended {
             Error::source(format!("{dataset}: {path} holds no header"))
@@ -145,13 +145,13 @@ pub(super) fn read(
             "set its encoding, for example:\n  [{dataset}]\n  encoding = \"windows-1252\""
         )));
     }
-    let line = 1 + feeds(&text[..beginning.bytes + found.start]);
-    let (known, mut standing) = judge(source, &found.names, line);
+    let line = 1 + feeds(&text[..preamble.bytes + found.start]);
+    let (known, mut standing) = classify(source, &found.names, line);
     if mapping::fit(dataset, source, &found.names).is_none() {
         let lines = Lines { source, text: &text, comment, ended };
-        let separators = configured(dataset, source)?.or(beginning.separator);
+        let separators = configured(dataset, source)?.or(preamble.separator);
         let separators = separators.map_or(SEPARATORS.to_vec(), |separator| vec![separator]);
-        let after = beginning.bytes + found.end;
+        let after = preamble.bytes + found.end;
         match lines.most_known(after, &separators, &found.record) {
             Some((most, likely)) if most > known => {
                 standing = Standing::Data { line, likely: Some(likely) };
@@ -161,10 +161,10 @@ pub(super) fn read(
             _ => {}
         }
     }
-    let header_end = beginning.bytes + found.end;
+    let header_end = preamble.bytes + found.end;
     let delimited =
         Delimited { text: format, separator, comment, record: found.record, header_end };
-    Ok(Read { names: found.names, standing, delimited })
+    Ok(ParsedHeader { names: found.names, standing, delimited })
 }
 
 /// First lines of a text.
@@ -182,7 +182,7 @@ impl Lines<'_> {
         let mut best: Option<(usize, u64)> = None;
         for &separator in separators {
             let mut at = from;
-            for _ in 0..LINES_LOOKED_AT {
+            for _ in 0..MAX_HEADER_RECORDS {
                 let rest = &self.text[at..];
                 let Some(found) = delimited::header(rest, separator, self.comment, self.ended)
                 else {
@@ -190,7 +190,7 @@ impl Lines<'_> {
                 };
                 let line = 1 + feeds(&self.text[..at + found.start]);
                 at += found.end;
-                let (known, standing) = judge(self.source, &found.names, line);
+                let (known, standing) = classify(self.source, &found.names, line);
                 let data = matches!(standing, Standing::Data { .. });
                 let better = best.is_none_or(|(most, _)| known > most);
                 if better && !data && found.record != header {

@@ -6,9 +6,9 @@
 use serde::Serialize;
 
 /// Prefixes: hidden files, Spark markers and temporary folders, office lock files.
-const BEGINNINGS: [char; 3] = ['.', '_', '~'];
+const PREFIXES: [char; 3] = ['.', '_', '~'];
 /// Suffixes: files being written or copied, editor backups, checksums.
-const ENDINGS: [&str; 18] = [
+const SUFFIXES: [&str; 18] = [
     "~",
     ".bak",
     ".crc",
@@ -29,7 +29,7 @@ const ENDINGS: [&str; 18] = [
     "._copying_",
 ];
 /// Names that desktops and file systems create.
-const LITTER: [&str; 7] = [
+const SYSTEM_FILES: [&str; 7] = [
     "$recycle.bin",
     "desktop.ini",
     "ehthumbs.db",
@@ -40,14 +40,14 @@ const LITTER: [&str; 7] = [
 ];
 
 /// Maximum number of names shown.
-const SHOWN: usize = 3;
+const MAX_SHOWN: usize = 3;
 
 /// Whether a file or folder with this name is not data.
 pub(super) fn is_no_data(name: &str) -> bool {
     let lower = name.to_lowercase();
-    name.starts_with(BEGINNINGS)
-        || ENDINGS.iter().any(|ending| lower.ends_with(ending))
-        || LITTER.contains(&lower.as_str())
+    name.starts_with(PREFIXES)
+        || SUFFIXES.iter().any(|ending| lower.ends_with(ending))
+        || SYSTEM_FILES.contains(&lower.as_str())
 }
 
 /// Folders that mark a table format, and its name: such tables keep deleted and replaced rows next
@@ -92,12 +92,12 @@ impl LeftOut {
         let is_marker = name.starts_with('_') && !name.contains('.');
         let lower = name.to_lowercase();
         let is_sum = lower.strip_suffix(".crc").is_some();
-        let is_litter = is_sum || LITTER.contains(&lower.as_str());
+        let is_litter = is_sum || SYSTEM_FILES.contains(&lower.as_str());
         if name.starts_with('.') || is_marker || is_litter {
             return;
         }
         self.files += 1;
-        if self.names.len() < SHOWN {
+        if self.names.len() < MAX_SHOWN {
             self.names.push(name.to_owned());
         }
     }
@@ -105,7 +105,7 @@ impl LeftOut {
     pub(super) fn merge(&mut self, other: Self) {
         self.files += other.files;
         self.empty += other.empty;
-        let free = SHOWN - self.names.len().min(SHOWN);
+        let free = MAX_SHOWN - self.names.len().min(MAX_SHOWN);
         self.names.extend(other.names.into_iter().take(free));
     }
 

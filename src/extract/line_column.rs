@@ -23,12 +23,12 @@ use crate::schema::{DAMAGE, Dataset};
 
 /// Contract column.
 const LINE_NUMBER: &str = "line_number";
-/// Maximum number of records examined, in up to [`FILES`] files until there are [`FEW`].
+/// Maximum number of records examined, in up to [`FILES`] files until there are [`MIN_ROWS`].
 const RECORDS: usize = 20_000;
-const FEW: usize = 1_000;
+const MIN_ROWS: usize = 1_000;
 const FILES: usize = 4;
 /// Largest line number accepted on content alone.
-const LARGEST: i16 = 999;
+const MAX_LINE_NUMBER: i16 = 999;
 /// Contract columns through which candidates are read, several at once.
 const CARRIERS: [&str; 6] =
     ["patient_id", "provider_id", "procedure_code", "amount", "date_of_service", LINE_NUMBER];
@@ -58,16 +58,16 @@ pub(super) fn recognise(
     };
     let (mut fitting, named, mut is_empty) = (Vec::new(), by_name(first), true);
     for (name, how) in named.clone() {
-        let mut seen = Seen::default();
+        let mut sampled = SampledRows::default();
         for file in files.iter().filter(|file| is_open(file)).take(FILES) {
             if let Some(name) = spelled(file, &name)
-                && seen.rows.len() < FEW
+                && sampled.rows.len() < MIN_ROWS
             {
-                seen.add(&Extracted::only(dataset, reading(file, &name)))?;
+                sampled.add(&Extracted::only(dataset, reading(file, &name)))?;
             }
         }
-        is_empty &= seen.rows.is_empty();
-        if seen.numbers_lines(Some(how)) {
+        is_empty &= sampled.rows.is_empty();
+        if sampled.numbers_lines(Some(how)) {
             fitting.push((name, how));
         }
     }
@@ -119,16 +119,16 @@ pub(crate) fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
     if extracted.dataset != Dataset::Claims {
         return Vec::new();
     }
-    look(extracted).unwrap_or_default()
+    candidates(extracted).unwrap_or_default()
 }
 
-fn look(extracted: &Extracted) -> Result<Vec<String>> {
+fn candidates(extracted: &Extracted) -> Result<Vec<String>> {
     let Some(file) = extracted.files.first() else { return Ok(Vec::new()) };
     let mut found: Vec<(Option<Likeness>, String)> = Vec::new();
     let free = exact(file, free(file), |name| name);
     // For a database only the query result is available.
     let free = if file.format == Format::Database { Vec::new() } else { free };
-    let mut rows = Seen::default();
+    let mut rows = SampledRows::default();
     rows.add(&Extracted::only(extracted.dataset, without_line(file)))?;
     for names in free.chunks(CARRIERS.len()) {
         let mut carrying = file.clone();
@@ -203,9 +203,9 @@ pub(super) fn without_line(file: &SourceFile) -> SourceFile {
 /// # Errors
 /// `Source` when the file cannot be read.
 pub(super) fn fits(extracted: &Extracted, how: Likeness) -> Result<bool> {
-    let mut seen = Seen::default();
-    seen.add(extracted)?;
-    Ok(seen.numbers_lines(Some(how)))
+    let mut sampled = SampledRows::default();
+    sampled.add(extracted)?;
+    Ok(sampled.numbers_lines(Some(how)))
 }
 
 /// First rows of a file as text; `None` when it has no records.
@@ -252,11 +252,11 @@ fn line_number(text: &str) -> Option<i16> {
 
 /// Sampled rows: claim, hash of the other columns, line number.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct SampledRows {
     rows: Vec<(u64, u64, Line)>,
 }
 
-impl Seen {
+impl SampledRows {
     /// Adds the first rows of a file.
     fn add(&mut self, extracted: &Extracted) -> Result<()> {
         let Some(frame) = first_rows(extracted)? else { return Ok(()) };
@@ -280,8 +280,8 @@ impl Seen {
     /// Whether `values` line numbers of `claims` claims are plausible although few claims start at
     /// 1: a file may contain only later lines.
     fn may_restart(&self, values: usize, claims: usize) -> bool {
-        let in_order = self.rows.iter().zip(1..).all(|((.., line), place)| {
-            *line == Line::Number(place) || *line == Line::Number(place - 1)
+        let in_order = self.rows.iter().zip(1..).all(|((.., line), expected)| {
+            *line == Line::Number(expected) || *line == Line::Number(expected - 1)
         });
         values * 2 <= self.rows.len() || self.rows.len() < 10 && (claims == 1 || !in_order)
     }
@@ -318,7 +318,7 @@ impl Seen {
         let (rows, claims_seen) = (different.len(), claims.len());
         let (repeats, unexplained) = (rows - claims_seen, rows - keys.len());
         let begun = claims.values().filter(|(first, ..)| *first <= 1).count();
-        let small = values.iter().all(|line| *line <= LARGEST);
+        let small = values.iter().all(|line| *line <= MAX_LINE_NUMBER);
         let restarts = begun * 2 > claims_seen
             || small && rows >= 50 && values.len() * 10 <= rows
             || small
@@ -348,13 +348,13 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn seen(rows: &[(u64, u64, i16)]) -> Seen {
-        Seen { rows: rows.iter().map(|&(c, d, line)| (c, d, Line::Number(line))).collect() }
+    fn sampled(rows: &[(u64, u64, i16)]) -> SampledRows {
+        SampledRows { rows: rows.iter().map(|&(c, d, line)| (c, d, Line::Number(line))).collect() }
     }
 
     const HOW: [Option<Likeness>; 3] = [Some(Likeness::Strong), Some(Likeness::Weak), None];
 
-    fn verdicts(rows: &Seen) -> [bool; 3] {
+    fn verdicts(rows: &SampledRows) -> [bool; 3] {
         HOW.map(|how| rows.numbers_lines(how))
     }
 
@@ -372,54 +372,54 @@ mod tests {
 
     #[test]
     fn lines_of_claims_are_told_from_numbers_of_rows() {
-        let lines = seen(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 1), (2, 5, 2), (3, 6, 1)]);
+        let lines = sampled(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 1), (2, 5, 2), (3, 6, 1)]);
         assert_eq!(verdicts(&lines), [true; 3]);
-        let rows = seen(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5), (3, 6, 6)]);
+        let rows = sampled(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5), (3, 6, 6)]);
         assert_eq!(verdicts(&rows), [false; 3]);
-        let units = seen(&[(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 4, 1), (2, 5, 1), (3, 6, 4)]);
+        let units = sampled(&[(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 4, 1), (2, 5, 1), (3, 6, 4)]);
         assert_eq!(verdicts(&units), [false; 3]);
         // Single-line claims do not contradict a line number name.
-        let single = seen(&[(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
+        let single = sampled(&[(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
         assert_eq!(verdicts(&single), [true, false, false]);
         // Gaps: denied lines are omitted from the file.
-        let gaps = seen(&[(1, 1, 1), (1, 2, 4), (2, 3, 1), (2, 4, 3)]);
+        let gaps = sampled(&[(1, 1, 1), (1, 2, 4), (2, 3, 1), (2, 4, 3)]);
         assert_eq!(verdicts(&gaps), [true, true, false]);
-        assert_eq!(verdicts(&Seen::default()), [false; 3]);
+        assert_eq!(verdicts(&SampledRows::default()), [false; 3]);
     }
 
     #[test]
     fn a_file_of_lines_that_came_later_is_read_alike() {
         for lines in [&[(1, 1, 2)][..], &[(1, 1, 3), (2, 2, 2)], &[(1, 1, 2), (1, 2, 3), (2, 3, 2)]]
         {
-            assert!(verdicts(&seen(lines))[0], "{lines:?}");
+            assert!(verdicts(&sampled(lines))[0], "{lines:?}");
         }
         let later: Vec<(u64, u64, i16)> =
             (0..30).map(|n| (n, n, i16::try_from(n % 4).expect("small") + 2)).collect();
-        assert_eq!(verdicts(&seen(&later)), [true, false, false]);
+        assert_eq!(verdicts(&sampled(&later)), [true, false, false]);
         let numbered: Vec<(u64, u64, i16)> =
             (0..30).map(|n| (n / 2, n, i16::try_from(n).expect("small") + 500)).collect();
-        assert_eq!(verdicts(&seen(&numbered)), [false; 3]);
+        assert_eq!(verdicts(&sampled(&numbered)), [false; 3]);
     }
 
     #[test]
     fn rows_that_come_twice_say_nothing_against_a_column() {
         let once = [(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)];
-        assert_eq!(verdicts(&seen(&[once, once].concat())), [true; 3]);
+        assert_eq!(verdicts(&sampled(&[once, once].concat())), [true; 3]);
         // Different content with the same line number: a reversal, or not a line number.
         let reversed = [(1, 1, 1), (1, 2, 2), (1, 9, 2), (2, 3, 1), (2, 4, 2)];
-        assert_eq!(verdicts(&seen(&reversed)), [true, true, false]);
+        assert_eq!(verdicts(&sampled(&reversed)), [true, true, false]);
     }
 
     #[test]
     fn a_part_of_scattered_lines_is_known_by_its_few_values() {
         let rows: Vec<(u64, u64, i16)> =
             (0..200).map(|n| (n, n, i16::try_from(n % 7).expect("small") + 2)).collect();
-        assert_eq!(verdicts(&seen(&rows)), [true, false, false]);
+        assert_eq!(verdicts(&sampled(&rows)), [true, false, false]);
     }
 
     #[test]
     fn blanks_are_borne_if_they_are_few_and_the_name_fits() {
-        let mut rows = seen(&[(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)]);
+        let mut rows = sampled(&[(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)]);
         rows.rows.push((3, 5, Line::Blank));
         assert_eq!(verdicts(&rows), [false; 3]);
         for n in 10..60 {

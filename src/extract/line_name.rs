@@ -20,7 +20,7 @@ const PARTS: [&str; 8] = ["seq", "sequence", "item", "itm", "segment", "seg", "d
 const NUMBERS: [&str; 11] =
     ["number", "num", "nbr", "nmbr", "no", "nr", "id", "idx", "index", "ord", "ordinal"];
 /// Qualifiers. A name cannot end with one: a line's charge is an amount.
-const WHOSE: [&str; 39] = [
+const QUALIFIERS: [&str; 39] = [
     "claim",
     "clm",
     "service",
@@ -89,7 +89,7 @@ fn is_made_of(text: &str, heads: &[&str]) -> bool {
             continue;
         }
         let rest = &text[end..];
-        let whose = WHOSE.iter().filter(|word| word.len() < rest.len());
+        let whose = QUALIFIERS.iter().filter(|word| word.len() < rest.len());
         for word in ends().chain(whose).filter(|word| rest.starts_with(**word)) {
             let next = &mut reached[end + word.len()];
             let head = heads.contains(word);

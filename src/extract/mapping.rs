@@ -95,7 +95,7 @@ pub(super) struct Header<'a> {
     pub(super) dataset: Dataset,
     pub(super) source: &'a Source,
     /// Prefix of messages.
-    pub(super) place: &'a str,
+    pub(super) location: &'a str,
     pub(super) names: &'a [String],
     pub(super) standing: Standing,
 }
@@ -103,7 +103,7 @@ pub(super) struct Header<'a> {
 impl<'a> Header<'a> {
     /// A header for lookups whose errors are discarded.
     pub(super) fn new(dataset: Dataset, source: &'a Source, names: &'a [String]) -> Self {
-        Self { dataset, source, place: "", names, standing: Standing::Names }
+        Self { dataset, source, location: "", names, standing: Standing::Names }
     }
 
     /// The source of a contract column, if present.
@@ -134,7 +134,7 @@ impl<'a> Header<'a> {
             [name] => Ok(Some(name)),
             several => Err(Error::config(format!(
                 "{}: {} columns are named \"{wanted}\", so {column} is ambiguous",
-                self.place,
+                self.location,
                 several.len()
             ))
             .hint(format!(

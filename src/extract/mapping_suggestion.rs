@@ -13,22 +13,22 @@ use crate::config::{Pattern, presets};
 use crate::schema::Dataset;
 
 /// Maximum number of names suggested per column.
-const OFFERED: usize = 3;
+const MAX_OFFERED: usize = 3;
 /// Minimum score of a suggestion.
-const ENOUGH: f64 = 0.78;
+const MIN_SCORE: f64 = 0.78;
 /// Score of the first synonym, and the decrement per position in the synonym list.
-const KNOWN: (f64, f64) = (0.99, 0.002);
+const SYNONYM_SCORE: (f64, f64) = (0.99, 0.002);
 /// Score of a name that contains all words of a known name.
-const WITHIN: f64 = 0.9;
+const CONTAINS_SCORE: f64 = 0.9;
 
 /// Score of a name for a number of something other than lines.
-const NUMBERS: f64 = 0.9;
+const NUMBER_SCORE: f64 = 0.9;
 /// Factor for a name of another date or another amount.
-const ELSEWHERE: f64 = 0.1;
+const OTHER_FACTOR: f64 = 0.1;
 /// Factor for the end date of a service and for the amount of a whole claim.
-const SECOND: f64 = 0.4;
+const SECONDARY_FACTOR: f64 = 0.4;
 /// Bonus for a name with the word "line".
-const OF_A_LINE: f64 = 0.004;
+const LINE_BONUS: f64 = 0.004;
 
 /// The only column that date names are suggested for.
 const DATE: &str = "date_of_service";
@@ -36,7 +36,7 @@ const AMOUNT: &str = "amount";
 const LINE_NUMBER: &str = "line_number";
 
 /// Words for dates that are not dates of service.
-const NEVER: [&str; 10] = [
+const OTHER_DATES: [&str; 10] = [
     "birth",
     "birthdate",
     "dob",
@@ -49,7 +49,7 @@ const NEVER: [&str; 10] = [
     "hire",
 ];
 /// Words for end dates.
-const ENDS: [&str; 10] =
+const END_WORDS: [&str; 10] =
     ["end", "thru", "through", "to", "last", "stop", "until", "finish", "discharge", "dschrg"];
 /// Words for claim events before or after the service.
 const EVENTS: [&str; 38] = [
@@ -205,33 +205,33 @@ fn instead(column: &str, first: &str, others: &[&str]) -> String {
 pub(crate) fn propose_for(columns: &[&'static str], header: &[String]) -> Vec<Proposal> {
     let names: BTreeSet<&String> = header.iter().filter(|name| !name.is_empty()).collect();
     let mut pairs = Vec::new();
-    for (place, column) in columns.iter().enumerate() {
+    for (index, column) in columns.iter().enumerate() {
         for name in &names {
             let likeness = likeness(column, name);
-            if likeness >= ENOUGH {
-                pairs.push((likeness, place, name.as_str()));
+            if likeness >= MIN_SCORE {
+                pairs.push((likeness, index, name.as_str()));
             }
         }
     }
     // Best first; the certain choice of one column is not suggested for another.
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(b.2)));
     let mut firsts: Vec<Option<&str>> = vec![None; columns.len()];
-    for (_, place, name) in &pairs {
-        if firsts[*place].is_none() && !firsts.contains(&Some(name)) {
-            firsts[*place] = Some(name);
+    for (_, index, name) in &pairs {
+        if firsts[*index].is_none() && !firsts.contains(&Some(name)) {
+            firsts[*index] = Some(name);
         }
     }
-    let offered = |place: usize| {
-        let is_free = |name: &str| firsts[place] == Some(name) || !firsts.contains(&Some(name));
+    let offered = |index: usize| {
+        let is_free = |name: &str| firsts[index] == Some(name) || !firsts.contains(&Some(name));
         let mut offered: Vec<(String, f64)> = pairs
             .iter()
-            .filter(|(_, of, name)| *of == place && is_free(name))
+            .filter(|(_, of, name)| *of == index && is_free(name))
             .map(|(likeness, _, name)| ((*name).to_owned(), *likeness))
             .collect();
-        offered.truncate(OFFERED);
+        offered.truncate(MAX_OFFERED);
         offered
     };
-    columns.iter().enumerate().map(|(place, column)| (*column, offered(place))).collect()
+    columns.iter().enumerate().map(|(index, column)| (*column, offered(index))).collect()
 }
 
 /// Similarity of a name to a column, from 0 to 1.
@@ -245,23 +245,24 @@ fn likeness(column: &str, name: &str) -> f64 {
         return 1.0;
     }
     match (column, line_name::likeness(name)) {
-        (LINE_NUMBER, Some(Likeness::Strong)) => return KNOWN.0,
-        (LINE_NUMBER, Some(Likeness::Weak)) => return NUMBERS,
+        (LINE_NUMBER, Some(Likeness::Strong)) => return SYNONYM_SCORE.0,
+        (LINE_NUMBER, Some(Likeness::Weak)) => return NUMBER_SCORE,
         (LINE_NUMBER, None) | (_, Some(Likeness::Strong)) => return 0.0,
         _ => {}
     }
     let found = match column {
-        DATE if has(&words, &NEVER) => return 0.0,
+        DATE if has(&words, &OTHER_DATES) => return 0.0,
         DATE | AMOUNT => of_a_line(column, name, &words),
         _ => by_name(column, name),
     };
     // Still suggested, but after all others.
-    let demoted = |left: f64| if found < ENOUGH { found } else { ENOUGH + (found - ENOUGH) * left };
+    let demoted =
+        |left: f64| if found < MIN_SCORE { found } else { MIN_SCORE + (found - MIN_SCORE) * left };
     match column {
-        DATE if has(&words, &EVENTS) => demoted(ELSEWHERE),
-        DATE if is_an_end(&words) => demoted(SECOND),
-        AMOUNT if has(&words, &PARTS) => demoted(ELSEWHERE),
-        AMOUNT if is_of_a_claim(&words) => demoted(SECOND),
+        DATE if has(&words, &EVENTS) => demoted(OTHER_FACTOR),
+        DATE if is_an_end(&words) => demoted(SECONDARY_FACTOR),
+        AMOUNT if has(&words, &PARTS) => demoted(OTHER_FACTOR),
+        AMOUNT if is_of_a_claim(&words) => demoted(SECONDARY_FACTOR),
         _ => found,
     }
 }
@@ -274,7 +275,7 @@ fn of_a_line(column: &str, name: &str, words: &[String]) -> f64 {
     if rest.len() == words.len() || rest.is_empty() {
         return found;
     }
-    found.max((by_name(column, &rest.join("_")) + OF_A_LINE).min(KNOWN.0 + OF_A_LINE))
+    found.max((by_name(column, &rest.join("_")) + LINE_BONUS).min(SYNONYM_SCORE.0 + LINE_BONUS))
 }
 
 fn has(words: &[String], known: &[&str]) -> bool {
@@ -285,7 +286,7 @@ fn has(words: &[String], known: &[&str]) -> bool {
 fn is_an_end(words: &[String]) -> bool {
     let ends = |word: &String| {
         let stem = word.strip_suffix("date").or_else(|| word.strip_suffix("dt")).unwrap_or(word);
-        ENDS.contains(&stem)
+        END_WORDS.contains(&stem)
     };
     words.iter().any(ends)
 }
@@ -304,18 +305,18 @@ fn by_name(column: &str, name: &str) -> f64 {
     }
     let mut best = jaro_winkler(&plain, &self::plain(column));
     if holds(&words, column) {
-        best = best.max(WITHIN);
+        best = best.max(CONTAINS_SCORE);
     }
-    for (place, synonym) in known.iter().enumerate() {
+    for (index, synonym) in known.iter().enumerate() {
         #[expect(clippy::cast_precision_loss, reason = "a place in a short table")]
-        let exact = KNOWN.0 - KNOWN.1 * place as f64;
+        let exact = SYNONYM_SCORE.0 - SYNONYM_SCORE.1 * index as f64;
         if plain == self::plain(synonym) {
             return exact;
         }
         // A near match of a synonym scores below a near match of the column.
         best = best.max(0.95 * jaro_winkler(&plain, &self::plain(synonym)));
         if holds(&words, synonym) {
-            best = best.max(WITHIN - KNOWN.0 + exact);
+            best = best.max(CONTAINS_SCORE - SYNONYM_SCORE.0 + exact);
         }
     }
     best

@@ -56,7 +56,7 @@ pub(crate) use line_column::likely_line_columns;
 pub(crate) use name::not_loaded;
 pub(crate) use parquet_file::panic_is_expected;
 pub(crate) use parquet_records::parquet_records;
-pub(crate) use preview::{Look, look};
+pub(crate) use preview::{Preview, preview};
 pub(crate) use records::records;
 pub use scan::{Block, Blocks, Census, scan};
 pub(crate) use source_file::{STANDARD_INPUT, SourceFile};

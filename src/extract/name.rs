@@ -7,9 +7,9 @@ use unicode_normalization::UnicodeNormalization;
 use crate::identifier::is_invisible;
 
 /// Maximum length of a displayed name, in characters.
-const SHOWN: usize = 60;
+const MAX_SHOWN: usize = 60;
 /// Maximum number of names listed.
-const FEW: usize = 6;
+const MAX_LISTED: usize = 6;
 /// A name with a longer run of digits is treated as an identifier.
 const DIGITS_IN_A_NAME: usize = 4;
 /// Shown instead of a name that may be a value.
@@ -51,10 +51,10 @@ pub(super) fn shown(name: &str) -> String {
     let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
     let line = visible.split_whitespace().collect::<Vec<&str>>().join(" ");
     let line: String = line.chars().filter(|c| !c.is_control()).collect();
-    if line.chars().count() <= SHOWN {
+    if line.chars().count() <= MAX_SHOWN {
         return line;
     }
-    line.chars().take(SHOWN - 1).chain(['…']).collect()
+    line.chars().take(MAX_SHOWN - 1).chain(['…']).collect()
 }
 
 /// The name for a file or report; withheld if it may be a value.
@@ -65,7 +65,7 @@ pub(super) fn handed_on(name: &str) -> String {
 /// Message with the number of ignored columns and the first few names; `None` when there are none.
 #[must_use]
 pub(crate) fn not_loaded(names: &[String]) -> Option<String> {
-    let first: Vec<String> = names.iter().take(FEW).map(|name| shown(name)).collect();
+    let first: Vec<String> = names.iter().take(MAX_LISTED).map(|name| shown(name)).collect();
     let columns = if names.len() == 1 { "column is" } else { "columns are" };
     let more = if names.len() > first.len() { ", …" } else { "" };
     let (count, first) = (names.len(), first.join(", "));
@@ -155,7 +155,7 @@ mod tests {
         ] {
             assert_eq!(shown(name), line);
         }
-        assert_eq!(shown(&"x".repeat(80)).chars().count(), SHOWN);
+        assert_eq!(shown(&"x".repeat(80)).chars().count(), MAX_SHOWN);
     }
 
     #[test]

@@ -25,9 +25,9 @@ use crate::interchange::{TextBlock, TextColumn};
 const SECONDS_A_DAY: i64 = 86_400;
 
 /// Largest integers that floating-point numbers represent uniquely.
-const WHOLE: Limits = Limits { double: 9_007_199_254_740_992.0, single: 16_777_216.0 };
+const INTEGER_LIMITS: Limits = Limits { double: 9_007_199_254_740_992.0, single: 16_777_216.0 };
 /// Largest amounts for which floating-point numbers distinguish every cent.
-const CENTS: Limits = Limits { double: 70_368_744_177_664.0, single: 131_072.0 };
+const CENT_LIMITS: Limits = Limits { double: 70_368_744_177_664.0, single: 131_072.0 };
 
 /// Limits of uniqueness for 64-bit and 32-bit floats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,7 +81,7 @@ impl Reading {
             DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::Bytes,
             DataType::Null => Self::Nothing,
             DataType::Float32 | DataType::Float64 => {
-                Self::Float(if is_amount { CENTS } else { WHOLE })
+                Self::Float(if is_amount { CENT_LIMITS } else { INTEGER_LIMITS })
             }
             DataType::Timestamp(_, None) => Self::Day(None),
             DataType::Timestamp(_, Some(zone)) => Self::Day(Some(Zone::parse(zone)?)),
@@ -233,8 +233,8 @@ pub(super) fn table(fields: &[Texts], rows: usize) -> (Vec<Column>, Vec<Damaged>
 /// One CSV line without line ending; null is empty, the empty string is quoted.
 pub(super) fn line(fields: &[Option<&[u8]>]) -> Vec<u8> {
     let mut line = Vec::new();
-    for (place, field) in fields.iter().enumerate() {
-        if place > 0 {
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
             line.push(b',');
         }
         let Some(text) = field else { continue };

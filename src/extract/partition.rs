@@ -64,8 +64,8 @@ pub(super) fn names_of(query: &str) -> String {
 
 /// Query for the types of these columns in one row; domains give their base type.
 pub(super) fn types_of(query: &str, names: &[&str]) -> String {
-    let types = names.iter().enumerate().map(|(place, name)| {
-        format!("pg_typeof(coalesce(q.{}, NULL))::text AS t{place}", quoted(name))
+    let types = names.iter().enumerate().map(|(index, name)| {
+        format!("pg_typeof(coalesce(q.{}, NULL))::text AS t{index}", quoted(name))
     });
     format!(
         "SELECT {} FROM (VALUES (1)) AS one LEFT JOIN ({query}\n) AS q ON false",

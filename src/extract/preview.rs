@@ -21,13 +21,13 @@ use crate::error::Error;
 use crate::schema::Dataset;
 
 /// From this share of contract columns on, a file clearly is that input.
-const CLEARLY: f64 = 0.75;
+const CLEAR_MATCH: f64 = 0.75;
 /// Up to this share, a file hardly is that input.
-const HARDLY: f64 = 0.5;
+const POOR_MATCH: f64 = 0.5;
 
 /// The recognised properties of a file.
 #[derive(Debug, Default)]
-pub(crate) struct Look {
+pub(crate) struct Preview {
     pub(crate) bytes: Option<u64>,
     pub(crate) format: Option<Format>,
     pub(crate) compression: Option<Compression>,
@@ -51,19 +51,19 @@ pub(crate) struct Look {
 
 /// Previews a file as an input of this kind.
 #[must_use]
-pub(crate) fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
-    let mut look = Look::default();
-    let Ok(metadata) = path.metadata() else { return look };
+pub(crate) fn preview(dataset: Dataset, source: &Source, path: &Path) -> Preview {
+    let mut preview = Preview::default();
+    let Ok(metadata) = path.metadata() else { return preview };
     if !metadata.is_file() {
-        return look;
+        return preview;
     }
-    look.bytes = Some(metadata.len());
+    preview.bytes = Some(metadata.len());
     let mut file = SourceFile::new(path.to_owned(), None);
     let Ok(Some((format, compression))) = detect(dataset, &file, false) else {
-        return look;
+        return preview;
     };
     (file.format, file.compression) = (format, compression);
-    (look.format, look.compression) = (Some(format), Some(compression));
+    (preview.format, preview.compression) = (Some(format), Some(compression));
     let (mut names, mut standing) = (Vec::new(), Standing::Names);
     if format == Format::Parquet {
         let opened = parquet_file::open(dataset, &file);
@@ -76,19 +76,19 @@ pub(crate) fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
             pairs += u64::from(pair);
             alone += u64::from(!pair);
         }
-        look.line_ends = (pairs, alone);
+        preview.line_ends = (pairs, alone);
         if let Ok(read) = header::read(dataset, source, &file, start) {
             (names, standing) = (read.names, read.standing);
-            look.delimited = Some(read.delimited);
+            preview.delimited = Some(read.delimited);
         }
     }
-    look.columns = found(dataset, source, &names);
-    look.headless = matches!(standing, Standing::Data { .. });
-    look.preset = fitting_preset(dataset, &names);
-    look.header = may_be_shown(standing, source, &names);
-    look.fields = if look.headless { 0 } else { names.len() };
-    look.likeness = likeness(dataset, &look.columns, &look.header, look.preset);
-    look
+    preview.columns = found(dataset, source, &names);
+    preview.headless = matches!(standing, Standing::Data { .. });
+    preview.preset = fitting_preset(dataset, &names);
+    preview.header = may_be_shown(standing, source, &names);
+    preview.fields = if preview.headless { 0 } else { names.len() };
+    preview.likeness = likeness(dataset, &preview.columns, &preview.header, preview.preset);
+    preview
 }
 
 /// Error for a file that is clearly the other input, else `None`.
@@ -102,7 +102,7 @@ pub(crate) fn swapped(dataset: Dataset, settings: &Settings, file: &SourceFile) 
         let columns = found(dataset, settings.source(dataset), names);
         likeness(dataset, &columns, names, fitting_preset(dataset, names))
     };
-    let is_other = likeness(other) >= CLEARLY && likeness(dataset) <= HARDLY;
+    let is_other = likeness(other) >= CLEAR_MATCH && likeness(dataset) <= POOR_MATCH;
     is_other.then(|| {
         Error::config(format!(
             "{dataset}: {} holds {other}, not {dataset}, by its column names",

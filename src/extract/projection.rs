@@ -86,8 +86,8 @@ fn texts<'a>(
     fields: &[&str],
     wanted: &str,
 ) -> Result<&'a StringChunked, PolarsError> {
-    let place = fields.iter().position(|field| *field == wanted).unwrap_or(usize::MAX);
-    block.column(&name(place))?.str()
+    let index = fields.iter().position(|field| *field == wanted).unwrap_or(usize::MAX);
+    block.column(&name(index))?.str()
 }
 
 /// Mask of the rows that are claims; `None` when all are. Compares identifiers in canonical form.
@@ -117,7 +117,7 @@ fn chosen(
 
 /// Display columns, whose templates may be partly filled. Identifiers, codes, amounts and dates
 /// would change meaning if a part were missing.
-const TEXTS: [&str; 2] = ["provider_name", "location"];
+const DISPLAY_COLUMNS: [&str; 2] = ["provider_name", "location"];
 
 /// Joins trimmed fields. If one is missing or blank, a name or location is built from the rest; any
 /// other column is null.
@@ -128,7 +128,7 @@ fn template(
     block: &DataFrame,
 ) -> Result<Column, PolarsError> {
     let sources = sources(parts, fields, block)?;
-    let is_text = TEXTS.contains(&column);
+    let is_text = DISPLAY_COLUMNS.contains(&column);
     let mut builder = StringChunkedBuilder::new(column.into(), block.height());
     let mut text = String::new();
     for row in 0..block.height() {
@@ -142,8 +142,8 @@ fn template(
             builder.append_value(&text);
         } else if is_text {
             let parts = sources.iter().map(|(plain, field)| match field {
-                None => Piece::Text(plain),
-                Some(field) => Piece::Field(filled(field, row)),
+                None => TemplateValue::Text(plain),
+                Some(field) => TemplateValue::Field(filled(field, row)),
             });
             builder.append_option(joined(parts));
         } else {
@@ -211,22 +211,22 @@ fn filled(field: &StringChunked, row: usize) -> Option<&str> {
 }
 
 /// A template part in one row.
-enum Piece<'a> {
+enum TemplateValue<'a> {
     Text(&'a str),
     Field(Option<&'a str>),
 }
 
 /// Joins the filled fields, each but the first with the literal before it, plus the outer literals
 /// whose adjacent fields are filled. `None` when no field is filled.
-fn joined<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Option<String> {
+fn joined<'a>(pieces: impl Iterator<Item = TemplateValue<'a>>) -> Option<String> {
     let mut joined = String::new();
     // The pending literal; whether any field was filled; whether the last one was.
     let (mut before, mut any, mut last) = ("", false, true);
     let mut first_field = true;
     for piece in pieces {
         match piece {
-            Piece::Text(text) => before = text,
-            Piece::Field(part) => {
+            TemplateValue::Text(text) => before = text,
+            TemplateValue::Field(part) => {
                 if let Some(part) = part {
                     if any || first_field {
                         joined.push_str(before);
@@ -276,9 +276,9 @@ mod tests {
             };
             let mut fields = fields.iter();
             joined(parts.iter().map(|part| match part {
-                Part::Text(text) => Piece::Text(text),
+                Part::Text(text) => TemplateValue::Text(text),
                 Part::Field(_) => {
-                    Piece::Field(fields.next().copied().filter(|field| !field.is_empty()))
+                    TemplateValue::Field(fields.next().copied().filter(|field| !field.is_empty()))
                 }
             }))
         };

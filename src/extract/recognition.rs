@@ -12,7 +12,7 @@ use crate::config::{Mapping, Pattern, Source, presets};
 use crate::schema::Dataset;
 
 /// Maximum number of names in a message.
-const SHOWN_NAMES: usize = 40;
+const MAX_SHOWN_NAMES: usize = 40;
 
 /// Classification of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) enum Standing {
 }
 
 /// Counts the known names of a record and classifies it.
-pub(super) fn judge(source: &Source, names: &[String], line: u64) -> (usize, Standing) {
+pub(super) fn classify(source: &Source, names: &[String], line: u64) -> (usize, Standing) {
     let known = names.iter().filter(|name| is_known(source, name)).count();
     let values = names.iter().filter(|name| may_be_a_value(name)).count();
     let filled = names.iter().filter(|name| !name.is_empty()).count();
@@ -80,7 +80,7 @@ pub(super) fn describe(
         return format!("{what}; line {line} is no header ({fields}, {known})");
     }
     let may = may_be_shown(standing, source, names);
-    let first: Vec<String> = may.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();
+    let first: Vec<String> = may.iter().take(MAX_SHOWN_NAMES).map(|name| shown(name)).collect();
     let more = match names.len() - first.len() {
         0 => String::new(),
         rest => format!(" and {rest} more"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn standing(line: &str) -> Standing {
-        judge(&Source::default(), &names(line), 1).1
+        classify(&Source::default(), &names(line), 1).1
     }
 
     #[test]
@@ -206,8 +206,8 @@ mod tests {
         source.columns.insert("patient_id".into(), "Assur\u{e9}".into());
         source.columns.insert("provider_id".into(), "M\u{e9}decin".into());
         let header = names("Identifiant|Assure\u{301}|Me\u{301}decin|Acte|Date");
-        assert_eq!(judge(&source, &header, 1), (4, Standing::Names));
-        let (known, standing) = judge(&Source::default(), &header, 3);
+        assert_eq!(classify(&source, &header, 1), (4, Standing::Names));
+        let (known, standing) = classify(&Source::default(), &header, 3);
         assert_eq!((known, standing), (1, Standing::Data { line: 3, likely: None }));
         let text = describe(standing, &Source::default(), &header, "no column for amount");
         assert_eq!(

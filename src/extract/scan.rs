@@ -27,9 +27,9 @@ use crate::schema::{DAMAGE, Dataset, ID_DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW,
 /// Rows per block of a database source.
 const BLOCK_ROWS: u64 = 131_072;
 /// Minimum rows per block, from one or several files.
-const ENOUGH_ROWS: u64 = 16_384;
+const MIN_ROWS: u64 = 16_384;
 /// Maximum pieces per block.
-const BLOCK_PIECES: usize = 4_096;
+const MAX_PARTS: usize = 4_096;
 
 /// Block iterator over an input, shared by threads.
 pub struct Blocks<'a> {
@@ -89,11 +89,11 @@ impl Blocks<'_> {
     pub fn next_block(&self) -> Result<Option<Block<'_>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut block =
-            Block { dataset: self.extracted.dataset, pieces: Vec::new(), filtered: &self.filtered };
+            Block { dataset: self.extracted.dataset, parts: Vec::new(), filtered: &self.filtered };
         loop {
             let number = state.file;
             let Some(file) = self.extracted.files.get(number) else {
-                return Ok((!block.pieces.is_empty()).then_some(block));
+                return Ok((!block.parts.is_empty()).then_some(block));
             };
             let mut open = match state.open.take() {
                 Some(open) => open,
@@ -116,7 +116,7 @@ impl Blocks<'_> {
             if cut.records == 0 {
                 continue;
             }
-            block.pieces.push(Piece {
+            block.parts.push(FileRecords {
                 file,
                 base: base(self.extracted.dataset, number)?,
                 before,
@@ -262,12 +262,12 @@ pub(super) fn dialect(file: &SourceFile) -> Result<Dialect> {
 /// About 100,000 records from one or more files, in order.
 pub struct Block<'a> {
     dataset: Dataset,
-    pieces: Vec<Piece<'a>>,
+    parts: Vec<FileRecords<'a>>,
     filtered: &'a AtomicU64,
 }
 
 /// Consecutive records of one file.
-struct Piece<'a> {
+struct FileRecords<'a> {
     file: &'a SourceFile,
     /// Origin of the file's record 0.
     base: i64,
@@ -287,12 +287,12 @@ impl Block<'_> {
     /// Number of records, including unreadable ones.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.records).sum()
+        self.parts.iter().map(|part| part.records).sum()
     }
 
     /// Whether there are enough rows to amortise the plan's cost. Limits the number of files held.
     fn is_full(&self) -> bool {
-        self.pieces.len() >= BLOCK_PIECES || self.records() >= ENOUGH_ROWS
+        self.parts.len() >= MAX_PARTS || self.records() >= MIN_ROWS
     }
 
     /// The block's claim rows: contract columns in contract order as text (null for an absent
@@ -305,12 +305,12 @@ impl Block<'_> {
     /// # Errors
     /// `Source` when a file has too many records.
     pub fn frame(self) -> Result<LazyFrame> {
-        let Self { dataset, pieces, filtered } = self;
-        let several = pieces.len() > 1;
+        let Self { dataset, parts, filtered } = self;
+        let several = parts.len() > 1;
         let unlike = |_| Error::internal("the pieces of a block do not fit together");
         let mut all: Option<DataFrame> = None;
-        for piece in pieces {
-            let (frame, left_out) = piece.frame(dataset)?;
+        for part in parts {
+            let (frame, left_out) = part.frame(dataset)?;
             filtered.fetch_add(left_out, Ordering::Relaxed);
             match &mut all {
                 None => all = Some(frame),
@@ -325,7 +325,7 @@ impl Block<'_> {
     }
 }
 
-impl Piece<'_> {
+impl FileRecords<'_> {
     /// Builds the frame of claim rows; also returns the number of dropped rows.
     fn frame(self, dataset: Dataset) -> Result<(DataFrame, u64)> {
         let file = self.file;
@@ -421,8 +421,8 @@ fn base(dataset: Dataset, number: usize) -> Result<i64> {
 fn layout(file: &SourceFile) -> Result<Layout> {
     let how = delimited(file)?;
     let used = projection::fields(file);
-    let place = |name: &String| used.iter().position(|used| used == name);
-    let fields = file.header.iter().map(place).collect();
+    let index = |name: &String| used.iter().position(|used| used == name);
+    let fields = file.header.iter().map(index).collect();
     let names = (0..used.len()).map(projection::name).collect();
     let (separator, comment, header) = (how.separator, how.comment, how.record.clone());
     Ok(Layout { fields, names, separator, comment, header })

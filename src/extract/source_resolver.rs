@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::address::{Address, scheme};
-use super::folder::{self, Found};
+use super::folder::{self, FolderFiles};
 use super::left_out::{self, LeftOut};
 use super::template;
 use crate::config::{Interval, Source};
@@ -19,14 +19,14 @@ const STANDARD_INPUT: &str = "-";
 #[derive(Debug, PartialEq)]
 pub(crate) enum Origin<'a> {
     /// In configuration order; folder and glob matches sorted by name; no duplicates.
-    Places { places: Vec<Place>, left_out: LeftOut },
+    Files { locations: Vec<Location>, left_out: LeftOut },
     /// Database address; contains credentials.
     Database(&'a str),
 }
 
 /// Location of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// Existing regular file; `part`: from a folder or glob, so it may be empty.
     File {
         path: PathBuf,
@@ -41,7 +41,7 @@ pub(crate) enum Place {
     },
 }
 
-impl Place {
+impl Location {
     /// Whether it comes from a folder or a glob.
     pub(crate) fn is_part(&self) -> bool {
         match self {
@@ -54,7 +54,7 @@ impl Place {
 }
 
 /// Glob metacharacters.
-const WILD: [char; 3] = ['*', '?', '['];
+const GLOB_CHARS: [char; 3] = ['*', '?', '['];
 
 pub(crate) fn resolve<'a>(
     dataset: Dataset,
@@ -77,18 +77,18 @@ pub(crate) fn resolve<'a>(
         }
         return Ok(Origin::Database(address));
     }
-    let mut places: Vec<Place> = Vec::new();
+    let mut locations: Vec<Location> = Vec::new();
     let mut left_out = LeftOut::default();
     let (mut seen, mut seen_elsewhere) = (HashSet::new(), HashSet::new());
     let mut folders = HashMap::new();
     for text in &source.sources {
         if text == STANDARD_INPUT {
-            places.push(Place::StandardInput);
+            locations.push(Location::StandardInput);
         } else if scheme(text).is_some() {
             let address = Address::new(template::expand(dataset, text, interval)?);
             for remote in elsewhere(dataset, address, interval, &mut left_out, cancel)? {
                 if seen_elsewhere.insert(remote.clone()) {
-                    places.push(remote);
+                    locations.push(remote);
                 }
             }
         } else {
@@ -96,12 +96,12 @@ pub(crate) fn resolve<'a>(
             left_out.merge(found.left_out);
             for path in found.files {
                 if seen.insert(regular_file(dataset, &path, &mut folders)?) {
-                    places.push(Place::File { path, part });
+                    locations.push(Location::File { path, part });
                 }
             }
         }
     }
-    Ok(Origin::Places { places, left_out })
+    Ok(Origin::Files { locations, left_out })
 }
 
 /// Lists the objects of an address.
@@ -115,7 +115,7 @@ fn elsewhere(
     interval: &Interval,
     left_out: &mut LeftOut,
     cancel: &Cancellation,
-) -> Result<Vec<Place>> {
+) -> Result<Vec<Location>> {
     // The address may contain a password, so only its scheme is shown.
     let scheme = address.scheme();
     if !matches!(scheme, "s3" | "gs" | "az" | "http" | "https") {
@@ -128,7 +128,7 @@ fn elsewhere(
         left_out.merge(found.left_out);
         let part = found.parts;
         let addresses = found.addresses.into_iter();
-        Ok(addresses.map(|address| Place::Remote { address, part }).collect())
+        Ok(addresses.map(|address| Location::Remote { address, part }).collect())
     }
     #[cfg(not(feature = "cloud"))]
     {
@@ -142,7 +142,7 @@ fn elsewhere(
 
 /// Expands one configured source to files, and whether they are parts of a folder or glob. The name
 /// of an existing file or folder is not treated as a pattern.
-fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(Found, bool)> {
+fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(FolderFiles, bool)> {
     let text = if Path::new(text).exists() {
         text.to_owned()
     } else {
@@ -152,21 +152,21 @@ fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(Found, b
     if path.is_dir() {
         return Ok((folder::files(dataset, path, interval)?, true));
     }
-    if path.exists() || !text.contains(WILD) {
-        return Ok((Found { files: vec![path.to_owned()], ..Found::default() }, false));
+    if path.exists() || !text.contains(GLOB_CHARS) {
+        return Ok((FolderFiles { files: vec![path.to_owned()], ..FolderFiles::default() }, false));
     }
     Ok((matches(dataset, &text, interval)?, true))
 }
 
 /// Expands a glob.
-fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<Found> {
+fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<FolderFiles> {
     let paths = glob::glob(text).map_err(|error| {
         Error::config(format!("{dataset}: {text} is not a valid glob: {}", error.msg))
     })?;
     let unreadable = |path: &Path, error: &std::io::Error| {
         Error::io(ErrorKind::Source, path, error).context(dataset)
     };
-    let (mut found, mut any, mut other_days) = (Found::default(), false, false);
+    let (mut found, mut any, mut other_days) = (FolderFiles::default(), false, false);
     let mut folder = PathBuf::new();
     // `glob` returns matches in alphabetical order.
     for path in paths {

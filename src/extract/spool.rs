@@ -16,9 +16,9 @@ use crate::event::Cancellation;
 use crate::worker::refused;
 
 /// Buffer size in bytes.
-const PIECE_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// Maximum buffers waiting to be written.
-const PIECES: usize = 4;
+const MAX_CHUNKS: usize = 4;
 /// Interval between cancellation checks while no data arrives.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -72,16 +72,16 @@ impl Spool {
         cancel: &Cancellation,
     ) -> Result<Self> {
         let mut writing = Writing::new(folder)?;
-        let (give, take) = mpsc::sync_channel::<io::Result<Vec<u8>>>(PIECES);
+        let (give, take) = mpsc::sync_channel::<io::Result<Vec<u8>>>(MAX_CHUNKS);
         let read = move || {
             loop {
-                let mut piece = vec![0; PIECE_BYTES];
-                let read = source.read(&mut piece).map(|count| {
-                    piece.truncate(count);
-                    piece
+                let mut chunk = vec![0; CHUNK_BYTES];
+                let read = source.read(&mut chunk).map(|count| {
+                    chunk.truncate(count);
+                    chunk
                 });
                 let again = matches!(&read, Err(e) if e.kind() == io::ErrorKind::Interrupted);
-                let last = !matches!(&read, Ok(piece) if !piece.is_empty());
+                let last = !matches!(&read, Ok(chunk) if !chunk.is_empty());
                 if !again && (give.send(read).is_err() || last) {
                     return;
                 }
@@ -91,8 +91,8 @@ impl Spool {
         loop {
             cancel.check()?;
             match take.recv_timeout(TICK) {
-                Ok(Ok(piece)) if piece.is_empty() => return Ok(writing.finish()),
-                Ok(Ok(piece)) => writing.append(&piece)?,
+                Ok(Ok(chunk)) if chunk.is_empty() => return Ok(writing.finish()),
+                Ok(Ok(chunk)) => writing.append(&chunk)?,
                 Ok(Err(error)) => return Err(Error::io(ErrorKind::Source, name.as_ref(), &error)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

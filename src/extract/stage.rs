@@ -16,7 +16,7 @@ use super::line_column::{self, Recognised};
 use super::mapping::{Header, Mapped};
 use super::recognition::Standing;
 use super::source_file::{STANDARD_INPUT, SourceFile};
-use super::source_resolver::{self, Origin, Place};
+use super::source_resolver::{self, Location, Origin};
 use super::spool::Spool;
 use super::text_start::text_start;
 use super::{fingerprint, header, parquet_file, preview};
@@ -33,13 +33,13 @@ use crate::schema::Dataset;
 pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
     let source = settings.source(dataset);
     match source_resolver::resolve(dataset, source, &settings.interval(), cancel)? {
-        Origin::Places { places, mut left_out } => {
-            let mut files = Vec::with_capacity(places.len());
-            let last = places.len();
-            for (number, place) in (1..).zip(places) {
+        Origin::Files { locations, mut left_out } => {
+            let mut files = Vec::with_capacity(locations.len());
+            let last = locations.len();
+            for (number, location) in (1..).zip(locations) {
                 cancel.check()?;
-                let part = place.is_part();
-                let file = located(dataset, place, &settings.spill_dir(), cancel)?;
+                let part = location.is_part();
+                let file = located(dataset, location, &settings.spill_dir(), cancel)?;
                 // An empty part has no rows; if all are empty, the last one is an error.
                 let may_be_empty = part && !(number == last && files.is_empty());
                 match inspect(dataset, settings, file, may_be_empty)? {
@@ -95,19 +95,19 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
 /// Opens a location, spooling it if it can be read only once.
 fn located(
     dataset: Dataset,
-    place: Place,
+    location: Location,
     folder: &Path,
     cancel: &Cancellation,
 ) -> Result<SourceFile> {
-    match place {
-        Place::File { path, .. } => Ok(SourceFile::new(path, None)),
-        Place::StandardInput => {
+    match location {
+        Location::File { path, .. } => Ok(SourceFile::new(path, None)),
+        Location::StandardInput => {
             let spool = Spool::fill(STANDARD_INPUT, io::stdin(), folder, cancel);
             let spool = spool.map_err(|error| error.context(dataset))?;
             Ok(SourceFile::new(STANDARD_INPUT.into(), Some(spool)))
         }
         #[cfg(feature = "cloud")]
-        Place::Remote { address, .. } => {
+        Location::Remote { address, .. } => {
             let spool = cloud::fetch(dataset, &address, folder, cancel)?;
             Ok(SourceFile::new(address.to_string().into(), Some(spool)))
         }
@@ -145,8 +145,8 @@ fn inspect(
         }
         Format::Database => return Err(Error::internal("a file is no database")),
     }
-    let place = format!("{dataset}: {}", file.path.display());
-    let header = Header { dataset, source, place: &place, names: &file.header, standing };
+    let location = format!("{dataset}: {}", file.path.display());
+    let header = Header { dataset, source, location: &location, names: &file.header, standing };
     let Mapped { columns, filter } = header
         .resolve()
         .map_err(|error| preview::swapped(dataset, settings, &file).unwrap_or(error))?;

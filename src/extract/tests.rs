@@ -448,8 +448,8 @@ fn finding(files: usize) -> std::time::Duration {
     let cancel = Cancellation::default();
     let origin =
         source_resolver::resolve(Dataset::Claims, &configured, &Interval::default(), &cancel);
-    let Ok(Origin::Places { places, .. }) = origin else { panic!("places") };
-    assert_eq!(places.len(), files, "none twice");
+    let Ok(Origin::Files { locations, .. }) = origin else { panic!("places") };
+    assert_eq!(locations.len(), files, "none twice");
     began.elapsed()
 }
 

@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
 /// A byte that never occurs in UTF-8.
-const NO_TEXT: u8 = 0xff;
+const INVALID_BYTE: u8 = 0xff;
 /// Bytes decoded at a time.
-const PIECE_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// Text format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Decoded {
         while self.output.is_empty() {
             let last = self.ended;
             if !last {
-                let limit = u64::try_from(PIECE_BYTES - self.input.len()).unwrap_or(0);
+                let limit = u64::try_from(CHUNK_BYTES - self.input.len()).unwrap_or(0);
                 let read = (&mut self.source).take(limit).read_to_end(&mut self.input)?;
                 self.ended = read == 0;
             }
@@ -143,11 +143,11 @@ impl Decoded {
                 match result {
                     DecoderResult::Malformed(..) => {
                         self.output.resize(self.output.len() + 1, 0);
-                        self.output[written] = NO_TEXT;
+                        self.output[written] = INVALID_BYTE;
                         written += 1;
                     }
                     DecoderResult::InputEmpty => break,
-                    DecoderResult::OutputFull => self.output.resize(written + PIECE_BYTES, 0),
+                    DecoderResult::OutputFull => self.output.resize(written + CHUNK_BYTES, 0),
                 }
             }
             self.input.drain(..read);

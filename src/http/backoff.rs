@@ -10,14 +10,14 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 pub(crate) struct Backoff(ExponentialBackoff);
 
 /// Maximum base delay; the random part adds up to the same again.
-const LONGEST: Duration = Duration::from_secs(15);
+const MAX_DELAY: Duration = Duration::from_secs(15);
 
 impl Default for Backoff {
     fn default() -> Self {
         let builder = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(250))
             .with_factor(1.4)
-            .with_max_delay(LONGEST)
+            .with_max_delay(MAX_DELAY)
             .with_jitter()
             .without_max_times();
         Self(builder.build())
@@ -27,7 +27,7 @@ impl Default for Backoff {
 impl Backoff {
     /// The next delay.
     pub(crate) fn wait(&mut self) -> Duration {
-        self.0.next().unwrap_or(LONGEST)
+        self.0.next().unwrap_or(MAX_DELAY)
     }
 }
 

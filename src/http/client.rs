@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 
 /// Connect timeout.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum body size in bytes.
-const LARGEST: usize = 16 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Sends requests; follows no redirects and reuses no connections.
 pub(crate) struct Client {
@@ -78,7 +78,7 @@ impl Client {
             .referer(false)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|_| {
@@ -126,9 +126,9 @@ impl Client {
         let mut response = self.client.execute(request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|_| SendError::NoAnswer)? {
-            body.extend_from_slice(&piece);
-            if body.len() > LARGEST {
+        while let Some(chunk) = response.chunk().await.map_err(|_| SendError::NoAnswer)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY_BYTES {
                 return Err(SendError::NoAnswer);
             }
         }

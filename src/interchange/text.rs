@@ -64,18 +64,18 @@ impl<'a> TextColumn<'a> {
         }
     }
 
-    /// Appends the block's text in the range `place`.
+    /// Appends the block's text in `range`.
     ///
     /// # Panics
     /// When the range is out of bounds or splits a character; ranges come from ASCII separators.
     #[inline]
-    pub(crate) fn push(&mut self, place: Range<usize>) {
+    pub(crate) fn push(&mut self, range: Range<usize>) {
         let bytes = self.block.bytes();
-        assert!(is_boundary(bytes, place.start) && is_boundary(bytes, place.end));
-        let text = &bytes[place.clone()];
+        assert!(is_boundary(bytes, range.start) && is_boundary(bytes, range.end));
+        let text = &bytes[range.clone()];
         // A block is smaller than 4 GiB.
         #[expect(clippy::cast_possible_truncation, reason = "a block is less than 4 GiB")]
-        let view = View::new_from_bytes(text, 0, place.start as u32);
+        let view = View::new_from_bytes(text, 0, range.start as u32);
         self.views.push(view);
         self.validity.push(true);
         self.bytes += text.len();
@@ -121,13 +121,13 @@ impl<'a> TextColumn<'a> {
     }
 }
 
-/// Whether `place` is a character boundary of UTF-8 text.
+/// Whether `offset` is a character boundary of UTF-8 text.
 #[inline]
-fn is_boundary(bytes: &[u8], place: usize) -> bool {
-    match bytes.get(place) {
+fn is_boundary(bytes: &[u8], offset: usize) -> bool {
+    match bytes.get(offset) {
         // A continuation byte is 0b10xxxxxx.
         Some(&byte) => byte & 0xc0 != 0x80,
-        None => place == bytes.len(),
+        None => offset == bytes.len(),
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Material>> {
     if keys.len() > MAX_KEYS {
         return Err(refused("a chain has three keys at most"));
     }
-    for (place, key) in keys.iter().enumerate() {
-        if keys[..place].iter().any(|earlier| same(earlier, key)) {
+    for (index, key) in keys.iter().enumerate() {
+        if keys[..index].iter().any(|earlier| same(earlier, key)) {
             return Err(refused("the chain contains one key twice"));
         }
     }

@@ -1,13 +1,13 @@
 //! Converts identifiers to tokens, in batches.
 //!
-//! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`, where
-//! `canonical` is the form of [`crate::identifier`] (blank has no token; names, specialties and locations are only trimmed
-//! and NFC), and `padded` appends the byte 0x80 and as many zero bytes as fill the last block of 64
-//! (ISO/IEC 7816-4, so no two identifiers have one padded form). An identifier of up to 63 bytes is
-//! one full block then, and BLAKE3 hashes full blocks of up to sixteen inputs side by side in the
-//! lanes of a vector register: a fifth of the time of one after the other.
+//! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`. `canonical`
+//! is the form of [`crate::identifier`] (a blank has no token; names, specialties and locations are
+//! only trimmed and NFC). `padded` appends the byte 0x80 and zero bytes up to a multiple of 64
+//! (ISO/IEC 7816-4, so distinct identifiers have distinct padded forms). An identifier of up to 63
+//! bytes becomes one full block, and BLAKE3 hashes up to sixteen full blocks in parallel in the
+//! lanes of a vector register, in a fifth of the sequential time.
 //!
-//! Where the key is a chain, each further key makes of a token `first 128 bits of
+//! If the key is a chain, each further key replaces a token by `first 128 bits of
 //! keyed_hash(link, padded(token))`.
 
 use blake3::IncrementCounter;
@@ -171,7 +171,7 @@ mod tests {
         #[test]
         fn many_at_once_are_one_by_one(lengths in prop::collection::vec(0_usize..200, 0..50)) {
             let tokenizer = Tokenizer::new(canonical, SUBKEY, [[8; 32], [9; 32]]);
-            let text = |(place, length): (usize, &usize)| vec![u8::try_from(place).expect("few"); *length];
+            let text = |(index, length): (usize, &usize)| vec![u8::try_from(index).expect("few"); *length];
             let identifiers: Vec<Vec<u8>> = lengths.iter().enumerate().map(text).collect();
             let mut tokens = Vec::new();
             tokenizer.tokens_of(identifiers.iter().map(Vec::as_slice), &mut tokens);

@@ -4,7 +4,7 @@ use polars::prelude::StringChunked;
 use serde::Serialize;
 
 use crate::identifier::Damage;
-use crate::transform::{Judged, RuleSet};
+use crate::transform::{CheckedIdentifier, RuleSet};
 
 /// Row counts by kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -25,16 +25,17 @@ impl DamagedIds {
     pub(crate) fn of(column: &str, texts: &StringChunked, checks: &RuleSet) -> Option<Self> {
         let mut counts = Self::default();
         for text in texts.iter().flatten() {
-            if let Some(judged) = checks.judge(column, text).filter(|judged| !judged.is_sound()) {
-                counts.add(&judged);
+            if let Some(checked) = checks.check(column, text).filter(|checked| !checked.is_sound())
+            {
+                counts.add(&checked);
             }
         }
         (counts != Self::default()).then_some(counts)
     }
 
-    fn add(&mut self, judged: &Judged<'_>) {
-        let of = |damage| u64::from(judged.damage.has(damage));
-        self.placeholders += u64::from(judged.is_placeholder);
+    fn add(&mut self, checked: &CheckedIdentifier<'_>) {
+        let of = |damage| u64::from(checked.damage.has(damage));
+        self.placeholders += u64::from(checked.is_placeholder);
         self.scientific += of(Damage::SCIENTIFIC);
         self.decimal += of(Damage::DECIMAL);
         self.invisible += of(Damage::INVISIBLE);

@@ -56,7 +56,7 @@ pub(super) struct FirstPass<'a> {
 }
 
 /// One thread's counts.
-struct Counted {
+struct ThreadCounts {
     tally: FirstPassTotals,
     counter: Counter,
 }
@@ -70,20 +70,20 @@ impl FirstPass<'_> {
     pub(super) fn run(&self) -> Result<(FirstPassTotals, Statistics)> {
         let Self { blocks, cancel, progress, .. } = *self;
         let Counting { kept, exact, codes } = self.counting;
-        let counted = || Counted {
+        let counts = || ThreadCounts {
             tally: FirstPassTotals::default(),
             counter: Counter::new(*kept, *exact, codes),
         };
-        let start = || (counted(), self.shuffle.writer());
+        let start = || (counts(), self.shuffle.writer());
         let threads = AllBlocks { blocks, cancel, progress }
-            .each(start, |block, (counted, writer)| self.block(block, counted, writer));
+            .each(start, |block, (counts, writer)| self.block(block, counts, writer));
         cancel.check()?;
         let (mut all, mut statistics) = (FirstPassTotals::default(), Statistics::default());
-        for ((counted, writer), end) in threads {
+        for ((counts, writer), end) in threads {
             end?;
             writer.finish()?;
-            counted.counter.add_to(&mut statistics, self.directory);
-            all.merge(counted.tally);
+            counts.counter.add_to(&mut statistics, self.directory);
+            all.merge(counts.tally);
         }
         // The reader counts record boundaries, independently of field parsing.
         all.filtered = blocks.filtered();
@@ -102,13 +102,13 @@ impl FirstPass<'_> {
     fn block(
         &self,
         block: Block<'_>,
-        counted: &mut Counted,
+        counts: &mut ThreadCounts,
         writer: &mut Writer<'_>,
     ) -> Result<u64> {
         failpoint::hit("first_pass.block")?;
         let frame = self.claims.rows(block.frame()?).collect();
         let frame = frame.map_err(|error| plan_error(&error))?;
-        self.sort_out(&frame, counted, writer)?;
+        self.sort_out(&frame, counts, writer)?;
         Ok(frame.height() as u64)
     }
 
@@ -116,7 +116,7 @@ impl FirstPass<'_> {
     fn sort_out(
         &self,
         frame: &DataFrame,
-        counted: &mut Counted,
+        counts: &mut ThreadCounts,
         writer: &mut Writer<'_>,
     ) -> Result<()> {
         let reject = frame.column(REJECT).and_then(Column::i32).map_err(missing_column)?;
@@ -124,12 +124,12 @@ impl FirstPass<'_> {
         let mut accepted =
             frame.select(SHUFFLED.into_iter().chain(generalized)).map_err(missing_column)?;
         if reject.null_count() < frame.height() {
-            self.quarantine(frame, &mut counted.tally)?;
+            self.quarantine(frame, &mut counts.tally)?;
             accepted = accepted.filter(&reject.is_null()).map_err(missing_column)?;
         }
         accepted.rechunk_mut();
-        counted.tally.accept(&accepted)?;
-        let codes = counted.counter.observe(&accepted, self.directory)?;
+        counts.tally.accept(&accepted)?;
+        let codes = counts.counter.observe(&accepted, self.directory)?;
         writer.push(&accepted, codes)
     }
 

@@ -20,7 +20,7 @@ use crate::totals::ControlTotals;
 use crate::warehouse::location;
 
 /// Maximum wait for the last mail at the end of a run, and after cancellation.
-const LAST_MAIL: Duration = Duration::from_secs(15);
+const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
 const LAST_MAIL_STOPPED: Duration = Duration::from_secs(3);
 
 /// Error kind of a cancelled run.
@@ -140,7 +140,7 @@ impl<'a> Listeners<'a> {
             mailer.failure(&self.run.to_string(), kind, message, hint.as_deref());
         }
         let stopped = error.is_some_and(|error| error.kind == STOPPED);
-        self.warn_all(mailer.finish(if stopped { LAST_MAIL_STOPPED } else { LAST_MAIL }));
+        self.warn_all(mailer.finish(if stopped { LAST_MAIL_STOPPED } else { MAIL_TIMEOUT }));
     }
 
     fn end_lineage(&mut self, end: &End<'_>) {

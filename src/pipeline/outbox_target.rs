@@ -13,7 +13,7 @@ use crate::refresh::{Done, Failure, Job, Outcome, PublishedRun, Target, TargetIn
 use crate::warehouse::location::Warehouse;
 
 /// Polling interval for a target's lock, which grows with time.
-const SOON: Duration = Duration::from_millis(50);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 const RARELY: Duration = Duration::from_secs(1);
 
 /// The outbox, over one connection shared by all targets. Closing it releases the targets' locks.
@@ -46,7 +46,7 @@ impl<'a> Outbox<'a> {
 
     /// Takes a target's lock, waiting up to the target's timeout.
     fn lock(&self, target: &str, job: &Job<'_>) -> Result<(), Failure> {
-        let mut pause = SOON;
+        let mut pause = MIN_POLL_INTERVAL;
         let mut warned = false;
         while !self.with(|connection| outbox::try_lock(connection, target))? {
             if !warned {

@@ -29,13 +29,13 @@ use crate::warehouse::location::Warehouse;
 use crate::{extract, load};
 
 /// The input given together with `last`.
-struct Given {
+struct RequestedInput {
     /// Content digest; `None` for standard input, which can be read only once.
     fingerprint: Option<String>,
     config_digest: String,
 }
 
-impl Given {
+impl RequestedInput {
     /// The input in the settings; `None` without claims sources.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ fn go_on(
     report.places.warehouse.clone_from(&warehouse.place);
     report.places.psql.clone_from(&warehouse.psql);
     let given = match which {
-        RunSelector::Last => Given::of(settings, cancel)?,
+        RunSelector::Last => RequestedInput::of(settings, cancel)?,
         RunSelector::Run(_) => None,
     };
     let (asked, mut record, mut left) = retries.run(OPENING, || {

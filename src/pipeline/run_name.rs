@@ -8,7 +8,7 @@ use crate::event::RunId;
 /// Separates these ids from other digests of the same text.
 const DOMAIN: &str = "claims-etl 2024-01-01 run id of an orchestrator's name";
 /// Maximum length in characters; the same as Airflow's.
-const LONGEST: usize = 250;
+const MAX_CHARS: usize = 250;
 
 /// A run by its id or by an orchestrator's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +28,10 @@ impl RunName {
         if let Ok(id) = Uuid::try_parse(text) {
             return Ok(Self { id: RunId::parse(&id.to_string())?, text: None });
         }
-        if text.is_empty() || text.chars().count() > LONGEST || text.chars().any(char::is_control) {
+        if text.is_empty() || text.chars().count() > MAX_CHARS || text.chars().any(char::is_control)
+        {
             return Err(Error::config(format!(
-                "a run's name has 1 to {LONGEST} characters, none of them a control character"
+                "a run's name has 1 to {MAX_CHARS} characters, none of them a control character"
             ))
             .hint("give a UUID, or what the orchestrator calls the run"));
         }

@@ -48,14 +48,14 @@ impl Counting {
         let medians = Medians::fit(&statistics, &settings.risk);
         let codes = codes.names();
 
-        let number = |place: u32| specialties.get(place as usize).copied().unwrap_or(0);
+        let number = |index: u32| specialties.get(index as usize).copied().unwrap_or(0);
         let expected = expected(&medians, &codes, names);
-        let expected = |place: u32, code: u32| expected.get(&(code, number(place))).copied();
+        let expected = |index: u32, code: u32| expected.get(&(code, number(index))).copied();
         let ids = directory.ids();
-        let sums = shuffle.provider_sums(&expected, cancel)?.into_iter().map(|(place, sums)| {
-            let name = names.get(number(place) as usize);
+        let sums = shuffle.provider_sums(&expected, cancel)?.into_iter().map(|(index, sums)| {
+            let name = names.get(number(index) as usize);
             ProviderSums {
-                provider: ids.get(place as usize).unwrap_or_default().to_owned(),
+                provider: ids.get(index as usize).unwrap_or_default().to_owned(),
                 specialty: name.cloned().unwrap_or_default(),
                 claims: sums.claims,
                 cents: sums.cents,
@@ -65,8 +65,8 @@ impl Counting {
         let sums: Vec<ProviderSums> = sums.collect();
 
         let fences: Vec<Option<Fence>> = names.iter().map(|name| medians.day_fence(name)).collect();
-        let beyond = |place: u32, patients: u32| {
-            let fence = fences.get(number(place) as usize).copied().flatten();
+        let beyond = |index: u32, patients: u32| {
+            let fence = fences.get(number(index) as usize).copied().flatten();
             fence.is_some_and(|fence| fence.beyond(f64::from(patients)) > 0)
         };
         let busy = shuffle.busy_days(&beyond, cancel)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 pub use reader::{Reason, Reject, Rejects, read};
-pub(crate) use retention::{Kept, list, prune};
+pub(crate) use retention::{StoredRejects, list, prune};
 pub(crate) use writer::{Quarantine, remove_unfinished, unfinished};
 
 use crate::event::RunId;

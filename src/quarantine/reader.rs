@@ -112,14 +112,14 @@ impl Rejects {
     pub(crate) fn only(mut self, wanted: impl Fn(&NamedSource) -> bool) -> Self {
         let wanted: Vec<bool> = self.sources.iter().map(wanted).collect();
         self.rows.retain(|row| wanted[row.source as usize]);
-        let mut places = Vec::with_capacity(wanted.len());
+        let mut indexes = Vec::with_capacity(wanted.len());
         let mut next = 0;
         for &wanted in &wanted {
-            places.push(next);
+            indexes.push(next);
             next += u32::from(wanted);
         }
         for row in &mut self.rows {
-            row.source = places[row.source as usize];
+            row.source = indexes[row.source as usize];
         }
         let mut wanted = wanted.into_iter();
         self.sources.retain(|_| wanted.next() == Some(true));
@@ -127,7 +127,7 @@ impl Rejects {
     }
 
     /// Adds the rows of a batch; `None` if it is not a quarantine batch.
-    fn add(&mut self, batch: &RecordBatch, known: &mut Known) -> Option<()> {
+    fn add(&mut self, batch: &RecordBatch, shared: &mut SharedValues) -> Option<()> {
         let text = |name: &str| -> Option<&StringArray> {
             batch.column_by_name(name)?.as_string_opt::<i32>()
         };
@@ -172,10 +172,10 @@ impl Rejects {
             let line = lines.filter(|lines| lines.is_valid(row)).map(|lines| lines.value(row));
             let print = fingerprints.is_valid(row).then(|| fingerprints.value(row));
             self.rows.push(Row {
-                source: known.sources.place(source, &mut self.sources),
+                source: shared.sources.index(source, &mut self.sources),
                 record: u64::try_from(records.value(row)).unwrap_or(0),
                 line: line.and_then(|line| u64::try_from(line).ok()),
-                reason: known.reasons.place(reason, &mut self.reasons),
+                reason: shared.reasons.index(reason, &mut self.reasons),
                 fingerprint: print.and_then(|print| Uuid::parse_str(print).ok()),
             });
         }
@@ -184,17 +184,17 @@ impl Rejects {
 
     fn sort(&mut self) {
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
-        order.sort_by_key(|&place| {
-            let source = &self.sources[place];
+        order.sort_by_key(|&index| {
+            let source = &self.sources[index];
             (source.dataset == Dataset::Providers, source.path.clone())
         });
-        let mut places = vec![0; order.len()];
-        for (place, &was) in order.iter().enumerate() {
-            places[was] = u32::try_from(place).unwrap_or(u32::MAX);
+        let mut indexes = vec![0; order.len()];
+        for (index, &was) in order.iter().enumerate() {
+            indexes[was] = u32::try_from(index).unwrap_or(u32::MAX);
         }
         self.sources = order.iter().map(|&was| self.sources[was].clone()).collect();
         for row in &mut self.rows {
-            row.source = places[row.source as usize];
+            row.source = indexes[row.source as usize];
         }
         self.rows.sort_unstable();
     }
@@ -202,28 +202,28 @@ impl Rejects {
 
 /// Indexes of shared values already seen.
 #[derive(Default)]
-struct Known {
-    sources: Places<NamedSource>,
-    reasons: Places<Reason>,
+struct SharedValues {
+    sources: Indexes<NamedSource>,
+    reasons: Indexes<Reason>,
 }
 
-struct Places<T>(HashMap<T, u32>);
+struct Indexes<T>(HashMap<T, u32>);
 
-impl<T> Default for Places<T> {
+impl<T> Default for Indexes<T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<T: Clone + Eq + Hash> Places<T> {
-    fn place(&mut self, value: T, values: &mut Vec<T>) -> u32 {
-        if let Some(place) = self.0.get(&value) {
-            return *place;
+impl<T: Clone + Eq + Hash> Indexes<T> {
+    fn index(&mut self, value: T, values: &mut Vec<T>) -> u32 {
+        if let Some(index) = self.0.get(&value) {
+            return *index;
         }
-        let place = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(values.len()).unwrap_or(u32::MAX);
         values.push(value.clone());
-        self.0.insert(value, place);
-        place
+        self.0.insert(value, index);
+        index
     }
 }
 
@@ -242,9 +242,9 @@ pub fn read(folder: &Path, run: RunId) -> Result<Rejects> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|_| broken())?;
-    let (mut rejects, mut known) = (Rejects::default(), Known::default());
+    let (mut rejects, mut shared) = (Rejects::default(), SharedValues::default());
     for batch in reader {
-        rejects.add(&batch.map_err(|_| broken())?, &mut known).ok_or_else(broken)?;
+        rejects.add(&batch.map_err(|_| broken())?, &mut shared).ok_or_else(broken)?;
     }
     rejects.sort();
     Ok(rejects)

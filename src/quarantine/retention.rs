@@ -13,7 +13,7 @@ use crate::event::RunId;
 
 /// The stored rejects of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
+pub(crate) struct StoredRejects {
     #[serde(serialize_with = "as_text")]
     pub(crate) run_id: RunId,
     /// Start of the run from its id; otherwise the file's modification time.
@@ -32,20 +32,20 @@ fn as_text<S: Serializer>(run: &RunId, serializer: S) -> Result<S::Ok, S::Error>
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub(crate) fn list(folder: &Path) -> Result<Vec<Kept>> {
+pub(crate) fn list(folder: &Path) -> Result<Vec<StoredRejects>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(ErrorKind::Config, folder, &error)),
     };
-    let mut kept: Vec<Kept> =
+    let mut kept: Vec<StoredRejects> =
         entries.flatten().filter_map(|entry| of_file(folder, &entry)).collect();
     kept.sort_by_key(|kept| std::cmp::Reverse((kept.started_at, kept.run_id.to_string())));
     Ok(kept)
 }
 
 /// The rejects in a file, if its name is that of a quarantine.
-fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<Kept> {
+fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<StoredRejects> {
     let name = entry.file_name();
     let run_id = RunId::parse(name.to_str()?.strip_suffix(".parquet")?).ok()?;
     // Does not follow links.
@@ -53,7 +53,12 @@ fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<Kept> {
     let written = || metadata.modified().ok().map(DateTime::<Utc>::from);
     let started_at = run_id.started().or_else(written)?;
     let own = metadata.is_file() && path(folder, run_id).file_name() == Some(&name);
-    own.then(|| Kept { run_id, started_at, rejects: count(&entry.path()), bytes: metadata.len() })
+    own.then(|| StoredRejects {
+        run_id,
+        started_at,
+        rejects: count(&entry.path()),
+        bytes: metadata.len(),
+    })
 }
 
 fn count(path: &Path) -> Option<u64> {
@@ -66,7 +71,11 @@ fn count(path: &Path) -> Option<u64> {
 ///
 /// # Errors
 /// `Config` when the folder cannot be read or a file cannot be deleted.
-pub(crate) fn prune(folder: &Path, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
+pub(crate) fn prune(
+    folder: &Path,
+    before: DateTime<Utc>,
+    dry_run: bool,
+) -> Result<Vec<StoredRejects>> {
     let mut old = list(folder)?;
     old.retain(|kept| kept.started_at < before);
     if !dry_run {

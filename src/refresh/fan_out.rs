@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::outcome::{Failure, Outcome};
 
 /// Maximum failures named in a message.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// Runs `work` for each item, at most `limit` at a time; returns the failures in item order.
 pub(super) async fn failures<T: Copy>(
@@ -15,12 +15,12 @@ pub(super) async fn failures<T: Copy>(
     limit: usize,
     work: impl AsyncFn(T) -> Result<(), Failure>,
 ) -> Vec<Failure> {
-    let pieces = items.iter().enumerate().map(|(place, item)| {
-        let piece = work(*item);
-        async move { (place, piece.await) }
+    let parts = items.iter().enumerate().map(|(index, item)| {
+        let part = work(*item);
+        async move { (index, part.await) }
     });
-    let mut ended: Vec<_> = stream::iter(pieces).buffer_unordered(limit).collect().await;
-    ended.sort_unstable_by_key(|(place, _)| *place);
+    let mut ended: Vec<_> = stream::iter(parts).buffer_unordered(limit).collect().await;
+    ended.sort_unstable_by_key(|(index, _)| *index);
     ended.into_iter().filter_map(|(_, end)| end.err()).collect()
 }
 
@@ -43,8 +43,8 @@ pub(super) fn summed(what: &str, failures: &[Failure]) -> Failure {
         .map(|failure| failure.message.as_str())
         .filter(|message| seen.insert(*message))
         .collect();
-    let more = messages.len().saturating_sub(NAMED);
-    messages.truncate(NAMED);
+    let more = messages.len().saturating_sub(MAX_NAMED);
+    messages.truncate(MAX_NAMED);
     let mut message = format!("{what}: {}", messages.join("; "));
     if more > 0 {
         message = format!("{message}; and {more} more");

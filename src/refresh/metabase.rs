@@ -44,7 +44,7 @@ struct Object {
 
 /// The kind of object.
 #[derive(Debug, Clone, Copy)]
-enum What {
+enum ObjectKind {
     Dashboard(u64),
     Card(u64),
     Database(u64),
@@ -98,12 +98,12 @@ impl Target for Object {
 }
 
 impl Object {
-    fn what(&self) -> Result<What, Failure> {
+    fn what(&self) -> Result<ObjectKind, Failure> {
         let MetabaseTarget { dashboard, card, database, .. } = self.settings;
         dashboard
-            .map(What::Dashboard)
-            .or(card.map(What::Card))
-            .or(database.map(What::Database))
+            .map(ObjectKind::Dashboard)
+            .or(card.map(ObjectKind::Card))
+            .or(database.map(ObjectKind::Database))
             .ok_or_else(|| Error::internal("a Metabase target without an id").into())
     }
 
@@ -114,24 +114,24 @@ impl Object {
         let answer = self.server.read(deadline, &what.subject(), &what.path()).await?;
         let object = found(&what.subject(), &answer)?;
         match what {
-            What::Dashboard(_) => {
+            ObjectKind::Dashboard(_) => {
                 let cards = cards(&object).ok_or_else(|| unexpected(&what.subject(), &answer))?;
                 Ok(format!("{}, {}", what.subject(), counted(cards.len(), "question")))
             }
-            What::Card(_) | What::Database(_) => Ok(what.subject()),
+            ObjectKind::Card(_) | ObjectKind::Database(_) => Ok(what.subject()),
         }
     }
 
     async fn renew(
         &self,
         deadline: &Deadline,
-        what: What,
+        what: ObjectKind,
         sent: &AtomicU32,
     ) -> Result<String, Failure> {
         match what {
-            What::Dashboard(_) => return self.dashboard(deadline, what, sent).await,
-            What::Card(card) => self.server.run(deadline, card, sent).await?,
-            What::Database(_) => self.server.sync_schema(deadline, what, sent).await?,
+            ObjectKind::Dashboard(_) => return self.dashboard(deadline, what, sent).await,
+            ObjectKind::Card(card) => self.server.run(deadline, card, sent).await?,
+            ObjectKind::Database(_) => self.server.sync_schema(deadline, what, sent).await?,
         }
         Ok(what.subject())
     }
@@ -139,7 +139,7 @@ impl Object {
     async fn dashboard(
         &self,
         deadline: &Deadline,
-        what: What,
+        what: ObjectKind,
         sent: &AtomicU32,
     ) -> Result<String, Failure> {
         let subject = what.subject();
@@ -159,7 +159,7 @@ impl Object {
     }
 }
 
-impl What {
+impl ObjectKind {
     fn subject(self) -> String {
         match self {
             Self::Dashboard(id) => format!("dashboard {id}"),
@@ -203,7 +203,7 @@ impl Server {
     async fn sync_schema(
         &self,
         deadline: &Deadline,
-        what: What,
+        what: ObjectKind,
         sent: &AtomicU32,
     ) -> Result<(), Failure> {
         let subject = what.subject();
@@ -250,9 +250,9 @@ impl Server {
 
 /// Distinct question ids of a dashboard; text and link cards are skipped.
 fn cards(dashboard: &Value) -> Option<Vec<u64>> {
-    let places = dashboard.get("dashcards")?.as_array()?;
+    let dashcards = dashboard.get("dashcards")?.as_array()?;
     let mut cards: Vec<u64> =
-        places.iter().filter_map(|place| place.get("card_id")?.as_u64()).collect();
+        dashcards.iter().filter_map(|card| card.get("card_id")?.as_u64()).collect();
     cards.sort_unstable();
     cards.dedup();
     Some(cards)

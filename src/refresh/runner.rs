@@ -48,14 +48,14 @@ pub fn refresh_all<C: Connection>(
     let mut results: Vec<Option<TargetResult>> = targets.iter().map(|_| None).collect();
     for wave in [Wave::First, Wave::Middle, Wave::Last] {
         let earlier: Vec<TargetResult> = results.iter().flatten().cloned().collect();
-        let places: Vec<usize> =
-            (0..targets.len()).filter(|&place| targets[place].wave() == wave).collect();
+        let indexes: Vec<usize> =
+            (0..targets.len()).filter(|&index| targets[index].wave() == wave).collect();
         let of_wave: Vec<&dyn Target> =
-            places.iter().map(|&place| targets[place].as_ref()).collect();
+            indexes.iter().map(|&index| targets[index].as_ref()).collect();
         let ended = on_threads(&of_wave, "refresh", |target| runner.refresh(target, &earlier));
-        for ((place, target), result) in places.into_iter().zip(of_wave).zip(ended) {
+        for ((index, target), result) in indexes.into_iter().zip(of_wave).zip(ended) {
             let failed = |failure| TargetResult::without_refresh(target.info(), Err(failure));
-            results[place] = Some(result.unwrap_or_else(failed));
+            results[index] = Some(result.unwrap_or_else(failed));
         }
     }
     runner.finish();

@@ -81,8 +81,8 @@ impl Views {
             .all
             .iter()
             .enumerate()
-            .map(|(place, view)| {
-                format!("({place}, {}, {})", literal(&view.schema), literal(&view.name))
+            .map(|(index, view)| {
+                format!("({index}, {}, {})", literal(&view.schema), literal(&view.name))
             })
             .collect();
         let found = job.query(

@@ -157,7 +157,7 @@ proptest! {
         let known: Vec<Entry> = states
             .iter()
             .enumerate()
-            .filter_map(|(place, state)| Some(entry(day(place + 1), (*state)?)))
+            .filter_map(|(index, state)| Some(entry(day(index + 1), (*state)?)))
             .collect();
         let now = at("2024-01-01T06:00:00Z") + chrono::TimeDelta::days(days);
         let due = due(&daily(), Policy { catchup, depends_on_past: false }, now, &known);

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Maximum length of a secret in bytes: enough for a certificate chain, too short for most wrong
 /// files.
-const LONGEST: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// A reference to a secret: exactly one of the two is set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ fn read(path: &Path) -> Result<Secret> {
         .hint(format!("chmod o= {}", path.display())));
     }
     let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
     let text = text.trim_end_matches(['\n', '\r']);
     if text.is_empty() {
         return Err(Error::config(format!("{}: it is empty", path.display())));

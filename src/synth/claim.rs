@@ -12,12 +12,12 @@ pub(super) const BLOCK: u64 = 100_000;
 /// Claims per patient, on average.
 const PER_PATIENT: u64 = 12;
 /// Number of earlier rows a duplicate may repeat.
-const REMEMBERED: usize = 256;
+const MAX_REMEMBERED: usize = 256;
 const UNPARSEABLE: [&str; 5] = ["abc", "12.3.4", "1e5", "NaN", "--15.00"];
 const BAD_DATES: [&str; 4] = ["2024-13-45", "not a date", "2023-02-30", "31.12.2023"];
 
 /// Shared by all blocks.
-pub(super) struct Shop<'a> {
+pub(super) struct Generator<'a> {
     pub(super) seed: u64,
     pub(super) claims: u64,
     /// Dirty rows per million.
@@ -27,7 +27,7 @@ pub(super) struct Shop<'a> {
     calendar: Vec<Day>,
 }
 
-impl<'a> Shop<'a> {
+impl<'a> Generator<'a> {
     pub(super) fn new(seed: u64, claims: u64, dirty: u64, providers: &'a [Provider]) -> Self {
         let procedures = (0..PROCEDURES).map(catalogue::procedure).collect();
         Self { seed, claims, dirty, providers, procedures, calendar: catalogue::calendar() }
@@ -73,27 +73,27 @@ struct Claim {
 }
 
 /// Generates block number `number`.
-pub(super) fn block(shop: &Shop<'_>, number: u64) -> Block {
-    let mut random = Random::new(shop.seed, number);
+pub(super) fn block(generator: &Generator<'_>, number: u64) -> Block {
+    let mut random = Random::new(generator.seed, number);
     let first = number * BLOCK;
-    let last = (first + BLOCK).min(shop.claims);
+    let last = (first + BLOCK).min(generator.claims);
     let mut block = Block {
         bytes: Vec::with_capacity(usize::try_from(last - first).unwrap_or(0) * 72),
         dirty: [0; Dirt::ALL.len()],
         cents: 0,
     };
-    let mut remembered: Vec<Claim> = Vec::with_capacity(REMEMBERED);
+    let mut remembered: Vec<Claim> = Vec::with_capacity(MAX_REMEMBERED);
     for index in first..last {
-        let claim = draw(shop, index + 1, &mut random);
+        let claim = draw(generator, index + 1, &mut random);
         // The first row of a block has no earlier row and stays clean.
-        if remembered.is_empty() || !random.chance(shop.dirty) {
+        if remembered.is_empty() || !random.chance(generator.dirty) {
             block.cents += i128::from(claim.amount.cents());
             write_clean(&claim, &mut block.bytes);
-            if remembered.len() < REMEMBERED {
+            if remembered.len() < MAX_REMEMBERED {
                 remembered.push(claim);
             } else {
-                let place = random.index(REMEMBERED);
-                remembered[place] = claim;
+                let slot = random.index(MAX_REMEMBERED);
+                remembered[slot] = claim;
             }
             continue;
         }
@@ -101,15 +101,15 @@ pub(super) fn block(shop: &Shop<'_>, number: u64) -> Block {
         block.dirty[kind] += 1;
         let earlier = *random.pick(&remembered);
         block.cents +=
-            write_dirty(shop, Dirt::ALL[kind], &claim, earlier, &mut random, &mut block.bytes);
+            write_dirty(generator, Dirt::ALL[kind], &claim, earlier, &mut random, &mut block.bytes);
     }
     block
 }
 
-fn draw(shop: &Shop<'_>, number: u64, random: &mut Random) -> Claim {
+fn draw(generator: &Generator<'_>, number: u64, random: &mut Random) -> Claim {
     // The minimum of two draws: some providers are busier than others.
-    let busy = random.index(shop.providers.len()).min(random.index(shop.providers.len()));
-    let provider = &shop.providers[busy];
+    let busy = random.index(generator.providers.len()).min(random.index(generator.providers.len()));
+    let provider = &generator.providers[busy];
     let procedure = if random.chance(850_000) {
         // The minimum of three draws: a specialty's top procedures dominate, so that even small
         // samples have procedures with enough claims to compare.
@@ -118,7 +118,7 @@ fn draw(shop: &Shop<'_>, number: u64, random: &mut Random) -> Claim {
     } else {
         random.index(PROCEDURES)
     };
-    let procedure = &shop.procedures[procedure];
+    let procedure = &generator.procedures[procedure];
     let mut cents = (procedure.median * random.spread() / 1000).max(100);
     let amount = match random.below(1000) {
         0..5 => {
@@ -133,11 +133,11 @@ fn draw(shop: &Shop<'_>, number: u64, random: &mut Random) -> Claim {
     };
     Claim {
         number,
-        patient: random.below((shop.claims / PER_PATIENT).max(1)),
+        patient: random.below((generator.claims / PER_PATIENT).max(1)),
         provider: provider.id,
         procedure: procedure.code,
         amount,
-        day: shop.calendar[draw_day(random)],
+        day: generator.calendar[draw_day(random)],
     }
 }
 
@@ -192,7 +192,7 @@ fn write_patient(claim: &Claim, out: &mut Vec<u8>) {
 
 /// Writes a dirty row; returns its readable cents.
 fn write_dirty(
-    shop: &Shop<'_>,
+    generator: &Generator<'_>,
     kind: Dirt,
     claim: &Claim,
     earlier: Claim,
@@ -235,8 +235,8 @@ fn write_dirty(
             out.push(b',');
         }
         Dirt::UnknownProvider => {
-            let count = shop.providers.len() as u64;
-            let provider = provider_id(shop.seed, count + random.below(count / 20 + 1));
+            let count = generator.providers.len() as u64;
+            let provider = provider_id(generator.seed, count + random.below(count / 20 + 1));
             write_ids(&Claim { provider, ..*claim }, out);
         }
         _ => write_ids(claim, out),
@@ -357,12 +357,12 @@ fn write_other_date(day: Day, random: &mut Random, out: &mut Vec<u8>) {
 /// Writes `number` in decimal, zero-padded to `width`.
 fn digits(number: u64, width: usize, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; 20];
-    let mut place = buffer.len();
+    let mut slot = buffer.len();
     let mut rest = number;
     while rest > 0 {
-        place -= 1;
-        buffer[place] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
+        slot -= 1;
+        buffer[slot] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
         rest /= 10;
     }
-    out.extend_from_slice(&buffer[place.min(buffer.len() - width)..]);
+    out.extend_from_slice(&buffer[slot.min(buffer.len() - width)..]);
 }

@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use claim::{BLOCK, Block, Shop};
+use claim::{BLOCK, Block, Generator};
 use dirt::Dirt;
 
 use crate::atomic_file::{READABLE, WholeFile};
@@ -106,7 +106,7 @@ pub fn generate(
             .map_err(|error| Error::io(ErrorKind::Source, &providers_path, &error))
     })?;
 
-    let shop = Shop::new(spec.seed, spec.claims, dirty, &directory.providers);
+    let generator = Generator::new(spec.seed, spec.claims, dirty, &directory.providers);
     let claims_path = out.join("claims.csv");
     let mut generated = Generated {
         claims_path: claims_path.clone(),
@@ -126,7 +126,7 @@ pub fn generate(
         };
         write(b"claim_id,patient_id,provider_id,procedure_code,amount,date_of_service\n")?;
         let mut rows = 0;
-        in_order(&shop, cancel, |block| {
+        in_order(&generator, cancel, |block| {
             write(&block.bytes)?;
             generated.amount_cents += block.cents;
             for (kind, count) in Dirt::ALL.into_iter().zip(block.dirty) {
@@ -175,11 +175,11 @@ fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Resul
 
 /// Generates all blocks on several threads and passes them to `take` in order.
 fn in_order(
-    shop: &Shop<'_>,
+    generator: &Generator<'_>,
     cancel: &Cancellation,
     mut take: impl FnMut(Block) -> Result<()>,
 ) -> Result<()> {
-    let blocks = shop.claims.div_ceil(BLOCK);
+    let blocks = generator.claims.div_ceil(BLOCK);
     let threads = std::thread::available_parallelism()
         .map_or(1, std::num::NonZero::get)
         .min(MAX_THREADS)
@@ -198,7 +198,7 @@ fn in_order(
                         break;
                     }
                     // The receiver is gone if writing failed.
-                    if sender.send((number, claim::block(shop, number))).is_err() {
+                    if sender.send((number, claim::block(generator, number))).is_err() {
                         break;
                     }
                 }

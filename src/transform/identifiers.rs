@@ -33,8 +33,8 @@ pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
         let damages = values(series[IDENTIFIERS.len()].i32()?);
         let of_parts = |&damage: &i32| checks.bits_of(Damage::from_bits(damage));
         let mut marks: Vec<i32> = damages.iter().map(of_parts).collect();
-        for (place, (column, texts)) in IDENTIFIERS.iter().zip(series).enumerate() {
-            each_text(texts.str()?, |row, text| marks[row] |= mark(&checks, place, column, text));
+        for (index, (column, texts)) in IDENTIFIERS.iter().zip(series).enumerate() {
+            each_text(texts.str()?, |row, text| marks[row] |= mark(&checks, index, column, text));
         }
         Ok(Int32Chunked::from_vec(MARKS.into(), marks).into_series())
     })
@@ -43,14 +43,14 @@ pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
 
 /// The mask of one identifier.
 #[inline]
-fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
-    let Some(judged) = checks.judge(column, text) else { return 0 };
-    let rewritten = 1 << place;
-    let mut mark = checks.bits_of(judged.damage);
-    if judged.text != text || judged.text.is_empty() {
+fn mark(checks: &RuleSet, index: usize, column: &str, text: &str) -> i32 {
+    let Some(checked) = checks.check(column, text) else { return 0 };
+    let rewritten = 1 << index;
+    let mut mark = checks.bits_of(checked.damage);
+    if checked.text != text || checked.text.is_empty() {
         mark |= rewritten;
     }
-    if judged.is_placeholder {
+    if checked.is_placeholder {
         mark |= match column {
             "claim_id" => CLAIM_PLACEHOLDER,
             "patient_id" => checks.bit(Rule::PatientIdPlaceholder),
@@ -63,7 +63,7 @@ fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
 /// A claims column in canonical form; null if blank, or if a provider or code is a placeholder.
 pub(super) fn canonical(column: &'static str, checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
-    let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
+    let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |index| 1 << index);
     elementwise("canonical", &[col(column), col(MARKS)], DataType::String, move |series| {
         let marks = values(series[1].i32()?);
         Ok(rewritten(series[0].str()?, |row| marks[row] & bit != 0, &checks, column))
@@ -84,12 +84,12 @@ fn rewritten(
     let is_null = matches!(column, "provider_id" | "procedure_code");
     let mut builder = StringChunkedBuilder::new(texts.name().clone(), texts.len());
     for (row, text) in texts.iter().enumerate() {
-        match text.filter(|_| is_marked(row)).and_then(|text| checks.judge(column, text)) {
+        match text.filter(|_| is_marked(row)).and_then(|text| checks.check(column, text)) {
             None => builder.append_option(text),
-            Some(judged) if judged.text.is_empty() || judged.is_placeholder && is_null => {
+            Some(checked) if checked.text.is_empty() || checked.is_placeholder && is_null => {
                 builder.append_null();
             }
-            Some(judged) => builder.append_value(judged.text),
+            Some(checked) => builder.append_value(checked.text),
         }
     }
     builder.finish().into_series()
@@ -122,7 +122,7 @@ pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
     let id = elementwise("canonical", &[col("provider_id")], DataType::String, move |series| {
         let ids = series[0].str()?;
         let mut marked = vec![false; ids.len()];
-        each_text(ids, |row, text| marked[row] = other.judge("provider_id", text).is_some());
+        each_text(ids, |row, text| marked[row] = other.check("provider_id", text).is_some());
         Ok(rewritten(ids, |row| marked[row], &other, "provider_id"))
     });
     [damage.alias(DAMAGE), id.alias("provider_id")]
@@ -131,11 +131,11 @@ pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
 /// The rule that rejects a directory record because of its id.
 fn refusal(checks: &RuleSet, refusing: i32, of_parts: Damage, text: &str) -> Option<Rule> {
     let mut damage = of_parts;
-    if let Some(judged) = checks.judge("provider_id", text) {
-        if judged.is_placeholder {
+    if let Some(checked) = checks.check("provider_id", text) {
+        if checked.is_placeholder {
             return Some(Rule::DirectoryIdPlaceholder);
         }
-        damage |= judged.damage;
+        damage |= checked.damage;
     }
     let broken = checks.bits_of(damage) & refusing;
     Rule::FLAGS.into_iter().find(|rule| broken & rule.mask() != 0)

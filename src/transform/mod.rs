@@ -51,7 +51,7 @@ use crate::schema::{
 };
 use crate::transform::column_access::values;
 pub(crate) use crate::transform::procedure_code::belongs;
-pub use crate::transform::rule_set::{Judged, RuleSet};
+pub use crate::transform::rule_set::{CheckedIdentifier, RuleSet};
 pub(crate) use crate::transform::token_map::{identifiers, token_pairs};
 
 /// The first pass over claims.

@@ -33,7 +33,7 @@ pub struct RuleSet {
 
 /// A validated identifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged<'a> {
+pub struct CheckedIdentifier<'a> {
     /// Canonical form; may be empty.
     pub(crate) text: Cow<'a, str>,
     /// Damage found.
@@ -42,7 +42,7 @@ pub struct Judged<'a> {
     pub(crate) is_placeholder: bool,
 }
 
-impl Judged<'_> {
+impl CheckedIdentifier<'_> {
     /// Whether it is undamaged and not a placeholder.
     #[must_use]
     pub(crate) fn is_sound(&self) -> bool {
@@ -89,16 +89,17 @@ impl RuleSet {
     /// and sound, which nearly all are.
     #[inline]
     #[must_use]
-    pub(crate) fn judge<'a>(&self, column: &str, text: &'a str) -> Option<Judged<'a>> {
+    pub(crate) fn check<'a>(&self, column: &str, text: &'a str) -> Option<CheckedIdentifier<'a>> {
         let placeholders = self.placeholders_of(column);
         if identifier::is_plain(text) && !placeholders.have(text) {
             return None;
         }
         let examined = identifier::examine(text, Kind::of(column));
         let is_placeholder = placeholders.have(&examined.text);
-        let judged = Judged { text: examined.text, damage: examined.damage, is_placeholder };
-        let is_canonical = judged.text == text && !text.is_empty();
-        (!is_canonical || !judged.is_sound()).then_some(judged)
+        let checked =
+            CheckedIdentifier { text: examined.text, damage: examined.damage, is_placeholder };
+        let is_canonical = checked.text == text && !text.is_empty();
+        (!is_canonical || !checked.is_sound()).then_some(checked)
     }
 
     fn placeholders_of(&self, column: &str) -> &Placeholders {
@@ -120,16 +121,16 @@ impl RuleSet {
     /// The text from which a run computes the token of an identifier; `None` if it has no token.
     #[must_use]
     pub(crate) fn named<'a>(&self, column: &str, text: &'a str) -> Option<Cow<'a, str>> {
-        let Some(judged) = self.judge(column, text) else { return Some(text.into()) };
-        let mut broken = self.bits_of(judged.damage);
-        if judged.is_placeholder {
+        let Some(checked) = self.check(column, text) else { return Some(text.into()) };
+        let mut broken = self.bits_of(checked.damage);
+        if checked.is_placeholder {
             if column != "patient_id" {
                 return None;
             }
             broken |= self.bit(Rule::PatientIdPlaceholder);
         }
         let refused = broken & self.severities.mask(Severity::Reject) != 0;
-        Some(judged.text).filter(|text| !refused && !text.is_empty())
+        Some(checked.text).filter(|text| !refused && !text.is_empty())
     }
 
     /// The rule's bit in `dq_flags`; 0 if the rule is off.
@@ -151,7 +152,7 @@ mod tests {
         let checks = checks(&Rules::default());
         for column in ["claim_id", "patient_id", "provider_id", "procedure_code"] {
             for text in ["00456", "100571169204E347", "PRV-01", "3E03317", "99213"] {
-                assert_eq!(checks.judge(column, text), None, "{column} {text}");
+                assert_eq!(checks.check(column, text), None, "{column} {text}");
                 assert_eq!(checks.named(column, text).as_deref(), Some(text));
             }
         }

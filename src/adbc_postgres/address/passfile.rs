@@ -136,7 +136,7 @@ other:5432:claims:loader:\r
         }
     }
 
-    fn look(path: &Path, places: &[(&str, u16)]) -> Result<Option<String>> {
+    fn lookup(path: &Path, places: &[(&str, u16)]) -> Result<Option<String>> {
         let places: Vec<_> =
             places.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
         password(path, false, &Login { places: &places, database: "claims", user: "loader" })
@@ -148,11 +148,11 @@ other:5432:claims:loader:\r
         let path = folder.path().join("pgpass");
         fs::write(&path, FILE).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
-        assert_eq!(look(&path, &[("/tmp", 5432)]).expect("read").as_deref(), Some("here"));
-        assert_eq!(look(&path, &[("/srv/pg", 5432)]).expect("read"), None);
+        assert_eq!(lookup(&path, &[("/tmp", 5432)]).expect("read").as_deref(), Some("here"));
+        assert_eq!(lookup(&path, &[("/srv/pg", 5432)]).expect("read"), None);
         let twice = [("db", 5432), ("db", 5432)];
-        assert_eq!(look(&path, &twice).expect("read").as_deref(), Some("first"));
-        let e = look(&path, &[("db", 5432), ("localhost", 5432)]).expect_err("two passwords");
+        assert_eq!(lookup(&path, &twice).expect("read").as_deref(), Some("first"));
+        let e = lookup(&path, &[("db", 5432), ("localhost", 5432)]).expect_err("two passwords");
         assert!(e.message.contains("different passwords"), "{e}");
         assert!(!e.message.contains("first") && !e.message.contains("here"), "{e}");
     }
@@ -161,12 +161,12 @@ other:5432:claims:loader:\r
     fn a_file_that_others_can_read_is_refused_not_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pgpass");
-        assert_eq!(look(&path, &[("db", 5432)]).expect("there is none"), None);
+        assert_eq!(lookup(&path, &[("db", 5432)]).expect("there is none"), None);
         fs::write(&path, FILE).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
-        let e = look(&path, &[("db", 5432)]).expect_err("too open");
+        let e = lookup(&path, &[("db", 5432)]).expect_err("too open");
         assert!(e.message.contains("0640") && e.message.contains("chmod 600"), "{e}");
         let none = Path::new("/dev/null");
-        assert_eq!(look(none, &[("db", 5432)]).expect("no file"), None);
+        assert_eq!(lookup(none, &[("db", 5432)]).expect("no file"), None);
     }
 }

@@ -116,8 +116,8 @@ fn records(rejects: &Rejects, limit: usize) -> String {
 /// A JSON array.
 pub(super) fn json(rejects: &Rejects, limit: usize, out: &mut dyn Write) -> Result<(), Stopped> {
     out.write_all(b"[")?;
-    for (place, reject) in rejects.iter().take(limit).enumerate() {
-        if place > 0 {
+    for (index, reject) in rejects.iter().take(limit).enumerate() {
+        if index > 0 {
             out.write_all(b",")?;
         }
         serde_json::to_writer(&mut *out, &reject).map_err(std::io::Error::from)?;

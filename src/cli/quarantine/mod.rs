@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunEvent, RunId};
 use crate::quarantine::reader::Rejects;
-use crate::quarantine::retention::Kept as KeptQuarantine;
+use crate::quarantine::retention::StoredRejects;
 use crate::schema::Dataset;
 
 /// Runs `quarantine RUN`, `quarantine list` and `quarantine prune`.
@@ -32,12 +32,14 @@ use crate::schema::Dataset;
 /// cannot be read again.
 pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Result<Reply> {
     match options.command {
-        Some(QuarantineCommand::List { place, result }) => {
-            kept(&reasons::kept_quarantines(&place.load()?)?, result.format, "no rejects are kept")
-        }
-        Some(QuarantineCommand::Prune { older_than, dry_run, place, result }) => {
+        Some(QuarantineCommand::List { warehouse, result }) => kept(
+            &reasons::kept_quarantines(&warehouse.load()?)?,
+            result.format,
+            "no rejects are kept",
+        ),
+        Some(QuarantineCommand::Prune { older_than, dry_run, warehouse, result }) => {
             let before = older_than.before(Utc::now());
-            let gone = reasons::prune(&place.load()?, before, dry_run)?;
+            let gone = reasons::prune(&warehouse.load()?, before, dry_run)?;
             let what = if dry_run { "would be removed" } else { "removed" };
             if result.format == Format::Json {
                 return json(&gone).map(Reply::done);
@@ -54,13 +56,13 @@ pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Resul
         }
         None => {
             let run = options.run.unwrap_or_default();
-            shown(&run, &options.shown, options.place, console)
+            shown(&run, &options.shown, options.warehouse, console)
         }
     }
 }
 
 /// One line per run.
-fn kept(kept: &[KeptQuarantine], format: Format, none: &str) -> Result<Reply> {
+fn kept(kept: &[StoredRejects], format: Format, none: &str) -> Result<Reply> {
     if format == Format::Json {
         return json(&kept).map(Reply::done);
     }
@@ -95,10 +97,10 @@ fn since(age: chrono::TimeDelta) -> String {
 fn shown(
     run: &str,
     options: &ShownOptions,
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     console: &Console,
 ) -> Result<Reply> {
-    let settings = place.load()?;
+    let settings = warehouse.load()?;
     let run = match run {
         "last" => reasons::latest_quarantine(&settings)?,
         id => RunId::parse(id)?,
@@ -169,11 +171,11 @@ fn originals(
     }
     // Nothing is changed, so a signal may end the program immediately.
     let found = Originals::find(settings, &rejects, &named, &Cancellation::default())?;
-    let place = match options.output.as_deref() {
+    let destination = match options.output.as_deref() {
         Some(path) => path.display().to_string(),
         None => "the output".into(),
     };
-    warn(format!("{place} contains patient identifiers: protect it like the source files"));
+    warn(format!("{destination} contains patient identifiers: protect it like the source files"));
     console.finish();
     let file = options.output.as_deref();
     let limit = options.limit.unwrap_or(usize::MAX);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::output::Stopped;
 use crate::cli::format::count;
-use crate::commands::quarantine::records::{Found, Originals};
+use crate::commands::quarantine::records::{OriginalRecord, Originals};
 use crate::error::{Error, Result};
 use crate::quarantine::reader::Rejects;
 
@@ -135,7 +135,7 @@ fn each(
     originals: &Originals,
     rejects: &Rejects,
     limit: usize,
-    write: &mut dyn FnMut(Found<'_>) -> Result<(), Stopped>,
+    write: &mut dyn FnMut(OriginalRecord<'_>) -> Result<(), Stopped>,
 ) -> Result<(), Stopped> {
     let (mut left, mut stopped) = (limit, None);
     let read = originals.read(rejects, &mut |found| {

@@ -17,9 +17,9 @@ use crate::load::risk::explained::OtherClaim;
 use crate::totals::Cents;
 
 /// Maximum number of other claims named.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 /// Maximum length of a warehouse text, in characters.
-const LONGEST: usize = 30;
+const MAX_LENGTH: usize = 30;
 
 /// Which claim.
 #[derive(Debug, Clone, Args)]
@@ -28,7 +28,7 @@ pub(in crate::cli) struct ExplainOptions {
     #[arg(value_name = "CLAIM_TOKEN")]
     token: uuid::Uuid,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
@@ -38,8 +38,8 @@ pub(in crate::cli) struct ExplainOptions {
 /// # Errors
 /// `Config` when there is no such claim, `Warehouse` when the warehouse cannot be read.
 pub(super) fn explain(options: ExplainOptions, console: &Console) -> Result<Reply> {
-    let ExplainOptions { token, place, result } = options;
-    let explained = explain::risk_explain(&place.load()?, token, console.observer())?;
+    let ExplainOptions { token, warehouse, result } = options;
+    let explained = explain::risk_explain(&warehouse.load()?, token, console.observer())?;
     let text = match result.format {
         Format::Json => json(&explained)?,
         Format::Text => render(&explained),
@@ -62,7 +62,7 @@ fn render(explained: &RiskExplanation) -> String {
 
 fn render_line(line: &ExplainedLine) -> String {
     let of = |text: &Option<String>, missing: &str| {
-        text.as_deref().map_or_else(|| missing.to_owned(), |text| shortened(text, LONGEST))
+        text.as_deref().map_or_else(|| missing.to_owned(), |text| shortened(text, MAX_LENGTH))
     };
     let mut lines = vec![
         format!(
@@ -74,7 +74,7 @@ fn render_line(line: &ExplainedLine) -> String {
         ),
         format!(
             "  provider {}, {}",
-            shortened(&line.provider_id, LONGEST),
+            shortened(&line.provider_id, MAX_LENGTH),
             of(&line.specialty, "no specialty")
         ),
         format!("  stored  {}", headline(&line.stored)),
@@ -141,7 +141,8 @@ fn arithmetic(line: &ExplainedLine) -> Vec<String> {
 
 /// A component's inputs and calculation.
 fn render_component(component: &ExplainedComponent, line: &ExplainedLine) -> Vec<String> {
-    let mut lines = component.inputs.as_ref().map_or_else(Vec::new, |inputs| told(inputs, line));
+    let mut lines =
+        component.inputs.as_ref().map_or_else(Vec::new, |inputs| describe_inputs(inputs, line));
     if component.why_not.is_some()
         && matches!(component.inputs, Some(ComponentInputs::Mismatch { .. }))
     {
@@ -154,7 +155,7 @@ fn render_component(component: &ExplainedComponent, line: &ExplainedLine) -> Vec
     first.into_iter().chain(lines.map(|line| format!("  {:<9}  {line}", ""))).collect()
 }
 
-fn told(inputs: &ComponentInputs, line: &ExplainedLine) -> Vec<String> {
+fn describe_inputs(inputs: &ComponentInputs, line: &ExplainedLine) -> Vec<String> {
     match inputs {
         ComponentInputs::Amount {
             same_specialty,
@@ -219,12 +220,12 @@ fn duplicates(others: &[OtherClaim]) -> Vec<String> {
     let mut lines = vec![format!(
         "other claims with the same patient, procedure and day: {all}; provider and amount too: {exact}"
     )];
-    lines.extend(others.iter().take(NAMED).map(|other| {
+    lines.extend(others.iter().take(MAX_NAMED).map(|other| {
         let kind = if other.exact { "exact" } else { "suspect" };
         format!("{kind:<7} {}", other.claim_token)
     }));
-    if all > NAMED {
-        lines.push(format!("and {} more", all - NAMED));
+    if all > MAX_NAMED {
+        lines.push(format!("and {} more", all - MAX_NAMED));
     }
     lines
 }

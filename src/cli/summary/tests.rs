@@ -134,14 +134,14 @@ fn reversals_are_reported_with_count_and_money() {
     };
     report.line_column = Some("SVC_LN".into());
     let text = render(&report, false);
-    for told in [
+    for expected in [
         "line_number was read from \"SVC_LN\", recognised by name and content",
         "! reversals: 3 claim lines came with amounts that cancel one another",
         "one row of each was kept (30.00), 4 were dropped (50.00)",
         "! reversals: 1 published claim lines (100.00) were overwritten by the opposite amount",
         "claim_id = \"{claim_id}-{adjustment}\"",
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
 }
 

@@ -17,7 +17,7 @@ use crate::commands::inspect::sampling::{Counts, EXAMPLES, Survey};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
-use crate::extract::{self, Blocks, Extracted, Look, likely_line_columns};
+use crate::extract::{self, Blocks, Extracted, Preview, likely_line_columns};
 use crate::key::MasterKey;
 use crate::pipeline::quality_gates::too_many_conflicts;
 use crate::pipeline::query_plan::collect;
@@ -35,7 +35,7 @@ use crate::totals::Example;
 use crate::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
 
 /// Minimum coverage of the contract to treat a file as an input.
-const ENOUGH: f64 = 0.3;
+const MIN_COVERAGE: f64 = 0.3;
 /// With fewer rows, a sum or a range nearly reveals a value. CMS suppresses patient counts below
 /// this number.
 const FEW_ROWS: u64 = 11;
@@ -73,7 +73,7 @@ pub(crate) fn inspect_rows(
     let mut report = InspectionReport::new("claims".into(), settings.quality.max_reject_ratio);
     let (rejects, end) = inspector.survey("check claims", claims, &mut report);
     end?;
-    inspector.judge(claims, &rejects, &mut report)?;
+    inspector.check_run(claims, &rejects, &mut report)?;
     Ok(report)
 }
 
@@ -81,27 +81,27 @@ pub(crate) fn inspect_rows(
 struct Subject {
     source: String,
     dataset: Option<Dataset>,
-    look: Look,
+    preview: Preview,
 }
 
 impl Subject {
     fn of(settings: &Settings, source: &str) -> Self {
         let path = Path::new(source);
-        let claims = extract::look(Dataset::Claims, &settings.claims, path);
-        let providers = extract::look(Dataset::Providers, &settings.providers, path);
-        let (dataset, look) = if providers.likeness > claims.likeness {
+        let claims = extract::preview(Dataset::Claims, &settings.claims, path);
+        let providers = extract::preview(Dataset::Providers, &settings.providers, path);
+        let (dataset, preview) = if providers.likeness > claims.likeness {
             (Dataset::Providers, providers)
         } else {
             (Dataset::Claims, claims)
         };
         // Remote and unreadable sources are assumed to be claims.
-        let unlike = (look.fields > 0 || look.headless) && look.likeness < ENOUGH;
-        Self { source: source.to_owned(), dataset: (!unlike).then_some(dataset), look }
+        let unlike = (preview.fields > 0 || preview.headless) && preview.likeness < MIN_COVERAGE;
+        Self { source: source.to_owned(), dataset: (!unlike).then_some(dataset), preview }
     }
 }
 
 /// Rejected rows by rule: count and first origins.
-type Found = BTreeMap<Rule, (u64, Vec<i64>)>;
+type RejectsByRule = BTreeMap<Rule, (u64, Vec<i64>)>;
 
 struct Inspector<'a> {
     settings: &'a Settings,
@@ -156,7 +156,7 @@ impl<'a> Inspector<'a> {
     }
 
     fn report(&self, subject: Subject) -> Result<InspectionReport> {
-        let Subject { source, dataset, look } = subject;
+        let Subject { source, dataset, preview } = subject;
         let shown = shown(&source);
         let task = format!("check {shown}");
         self.observer.observe(&RunEvent::TaskStarted { task: task.clone(), attempt: 1 });
@@ -165,15 +165,15 @@ impl<'a> Inspector<'a> {
         let settings = with_sources(self.settings, taken_for, vec![source]);
         let mut report = InspectionReport {
             dataset,
-            shape: Shape::of(&look),
-            columns: columns(taken_for, &settings, &look),
+            shape: Shape::of(&preview),
+            columns: columns(taken_for, &settings, &preview),
             ..InspectionReport::new(shown, self.settings.quality.max_reject_ratio)
         };
         let (extracted, unfit) = match extract::extract(taken_for, &settings, self.cancel) {
             Ok(extracted) => (Some(extracted), None),
             Err(error) => {
                 // Uses the most likely mapping, so that the figures are useful.
-                let assumed = dataset.and_then(|dataset| assumed(dataset, &settings, &look));
+                let assumed = dataset.and_then(|dataset| assumed(dataset, &settings, &preview));
                 let extracted = assumed.and_then(|(settings, what)| {
                     let extracted = extract::extract(taken_for, &settings, self.cancel).ok()?;
                     report.assumed = Some(what);
@@ -190,8 +190,8 @@ impl<'a> Inspector<'a> {
         if let Some(extracted) = extracted.filter(|_| dataset.is_some()) {
             let (rejects, surveyed) = self.survey(&task, &extracted, &mut report);
             // With an assumed mapping, unknown names may be data.
-            report.ignored.retain(|name| report.assumed.is_none() || look.header.contains(name));
-            end = surveyed.and_then(|()| self.judge(&extracted, &rejects, &mut report));
+            report.ignored.retain(|name| report.assumed.is_none() || preview.header.contains(name));
+            end = surveyed.and_then(|()| self.check_run(&extracted, &rejects, &mut report));
         }
         if let Err(error) = unfit.map_or(end, Err) {
             report.exit_code = error.kind().exit_code();
@@ -216,7 +216,7 @@ impl<'a> Inspector<'a> {
         task: &str,
         extracted: &Extracted,
         report: &mut InspectionReport,
-    ) -> (Found, Result<()>) {
+    ) -> (RejectsByRule, Result<()>) {
         let dataset = extracted.dataset;
         let none;
         let directory = if let Some(directory) = &self.directory {
@@ -224,7 +224,7 @@ impl<'a> Inspector<'a> {
         } else {
             match no_directory(&self.checks, &self.release) {
                 Ok(directory) => none = directory,
-                Err(error) => return (Found::new(), Err(error)),
+                Err(error) => return (RejectsByRule::new(), Err(error)),
             }
             &none
         };
@@ -270,10 +270,10 @@ impl<'a> Inspector<'a> {
     }
 
     /// Checks for errors that would stop a run, and suggests line number columns.
-    fn judge(
+    fn check_run(
         &self,
         extracted: &Extracted,
-        rejects: &Found,
+        rejects: &RejectsByRule,
         report: &mut InspectionReport,
     ) -> Result<()> {
         if extracted.dataset == Dataset::Providers {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::code_systems::SystemCount;
 use super::column_profile::KindCount;
-use crate::extract::{Census, Compression, Format, Look};
+use crate::extract::{Census, Compression, Format, Preview};
 use crate::pipeline::damaged_ids::DamagedIds;
 use crate::pipeline::report::ErrorReport;
 use crate::schema::Dataset;
@@ -151,10 +151,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// Format from the start of the file.
-    pub(crate) fn of(look: &Look) -> Self {
-        let delimited = look.delimited.as_ref();
+    pub(crate) fn of(preview: &Preview) -> Self {
+        let delimited = preview.delimited.as_ref();
         let text = delimited.map(|delimited| delimited.text);
-        let line_ends = match look.line_ends {
+        let line_ends = match preview.line_ends {
             _ if text.is_some_and(|text| text.has_old_line_ends()) => Some("CR"),
             (0, 0) => None,
             (0, _) => Some("LF"),
@@ -162,16 +162,16 @@ impl Shape {
             _ => Some("mixed"),
         };
         Self {
-            files: usize::from(look.bytes.is_some()),
-            bytes: look.bytes,
-            format: look.format,
-            compression: look.compression,
+            files: usize::from(preview.bytes.is_some()),
+            bytes: preview.bytes,
+            format: preview.format,
+            compression: preview.compression,
             separator: delimited.map(|delimited| delimited.separator.into()),
             encoding: text.map(|text| text.encoding().to_owned()),
             byte_order_mark: text.is_some_and(|text| text.has_byte_order_mark()),
-            line_ends: line_ends.filter(|_| look.format == Some(Format::Csv)),
-            header_columns: look.fields,
-            headless: look.headless,
+            line_ends: line_ends.filter(|_| preview.format == Some(Format::Csv)),
+            header_columns: preview.fields,
+            headless: preview.headless,
             blank_lines: 0,
             comments: 0,
         }

@@ -142,9 +142,9 @@ impl Counts {
 /// Keeps the lowest origins, independently of arrival order.
 fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>) {
     for origin in origins {
-        let place = examples.partition_point(|&known| known < origin);
-        if place < EXAMPLES {
-            examples.insert(place, origin);
+        let index = examples.partition_point(|&known| known < origin);
+        if index < EXAMPLES {
+            examples.insert(index, origin);
             examples.truncate(EXAMPLES);
         }
     }

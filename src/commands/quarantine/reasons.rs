@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::quarantine;
-use crate::quarantine::{Kept, Reason, Rejects};
+use crate::quarantine::{Reason, Rejects, StoredRejects};
 use crate::totals::Example;
 
 /// Maximum example records per reason.
@@ -25,7 +25,7 @@ pub fn quarantine(settings: &Settings, run: RunId) -> Result<Rejects> {
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub(crate) fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
+pub(crate) fn kept_quarantines(settings: &Settings) -> Result<Vec<StoredRejects>> {
     quarantine::list(&settings.quarantine_dir())
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn prune(
     settings: &Settings,
     before: DateTime<Utc>,
     dry_run: bool,
-) -> Result<Vec<Kept>> {
+) -> Result<Vec<StoredRejects>> {
     quarantine::prune(&settings.quarantine_dir(), before, dry_run)
 }
 
@@ -69,12 +69,12 @@ pub(crate) struct ReasonCount {
 pub(crate) fn by_reason(rejects: &Rejects) -> Vec<ReasonCount> {
     let mut counts: Vec<ReasonCount> = Vec::new();
     for reject in rejects.iter() {
-        let place = counts.iter().position(|count| count.why == *reject.why).unwrap_or_else(|| {
+        let index = counts.iter().position(|count| count.why == *reject.why).unwrap_or_else(|| {
             let why = reject.why.clone();
             counts.push(ReasonCount { why, records: 0, examples: Vec::new() });
             counts.len() - 1
         });
-        let count = &mut counts[place];
+        let count = &mut counts[index];
         count.records += 1;
         if count.examples.len() < EXAMPLES {
             let (source, record) = (reject.source.to_owned(), reject.record);

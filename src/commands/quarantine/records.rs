@@ -21,10 +21,10 @@ struct File {
     named: NamedSource,
     /// The input that contains it.
     input: Extracted,
-    place: usize,
+    index: usize,
 }
 
-pub(crate) struct Found<'a> {
+pub(crate) struct OriginalRecord<'a> {
     /// Its file, as recorded in the quarantine.
     pub(crate) source: &'a NamedSource,
     /// Reason of the rejection; `None` for the header.
@@ -55,18 +55,18 @@ impl Originals {
             elsewhere.push(extract::extract(*dataset, &at(settings, *dataset, sources), cancel)?);
         }
         let mut files = Vec::new();
-        let mut places = HashMap::new();
+        let mut indexes = HashMap::new();
         for input in &elsewhere {
-            for (place, file) in input.files.iter().enumerate() {
-                places.entry((input.dataset, &file.fingerprint)).or_insert((input, place));
+            for (index, file) in input.files.iter().enumerate() {
+                indexes.entry((input.dataset, &file.fingerprint)).or_insert((input, index));
             }
         }
         for wanted in rejects.sources() {
-            let found = places.get(&(wanted.dataset, &wanted.fingerprint));
-            let found = found.map(|&(input, place)| File {
+            let found = indexes.get(&(wanted.dataset, &wanted.fingerprint));
+            let found = found.map(|&(input, index)| File {
                 named: wanted.clone(),
                 input: input.clone(),
-                place,
+                index,
             });
             files.push(match found {
                 Some(found) => found,
@@ -83,7 +83,7 @@ impl Originals {
     pub(crate) fn read(
         &self,
         rejects: &Rejects,
-        each: &mut dyn FnMut(Found<'_>) -> Result<()>,
+        each: &mut dyn FnMut(OriginalRecord<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut all = rejects.iter().peekable();
         for file in &self.files {
@@ -97,7 +97,7 @@ impl Originals {
                 of_file.entry(reject.record).or_insert(reject);
             }
             let wanted: BTreeSet<u64> = of_file.keys().copied().chain([0]).collect();
-            let source_file = &file.input.files[file.place];
+            let source_file = &file.input.files[file.index];
             let mut found = 0;
             let records = match source_file.format {
                 Format::Parquet => extract::parquet_records,
@@ -105,7 +105,7 @@ impl Originals {
             };
             records(named.dataset, source_file, &wanted, &mut |original| {
                 found += 1;
-                each(Found {
+                each(OriginalRecord {
                     source: named,
                     reject: of_file.get(&original.record).copied(),
                     line: original.line,
@@ -167,7 +167,7 @@ fn at_its_place(settings: &Settings, wanted: &NamedSource, cancel: &Cancellation
     let sources = std::slice::from_ref(path);
     let input = extract::extract(*dataset, &at(settings, *dataset, sources), cancel)?;
     match place_of(&input, wanted) {
-        Some(place) => Ok(File { named: wanted.clone(), input, place }),
+        Some(index) => Ok(File { named: wanted.clone(), input, index }),
         None => Err(Error::source(format!("{dataset}: {path} is not what the run has read"))
             .hint(format!("name the file as it was then with --{dataset} FILE; nothing is shown"))),
     }

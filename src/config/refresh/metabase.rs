@@ -98,15 +98,15 @@ mod tests {
         let key = "api_key = { env = \"K\" }\n";
         assert!(validated(&format!("{key}targets.a.card = 1")).is_ok());
         assert!(validated("").is_ok(), "without a target nothing is needed");
-        for (change, told) in [
+        for (change, expected) in [
             ("targets.a.card = 1".to_owned(), "api_key is missing"),
             (format!("{key}parallel = 65\ntargets.a.card = 1"), "1 to 64"),
             (format!("{key}targets.a.required = true"), "one of dashboard, card and database"),
             (format!("{key}targets.a = {{ card = 1, database = 2 }}"), "one of dashboard"),
             (format!("{key}targets.a = {{ card = 1, deadline_secs = 0 }}"), "deadline_secs"),
         ] {
-            let error = validated(&change).expect_err(told).to_string();
-            assert!(error.contains(told), "{error}");
+            let error = validated(&change).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

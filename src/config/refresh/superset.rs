@@ -114,7 +114,7 @@ mod tests {
         let target = "targets.a.dashboard = \"1\"";
         assert!(validated(&format!("{account}{target}")).is_ok());
         assert!(validated("").is_ok(), "without a target nothing is needed");
-        for (change, told) in [
+        for (change, expected) in [
             (target.to_owned(), "username is missing"),
             (format!("username = \"etl\"\n{target}"), "password is missing"),
             (format!("{account}provider = \"oauth\"\n{target}"), "\"db\" or \"ldap\""),
@@ -123,8 +123,8 @@ mod tests {
             (format!("{account}{target}\ntargets.a.deadline_secs = 0"), "deadline_secs"),
             (format!("{account}targets.\"a b\".dashboard = \"1\""), "a target's name"),
         ] {
-            let error = validated(&change).expect_err(told).to_string();
-            assert!(error.contains(told), "{error}");
+            let error = validated(&change).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

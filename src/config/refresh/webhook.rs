@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
 /// Maximum number of retries; longer retries need a queue, not a batch job.
-const MOST_RETRIES: usize = 10;
+const MAX_RETRIES: usize = 10;
 
 /// A URL notified of the result of the run and of the other targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,9 +76,9 @@ impl Webhook {
             return Err(Error::config(format!("{setting}.timeout_secs must be from 1 to 120")));
         }
         let too_long = self.retry_delays_secs.iter().any(|&seconds| seconds > 3600);
-        if too_long || self.retry_delays_secs.len() > MOST_RETRIES {
+        if too_long || self.retry_delays_secs.len() > MAX_RETRIES {
             return Err(Error::config(format!(
-                "{setting}.retry_delays_secs: at most {MOST_RETRIES} waits of at most 3,600 seconds"
+                "{setting}.retry_delays_secs: at most {MAX_RETRIES} waits of at most 3,600 seconds"
             )));
         }
         match (self.style, self.secrets.len()) {

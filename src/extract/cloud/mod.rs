@@ -10,7 +10,7 @@ mod web;
 
 use std::path::Path;
 
-pub(super) use transfer::Found;
+pub(super) use transfer::RemoteObjects;
 use transfer::unless_cancelled;
 
 use super::address::Address;
@@ -31,9 +31,9 @@ pub(super) fn expand(
     address: Address,
     interval: &Interval,
     cancel: &Cancellation,
-) -> Result<Found> {
+) -> Result<RemoteObjects> {
     if address.is_web() {
-        return Ok(Found::one(address));
+        return Ok(RemoteObjects::one(address));
     }
     install_crypto();
     let listing = objects::expand(dataset, address, interval);

@@ -21,24 +21,24 @@ use super::super::address::Address;
 use super::super::folder;
 use super::super::left_out::{self, LeftOut, TABLE_LOGS};
 use super::super::spool::Writing;
-use super::transfer::{CONNECT, Found, SILENCE, broken_off, unreachable};
+use super::transfer::{CONNECT_TIMEOUT, IDLE_TIMEOUT, RemoteObjects, broken_off, unreachable};
 use crate::config::Interval;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
 /// Glob metacharacters.
-const WILD: [char; 3] = ['*', '?', '['];
+const GLOB_CHARS: [char; 3] = ['*', '?', '['];
 
 /// Lists the objects of an address, sorted by key.
 pub(super) async fn expand(
     dataset: Dataset,
     address: Address,
     interval: &Interval,
-) -> Result<Found> {
+) -> Result<RemoteObjects> {
     let (bucket, key) = address.parts();
-    let wild = key.find(WILD);
+    let wild = key.find(GLOB_CHARS);
     if wild.is_none() && !key.is_empty() && !key.ends_with('/') {
-        return Ok(Found::one(address));
+        return Ok(RemoteObjects::one(address));
     }
     let store = store(dataset, &address)?;
     let literal = &key[..wild.unwrap_or(key.len())];
@@ -61,8 +61,12 @@ pub(super) async fn expand(
     let Listing { mut keys, left_out, any, other_days, tables } = listing;
     for (table, format) in tables {
         if keys.iter().any(|key| key.starts_with(&table)) {
-            let place = format!("{}://{bucket}/{table}", address.scheme());
-            return Err(folder::no_plain_folder(dataset, place.trim_end_matches('/'), format));
+            let table_address = format!("{}://{bucket}/{table}", address.scheme());
+            return Err(folder::no_plain_folder(
+                dataset,
+                table_address.trim_end_matches('/'),
+                format,
+            ));
         }
     }
     if !any && pattern.is_some() {
@@ -81,7 +85,7 @@ pub(super) async fn expand(
     keys.sort_unstable();
     let scheme = address.scheme();
     let addresses = keys.iter().map(|key| Address::new(format!("{scheme}://{bucket}/{key}")));
-    Ok(Found { addresses: addresses.collect(), parts: true, left_out })
+    Ok(RemoteObjects { addresses: addresses.collect(), parts: true, left_out })
 }
 
 /// Accumulated result of an object listing.
@@ -144,10 +148,10 @@ pub(super) async fn fetch(
     let location = path(dataset, address, address.parts().1)?;
     let found = store.get(&location).await.map_err(|error| failure(dataset, address, &error))?;
     let size = found.meta.size;
-    let mut pieces = found.into_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| broken_off(dataset, address, writing.bytes()))?;
-        writing.append(&piece)?;
+    let mut chunks = found.into_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| broken_off(dataset, address, writing.bytes()))?;
+        writing.append(&chunk)?;
         // Yields, so that a signal is noticed when the store is faster than the spool.
         consume_budget().await;
     }
@@ -179,8 +183,8 @@ fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
     // No limit on total time for large objects, but a stalled transfer fails.
     let limits = [
         (ClientConfigKey::Timeout, "7 days".to_owned()),
-        (ClientConfigKey::ConnectTimeout, format!("{} s", CONNECT.as_secs())),
-        (ClientConfigKey::ReadTimeout, format!("{} s", SILENCE.as_secs())),
+        (ClientConfigKey::ConnectTimeout, format!("{} s", CONNECT_TIMEOUT.as_secs())),
+        (ClientConfigKey::ReadTimeout, format!("{} s", IDLE_TIMEOUT.as_secs())),
     ];
     let built: object_store::Result<Arc<dyn ObjectStore>> = match address.scheme() {
         "s3" => {

@@ -12,19 +12,19 @@ use crate::event::Cancellation;
 use crate::schema::Dataset;
 
 /// Connect timeout.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle timeout: a transfer without data for this long fails.
-pub(super) const SILENCE: Duration = Duration::from_mins(1);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The objects of an address.
-pub(in crate::extract) struct Found {
+pub(in crate::extract) struct RemoteObjects {
     pub(in crate::extract) addresses: Vec<Address>,
     /// Whether they come from a glob or a prefix.
     pub(in crate::extract) parts: bool,
     pub(in crate::extract) left_out: LeftOut,
 }
 
-impl Found {
+impl RemoteObjects {
     pub(super) fn one(address: Address) -> Self {
         Self { addresses: vec![address], parts: false, left_out: LeftOut::default() }
     }

@@ -9,7 +9,7 @@ use tokio::task::consume_budget;
 
 use super::super::address::Address;
 use super::super::spool::Writing;
-use super::transfer::{CONNECT, SILENCE, broken_off, unreachable};
+use super::transfer::{CONNECT_TIMEOUT, IDLE_TIMEOUT, broken_off, unreachable};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
@@ -78,8 +78,8 @@ fn client(dataset: Dataset, address: &Address) -> Result<Client> {
         // A referer would show this server's query to the next one.
         .referer(false)
         .redirect(redirects)
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(IDLE_TIMEOUT)
         .build()
         .map_err(|_| {
             Error::config(format!("{dataset}: {address}: this machine cannot make web requests"))

@@ -7,11 +7,11 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memchr2_iter};
 use polars::prelude::Column;
 
-use super::record::{Damage, Dialect, End, field, is_skipped, judge, text, without_end};
+use super::record::{Damage, Dialect, End, field, is_skipped, text, validate, without_end};
 use crate::interchange::{TextBlock, TextColumn};
 
 /// UTF-8 byte-order mark.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Maps record fields to columns.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ fn only_text(mut bytes: Vec<u8>) -> (Vec<u8>, Vec<(usize, u8)>) {
     while let Err(error) = std::str::from_utf8(&bytes[from..]) {
         let start = from + error.valid_up_to();
         let end = error.error_len().map_or(bytes.len(), |length| start + length);
-        invalid.extend((start..end).map(|place| (place, bytes[place])));
+        invalid.extend((start..end).map(|offset| (offset, bytes[offset])));
         bytes[start..end].fill(b'?');
         from = end;
     }
@@ -148,7 +148,7 @@ impl Rows<'_> {
                 let end = memchr(b'\n', &bytes[quote..]).map(|offset| quote + offset + 1);
                 self.skip(end.unwrap_or(bytes.len()))
             } else {
-                self.by_grammar(at)
+                self.quoted_field(at)
             };
         }
         // The last record may have no line feed.
@@ -191,30 +191,30 @@ impl Rows<'_> {
     }
 
     /// Parses one field that contains a quote; returns the start of the next field.
-    fn by_grammar(&mut self, at: usize) -> usize {
+    fn quoted_field(&mut self, at: usize) -> usize {
         let bytes = self.bytes;
         let found = field(bytes, at, self.dialect.separator);
         let one_line = found.as_ref().is_some_and(|found| {
-            !found.quoted || memchr(b'\n', &bytes[found.place.clone()]).is_none()
+            !found.quoted || memchr(b'\n', &bytes[found.range.clone()]).is_none()
         });
         if !one_line
-            && let Some(judged) = judge(bytes, self.start, &self.dialect, true)
-            && let Some(damage) = judged.damage
+            && let Some(validated) = validate(bytes, self.start, &self.dialect, true)
+            && let Some(damage) = validated.damage
         {
-            self.damage(judged.end, damage);
-            return self.next(judged.end);
+            self.damage(validated.end, damage);
+            return self.next(validated.end);
         }
         // An unclosed field was already reported as damage.
         let Some(found) = found else { return bytes.len() };
         self.malformed |= found.malformed;
         self.put(|own| match (found.quoted, found.doubled) {
-            (false, _) if found.place.is_empty() => Slot::Null,
+            (false, _) if found.range.is_empty() => Slot::Null,
             (true, true) => {
                 // Fields begin and end at ASCII characters, so the slice is valid UTF-8.
-                own.push(text(&String::from_utf8_lossy(&bytes[found.place.clone()])));
+                own.push(text(&String::from_utf8_lossy(&bytes[found.range.clone()])));
                 Slot::Own(own.len() - 1)
             }
-            _ => Slot::Part(found.place.clone()),
+            _ => Slot::Part(found.range.clone()),
         });
         if found.end != End::Separator {
             self.end_record(found.next);
@@ -250,7 +250,7 @@ impl Rows<'_> {
             for (column, slot) in self.columns.iter_mut().zip(&mut self.record) {
                 match std::mem::replace(slot, Slot::Null) {
                     Slot::Null => column.push_null(),
-                    Slot::Part(place) => column.push(place),
+                    Slot::Part(range) => column.push(range),
                     Slot::Own(text) => column.push_own(&self.own[text]),
                 }
             }
@@ -269,7 +269,7 @@ impl Rows<'_> {
             let few = self.field < self.dialect.fields;
             return Some(if few { Damage::TooFewFields } else { Damage::TooManyFields });
         }
-        if self.invalid.first().is_some_and(|&(place, _)| place < end) {
+        if self.invalid.first().is_some_and(|&(offset, _)| offset < end) {
             return Some(Damage::EncodingInvalid);
         }
         if self.nul && memchr(0, &self.bytes[self.start..end]).is_some() {
@@ -277,11 +277,12 @@ impl Rows<'_> {
         }
         let (record, header) = (&self.bytes[self.start..end], &self.layout.header);
         // Cheap length check first.
-        let may_be = (header.len()..=header.len() + MARK.len() + 2).contains(&record.len());
+        let may_be =
+            (header.len()..=header.len() + BYTE_ORDER_MARK.len() + 2).contains(&record.len());
         let is_header = || {
             let record = without_end(record);
             // A concatenated file brings its own byte-order mark.
-            record.strip_prefix(MARK).unwrap_or(record) == header
+            record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record) == header
         };
         (may_be && is_header()).then_some(Damage::HeaderRepeated)
     }
@@ -291,7 +292,7 @@ impl Rows<'_> {
         let row = self.lines.len();
         let mut raw =
             String::from_utf8_lossy(without_end(&self.bytes[self.start..end])).into_owned();
-        let invalid = self.invalid.iter().take_while(|&&(place, _)| place < end);
+        let invalid = self.invalid.iter().take_while(|&&(offset, _)| offset < end);
         raw.extend(invalid.map(|&(_, byte)| char::from(byte)));
         self.damaged.push(Damaged { row, damage, raw });
         for column in &mut self.columns {
@@ -306,8 +307,8 @@ impl Rows<'_> {
     fn next(&mut self, end: usize) -> usize {
         let feeds = memchr_iter(b'\n', &self.bytes[self.start..end]).count();
         self.line += i64::try_from(feeds).unwrap_or(0);
-        while let [(place, _), rest @ ..] = self.invalid
-            && *place < end
+        while let [(offset, _), rest @ ..] = self.invalid
+            && *offset < end
         {
             self.invalid = rest;
         }

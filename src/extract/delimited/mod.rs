@@ -50,7 +50,7 @@ pub(super) fn header(
     let mut at = start;
     loop {
         let field = field(bytes, at, separator)?;
-        let name = String::from_utf8_lossy(&bytes[field.place]).into_owned();
+        let name = String::from_utf8_lossy(&bytes[field.range]).into_owned();
         let name = if field.doubled { text(&name) } else { name };
         names.push(name.trim().to_owned());
         at = field.next;

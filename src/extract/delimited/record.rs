@@ -54,7 +54,7 @@ pub(crate) enum End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
     /// Byte range without the enclosing quotes.
-    pub(crate) place: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// Whether the field was quoted: if empty, it is an empty string and not null.
     pub(crate) quoted: bool,
     /// Contains doubled quotes: unescape with [`text`].
@@ -75,8 +75,8 @@ pub(crate) fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> 
     let (close, doubled) = closing(bytes, inner)?;
     // The remainder after the closing quote is nearly always empty.
     let rest = plain(bytes, close + 1, separator);
-    let malformed = !bytes[rest.place.clone()].iter().all(|byte| matches!(byte, b' ' | b'\t'));
-    Some(Field { place: inner..close, quoted: true, doubled, malformed, ..rest })
+    let malformed = !bytes[rest.range.clone()].iter().all(|byte| matches!(byte, b' ' | b'\t'));
+    Some(Field { range: inner..close, quoted: true, doubled, malformed, ..rest })
 }
 
 /// Parses a field up to the next separator or line feed.
@@ -90,7 +90,7 @@ fn plain(bytes: &[u8], start: usize, separator: u8) -> Field {
     let end = end.unwrap_or(bytes.len());
     let carriage = mark != End::Separator && end > start && bytes[end - 1] == b'\r';
     Field {
-        place: start..end - usize::from(carriage),
+        range: start..end - usize::from(carriage),
         quoted: false,
         doubled: false,
         malformed: false,
@@ -121,7 +121,7 @@ fn closing(bytes: &[u8], mut from: usize) -> Option<(usize, bool)> {
 
 /// A record's end offset and damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
+pub struct RecordEnd {
     /// Offset after the record, including its line feed.
     pub(crate) end: usize,
     /// `None` when the record is valid.
@@ -131,13 +131,18 @@ pub struct Judged {
 /// Validates the record that begins at `start`; `None` when it is incomplete within `bytes` and
 /// more bytes follow.
 #[must_use]
-pub(crate) fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) -> Option<Judged> {
+pub(crate) fn validate(
+    bytes: &[u8],
+    start: usize,
+    dialect: &Dialect,
+    ended: bool,
+) -> Option<RecordEnd> {
     let line = match memchr(b'\n', &bytes[start..]) {
         Some(offset) => start + offset + 1,
         None if ended => bytes.len(),
         None => return None,
     };
-    let unclosed = Judged { end: line, damage: Some(Damage::QuoteUnclosed) };
+    let unclosed = RecordEnd { end: line, damage: Some(Damage::QuoteUnclosed) };
     let (mut at, mut fields, mut malformed) = (start, 0, false);
     let end = loop {
         let Some(field) = field(bytes, at, dialect.separator) else {
@@ -160,7 +165,7 @@ pub(crate) fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) 
     } else {
         (fields > dialect.fields).then_some(Damage::TooManyFields)
     };
-    Some(if end > line && damage.is_some() { unclosed } else { Judged { end, damage } })
+    Some(if end > line && damage.is_some() { unclosed } else { RecordEnd { end, damage } })
 }
 
 /// Strips the line ending.
@@ -188,7 +193,7 @@ pub(crate) fn next_record(
     mut start: usize,
     dialect: &Dialect,
     ended: bool,
-) -> Option<(usize, Judged)> {
+) -> Option<(usize, RecordEnd)> {
     while start < bytes.len() {
         let line = memchr(b'\n', &bytes[start..]).map(|offset| start + offset);
         if line.is_none() && !ended {
@@ -196,7 +201,7 @@ pub(crate) fn next_record(
         }
         let end = line.unwrap_or(bytes.len());
         if !is_skipped(&bytes[start..end], dialect.comment) {
-            return Some((start, judge(bytes, start, dialect, ended)?));
+            return Some((start, validate(bytes, start, dialect, ended)?));
         }
         start = end + 1;
     }
@@ -273,8 +278,8 @@ pub(crate) fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -
             continue;
         }
         // Either multi-line or unclosed.
-        let Some(judged) = judge(bytes, start, dialect, ended) else { return cut };
-        at = judged.end;
+        let Some(validated) = validate(bytes, start, dialect, ended) else { return cut };
+        at = validated.end;
         let line = &bytes[start..at];
         cut.take(line.strip_suffix(b"\n").unwrap_or(line), at, None);
     }

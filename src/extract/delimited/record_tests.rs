@@ -26,7 +26,7 @@ fn fields(record: &[u8]) -> Vec<String> {
     let mut at = 0;
     loop {
         let field = field(record, at, b',').expect("closed");
-        let part = std::str::from_utf8(&record[field.place]).expect("text");
+        let part = std::str::from_utf8(&record[field.range]).expect("text");
         fields.push(if field.doubled { text(part) } else { part.to_owned() });
         at = field.next;
         if field.end != End::Separator {

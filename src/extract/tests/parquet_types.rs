@@ -66,8 +66,8 @@ fn plain(other: Vec<Named>) -> Vec<u8> {
 fn read(file: &[u8], column: &str) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = write(&directory, "claims.parquet", file);
-    let place = Dataset::Claims.columns().position(|name| name == column).expect("a column");
-    rows(&source(&[&path])).into_iter().map(|mut row| row.swap_remove(place)).collect()
+    let index = Dataset::Claims.columns().position(|name| name == column).expect("a column");
+    rows(&source(&[&path])).into_iter().map(|mut row| row.swap_remove(index)).collect()
 }
 
 fn refusal(file: &[u8]) -> Error {
@@ -279,9 +279,9 @@ fn halved(file: &[u8], own: bool) -> Vec<u8> {
     let mut whole = with_footer(file, ParquetMetaData::clone);
     let half = with_footer(file, |found| counting(found, |count| count / 2, |count| count));
     assert_eq!(half.len(), whole.len());
-    let mut unlike = (0..whole.len()).filter(|&place| whole[place] != half[place]);
-    let place = if own { unlike.next() } else { unlike.nth(1) }.expect("two counts");
-    whole[place] = half[place];
+    let mut unlike = (0..whole.len()).filter(|&index| whole[index] != half[index]);
+    let index = if own { unlike.next() } else { unlike.nth(1) }.expect("two counts");
+    whole[index] = half[index];
     whole
 }
 

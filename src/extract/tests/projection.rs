@@ -29,8 +29,8 @@ fn odd(paths: &[&Path]) -> Source {
 /// The same rows as Parquet; empty fields become nulls.
 fn as_parquet(directory: &tempfile::TempDir) -> PathBuf {
     let names: Vec<&str> = ODD.split(',').collect();
-    let columns = names.iter().enumerate().map(|(place, name)| {
-        let cell = |row: &&'static str| row.split(',').nth(place).filter(|cell| !cell.is_empty());
+    let columns = names.iter().enumerate().map(|(index, name)| {
+        let cell = |row: &&'static str| row.split(',').nth(index).filter(|cell| !cell.is_empty());
         let cells: Vec<Option<&str>> =
             ROWS.iter().map(cell).map(|cell| cell.map(|cell| cell.trim_matches('"'))).collect();
         (*name, Arc::new(StringArray::from(cells)) as ArrayRef)
@@ -63,9 +63,9 @@ fn templates_constants_and_chosen_rows_are_alike_in_every_format() {
         let origins = frame.column(ORIGIN).and_then(|column| column.i64()).expect("numbers");
         assert_eq!(origins.iter().flatten().collect::<Vec<_>>(), [1, 3, 4, 6], "their own numbers");
         assert_eq!(extracted.ignored_columns, Vec::<String>::new());
-        let told = serde_json::to_value(&extracted.files[0]).expect("JSON");
-        assert_eq!(told["columns"]["claim_id"], "{CLAIM}-{LINE}!");
-        assert_eq!(told["columns"]["line_number"], "\"7\"");
+        let json = serde_json::to_value(&extracted.files[0]).expect("JSON");
+        assert_eq!(json["columns"]["claim_id"], "{CLAIM}-{LINE}!");
+        assert_eq!(json["columns"]["line_number"], "\"7\"");
     }
 }
 

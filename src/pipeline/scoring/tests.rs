@@ -31,7 +31,7 @@ use crate::transform::{Counter, Release, scored};
 struct Claim {
     patient: u8,
     /// Provider index; the last one means no provider.
-    place: u32,
+    index: u32,
     code: Option<&'static str>,
     cents: i64,
     day: i32,
@@ -42,7 +42,7 @@ const SPECIALTIES: [&str; 5] = ["GP", "GP", "GP", "ENT", ""];
 
 impl Claim {
     fn specialty(&self) -> &'static str {
-        SPECIALTIES.get(self.place as usize).copied().unwrap_or("")
+        SPECIALTIES.get(self.index as usize).copied().unwrap_or("")
     }
 
     fn is_priced(&self) -> bool {
@@ -68,7 +68,7 @@ fn column(name: &str, texts: impl Iterator<Item = Option<String>>) -> Column {
 
 fn directory() -> Directory {
     let rows = SPECIALTIES.len();
-    let id = |place: usize| Some(format!("V{place}"));
+    let id = |index: usize| Some(format!("V{index}"));
     let none = || (0..rows).map(|_| None);
     let specialty = |name: &&str| Some((*name).to_owned()).filter(|name| !name.is_empty());
     let columns = vec![
@@ -87,17 +87,17 @@ fn directory() -> Directory {
 }
 
 /// Tokens that encode the index.
-fn token(place: usize) -> i128 {
-    let bits = (place as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+fn token(index: usize) -> i128 {
+    let bits = (index as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     i128::from_ne_bytes(bits.to_be_bytes())
 }
 
 fn accepted(claims: &[Claim], from: usize) -> DataFrame {
     let rows = claims.len();
-    let known = |claim: &Claim| Some(claim.place).filter(|&place| place < 5);
+    let known = |claim: &Claim| Some(claim.index).filter(|&index| index < 5);
     let days = claims.iter().map(|claim| claim.day).collect();
     let days = Int32Chunked::from_vec("date_of_service".into(), days).into_series();
-    let id = |claim: &Claim| Some(format!("V{}", claim.place));
+    let id = |claim: &Claim| Some(format!("V{}", claim.index));
     let columns = vec![
         Int128Chunked::from_vec("claim_token".into(), (from..from + rows).map(token).collect())
             .into_column(),
@@ -130,9 +130,9 @@ fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Componen
     let severities = Severities::default();
     let mut shuffle = Shuffle::new(folder.path(), memory, &severities, counting.kept);
     let mut statistics = Statistics::default();
-    for (place, rows) in claims.chunks(block).enumerate() {
+    for (index, rows) in claims.chunks(block).enumerate() {
         let mut counter = Counter::new(counting.kept, counting.exact, &counting.codes);
-        let (mut writer, rows) = (shuffle.writer(), accepted(rows, place * block));
+        let (mut writer, rows) = (shuffle.writer(), accepted(rows, index * block));
         let codes = counter.observe(&rows, &directory).expect("counted");
         writer.push(&rows, codes).expect("written");
         writer.finish().expect("finished");
@@ -150,8 +150,8 @@ fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Componen
     let packed = rows.column("risk_components").and_then(Column::i64).expect("components");
     let mut components = vec![[None; COMPONENTS]; claims.len()];
     for (of, packed) in tokens.iter().zip(packed.iter()) {
-        let place = (0..claims.len()).find(|&place| Some(token(place)) == of).expect("a claim");
-        components[place] = unpack(packed.expect("components"));
+        let index = (0..claims.len()).find(|&index| Some(token(index)) == of).expect("a claim");
+        components[index] = unpack(packed.expect("components"));
     }
     (components, scorer)
 }
@@ -207,20 +207,20 @@ fn beyond(x: f64, (q3, iqr): (f64, f64)) -> u16 {
 }
 
 /// Observed/expected ratio of a provider, if enough claims are comparable.
-fn ratio(all: &[&Claim], place: u32) -> Option<f64> {
+fn ratio(all: &[&Claim], index: u32) -> Option<f64> {
     let expected = |claim: &&&Claim| {
         let (middle, _) = peers_of(all, claim.code?, claim.specialty())?;
         Some((claim.cents, (middle.exp() * 1e6).round()))
     };
-    let own = all.iter().filter(|claim| claim.place == place);
+    let own = all.iter().filter(|claim| claim.index == index);
     let pairs: Vec<(i64, f64)> = own.filter_map(|claim| expected(&claim)).collect();
     let observed: i64 = pairs.iter().map(|pair| pair.0).sum();
     let expected: f64 = pairs.iter().map(|pair| pair.1).sum();
     (pairs.len() >= 2).then(|| observed as f64 * 10_000.0 / expected)
 }
 
-fn patients(all: &[&Claim], place: u32, day: i32) -> usize {
-    let visits = all.iter().filter(|claim| (claim.place, claim.day) == (place, day));
+fn patients(all: &[&Claim], index: u32, day: i32) -> usize {
+    let visits = all.iter().filter(|claim| (claim.index, claim.day) == (index, day));
     let mut patients: Vec<u8> = visits.map(|claim| claim.patient).collect();
     patients.sort_unstable();
     patients.dedup();
@@ -232,41 +232,41 @@ fn naive(claims: &[Claim], of: usize) -> Components {
     let all: Vec<&Claim> = claims.iter().filter(|claim| claim.is_priced()).collect();
     let claim = &claims[of];
     let specialty = claim.specialty();
-    let places = || (0..4_u32).filter(|&place| SPECIALTIES[place as usize] == specialty);
+    let indexes = || (0..4_u32).filter(|&index| SPECIALTIES[index as usize] == specialty);
     let mut components = [None; COMPONENTS];
     if let Some(code) = claim.code.filter(|_| claim.is_priced()) {
         components[0] = peers_of(&all, code, specialty)
             .map(|(middle, sigma)| clip(((ln_dollars(claim.cents) - middle) / sigma - 2.0) / 5.0));
         let others = || {
-            claims.iter().enumerate().filter(|(place, other)| {
-                *place != of
+            claims.iter().enumerate().filter(|(index, other)| {
+                *index != of
                     && other.is_priced()
                     && (other.patient, other.code, other.day)
                         == (claim.patient, claim.code, claim.day)
             })
         };
-        let exact = others().any(|(_, o)| (o.place, o.cents) == (claim.place, claim.cents));
+        let exact = others().any(|(_, o)| (o.index, o.cents) == (claim.index, claim.cents));
         let suspect = if others().next().is_some() { 200 } else { 0 };
         components[1] = Some(if exact { 1000 } else { suspect });
     }
     if specialty.is_empty() {
         return components;
     }
-    let ratios: Vec<f64> = places().filter_map(|place| ratio(&all, place)).collect();
+    let ratios: Vec<f64> = indexes().filter_map(|index| ratio(&all, index)).collect();
     if ratios.len() >= 2 {
         let fence = quartiles(ratios, 0.1);
-        components[2] = ratio(&all, claim.place).map(|ratio| beyond(ratio, fence));
+        components[2] = ratio(&all, claim.index).map(|ratio| beyond(ratio, fence));
     }
     let mut days: Vec<(u32, i32)> = all
         .iter()
         .filter(|claim| claim.specialty() == specialty)
-        .map(|claim| (claim.place, claim.day))
+        .map(|claim| (claim.index, claim.day))
         .collect();
     days.sort_unstable();
     days.dedup();
     if days.len() >= 3 && claim.is_priced() {
-        let counts = days.iter().map(|&(place, day)| patients(&all, place, day) as f64).collect();
-        let own = patients(&all, claim.place, claim.day) as f64;
+        let counts = days.iter().map(|&(index, day)| patients(&all, index, day) as f64).collect();
+        let own = patients(&all, claim.index, claim.day) as f64;
         components[3] = Some(beyond(own, quartiles(counts, 1.0)));
     }
     if let Some(code) = claim.code {
@@ -295,7 +295,7 @@ fn claim() -> impl Strategy<Value = Claim> {
     let cents = select(vec![10_000, 10_000, 11_000, 12_500, 90_000, 0, -10_000]);
     let day = select(vec![4, 4, 5, 6, 9]);
     (0_u8..12, select(vec![0_u32, 0, 1, 2, 3, 3, 4, 5]), code, cents, day)
-        .prop_map(|(patient, place, code, cents, day)| Claim { patient, place, code, cents, day })
+        .prop_map(|(patient, index, code, cents, day)| Claim { patient, index, code, cents, day })
 }
 
 proptest! {
@@ -327,11 +327,11 @@ proptest! {
                 Some(200) => Twin::Suspect,
                 _ => Twin::None,
             };
-            let patients = patients(&all, claim.place, claim.day);
+            let patients = patients(&all, claim.index, claim.day);
             let inputs = Inputs {
                 procedure: claim.code,
                 specialty: claim.specialty(),
-                provider: &format!("V{}", claim.place),
+                provider: &format!("V{}", claim.index),
                 cents: claim.cents,
                 day: Some(claim.day),
                 day_patients: Some(u32::try_from(patients).expect("few")),

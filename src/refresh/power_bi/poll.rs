@@ -78,7 +78,7 @@ impl<'a> Refresh<'a> {
         let (mut seen, mut backoff) = (Instant::now(), Backoff::default());
         loop {
             job.pause(backoff.wait())?;
-            match self.look(job, id)? {
+            match self.fetch_report(job, id)? {
                 Some((http, report)) => {
                     seen = Instant::now();
                     match report.state(http) {
@@ -101,7 +101,7 @@ impl<'a> Refresh<'a> {
 
     /// Its report and the HTTP status, which is also significant; `None` if the service does not
     /// show it.
-    fn look(&self, job: &mut Job<'_>, id: &str) -> Result<Option<(u16, Report)>, Failure> {
+    fn fetch_report(&self, job: &mut Job<'_>, id: &str) -> Result<Option<(u16, Report)>, Failure> {
         if self.target.mode == PowerBiMode::Standard {
             let history = self.model.history(job, u32::MAX)?;
             let ours = |report: &Report| {

@@ -38,7 +38,7 @@ pub(super) enum State {
 
 /// Meaning of a status.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum StatusKind {
     Going,
     Ended(Outcome),
     New,
@@ -92,15 +92,15 @@ impl Report {
         let words = [word(&self.extended), word(&self.status)];
         let new = [&self.extended, &self.status]
             .into_iter()
-            .find(|text| word(text) == Word::New)
+            .find(|text| word(text) == StatusKind::New)
             .map(|text| clean(text).unwrap_or_else(|| "without a name".into()));
         let note = new.map(|name| format!("its status {name} is not known here"));
         if http == 202 {
             return State::Running(note);
         }
         let ends = words.into_iter().filter_map(|word| match word {
-            Word::Ended(outcome) => Some(outcome),
-            Word::Going | Word::New => None,
+            StatusKind::Ended(outcome) => Some(outcome),
+            StatusKind::Going | StatusKind::New => None,
         });
         // A failure in either place counts.
         let end =
@@ -137,7 +137,9 @@ impl Report {
                 "Power BI has switched refreshes of this model off; see its settings there"
             }
             Outcome::Cancelled => "it was cancelled in Power BI",
-            _ if word(&self.status) == Word::Going || word(&self.status) == Word::New => {
+            _ if word(&self.status) == StatusKind::Going
+                || word(&self.status) == StatusKind::New =>
+            {
                 "it ended with an unknown result"
             }
             _ => "failed",
@@ -157,18 +159,18 @@ impl Report {
     }
 }
 
-const COMPLETED: Word = Word::Ended(Outcome::Succeeded);
+const COMPLETED: StatusKind = StatusKind::Ended(Outcome::Succeeded);
 
 /// Parses a status, case-insensitively, including the spellings of older API versions.
-fn word(status: &str) -> Word {
+fn word(status: &str) -> StatusKind {
     match status.to_ascii_lowercase().as_str() {
         "completed" | "succeeded" => COMPLETED,
-        "failed" => Word::Ended(Outcome::Failed),
-        "timedout" => Word::Ended(Outcome::TimedOut),
-        "disabled" => Word::Ended(Outcome::Disabled),
-        "cancelled" | "canceled" => Word::Ended(Outcome::Cancelled),
-        "" | "unknown" | "notstarted" | "inprogress" => Word::Going,
-        _ => Word::New,
+        "failed" => StatusKind::Ended(Outcome::Failed),
+        "timedout" => StatusKind::Ended(Outcome::TimedOut),
+        "disabled" => StatusKind::Ended(Outcome::Disabled),
+        "cancelled" | "canceled" => StatusKind::Ended(Outcome::Cancelled),
+        "" | "unknown" | "notstarted" | "inprogress" => StatusKind::Going,
+        _ => StatusKind::New,
     }
 }
 

@@ -137,7 +137,9 @@ impl Start {
             }
             Kind::Transient => {
                 self.in_doubt = true;
-                if let Some(id) = self.look(job, model, target.mode, GRACE, Duration::ZERO)? {
+                if let Some(id) =
+                    self.find_started(job, model, target.mode, GRACE, Duration::ZERO)?
+                {
                     return Ok(Some(self.adopted(id)));
                 }
                 self.failed += 1;
@@ -159,7 +161,7 @@ impl Start {
         why: &str,
     ) -> Result<Started, Failure> {
         let appears = Duration::from_secs(target.appear_secs);
-        if let Some(id) = self.look(job, model, target.mode, GRACE, appears)? {
+        if let Some(id) = self.find_started(job, model, target.mode, GRACE, appears)? {
             return Ok(self.adopted(id));
         }
         self.in_doubt = false;
@@ -171,7 +173,7 @@ impl Start {
     }
 
     /// Polls the history until our refresh appears, at least `polls` times and for `time`.
-    fn look(
+    fn find_started(
         &mut self,
         job: &mut Job<'_>,
         model: &Model,

@@ -24,9 +24,9 @@ use crate::secret::source::SecretSource;
 use crate::secret::value::Secret;
 
 /// Timeout of one request.
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Timeout of one request after the deadline or cancellation.
-const LAST: Duration = Duration::from_secs(10);
+const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum attempts while the server does not answer.
 const TRIES: u32 = 8;
 /// A token is renewed this long before it expires.
@@ -130,7 +130,7 @@ impl Session {
         match when {
             When::InTime => job.wait(self.state.lock()),
             When::Late => runtime()?
-                .block_on(async { timeout(LAST, self.state.lock()).await })
+                .block_on(async { timeout(LAST_TIMEOUT, self.state.lock()).await })
                 .map_err(|_| Failure::failed("there was no time for a token")),
         }
     }
@@ -141,7 +141,7 @@ impl Session {
         for attempt in 1.. {
             // Rebuilt each time: the assertion expires, and its file may have been replaced.
             let request = self.request()?;
-            let why = match send(job, when, &request, LIMIT) {
+            let why = match send(job, when, &request, TIMEOUT) {
                 Ok(answer) if !matches!(answer.status(), 408 | 500..) => return Ok(answer),
                 Ok(answer) => format!("it answered {}", answer.status()),
                 Err(lost) => lost.to_string(),
@@ -193,7 +193,7 @@ pub(super) fn send(
 ) -> Result<Answer, SendError> {
     match when {
         When::InTime => job.send(request, limit),
-        When::Late => Job::send_late(request, limit.min(LAST)),
+        When::Late => Job::send_late(request, limit.min(LAST_TIMEOUT)),
     }
 }
 

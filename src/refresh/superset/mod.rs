@@ -34,15 +34,15 @@ struct Dashboard {
 struct Server {
     session: Session,
     /// Limits concurrent charts and datasets across targets.
-    pieces: Semaphore,
+    slots: Semaphore,
 }
 
 /// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let superset = &settings.refresh.superset;
     let parallel = settings.refresh.parallel(superset.parallel).max(1);
-    let pieces = Semaphore::new(parallel.min(Semaphore::MAX_PERMITS));
-    let server = Arc::new(Server { session: Session::new(superset), pieces });
+    let slots = Semaphore::new(parallel.min(Semaphore::MAX_PERMITS));
+    let server = Arc::new(Server { session: Session::new(superset), slots });
     superset
         .targets
         .iter()
@@ -107,13 +107,13 @@ impl Dashboard {
         let charts = self.charts(deadline).await?;
         let parallel = self.info.parallel;
         let mut failed = failures(datasets, parallel, async |dataset| {
-            let _permit = deadline.wait(self.server.pieces.acquire()).await?;
+            let _permit = deadline.wait(self.server.slots.acquire()).await?;
             self.reread(deadline, dataset).await
         })
         .await;
         failed.extend(
             failures(&charts, parallel, async |chart| {
-                let _permit = deadline.wait(self.server.pieces.acquire()).await?;
+                let _permit = deadline.wait(self.server.slots.acquire()).await?;
                 self.warm_up(deadline, chart, dashboard, sent).await
             })
             .await,

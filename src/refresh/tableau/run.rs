@@ -18,7 +18,7 @@ use crate::refresh::outcome::{Done, Failure, Outcome};
 /// Timeout of the start request.
 const START: Duration = Duration::from_mins(2);
 /// Number of job list searches after an unanswered request.
-const LOOKS: u32 = 4;
+const SEARCHES: u32 = 4;
 /// Number of consecutive hidden responses before a job counts as lost.
 const HIDDEN: u32 = 4;
 /// Number of polls without a running job before restarting the refresh.
@@ -154,8 +154,8 @@ impl Run<'_, '_> {
     fn look_for_ours(&mut self, since: DateTime<Utc>) -> Result<Option<BackgroundJob>, Failure> {
         let mut search = Search::new(&self.refreshed(TRIES)?.id);
         let mut backoff = Backoff::default();
-        for look in 0..LOOKS {
-            if look > 0 {
+        for attempt in 0..SEARCHES {
+            if attempt > 0 {
                 self.job.pause(backoff.wait())?;
             }
             let (session, job) = (self.session, &*self.job);

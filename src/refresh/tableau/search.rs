@@ -9,7 +9,7 @@ use super::background_job::{BackgroundJob, Finish, listed};
 use crate::refresh::outcome::Failure;
 
 /// Maximum jobs read per search.
-const MOST: usize = 50;
+const MAX_JOBS: usize = 50;
 
 /// Reads a path of the site.
 pub(super) type Read<'a> = dyn FnMut(&str) -> Result<Reply, Failure> + 'a;
@@ -38,7 +38,7 @@ impl Search {
         let since = since.with_nanosecond(0).unwrap_or(since);
         let before = (since - TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
         let filter = format!("createdAt:gt:{before}");
-        self.look(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
+        self.find(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
     }
 
     /// The running or queued job.
@@ -50,7 +50,7 @@ impl Search {
         read: &mut Read<'_>,
     ) -> Result<Option<BackgroundJob>, Failure> {
         for status in ["InProgress", "Pending"] {
-            let found = self.look(read, &format!("status:eq:{status}"), true, &|job| {
+            let found = self.find(read, &format!("status:eq:{status}"), true, &|job| {
                 job.finish == Finish::Pending
             })?;
             if found.is_some() {
@@ -60,7 +60,7 @@ impl Search {
         Ok(None)
     }
 
-    fn look(
+    fn find(
         &mut self,
         read: &mut Read<'_>,
         filter: &str,
@@ -72,7 +72,8 @@ impl Search {
             return Err(reply.failure("the list of jobs"));
         };
         let jobs = jobs.into_iter().filter(|job| job.refreshes && !(is_running && job.ended));
-        let new: Vec<_> = jobs.filter(|job| !self.others.contains(&job.id)).take(MOST).collect();
+        let new: Vec<_> =
+            jobs.filter(|job| !self.others.contains(&job.id)).take(MAX_JOBS).collect();
         for listed in new {
             let reply = read(&format!("jobs/{}", listed.id))?;
             match reply.document().and_then(BackgroundJob::read) {

@@ -16,10 +16,10 @@ use crate::refresh::job::Job;
 use crate::refresh::outcome::{Failure, Outcome};
 
 /// Timeout for signing out, and for waiting on another target's sign-in after the deadline.
-const SHORTLY: Duration = Duration::from_secs(5);
+const SIGN_OUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A renewed session that is lost sooner was ended by another sign-in; renewing it would end that
 /// one.
-const SHORT: Duration = Duration::from_mins(30);
+const MIN_SESSION: Duration = Duration::from_mins(30);
 
 pub(super) struct Session {
     settings: Tableau,
@@ -81,7 +81,7 @@ impl Session {
     pub(super) fn renew(&self, spent: &Ticket, job: &Job<'_>) -> Result<(), Failure> {
         let mut state = job.wait(self.state.lock())?;
         if matches!(&state.phase, Phase::Open(ticket) if ticket.number == spent.number) {
-            state.phase = if spent.number > 1 && spent.since.elapsed() < SHORT {
+            state.phase = if spent.number > 1 && spent.since.elapsed() < MIN_SESSION {
                 Phase::Refused(Failure::failed(
                     "Tableau ended the session, and the renewed one, too: does another run sign in \
                      with this token? Two runs at the same time need two tokens",
@@ -124,7 +124,7 @@ impl Session {
         drop(state);
         if let Phase::Open(ticket) = phase {
             // An unclosed session expires.
-            let _ = Job::send_late(&ticket.sign_out(), SHORTLY);
+            let _ = Job::send_late(&ticket.sign_out(), SIGN_OUT_TIMEOUT);
         }
     }
 
@@ -139,6 +139,6 @@ impl Session {
     }
 
     fn lock_late(&self) -> Option<MutexGuard<'_, State>> {
-        runtime().ok()?.block_on(async { timeout(SHORTLY, self.state.lock()).await }).ok()
+        runtime().ok()?.block_on(async { timeout(SIGN_OUT_TIMEOUT, self.state.lock()).await }).ok()
     }
 }

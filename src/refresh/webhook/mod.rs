@@ -107,7 +107,7 @@ impl Hook {
                     Verdict::Later(trouble) => trouble,
                 },
                 Err(lost @ SendError::Cancelled) => return Err(lost.into()),
-                Err(lost) => Trouble { what: lost.to_string(), retry_after: None },
+                Err(lost) => RetryableFailure { what: lost.to_string(), retry_after: None },
             };
             job.check()?;
             let tries = match job.noted().1 {
@@ -145,11 +145,11 @@ impl Hook {
 
 enum Verdict {
     Taken,
-    Later(Trouble),
+    Later(RetryableFailure),
 }
 
 /// A retryable failure.
-struct Trouble {
+struct RetryableFailure {
     what: String,
     retry_after: Option<Duration>,
 }
@@ -161,7 +161,10 @@ fn verdict(answer: &Answer) -> Result<Verdict, Failure> {
         200..=299 => return Ok(Verdict::Taken),
         408 | 425 | 429 | 500..=599 => {
             let what = format!("the receiver answered {status}");
-            return Ok(Verdict::Later(Trouble { what, retry_after: answer.retry_after() }));
+            return Ok(Verdict::Later(RetryableFailure {
+                what,
+                retry_after: answer.retry_after(),
+            }));
         }
         410 => {
             return Err(Failure::new(
@@ -188,8 +191,8 @@ fn taken(answer: &Answer, job: &Job<'_>) -> String {
 
 /// `scheme://host:port/` of a URL.
 fn root(url: &str) -> String {
-    let start = url.find("://").map_or(0, |place| place + 3);
-    let end = url[start..].find('/').map_or(url.len(), |place| start + place);
+    let start = url.find("://").map_or(0, |offset| offset + 3);
+    let end = url[start..].find('/').map_or(url.len(), |offset| start + offset);
     format!("{}/", &url[..end])
 }
 

@@ -14,7 +14,7 @@ use crate::totals::ControlTotals;
 const DAG: &str = "healthcare_claims_etl";
 const TASK: &str = "load.refresh_bi";
 /// Keeps the message within the 20 kB limit of Standard Webhooks 1.0.0.
-const MOST_TARGETS: usize = 120;
+const MAX_TARGETS: usize = 120;
 
 /// A message; each delivery sends the same bytes.
 pub(super) struct Notice {
@@ -41,7 +41,7 @@ impl Notice {
         sorted.sort_by_key(|one| !one.outcome.is_failure());
         let bi: Vec<Value> = sorted
             .iter()
-            .take(MOST_TARGETS)
+            .take(MAX_TARGETS)
             .map(|one| json!({ "target": one.target, "outcome": one.outcome.as_str() }))
             .collect();
         let mut data = json!({
@@ -52,8 +52,8 @@ impl Notice {
             "row_counts": published.account.as_ref().map(counts),
             "bi": bi,
         });
-        if sorted.len() > MOST_TARGETS {
-            data["bi_left_out"] = json!(sorted.len() - MOST_TARGETS);
+        if sorted.len() > MAX_TARGETS {
+            data["bi_left_out"] = json!(sorted.len() - MAX_TARGETS);
         }
         let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let body = json!({ "type": kind, "timestamp": timestamp, "data": data }).to_string();
@@ -161,7 +161,7 @@ mod tests {
         let notice = Notice::new("webhook.ops", &run, &earlier).expect("published");
         assert!(notice.body.len() < 20_000, "{}", notice.body.len());
         let data = &parsed(&notice)["data"];
-        assert_eq!(data["bi_left_out"], 501 - MOST_TARGETS);
+        assert_eq!(data["bi_left_out"], 501 - MAX_TARGETS);
         assert_eq!(data["bi"][0], json!({ "target": "last", "outcome": "failed" }));
     }
 }

@@ -14,7 +14,7 @@ const PREFIX: &str = "whsec_";
 /// Length of its decoded bytes (Standard Webhooks 1.0.0).
 const STANDARD_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Minimum length of a plain-text secret, against guessing.
-const SHORTEST_TEXT: usize = 16;
+const MIN_TEXT_LENGTH: usize = 16;
 
 /// Signs messages with one or more keys.
 pub(super) struct Signer {
@@ -27,8 +27,8 @@ impl Signer {
     ///
     /// # Errors `Config` when a secret is missing or invalid for its style.
     pub(super) fn read(setting: &str, hook: &Webhook) -> Result<Self> {
-        let keys = hook.secrets.iter().enumerate().map(|(place, source)| {
-            let what = format!("{setting}[{place}]");
+        let keys = hook.secrets.iter().enumerate().map(|(index, source)| {
+            let what = format!("{setting}[{index}]");
             let secret = source.read(&what)?;
             let bytes = match hook.style {
                 WebhookStyle::Standard => decoded(&what, secret.expose().trim())?,
@@ -115,8 +115,8 @@ fn decoded(what: &str, secret: &str) -> Result<Vec<u8>> {
 
 /// Bytes of a plain-text secret.
 fn text(what: &str, secret: &str) -> Result<Vec<u8>> {
-    if secret.len() < SHORTEST_TEXT {
-        return Err(Error::config(format!("{what}: shorter than {SHORTEST_TEXT} characters"))
+    if secret.len() < MIN_TEXT_LENGTH {
+        return Err(Error::config(format!("{what}: shorter than {MIN_TEXT_LENGTH} characters"))
             .hint("make one: openssl rand -hex 32"));
     }
     Ok(secret.as_bytes().to_vec())

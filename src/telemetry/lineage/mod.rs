@@ -50,12 +50,12 @@ pub(crate) struct Lineage<'s> {
     scope: Scope,
     jobs: Jobs,
     emitters: Vec<Emitter>,
-    known: Mutex<Known>,
+    known: Mutex<RunState>,
 }
 
 /// Current knowledge of the run.
 #[derive(Default)]
-struct Known {
+struct RunState {
     /// Running tasks: the id of the OpenLineage run and the time of its last event.
     tasks: HashMap<String, (Uuid, Instant)>,
     claims: Option<Input>,
@@ -232,7 +232,7 @@ impl<'s> Lineage<'s> {
     }
 
     /// Stores the input found by an extract task.
-    fn keep_input(&self, task: &str, result: &Value, known: &mut Known) {
+    fn keep_input(&self, task: &str, result: &Value, known: &mut RunState) {
         let table = |source: &crate::config::Source| source.table.clone();
         match task {
             jobs::CLAIMS => {
@@ -251,7 +251,7 @@ impl<'s> Lineage<'s> {
     fn reads(
         &self,
         task: &str,
-        known: &mut Known,
+        known: &mut RunState,
         account: Option<&ControlTotals>,
         warehouse: &dyn Fn() -> Option<WarehouseAddress>,
     ) -> Vec<InputDataset> {
@@ -273,7 +273,7 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    fn inputs(&self, known: &Known, account: Option<&ControlTotals>) -> Vec<InputDataset> {
+    fn inputs(&self, known: &RunState, account: Option<&ControlTotals>) -> Vec<InputDataset> {
         let inputs = [&known.claims, &known.providers].into_iter().flatten();
         inputs.flat_map(|input| input.data_sets(account, &self.severities)).collect()
     }
@@ -286,7 +286,7 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, RunState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Maximum length of an error text, in characters.
-const LONGEST: usize = 2000;
+const MAX_LENGTH: usize = 2000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
@@ -59,17 +59,17 @@ fn word(name: &str) -> String {
     name.chars().filter(fits).take(100).collect()
 }
 
-/// A text without control characters, indented, truncated to [`LONGEST`].
+/// A text without control characters, indented, truncated to [`MAX_LENGTH`].
 fn plain(text: &str) -> String {
     let mut lines = String::new();
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars().take(MAX_LENGTH) {
         match c {
             '\n' => lines.push_str("\n       "),
             c if c.is_control() => lines.push(' '),
             c => lines.push(c),
         }
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_LENGTH).is_some() {
         lines.push('…');
     }
     lines

@@ -230,25 +230,25 @@ impl SmtpClient {
             .source()
             .and_then(|source| source.downcast_ref::<std::io::Error>())
             .map(std::io::Error::kind);
-        let place = format!("{}:{}", self.host, self.port);
+        let endpoint = format!("{}:{}", self.host, self.port);
         match kind {
             Some(Io::TimedOut | Io::WouldBlock) => {
-                SendError::transient(format!("the mail server {place} did not answer in time"))
+                SendError::transient(format!("the mail server {endpoint} did not answer in time"))
             }
             // rustls reports a rejected certificate as InvalidData.
             Some(Io::InvalidData) if shaking_hands => SendError::permanent(format!(
-                "TLS with {place} failed: its certificate must be for this name and from an authority \
+                "TLS with {endpoint} failed: its certificate must be for this name and from an authority \
                  trusted by this machine or in mail.ca_file"
             )),
             _ if error.is_response() => SendError::transient(format!(
-                "{place} closed the connection, or is not a mail server"
+                "{endpoint} closed the connection, or is not a mail server"
             )),
             Some(
                 Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe,
-            ) => {
-                SendError::transient(format!("the connection to the mail server {place} was lost"))
-            }
-            _ => SendError::transient(format!("no connection to the mail server {place}")),
+            ) => SendError::transient(format!(
+                "the connection to the mail server {endpoint} was lost"
+            )),
+            _ => SendError::transient(format!("no connection to the mail server {endpoint}")),
         }
     }
 }

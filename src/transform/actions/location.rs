@@ -25,7 +25,7 @@ const COUNTRY: [&str; 3] = ["USA", "US", "U.S.A."];
 
 /// Recognised parts of a location.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Place {
+struct ParsedLocation {
     /// State code.
     state: Option<String>,
     zip: Option<Zip>,
@@ -44,7 +44,7 @@ enum Zip {
 pub(super) fn state(column: &str) -> Expr {
     of_text("state", col(column), DataType::String, |texts| {
         Ok(each(texts, |location, text| {
-            let state = place(location).state;
+            let state = parse(location).state;
             state.is_some_and(|state| {
                 text.push_str(&state);
                 true
@@ -60,7 +60,7 @@ pub(super) fn zip3(column: &str, restricted: &Arc<BTreeSet<String>>) -> Expr {
     let restricted = Arc::clone(restricted);
     of_text("zip3", col(column), DataType::String, move |texts| {
         Ok(each(texts, |location, text| {
-            let Some(zip) = place(location).zip else { return false };
+            let Some(zip) = parse(location).zip else { return false };
             text.push_str(OTHER_ZIP3);
             if let Zip::Prefix(digits) = zip {
                 let prefix: String = digits.into_iter().map(char::from).collect();
@@ -87,19 +87,19 @@ fn each(texts: &StringChunked, write: impl Fn(&str, &mut String) -> bool) -> Str
 }
 
 /// Parses a location from its end.
-fn place(location: &str) -> Place {
+fn parse(location: &str) -> ParsedLocation {
     if let Some(state) = ssa_state(location.trim()) {
-        return Place { state: Some(state), zip: None };
+        return ParsedLocation { state: Some(state), zip: None };
     }
-    let Some(mut last) = Word::last(location) else { return Place::default() };
+    let Some(mut last) = Word::last(location) else { return ParsedLocation::default() };
     if COUNTRY.iter().any(|country| last.text.eq_ignore_ascii_case(country)) {
         match Word::last(last.before) {
             Some(word) => last = word,
-            None => return Place::default(),
+            None => return ParsedLocation::default(),
         }
     }
     if !last.text.chars().any(char::is_numeric) {
-        return Place { state: last.state(), zip: None };
+        return ParsedLocation { state: last.state(), zip: None };
     }
     let mut digits = whole_zip(last.text);
     let mut before = Word::last(last.before);
@@ -113,7 +113,7 @@ fn place(location: &str) -> Place {
     // with 00.
     let digits = digits.or_else(|| state.as_ref().and_then(|_| short_zip(last.text)));
     let zip = digits.map_or(Zip::Damaged, Zip::Prefix);
-    Place { state, zip: Some(zip) }
+    ParsedLocation { state, zip: Some(zip) }
 }
 
 /// `SSA-STATE-39`, in upper case.
@@ -137,7 +137,7 @@ impl<'a> Word<'a> {
         let text = text.trim_end_matches(separates);
         let start = text
             .rfind(separates)
-            .map_or(0, |place| place + text[place..].chars().next().map_or(1, char::len_utf8));
+            .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
         let (before, word) = text.split_at(start);
         (!word.is_empty()).then_some(Self { before, text: word })
     }

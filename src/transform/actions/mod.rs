@@ -107,15 +107,15 @@ impl Release {
         let tokenizer = Arc::clone(&self.tokenizers.provider);
         let inputs = ["provider_id", PROVIDER_ROW].map(col);
         elementwise("provider_token", &inputs, DataType::String, move |series| {
-            let (ids, places) = (series[0].str()?, series[1].u32()?);
-            if places.null_count() == 0 {
+            let (ids, indexes) = (series[0].str()?, series[1].u32()?);
+            if indexes.null_count() == 0 {
                 let none = StringChunked::full_null(ids.name().clone(), ids.len());
                 return Ok(none.into_series());
             }
             let unknown: Vec<Option<&str>> = ids
                 .iter()
-                .zip(places.iter())
-                .map(|(id, place)| id.filter(|_| place.is_none()))
+                .zip(indexes.iter())
+                .map(|(id, index)| id.filter(|_| index.is_none()))
                 .collect();
             Ok(text::tokens(ids.name(), unknown.iter().copied(), &tokenizer).into_series())
         })
@@ -221,11 +221,11 @@ mod tests {
     #[test]
     fn a_provider_that_the_directory_has_is_told_by_its_place_alone() {
         let release = release(&[("provider_id", Action::Token)]);
-        let tokens = |places: [Option<u32>; 3]| {
+        let tokens = |indexes: [Option<u32>; 3]| {
             let ids = [Some("V1"), Some("V2"), None];
             let ids = StringChunked::from_slice_options("provider_id".into(), &ids);
-            let places = UInt32Chunked::from_slice_options(PROVIDER_ROW.into(), &places);
-            let columns = vec![ids.into_column(), places.into_column()];
+            let indexes = UInt32Chunked::from_slice_options(PROVIDER_ROW.into(), &indexes);
+            let columns = vec![ids.into_column(), indexes.into_column()];
             let frame = DataFrame::new(3, columns).expect("a frame");
             let frame = frame.lazy().select([release.provider()]).collect().expect("runs");
             let tokens = frame.column("provider_id").and_then(Column::str).expect("texts");

@@ -108,8 +108,8 @@ fn masked(raw: &str, mask: &Mask, text: &mut String) {
     let characters = raw.chars().count();
     let (first, last) = (usize::from(mask.first), usize::from(mask.last));
     let short = characters <= first + last;
-    text.extend(raw.chars().enumerate().map(|(place, character)| {
-        let shown = place < first || place >= characters.saturating_sub(last);
+    text.extend(raw.chars().enumerate().map(|(index, character)| {
+        let shown = index < first || index >= characters.saturating_sub(last);
         if shown && !short { character } else { mask.with }
     }));
 }
