@@ -105,10 +105,8 @@ fn render(report: &KeyReport) -> String {
         (Some(_), _) => "its tokens are of this key".into(),
         (None, _) => "none is configured, and the private server does not run".into(),
     };
-    let asked = report
-        .warehouse
-        .as_ref()
-        .map_or_else(String::new, |settings_options| format!("{settings_options}: "));
+    let asked =
+        report.warehouse.as_ref().map_or_else(String::new, |address| format!("{address}: "));
     format!(
         "key        {}{chain}\nfrom       {}\nwarehouse  {asked}{verdict}\n",
         report.key_id, report.from
