@@ -1,8 +1,8 @@
-//! A file that appears under its name whole or not at all.
+//! Atomic file replacement.
 //!
-//! It is written under a name that nobody can know before, in the folder where it belongs, and then
-//! renamed: a reader sees the old file or the new one, a killed process leaves no half, and whoever
-//! may write to the folder cannot lead the writing elsewhere by a link.
+//! The file is written under an unpredictable name in the target folder and then renamed: readers
+//! see the old or the new file, a killed process leaves no partial file, and other users with write
+//! access to the folder cannot redirect the write with a link.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// Everybody may read it, whatever the umask of the job.
+/// World-readable, whatever the umask.
 pub(crate) const READABLE: u32 = 0o644;
 
-/// A file that has not got its name yet; removed unless it gets it.
+/// A temporary file, removed on drop unless renamed.
 #[derive(Debug)]
 pub(crate) struct WholeFile {
     file: NamedTempFile,
@@ -23,11 +23,11 @@ pub(crate) struct WholeFile {
 }
 
 impl WholeFile {
-    /// Begins the file that `path` will name; only its owner may read it. Until then it is a hidden
-    /// file beside it that begins with `.NAME.` and ends with `ending`.
+    /// Creates a private temporary file for `path`: a hidden file in the same folder, with a name
+    /// from `.NAME.` to `ending`.
     ///
     /// # Errors
-    /// When the path names no file, or the folder cannot be written to.
+    /// When the path has no file name, or the folder is not writable.
     pub(crate) fn begin(path: &Path, ending: &str) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let mut beginning = OsString::from(".");
@@ -39,16 +39,15 @@ impl WholeFile {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// The file itself.
     pub(crate) fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Gives the file its name, in the place of whatever has it, and these permissions. It stays
-    /// open, and with it locked if it was, until it has its name.
+    /// Renames the file to its final name, replacing an existing file, and sets its permissions. It
+    /// stays open (and locked, if it was) until renamed.
     ///
     /// # Errors
-    /// When it cannot be written to the disk or renamed.
+    /// When it cannot be flushed or renamed.
     pub(crate) fn finish(self, mode: u32) -> io::Result<()> {
         self.file.as_file().set_permissions(Permissions::from_mode(mode))?;
         self.file.as_file().sync_all()?;
@@ -67,7 +66,7 @@ impl Write for WholeFile {
     }
 }
 
-/// Puts a file with this content in the place of whatever is there.
+/// Replaces the content of a file atomically.
 ///
 /// # Errors
 /// When it cannot be written.

@@ -1,23 +1,23 @@
-//! The one error type: what kind of failure, where it happened, what to do next.
+//! The error type: kind, location, and hint.
 //!
-//! An error names the file, the column, the count and the hint; it never holds the value of a
-//! cell, because errors reach logs, the ledger and chat channels.
+//! An error names the file, the column, the count and the hint; it never contains a cell value,
+//! because errors reach logs, the ledger and chat channels.
 
 use std::fmt;
 
-/// What every fallible function of this crate returns.
+/// Result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of a failure. It decides the exit code and whether a retry can help.
+/// Kind of an error; determines the exit code and whether to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The command line or the configuration is wrong, or the key is missing.
+    /// Wrong command line or configuration, or missing key.
     Config,
     /// A source file is missing, unreadable or changed while it was read.
     Source,
     /// Too many rejects, or control totals that do not balance; nothing was published.
     Quality,
-    /// The warehouse refused or broke; `transient` failures can pass by themselves.
+    /// Warehouse error; a `transient` one may disappear on retry.
     Warehouse {
         /// Connection lost, deadlock, serialization failure, server starting up or shutting down.
         transient: bool,
@@ -26,14 +26,14 @@ pub enum ErrorKind {
     Refresh,
     /// Another run holds the lock of this warehouse.
     Locked,
-    /// A signal ended the run; holds the signal's number.
+    /// Interrupted by this signal number.
     Interrupted(i32),
     /// A broken invariant of this program.
     Internal,
 }
 
 impl ErrorKind {
-    /// The process' exit code: 0 is never returned here.
+    /// The process exit code; never 0.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -48,13 +48,13 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same work can succeed later without anyone mending anything.
+    /// Whether a retry may succeed without intervention.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Warehouse { transient: true })
     }
 
-    /// The kind's name in JSON results and in the ledger.
+    /// Name in JSON and in the ledger.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl ErrorKind {
     }
 }
 
-/// A failure: its kind, a message free of cell values, and a hint on what to do.
+/// An error: kind, message without cell values, hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -79,7 +79,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure of `kind`; `message` must hold no cell's value.
+    /// An error of `kind`; `message` must not contain cell values.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None }
     }
@@ -99,7 +99,7 @@ impl Error {
         Self::new(ErrorKind::Quality, message)
     }
 
-    /// A warehouse failure that will not pass by itself.
+    /// A permanent warehouse error.
     pub fn warehouse(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Warehouse { transient: false }, message)
     }
@@ -109,20 +109,20 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// An input/output failure at `path`, as a failure of `kind`.
+    /// An I/O error at `path`.
     #[must_use]
     pub(crate) fn io(kind: ErrorKind, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(kind, format!("{}: {}", path.display(), io_reason(error)))
     }
 
-    /// Adds what to do next.
+    /// Adds a hint.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Puts `context` (a task, a file, a table) before the message.
+    /// Prefixes the message with `context` (a task, a file, a table).
     #[must_use]
     pub(crate) fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -140,7 +140,7 @@ impl Error {
         &self.message
     }
 
-    /// What to do next, where there is something to say.
+    /// The hint, if any.
     #[must_use]
     pub fn way_out(&self) -> Option<&str> {
         self.hint.as_deref()

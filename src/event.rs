@@ -1,4 +1,4 @@
-//! The events of a run: run id, events, observers, and the request to stop.
+//! Events of a run: run id, events, observers, cancellation.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl RunId {
         Self(Uuid::now_v7())
     }
 
-    /// Reads an id as `runs` prints it.
+    /// Parses an id as printed by `runs`.
     ///
     /// # Errors
     /// `Config` when the text is not a UUID.
@@ -37,13 +37,12 @@ impl RunId {
         })
     }
 
-    /// The id as a UUID.
     #[must_use]
     pub(crate) fn uuid(self) -> Uuid {
         self.0
     }
 
-    /// The start of the run, to the millisecond; `None` where the id is not a version 7 UUID.
+    /// Start of the run, in milliseconds; `None` if the id is not a version 7 UUID.
     #[must_use]
     pub(crate) fn started(self) -> Option<DateTime<Utc>> {
         if self.0.get_version_num() != 7 {
@@ -53,7 +52,7 @@ impl RunId {
         DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
     }
 
-    /// The day of that time, in days since 1970-01-01.
+    /// Start date, in days since 1970-01-01.
     #[must_use]
     pub(crate) fn day(self) -> Option<i32> {
         i32::try_from(self.started()?.timestamp().div_euclid(86_400)).ok()
@@ -66,7 +65,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// An event: names, counts and times, never a cell's value.
+/// An event: names, counts and times, never cell values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
     RunStarted {
@@ -80,13 +79,13 @@ pub enum RunEvent {
     },
     TaskStarted {
         task: String,
-        /// 1 for the first attempt.
+        /// 1-based.
         attempt: u32,
     },
     Progress {
         task: String,
         rows: u64,
-        /// If it is known.
+        /// `None` if unknown.
         total: Option<u64>,
     },
     /// A task failed with a transient error and is retried after `delay`.
@@ -101,9 +100,9 @@ pub enum RunEvent {
     TaskFinished {
         task: String,
         state: &'static str,
-        /// Of all attempts.
+        /// Total of all attempts.
         elapsed: Duration,
-        /// Its result for the tasks after it.
+        /// Its result, for downstream tasks.
         result: Option<Value>,
         error: Option<Error>,
     },
@@ -126,22 +125,22 @@ impl Observer for NullObserver {
     fn observe(&self, _event: &RunEvent) {}
 }
 
-/// The request to stop, shared by the signal handler and all who work.
+/// A cancellation request, shared by the signal handler and all workers.
 #[derive(Debug, Clone, Default)]
 pub struct Cancellation {
-    /// The signal's number; 0 before it came.
+    /// Signal number; 0 if not cancelled.
     signal: Arc<AtomicI32>,
     token: CancellationToken,
 }
 
 impl Cancellation {
-    /// Requests a stop because of `signal` (2 for SIGINT, 15 for SIGTERM).
+    /// Requests cancellation because of `signal` (2 for SIGINT, 15 for SIGTERM).
     pub fn cancel(&self, signal: i32) {
         self.signal.store(signal, Ordering::SeqCst);
         self.token.cancel();
     }
 
-    /// Waits for the signal.
+    /// Waits for cancellation.
     pub(crate) async fn cancelled(&self) -> i32 {
         self.token.cancelled().await;
         self.signal.load(Ordering::SeqCst)
@@ -152,16 +151,16 @@ impl Cancellation {
         self.signal.load(Ordering::SeqCst) != 0
     }
 
-    /// The signal of the request.
+    /// The signal that requested cancellation.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
-    /// Fails after a request to stop.
+    /// Fails if cancelled.
     ///
     /// # Errors
-    /// `Interrupted` with the signal's number.
+    /// `Interrupted` with the signal number.
     pub(crate) fn check(&self) -> Result<()> {
         match self.signal.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -173,10 +172,10 @@ impl Cancellation {
     }
 }
 
-/// How often a wait calls its check.
+/// Interval between checks during a wait.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Waits for `pause`; calls `check` at the start, periodically and at the end. Its first failure ends
+/// Waits for `pause`; calls `check` at the start, periodically and at the end. Its first error ends
 /// the wait.
 ///
 /// # Errors
@@ -190,10 +189,11 @@ pub(crate) fn rest<E>(pause: Duration, check: impl Fn() -> Result<(), E>) -> Res
     check()
 }
 
-/// Runs `work`, and `again` periodically until `work` ends or panics. A panic of `again` is ignored.
+/// Runs `work`, and `again` periodically until `work` ends or panics. Panics of `again` are
+/// ignored.
 ///
 /// # Errors
-/// `Config` when the system refuses a thread for `again`; `work` is not run then.
+/// `Config` when no thread can be started for `again`; then `work` is not run.
 pub(crate) fn with_ticker<T>(
     every: Duration,
     again: impl Fn() + Send,

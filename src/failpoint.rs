@@ -1,12 +1,12 @@
 //! Failpoints: named places at which a test kills, pauses or fails a run, or changes a limit.
 //!
-//! They exist under the feature `failpoints` only, by the crate `fail`: `FAILPOINTS` has `name=actions` for each of them, and
-//! `return(VALUE)` is what [`hit`] does there or what [`value`] is. Without the feature both are nothing, and so are the
-//! names.
+//! They exist only with the feature `failpoints`, through the crate `fail`: `FAILPOINTS` has
+//! `name=actions` for each, and `return(VALUE)` selects the action of [`hit`] or the result of
+//! [`value`]. Without the feature, calls and names compile to nothing.
 
 use crate::error::Result;
 
-/// Does at this place what a test wants:
+/// Performs the action set by a test:
 ///
 /// | value | effect |
 /// |---|---|
@@ -35,7 +35,7 @@ pub(crate) fn hit(name: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// The value that a test has set for a name.
+/// The value a test has set for a name.
 #[inline]
 #[must_use]
 pub(crate) fn value(name: &'static str) -> Option<String> {
@@ -48,7 +48,7 @@ pub(crate) fn value(name: &'static str) -> Option<String> {
     }
 }
 
-/// A limit, which a test can change where the usual one would take too much time or space.
+/// A limit that tests can lower to save time or space.
 #[inline]
 #[must_use]
 pub(crate) fn limit(name: &'static str, usual: u64) -> u64 {
@@ -68,12 +68,12 @@ mod armed {
 
     use crate::error::{Error, ErrorKind, Result};
 
-    /// How often a paused run checks whether it may go on.
+    /// Interval between checks of a paused run.
     const STEP: Duration = Duration::from_millis(5);
 
     pub(super) fn value(name: &str) -> Option<String> {
         static SETUP: Once = Once::new();
-        // Dropping the scenario would disarm all of them.
+        // Dropping the scenario would disable all failpoints.
         SETUP.call_once(|| std::mem::forget(fail::FailScenario::setup()));
         fail::eval(name, |value| value).flatten()
     }

@@ -1,25 +1,27 @@
-//! Identifiers and codes: the one form in which they are compared, joined and hashed, and what exports do to them.
+//! Identifiers and codes: their canonical form for comparing, joining and hashing, and detection of
+//! export damage.
 //!
-//! The canonical form takes off, in this order: characters that no screen shows, blanks at the ends, the text markers of
-//! spreadsheets (`="00456"`, `'00456`, quotes around the whole), and the `.0` of a number that went through a
-//! floating-point column; the rest is Unicode NFC. Case and leading zeros count. `docs/keys.md` describes it for
-//! people who make tokens elsewhere.
+//! The canonical form removes, in this order: invisible characters, surrounding white space,
+//! spreadsheet text markers (`="00456"`, `'00456`, enclosing quotes), and the `.0` of a number from
+//! a floating-point column; the rest is normalised to Unicode NFC. Case and leading zeros are
+//! significant. `docs/keys.md` describes it for people who create tokens elsewhere.
 
 use std::borrow::Cow;
 use std::ops::BitOrAssign;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// What a text is, which decides about its `.0`.
+/// Kind of an identifier; controls removal of `.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The id of a claim, a patient or a provider.
+    /// Claim, patient or provider id.
     Id,
-    /// A procedure code: `38.00` and `250.0` are codes, so four digits or more must come before the point.
+    /// Procedure code. `38.00` and `250.0` are valid codes, so `.0` is removed only after four or
+    /// more digits.
     Code,
 }
 
-/// What was done to an identifier before it came here.
+/// Bit set of the damage found in an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Damage(u8);
 
@@ -32,30 +34,29 @@ impl Kind {
 }
 
 impl Damage {
-    /// Nothing.
     pub(crate) const NONE: Self = Self(0);
-    /// It was in the text markers of a spreadsheet; they are taken off.
+    /// Spreadsheet text markers, which are removed.
     pub(crate) const WRAPPED: Self = Self(1);
-    /// It had a decimal point and zeros behind it; they are taken off.
+    /// A decimal point followed by zeros, which are removed.
     pub const DECIMAL: Self = Self(1 << 1);
-    /// It had characters that no screen shows, or blanks other than the plain one; they are taken off.
+    /// Invisible characters or unusual white space, which are removed.
     pub const INVISIBLE: Self = Self(1 << 2);
-    /// It was written as a floating-point number and has lost digits: nobody can know it any more.
+    /// Scientific notation with lost digits; the original is unrecoverable.
     pub const SCIENTIFIC: Self = Self(1 << 3);
 
-    /// Whether it has some of `other`.
+    /// Whether it includes any of `other`.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// As a number, for a column of them.
+    /// The bits as an integer, for storage in a column.
     #[must_use]
     pub(crate) fn bits(self) -> i32 {
         self.0.into()
     }
 
-    /// From a number of [`Self::bits`].
+    /// Inverse of [`Self::bits`].
     #[must_use]
     pub(crate) fn from_bits(bits: i32) -> Self {
         u8::try_from(bits).map_or(Self::NONE, Self)
@@ -68,25 +69,25 @@ impl BitOrAssign for Damage {
     }
 }
 
-/// An identifier in canonical form, and what was done to it before.
+/// An identifier in canonical form, and the damage found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined<'a> {
-    /// The canonical form; empty where nothing is left.
+    /// Canonical form; may be empty.
     pub text: Cow<'a, str>,
-    /// What it was not in canonical form for, but for plain blanks at its ends.
+    /// Deviations from the canonical form, other than surrounding plain spaces.
     pub damage: Damage,
 }
 
-/// Whole numbers up to this one are exact in a floating-point column.
+/// Largest integer up to which all integers are exact in a floating-point column.
 const EXACT: u64 = 1 << 53;
 
-/// An identifier in canonical form; empty where nothing is left.
+/// Canonical form of an identifier; may be empty.
 #[must_use]
 pub(crate) fn canonical(identifier: &str) -> Cow<'_, str> {
     examine(identifier, Kind::Id).text
 }
 
-/// Brings a text into canonical form, and finds out what was done to it before.
+/// Converts a text to canonical form and reports its damage.
 #[must_use]
 pub fn examine(text: &str, kind: Kind) -> Examined<'_> {
     let mut damage = Damage::NONE;
@@ -108,20 +109,21 @@ pub fn examine(text: &str, kind: Kind) -> Examined<'_> {
     Examined { text, damage }
 }
 
-/// A value that is no identifier (an amount, a date, a line number) without what hides around it: invisible characters,
-/// blanks at the ends, the text markers of spreadsheets.
+/// Strips invisible characters, surrounding white space and spreadsheet text markers from a value
+/// that is not an identifier (amount, date, line number).
 #[must_use]
 pub(crate) fn bare(value: &str) -> Cow<'_, str> {
     bared(value, &mut Damage::default())
 }
 
-/// A text for people: without blanks at its ends, in Unicode NFC.
+/// Trims white space and normalises to NFC, for display text.
 #[must_use]
 pub(crate) fn trimmed(text: &str) -> Cow<'_, str> {
     composed(text.trim())
 }
 
-/// Whether a text is in canonical form and undamaged, by a look at its bytes. False means only that it has to be examined.
+/// Fast check whether a text is in canonical form and undamaged. False only means that it must be
+/// examined.
 #[inline]
 #[must_use]
 pub(crate) fn is_plain(text: &str) -> bool {
@@ -134,14 +136,14 @@ pub(crate) fn is_plain(text: &str) -> bool {
     {
         return false;
     }
-    // A number with a point, or with an exponent of a sign and three digits at most.
+    // A number with a decimal point, or with a sign and at most three digits as exponent.
     let number = (first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.' | b','))
         && last.is_ascii_digit();
     let exponent = &bytes[bytes.len().saturating_sub(5)..];
     !(number && (exponent.iter().any(|byte| matches!(byte, b'e' | b'E')) || bytes.contains(&b'.')))
 }
 
-/// The digits before a point that has nothing but zeros behind it; none where the text is something else.
+/// Length of the digits before a decimal point followed only by zeros, else `None`.
 fn before_zeros(text: &str, kind: Kind) -> Option<usize> {
     let (digits, zeros) = text.split_once('.')?;
     let least = match kind {
@@ -152,9 +154,10 @@ fn before_zeros(text: &str, kind: Kind) -> Option<usize> {
     (fits && zeros.bytes().all(|byte| byte == b'0')).then_some(digits.len())
 }
 
-/// Whether a text is a number in scientific form: digits, `E` and one to three digits, with a point (or a decimal comma)
-/// or a sign among them. Without both it is one only where there is a single digit before the `E` and the exponent does not
-/// begin with 0: `1e5` is a number, `100571169204E347` and the ICD-10 code `3E03317` are not.
+/// Whether a text is in scientific notation: digits, `E` and one to three digits, with a decimal
+/// point (or comma) or a sign. Without either, only a single digit before the `E` and an exponent
+/// that does not begin with 0 qualify: `1e5` is a number, `100571169204E347` and the ICD-10 code
+/// `3E03317` are not.
 fn is_scientific(text: &str) -> bool {
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return false };
     let mantissa = mantissa.strip_prefix(['+', '-']).unwrap_or(mantissa);
@@ -175,7 +178,7 @@ fn are_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Without invisible characters, blanks and text markers, in NFC.
+/// Removes invisible characters, white space and text markers; normalises to NFC.
 fn bared<'a>(text: &'a str, damage: &mut Damage) -> Cow<'a, str> {
     if text.is_ascii() {
         return Cow::Borrowed(unwrapped(text.trim(), damage));
@@ -192,7 +195,7 @@ fn bared<'a>(text: &'a str, damage: &mut Damage) -> Cow<'a, str> {
     Cow::Owned(composed(unwrapped(visible.trim(), damage)).into_owned())
 }
 
-/// In Unicode NFC.
+/// Normalises to NFC.
 fn composed(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         Cow::Borrowed(text)
@@ -201,7 +204,7 @@ fn composed(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Without the text markers of spreadsheets and blanks within them.
+/// Removes spreadsheet text markers and white space inside them.
 fn unwrapped<'a>(mut text: &'a str, damage: &mut Damage) -> &'a str {
     while let Some(inner) = within_markers(text) {
         *damage |= Damage::WRAPPED;
@@ -210,7 +213,7 @@ fn unwrapped<'a>(mut text: &'a str, damage: &mut Damage) -> &'a str {
     text
 }
 
-/// The text within `="…"`, `"…"`, `'…'` or behind a single `'`.
+/// The text inside `="…"`, `"…"`, `'…'` or after a single `'`.
 fn within_markers(text: &str) -> Option<&str> {
     let formula = text.strip_prefix('=').unwrap_or(text);
     if let Some(rest) = formula.strip_prefix('"') {
@@ -220,19 +223,19 @@ fn within_markers(text: &str) -> Option<&str> {
     Some(rest.strip_suffix('\'').unwrap_or(rest)).filter(|inner| !inner.contains('\''))
 }
 
-/// A blank that looks like the plain one and is another character: no-break, ideographic, of some width.
+/// White space other than the plain space: no-break, ideographic, fixed-width.
 fn is_odd_blank(sign: char) -> bool {
     !sign.is_ascii() && sign.is_whitespace() && !sign.is_control()
 }
 
-/// Whether no screen shows a character: Unicode's format characters (Cf), and the others that it calls ignorable by
-/// default, such as variation selectors and Hangul fillers.
+/// Whether a character is invisible: Unicode format characters (Cf) and other default-ignorable
+/// code points, such as variation selectors and Hangul fillers.
 pub(crate) fn is_invisible(sign: char) -> bool {
-    let place = INVISIBLE.partition_point(|&(first, _)| first <= sign);
-    place > 0 && sign <= INVISIBLE[place - 1].1
+    let index = INVISIBLE.partition_point(|&(first, _)| first <= sign);
+    index > 0 && sign <= INVISIBLE[index - 1].1
 }
 
-/// Their ranges, of Unicode 16.
+/// Ranges of invisible characters, Unicode 16.
 const INVISIBLE: [(char, char); 25] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -261,16 +264,15 @@ const INVISIBLE: [(char, char); 25] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Texts that stand for nothing or nobody.
+/// A set of placeholder values.
 #[derive(Debug, Clone)]
 pub(crate) struct Placeholders {
     texts: Vec<String>,
-    /// By first byte: a bit for each length that one of them has; the last for all longer ones.
+    /// By first byte: one bit per length of a placeholder; the last bit for all longer ones.
     lengths: Box<[u64; 256]>,
 }
 
 impl Placeholders {
-    /// Those of a list.
     pub(crate) fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let texts: Vec<String> = texts.into_iter().map(|text| text.trim().to_owned()).collect();
         let mut lengths = Box::new([0; 256]);
@@ -286,11 +288,11 @@ impl Placeholders {
         Self { texts, lengths }
     }
 
-    /// Whether a text in canonical form is one of them, without regard to case.
+    /// Whether a text in canonical form is a placeholder, case-insensitive.
     #[inline]
     #[must_use]
     pub(crate) fn have(&self, text: &str) -> bool {
-        // Nearly all ids differ in length or in the first letter.
+        // Nearly all ids differ in length or first byte.
         let first = text.as_bytes().first().map_or(0, |&first| self.lengths[usize::from(first)]);
         first & length_bit(text.as_bytes()) != 0
             && self.texts.iter().any(|placeholder| placeholder.eq_ignore_ascii_case(text))

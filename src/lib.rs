@@ -25,7 +25,7 @@
 //! # }
 //! ```
 
-// Vocabulary: types that every room speaks.
+// Vocabulary: shared basic types.
 pub mod atomic_file;
 pub mod error;
 pub mod event;
@@ -42,7 +42,7 @@ pub mod key;
 pub mod privacy;
 pub mod risk;
 
-// Their settings, composed.
+// Their settings, combined.
 pub mod config;
 
 // Mechanisms.
@@ -52,7 +52,7 @@ pub mod interchange;
 pub mod synth;
 pub mod warehouse;
 
-// The stages of a run; they never import one another.
+// Stages of a run; they never import each other.
 pub mod extract;
 pub mod load;
 pub mod quarantine;

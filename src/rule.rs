@@ -1,7 +1,7 @@
-//! The rules of the data: what a record, a row or a run must satisfy, and what happens if it does not.
+//! Data rules: constraints on records, rows and runs, and their severities.
 //!
-//! A rule is one line of the table here, and everything else follows from it. Names and bits are
-//! stored: they never change.
+//! Each rule is one line of the table below. Names and bits are stored in the warehouse and never
+//! change.
 
 mod policy;
 mod severity;
@@ -9,14 +9,14 @@ mod severity;
 pub use policy::{CodeSystem, OnDuplicate};
 pub use severity::{Severities, Severity};
 
-/// Any severity that a row can have.
+/// All severities of row-level rules.
 const ANY: &[Severity] = &[Severity::Reject, Severity::Flag, Severity::Count, Severity::Off];
-/// The row is loaded in any case.
+/// Severities of rules that never reject.
 const LOADED: &[Severity] = &[Severity::Flag, Severity::Count, Severity::Off];
-/// The severity is not to be chosen.
+/// The severity cannot be configured.
 const FIXED: &[Severity] = &[];
 
-/// What is known of a rule.
+/// Properties of a rule.
 struct Spec {
     id: &'static str,
     name: &'static str,
@@ -28,25 +28,23 @@ struct Spec {
     says: &'static str,
 }
 
-/// One line a rule: id, name, column, default severity, severities to choose from, the bit in
-/// `dq_flags`, the setting that has a say. The documentation of a rule is what people read.
+/// One line per rule: id, name, column, default severity, allowed severities, the bit in
+/// `dq_flags`, the related setting. The doc comment is the user-visible description.
 macro_rules! rules {
     ($(
         #[doc = $says:literal]
         $rule:ident: $id:ident $name:ident $column:literal $severity:ident $allowed:ident
             $(bit $bit:literal)? $(by $option:literal)?;
     )*) => {
-        /// A rule. Rules of the same row are tried in this order: the first broken one that rejects
-        /// counts.
+        /// A rule. Row-level rules are tried in this order: the first broken rejecting rule counts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Rule {
             $(#[doc = $says] $rule,)*
         }
 
         impl Rule {
-            /// All rules, in the order they are tried.
+            /// All rules in evaluation order.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$rule),*];
-            /// How many there are.
             pub(crate) const COUNT: usize = [$(stringify!($rule)),*].len();
 
             const fn spec(self) -> &'static Spec {
@@ -66,7 +64,7 @@ macro_rules! rules {
     };
 }
 
-/// The first of none or one.
+/// The first element, if any.
 const fn first<T: Copy>(values: &[T]) -> Option<T> {
     match values {
         [] => None,
@@ -200,7 +198,7 @@ rules! {
 }
 
 impl Rule {
-    /// The rules with a bit, lowest first: the order of all counts by flag.
+    /// Rules with a bit, lowest bit first: the order of all flag counts.
     pub const FLAGS: [Self; 23] = [
         Self::ProviderMissing,
         Self::ProviderNotInDirectory,
@@ -227,60 +225,59 @@ impl Rule {
         Self::IdentifierWrapped,
     ];
 
-    /// The bits of what was mended of identifiers.
+    /// Bits of the identifier corrections.
     pub(crate) const MENDED: i32 = Self::IdentifierDecimal.mask()
         | Self::IdentifierInvisible.mask()
         | Self::IdentifierWrapped.mask();
 
-    /// The code in the plan, from 1; stored nowhere.
+    /// Code within a plan, from 1; never stored.
     #[must_use]
     pub(crate) const fn code(self) -> i32 {
         self as i32 + 1
     }
 
-    /// The rule of a code.
+    /// The rule with a code.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.code() == code)
     }
 
-    /// The rule of a name.
+    /// The rule with a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.name() == name)
     }
 
-    /// The id in the documentation; rules of one kind share it.
+    /// Id in the documentation; shared by related rules.
     #[must_use]
     pub const fn id(self) -> &'static str {
         self.spec().id
     }
 
-    /// The name: the reason code of a reject, the name of a flag.
+    /// Name: reason code of a reject, or name of a flag.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.spec().name
     }
 
-    /// The contract column that breaks the rule; in parentheses where it is no column.
+    /// The contract column checked; in parentheses if it is not a column.
     #[must_use]
     pub(crate) const fn column(self) -> &'static str {
         self.spec().column
     }
 
-    /// What a broken rule means where nothing else is configured.
     #[must_use]
     pub const fn default_severity(self) -> Severity {
         self.spec().severity
     }
 
-    /// The severities to choose from; none where there is no choice.
+    /// The configurable severities; empty if fixed.
     #[must_use]
     pub const fn allowed(self) -> &'static [Severity] {
         self.spec().allowed
     }
 
-    /// The value in `dq_flags`, a power of two, of a rule that can flag a row.
+    /// The bit in `dq_flags` (a power of two) of a rule that can flag a row.
     #[must_use]
     pub(crate) const fn bit(self) -> Option<i32> {
         match self.spec().bit {
@@ -289,7 +286,7 @@ impl Rule {
         }
     }
 
-    /// The value in `dq_flags`; 0 of a rule that cannot flag a row.
+    /// The bit in `dq_flags`; 0 for a rule that cannot flag a row.
     #[must_use]
     pub const fn mask(self) -> i32 {
         match self.bit() {
@@ -298,32 +295,32 @@ impl Rule {
         }
     }
 
-    /// The setting of its threshold, list or policy.
+    /// The setting with its threshold, list or policy.
     #[must_use]
     pub(crate) const fn option(self) -> Option<&'static str> {
         self.spec().option
     }
 
-    /// What it says of a record that breaks it, in a sentence.
+    /// One-sentence description of a violation.
     #[must_use]
     pub const fn description(self) -> &'static str {
         self.spec().says
     }
 }
 
-/// Whether a text has no control character: an identifier with a line break in it is a neighbouring
-/// record that a stray quote has swallowed.
+/// Whether a text has no control character: an identifier with a line break is a neighbouring
+/// record absorbed by a stray quote.
 #[must_use]
 pub(crate) fn is_one_line(text: &str) -> bool {
     text.bytes().all(|byte| !byte.is_ascii_control())
 }
 
-/// The longest code, in bytes: codes are keys, and an index entry of Postgres has a limit.
+/// Maximum length of a code in bytes: codes are keys, and Postgres limits index entries.
 pub(crate) const MAX_CODE_BYTES: usize = 200;
 
-/// Whether a kept text can be a code: not overlong and without control characters. Postgres cannot
-/// store NUL, and a line break inside a code is a neighbouring record that a stray quote has
-/// swallowed, identifiers and all.
+/// Whether a text can be a code: not too long and without control characters. Postgres cannot store
+/// NUL, and a line break in a code is a neighbouring record absorbed by a stray quote, with its
+/// identifiers.
 #[must_use]
 pub(crate) fn is_code(text: &str) -> bool {
     text.len() <= MAX_CODE_BYTES

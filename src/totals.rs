@@ -1,4 +1,4 @@
-//! The accounting of a run: rows and money, read = loaded + rejected + duplicates + conflicts.
+//! Control totals of a run: rows and amounts, read = loaded + rejected + duplicates + conflicts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +7,12 @@ use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// An amount of money in cents. Never a float; prints as dollars with two decimals.
+/// An amount in cents. Never a float; prints as dollars with two decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cents(pub i128);
 
 impl Cents {
-    /// Reads what Postgres prints for a `numeric` with at most two decimals.
+    /// Parses a Postgres `numeric` with at most two decimals.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (sign, digits) = match text.strip_prefix('-') {
@@ -77,12 +77,12 @@ impl Sum for Cents {
     }
 }
 
-/// Decimal digits with a comma between thousands: `1234567` as `1,234,567`.
+/// Decimal digits with thousands separators: `1234567` as `1,234,567`.
 #[must_use]
 pub(crate) fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -94,72 +94,72 @@ pub(crate) fn grouped(digits: &str) -> String {
 /// `loaded = inserted + updated + unchanged`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClaimCounts {
-    /// Records in the sources, without those that are no claims.
+    /// Records in the sources, excluding filtered ones.
     pub read: u64,
-    /// Rows of this input that the fact table holds after the run.
+    /// Rows of this input in the fact table after the run.
     pub loaded: u64,
-    /// Rows that were new.
+    /// New rows.
     pub inserted: u64,
-    /// Rows that replaced other content under the same key.
+    /// Rows that replaced different content with the same key.
     pub updated: u64,
-    /// Rows that were there with the same content.
+    /// Rows already present with the same content.
     pub unchanged: u64,
-    /// Rows in the quarantine.
+    /// Quarantined rows.
     pub rejected: u64,
-    /// Repeats of a claim line with the content of the row that was kept; dropped.
+    /// Dropped repeats of a claim line with the same content as the kept row.
     pub duplicates: u64,
-    /// Repeats of a claim line with other content than the row that was kept; dropped. Under the
-    /// policy `reject` no row of such a line is kept, and all of them are `rejected`.
+    /// Dropped repeats of a claim line with different content than the kept row. Under the policy
+    /// `reject` no row of such a line is kept, and all of them are `rejected`.
     pub conflicts: u64,
-    /// Records that `claims.where` leaves out; not part of `read`.
+    /// Records excluded by the claims filter; not part of `read`.
     #[serde(default)]
     pub(crate) filtered: u64,
 }
 
-/// Money of the claim rows, in the same classes.
+/// Amounts of the claim rows, by the same classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Amounts {
-    /// Sum over all records whose amount could be read.
+    /// Sum of all readable amounts.
     pub read: Cents,
-    /// Sum over loaded rows.
+    /// Sum of loaded rows.
     pub loaded: Cents,
-    /// Sum over rejected rows whose amount could be read.
+    /// Sum of rejected rows with a readable amount.
     pub rejected: Cents,
-    /// Sum over dropped repeats with the same content.
+    /// Sum of dropped repeats with the same content.
     pub duplicates: Cents,
-    /// Sum over dropped repeats with other content.
+    /// Sum of dropped repeats with different content.
     pub conflicts: Cents,
-    /// What rounding, buckets and top-coding took from the accepted amounts; below zero where they
+    /// Amount removed from accepted rows by rounding, buckets and top-coding; negative if it was
     /// added.
     #[serde(default)]
     pub generalized: Cents,
-    /// Rejected rows whose amount could not be read, and so is in no sum.
+    /// Rejected rows with an unreadable amount, which are in no sum.
     pub unparsed_rows: u64,
 }
 
 impl Amounts {
-    /// What was read and is not loaded: rejected, dropped, or taken off the accepted amounts.
+    /// Amount read but not loaded: rejected, dropped, or removed by generalisation.
     #[must_use]
     pub(crate) fn not_loaded(&self) -> Cents {
         self.rejected + self.duplicates + self.conflicts + self.generalized
     }
 }
 
-/// Amounts that cancel one another under one key: reversals that were sent under the claim id and line
-/// number of what they reverse. Keeping one row of them changes the total by more than the others.
+/// Amounts that cancel out under one key: reversals sent with the claim id and line number of the
+/// original. Keeping only one of these rows changes the total by more than the dropped ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reversals {
-    /// Claim lines of the input with rows of which one cancels another.
+    /// Claim lines with at least two rows that cancel out.
     pub lines: u64,
-    /// Rows of those lines that were dropped: duplicates or conflicts.
+    /// Dropped rows of those lines: duplicates or conflicts.
     pub dropped: u64,
-    /// Sum over the dropped rows.
+    /// Sum of the dropped rows.
     pub dropped_amount: Cents,
-    /// Sum over the rows of those lines that were kept.
+    /// Sum of the kept rows of those lines.
     pub kept_amount: Cents,
-    /// Published rows that this run overwrote by a row with the opposite amount.
+    /// Published rows overwritten by a row with the opposite amount.
     pub overwritten: u64,
-    /// What those rows were worth before.
+    /// Sum of those rows before the run.
     pub overwritten_amount: Cents,
 }
 
@@ -168,39 +168,39 @@ pub struct Reversals {
 pub struct ProviderCounts {
     /// Records in the directory.
     pub read: u64,
-    /// Providers of the directory.
+    /// Providers in the directory.
     pub loaded: u64,
-    /// Records without an id, unusable, or in conflict under the policy `reject`.
+    /// Records without an id, unusable, or conflicting under the policy `reject`.
     pub rejected: u64,
-    /// Repeats with the content of the record that was kept; dropped.
+    /// Dropped repeats with the same content as the kept record.
     pub duplicates: u64,
-    /// Repeats with other content than the record that was kept; dropped. None under the policy
-    /// `reject`, which rejects all of them.
+    /// Dropped repeats with different content than the kept record. 0 under the policy `reject`,
+    /// which rejects all of them.
     pub conflicts: u64,
-    /// Placeholders for ids that only claims have; not part of `read`.
+    /// Placeholders for ids that occur only in claims; not part of `read`.
     pub inferred: u64,
     /// Rejected records by rule.
     #[serde(default)]
     pub reject_reasons: BTreeMap<String, u64>,
 }
 
-/// Where a rejected record is.
+/// Location of a rejected record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Example {
     /// The source file.
     pub source: String,
-    /// The record's number in it, from 1, header not counted.
+    /// Record number in the source, 1-based, excluding the header.
     pub record: u64,
 }
 
-/// The whole accounting of one run.
+/// Control totals of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ControlTotals {
     /// Claim rows.
     pub claims: ClaimCounts,
-    /// Claim money.
+    /// Claim amounts.
     pub(crate) amount: Amounts,
-    /// Amounts that cancel one another under one key.
+    /// Amounts that cancel out under one key.
     #[serde(default)]
     pub(crate) reversals: Reversals,
     /// Provider rows.
@@ -210,12 +210,12 @@ pub struct ControlTotals {
     /// The first rejected records of each reason code.
     #[serde(default)]
     pub reject_examples: BTreeMap<String, Vec<Example>>,
-    /// Loaded claims by rule: those that flag a row and those that only count it.
+    /// Loaded claims by rule, for flagging and counting rules.
     pub flags: BTreeMap<String, u64>,
 }
 
 impl ControlTotals {
-    /// What does not balance, in words; empty when every row and cent is accounted for.
+    /// Describes what does not balance; empty when every row and cent is accounted for.
     #[must_use]
     pub(crate) fn imbalances(&self) -> Vec<String> {
         let (claims, amount, providers) = (&self.claims, &self.amount, &self.providers);

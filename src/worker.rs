@@ -1,4 +1,4 @@
-//! Threads whose failures are errors: a refused thread and a panic.
+//! Threads that report start failures and panics as errors.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use crate::error::{Error, Result};
 
-/// A scoped thread. It catches panics, so the scope does not panic.
+/// A scoped thread that catches panics, so that the scope does not panic.
 pub(crate) struct Worker<'scope, T> {
     thread: ScopedJoinHandle<'scope, Result<T>>,
     work: &'static str,
@@ -17,7 +17,7 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     /// Starts a thread; `work` names it in errors.
     ///
     /// # Errors
-    /// `Config` when the system refuses a thread.
+    /// `Config` when the thread cannot be started.
     pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
         work: &'static str,
@@ -29,7 +29,7 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
         Ok(Self { thread: thread.map_err(|error| refused(&error))?, work })
     }
 
-    /// Waits for its end.
+    /// Waits for the thread to end.
     ///
     /// # Errors
     /// The error of the job; `Internal` after a panic.
@@ -38,16 +38,16 @@ impl<'scope, T: Send + 'scope> Worker<'scope, T> {
     }
 }
 
-/// Checks that the system has the threads that reading needs. Without them libraries panic, or wait
+/// Checks that enough threads can be started for reading. Otherwise libraries panic, or wait
 /// forever for a thread that never started.
 ///
 /// # Errors
-/// `Config` when it refuses one.
+/// `Config` when a thread cannot be started.
 pub(crate) fn spare() -> Result<()> {
     let count = 4 * thread::available_parallelism().map_or(1, usize::from) + 4;
     let gate = Mutex::new(());
     thread::scope(|scope| {
-        // All of them exist at once.
+        // All of them exist at the same time.
         let _closed = gate.lock();
         for _ in 0..count {
             let _one = Worker::start(scope, "spare", || {
@@ -59,7 +59,7 @@ pub(crate) fn spare() -> Result<()> {
     })
 }
 
-/// The error of a system that refuses a thread.
+/// Error when a thread cannot be started.
 #[must_use]
 pub(crate) fn refused(error: &io::Error) -> Error {
     Error::config(format!("the system refuses another thread: {}", error.kind())).hint(
@@ -68,7 +68,7 @@ pub(crate) fn refused(error: &io::Error) -> Error {
     )
 }
 
-/// The error after a panic, without its text, which could contain a value.
+/// Error after a panic, without its message, which could contain a cell value.
 #[must_use]
 pub(crate) fn panicked(work: &str) -> Error {
     Error::internal(format!("{work} broke off in a panic"))

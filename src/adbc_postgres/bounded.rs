@@ -1,4 +1,4 @@
-//! A limit in time for what has none of its own.
+//! A timeout for blocking operations without one.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use adbc_core::error::{Error, Result, Status};
 
-/// Does `work` in a thread and waits for its result for so long. Work that takes longer is left alone: it
-/// ends when the other side closes the connection, or with the program.
+/// Runs `work` in a thread and waits at most `limit`. Work that takes longer is abandoned: it ends
+/// when the peer closes the connection, or with the program.
 ///
 /// # Errors
-/// `IO` when it takes longer, `Internal` when there is no thread for it or it panicked.
+/// `IO` on timeout, `Internal` when the thread cannot be started or panicked.
 pub(super) fn within<T: Send + 'static>(
     limit: Duration,
     action: &str,
@@ -21,7 +21,7 @@ pub(super) fn within<T: Send + 'static>(
     };
     let (done, result) = mpsc::channel();
     let thread = thread::Builder::new().name("postgres".into());
-    // Whoever waited may have given up.
+    // The waiting side may have timed out.
     if thread.spawn(move || drop(done.send(work()))).is_err() {
         return failure("the system gives no further thread", Status::IO);
     }

@@ -1,6 +1,6 @@
-//! The cancel handle: has the server cancel what a connection is doing.
+//! The cancel handle: asks the server to cancel the current operation of a connection.
 //!
-//! That connection is protected as the session is.
+//! The cancel connection has the same TLS protection as the session.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::bounded::within;
 use super::error;
 use super::tls::Tls;
 
-/// How long a cancel request may take.
+/// Timeout of a cancel request.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Cancels whatever the connection runs at the time of the call; a no-op if it runs nothing.
+/// Cancels whatever the connection is running; a no-op if idle.
 #[derive(Clone)]
 pub(super) struct Cancel {
     token: CancelToken,
@@ -23,12 +23,11 @@ pub(super) struct Cancel {
 }
 
 impl Cancel {
-    /// The handle of a connection that was made with `tls`.
+    /// The handle of a connection made with `tls`.
     pub(super) fn new(token: CancelToken, tls: Tls) -> Self {
         Self { token, tls }
     }
 
-    /// A boxed handle, as the traits want it.
     pub(super) fn boxed(&self) -> Box<dyn CancelHandle> {
         Box::new(self.clone())
     }

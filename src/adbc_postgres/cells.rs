@@ -1,4 +1,4 @@
-//! The cells of one batch as COPY BINARY spells them.
+//! Encodes the cells of a batch for COPY BINARY.
 
 use adbc_core::error::{Error, Result, Status};
 use arrow::array::{
@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use super::numeric;
 use super::types::{EPOCH_DAYS, EPOCH_MICROSECONDS, no_copy_form};
 
-/// The length that means null.
+/// The length that denotes null.
 const NULL: i32 = -1;
 
 /// One column of a batch.
@@ -83,10 +83,10 @@ fn values<'a>(array: &'a dyn Array, field: &Field) -> Result<Values<'a>> {
 }
 
 impl Cells<'_> {
-    /// Appends the cell of a row: its length and its bytes.
+    /// Appends the cell of a row: length and bytes.
     ///
     /// # Errors
-    /// `InvalidData` when the value has no place in Postgres' range or is longer than 2 GiB.
+    /// `InvalidData` when the value is outside Postgres' range or longer than 2 GiB.
     #[inline]
     pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
@@ -122,7 +122,7 @@ impl Cells<'_> {
 
 #[inline]
 fn fixed<const N: usize>(out: &mut Vec<u8>, value: [u8; N]) {
-    // No value of a fixed size is longer than sixteen bytes.
+    // Fixed-size values have at most sixteen bytes.
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small")]
     out.extend_from_slice(&(N as i32).to_be_bytes());
     out.extend_from_slice(&value);

@@ -1,4 +1,4 @@
-//! The connection: makes statements, ends transactions, describes tables.
+//! The connection: creates statements, ends transactions, describes tables.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct PostgresConnection {
 }
 
 impl PostgresConnection {
-    /// The connection that `client` is; it was made with `tls`.
+    /// Wraps `client`, which was connected with `tls`.
     pub(super) fn new(client: Client, tls: Tls) -> Self {
         let cancel = Cancel::new(client.cancel_token(), tls);
         Self { session: Session::shared(client), cancel }
@@ -66,7 +66,7 @@ impl Connection for PostgresConnection {
         Err(error::not_implemented("get_objects"))
     }
 
-    /// The columns as a query on the table gives them, with their nullability.
+    /// The columns as returned by a query on the table, with their nullability.
     fn get_table_schema(
         &self,
         catalog: Option<&str>,

@@ -1,6 +1,6 @@
-//! Record batches as the bytes of COPY BINARY, in chunks that are worth a write.
+//! Encodes record batches as COPY BINARY, in chunks.
 //!
-//! Cells know their own form; this adds rows, header and trailer, a bounded buffer, and a check
+//! The cells encode themselves; this adds rows, header and trailer, a bounded buffer, and a check
 //! that each batch has the announced columns.
 
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use arrow::datatypes::SchemaRef;
 use super::cells::{self, Cells};
 use super::types::ddl_type;
 
-/// Bytes handed on at once: enough that a system call does not count, little enough for the cache.
+/// Chunk size in bytes: large enough to amortise system calls, small enough for the cache.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Signature, no flags, no extension.
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// In place of a row's number of columns.
+/// Replaces a row's column count.
 const TRAILER: i16 = -1;
 
-/// Encodes the batches of one COPY. Nothing is allocated per value; one buffer is used throughout.
+/// Encodes the batches of one COPY. Allocates nothing per value; reuses one buffer.
 pub struct CopyEncoder {
     schema: SchemaRef,
     columns: i16,
@@ -30,8 +30,8 @@ impl CopyEncoder {
     /// An encoder for batches of `schema`.
     ///
     /// # Errors
-    /// `NotImplemented` when a column's type has no COPY form, `InvalidArguments` when there are
-    /// more columns than a table can have.
+    /// `NotImplemented` when a column type has no COPY format, `InvalidArguments` for more columns
+    /// than a table can have.
     pub fn new(schema: &SchemaRef) -> Result<Self> {
         for field in schema.fields() {
             ddl_type(field)?;
@@ -44,11 +44,11 @@ impl CopyEncoder {
         Ok(Self { schema: Arc::clone(schema), columns, buffer })
     }
 
-    /// Encodes a batch; whenever a chunk is full it goes to `sink`.
+    /// Encodes a batch; passes each full chunk to `sink`.
     ///
     /// # Errors
-    /// `InvalidData` when the batch does not have the announced columns or holds a value that the
-    /// format cannot; whatever `sink` fails with.
+    /// `InvalidData` when the batch does not have the announced columns or has a value that cannot
+    /// be encoded; errors of `sink`.
     pub fn encode(
         &mut self,
         batch: &RecordBatch,
@@ -69,16 +69,16 @@ impl CopyEncoder {
         Ok(())
     }
 
-    /// Writes the trailer and hands on what is left.
+    /// Writes the trailer and flushes the buffer.
     ///
     /// # Errors
-    /// Whatever `sink` fails with.
+    /// Errors of `sink`.
     pub fn finish(mut self, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.buffer.extend_from_slice(&TRAILER.to_be_bytes());
         sink(&self.buffer)
     }
 
-    /// The columns of a COPY are announced once; a batch that differs would fill the wrong ones.
+    /// The columns are announced once; a different batch would fill the wrong ones.
     fn check_columns(&self, batch: &RecordBatch) -> Result<()> {
         let same = Arc::ptr_eq(batch.schema_ref(), &self.schema)
             || (batch.num_columns() == self.schema.fields().len()

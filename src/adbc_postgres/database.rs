@@ -1,6 +1,6 @@
-//! The database: where the server is and as whom to sign in.
+//! The database: server address and credentials.
 //!
-//! Secrets go in, and are never given back or printed.
+//! Secrets can be set, but never read back or printed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,33 +24,33 @@ use super::protection::Protection;
 use super::tls::{self, Tls};
 use super::{error, pooler};
 
-/// How long sent bytes may stay unacknowledged before a connection counts as lost, unless the URI
-/// says otherwise: without it, a network that swallows everything would hold a load forever.
+/// Default TCP user timeout: how long sent data may stay unacknowledged. Without it, a network that
+/// drops packets would block a load forever.
 const TCP_USER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The name of our sessions in pg_stat_activity, unless the URI sets it.
+/// Default session name in pg_stat_activity.
 const APPLICATION_NAME: &str = "claims-etl";
-/// How long a server may take to answer, unless the URI sets it: a wrong host that swallows
-/// packets would otherwise hold a run for minutes.
+/// Default connect timeout: a wrong host that drops packets would otherwise block a run for
+/// minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a server that was reached may take to let us in: somebody else's silence, or a pooler without a
-/// free connection.
+/// Authentication timeout of a connected server: it may be an unrelated silent service, or a pooler
+/// without a free connection.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(30);
-/// TCP keepalives, unless the URI sets them: after this idle time, at this interval, this many probes. The
-/// system's two hours would hold a run that waits for an answer.
+/// Default TCP keepalives: idle time, interval, number of probes. The system default of two hours
+/// would block a waiting run.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 6;
-/// The files that a connection opens at most: its socket, and those by which its runtime waits.
+/// Maximum number of descriptors a connection opens: its socket and those of its runtime.
 const FILES: usize = 8;
 
-/// Where libpq's default files are: a directory that holds `.postgresql` and `.pgpass`. Without this
-/// option there are none.
+/// Directory with libpq's default files `.postgresql` and `.pgpass`. Without this option they are
+/// not used.
 pub(crate) const HOME: &str = "adbc.postgresql.home";
 
-/// The option that sets `parameter` where the URI does not: `sslmode`,
-/// `sslrootcert`, `sslcert`, `sslkey` or `passfile`.
+/// Option with the default of a URI parameter: `sslmode`, `sslrootcert`, `sslcert`, `sslkey` or
+/// `passfile`.
 #[must_use]
 pub(crate) fn default_option(parameter: &str) -> String {
     format!("{DEFAULT}{parameter}")
@@ -58,13 +58,13 @@ pub(crate) fn default_option(parameter: &str) -> String {
 
 const DEFAULT: &str = "adbc.postgresql.default.";
 
-/// A PostgreSQL database, known by its URI; connections are made from it.
+/// A PostgreSQL database, given by its URI; creates connections.
 ///
-/// The URI is libpq's: `postgresql://user@host:5432/name?sslmode=verify-full`, or with a directory
-/// of Unix sockets `postgresql:///name?host=/run/postgresql&user=loader`. TLS is libpq's too, with
+/// The URI is libpq's: `postgresql://user@host:5432/name?sslmode=verify-full`, or with a Unix
+/// socket directory `postgresql:///name?host=/run/postgresql&user=loader`. TLS follows libpq, with
 /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey`; it does not apply to Unix sockets.
 ///
-/// A password comes from the option `Password`, else from the URI, else from the `passfile`.
+/// The password is that of the option `Password`, else of the URI, else of the `passfile`.
 #[derive(Default)]
 pub struct PostgresDatabase {
     address: Option<Address>,
@@ -73,11 +73,11 @@ pub struct PostgresDatabase {
     username: Option<String>,
     password: Option<String>,
     ready: OnceLock<Ready>,
-    /// Whether a connection is known to be a session.
+    /// Whether connections are known to be server sessions.
     sessions: AtomicBool,
 }
 
-/// What connections are made from, once all files have been read.
+/// Connection parameters after all files have been read.
 struct Ready {
     config: Config,
     tls: Tls,
@@ -85,7 +85,6 @@ struct Ready {
 }
 
 impl Ready {
-    /// Opens a connection.
     fn connect(&self) -> Result<Client> {
         spare_files()?;
         let (config, tls) = (self.config.clone(), self.tls.clone());
@@ -104,22 +103,21 @@ impl fmt::Debug for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Reads the certificates, the key and the password that the options name. Connecting does it
-    /// as well, but here a mistake in the options cannot be taken for one of the server.
+    /// Reads the certificates, the key and the password named by the options. Connecting does so as
+    /// well, but here a configuration error cannot be mistaken for a server error.
     ///
     /// # Errors
-    /// `InvalidState` without a URI, `InvalidArguments` for a file that is missing, empty or open
-    /// to others, and for options that contradict each other.
+    /// `InvalidState` without a URI, `InvalidArguments` for a file that is missing, empty or
+    /// readable by others, and for contradictory options.
     pub(crate) fn prepare(&self) -> Result<()> {
         self.ready().map(drop)
     }
 
-    /// The database at `uri`, with the parameters of [`default_option`] where the URI is silent, and
-    /// libpq's default files in `home`. `password` comes before those of URI and files. Its files are
-    /// read already.
+    /// The database at `uri`, with `defaults` for missing parameters and libpq's default files in
+    /// `home`. `password` takes precedence over URI and files. The files have already been read.
     ///
     /// # Errors
-    /// As [`Self::prepare`]; `InvalidArguments` for a URI that is none.
+    /// As [`Self::prepare`]; `InvalidArguments` for an invalid URI.
     pub(crate) fn of_client(
         uri: &str,
         defaults: &[(&'static str, String)],
@@ -138,8 +136,8 @@ impl PostgresDatabase {
         Ok(database)
     }
 
-    /// What another client of the crate `postgres` needs to connect as this driver does: settings
-    /// with the password, and the TLS connector where there is to be TLS.
+    /// Configuration for another client of the crate `postgres`: settings with the password, and
+    /// the TLS connector, if TLS is used.
     ///
     /// # Errors
     /// As [`Self::prepare`].
@@ -206,12 +204,12 @@ impl PostgresDatabase {
             config.keepalives_retries(KEEPALIVE_RETRIES);
         }
         if config.get_hosts().is_empty() {
-            // The address takes the place of the name in the certificate.
+            // The certificate may name the address instead of a host.
             for (host, _) in address.places() {
                 config.host(&host);
             }
         }
-        // Notices can quote values; the default callback would hand them to a logger.
+        // Notices can quote values; the default callback would log them.
         config.notice_callback(|_| {});
         let (mode, tls, mut protection) = if address.is_local() {
             (SslMode::Disable, Tls::Off, Protection::Local)
@@ -246,13 +244,14 @@ impl PostgresDatabase {
     }
 }
 
-/// Fails where the process may not open the files of a connection: the client would panic.
+/// Fails if the process has too few free descriptors for a connection, because the client would
+/// panic.
 fn spare_files() -> Result<()> {
     let files: io::Result<Vec<File>> = (0..FILES).map(|_| File::open("/")).collect();
     files.map(drop).map_err(|error| error::no_files(&error))
 }
 
-/// The name of whoever runs the program, in place of a user that the URI does not name.
+/// The OS user name, the default of the URI's user.
 fn account() -> Option<String> {
     User::from_uid(geteuid()).ok().flatten().map(|user| user.name)
 }
@@ -312,7 +311,7 @@ impl Optionable for PostgresDatabase {
                 .clone()
                 .or_else(|| Some(self.address.as_ref()?.config.get_user()?.to_owned()))
                 .ok_or_else(|| error::option_not_set(key.as_ref())),
-            // Both can hold a secret, so they go in and never come out.
+            // Both may contain a secret, so they cannot be read back.
             OptionDatabase::Uri | OptionDatabase::Password => Err(Error::with_message_and_status(
                 format!("the option {} is write-only", key.as_ref()),
                 Status::NotImplemented,

@@ -1,4 +1,4 @@
-//! The driver: makes databases. It holds no state.
+//! The driver: creates databases. Stateless.
 
 use adbc_core::error::Result;
 use adbc_core::options::{OptionDatabase, OptionValue};
@@ -6,7 +6,6 @@ use adbc_core::{Driver, Optionable};
 
 use super::database::PostgresDatabase;
 
-/// The entry point of the driver.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PostgresDriver;
 

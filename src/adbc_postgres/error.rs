@@ -1,4 +1,4 @@
-//! A `postgres::Error` as an ADBC error that holds no value.
+//! Converts `postgres::Error` to ADBC errors without values.
 
 use std::error::Error as _;
 use std::ffi::c_char;
@@ -10,7 +10,7 @@ use postgres::error::{DbError, ErrorPosition};
 use super::parameter::Unsupported;
 use super::tls::{Failure, failure};
 
-/// The ADBC error for what went wrong while `action` (a short phrase without values).
+/// Converts an error during `action` (a short phrase without values).
 pub(super) fn from_postgres(action: &str, error: &postgres::Error) -> Error {
     match error.as_db_error() {
         Some(db) => from_server(action, db),
@@ -18,7 +18,7 @@ pub(super) fn from_postgres(action: &str, error: &postgres::Error) -> Error {
     }
 }
 
-/// The ADBC error for a failed write to a COPY stream, which hides a `postgres::Error`.
+/// Converts a failed write to a COPY stream, which wraps a `postgres::Error`.
 pub(super) fn from_copy(action: &str, error: &io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>()) {
         Some(inner) => from_postgres(action, inner),
@@ -29,7 +29,7 @@ pub(super) fn from_copy(action: &str, error: &io::Error) -> Error {
     }
 }
 
-/// The system lets the process open no more files.
+/// The process has no free descriptors.
 pub(super) fn no_files(error: &io::Error) -> Error {
     let error = Error::with_message_and_status(
         format!("connecting: no file descriptor is left for a connection ({})", error.kind()),
@@ -38,7 +38,7 @@ pub(super) fn no_files(error: &io::Error) -> Error {
     with_hint(error, "raise the limit of open files (ulimit -n); 1024 is usual")
 }
 
-/// A function of the ADBC interface that this driver does not have.
+/// An ADBC function that this driver does not implement.
 pub(super) fn not_implemented(function: &str) -> Error {
     Error::with_message_and_status(
         format!("{function} is not implemented by the PostgreSQL driver"),
@@ -46,25 +46,25 @@ pub(super) fn not_implemented(function: &str) -> Error {
     )
 }
 
-/// An option that this driver does not know, or cannot return in that form.
+/// An option that is unknown, or cannot be read in that form.
 pub(super) fn unknown_option(key: &str) -> Error {
     not_implemented(&format!("the option {key}"))
 }
 
-/// An option that takes text got something else.
+/// An option that requires text.
 pub(super) fn option_not_text(key: &str) -> Error {
     Error::with_message_and_status(format!("the option {key} takes text"), Status::InvalidArguments)
 }
 
-/// An option that has no value yet.
+/// An option without a value.
 pub(super) fn option_not_set(key: &str) -> Error {
     Error::with_message_and_status(format!("the option {key} is not set"), Status::NotFound)
 }
 
-/// The detail of an error that holds the hint, in UTF-8.
+/// Error detail that contains the hint, in UTF-8.
 const HINT: &str = "hint";
 
-/// The same error with what to do next.
+/// Adds a hint.
 pub(super) fn with_hint(mut error: Error, hint: &str) -> Error {
     error.details = Some(vec![(HINT.into(), hint.as_bytes().to_vec())]);
     error
@@ -92,9 +92,9 @@ fn from_server(action: &str, db: &DbError) -> Error {
     error
 }
 
-/// Which object the server refused, or whose limit is reached, in its own words: kind and name. A function
-/// of the database could raise the same SQLSTATE with any text, but not in the name of the server's own
-/// check.
+/// The object of a permission error or exceeded limit, as the server names it: kind and name. A
+/// database function could raise the same SQLSTATE with any text, but not under the name of the
+/// server's own check.
 fn own_words(db: &DbError) -> Option<&str> {
     let starts: &[&str] = match (db.code().code(), db.routine()) {
         ("42501", Some("aclcheck_error")) => &["permission denied for ", "must be owner of "],
@@ -108,7 +108,7 @@ fn own_words(db: &DbError) -> Option<&str> {
     starts.iter().any(|start| text.starts_with(start)).then_some(text)
 }
 
-/// The client's own errors have fixed texts; only causes known to be free of values are added.
+/// The client's own errors have fixed texts; only causes known to be free of values are included.
 fn from_client(action: &str, error: &postgres::Error) -> Error {
     let text = error.to_string();
     let cause = error.source();
@@ -153,8 +153,8 @@ fn from_client(action: &str, error: &postgres::Error) -> Error {
     Error::with_message_and_status(format!("{action}: {reason}"), status)
 }
 
-/// Whether the client itself gave this reason why it does not sign in. What the server has sent may
-/// stand in others.
+/// Whether this authentication failure is a fixed text of the client. Others may contain text from
+/// the server.
 fn is_of_the_client(cause: &dyn std::error::Error) -> bool {
     let text = cause.to_string();
     ["server did not use channel binding", "unsupported authentication method"]
@@ -187,7 +187,7 @@ fn class(code: &str) -> &str {
     code.get(..2).unwrap_or_default()
 }
 
-/// What a SQLSTATE means, in our words.
+/// Description of a SQLSTATE.
 fn condition(code: &str) -> &'static str {
     match code {
         "22001" => "a text is too long for its column",
@@ -252,7 +252,7 @@ fn condition(code: &str) -> &'static str {
     }
 }
 
-/// A text that is no address, or one that cannot be followed.
+/// An invalid or unusable address.
 pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::with_message_and_status(message, Status::InvalidArguments)
 }

@@ -1,4 +1,4 @@
-//! Bulk ingest: a reader's batches into a table by COPY BINARY.
+//! Bulk ingest: copies a reader's batches into a table with COPY BINARY.
 
 use std::io::Write as _;
 
@@ -14,16 +14,16 @@ use super::error;
 use super::session::Session;
 use super::types::{ddl_type, is_copyable, qualified, quote};
 
-/// Where the schema of temporary tables is found under a fixed name.
+/// Fixed name of the session's schema for temporary tables.
 const TEMPORARY_SCHEMA: &str = "pg_temp";
 
-/// Where the rows go, and whether the table is there already.
+/// The target table and whether it already exists.
 pub(super) struct Target {
     pub(super) table: Option<String>,
     pub(super) schema: Option<String>,
     pub(super) mode: IngestMode,
     pub(super) temporary: bool,
-    /// COPY FREEZE, into a table that the open transaction has made.
+    /// COPY FREEZE, for a table created in the open transaction.
     pub(super) freeze: bool,
 }
 
@@ -40,7 +40,7 @@ impl Default for Target {
 }
 
 impl Target {
-    /// The table's name as SQL.
+    /// The qualified table name as SQL.
     fn qualified(&self) -> Result<String> {
         let invalid =
             |message: &str| Error::with_message_and_status(message, Status::InvalidArguments);
@@ -54,9 +54,10 @@ impl Target {
     }
 }
 
-/// Loads all batches of `reader`, returns the number of rows.
+/// Loads all batches of `reader`; returns the number of rows.
 ///
-/// Nothing of a failed ingest stays: COPY is one statement, and a table created for it goes with it.
+/// A failed ingest leaves nothing behind: COPY is one statement, and a table created for it is
+/// rolled back.
 pub(super) fn ingest(
     session: &mut Session,
     target: &Target,
@@ -125,8 +126,8 @@ fn copy(
             })
         }
         Err(error) => {
-            // Dropping the writer makes the server give up; a round trip makes sure that it has,
-            // so that the table's lock is free when the caller hears of the failure.
+            // Dropping the writer aborts the COPY; a round trip ensures that the server has
+            // released the table's lock before the caller sees the error.
             drop(writer);
             let _ = client.batch_execute("");
             Err(error)
@@ -134,8 +135,8 @@ fn copy(
     }
 }
 
-/// Compares the types of the target's columns with what COPY will write. Describing a statement
-/// runs nothing and reads nothing.
+/// Compares the target's column types with the COPY data. Describing a statement does not execute
+/// it.
 fn check_types(client: &mut Client, table: &str, columns: &str, schema: &Schema) -> Result<()> {
     let described = client
         .prepare(&format!("SELECT {columns} FROM {table}"))
@@ -149,7 +150,7 @@ fn check_types(client: &mut Client, table: &str, columns: &str, schema: &Schema)
                     column.type_(),
                     field.data_type()
                 ),
-                // The status that ADBC prescribes for a table with another schema.
+                // The status ADBC prescribes for a table with a different schema.
                 Status::AlreadyExists,
             ));
         }
@@ -175,7 +176,7 @@ fn stream(
     encoder.finish(&mut send)
 }
 
-/// A reader fails with errors of its owner, whose text is the one to keep.
+/// Keeps the text of the reader's own error.
 fn from_reader(action: &str, error: ArrowError) -> Error {
     let text = match error {
         ArrowError::ExternalError(inner) => inner.to_string(),

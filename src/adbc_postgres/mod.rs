@@ -1,21 +1,21 @@
 //! A native Rust ADBC driver for PostgreSQL: the synchronous `adbc_core` traits over the blocking
 //! `postgres` client. Bulk ingest goes through COPY BINARY, query results come back as Arrow.
 //!
-//! It exists because the C++ driver would have to be shipped beside the binary.
+//! Written because the C++ driver would have to be shipped next to the binary.
 //!
-//! What it promises beyond the traits:
-//! - no error holds a value: a server's message, detail, hint and context can quote rows, so they
+//! Guarantees beyond the traits:
+//! - errors contain no values: a server's message, detail, hint and context can quote rows, so they
 //!   are replaced by the SQLSTATE, its meaning, and the names of table, column and constraint;
-//! - an ingest checks the types of the target's columns first, because COPY BINARY would load a
-//!   bigint into a double precision column without a word;
-//! - a failed ingest leaves nothing behind, a commit of a failed transaction is an error;
-//! - `sslmode` is libpq's, for every connection that is made: sessions and cancel requests alike;
-//! - a connection is a session of the server: a pooler in transaction mode is recognised and refused;
-//! - connecting and cancelling come to an end, whatever the other side does;
-//! - what is not implemented is reported by name (`Status::NotImplemented`).
+//! - an ingest first checks the types of the target's columns, because COPY BINARY would silently
+//!   load a bigint into a double precision column;
+//! - a failed ingest leaves nothing behind, and committing a failed transaction is an error;
+//! - `sslmode` has libpq's semantics for every connection, including cancel requests;
+//! - a connection is a server session: a pooler in transaction mode is detected and rejected;
+//! - connecting and cancelling have timeouts;
+//! - unimplemented functions are reported by name (`Status::NotImplemented`).
 //!
-//! Parameters: a text value is sent in text form, so the server parses it as whatever type the
-//! statement wants (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`statement`].
+//! Parameters: text values are sent in text form, so the server parses them as the parameter's type
+//! (`jsonb`, `uuid`, `numeric`, `timestamptz`, `date`, …); see [`statement`].
 
 mod address;
 mod bounded;

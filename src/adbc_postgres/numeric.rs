@@ -1,4 +1,4 @@
-//! Postgres' binary NUMERIC: to exact decimal text, and from decimals.
+//! Postgres' binary NUMERIC: conversion to decimal text and from decimals.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ const NAN: u16 = 0xC000;
 const POSITIVE_INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
-/// Writes the number in `raw` to `out` just as the server would print it, or gives `None` if `raw`
-/// is not a NUMERIC.
+/// Writes the number in `raw` to `out` in the server's text format; `None` if `raw` is not a
+/// NUMERIC.
 pub(super) fn write_text(raw: &[u8], out: &mut String) -> Option<()> {
     let mut words = raw.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let groups = usize::from(words.next()?);
@@ -30,7 +30,7 @@ pub(super) fn write_text(raw: &[u8], out: &mut String) -> Option<()> {
         return Some(());
     }
 
-    // The first group counts 10,000^weight; groups that are not sent are zero.
+    // The first group has weight 10,000^weight; groups not sent are zero.
     if weight < 0 {
         out.push('0');
     }
@@ -54,26 +54,26 @@ pub(super) fn write_text(raw: &[u8], out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Appends `value · 10^-scale` as a NUMERIC with its length before it.
+/// Appends `value · 10^-scale` as a length-prefixed NUMERIC.
 pub(super) fn write_binary(value: i128, scale: i8, out: &mut Vec<u8>) {
-    // Groups of four digits from the lowest; 39 digits and an incomplete group at either end.
+    // Groups of four digits, lowest first; 39 digits plus a partial group at either end.
     let mut groups = [0_u16; 12];
     let mut count = 0;
     let exponent = -i32::from(scale);
-    // Digits that the lowest group lacks.
+    // Digits missing from the lowest group.
     let lacking = exponent.rem_euclid(4).unsigned_abs();
     let mut weight = (exponent - exponent.rem_euclid(4)) / 4 - 1;
     let magnitude = value.unsigned_abs();
     let first = 10_u16.pow(4 - lacking);
     let mut push = |group: u16| {
         weight += 1;
-        // Trailing zeros are not sent.
+        // Trailing zero groups are omitted.
         if group != 0 || count > 0 {
             groups[count] = group;
             count += 1;
         }
     };
-    // Nearly all values fit 64 bits, whose division is far cheaper.
+    // Nearly all values fit 64 bits, where division is far cheaper.
     #[expect(clippy::cast_possible_truncation, reason = "remainders below 10,000")]
     if let Ok(mut rest) = u64::try_from(magnitude) {
         if rest > 0 {
@@ -97,9 +97,9 @@ pub(super) fn write_binary(value: i128, scale: i8, out: &mut Vec<u8>) {
         weight = 0;
     }
     let word = |number: i32| i16::try_from(number).unwrap_or_default().to_be_bytes();
-    let places = i32::try_from(count).unwrap_or_default();
-    out.extend_from_slice(&(8 + 2 * places).to_be_bytes());
-    out.extend_from_slice(&word(places));
+    let digits = i32::try_from(count).unwrap_or_default();
+    out.extend_from_slice(&(8 + 2 * digits).to_be_bytes());
+    out.extend_from_slice(&word(digits));
     out.extend_from_slice(&word(weight));
     out.extend_from_slice(&if value < 0 { NEGATIVE } else { 0 }.to_be_bytes());
     out.extend_from_slice(&word(i32::from(scale).max(0)));

@@ -1,4 +1,4 @@
-//! One bound value: a cell of an Arrow array on its way to a statement's parameter.
+//! A bound parameter: one cell of an Arrow array.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -10,20 +10,18 @@ use postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::types::{EPOCH_DAYS, base};
 
-/// The cell at `row` of `array`.
 pub(super) struct Parameter<'a> {
     array: &'a dyn Array,
     row: usize,
 }
 
 impl<'a> Parameter<'a> {
-    /// The cell at `row` of `array`.
     pub(super) fn new(array: &'a dyn Array, row: usize) -> Self {
         Self { array, row }
     }
 }
 
-/// A cell's Arrow type cannot be bound to the type that the statement wants.
+/// A cell's Arrow type cannot be bound to the parameter type.
 #[derive(Debug)]
 pub(super) struct Unsupported {
     arrow: DataType,
@@ -38,7 +36,7 @@ impl fmt::Display for Unsupported {
 
 impl Error for Unsupported {}
 
-/// Shows the type only: a parameter's value must not reach a log.
+/// Shows only the type: parameter values must not reach a log.
 impl fmt::Debug for Parameter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parameter({})", self.array.data_type())

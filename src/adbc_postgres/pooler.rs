@@ -1,8 +1,8 @@
-//! Whether a connection is a session of the server.
+//! Checks that a connection is a server session.
 //!
-//! A pooler in transaction mode hands each transaction of a client to whichever of its own connections to
-//! the server is free. Locks, settings and prepared statements of a session are then lost, or somebody
-//! else's: what rests on them goes wrong without an error.
+//! A pooler in transaction mode assigns each transaction to any of its server connections. Locks,
+//! settings and prepared statements of a session are then lost or belong to another client, without
+//! an error.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{process, thread};
@@ -12,20 +12,20 @@ use postgres::{Client, SimpleQueryMessage};
 
 use super::error;
 
-/// How often both connections are queried in turn: the pooler of a busy server may give the first one the
-/// same session twice by chance.
+/// Number of rounds of queries on both connections: the pooler of a busy server may assign the same
+/// session twice by chance.
 const ROUNDS: u32 = 3;
 
-/// What the server keeps for a session as long as it lasts.
+/// Session properties reported by the server.
 #[derive(Debug, PartialEq, Eq)]
 struct Backend {
     pid: String,
     mark: String,
 }
 
-/// Refuses a connection that is not one session. A mark left in the session must still be there at every
-/// query, and must never be visible to a second connection, which `connect` opens. Where no second
-/// connection is available, only the first is queried.
+/// Rejects a connection that is not one server session. A marker set in the session must be visible
+/// to every query, and never to a second connection, which `connect` opens. Without a second
+/// connection, only the first is queried.
 ///
 /// # Errors
 /// `InvalidArguments` behind a pooler in transaction mode, `IO` when the connection breaks.
@@ -35,12 +35,12 @@ pub(super) fn refuse(client: &mut Client, connect: impl FnOnce() -> Option<Clien
         client,
         &format!("SELECT pg_catalog.set_config('adbc_postgres.session', '{mark}', false)"),
     )?;
-    let mine = look(client)?;
+    let mine = backend(client)?;
     let mut other = connect();
     let mut its_pid = None;
     for _ in 0..ROUNDS {
         if let Some(other) = &mut other {
-            let seen = look(other)?;
+            let seen = backend(other)?;
             if seen.mark == mark || seen.pid == mine.pid {
                 return Err(pooled());
             }
@@ -48,25 +48,25 @@ pub(super) fn refuse(client: &mut Client, connect: impl FnOnce() -> Option<Clien
                 return Err(pooled());
             }
         }
-        if mine.mark != mark || look(client)? != mine {
+        if mine.mark != mark || backend(client)? != mine {
             return Err(pooled());
         }
     }
     if let Some((other, pid)) = other.zip(its_pid) {
-        // A role with few connections needs this one for something else.
+        // Needed elsewhere if the role has a low connection limit.
         let _ = other.close();
         wait_for_the_end_of(client, &pid)?;
     }
     Ok(())
 }
 
-/// A text that no other session has.
+/// A marker unique to this session.
 fn mark() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{}", process::id(), now.as_nanos())
 }
 
-fn look(client: &mut Client) -> Result<Backend> {
+fn backend(client: &mut Client) -> Result<Backend> {
     let answer = ask(
         client,
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('adbc_postgres.session', true)",
@@ -75,8 +75,8 @@ fn look(client: &mut Client) -> Result<Backend> {
     Ok(Backend { pid, mark })
 }
 
-/// The first two columns of the answer, by the simple protocol: a prepared statement would be one more
-/// thing that a pooler loses.
+/// The first two result columns, using the simple protocol: a pooler could lose a prepared
+/// statement.
 fn ask(client: &mut Client, sql: &str) -> Result<Option<[String; 2]>> {
     let messages = client.simple_query(sql).map_err(|e| error::from_postgres("connecting", &e))?;
     Ok(messages.iter().find_map(|message| match message {
@@ -88,7 +88,7 @@ fn ask(client: &mut Client, sql: &str) -> Result<Option<[String; 2]>> {
     }))
 }
 
-/// Gives the server a moment to end a session.
+/// Gives the server time to end a session.
 fn wait_for_the_end_of(client: &mut Client, pid: &str) -> Result<()> {
     if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(());

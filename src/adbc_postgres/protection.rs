@@ -1,18 +1,18 @@
-//! How well a connection is protected.
+//! Protection level of a connection.
 
-/// How much a connection keeps from whoever is on the way.
+/// How a connection is protected against network attackers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protection {
-    /// No network lies on the way.
+    /// Local connection.
     Local,
-    /// Nothing is encrypted.
+    /// Not encrypted.
     None,
-    /// Encrypted where the server offers it; who it is is not verified.
+    /// Encrypted if the server offers it; server identity not verified.
     IfOffered,
-    /// Encrypted; who the server is is not verified.
+    /// Encrypted; server identity not verified.
     Encrypted,
-    /// Encrypted; a trusted authority has signed the server's certificate, whatever its name.
+    /// Encrypted; the certificate is signed by a trusted authority, the host name is not verified.
     Signed,
-    /// Encrypted, and the server is the one that the address names.
+    /// Encrypted; certificate and host name verified.
     Verified,
 }

@@ -1,7 +1,7 @@
-//! Rows of a query as Arrow record batches.
+//! Query results as Arrow record batches.
 //!
-//! The whole result is read before the first batch is handed out: the connection is free again at
-//! once.
+//! The whole result is read before the first batch is returned, so the connection is immediately
+//! free again.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::{error, numeric};
 
 const BATCH_ROWS: usize = 65_536;
 
-/// Runs a prepared statement and reads its whole result.
+/// Executes a prepared statement and reads its whole result.
 pub(super) fn query(
     client: &mut Client,
     statement: &Statement,
@@ -46,7 +46,7 @@ pub(super) fn query(
     Ok((schema, batches))
 }
 
-/// The rows of the batch that is being filled.
+/// Rows of the current batch.
 struct Table {
     schema: SchemaRef,
     columns: Vec<Column>,
@@ -87,7 +87,7 @@ impl Table {
     }
 }
 
-/// A field's bytes as the server sent them.
+/// A field's bytes as sent by the server.
 struct Raw<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for Raw<'a> {
@@ -103,7 +103,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
     }
 }
 
-/// A column that is being filled, by the form of the bytes that the server sends for it.
+/// A column under construction, by wire format.
 enum Column {
     Boolean(BooleanBuilder),
     Int2(Int16Builder),
@@ -122,7 +122,7 @@ enum Column {
 }
 
 impl Column {
-    /// `ty` is one that [`result_schema`] has let pass; what it does not list is text.
+    /// `ty` was accepted by [`result_schema`]; types not listed are text.
     fn new(ty: &Type) -> Self {
         match *ty {
             Type::BOOL => Self::Boolean(BooleanBuilder::new()),
@@ -145,8 +145,8 @@ impl Column {
         }
     }
 
-    /// Appends a field; `None` if its bytes do not have the form of the type, or if the value
-    /// (an infinite date) has no Arrow form.
+    /// Appends a field; `None` if its bytes are malformed or the value (an infinite date) cannot be
+    /// represented in Arrow.
     fn append(&mut self, raw: Option<&[u8]>) -> Option<()> {
         match self {
             Self::Boolean(b) => b.append_option(optional(raw, |r| fixed(r).map(|[v]| v != 0))?),
@@ -202,7 +202,7 @@ impl Column {
     }
 }
 
-/// The decoded field: `None` if it is malformed, `Some(None)` if it is null.
+/// The decoded field: `None` if malformed, `Some(None)` if null.
 #[expect(clippy::option_option, reason = "malformed and null are different things")]
 fn optional<'a, T>(
     raw: Option<&'a [u8]>,
@@ -222,7 +222,7 @@ fn text(raw: &[u8]) -> Option<&str> {
 
 fn date(raw: &[u8]) -> Option<i32> {
     let days = i32::from_be_bytes(fixed(raw)?);
-    // The extremes mean infinity.
+    // The extremes denote infinity.
     if days == i32::MIN { None } else { days.checked_add(EPOCH_DAYS) }
 }
 

@@ -1,5 +1,4 @@
-//! The session: one client and the state of its transaction, shared by a connection and its
-//! statements.
+//! The session: a client and its transaction state, shared by a connection and its statements.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -8,18 +7,17 @@ use postgres::Client;
 
 use super::error;
 
-/// The client and its transaction.
 pub(super) struct Session {
     client: Client,
     autocommit: bool,
-    /// Whether BEGIN has been sent, which happens with the first statement.
+    /// Whether BEGIN has been sent; the first statement sends it.
     open: bool,
 }
 
-/// A session as a connection and its statements hold it.
+/// A session shared by a connection and its statements.
 pub(super) type SharedSession = Arc<Mutex<Session>>;
 
-/// Takes the session for one operation.
+/// Locks the session for one operation.
 pub(super) fn lock(session: &SharedSession) -> Result<MutexGuard<'_, Session>> {
     session.lock().map_err(|_| {
         Error::with_message_and_status(
@@ -35,7 +33,7 @@ impl Session {
         Arc::new(Mutex::new(Self { client, autocommit: true, open: false }))
     }
 
-    /// The client, inside a transaction if autocommit is off.
+    /// The client; begins a transaction if autocommit is off.
     pub(super) fn client(&mut self) -> Result<&mut Client> {
         if !self.autocommit && !self.open {
             self.send("beginning a transaction", "BEGIN")?;
@@ -44,8 +42,7 @@ impl Session {
         Ok(&mut self.client)
     }
 
-    /// Runs `work` so that it leaves nothing behind when it fails: in a transaction of its own, or
-    /// in the open one, which the failure spoils.
+    /// Runs `work` atomically: in its own transaction, or in the open one, which a failure aborts.
     pub(super) fn atomically<T>(
         &mut self,
         work: impl FnOnce(&mut Client) -> Result<T>,
@@ -58,19 +55,19 @@ impl Session {
         match outcome {
             Ok(value) => self.send("committing", "COMMIT").map(|()| value),
             Err(error) => {
-                // The first failure is the one to report; a broken connection rolls back as well.
+                // Report the first failure; a broken connection rolls back anyway.
                 let _ = self.send("rolling back", "ROLLBACK");
                 Err(error)
             }
         }
     }
 
-    /// Whether every statement is a transaction of its own.
+    /// Whether every statement is its own transaction.
     pub(super) fn autocommit(&self) -> bool {
         self.autocommit
     }
 
-    /// Sets the mode; as ADBC says, switching autocommit on commits what is open.
+    /// Sets the mode; as specified by ADBC, enabling autocommit commits the open transaction.
     pub(super) fn set_autocommit(&mut self, on: bool) -> Result<()> {
         if on && self.open {
             self.commit()?;
@@ -79,14 +76,14 @@ impl Session {
         Ok(())
     }
 
-    /// Commits the open transaction. A transaction in which a statement failed is rolled back and
-    /// the commit fails; the server alone would answer such a COMMIT with a quiet ROLLBACK.
+    /// Commits the open transaction. If a statement has failed, rolls back and fails; the server
+    /// alone would answer COMMIT with a silent ROLLBACK.
     pub(super) fn commit(&mut self) -> Result<()> {
         self.refuse_autocommit("commit")?;
         if !self.open {
             return Ok(());
         }
-        // SELECT fails in a spoiled transaction, and then COMMIT is not reached.
+        // SELECT fails in an aborted transaction, so COMMIT is not reached.
         let outcome = self.send("committing", "SELECT 1; COMMIT");
         self.open = false;
         if outcome.is_err() {
@@ -95,7 +92,7 @@ impl Session {
         outcome
     }
 
-    /// Rolls the open transaction back.
+    /// Rolls back the open transaction.
     pub(super) fn rollback(&mut self) -> Result<()> {
         self.refuse_autocommit("rollback")?;
         if !self.open {

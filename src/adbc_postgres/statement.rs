@@ -1,4 +1,4 @@
-//! The statement: SQL with its parameters, or the target of a bulk ingest.
+//! The statement: SQL with parameters, or the target of a bulk ingest.
 
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::{IngestMode, OptionStatement, OptionValue};
@@ -15,8 +15,8 @@ use super::session::{SharedSession, lock};
 use super::types::{result_schema, result_type};
 use super::{error, result};
 
-/// Option of an ingest, a truth value: COPY FREEZE. The rows are visible to every snapshot once they
-/// are committed and need no vacuum; the table must be made in the open transaction.
+/// Boolean ingest option: COPY FREEZE. After commit, the rows are visible to every snapshot and
+/// need no vacuum; the table must be created in the open transaction.
 const FREEZE: &str = "adbc.postgresql.ingest.freeze";
 
 /// A statement on a [`super::PostgresConnection`].
@@ -50,7 +50,7 @@ impl PostgresStatement {
         self.sql.as_deref().ok_or_else(|| invalid_state("the statement has no SQL"))
     }
 
-    /// The prepared statement: the one from `prepare`, or a fresh one.
+    /// The prepared statement, from `prepare` or newly prepared.
     fn prepared(&self, client: &mut Client) -> Result<Prepared> {
         match &self.prepared {
             Some(prepared) => Ok(prepared.clone()),
@@ -152,7 +152,7 @@ impl Statement for PostgresStatement {
     }
 }
 
-/// The one row that a query can be bound to.
+/// The single row bound to a query.
 fn only_row(reader: Box<dyn RecordBatchReader + Send>) -> Result<RecordBatch> {
     let mut rows = Vec::new();
     for batch in reader {
@@ -198,7 +198,7 @@ fn execute_row(client: &mut Client, prepared: &Prepared, row: &[Parameter<'_>]) 
     count(affected)
 }
 
-/// Runs SQL as it is; the count is that of its last statement.
+/// Executes SQL unchanged; returns the count of the last statement.
 fn execute_script(client: &mut Client, sql: &str) -> Result<Option<i64>> {
     let messages =
         client.simple_query(sql).map_err(|e| error::from_postgres("running a statement", &e))?;

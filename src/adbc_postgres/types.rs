@@ -1,4 +1,4 @@
-//! Which Arrow type goes with which Postgres type: for results, for new tables, for COPY.
+//! Mapping of Arrow and Postgres types: for results, new tables and COPY.
 
 use adbc_core::error::{Error, Result, Status};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -6,11 +6,11 @@ use postgres::types::{Kind, Type};
 
 /// Days from Arrow's epoch (1970-01-01) to Postgres' (2000-01-01).
 pub(super) const EPOCH_DAYS: i32 = 10_957;
-/// The same in microseconds.
+/// [`EPOCH_DAYS`] in microseconds.
 pub(super) const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 pub(super) const UUID_BYTES: i32 = 16;
 
-/// The type under a domain; any other type is its own base.
+/// The base type of a domain; other types are unchanged.
 pub(super) fn base(ty: &Type) -> &Type {
     match ty.kind() {
         Kind::Domain(inner) => base(inner),
@@ -20,8 +20,8 @@ pub(super) fn base(ty: &Type) -> &Type {
 
 /// The Arrow type of a result column.
 ///
-/// `numeric` becomes text holding the exact decimal: a sum or an average carries no precision and
-/// scale, so no Decimal128 could be declared before all values are known.
+/// `numeric` becomes exact decimal text: sums and averages have no declared precision and scale, so
+/// Decimal128 could not be chosen before all values are known.
 pub(super) fn result_type(column: &str, ty: &Type) -> Result<DataType> {
     Ok(match *base(ty) {
         Type::BOOL => DataType::Boolean,
@@ -53,8 +53,8 @@ pub(super) fn result_type(column: &str, ty: &Type) -> Result<DataType> {
     })
 }
 
-/// The Arrow schema of a statement's result. Postgres does not report which results can be null, so
-/// all can.
+/// The Arrow schema of a statement's result. All fields are nullable, because Postgres does not
+/// report nullability of results.
 pub(super) fn result_schema(columns: &[postgres::Column]) -> Result<Schema> {
     let fields: Result<Vec<Field>> = columns
         .iter()
@@ -75,7 +75,7 @@ pub(super) fn ddl_type(field: &Field) -> Result<String> {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),
         DataType::FixedSizeBinary(UUID_BYTES) => "uuid".into(),
         DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "bytea".into(),
-        // Postgres has no negative scale; it means trailing zeros before the point.
+        // Postgres has no negative scale, which denotes trailing zeros before the decimal point.
         DataType::Decimal128(precision, scale) => match u8::try_from(*scale) {
             Ok(scale) => format!("numeric({precision},{scale})"),
             Err(_) => format!("numeric({},0)", precision.saturating_add(scale.unsigned_abs())),
@@ -87,8 +87,8 @@ pub(super) fn ddl_type(field: &Field) -> Result<String> {
     })
 }
 
-/// Whether COPY BINARY's bytes for `field` mean the same to a column of type `ty`. The server
-/// checks lengths only, and a bigint is as long as a double precision or a timestamp.
+/// Whether COPY BINARY data of `field` has the same meaning for a column of type `ty`. The server
+/// checks only lengths, and a bigint is as long as a double precision or a timestamp.
 pub(super) fn is_copyable(field: &Field, ty: &Type) -> Result<bool> {
     let ty = base(ty);
     let accepted: &[Type] = match field.data_type() {
@@ -123,12 +123,12 @@ pub(super) fn no_copy_form(field: &Field) -> Error {
     )
 }
 
-/// `name` as an SQL identifier.
+/// `name` as a quoted SQL identifier.
 pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `table`, in `schema` if there is one, as SQL.
+/// `table`, qualified with `schema` if given, as SQL.
 pub(super) fn qualified(schema: Option<&str>, table: &str) -> String {
     match schema {
         Some(schema) => format!("{}.{}", quote(schema), quote(table)),

@@ -1,5 +1,5 @@
-//! Options that may be addresses of databases. A password in one is refused on the command line, which
-//! other users can see, but not in the environment or the configuration file.
+//! Options that may be database addresses. A password is rejected on the command line, which other
+//! users can see, but allowed in the environment and the configuration file.
 
 use std::ffi::OsStr;
 
@@ -11,19 +11,19 @@ use toml::Value;
 
 use crate::adbc_postgres::Address;
 
-/// Parses a text into a `T`; refuses a password on the command line.
+/// Parses an option into `T`; rejects a password on the command line.
 #[derive(Clone, Copy)]
 pub(super) struct AddressParser<T>(fn(String) -> T);
 
 impl AddressParser<Value> {
-    /// For a setting.
+    /// Parser of a setting.
     pub(super) fn value() -> ValueParser {
         ValueParser::from(Self(Value::String))
     }
 }
 
 impl AddressParser<String> {
-    /// For a source, which may be a path.
+    /// Parser of a source, which may also be a path.
     pub(super) fn text() -> Self {
         Self(std::convert::identity)
     }

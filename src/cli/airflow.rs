@@ -1,4 +1,4 @@
-//! The command `airflow`: a DAG file in which every task calls this program.
+//! The command `airflow`: generates a DAG whose tasks call this program.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -53,10 +53,9 @@ pub(super) struct DagOptions {
     config: ConfigOptions,
 }
 
-/// `airflow dag`.
+/// Runs `airflow dag`.
 ///
-/// # Errors
-/// `Config` when the settings are refused or the file cannot be written.
+/// # Errors `Config` when the settings are invalid or the file cannot be written.
 pub(super) fn airflow(command: AirflowCommand) -> Result<Reply> {
     let AirflowCommand::Dag(options) = command;
     let (config, data_dir) = (options.config.file(), options.config.text("run", "data_dir"));
@@ -87,7 +86,7 @@ pub(super) fn airflow(command: AirflowCommand) -> Result<Reply> {
     Ok(Reply::line(format!("wrote {}", path.display())))
 }
 
-/// The path, which the worker has to find from wherever it is.
+/// Absolute form of a path, for workers with another current directory.
 fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
     let path = path.as_ref();
     let here =

@@ -44,7 +44,7 @@ pub(super) struct Cli {
     pub(super) messages: MessageOptions,
 }
 
-/// The command line's definition. Help names the variables, but never their values, which may be
+/// The command line definition. Help shows the variables' names, never their values, which may be
 /// secrets.
 pub(super) fn command() -> clap::Command {
     fn without_values(command: clap::Command) -> clap::Command {
@@ -56,8 +56,8 @@ pub(super) fn command() -> clap::Command {
 /// Parses the command line.
 ///
 /// # Errors
-/// As clap, for a wrong command line, help and version. A stray value is not repeated: it could be
-/// an identifier or an address with a password.
+/// As clap, including help and version. Unexpected values are not echoed: they could be an
+/// identifier or an address with a password.
 pub(super) fn parse() -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches().map_err(without_stray_value)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
@@ -123,7 +123,7 @@ pub(super) enum Command {
         /// The id of one run
         run: Option<String>,
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -168,7 +168,7 @@ pub(super) enum Command {
         #[arg(long, value_enum, value_name = "DOMAIN")]
         domain: TokenDomain,
         #[command(flatten)]
-        place: KeyOptions,
+        settings_options: KeyOptions,
     },
     /// Write synthetic claims and providers
     #[command(after_help = GENERATE_EXAMPLES)]

@@ -52,7 +52,7 @@ pub(super) struct BackfillOptions {
     result: ResultOptions,
 }
 
-/// `backfill`: a line an interval, at the end.
+/// Runs `backfill`; prints one line per interval at the end.
 ///
 /// # Errors
 /// As loading the settings and [`schedule::backfill`].

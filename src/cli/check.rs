@@ -1,4 +1,4 @@
-//! The command `check`: whether a run with these settings could start.
+//! The command `check`: checks whether a run with these settings could start.
 
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
@@ -9,13 +9,12 @@ use crate::commands::check;
 use crate::commands::check::Finding;
 use crate::error::Result;
 
-/// `check`: a line a finding.
+/// Runs `check`; prints one line per finding.
 ///
-/// # Errors
-/// `Config` when the settings are refused.
+/// # Errors `Config` when the settings are invalid.
 pub(super) fn check(settings: SettingsOptions, format: Format, console: &Console) -> Result<Reply> {
     let settings = settings.load()?;
-    // A signal must still end the sessions with the providers.
+    // A signal must still close the sessions with the providers.
     let report = check::check(&settings, console.observer(), &signals::cancellation()?);
     console.finish();
     let text = match format {

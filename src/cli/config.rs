@@ -8,7 +8,7 @@ use super::output_format::Format;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 
-/// The settings that a run with these options would use, without secrets.
+/// The effective settings for these options, without secrets.
 ///
 /// # Errors
 /// `Config` as loading the settings.
@@ -25,7 +25,7 @@ pub(super) fn show(options: SettingsOptions, format: Format) -> Result<Reply> {
     }))
 }
 
-/// TOML, and the names of the keys that have no value.
+/// TOML, plus the names of unset keys.
 fn text(settings: &Settings) -> Result<String> {
     let unwritable = || Error::internal("the settings cannot be written as TOML");
     let text = toml::to_string_pretty(settings).map_err(|_| unwritable())?;
@@ -52,13 +52,13 @@ fn collect_unset(value: &Value, name: &str, unset: &mut Vec<String>) {
 /// `postgres://user:password@host/db?password=…` without the passwords.
 fn without_password(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    // The query of a web address can be a key.
+    // The query string of a web address can be a credential.
     let is_web = matches!(scheme, "http" | "https");
     if let Some((place, _)) = rest.split_once(['?', '#']).filter(|_| is_web) {
         let place = without_password(&format!("{scheme}://{place}"));
         return format!("{place}?[REDACTED]");
     }
-    // The last @ first: a password may hold any sign, even one that ought to be escaped.
+    // Split at the last @: a password may contain unescaped special characters.
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => (hidden(login), place),
         None => (String::new(), rest),
@@ -74,7 +74,7 @@ fn without_password(address: &str) -> String {
     format!("{scheme}://{login}{place}{options}")
 }
 
-/// What stands before the `@`: the user's name, when it is surely nothing but that.
+/// The part before the `@`, if it is certainly only a user name.
 fn hidden(login: &str) -> String {
     match login.split_once(':') {
         Some((user, _)) if !user.contains(['/', '?']) => format!("{user}:[REDACTED]@"),

@@ -1,6 +1,6 @@
 //! Progress, log and errors on stderr.
 //!
-//! The choice between bars and lines, text and JSON is made once, before any command runs.
+//! The output mode (bars or lines, text or JSON) is chosen once, before any command runs.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -16,10 +16,10 @@ use super::progress::{Bars, CurrentRun, Lines};
 use crate::error::Error;
 use crate::event::Observer;
 
-/// How often bars are drawn, in a second.
-const DRAWINGS: u8 = 20;
+/// Redraws per second.
+const REDRAWS: u8 = 20;
 
-/// The listener of this invocation and the form of its messages.
+/// The observer of this process and its message format.
 pub(super) struct Console {
     observer: Box<dyn Observer>,
     run: Arc<CurrentRun>,
@@ -34,7 +34,7 @@ impl Console {
         let bars = terminal && options.log_format == Format::Text && !options.quiet;
         let screen = bars.then(|| {
             let terminal = Term::read_write_pair(io::stdin(), Stderr(None));
-            MultiProgress::with_draw_target(ProgressDrawTarget::term(terminal, DRAWINGS))
+            MultiProgress::with_draw_target(ProgressDrawTarget::term(terminal, REDRAWS))
         });
         log_to_stderr(options, terminal, screen.clone());
         let run = Arc::new(CurrentRun::default());
@@ -45,27 +45,25 @@ impl Console {
         Self { observer, run, format: options.log_format, screen }
     }
 
-    /// Who listens to the run.
     pub(super) fn observer(&self) -> &dyn Observer {
         self.observer.as_ref()
     }
 
-    /// Takes the bars away and ends what is being written, so that the result has the screen to itself
-    /// and comes after what led to it.
+    /// Removes the bars and flushes pending messages, so that the result comes last and alone.
     pub(super) fn finish(&self) {
         if let Some(screen) = &self.screen {
-            // The screen is gone only with the terminal itself.
+            // Clearing fails only if the terminal is gone.
             let _ = screen.clear();
         }
         outlet::stderr().flush();
     }
 
-    /// Tells the error that ends the program.
+    /// Prints the error that ends the program.
     pub(super) fn error(&self, error: &Error) {
         self.failure(error.kind().name(), error.message(), error.way_out());
     }
 
-    /// Tells what ended the program.
+    /// Prints an error's parts.
     pub(super) fn failure(&self, kind: &str, message: &str, hint: Option<&str>) {
         match self.format {
             Format::Json => {
@@ -80,14 +78,14 @@ impl Console {
     }
 }
 
-/// Whether stderr is a terminal that can move its cursor.
+/// Whether stderr is a terminal with cursor control.
 #[expect(clippy::disallowed_methods, reason = "a property of the terminal, not a setting")]
 fn on_a_terminal() -> bool {
     let able = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
     able && io::stderr().is_terminal()
 }
 
-/// Log lines of this program alone: a library's could quote what it was given.
+/// Logs only this program's messages: a library's could quote data.
 fn log_to_stderr(options: &MessageOptions, terminal: bool, screen: Option<MultiProgress>) {
     let level = match (options.quiet, options.verbose) {
         (true, _) => "warn",
@@ -99,10 +97,10 @@ fn log_to_stderr(options: &MessageOptions, terminal: bool, screen: Option<MultiP
         .with_env_filter(EnvFilter::new(format!("claims_etl={level}")))
         .with_target(false)
         .with_ansi(terminal)
-        // It would print its own failures to stderr, and panic where that fails too.
+        // Internal log errors would go to stderr, and panic if that fails.
         .log_internal_errors(false)
         .with_writer(move || Stderr(screen.clone()));
-    // A second start in one process (a test) keeps the first one's log.
+    // In tests a second start in one process keeps the first logger.
     let _ = match (options.log_format, terminal) {
         (Format::Json, _) => log.json().flatten_event(true).try_init(),
         (Format::Text, true) => log.without_time().try_init(),
@@ -110,7 +108,7 @@ fn log_to_stderr(options: &MessageOptions, terminal: bool, screen: Option<MultiP
     };
 }
 
-/// Stderr, which takes everything; with the bars out of the way while something is written.
+/// Infallible stderr; hides the bars while writing.
 #[derive(Debug)]
 struct Stderr(Option<MultiProgress>);
 
@@ -128,7 +126,7 @@ impl Write for Stderr {
     }
 }
 
-/// The terminal's size is that of the stream itself.
+/// The terminal size comes from the real stream.
 impl AsRawFd for Stderr {
     fn as_raw_fd(&self) -> RawFd {
         io::stderr().as_raw_fd()

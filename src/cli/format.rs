@@ -1,4 +1,4 @@
-//! Counts, money and times as people read them.
+//! Formats counts, amounts and durations for people.
 
 use crate::totals::{Cents, grouped};
 
@@ -12,14 +12,15 @@ pub(super) fn money(amount: Cents) -> String {
     money_text(&amount.to_string())
 }
 
-/// An amount as Postgres prints it, with its thousands apart.
+/// An amount as printed by Postgres, with thousands separators.
 pub(super) fn money_text(amount: &str) -> String {
     let (sign, digits) = amount.strip_prefix('-').map_or(("", amount), |digits| ("-", digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "00"));
     format!("{sign}{}.{fraction}", grouped(whole))
 }
 
-/// A share as `12.5 %`, so that something never looks like nothing, nor less than all like all.
+/// A share as `12.5 %`, rounded so that a non-zero share never shows as 0 and an incomplete one
+/// never as 100.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     if part == 0 || part >= whole {
         return format!("{} %", if part == 0 { 0 } else { 100 });
@@ -58,7 +59,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     format!("{minutes:.0} min {:02.0} s", seconds.round() - minutes * 60.0)
 }
 
-/// Rows for each second, or nothing when there was no time to measure.
+/// Rows per second; `None` if no time was measured.
 pub(super) fn rate(rows: u64, seconds: f64) -> Option<String> {
     #[expect(clippy::cast_precision_loss, reason = "a rate to show, not a count to keep")]
     let rate = rows as f64 / seconds;

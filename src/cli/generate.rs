@@ -30,7 +30,7 @@ pub(super) struct GenerateOptions {
     pub(super) out: PathBuf,
 }
 
-/// Writes synthetic files and prints how to load them.
+/// Generates synthetic files and prints the command to load them.
 ///
 /// # Errors
 /// `Config` for a share outside 0 to 1, `Source` when the files cannot be written.

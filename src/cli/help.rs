@@ -1,4 +1,4 @@
-//! The end of the commands' help: examples and exit codes.
+//! Epilogue of the help texts: examples and exit codes.
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:

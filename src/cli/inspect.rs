@@ -1,4 +1,4 @@
-//! The command `inspect`: what unknown files contain. The report on a file fits on one screen.
+//! The command `inspect`: describes unknown files. The report on a file fits on one screen.
 
 use std::fmt::Write as _;
 
@@ -15,17 +15,18 @@ use crate::error::Result;
 use crate::extract::{Compression, Format as RowFormat, not_loaded};
 use crate::schema::Dataset;
 
-/// Lines of a screen, less one for the prompt.
+/// Screen height in lines, minus the prompt.
 const SCREEN: usize = 23;
-/// Characters in a line.
+/// Line width in characters.
 const WIDTH: usize = 80;
-/// Characters of a header name in a list.
+/// Width of a header name in a list.
 const NAME: usize = 20;
 
-/// `inspect`: a screen a file. The exit code is that of the first file that a run would refuse.
+/// Runs `inspect`; prints one screen per file. The exit code is that of the first file a run would
+/// reject.
 ///
 /// # Errors
-/// `Config` when the settings are refused.
+/// `Config` when the settings are invalid.
 pub(super) fn inspect(
     files: &[String],
     settings: SettingsOptions,
@@ -115,13 +116,13 @@ fn shape(shape: &Shape, read: Option<u64>) -> String {
     parts.join(" · ")
 }
 
-/// The contract's columns: where each is read from, and a profile of its values.
+/// Contract columns with their sources and value profiles.
 fn columns(file: &InspectionReport) -> String {
     let mut table = Table::new("llrlr");
     table.head(["column", "from", "filled", "texts", "length"]);
     for column in &file.columns {
         let from = match &column.from {
-            // A guess, not configured.
+            // A suggestion, not configured.
             Some(name) if !column.proposals.is_empty() => {
                 format!("{}?", shortened(name, NAME - 1))
             }
@@ -183,7 +184,7 @@ fn facts(file: &InspectionReport) -> String {
         .take(3)
         .map(|system| format!("{} {}", system.system, percent(system.rows, file.codes)))
         .collect();
-    // Until the columns are settled their proposals need the space.
+    // Suggestions take this space until the columns are mapped.
     if !systems.is_empty() && file.assumed.is_none() {
         lines.push(format!("procedure codes look like {}", systems.join(", ")));
     }
@@ -229,9 +230,9 @@ fn facts(file: &InspectionReport) -> String {
     lines.join("\n")
 }
 
-/// The broken rules, in at most `room` lines.
+/// Broken rules, in at most `room` lines.
 fn rules(file: &InspectionReport, room: usize) -> String {
-    // Until the columns are settled the rules mean nothing.
+    // Rules are meaningless until the columns are mapped.
     if file.read.is_none() || file.assumed.is_some() {
         return String::new();
     }
@@ -294,11 +295,11 @@ fn verdict(file: &InspectionReport) -> String {
         return text;
     };
     let message = error.message.split("; the header has: ").next().unwrap_or_default();
-    let place = format!("{}: ", file.source);
+    let prefix = format!("{}: ", file.source);
     let bare =
         message.split_once(": ").filter(|(dataset, _)| matches!(*dataset, "claims" | "providers"));
     let bare = bare.map_or(message, |(_, rest)| rest);
-    let bare = bare.strip_prefix(place.as_str()).unwrap_or(bare);
+    let bare = bare.strip_prefix(prefix.as_str()).unwrap_or(bare);
     let bare = bare.trim_end_matches("; nothing was published");
     let _ = writeln!(text, "✗ a run would fail with exit code {}:\n  {bare}", file.exit_code);
     if let Some(hint) = &error.hint {
@@ -309,7 +310,7 @@ fn verdict(file: &InspectionReport) -> String {
     text
 }
 
-/// The beginning of a long line.
+/// Truncates a long line.
 fn cut(line: &str, width: usize) -> String {
     if line.chars().count() <= width {
         return line.to_owned();

@@ -65,10 +65,10 @@ pub fn main() -> ExitCode {
     let reply = catch_unwind(AssertUnwindSafe(|| dispatch(cli.command, &console)))
         .unwrap_or_else(|_| Err(panicked("the command")));
     console.finish();
-    // Only writing is left, which a slow reader may block.
+    // Only output remains, and a slow reader may block it.
     signals::end_at_once();
     let code = match reply {
-        // Not even locked: another thread may hold the lock while it waits for a reader.
+        // Does not lock stdout: another thread may hold the lock while waiting for a reader.
         Ok(reply) if reply.text.is_empty() => reply.exit_code,
         Ok(reply) => match output::write(&reply.text, &mut io::stdout().lock()) {
             Ok(()) => reply.exit_code,
@@ -94,15 +94,21 @@ fn dispatch(command: Command, console: &Console) -> Result<Reply> {
             inspect::inspect(&files, settings, result.format, console)
         }
         Command::Explain { settings } => run::explain(settings),
-        Command::Runs { run: None, place, result } => runs::runs(place, result.format, console),
-        Command::Runs { run: Some(run), place, .. } => runs::run_details(&run, place, console),
+        Command::Runs { run: None, settings_options, result } => {
+            runs::runs(settings_options, result.format, console)
+        }
+        Command::Runs { run: Some(run), settings_options, .. } => {
+            runs::run_details(&run, settings_options, console)
+        }
         Command::Quarantine(options) => quarantine::quarantine(options, console),
         Command::Verify { run, settings, result } => {
             verify::verify(&run, settings, result.format, console)
         }
         Command::Rules { settings, format } => rules::rules(settings, format),
         Command::Key(command) => key::key(command, console),
-        Command::Token { domain, place } => key::token(domain, place, &mut io::stdin().lock()),
+        Command::Token { domain, settings_options } => {
+            key::token(domain, settings_options, &mut io::stdin().lock())
+        }
         Command::Generate(options) => generate::generate(&options, console),
         Command::Warehouse(command) => warehouse::warehouse(command, console),
         Command::Refresh(options) => refresh::refresh(options, console),
@@ -126,12 +132,12 @@ fn completions(shell: clap_complete::Shell) -> Reply {
     Reply::done(String::from_utf8_lossy(&script))
 }
 
-/// Prints where a panic happened, but not its text, which could contain a value.
+/// Prints the location of a panic, but not its message, which could contain a cell value.
 fn report_panic(info: &PanicHookInfo<'_>) {
     if panic_is_expected() {
         return;
     }
-    let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
-    let text = format!("panic{place}: this is a bug of claims-etl, please report it\n");
+    let location = info.location().map_or_else(String::new, |location| format!(" at {location}"));
+    let text = format!("panic{location}: this is a bug of claims-etl, please report it\n");
     outlet::stderr().write(text.as_bytes());
 }

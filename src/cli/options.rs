@@ -1,8 +1,8 @@
-//! The options that are settings: each is defined once, here, by its key in the configuration file.
+//! Command line options that are settings, each defined once here by its configuration key.
 //!
-//! Types, defaults and ranges are those of [`Settings`]; this file adds the option, its variable and its
-//! help. The options that are given become a TOML table, which lies over the configuration file. A blank
-//! variable counts as not set.
+//! Types, defaults and ranges are those of [`Settings`]; this file adds the option, its variable
+//! and its help. Given options become a TOML table that overrides the configuration file. A blank
+//! variable counts as unset.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,24 +27,20 @@ const NEXT_KEY: u8 = 4;
 const RUN: u8 = 8;
 const SCHEDULE: u8 = 16;
 
-/// Only the configuration file and the data directory.
 pub(super) type ConfigOptions = Options<0>;
-/// Which warehouse.
 pub(super) type WarehouseOptions = Options<WAREHOUSE>;
-/// Which key.
 pub(super) type KeyOptions = Options<KEY>;
-/// Which key and which warehouse.
 pub(super) type KeyWarehouseOptions = Options<{ WAREHOUSE | KEY }>;
-/// Both keys of a rotation and the warehouse.
+/// Both keys of a rotation, and the warehouse.
 pub(super) type BothKeysOptions = Options<{ WAREHOUSE | KEY | NEXT_KEY }>;
 /// All settings of a run.
 pub(super) type SettingsOptions = Options<{ WAREHOUSE | KEY | NEXT_KEY | RUN }>;
 /// All settings of a scheduled run.
 pub(super) type ScheduledOptions = Options<{ WAREHOUSE | KEY | NEXT_KEY | RUN | SCHEDULE }>;
-/// A schedule and the warehouse that has its ledger.
+/// A schedule and the warehouse with its ledger.
 pub(super) type TimetableOptions = Options<{ WAREHOUSE | SCHEDULE }>;
 
-/// The options of some groups of settings, as far as they are given.
+/// Given options of some groups of settings.
 #[derive(Clone)]
 pub(super) struct Options<const GROUPS: u8> {
     file: Option<PathBuf>,
@@ -52,17 +48,17 @@ pub(super) struct Options<const GROUPS: u8> {
 }
 
 impl<const GROUPS: u8> Options<GROUPS> {
-    /// The configuration file, if one is named.
+    /// The configuration file, if given.
     pub(super) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// The text of a setting, if it is given.
+    /// The value of a setting, if given.
     pub(super) fn text(&self, section: &str, key: &str) -> Option<&str> {
         self.table.get(section)?.get(key)?.as_str()
     }
 
-    /// Whether sources of a dataset are named by an option or its variable.
+    /// Whether sources of a dataset are given as an option or variable.
     pub(super) fn names_sources(&self, dataset: &str) -> bool {
         self.table.contains_key(dataset)
     }
@@ -74,7 +70,7 @@ impl<const GROUPS: u8> Options<GROUPS> {
     pub(super) fn load(self) -> Result<Settings> {
         let settings = config::load(self.file.as_deref(), self.table)?;
         if let Some(number) = settings.privacy.key_fd {
-            // Before anything else is opened: it could get this number.
+            // Before opening anything else, which could get this descriptor number.
             take_descriptor(number);
         }
         Ok(settings)
@@ -82,7 +78,7 @@ impl<const GROUPS: u8> Options<GROUPS> {
 }
 
 impl<const GROUPS: u8> fmt::Debug for Options<GROUPS> {
-    /// Without the values, which may contain passwords.
+    /// Omits the values, which may contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("file", &self.file).finish_non_exhaustive()
     }
@@ -139,7 +135,7 @@ impl<const GROUPS: u8> FromArgMatches for Options<GROUPS> {
     }
 }
 
-/// Puts a value at `section.key`, or at a key of the top.
+/// Sets `section.key` or a top-level key.
 fn put(table: &mut Table, path: &str, value: Value) {
     let Some((section, key)) = path.split_once('.') else {
         table.insert(path.to_owned(), value);
@@ -151,7 +147,7 @@ fn put(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// The options of these groups, in the order of the help.
+/// The options of these groups in help order.
 fn settings(groups: u8) -> Vec<Arg> {
     let has = |group| groups & group != 0;
     let mut all = Vec::new();
@@ -185,7 +181,7 @@ fn settings(groups: u8) -> Vec<Arg> {
     all
 }
 
-/// A setting with its key's path, option, variable, name of the value, type and help.
+/// A setting: key path, option, variable, value name, parser and help.
 fn setting(
     path: &'static str,
     option: &'static str,
@@ -197,7 +193,7 @@ fn setting(
     Arg::new(path).long(option).env(variable).value_name(value).value_parser(parser).help(help)
 }
 
-/// A value of this type; blank passes, because a variable may be blank.
+/// Parser for a type; accepts blank, because a variable may be blank.
 fn typed<T>() -> ValueParser
 where
     T: FromStr<Err: fmt::Display> + Serialize,
@@ -211,12 +207,12 @@ where
     })
 }
 
-/// One of the names of an enum.
+/// Parser for an enum.
 fn named<T: ValueEnum + Clone + Send + Sync + Serialize + 'static>() -> ValueParser {
     ValueParser::from(EnumValueParser::<T>::new().try_map(Value::try_from))
 }
 
-/// An optional `=true` or `=false`.
+/// Makes the value optional: `=true` or `=false`.
 fn switch(arg: Arg) -> Arg {
     arg.num_args(0..=1)
         .require_equals(true)
@@ -224,7 +220,7 @@ fn switch(arg: Arg) -> Arg {
         .value_parser(BoolishValueParser::new().map(Value::Boolean))
 }
 
-/// One source or several.
+/// Accepts one or more sources.
 fn sources(arg: Arg) -> Arg {
     arg.num_args(1..).action(ArgAction::Append)
 }

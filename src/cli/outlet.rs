@@ -1,38 +1,36 @@
-//! Standard error, and standard output while work goes on: neither of them fails or holds up what is
-//! written about.
+//! Non-blocking, infallible output to stderr and, during a command, to stdout.
 //!
-//! A reader may be gone, a disk full, a terminal stopped, a pipe full and nobody reading. So a thread
-//! writes what others leave for it; beyond a limit messages are dropped and counted.
+//! The reader may be gone, the disk full, the terminal stopped or the pipe full. So a thread does
+//! the writing; above a limit messages are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many bytes may wait for a reader.
-const LIMIT: usize = 1 << 20;
-/// How long the end of a command waits for a reader.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Maximum queued bytes.
+const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// Maximum wait for pending output at exit.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Standard error.
 pub(super) fn stderr() -> &'static Outlet {
     static STDERR: LazyLock<Outlet> = LazyLock::new(|| Outlet::start("stderr", io::stderr));
     &STDERR
 }
 
-/// Standard output, for results that come while work goes on.
+/// Standard output, for results printed during a command.
 pub(super) fn stdout() -> &'static Outlet {
     static STDOUT: LazyLock<Outlet> = LazyLock::new(|| Outlet::start("stdout", io::stdout));
     &STDOUT
 }
 
-/// What writes bytes and loses what cannot be written.
+/// Writes bytes, ignoring errors.
 type Writing = Box<dyn Fn(&[u8]) + Send + Sync>;
 
-/// A stream and who writes to it.
+/// An output stream and its queue.
 pub(super) struct Outlet {
     shared: Arc<Shared>,
-    /// Where the system refuses a thread, everybody writes by himself.
+    /// Direct output, if no thread could be started.
     by_itself: Option<Writing>,
 }
 
@@ -46,7 +44,7 @@ struct Shared {
 struct State {
     waiting: Vec<u8>,
     is_writing: bool,
-    /// Messages dropped since some were written last.
+    /// Messages dropped since the last successful write.
     dropped: u64,
 }
 
@@ -57,7 +55,7 @@ impl Outlet {
     ) -> Self {
         let shared = Arc::<Shared>::default();
         let work = Arc::clone(&shared);
-        // What cannot be written is lost.
+        // Write errors are ignored.
         let write = move |bytes: &[u8]| {
             let mut out = open();
             let _ = out.write_all(bytes).and_then(|()| out.flush());
@@ -71,13 +69,13 @@ impl Outlet {
         Self { shared, by_itself }
     }
 
-    /// Writes a whole message, soon; at once where there is no thread for it.
+    /// Queues a whole message; writes it directly if there is no thread.
     pub(super) fn write(&self, message: &[u8]) {
         if let Some(write) = &self.by_itself {
             return write(message);
         }
         let mut state = self.shared.lock();
-        if state.waiting.len() + message.len() > LIMIT {
+        if state.waiting.len() + message.len() > MAX_QUEUED_BYTES {
             state.dropped += 1;
             return;
         }
@@ -85,9 +83,9 @@ impl Outlet {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all is written, but not for long.
+    /// Waits briefly until everything is written.
     pub(super) fn flush(&self) {
-        let until = Instant::now() + FAREWELL;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         let mut state = self.shared.lock();
         while self.by_itself.is_none() && (state.is_writing || !state.waiting.is_empty()) {
             let left = until.saturating_duration_since(Instant::now());
@@ -105,7 +103,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread's work: it ends with the process.
+    /// The writer thread; runs until the process ends.
     fn write(&self, name: &str, write: impl Fn(&[u8])) {
         let mut state = self.lock();
         loop {
@@ -137,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// An outlet into a pipe, and the pipe's other end.
+    /// An outlet into a pipe, and the reading end.
     fn piped() -> (Outlet, PipeReader) {
         let (reader, writer) = io::pipe().expect("a pipe");
         let writer: &'static PipeWriter = Box::leak(Box::new(writer));
@@ -165,9 +163,9 @@ mod tests {
         }
         assert!(began.elapsed() < Duration::from_secs(30), "no write waits");
         outlet.flush();
-        assert!(began.elapsed() >= FAREWELL, "the end waits a little");
-        assert!(outlet.shared.lock().waiting.len() <= LIMIT);
-        // Read again, it goes on.
+        assert!(began.elapsed() >= FLUSH_TIMEOUT, "the end waits a little");
+        assert!(outlet.shared.lock().waiting.len() <= MAX_QUEUED_BYTES);
+        // Reading resumes the output.
         let mut read = vec![0; 1_000_000];
         reader.read_exact(&mut read).expect("what waited");
         assert!(read.iter().all(|byte| *byte == b'x'));
@@ -180,6 +178,6 @@ mod tests {
         outlet.write(b"nobody is there\n");
         let began = Instant::now();
         outlet.flush();
-        assert!(began.elapsed() < FAREWELL, "there is nothing to wait for");
+        assert!(began.elapsed() < FLUSH_TIMEOUT, "there is nothing to wait for");
     }
 }

@@ -1,4 +1,4 @@
-//! Results on stdout or in a file.
+//! Writes results to stdout or a file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind as IoErrorKind, Write};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A command's result and the process' exit code.
+/// A command's output and exit code.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) text: String,
@@ -18,17 +18,16 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// A result with an exit code.
     pub(super) fn new(text: impl Into<String>, exit_code: u8) -> Self {
         Self { text: text.into(), exit_code }
     }
 
-    /// The exit code where an error has come after the work: the work's own failure counts more.
+    /// The exit code if an error follows the work; a failure of the work itself takes precedence.
     pub(super) fn exit_code_after(&self, error: &Error) -> u8 {
         if self.exit_code == 0 { error.kind().exit_code() } else { self.exit_code }
     }
 
-    /// The result of a command that succeeded.
+    /// Output of a successful command.
     pub(super) fn done(text: impl Into<String>) -> Self {
         Self::new(text, 0)
     }
@@ -38,7 +37,7 @@ impl Reply {
     }
 }
 
-/// A value as one line of JSON.
+/// Serialises a value as one line of JSON.
 ///
 /// # Errors
 /// `Internal` when it cannot be written as JSON.
@@ -48,11 +47,11 @@ pub(super) fn json(value: &impl Serialize) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// Why a long result was not written to its end.
+/// Why a long result is incomplete.
 pub(super) enum Stopped {
-    /// Nobody takes it any more.
+    /// The output is closed or failed.
     Unwritable(io::Error),
-    /// There is no more of it.
+    /// The result could not be produced.
     Failed(Error),
 }
 
@@ -68,8 +67,7 @@ impl From<Error> for Stopped {
     }
 }
 
-/// Writes a long result piece by piece: to stdout, or to a new file that only its owner may read
-/// and that is gone if it cannot be completed.
+/// Streams a long result to stdout, or to a new private file that is removed if incomplete.
 ///
 /// # Errors
 /// `Config` when the file exists or cannot be written; as `write`.
@@ -78,7 +76,7 @@ pub(super) fn stream(
     write: impl FnOnce(&mut dyn Write) -> Result<(), Stopped>,
 ) -> Result<()> {
     let Some(path) = file else {
-        // A reader may keep this waiting forever, and there is nothing to tidy up.
+        // A reader may block this forever, and there is nothing to clean up.
         signals::end_at_once();
         let mut out = BufWriter::new(io::stdout().lock());
         return match write(&mut out).and_then(|()| Ok(out.flush()?)) {
@@ -105,16 +103,16 @@ pub(super) fn stream(
             Stopped::Failed(error) => error,
         });
     if written.is_err() {
-        // Best effort: half a file would look like a whole one.
+        // Best effort: a partial file would look complete.
         let _ = fs::remove_file(path);
     }
     written
 }
 
-/// Writes a result. A closed pipe is a reader that has seen enough.
+/// Writes a result. A closed pipe is not an error.
 ///
 /// # Errors
-/// `Internal` when the text cannot be written for another reason.
+/// `Internal` when writing fails for another reason.
 pub(super) fn write(text: &str, out: &mut dyn Write) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != IoErrorKind::BrokenPipe => Err(cannot_write(&error)),

@@ -1,4 +1,4 @@
-//! How messages and results are printed: the options that most commands share.
+//! Output formats: options shared by most commands.
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};

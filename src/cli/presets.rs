@@ -8,7 +8,7 @@ use super::table::Table;
 use crate::config;
 use crate::error::Result;
 
-/// `presets`: a line a preset.
+/// Runs `presets`; prints one line per preset.
 ///
 /// # Errors
 /// `Internal` when the list cannot be written as JSON.
@@ -30,7 +30,7 @@ pub(super) fn list(format: Format) -> Result<Reply> {
     }))
 }
 
-/// `presets NAME`: its settings, as TOML.
+/// Runs `presets NAME`; prints its settings as TOML.
 ///
 /// # Errors
 /// `Config` when there is no such preset.

@@ -13,7 +13,7 @@ use crate::commands::privacy::report;
 use crate::commands::privacy::report::{PrivacyQuestion, PrivacyReport};
 use crate::error::Result;
 
-/// Columns of a terminal that the report fits into.
+/// Line width of the report.
 const WIDTH: usize = 100;
 
 /// Work on privacy.
@@ -42,21 +42,21 @@ pub(super) struct ReportOptions {
     #[arg(long, value_name = "K", env = "CLAIMS_ETL_REQUIRE_K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     require_k: Option<u32>,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
 
-/// `privacy`.
+/// Runs `privacy`.
 ///
-/// # Errors
-/// `Config` for an unknown column or where nothing is published, `Warehouse` when it cannot be read.
+/// # Errors `Config` for an unknown column or without published data, `Warehouse` when it cannot be
+/// read.
 pub(super) fn privacy(command: PrivacyCommand, console: &Console) -> Result<Reply> {
     let PrivacyCommand::Report(options) = command;
-    let ReportOptions { quasi, k, require_k, place, result } = options;
+    let ReportOptions { quasi, k, require_k, warehouse, result } = options;
     let sets = quasi.iter().map(|set| QuasiSet::parse(set)).collect::<Result<_>>()?;
     let question = PrivacyQuestion { sets, k, require_k };
-    let report = report::privacy_report(&place.load()?, &question, console.observer())?;
+    let report = report::privacy_report(&warehouse.load()?, &question, console.observer())?;
     let text = match result.format {
         Format::Json => json(&report)?,
         Format::Text => render(&report),
@@ -82,7 +82,7 @@ fn headline(report: &PrivacyReport) -> String {
     )
 }
 
-/// The columns under the list of identifiers.
+/// Columns below the list of identifiers.
 fn columns(report: &PrivacyReport) -> String {
     let mut table = Table::new("llllll");
     table.head(["column", "listed", "kind", "done", "Safe Harbor needs", "met"]);
@@ -147,7 +147,7 @@ fn sets(report: &PrivacyReport) -> String {
     text
 }
 
-/// A set as people say it: `provider_id + month`.
+/// A set for display: `provider_id + month`.
 fn joined(columns: &[String]) -> String {
     let short = |column: &String| {
         column.strip_prefix("date_of_service:").unwrap_or(column.as_str()).to_owned()
@@ -155,7 +155,7 @@ fn joined(columns: &[String]) -> String {
     columns.iter().map(short).collect::<Vec<_>>().join(" + ")
 }
 
-/// Providers and months.
+/// Provider-month cells.
 fn cells(report: &PrivacyReport) -> String {
     let cells = report.small_cells;
     let mut text = format!(
@@ -193,7 +193,7 @@ fn for_a_human(report: &PrivacyReport) -> String {
     format!("What a human must decide\n{}", items.collect::<String>())
 }
 
-/// Lines of at most [`WIDTH`] signs, each after `indent`.
+/// Wraps text to [`WIDTH`] characters with an indent.
 fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = vec![indent.to_owned()];
     for word in text.split_whitespace() {

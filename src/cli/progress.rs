@@ -10,19 +10,18 @@ use crate::cli::format;
 use crate::error::Error;
 use crate::event::{Observer, RunEvent};
 
-/// How often a log line reports the rows of a task.
+/// Interval between log lines on a task's row count.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a bar's spinner turns.
+/// Spinner interval.
 const TICK: Duration = Duration::from_millis(120);
 
-/// A line for each running task on a terminal.
+/// One line per running task, on a terminal.
 pub(super) struct Bars {
     screen: MultiProgress,
     tasks: Mutex<HashMap<String, (ProgressBar, Instant)>>,
 }
 
 impl Bars {
-    /// Bars on `screen`.
     pub(super) fn new(screen: MultiProgress) -> Self {
         Self { screen, tasks: Mutex::default() }
     }
@@ -63,7 +62,7 @@ impl Bars {
     }
 
     fn line(&self, text: &str) {
-        // The screen is gone only with the terminal itself.
+        // Printing fails only if the terminal is gone.
         let _ = self.screen.println(text);
     }
 }
@@ -85,26 +84,26 @@ impl Observer for Bars {
     }
 }
 
-/// A log line for each event, with the run that it belongs to.
+/// One log line per event, with its run.
 #[derive(Default)]
 pub(super) struct Lines {
-    told: Mutex<HashMap<String, (Instant, Instant)>>,
+    last_lines: Mutex<HashMap<String, (Instant, Instant)>>,
     run: Arc<CurrentRun>,
-    /// Whether every line tells its run: people who read text see it once.
+    /// Whether every line names its run; in text mode it is printed once.
     structured: bool,
 }
 
-/// The run that is at work, or was last; and whether it is at work.
+/// The current or last run, and whether it is active.
 #[derive(Default)]
 pub(super) struct CurrentRun(Mutex<(Option<String>, bool)>);
 
 impl CurrentRun {
-    /// Its id: what ended the program ended that run.
+    /// Id of the current or last run: an error that ends the program belongs to it.
     pub(super) fn id(&self) -> Option<String> {
         lock(&self.0).0.clone()
     }
 
-    /// Its id while it is at work: what a scheduler says between runs is of none of them.
+    /// Id of the active run: messages of a scheduler between runs belong to none.
     fn id_at_work(&self) -> Option<String> {
         let held = lock(&self.0);
         held.0.clone().filter(|_| held.1)
@@ -112,16 +111,16 @@ impl CurrentRun {
 }
 
 impl Lines {
-    /// Lines that remember the run in a place where others can look.
+    /// Shares the current run with other components.
     pub(super) fn new(run: Arc<CurrentRun>, structured: bool) -> Self {
-        Self { told: Mutex::default(), run, structured }
+        Self { last_lines: Mutex::default(), run, structured }
     }
 
-    /// The time since the task began, when it is time for another line about its rows.
+    /// Elapsed time of the task if another line on its rows is due.
     fn due(&self, task: &str) -> Option<Duration> {
-        let mut told = lock(&self.told);
+        let mut last_lines = lock(&self.last_lines);
         let now = Instant::now();
-        let (began, last) = told.entry(task.to_owned()).or_insert((now, now));
+        let (began, last) = last_lines.entry(task.to_owned()).or_insert((now, now));
         let due = now.duration_since(*last) >= LINE_INTERVAL;
         due.then(|| {
             *last = now;
@@ -147,7 +146,7 @@ impl Observer for Lines {
             }
             RunEvent::TaskStarted { task, attempt } => {
                 let now = Instant::now();
-                lock(&self.told).insert(task.clone(), (now, now));
+                lock(&self.last_lines).insert(task.clone(), (now, now));
                 tracing::info!(target: "claims_etl", run_id, task, attempt, "task started");
             }
             RunEvent::Progress { task, rows, total } => {
@@ -177,7 +176,7 @@ impl Observer for Lines {
     }
 }
 
-/// Seconds to the millisecond.
+/// Seconds, rounded to milliseconds.
 fn rounded(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
 }
@@ -192,7 +191,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a template written above")
 }
 
-/// An observer keeps working after a panic in another thread.
+/// Ignores poisoning, so that an observer survives a panic in another thread.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

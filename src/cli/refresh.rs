@@ -1,4 +1,4 @@
-//! The command `refresh`: the dashboards made from what is loaded, and which of them are due.
+//! The command `refresh`: refreshes dashboards or lists which are due.
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -41,18 +41,18 @@ pub(super) struct RefreshOptions {
     )]
     list: bool,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
 
-/// `refresh`: a line a target. Exit code 6 when one of them failed.
+/// Runs `refresh`; prints one line per target. Exit code 6 when one of them failed.
 ///
 /// # Errors
 /// `Config` for an unknown target, `Warehouse` when the tables cannot be read.
 pub(super) fn refresh(options: RefreshOptions, console: &Console) -> Result<Reply> {
-    let RefreshOptions { targets, due, list, place, result } = options;
-    let settings = place.load()?;
+    let RefreshOptions { targets, due, list, warehouse, result } = options;
+    let settings = warehouse.load()?;
     if list {
         let states = refresh_list::refresh_list(&settings, console.observer())?;
         return match result.format {
@@ -83,7 +83,7 @@ pub(super) fn refresh(options: RefreshOptions, console: &Console) -> Result<Repl
     Ok(Reply::new(text, exit_code))
 }
 
-/// Whoever calls for a refresh wants to know of every failure, also of those that a run survives.
+/// Unlike a run, an explicit refresh fails for optional targets, too.
 fn exit_code(reports: &[RefreshReport], cancel: &Cancellation) -> u8 {
     let stopped = reports.iter().any(|report| report.outcome == "cancelled");
     match cancel.signal().filter(|_| stopped) {

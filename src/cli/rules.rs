@@ -24,7 +24,7 @@ pub(super) enum ListFormat {
     Markdown,
 }
 
-/// One rule as it is configured.
+/// One rule with its configuration.
 #[derive(Debug, Serialize)]
 struct Line {
     id: &'static str,
@@ -39,10 +39,9 @@ struct Line {
     description: &'static str,
 }
 
-/// `rules`: a line a rule.
+/// Runs `rules`; prints one line per rule.
 ///
-/// # Errors
-/// `Config` when the settings are refused.
+/// # Errors `Config` when the settings are invalid.
 pub(super) fn rules(options: SettingsOptions, format: ListFormat) -> Result<Reply> {
     let settings = options.load()?;
     let severities = settings.severities()?;
@@ -66,7 +65,7 @@ pub(super) fn rules(options: SettingsOptions, format: ListFormat) -> Result<Repl
     }))
 }
 
-/// The value of a setting, abbreviated.
+/// A setting's value, abbreviated.
 fn value(setting: &str, settings: &Settings) -> Option<String> {
     let rules = &settings.rules;
     let policy = |policy: OnDuplicate| match policy {
@@ -96,7 +95,7 @@ fn value(setting: &str, settings: &Settings) -> Option<String> {
 }
 
 impl Line {
-    /// The severity, and the default where it is another one.
+    /// The severity, and the default if different.
     fn severity(&self) -> String {
         if self.severity == self.default_severity {
             self.severity.to_string()
@@ -130,7 +129,7 @@ fn text(lines: &[Line]) -> String {
     table.render("")
 }
 
-/// The text before the table in the documentation.
+/// Text before the table in the documentation.
 const INTRODUCTION: &str = "\
 # Validation rules
 

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunId};
 use crate::pipeline::{self, ErrorReport, RunName, RunReport, RunSelector, Status};
 
-/// `run`: always a report, even when the settings are refused: whoever passes `--format json` reads
-/// the last line of stdout whatever happened.
+/// Runs `run`. Always prints a report, even if the settings are invalid: users of `--format json`
+/// rely on the last line of stdout.
 ///
 /// # Errors
 /// `Internal` when the report cannot be written as JSON.
@@ -59,7 +59,7 @@ pub(super) fn run(
     Ok(xcom::reply(text, options.xcom.of_run(&report), report.exit_code, console))
 }
 
-/// The report of a run whose settings were refused.
+/// Report of a run whose settings are invalid.
 fn not_begun(error: &Error) -> RunReport {
     RunReport {
         status: Status::Failed,
@@ -69,10 +69,10 @@ fn not_begun(error: &Error) -> RunReport {
     }
 }
 
-/// `explain`: the query plan.
+/// Runs `explain`; prints the query plan.
 ///
 /// # Errors
-/// `Config` or `Source` when there is no plan to make.
+/// `Config` or `Source` when the plan cannot be built.
 pub(super) fn explain(settings: SettingsOptions) -> Result<Reply> {
     explain::explain(&settings.load()?, &Cancellation::default()).map(Reply::line)
 }

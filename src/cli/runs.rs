@@ -1,4 +1,4 @@
-//! The command `runs`: the ledger as a table.
+//! The command `runs`: lists the ledger.
 
 use super::options::WarehouseOptions;
 use super::output::{Reply, json};
@@ -12,12 +12,16 @@ use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::load::ledger::RunRow;
 
-/// `runs`: a line a run, latest first.
+/// Runs `runs`; prints one line per run, latest first.
 ///
 /// # Errors
 /// `Config` or `Warehouse` when the ledger cannot be read.
-pub(super) fn runs(place: WarehouseOptions, format: Format, console: &Console) -> Result<Reply> {
-    let runs = runs::runs(&place.load()?, console.observer())?;
+pub(super) fn runs(
+    settings_options: WarehouseOptions,
+    format: Format,
+    console: &Console,
+) -> Result<Reply> {
+    let runs = runs::runs(&settings_options.load()?, console.observer())?;
     if format == Format::Json {
         return json(&runs).map(Reply::done);
     }
@@ -25,7 +29,7 @@ pub(super) fn runs(place: WarehouseOptions, format: Format, console: &Console) -
         return Ok(Reply::line("no runs yet"));
     }
     let mut table = Table::new("llllrrrrrrrll");
-    // Who calls tasks one by one finds here what was called last, and under which name.
+    // For tasks called one by one: shows the last task and the orchestrator's name.
     let apart = |title: &'static str| if runs.iter().any(is_apart) { title } else { "" };
     table.head([
         "run",
@@ -66,24 +70,28 @@ fn is_apart(run: &RunRow) -> bool {
     run.last_task.is_some() || run.orchestrator_run_id.is_some()
 }
 
-/// The task that was called last, and when.
+/// The last task called, and when.
 fn last_task(run: &RunRow) -> String {
     let called = run.last_task.as_ref().zip(run.last_task_at.as_ref());
     called.map_or_else(String::new, |(task, at)| format!("{task} ({at})"))
 }
 
-/// A count of the ledger; blank for a run that did not get so far.
+/// A ledger count; blank if the run did not get so far.
 fn rows(count: Option<i64>) -> String {
     count.and_then(|count| u64::try_from(count).ok()).map_or_else(String::new, format::count)
 }
 
-/// `runs RUN`: everything in the ledger about one run.
+/// Runs `runs RUN`; prints the ledger entry of one run.
 ///
 /// # Errors
 /// `Config` when there is no such run, `Warehouse` when the ledger cannot be read.
-pub(super) fn run_details(run: &str, place: WarehouseOptions, console: &Console) -> Result<Reply> {
+pub(super) fn run_details(
+    run: &str,
+    settings_options: WarehouseOptions,
+    console: &Console,
+) -> Result<Reply> {
     let run = RunId::parse(run)?;
-    let details = runs::run_details(&place.load()?, run, console.observer())?;
+    let details = runs::run_details(&settings_options.load()?, run, console.observer())?;
     let text = serde_json::to_string_pretty(&details)
         .map_err(|_| Error::internal("the run cannot be written as JSON"))?;
     Ok(Reply::line(text))

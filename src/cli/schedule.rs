@@ -72,7 +72,7 @@ pub(super) enum ScheduleCommand {
     },
 }
 
-/// `schedule`, `schedule preview`, `schedule health`.
+/// Runs `schedule`, `schedule preview` and `schedule health`.
 ///
 /// # Errors
 /// As loading the settings and [`Scheduler::run`].
@@ -97,7 +97,7 @@ pub(super) fn schedule(options: ScheduleOptions, console: &Console) -> Result<Re
     }
 }
 
-/// Runs the scheduler: a line an interval, as they end.
+/// Runs the scheduler; prints one line per finished interval.
 fn run(settings: &Settings, options: Options, format: Format, console: &Console) -> Result<Reply> {
     let clock = schedule::clock()?;
     let cancel = signals::cancellation()?;
@@ -113,7 +113,7 @@ fn run(settings: &Settings, options: Options, format: Format, console: &Console)
         if let Some(error) = &ended.run.error {
             console.failure(error.kind, &error.message, error.hint.as_deref());
         }
-        // A slow reader must not hold up the next interval.
+        // A slow reader must not delay the next interval.
         outlet::stdout().write(text.as_bytes());
         Ok(())
     };
@@ -125,7 +125,7 @@ fn run(settings: &Settings, options: Options, format: Format, console: &Console)
     }
 }
 
-/// Serves `/metrics` and `/healthz`, if `metrics.listen` is set, until it is dropped.
+/// Serves `/metrics` and `/healthz` until dropped, if `metrics.listen` is set.
 fn endpoint(settings: &Settings, monitor: &Monitor, console: &Console) -> Result<Option<Endpoint>> {
     let Some(address) = settings.metrics.address()? else { return Ok(None) };
     let monitor = monitor.clone();
@@ -135,7 +135,7 @@ fn endpoint(settings: &Settings, monitor: &Monitor, console: &Console) -> Result
     Ok(Some(endpoint))
 }
 
-/// The end of a scheduler. A request to stop is not a failure: unfinished intervals stay due.
+/// End of a scheduler. Cancellation is not a failure: unfinished intervals stay due.
 fn stopped(error: &Error, console: &Console) -> Result<Reply> {
     let ErrorKind::Interrupted(_) = error.kind() else { return Err(error.clone()) };
     let text = "the schedule has stopped; unfinished intervals stay due";

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first one requests an orderly stop, the second one ends the program.
+//! SIGINT and SIGTERM: the first requests a graceful stop, the second ends the program.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,28 +16,28 @@ use crate::event::Cancellation;
 use crate::failpoint;
 use crate::worker::refused;
 
-/// How long an orderly stop may take. What it waits for may never answer: a server behind a network that
-/// swallows everything, a pooler without a free connection. Nothing is published by halves then either.
-const PATIENCE_SECS: u64 = 60;
+/// Maximum duration of a graceful stop, which may wait for a server that never answers. A forced
+/// end does not publish partial data either.
+const STOP_TIMEOUT_SECS: u64 = 60;
 
-/// Up once the next signal ends the program at once.
+/// Set once the next signal ends the program.
 static STOPPING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on a signal ends the program at once, as it does where no handler was installed: nothing is
-/// left to stop in order.
+/// Restores the default behaviour: a signal ends the program immediately. For use when nothing
+/// needs a graceful stop.
 pub(super) fn end_at_once() {
     if let Some(stopping) = STOPPING.get() {
         stopping.store(true, Ordering::SeqCst);
     }
 }
 
-/// A request to stop that SIGINT and SIGTERM make.
+/// A cancellation triggered by SIGINT and SIGTERM.
 ///
 /// # Errors
-/// `Internal` when the operating system refuses a handler.
+/// `Internal` when the operating system rejects a handler.
 pub(super) fn cancellation() -> Result<Cancellation> {
     install().map_err(|error| match error.kind() {
-        // The thread that hears them.
+        // The thread that waits for signals.
         ErrorKind::WouldBlock => refused(&error),
         kind => Error::internal(format!("signal handlers: {kind}")),
     })
@@ -46,7 +46,7 @@ pub(super) fn cancellation() -> Result<Cancellation> {
 fn install() -> std::io::Result<Cancellation> {
     let stopping = Arc::clone(STOPPING.get_or_init(Arc::default));
     for signal in [SIGINT, SIGTERM] {
-        // The order matters: the first signal finds the flag down, the second one finds it up.
+        // The order matters: the first signal must find the flag unset, the second set.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
@@ -54,11 +54,11 @@ fn install() -> std::io::Result<Cancellation> {
     let shared = cancel.clone();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        // The first one; of a second one the handlers above make the end.
+        // The first signal; the handlers above treat the second.
         let Some(signal) = signals.forever().next() else { return };
         shared.cancel(signal);
         tracing::warn!(target: "claims_etl", signal, "stopping; a second signal ends at once");
-        let patience = failpoint::limit("stop.patience", PATIENCE_SECS);
+        let patience = failpoint::limit("stop.patience", STOP_TIMEOUT_SECS);
         thread::sleep(Duration::from_secs(patience));
         tracing::error!(target: "claims_etl", "still waiting for an answer after {patience} s; ending at once");
         outlet::stderr().flush();

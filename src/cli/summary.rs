@@ -1,4 +1,4 @@
-//! The end of a run as a person wants to read it.
+//! Summary of a run for people.
 
 use super::table::Table;
 use crate::cli::format::{count, money, rate, seconds};
@@ -6,11 +6,11 @@ use crate::pipeline::{RunReport, Status};
 use crate::rule::{Rule, Severities, Severity};
 use crate::totals::{Cents, Reversals};
 
-/// Records that are named of each reason.
+/// Maximum records named per reason.
 const EXAMPLES: usize = 3;
 
-/// The text of a report. `dry_run`: nothing was meant to be published; `severities`: what broken
-/// rules meant.
+/// Renders a report. `dry_run`: publishing was not intended; `severities`: configured rule
+/// severities.
 pub(super) fn render(report: &RunReport, dry_run: bool, severities: &Severities) -> String {
     let mut parts = vec![headline(report, dry_run)];
     if report.status != Status::AlreadyLoaded && report.claims.read > 0 {
@@ -36,7 +36,7 @@ pub(super) fn render(report: &RunReport, dry_run: bool, severities: &Severities)
 fn headline(report: &RunReport, dry_run: bool) -> String {
     let time = seconds(report.seconds);
     let claims = count(report.claims.loaded);
-    // This very run was resumed: it had loaded before, so this is about the refresh only.
+    // The same run was resumed after its load, so only the refresh is new.
     let resumed = report.resumed.as_ref() == Some(&report.run_id);
     let first = match report.status {
         Status::AlreadyLoaded if resumed => {
@@ -74,7 +74,7 @@ fn headline(report: &RunReport, dry_run: bool) -> String {
     format!("{first}\nrun {}{key}{profile}\n", report.run_id)
 }
 
-/// Rows and money, class by class, and whether they add up.
+/// Rows and amounts by class, and whether they balance.
 fn accounting(report: &RunReport, dry_run: bool) -> String {
     let (claims, amount) = (&report.claims, &report.amount);
     let mut table = Table::new("lrr");
@@ -92,7 +92,7 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
         table.row(["+ conflicts".to_owned(), count(claims.conflicts), money(amount.conflicts)]);
     }
     if amount.generalized != Cents(0) {
-        // Rows have no part in it.
+        // Applies to amounts only.
         table.row(["+ generalized".to_owned(), String::new(), money(amount.generalized)]);
     }
     let mut lines = balance(report, dry_run);
@@ -135,7 +135,7 @@ fn accounting(report: &RunReport, dry_run: bool) -> String {
     format!("{}{}\n", table.render(""), lines.join("\n"))
 }
 
-/// Amounts that cancel one another: the total is not what the feed means.
+/// Amounts that cancel out, which make the total misleading.
 fn reversals(found: &Reversals) -> Vec<String> {
     let mut lines = Vec::new();
     if found.lines > 0 {
@@ -166,7 +166,7 @@ fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
     let mut account = report.account();
     let published = report.status == Status::Success && !dry_run;
     if !published {
-        // Nobody has compared the rows with the table.
+        // An append is not compared with the table.
         account.claims.inserted = account.claims.loaded;
         account.claims.updated = 0;
         account.claims.unchanged = 0;
@@ -181,7 +181,7 @@ fn balance(report: &RunReport, dry_run: bool) -> Vec<String> {
     imbalances.iter().map(|what| format!("✗ {what}")).collect()
 }
 
-/// Rejected rows by reason, largest first: what each means, and where the first are.
+/// Rejects by reason, largest first, with meaning and first records.
 fn rejects(report: &RunReport) -> Option<String> {
     let mut counts: Vec<_> = report.reject_reasons.iter().filter(|(_, rows)| **rows > 0).collect();
     counts.sort_by_key(|(_, rows)| std::cmp::Reverse(**rows));
@@ -232,7 +232,7 @@ fn refreshed(report: &RunReport) -> Option<String> {
     (!report.refresh.is_empty()).then(|| format!("refresh\n{}", table.render("  ")))
 }
 
-/// Where to look next.
+/// Output locations.
 fn places(report: &RunReport) -> Option<String> {
     let places = &report.places;
     let mut table = Table::new("ll");

@@ -1,6 +1,6 @@
 //! Text in aligned columns.
 
-/// How a column is aligned.
+/// Column alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     /// Text.
@@ -9,7 +9,7 @@ pub(super) enum Align {
     Right,
 }
 
-/// Rows of cells.
+/// A table.
 #[derive(Debug)]
 pub(super) struct Table {
     align: Vec<Align>,
@@ -17,13 +17,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// An empty table with a column for each letter: `l` for text, `r` for numbers.
+    /// An empty table with one column per letter: `l` for text, `r` for numbers.
     pub(super) fn new(columns: &str) -> Self {
         let align = columns.chars().map(|c| if c == 'r' { Align::Right } else { Align::Left });
         Self { align: align.collect(), rows: Vec::new() }
     }
 
-    /// Adds a row.
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
@@ -33,12 +32,12 @@ impl Table {
         self.row(cells.map(ToOwned::to_owned));
     }
 
-    /// The lines, each after `indent` and without trailing spaces.
+    /// The lines, indented, without trailing spaces.
     pub(super) fn render(&self, indent: &str) -> String {
         let cell_width =
-            |row: &Vec<String>, place: usize| row.get(place).map_or(0, |cell| width(cell));
+            |row: &Vec<String>, index: usize| row.get(index).map_or(0, |cell| width(cell));
         let widths: Vec<usize> = (0..self.align.len())
-            .map(|place| self.rows.iter().map(|row| cell_width(row, place)).max().unwrap_or(0))
+            .map(|index| self.rows.iter().map(|row| cell_width(row, index)).max().unwrap_or(0))
             .collect();
         let mut text = String::new();
         for row in &self.rows {
@@ -57,7 +56,7 @@ impl Table {
     }
 }
 
-/// A name of at most so many signs: its end tells more than its beginning.
+/// Shortens a name to this length, keeping the more informative end.
 pub(super) fn shortened(name: &str, most: usize) -> String {
     let signs = width(name);
     if signs <= most {

@@ -1,4 +1,4 @@
-//! The command `run --task`: a single task, for an orchestrator that calls them one by one.
+//! The command `run --task`: runs one task, for an orchestrator that calls tasks one by one.
 
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
@@ -11,10 +11,10 @@ use crate::cli::format::seconds;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, ErrorReport, RunName, Task, TaskEnd};
 
-/// `run --task`: always a result, even when the settings are refused.
+/// Runs `run --task`. Always prints a result, even if the settings are invalid.
 ///
 /// # Errors
-/// `Config` when the run's name is none, `Internal` when the end cannot be written as JSON.
+/// `Config` for an invalid run name, `Internal` when the result cannot be written as JSON.
 pub(super) fn run(
     settings: SettingsOptions,
     options: &RunOptions,
@@ -46,12 +46,12 @@ pub(super) fn run(
     Ok(xcom::reply(text, options.xcom.of_task(&end), end.exit_code, console))
 }
 
-/// The state of the task and the result it passes on.
+/// The task's state and result.
 fn text(end: &TaskEnd, with_line: bool) -> Result<String> {
     let tries = if end.tries > 1 { format!(", try {}", end.tries) } else { String::new() };
     let (time, run) = (seconds(end.seconds), &end.run_id);
     let head = format!("{}: {} in {time}{tries}\nrun {run}\n", end.task, end.state);
-    // The XCom line has the result too.
+    // The XCom line already contains the result.
     let Some(result) = end.result.clone().filter(|_| !with_line).map(small) else {
         return Ok(head);
     };

@@ -1,4 +1,4 @@
-//! The command `verify`: what was compared, and what differs, as text.
+//! The command `verify`: prints what was compared and what differs.
 
 use super::options::SettingsOptions;
 use super::output::{Reply, json};
@@ -28,7 +28,7 @@ pub(super) fn verify(
         claims_named: settings.names_sources("claims"),
         providers_named: settings.names_sources("providers"),
     };
-    // Nothing is written, so a signal may end the program at once.
+    // Nothing is written, so a signal may end the program immediately.
     let cancel = Cancellation::default();
     let report = recompute::verify(&settings.load()?, options, which, console.observer(), &cancel)?;
     let text = match format {
@@ -68,7 +68,7 @@ fn compared(report: &Verification) -> String {
     lines.concat()
 }
 
-/// The rows by what became of them, and the checksums.
+/// Rows by outcome, and the checksums.
 fn rows(report: &Verification) -> Option<String> {
     let mut table = Table::new("lrrrrrr");
     table.head(["rows", "expected", "equal", "superseded", "differing", "missing", "extra"]);

@@ -1,4 +1,4 @@
-//! The command `warehouse`: the private server, and the tables wherever they are.
+//! The command `warehouse`: manages the private server and the tables.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -18,22 +18,22 @@ pub(super) enum WarehouseCommand {
     /// Start the private server, if it does not run
     Start {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
     },
     /// Stop the private server
     Stop {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
     },
     /// Print the warehouse's address
     Url {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
     },
     /// Open psql on the warehouse
     Psql {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
         /// Passed on to psql, after `--`
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<std::ffi::OsString>,
@@ -41,26 +41,30 @@ pub(super) enum WarehouseCommand {
     /// Create the tables, or bring them up to date
     Migrate {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
     },
 }
 
-/// `warehouse start`, `stop`, `url`, `psql` and `migrate`.
+/// Runs `warehouse start`, `stop`, `url`, `psql` and `migrate`.
 ///
 /// # Errors
-/// `Config` or `Warehouse`, as the command.
+/// `Config` or `Warehouse`, as the subcommand.
 pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<Reply> {
     use crate::warehouse::location::{login, migrate, start, stop, url};
     let observer = console.observer();
     match command {
-        WarehouseCommand::Start { place } => start(&place.load()?, observer).map(Reply::line),
-        WarehouseCommand::Stop { place } => {
-            let stopped = stop(&place.load()?)?;
+        WarehouseCommand::Start { settings_options } => {
+            start(&settings_options.load()?, observer).map(Reply::line)
+        }
+        WarehouseCommand::Stop { settings_options } => {
+            let stopped = stop(&settings_options.load()?)?;
             Ok(Reply::line(if stopped { "stopped" } else { "not running" }))
         }
-        WarehouseCommand::Url { place } => url(&place.load()?).map(Reply::line),
-        WarehouseCommand::Psql { place, arguments } => {
-            let settings = place.load()?;
+        WarehouseCommand::Url { settings_options } => {
+            url(&settings_options.load()?).map(Reply::line)
+        }
+        WarehouseCommand::Psql { settings_options, arguments } => {
+            let settings = settings_options.load()?;
             if settings.warehouse.url.is_none() {
                 start(&settings, observer)?;
             }
@@ -68,8 +72,8 @@ pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<
             console.finish();
             Err(psql(&url, password.as_ref(), &arguments))
         }
-        WarehouseCommand::Migrate { place } => {
-            let applied = migrate(&place.load()?, observer, &signals::cancellation()?)?;
+        WarehouseCommand::Migrate { settings_options } => {
+            let applied = migrate(&settings_options.load()?, observer, &signals::cancellation()?)?;
             Ok(Reply::line(match applied.last() {
                 Some(version) => format!("migrated to version {version}"),
                 None => "up to date".to_owned(),
@@ -78,12 +82,12 @@ pub(super) fn warehouse(command: WarehouseCommand, console: &Console) -> Result<
     }
 }
 
-/// Puts psql in this process' place; returns only when it cannot be started. The password, which
-/// other users could see among psql's arguments, goes into its environment.
+/// Replaces this process with psql; returns only if that fails. The password is passed in the
+/// environment, because other users can see psql's arguments.
 fn psql(url: &str, password: Option<&Secret>, arguments: &[OsString]) -> Error {
     let mut command = std::process::Command::new("psql");
     command.arg(url).args(arguments);
-    // psql needs none of these, and what it starts would have them.
+    // Not needed by psql, and must not be inherited by its children.
     for secret in ["CLAIMS_ETL_KEY", "CLAIMS_ETL_WAREHOUSE", "DATABASE_URL"] {
         command.env_remove(secret);
     }

@@ -1,4 +1,4 @@
-//! What an orchestrator keeps of a task: one small line of JSON.
+//! The task result for an orchestrator: one short line of JSON.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use crate::cli::console::Console;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{RunReport, TaskEnd};
 
-/// Longer lists are replaced by their length; the ledger has their content.
-const LONGEST: usize = 20;
+/// Longer lists are replaced by their length; the ledger has the full content.
+const MAX_LENGTH: usize = 20;
 
 /// Where the small result goes.
 #[derive(Debug, Clone, Args)]
@@ -33,10 +33,10 @@ pub(super) struct XcomOptions {
 }
 
 impl XcomOptions {
-    /// Looks before any work is done whether the result can be written at its end.
+    /// Checks before any work whether the result can be written at the end.
     ///
     /// # Errors
-    /// `Config` when the file's folder is not there.
+    /// `Config` when the file's folder does not exist.
     pub(super) fn check(&self) -> Result<()> {
         match &self.xcom_file {
             Some(path) if !folder(path).is_dir() => Err(Error::config(format!(
@@ -53,7 +53,7 @@ impl XcomOptions {
         self.xcom
     }
 
-    /// What is kept of one task; the line for stdout, if it is wanted.
+    /// Writes the result of one task; returns the line for stdout, if requested.
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
@@ -66,7 +66,7 @@ impl XcomOptions {
         }))
     }
 
-    /// What is kept of a whole run.
+    /// Writes the result of a whole run.
     ///
     /// # Errors
     /// As [`Self::of_task`].
@@ -96,8 +96,8 @@ impl XcomOptions {
     }
 }
 
-/// The reply with what is handed on. The work is done whatever becomes of that, so its report comes out
-/// where it cannot be written, too.
+/// The reply with the XCom result. The work is done, so its report is printed even if the result
+/// cannot be written.
 pub(super) fn reply(
     text: String,
     handed_on: Result<String>,
@@ -118,10 +118,10 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The value with long lists replaced by their lengths, and without examples.
+/// The value without examples, long lists replaced by their lengths.
 pub(super) fn small(value: Value) -> Value {
     match value {
-        Value::Array(values) if values.len() > LONGEST => json!({ "length": values.len() }),
+        Value::Array(values) if values.len() > MAX_LENGTH => json!({ "length": values.len() }),
         Value::Array(values) => values.into_iter().map(small).collect(),
         Value::Object(fields) => {
             let fields = fields.into_iter().filter(|(name, _)| name != "reject_examples");

@@ -1,4 +1,4 @@
-//! `check`: whether a run could begin, judged by its sources, key, warehouse and targets.
+//! `check`: whether a run could start, given its sources, key, warehouse and targets.
 
 use serde::Serialize;
 
@@ -17,31 +17,31 @@ use crate::warehouse::layout::TableLayout;
 use crate::warehouse::location;
 use crate::warehouse::location::Warehouse;
 
-/// One thing that `check` looked at.
+/// One result of `check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The checked item.
     pub what: String,
-    /// Whether a run could go on.
+    /// Whether a run could continue.
     pub ok: bool,
-    /// What was found.
+    /// The result.
     pub detail: String,
-    /// What to do about it.
+    /// Suggested action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// What `check` found.
+/// Result of `check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
-    /// One finding a thing.
+    /// One finding per item.
     pub findings: Vec<Finding>,
-    /// 0, or the exit code that a run would end with.
+    /// 0, or the exit code a run would end with.
     pub(crate) exit_code: u8,
 }
 
 impl CheckReport {
-    /// A target that fails, but need not succeed, keeps no run from ending well.
+    /// An optional target that fails does not affect the exit code.
     fn add_target(&mut self, checked: Checked) {
         let Checked { target, required, skipped, found } = checked;
         let kind = if required { "required" } else { "optional" };
@@ -81,7 +81,7 @@ impl CheckReport {
     }
 }
 
-/// Looks at sources, key, warehouse and targets as a run would; loads and starts nothing.
+/// Checks sources, key, warehouse and targets as a run would; loads and starts nothing.
 #[must_use]
 pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation) -> CheckReport {
     let mut report = CheckReport { findings: Vec::new(), exit_code: 0 };
@@ -105,7 +105,7 @@ pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation
         report.add_target(checked);
     }
     if let Some(found) = mail::check(settings) {
-        // No run fails for a mail.
+        // Mail errors do not fail a run.
         let exit_code = report.exit_code;
         report.add("mail", found);
         report.exit_code = exit_code;
@@ -113,7 +113,7 @@ pub fn check(settings: &Settings, observer: &dyn Observer, cancel: &Cancellation
     report
 }
 
-/// What would become of the claims' rows.
+/// Expected result of the claims rows.
 fn rows(
     settings: &Settings,
     claims: &Extracted,

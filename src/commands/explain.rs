@@ -15,9 +15,8 @@ use crate::schema::Dataset;
 use crate::transform::{self, Claims, DateFormats, Directory, Release, Scorer, provider_rows};
 use crate::{extract, shuffle};
 
-/// The query plans of both passes as Polars optimises them: what a block of claims goes through, and
-/// what its rows go through when they come back from the shuffle. The score is shown as it is,
-/// without its statistics.
+/// The query plans of both passes, as optimised by Polars: for a block of claims, and for its rows
+/// after the shuffle. The score appears without its statistics.
 ///
 /// # Errors
 /// `Source` or `Config` when the sources cannot be opened.

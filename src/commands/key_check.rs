@@ -1,4 +1,4 @@
-//! Which key this is, where it was found, and whether it is the warehouse's.
+//! Identifies the configured key, its location, and whether it is the warehouse's.
 
 use serde::Serialize;
 
@@ -8,38 +8,38 @@ use crate::key::{KeyPlace, MasterKey};
 use crate::warehouse::keys::{Belongs, KeyName};
 use crate::warehouse::{keys, location};
 
-/// The state of a key; nothing of the key itself.
+/// State of a key, without key material.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct KeyReport {
     pub(crate) key_id: String,
-    /// Keys of its chain; 1 for a single key.
+    /// Number of keys in its chain; 1 for a single key.
     pub(crate) links: usize,
-    /// Where it was found.
+    /// Its location.
     pub(crate) from: String,
-    /// The permissions of its file, in octal.
+    /// Permissions of its file, in octal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<String>,
-    /// The number of its file's owner.
+    /// User id of the file's owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<u32>,
-    /// The warehouse that was looked at, without its password; none where none runs.
+    /// The checked warehouse, without password; `None` if none is running.
     pub(crate) warehouse: Option<String>,
-    /// `yes`, `no`, `retired`, `next`, `impostor`, or `empty` where nothing is published; none where no
-    /// warehouse runs.
+    /// `yes`, `no`, `retired`, `next`, `impostor`, or `empty` if nothing is published; `None` if no
+    /// warehouse is running.
     pub(crate) belongs: Option<&'static str>,
     /// Why it is not the warehouse's, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
-    /// The process' exit code: 2 where the key is not the warehouse's.
+    /// Process exit code: 2 if the key is not the warehouse's.
     #[serde(skip)]
     pub(crate) exit_code: u8,
 }
 
-/// Looks at the configured key, and at the warehouse where one is configured or the private server
-/// runs. Nothing is changed and no server is started.
+/// Checks the configured key, and the warehouse if one is configured or the private server is
+/// running. Changes nothing and starts no server.
 ///
 /// # Errors
-/// `Config` when there is no key, `Warehouse` when the warehouse cannot be reached.
+/// `Config` without a key, `Warehouse` when the warehouse cannot be reached.
 pub(crate) fn check_key(settings: &Settings) -> Result<KeyReport> {
     let (key, place) = MasterKey::find(&settings.key_source())?;
     let (mode, owner) = match &place {

@@ -1,4 +1,4 @@
-//! The commands that are not a run: each looks at a source, at the warehouse or at both.
+//! Commands other than `run`, which inspect a source, the warehouse or both.
 
 pub mod airflow;
 pub mod check;

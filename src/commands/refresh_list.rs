@@ -1,4 +1,4 @@
-//! `refresh --list`: every target and what it shows.
+//! `refresh --list`: all targets and the run each one shows.
 
 use serde::Serialize;
 
@@ -9,34 +9,34 @@ use crate::load::outbox;
 use crate::refresh;
 use crate::warehouse::location::Warehouse;
 
-/// A refresh target: how it is configured, and what it shows.
+/// Configuration and state of a refresh target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct TargetState {
-    /// The target's name.
+    /// Target name.
     pub(crate) target: String,
     /// Whether it is refreshed.
     pub(crate) enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub(crate) required: bool,
-    /// Whether it shows something else than what is published.
+    /// Whether it shows anything but the latest published data.
     pub(crate) due: bool,
-    /// The id of the run that it shows.
+    /// Id of the run it shows.
     pub(crate) refreshed_run_id: Option<String>,
-    /// How its last refresh ended.
+    /// Outcome of its last refresh.
     pub(crate) outcome: Option<String>,
-    /// Where the result is, or why there is none; free of cell values.
+    /// Location of the result, or the reason for its absence; contains no cell values.
     pub(crate) detail: Option<String>,
-    /// What the provider calls that refresh.
+    /// The provider's id of that refresh.
     pub(crate) remote_id: Option<String>,
-    /// Refreshes begun since one has succeeded, that one included.
+    /// Refreshes started since, and including, the last successful one.
     pub(crate) attempts: u32,
-    /// When the last one began, RFC 3339 in UTC.
+    /// Start of the last one, RFC 3339 in UTC.
     pub(crate) started_at: Option<String>,
-    /// When it ended; null while it is at work, and where it was cut off.
+    /// End of the last one; null if running or interrupted.
     pub(crate) finished_at: Option<String>,
 }
 
-/// Every target, also those that are switched off; starts nothing.
+/// All targets, including disabled ones; starts nothing.
 ///
 /// # Errors
 /// `Warehouse` when it cannot be read.

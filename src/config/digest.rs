@@ -1,16 +1,16 @@
-//! The digest of the settings that change what is loaded: with the inputs' fingerprint it decides whether
-//! a run is "already loaded".
+//! Digest of the settings that affect the loaded data. Together with the input fingerprint it
+//! decides whether a run is "already loaded".
 
 use serde_json::{Value, json};
 
 use super::settings::Settings;
 
-/// What does not change the result: where things are, how fast they go, when a run is refused and who
-/// hears of it. Everything else counts, so a new setting does too until it is named here.
+/// Settings that do not affect the result: paths, resources, quality limits and notifications. Any
+/// other setting counts, including new ones until they are listed here.
 const LEFT_OUT: &[&str] = &[
-    // It counts by the settings that it stands for.
+    // Represented by the settings it expands to.
     "preset",
-    // The inputs have a fingerprint of their own.
+    // The inputs have their own fingerprint.
     "claims.sources",
     "claims.partition_on",
     "claims.partitions",
@@ -21,7 +21,7 @@ const LEFT_OUT: &[&str] = &[
     "warehouse.password_file",
     "warehouse.connections",
     "warehouse.batch_rows",
-    // The key has an id of its own.
+    // The key has its own id.
     "privacy.key",
     "privacy.key_file",
     "privacy.key_fd",
@@ -43,23 +43,23 @@ const LEFT_OUT: &[&str] = &[
     "lineage",
 ];
 
-/// BLAKE3 of the settings that change what is loaded, 64 hex digits: all but those in `LEFT_OUT`.
+/// BLAKE3 of the settings that affect the loaded data (all but `LEFT_OUT`), as 64 hex digits.
 ///
 /// # Panics
-/// Never: maps with text keys and finite numbers are always JSON.
+/// Never: maps with string keys and finite numbers always serialise to JSON.
 #[must_use]
 pub(crate) fn digest(settings: &Settings) -> String {
     let mut counted = counted(settings);
-    // The prefixes themselves, because the setting can name a file. A list that cannot be read fails
-    // the run elsewhere.
+    // The prefixes themselves, because the setting can be a file name. An unreadable list fails the
+    // run elsewhere.
     let prefixes = settings.privacy.restricted_zip3().unwrap_or_default();
     counted["privacy"]["zip3_restricted"] = prefixes.into_iter().collect();
-    // Chosen or not, the same rows count.
+    // The explicit and the default policy select the same rows.
     counted["warehouse"]["on_duplicate"] = json!(settings.warehouse.duplicate_policy());
     blake3::hash(counted.to_string().as_bytes()).to_hex().to_string()
 }
 
-/// The settings without what does not change the result.
+/// The settings that affect the result.
 fn counted(settings: &Settings) -> Value {
     let mut all = serde_json::to_value(settings).expect("maps with text keys and finite numbers");
     for path in LEFT_OUT {
@@ -81,7 +81,7 @@ mod tests {
     use crate::rule::{CodeSystem, OnDuplicate};
     use crate::secret::value::Secret;
 
-    /// The settings that count.
+    /// Settings that affect the result.
     const COUNTED: &[&str] = &[
         "claims.columns",
         "claims.comment",
@@ -113,7 +113,7 @@ mod tests {
         "warehouse.on_provider_conflict",
     ];
 
-    /// Tables and keys of the settings, as far down as `COUNTED` and `LEFT_OUT` go.
+    /// Paths of tables and keys, down to the depth of `COUNTED` and `LEFT_OUT`.
     fn paths(settings: &Value) -> Vec<String> {
         let whole = |name: &str| COUNTED.contains(&name) || LEFT_OUT.contains(&name);
         let tables = settings.as_object().expect("a table of tables");

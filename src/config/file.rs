@@ -1,4 +1,4 @@
-//! The configuration file: its text and permissions, which must be private if it contains a password.
+//! The configuration file: its text and permissions. It must be private if it contains a password.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use toml::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::file_permissions::is_private;
 
-/// A configuration file as it was read; empty where there is none.
+/// A configuration file; empty if there is none.
 #[derive(Default)]
 pub(super) struct ConfigFile {
     pub(super) text: String,
@@ -20,7 +20,7 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
     /// `Config` when it cannot be read.
@@ -36,15 +36,15 @@ impl ConfigFile {
         Ok(Self { text, path: path.into(), mode, is_private: is_private(&metadata) })
     }
 
-    /// Refuses a password that others can read.
+    /// Rejects a file that contains a password and is readable by others.
     ///
     /// # Errors
-    /// `Config` when the file is open to others and holds one.
+    /// `Config` when others can read a password in the file.
     pub(super) fn check(&self) -> Result<()> {
         if self.is_private {
             return Ok(());
         }
-        // A text that is not TOML is refused elsewhere, with its line.
+        // Invalid TOML is rejected elsewhere, with its line.
         let Ok(table) = self.text.parse() else { return Ok(()) };
         let mut found = Vec::new();
         collect("", &Value::Table(table), &mut found);
@@ -65,7 +65,7 @@ impl ConfigFile {
     }
 }
 
-/// The keys whose text holds a secret.
+/// Collects keys whose values contain a secret.
 fn collect(key: &str, value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) if holds_secret(text) => found.push(key.to_owned()),
@@ -86,18 +86,18 @@ fn collect(key: &str, value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a text is an address with a password in it, or one that is itself a key.
+/// Whether a text is an address with a password, or an address that is itself a credential.
 fn holds_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let assigned = lower
         .match_indices("password")
         .any(|(at, word)| lower[at + word.len()..].trim_start().starts_with('='));
     let Some((scheme, rest)) = lower.split_once("://") else {
-        // libpq's other form of an address.
+        // libpq keyword/value connection string.
         return assigned && (lower.contains("host") || lower.contains("dbname"));
     };
     if matches!(scheme, "postgres" | "postgresql") {
-        // The last @: a password may hold any sign, even one that ought to be escaped.
+        // The last @: a password may contain unescaped special characters.
         let login = rest.rsplit_once('@').map(|(login, _)| login);
         return assigned || login.is_some_and(|login| login.contains(':'));
     }

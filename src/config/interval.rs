@@ -1,4 +1,4 @@
-//! The data interval: the stretch of time whose data a run is to load.
+//! The data interval: the period whose data a run loads.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, Offset, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
 
-/// An end of the interval: a date, which stands for its midnight in UTC, or a time.
+/// A bound of the interval: a date, which means midnight UTC, or a timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment {
@@ -15,24 +15,24 @@ pub struct Moment {
     text: String,
 }
 
-/// From the start, which belongs to it, to the end, which does not. A missing end is open.
+/// A half-open interval: includes the start, excludes the end. A missing bound is unbounded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Interval {
-    /// The first moment.
+    /// Inclusive start.
     pub(crate) start: Option<Moment>,
-    /// The first moment beyond.
+    /// Exclusive end.
     pub(crate) end: Option<Moment>,
 }
 
 impl Moment {
-    /// Its day where it was written, in days since 1970-01-01.
+    /// The date in the bound's own time zone, in days since 1970-01-01.
     #[must_use]
     pub(crate) fn day(&self) -> Option<i32> {
         let since = self.at.date_naive().signed_duration_since(NaiveDate::default());
         i32::try_from(since.num_days()).ok()
     }
 
-    /// The moment in a strftime format; none where the format is not one.
+    /// The bound in a strftime format; `None` for an invalid format.
     #[must_use]
     pub(crate) fn format(&self, format: &str) -> Option<String> {
         let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
@@ -45,8 +45,8 @@ impl Moment {
     }
 }
 
-/// The day that a text names: `2024-01-31`, with exactly four digits for the year. (A date parser takes `24` for the year
-/// 24, and a sign before it.)
+/// Parses `2024-01-31` with exactly four year digits. (Chrono alone accepts the year 24 and a
+/// sign.)
 #[must_use]
 pub(crate) fn day(text: &str) -> Option<NaiveDate> {
     let spelt = |(place, byte): (usize, u8)| match place {
@@ -92,21 +92,21 @@ impl fmt::Display for Moment {
 }
 
 impl Interval {
-    /// Whether there is nothing that the interval leaves out.
+    /// Whether the interval is unbounded.
     #[must_use]
     pub(crate) fn is_everything(&self) -> bool {
         self.start.is_none() && self.end.is_none()
     }
 
-    /// Whether the start lies before the end, as far as there are both.
+    /// Whether the start is before the end, if both are set.
     #[must_use]
     pub(crate) fn is_ordered(&self) -> bool {
         let ends = self.start.as_ref().zip(self.end.as_ref());
         ends.is_none_or(|(start, end)| start.at < end.at)
     }
 
-    /// Whether a part of the day `YYYY-MM-DD` lies in the interval; none where the text is no day.
-    /// Days begin at midnight where the interval's own times count from.
+    /// Whether any part of the day `YYYY-MM-DD` is in the interval; `None` if the text is not a
+    /// date. Days start at midnight in the time zone of the bounds.
     #[must_use]
     pub(crate) fn covers(&self, day: &str) -> Option<bool> {
         let day = self::day(day)?;

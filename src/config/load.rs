@@ -1,8 +1,9 @@
-//! Merges the settings: defaults, a preset, the TOML file, then the options.
+//! Merges the settings, lowest priority first: defaults, preset, TOML file, options.
 //!
-//! An option's variable counts as the option. Variables without one are read here: `DATABASE_URL`,
-//! `CLAIMS_ETL_KEY`, which must never be typed on a command line, and those of PostgreSQL, OpenLineage and
-//! Airflow. Relative paths, in the file too, start from the current directory.
+//! An option's environment variable counts as the option. Variables without an option are read
+//! here: `DATABASE_URL`, `CLAIMS_ETL_KEY` (never allowed on a command line), and those of
+//! PostgreSQL, OpenLineage and Airflow. Relative paths, including those in the file, start from the
+//! current directory.
 
 use std::path::Path;
 
@@ -16,15 +17,15 @@ use super::validate::validate;
 use crate::error::{Error, Result};
 use crate::secret::value::Secret;
 
-/// Read from the current directory when no other file is named.
+/// Default file in the current directory.
 pub const DEFAULT_FILE: &str = "claims-etl.toml";
 
 /// The effective settings: `options`, over `file` or an existing [`DEFAULT_FILE`], over its preset.
-/// `options` are keyed like the file; their types must be right.
+/// `options` has the keys and types of the file.
 ///
 /// # Errors
-/// `Config` when the named file cannot be read, has an unknown key or a value of the wrong type (with
-/// the line), or when a value is out of its range.
+/// `Config` when the named file cannot be read, has an unknown key or a value of the wrong type
+/// (with the line), or when a value is out of range.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn load(file: Option<&Path>, options: Table) -> Result<Settings> {
     resolve(file, options, |name| std::env::var(name).ok())
@@ -55,12 +56,12 @@ fn resolve(
     Ok(settings)
 }
 
-/// The options over the configuration file, over the preset that one of them names.
+/// The options over the configuration file over the selected preset.
 fn layered(file: Option<&Path>, options: Table) -> Result<Settings> {
     let read = file.map(ConfigFile::read).transpose()?.unwrap_or_default();
     let text = &read.text;
     let refusal = |error| refusal(file.unwrap_or(Path::new(DEFAULT_FILE)), text, &error);
-    // On its own first: only then an error has its line.
+    // Parse the file alone first, because only then errors have line numbers.
     let alone: Settings = toml::from_str(text).map_err(refusal)?;
     read.check()?;
     let named = options.get("preset").and_then(Value::as_str).map(ToOwned::to_owned);
@@ -73,7 +74,7 @@ fn layered(file: Option<&Path>, options: Table) -> Result<Settings> {
     layers.try_into().map_err(refusal)
 }
 
-/// Lays a table over another one, key by key; lists are replaced.
+/// Merges `above` into `below`, key by key; lists are replaced.
 fn overlay(below: &mut Table, above: Table) {
     for (key, value) in above {
         match (below.get_mut(&key), value) {
@@ -83,7 +84,7 @@ fn overlay(below: &mut Table, above: Table) {
     }
 }
 
-/// The parser's reason without the line it quotes, which may hold a password.
+/// The parser's message without the quoted line, which may contain a password.
 fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let line = error
         .span()
@@ -94,7 +95,7 @@ fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
         .hint("`claims-etl config show` lists all keys")
 }
 
-/// Drops the value from serde's `invalid type: string "…", expected a number`.
+/// Removes the value from serde's `invalid type: string "…", expected a number`.
 fn without_value(message: &str) -> String {
     let wrong = ["invalid type: ", "invalid value: ", "unknown variant "]
         .iter()

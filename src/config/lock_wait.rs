@@ -1,4 +1,4 @@
-//! How long a run waits for another one: not at all, a number of seconds, or to its end.
+//! How long a run waits for another one: not at all, for some seconds, or until it ends.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,23 +7,23 @@ use std::time::Duration;
 use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What `run.wait` may be.
+/// Accepted values of `run.wait`.
 const FORMS: &str = "true, false or a number of seconds";
 
-/// How long a run waits when another one holds the warehouse's lock.
+/// How long a run waits for the warehouse lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wait {
-    /// Not at all, beyond the moment in which the server notices that a run was killed.
+    /// No wait, except for the time the server needs to notice a killed run.
     #[default]
     No,
-    /// At most so many seconds.
+    /// At most this many seconds.
     Seconds(u32),
-    /// Until the other one ends.
+    /// Until the lock is free.
     Forever,
 }
 
 impl Wait {
-    /// The longest wait, if limited; `grace` without a wait.
+    /// The maximum wait, if limited; `grace` when not waiting.
     #[must_use]
     pub(crate) fn limit(self, grace: Duration) -> Option<Duration> {
         match self {
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Wait {
     }
 }
 
-/// Reads the forms that a TOML value may have.
+/// Deserialises the accepted TOML values.
 struct Form;
 
 impl Visitor<'_> for Form {

@@ -1,4 +1,4 @@
-//! Settings of failure notifications by mail.
+//! Settings of failure notifications by e-mail.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,41 +14,40 @@ use crate::secret::source::SecretSource;
 pub struct Mail {
     /// Whether a failed run is reported.
     pub on_failure: bool,
-    /// Whether the retry of a task is reported.
+    /// Whether a task retry is reported.
     pub on_retry: bool,
-    /// The addresses.
+    /// Recipient addresses.
     pub to: Vec<String>,
-    /// The sender's address.
+    /// Sender address.
     pub from: String,
-    /// The SMTP server's host.
+    /// SMTP host.
     pub host: String,
-    /// Its port; by default 587 for `starttls`, 465 for `tls`, 25 for `none`.
+    /// SMTP port; by default 587 for `starttls`, 465 for `tls`, 25 for `none`.
     pub port: Option<u16>,
-    /// `starttls` (never less than that), `tls` (from the first byte) or `none`.
+    /// `starttls` (required, no plain-text fallback), `tls` (implicit TLS) or `none`.
     pub encryption: MailEncryption,
-    /// Certificate authorities (PEM) that are trusted beside those of this machine.
+    /// Additional trusted certificate authorities (PEM).
     pub ca_file: Option<PathBuf>,
-    /// The account's name, where the server wants one.
+    /// User name, if the server requires authentication.
     pub username: Option<String>,
-    /// Its password.
     pub password: SecretSource,
-    /// Seconds that the server has for each answer, 1 to 120.
+    /// Timeout of each server response in seconds, 1 to 120.
     pub timeout_secs: u64,
-    /// Seconds before the second try, the third, and so on, where the server cannot be reached or
-    /// asks to come again later.
+    /// Delay in seconds before each retry when the server is unreachable or reports a temporary
+    /// failure.
     pub retry_delays_secs: Vec<u64>,
 }
 
-/// How the way to the mail server is protected.
+/// Encryption of the connection to the mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MailEncryption {
-    /// TLS before mail or password are sent; a server without it is refused.
+    /// TLS before mail or password are sent; servers without it are rejected.
     #[default]
     Starttls,
-    /// TLS from the first byte.
+    /// Implicit TLS.
     Tls,
-    /// None; with a password only on this machine.
+    /// No encryption; a password is then allowed only for a local server.
     None,
 }
 
@@ -82,7 +81,6 @@ impl Mail {
         self.on_failure || self.on_retry
     }
 
-    /// The server's port.
     #[must_use]
     pub(crate) fn port(&self) -> u16 {
         self.port.unwrap_or(match self.encryption {
@@ -92,7 +90,7 @@ impl Mail {
         })
     }
 
-    /// Whether a password may be sent to this server: under TLS, or on this machine.
+    /// Whether a password may be sent to this server: over TLS, or locally.
     #[must_use]
     pub(crate) fn may_sign_in(&self) -> bool {
         let host = self.host.as_str();
@@ -100,7 +98,7 @@ impl Mail {
         here || self.encryption != MailEncryption::None
     }
 
-    /// Checks what the types do not guarantee.
+    /// Validates constraints that the types do not enforce.
     pub(super) fn validate(&self) -> Result<()> {
         if !self.is_on() {
             return Ok(());
@@ -151,7 +149,7 @@ impl Mail {
     }
 }
 
-/// Enough to keep a mistake out: the mail server knows its addresses better.
+/// Catches typing errors only; the mail server validates addresses.
 fn is_address(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_graphic() && !"<>(),;:\"\\".contains(c);
     match text.split_once('@') {

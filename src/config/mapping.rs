@@ -1,14 +1,13 @@
-//! How a contract column comes from a source's header: a name, a template, the first of several
-//! names, a constant, or not at all; and which rows are claims.
+//! Maps contract columns to a source's header: by name, template, list of alternatives, constant,
+//! or not at all; and filters the rows that are claims.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A header name, or a text with header names in braces.
+/// A header name, or a template with header names in braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// The column with this name.
     Name(String),
     /// `{CLAIMID}-{CHARGEID}`.
     Template(Vec<Part>),
@@ -17,43 +16,43 @@ pub enum Pattern {
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Text as it is.
+    /// Literal text.
     Text(String),
-    /// What stands in the column with this name.
+    /// Value of the column with this name.
     Field(String),
 }
 
-/// Where a contract column comes from.
+/// Source of a contract column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "RawMapping", into = "RawMapping")]
 pub enum Mapping {
-    /// From one column, or from several put together.
+    /// One column, or a template of several.
     Is(Pattern),
-    /// From the first of these that the header has.
+    /// The first of these present in the header.
     FirstOf {
-        /// In the order in which they are looked for.
+        /// In order of preference.
         patterns: Vec<Pattern>,
-        /// Whether the column is null where the header has none of them.
+        /// Whether the column is null when none is present.
         or_absent: bool,
     },
-    /// The same text in every row.
+    /// The same value in every row.
     Constant(String),
-    /// Null in every row: the source does not have it.
+    /// Null in every row: the source has no such column.
     Absent,
 }
 
-/// Texts of which one must be found.
+/// Accepted values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "OneOrMore")]
+#[serde(from = "RawValues")]
 pub struct Values(pub Vec<String>);
 
-/// A mapping as it is written.
+/// Serialised form of a mapping.
 #[derive(Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a header name, a list of header names, or { constant = \"text\" }"
 )]
-enum Written {
+enum RawMapping {
     One(String),
     Several(Vec<String>),
     Constant(Constant),
@@ -65,19 +64,19 @@ struct Constant {
     constant: String,
 }
 
-/// Values as they are written.
+/// Serialised form of values.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
-enum OneOrMore {
+enum RawValues {
     One(String),
     More(Vec<String>),
 }
 
 impl Pattern {
-    /// Reads a name or a template; `{{` and `}}` stand for braces.
+    /// Parses a name or a template; `{{` and `}}` are literal braces.
     ///
     /// # Errors
-    /// What is wrong with the braces.
+    /// A description of the empty name or unbalanced brace.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() {
@@ -117,7 +116,7 @@ impl Pattern {
         Ok(Self::Template(parts))
     }
 
-    /// The header names in it.
+    /// Header names used.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let (name, parts) = match self {
             Self::Name(name) => (Some(name.as_str()), [].as_slice()),
@@ -145,20 +144,20 @@ impl fmt::Display for Pattern {
 }
 
 impl From<&str> for Mapping {
-    /// The column with this very name.
+    /// The column with exactly this name.
     fn from(name: &str) -> Self {
         Self::Is(Pattern::Name(name.to_owned()))
     }
 }
 
-impl TryFrom<Written> for Mapping {
+impl TryFrom<RawMapping> for Mapping {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written {
-            Written::One(text) if text.trim().is_empty() => Ok(Self::Absent),
-            Written::One(text) => Pattern::parse(&text).map(Self::Is),
-            Written::Several(mut texts) => {
+    fn try_from(raw: RawMapping) -> Result<Self, String> {
+        match raw {
+            RawMapping::One(text) if text.trim().is_empty() => Ok(Self::Absent),
+            RawMapping::One(text) => Pattern::parse(&text).map(Self::Is),
+            RawMapping::Several(mut texts) => {
                 let or_absent = texts.pop_if(|last| last.trim().is_empty()).is_some();
                 if texts.is_empty() {
                     return Err("a list of header names cannot be empty".into());
@@ -166,15 +165,15 @@ impl TryFrom<Written> for Mapping {
                 let patterns = texts.iter().map(|text| Pattern::parse(text));
                 Ok(Self::FirstOf { patterns: patterns.collect::<Result<_, _>>()?, or_absent })
             }
-            Written::Constant(Constant { constant }) if constant.trim().is_empty() => {
+            RawMapping::Constant(Constant { constant }) if constant.trim().is_empty() => {
                 Err("a constant cannot be empty; \"\" says that there is no such column".into())
             }
-            Written::Constant(Constant { constant }) => Ok(Self::Constant(constant)),
+            RawMapping::Constant(Constant { constant }) => Ok(Self::Constant(constant)),
         }
     }
 }
 
-impl From<Mapping> for Written {
+impl From<Mapping> for RawMapping {
     fn from(mapping: Mapping) -> Self {
         match mapping {
             Mapping::Is(pattern) => Self::One(pattern.to_string()),
@@ -188,11 +187,11 @@ impl From<Mapping> for Written {
     }
 }
 
-impl From<OneOrMore> for Values {
-    fn from(written: OneOrMore) -> Self {
-        match written {
-            OneOrMore::One(text) => Self(vec![text]),
-            OneOrMore::More(texts) => Self(texts),
+impl From<RawValues> for Values {
+    fn from(raw: RawValues) -> Self {
+        match raw {
+            RawValues::One(text) => Self(vec![text]),
+            RawValues::More(texts) => Self(texts),
         }
     }
 }
@@ -225,8 +224,8 @@ mod tests {
             ("\"\"", Mapping::Absent),
         ] {
             assert_eq!(read(toml).as_ref(), Ok(&mapping), "{toml}");
-            let written = BTreeMap::from([("it", mapping.clone())]);
-            let again = toml::to_string(&written).expect("TOML");
+            let raw = BTreeMap::from([("it", mapping.clone())]);
+            let again = toml::to_string(&raw).expect("TOML");
             let again: BTreeMap<String, Mapping> = toml::from_str(&again).expect("TOML");
             assert_eq!(again["it"], mapping, "{toml}");
         }

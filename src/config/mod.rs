@@ -1,4 +1,4 @@
-//! Settings: defaults, then a preset, then the TOML file, then the environment, then the command line.
+//! Settings, in increasing priority: defaults, preset, TOML file, environment, command line.
 
 mod digest;
 mod file;

@@ -1,4 +1,4 @@
-//! The password of the warehouse, if its address has none.
+//! The warehouse password when its address has none.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,12 +11,12 @@ use crate::secret::file_permissions::is_private;
 use crate::secret::value::Secret;
 
 impl Warehouse {
-    /// The password for an address without one: that of `password_file`, else of `PGPASSWORD`.
-    /// The file is named to this program, the variable is there for every client; libpq's file of
-    /// passwords, which comes after both, is the driver's.
+    /// The password for an address without one: from `password_file`, else from `PGPASSWORD`. The
+    /// explicitly configured file takes precedence over the variable shared by all clients; the
+    /// driver falls back to libpq's password file.
     ///
     /// # Errors
-    /// `Config` when the file is missing, empty or open to others.
+    /// `Config` when the file is missing, empty or readable by others.
     pub(crate) fn password(&self) -> Result<Option<Secret>> {
         match &self.password_file {
             Some(path) => read(path).map(Some),
@@ -25,7 +25,7 @@ impl Warehouse {
     }
 }
 
-/// The first line of a file that is private.
+/// Reads the first line of a private file.
 fn read(path: &Path) -> Result<Secret> {
     let io =
         |error: std::io::Error| Error::io(ErrorKind::Config, path, &error).context("password file");

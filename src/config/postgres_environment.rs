@@ -1,4 +1,4 @@
-//! PostgreSQL's own environment variables, as far as they concern the security of a connection.
+//! PostgreSQL environment variables that affect connection security.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,13 @@ use crate::secret::value::Secret;
 pub struct PostgresEnvironment {
     /// `PGPASSWORD`
     pub password: Option<Secret>,
-    /// Parameters of an address, by their names there: `sslmode`, `sslrootcert`, `sslcert`,
-    /// `sslkey`, `passfile`.
+    /// Connection parameters by name: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `passfile`.
     pub parameters: Vec<(&'static str, String)>,
-    /// `HOME`, where `.pgpass` and `.postgresql` are.
+    /// `HOME`, which contains `.pgpass` and `.postgresql`.
     pub(crate) home: Option<PathBuf>,
 }
 
-/// Parameters and the variables that give them.
+/// Parameters and their environment variables.
 const PARAMETERS: [(&str, &str); 5] = [
     ("sslmode", "PGSSLMODE"),
     ("sslrootcert", "PGSSLROOTCERT"),
@@ -26,7 +25,6 @@ const PARAMETERS: [(&str, &str); 5] = [
 ];
 
 impl PostgresEnvironment {
-    /// Reads the variables.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             password: variable("PGPASSWORD").map(Secret::new),

@@ -1,4 +1,4 @@
-//! Presets: the settings for known layouts, as data.
+//! Presets: settings for known source layouts, as data.
 
 use std::sync::LazyLock;
 
@@ -7,14 +7,12 @@ use toml::Table;
 use super::settings::Settings;
 use crate::error::{Error, Result};
 
-/// A known layout.
 #[derive(Debug)]
 pub(crate) struct Preset {
-    /// What it is called.
     pub(crate) name: &'static str,
-    /// Its settings as TOML.
+    /// Settings as TOML.
     pub(crate) text: &'static str,
-    /// The same, read.
+    /// Parsed settings.
     pub(crate) settings: Settings,
 }
 
@@ -28,7 +26,7 @@ const TEXTS: [(&str, &str); 4] = [
 /// All presets.
 ///
 /// # Panics
-/// Never: they are parts of the program, and a test reads them.
+/// Never: they are embedded in the program, and a test parses them.
 #[must_use]
 pub(crate) fn presets() -> &'static [Preset] {
     static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
@@ -53,16 +51,16 @@ pub(crate) fn preset(name: &str) -> Result<&'static Preset> {
 }
 
 impl Preset {
-    /// What it is for, in one line.
+    /// One-line description.
     #[must_use]
     pub(crate) fn description(&self) -> &'static str {
         self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
     }
 
-    /// The settings by their keys.
+    /// The settings as a TOML table.
     ///
     /// # Errors
-    /// Never: a test reads every preset.
+    /// Never: a test parses every preset.
     pub(super) fn table(&self) -> Result<Table, toml::de::Error> {
         self.text.parse()
     }

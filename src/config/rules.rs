@@ -12,8 +12,8 @@ use crate::rule::{CodeSystem, Rule, Severities, Severity};
 use crate::schema::{AMOUNT_MAX_CENTS, UNKNOWN_PROVIDER};
 use crate::totals::Cents;
 
-/// What systems write where they have no value: databases, data frames, spreadsheets, people. Compared without regard to
-/// case.
+/// Common representations of missing values in databases, data frames, spreadsheets and manual
+/// entry. Case-insensitive.
 const PLACEHOLDERS: [&str; 43] = [
     "#CALC!",
     "#DIV/0!",
@@ -60,7 +60,7 @@ const PLACEHOLDERS: [&str; 43] = [
     "\\N",
 ];
 
-/// What else a patient id is that names no patient.
+/// Additional placeholders for patient ids.
 const PATIENT_PLACEHOLDERS: [&str; 28] = [
     "-",
     "0",
@@ -92,31 +92,30 @@ const PATIENT_PLACEHOLDERS: [&str; 28] = [
     "UNKNOWN",
 ];
 
-/// Validation rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
-    /// What the procedure codes are.
+    /// Procedure code system.
     pub code_system: CodeSystem,
-    /// The day (`2024-12-31`) that dates of service are compared with; by default the day, in UTC,
-    /// on which the run started.
+    /// Reference date (`2024-12-31`) for checks of dates of service; by default the run's start
+    /// date in UTC.
     pub run_date: Option<String>,
-    /// Days after the run date that a date of service may lie.
+    /// Days after the run date within which a date of service is accepted.
     pub future_days: u32,
-    /// Years before the run date beyond which a date of service is too old.
+    /// Maximum age of a date of service, in years before the run date.
     pub max_age_years: u32,
-    /// Days before the run date within which claims have to be filed.
+    /// Timely filing limit in days before the run date.
     pub filing_days: u32,
-    /// Dollars above which an amount, without its sign, is remarkable.
+    /// Absolute amount in dollars above which a claim is flagged.
     pub amount_limit: String,
-    /// The earliest day (`1900-01-01`) that a date of service can be: those before it are rejected.
+    /// Earliest valid date of service (`1900-01-01`); earlier ones are rejected.
     pub earliest_date: String,
-    /// What an identifier or code is that stands for no value, without regard to case: such a claim is rejected, such a
-    /// provider or procedure is missing.
+    /// Placeholder values of identifiers and codes, case-insensitive: such a claim is rejected,
+    /// such a provider or procedure counts as missing.
     pub placeholders: Vec<String>,
-    /// What else a patient id is that names no patient, without regard to case.
+    /// Additional placeholders for patient ids, case-insensitive.
     pub patient_placeholders: Vec<String>,
-    /// Rule name → `reject`, `flag`, `count` or `off`, where it is not the rule's default.
+    /// Rule name → `reject`, `flag`, `count` or `off`, overriding the rule's default.
     pub severity: BTreeMap<String, String>,
 }
 
@@ -138,24 +137,24 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// What an identifier or code is that stands for no value. The id of the unknown provider is one as well.
+    /// Placeholders of identifiers and codes, including the id of the unknown provider.
     #[must_use]
     pub(crate) fn identifier_placeholders(&self) -> Placeholders {
         let texts = self.placeholders.iter().map(String::as_str);
         Placeholders::new(texts.chain([UNKNOWN_PROVIDER]))
     }
 
-    /// The same of a patient id.
+    /// Placeholders of patient ids.
     #[must_use]
     pub(crate) fn patient_id_placeholders(&self) -> Placeholders {
         let texts = self.placeholders.iter().chain(&self.patient_placeholders);
         Placeholders::new(texts.map(String::as_str).chain([UNKNOWN_PROVIDER]))
     }
 
-    /// The severity of every rule that rows can break.
+    /// The severity of every row-level rule.
     ///
     /// # Errors
-    /// `Config` for a rule that is none or whose severity is fixed, or a severity it cannot have.
+    /// `Config` for an unknown rule, a fixed severity, or a severity the rule does not support.
     pub(crate) fn severities(&self) -> Result<Severities> {
         let mut severities = Severities::default();
         for (name, wanted) in &self.severity {
@@ -173,10 +172,10 @@ impl Rules {
         Ok(severities)
     }
 
-    /// The run date in days since 1970-01-01: as configured, or `started`, the day of the run.
+    /// The run date in days since 1970-01-01: as configured, else `started`, the day of the run.
     ///
     /// # Errors
-    /// `Config` when the configured one is no date.
+    /// `Config` when the configured date is invalid.
     pub(crate) fn run_day(&self, started: i32) -> Result<i32> {
         let Some(text) = &self.run_date else { return Ok(started) };
         day(text).and_then(days).ok_or_else(|| {
@@ -188,17 +187,17 @@ impl Rules {
     /// The earliest date of service in days since 1970-01-01.
     ///
     /// # Errors
-    /// `Config` when it is no date.
+    /// `Config` when it is not a date.
     pub(crate) fn earliest_day(&self) -> Result<i32> {
         day(&self.earliest_date).and_then(days).ok_or_else(|| {
             Error::config("rules.earliest_date must be a date").hint("write it as 1900-01-01")
         })
     }
 
-    /// The amount beyond which one is remarkable.
+    /// The amount limit.
     ///
     /// # Errors
-    /// `Config` when it is no amount.
+    /// `Config` when it is not an amount.
     pub(crate) fn amount_limit(&self) -> Result<Cents> {
         let limit = Cents::parse(&self.amount_limit);
         limit.filter(|limit| (0..=i128::from(AMOUNT_MAX_CENTS)).contains(&limit.0)).ok_or_else(
@@ -209,10 +208,10 @@ impl Rules {
         )
     }
 
-    /// The first day that is not too old for a run of a day.
+    /// The earliest day that is not too old relative to the run day.
     ///
     /// # Errors
-    /// `Config` when the years lead out of the calendar.
+    /// `Config` when the result is outside the calendar.
     pub(crate) fn too_old_before(&self, run_day: i32) -> Result<i32> {
         let run = NaiveDate::default() + TimeDelta::days(run_day.into());
         let months = self.max_age_years.checked_mul(12).map(chrono::Months::new);
@@ -238,10 +237,10 @@ fn days(date: NaiveDate) -> Option<i32> {
     (1..=9999).contains(&date.year()).then(|| date.num_days_from_ce() - 719_163)
 }
 
-/// Checks all of the table.
+/// Validates the table.
 ///
 /// # Errors
-/// `Config`, naming the first setting that is wrong.
+/// `Config`, naming the first invalid setting.
 pub(super) fn validate(rules: &Rules) -> Result<()> {
     rules.severities()?;
     rules.amount_limit()?;

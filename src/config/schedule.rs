@@ -1,4 +1,4 @@
-//! Settings of the schedule: when, from when on, and what is made up for.
+//! Settings of the schedule: when, since when, and catch-up.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::interval::day;
 use crate::error::{Error, Result};
 
-/// The names that stand for an expression, as Airflow knows them.
+/// Airflow's names for common expressions.
 const PRESETS: [(&str, &str); 6] = [
     ("@hourly", "0 * * * *"),
     ("@daily", "0 0 * * *"),
@@ -21,26 +21,26 @@ const PRESETS: [(&str, &str); 6] = [
     ("@yearly", "0 0 1 1 *"),
 ];
 
-/// When runs happen, as the DAG that this program replaces had it.
+/// When runs start, equivalent to the schedule of the replaced Airflow DAG.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
-    /// The schedule's name in the ledger. Intervals are remembered by it: another expression or
-    /// time zone deserves another name.
+    /// The schedule's name in the ledger, under which completed intervals are stored: use a new
+    /// name for another expression or time zone.
     pub name: String,
-    /// A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`,
-    /// `@quarterly`, `@yearly`.
+    /// Five-field cron expression, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`,
+    /// `@yearly`.
     pub cron: String,
-    /// The time zone of the expression, as IANA names it.
+    /// IANA time zone of the expression.
     pub timezone: String,
-    /// The first day that has data, `YYYY-MM-DD` in that time zone.
+    /// First day with data, `YYYY-MM-DD` in that time zone.
     pub start_date: String,
-    /// Whether every interval since the start is run, or only the latest complete one.
+    /// Whether to run every interval since the start, or only the latest complete one.
     pub catchup: bool,
-    /// Whether an interval waits for the success of the one before it.
+    /// Whether an interval waits until the previous one has succeeded.
     pub depends_on_past: bool,
-    /// Seconds, 1 to 3600, for which a scheduler is the only one without saying so again; how long
-    /// another one waits after the first has died.
+    /// Lease of the active scheduler in seconds, 1 to 3600; a standby waits this long after the
+    /// active one has died.
     pub lease_secs: u32,
 }
 
@@ -59,17 +59,17 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The expression, with a preset's name spelt out.
+    /// The cron expression, with preset names expanded.
     #[must_use]
     pub(crate) fn expression(&self) -> &str {
         let text = self.cron.trim();
         PRESETS.iter().find(|(name, _)| *name == text).map_or(text, |(_, expression)| expression)
     }
 
-    /// The expression, understood.
+    /// The parsed expression.
     ///
     /// # Errors
-    /// `Config` when it is none, or no moment of time would ever match it.
+    /// `Config` when it is invalid or never matches.
     pub(crate) fn rule(&self) -> Result<Cron> {
         let expression = self.expression();
         if expression.starts_with('@') {
@@ -88,17 +88,17 @@ impl Schedule {
             return Err(refused());
         }
         let cron = parser.parse(expression).map_err(|_| refused())?;
-        // The thirtieth of February is an expression, too.
+        // February 30 is a valid expression, too.
         match cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, false) {
             Ok(_) => Ok(cron),
             Err(_) => Err(Error::config("schedule.cron: no moment matches this expression")),
         }
     }
 
-    /// The time zone, understood.
+    /// The parsed time zone.
     ///
     /// # Errors
-    /// `Config` when IANA knows no such zone.
+    /// `Config` for an unknown time zone.
     pub(crate) fn zone(&self) -> Result<Tz> {
         Tz::from_str(self.timezone.trim()).map_err(|_| {
             Error::config("schedule.timezone is no time zone")
@@ -106,16 +106,16 @@ impl Schedule {
         })
     }
 
-    /// The first day, understood.
+    /// The parsed start date.
     ///
     /// # Errors
-    /// `Config` when it is no day.
+    /// `Config` when it is not a date.
     pub(crate) fn first_day(&self) -> Result<NaiveDate> {
         day(self.start_date.trim())
             .ok_or_else(|| Error::config("schedule.start_date is no day").hint("write 2024-01-31"))
     }
 
-    /// Checks what the types do not guarantee.
+    /// Validates constraints that the types do not enforce.
     pub(super) fn validate(&self) -> Result<()> {
         if self.name.trim().is_empty() || self.name.len() > 200 {
             return Err(Error::config("schedule.name must have 1 to 200 characters"));

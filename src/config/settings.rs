@@ -1,4 +1,4 @@
-//! The resolved settings, one struct a TOML table.
+//! The resolved settings, one struct per TOML table.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,27 +28,27 @@ use crate::secret::value::Secret;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// A known layout whose settings lie beneath these: one of `claims-etl presets`.
+    /// The preset used as a base: one of `claims-etl presets`.
     pub preset: Option<String>,
-    /// Where the claims come from.
+    /// Claims input.
     pub claims: Source,
-    /// Where the providers come from.
+    /// Providers input.
     pub providers: Source,
-    /// Where the tables are.
+    /// Warehouse.
     pub warehouse: Warehouse,
-    /// The key, and what is released.
+    /// Key and de-identification.
     pub privacy: Privacy,
-    /// When a run is refused.
+    /// Quality gates.
     pub quality: Quality,
     /// Validation rules.
     pub rules: Rules,
-    /// The risk score.
+    /// Risk score.
     pub risk: Risk,
-    /// How tasks are run.
+    /// Task execution.
     pub run: Run,
-    /// What is refreshed after the load.
+    /// Refreshes after the load.
     pub refresh: Refresh,
-    /// When runs happen by themselves.
+    /// Built-in scheduler.
     pub schedule: Schedule,
     /// Failure notifications.
     pub mail: Mail,
@@ -58,10 +58,10 @@ pub struct Settings {
     pub lineage: Lineage,
 }
 
-/// The delimiter that is to be found out.
+/// Value of `delimiter` for detection.
 pub const AUTO: &str = "auto";
 
-/// One input: files and how their columns are named.
+/// One input: its sources and column mapping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -69,35 +69,36 @@ pub struct Source {
     /// `s3://`, `gs://`, `az://`, `https://` and `http://` addresses; or one `postgres://` address.
     /// `{interval_start:%Y-%m-%d}` and `{interval_end:%Y-%m-%d}` are replaced by the data interval.
     pub sources: Vec<String>,
-    /// The query to read from a `postgres://` source.
+    /// Query for a `postgres://` source.
     pub query: Option<String>,
-    /// The table or view to read from it instead, as `schema.table`.
+    /// Table or view to read instead of a query, as `schema.table`.
     pub table: Option<String>,
-    /// A numeric column by whose ranges a `postgres://` source is read over several connections.
+    /// Numeric column used to split a `postgres://` source into ranges read over several
+    /// connections.
     pub partition_on: Option<String>,
-    /// How many ranges, 1 to 64; 4 where only `partition_on` is given.
+    /// Number of ranges, 1 to 64; 4 if only `partition_on` is set.
     pub partitions: Option<u16>,
-    /// The field separator of delimited files: one ASCII character, `\t` for a tab, or `auto` for
-    /// that of comma, semicolon, bar and tab with which the header fits best.
+    /// Field separator of delimited files: one ASCII character, `\t` for a tab, or `auto` for the
+    /// best match of comma, semicolon, pipe and tab.
     pub delimiter: String,
-    /// The encoding of delimited files, as the WHATWG Encoding Standard labels it, for example
-    /// `windows-1252` or `utf-16le`. `auto`: UTF-8, or UTF-16 where the file shows it.
+    /// Encoding of delimited files by its WHATWG label, for example `windows-1252` or `utf-16le`.
+    /// `auto`: UTF-8, or UTF-16 if detected.
     pub encoding: String,
-    /// Lines of delimited files that begin with this ASCII character are comments; none by default.
+    /// ASCII character that starts comment lines in delimited files; none by default.
     pub comment: Option<char>,
     /// Lines before the header of delimited files, such as a title; 0 by default. A first line
-    /// `sep=;` is passed over in any case.
+    /// `sep=;` is always skipped.
     pub(crate) skip_lines: u32,
-    /// Contract column → header name, where they differ, matched without regard to case. Also a
-    /// template of names (`"{A}-{B}"`), a list of names of which the first that is there counts,
-    /// `{ constant = "text" }`, or `""` for a column that the source does not have.
+    /// Contract column → header name where they differ, case-insensitive. Also a template
+    /// (`"{A}-{B}"`), a list of alternatives, `{ constant = "text" }`, or `""` for a column absent
+    /// from the source.
     pub columns: BTreeMap<String, Mapping>,
-    /// Header name → text, or several texts, that a row must have there to be a claim.
+    /// Header name → accepted value or values; other rows are not claims.
     #[serde(rename = "where")]
     pub(crate) filter: BTreeMap<String, Values>,
-    /// Date formats (chrono's strftime, or `rfc3339`), tried in this order. Claims only.
+    /// Date formats (chrono's strftime, or `rfc3339`) in order of preference. Claims only.
     pub date_formats: Vec<String>,
-    /// What separates the decimals of amounts: `.` (by default) or `,`. Claims only.
+    /// Decimal separator of amounts: `.` (default) or `,`. Claims only.
     pub(crate) decimal: Decimal,
 }
 
@@ -121,7 +122,7 @@ impl Default for Source {
     }
 }
 
-/// What separates the decimals of an amount; the other mark may set thousands apart.
+/// Decimal separator of an amount; the other mark may separate thousands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Decimal {
     /// `1,234.56`
@@ -134,7 +135,6 @@ pub enum Decimal {
 }
 
 impl Decimal {
-    /// The mark itself.
     #[must_use]
     pub(crate) fn mark(self) -> char {
         match self {
@@ -143,7 +143,7 @@ impl Decimal {
         }
     }
 
-    /// The other one.
+    /// The other mark.
     #[must_use]
     pub(crate) fn other(self) -> Self {
         match self {
@@ -152,7 +152,6 @@ impl Decimal {
         }
     }
 
-    /// What it is called.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -175,56 +174,58 @@ pub enum Mode {
     Replace,
 }
 
-/// The warehouse and how rows get into it.
+/// The warehouse and how rows are loaded.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Warehouse {
     /// A `postgres://` address; without one the private server is used.
     pub url: Option<Secret>,
-    /// A file with the password of that address and nothing else, mode 0600.
+    /// File that contains only the password of that address, mode 0600.
     pub(crate) password_file: Option<PathBuf>,
-    /// What happens to rows that are published already.
+    /// Treatment of rows that are already published.
     pub mode: Mode,
-    /// Claims with the same claim id and line number but different content. If unset, the last row is kept
-    /// and `quality.max_conflict_ratio` limits their number.
+    /// Policy for claims with the same claim id and line number but different content. If unset,
+    /// the last row is kept and `quality.max_conflict_ratio` limits their number.
     pub on_duplicate: Option<OnDuplicate>,
-    /// Providers with the same provider id but different content.
+    /// Policy for providers with the same provider id but different content.
     pub(crate) on_provider_conflict: OnDuplicate,
     /// COPY connections, 1 to 64; by default the number of cores, at most 4.
     pub connections: Option<u16>,
-    /// Rows per batch on the way to COPY, 1 to 1,000,000; by default as the engine cuts them.
+    /// Rows per COPY batch, 1 to 1,000,000; by default chosen by the engine.
     pub batch_rows: Option<u32>,
-    /// PostgreSQL's own connection variables; only from the environment.
+    /// PostgreSQL environment variables; not read from the file.
     #[serde(skip)]
     pub environment: PostgresEnvironment,
 }
 
 impl Warehouse {
-    /// Which of several rows with the same key and different content counts.
+    /// Which of several rows with the same key and different content is kept.
     #[must_use]
     pub(crate) fn duplicate_policy(&self) -> OnDuplicate {
         self.on_duplicate.unwrap_or_default()
     }
 }
 
-/// When a run is refused before anything is published.
+/// Quality gates: limits checked before publishing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quality {
-    /// Rejected rows / rows read above which the run fails, 0 to 1.
+    /// Maximum rejected rows / rows read, 0 to 1.
     pub max_reject_ratio: f64,
-    /// Rejected rows above which the run fails.
+    /// Maximum rejected rows.
     pub max_reject_rows: Option<u64>,
-    /// Claim lines that repeat the claim id and line number of another one with other content / rows
-    /// read, above which the run fails, 0 to 1; only where `warehouse.on_duplicate` is not chosen.
+    /// Maximum claim lines that repeat a claim id and line number with different content / rows
+    /// read, 0 to 1; only if `warehouse.on_duplicate` is unset.
     pub max_conflict_ratio: f64,
-    /// Share by which the rows read may differ from those of the previous published run.
+    /// Maximum relative change of rows read since the previous published run.
     pub max_row_change: Option<f64>,
-    /// Share by which the sum of the amounts read may differ.
+    /// Maximum relative change of the total amount.
     pub max_amount_change: Option<f64>,
-    /// Difference, 0 to 1, of the share of loaded claims whose provider is not in the directory.
+    /// Maximum absolute change, 0 to 1, of the share of loaded claims whose provider is not in the
+    /// directory.
     pub max_orphan_change: Option<f64>,
-    /// Difference, 0 to 1, of the shares of loaded claims without provider and without procedure.
+    /// Maximum absolute change, 0 to 1, of the shares of loaded claims without provider and without
+    /// procedure.
     pub max_null_change: Option<f64>,
 }
 
@@ -242,30 +243,30 @@ impl Default for Quality {
     }
 }
 
-/// How tasks are run and where the program keeps its files.
+/// Task execution and file locations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Run {
-    /// Holds the key, the private server, the quarantine and the dashboard.
+    /// Directory of the key, the private server, the quarantine and the dashboard.
     pub data_dir: PathBuf,
-    /// Where rows lie between the two passes, as far as memory does not hold them: an unnamed file
-    /// of about the claims' size; `spill` in the data directory by default.
+    /// Directory of the unnamed spill file between the two passes, about the size of the claims
+    /// input; `spill` in the data directory by default.
     pub(crate) spill_dir: Option<PathBuf>,
-    /// Mebibytes of rows that memory holds between the two passes before the file is used.
+    /// Rows buffered in memory between the two passes before spilling, in MiB.
     pub(crate) spill_after_mb: u32,
-    /// The first moment of the data interval: a date, or a time as in RFC 3339.
+    /// Inclusive start of the data interval: a date, or an RFC 3339 timestamp.
     pub interval_start: Option<Moment>,
-    /// The first moment beyond the data interval.
+    /// Exclusive end of the data interval.
     pub interval_end: Option<Moment>,
     /// Retries after transient errors.
     pub retries: u32,
     /// Seconds between retries.
     pub retry_delay_secs: u64,
-    /// Whether to wait while another run holds the warehouse's lock: `true`, `false`, or seconds.
+    /// Whether to wait for the warehouse lock: `true`, `false`, or seconds.
     pub(crate) wait: Wait,
-    /// Exit code when the input is loaded already (0, or for example 99 for Airflow's skip).
+    /// Exit code when the input is already loaded (0, or for example 99 to skip in Airflow).
     pub already_loaded_exit_code: u8,
-    /// Which of an orchestrator's tries this is; only ever from the environment.
+    /// The orchestrator's try number; only from the environment.
     #[serde(skip)]
     pub(crate) orchestrator_try: Option<u32>,
 }
@@ -288,7 +289,6 @@ impl Default for Run {
 }
 
 impl Settings {
-    /// How one of the inputs is read.
     #[must_use]
     pub(crate) fn source(&self, dataset: Dataset) -> &Source {
         match dataset {
@@ -297,7 +297,7 @@ impl Settings {
         }
     }
 
-    /// Every secret that is named by its place.
+    /// All secrets given by reference.
     pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
         let mut secrets = self.refresh.secrets_mut();
         secrets.extend(self.mail.secrets_mut());
@@ -305,7 +305,7 @@ impl Settings {
         secrets
     }
 
-    /// Where to read the key: the variable, else the descriptor, else the file.
+    /// Key source: the variable, else the descriptor, else the file.
     #[must_use]
     pub fn key_source(&self) -> KeySource {
         match (&self.privacy.key, self.privacy.key_fd) {
@@ -315,13 +315,12 @@ impl Settings {
         }
     }
 
-    /// The key file; the variable or a descriptor may take its place.
+    /// Key file path; unused if the variable or a descriptor is set.
     #[must_use]
     pub fn key_path(&self) -> PathBuf {
         self.privacy.key_file.clone().unwrap_or_else(|| self.run.data_dir.join("claims-etl.key"))
     }
 
-    /// Where the dashboard is written.
     #[must_use]
     pub fn dashboard_path(&self) -> PathBuf {
         self.refresh
@@ -331,36 +330,35 @@ impl Settings {
             .unwrap_or_else(|| self.run.data_dir.join("dashboard.html"))
     }
 
-    /// Where the rejects of all runs are kept.
+    /// Directory of the quarantine files of all runs.
     #[must_use]
     pub fn quarantine_dir(&self) -> PathBuf {
         self.run.data_dir.join("quarantine")
     }
 
-    /// The stretch of time whose data are to be loaded.
+    /// The data interval.
     #[must_use]
     pub(crate) fn interval(&self) -> Interval {
         let Run { interval_start, interval_end, .. } = &self.run;
         Interval { start: interval_start.clone(), end: interval_end.clone() }
     }
 
-    /// Where rows lie between the two passes, as far as memory does not hold them, and what comes
-    /// from standard input or over a network.
+    /// Directory of the spill file and of the spool for standard input and remote sources.
     #[must_use]
     pub(crate) fn spill_dir(&self) -> PathBuf {
         self.run.spill_dir.clone().unwrap_or_else(|| self.run.data_dir.join("spill"))
     }
 
-    /// Where the private server lives.
+    /// Directory of the private server.
     #[must_use]
     pub(crate) fn local_warehouse_dir(&self) -> PathBuf {
         self.run.data_dir.join("warehouse")
     }
 
-    /// The severity of every rule, the policies' included: what a run with these settings does.
+    /// The severity of every rule, including the configured policies.
     ///
     /// # Errors
-    /// `Config` as [`Rules::severities`].
+    /// As [`Rules::severities`].
     pub(crate) fn severities(&self) -> Result<Severities> {
         let mut severities = self.rules.severities()?;
         let policies = [
@@ -373,7 +371,7 @@ impl Settings {
         Ok(severities)
     }
 
-    /// COPY connections: as configured, or one a core, at most 4.
+    /// COPY connections: as configured, else one per core, at most 4.
     #[must_use]
     pub(crate) fn connections(&self) -> usize {
         self.warehouse.connections.map_or_else(

@@ -13,11 +13,11 @@ use crate::secret::source::SecretSource;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
-    /// A file for node_exporter's textfile collector, written at the end of each run; its name must
-    /// end in `.prom`.
+    /// File for node_exporter's textfile collector, written at the end of each run; must end in
+    /// `.prom`.
     pub textfile: Option<PathBuf>,
-    /// Where `schedule` answers `/metrics` and `/healthz`, for example `127.0.0.1:9464`; nowhere by
-    /// default.
+    /// Address where `schedule` serves `/metrics` and `/healthz`, for example `127.0.0.1:9464`;
+    /// none by default.
     pub(crate) listen: Option<String>,
 }
 
@@ -25,38 +25,38 @@ pub struct Metrics {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lineage {
-    /// Sends no events; also `OPENLINEAGE_DISABLED=true`.
+    /// Disables events; also `OPENLINEAGE_DISABLED=true`.
     pub(crate) disabled: bool,
-    /// Events are appended to this file, one JSON object a line.
+    /// File to append events to, one JSON object per line.
     pub file: Option<PathBuf>,
-    /// Events are posted to this server; `OPENLINEAGE_URL` where this is silent.
+    /// Server URL; `OPENLINEAGE_URL` by default.
     pub url: Option<String>,
-    /// The path below it; `OPENLINEAGE_ENDPOINT`, else `api/v1/lineage`.
+    /// URL path; `OPENLINEAGE_ENDPOINT`, else `api/v1/lineage`.
     pub(crate) endpoint: Option<String>,
-    /// The server's API key; `OPENLINEAGE_API_KEY` where this is silent.
+    /// API key; `OPENLINEAGE_API_KEY` by default.
     pub api_key: SecretSource,
-    /// The jobs' namespace; `OPENLINEAGE_NAMESPACE`, else `claims-etl`.
+    /// Job namespace; `OPENLINEAGE_NAMESPACE`, else `claims-etl`.
     pub(crate) namespace: Option<String>,
-    /// Who owns the jobs.
+    /// Job owners.
     pub(crate) owners: Vec<String>,
-    /// Seconds that the end of a run waits for events that are still on their way, 0 to 60.
+    /// Seconds to wait for pending events at the end of a run, 0 to 60.
     pub flush_secs: u64,
     /// The orchestrator's parent run; only from the environment.
     #[serde(skip)]
     pub(crate) caller: LineageCaller,
-    /// Variables that cannot be used.
+    /// Environment variables that were ignored as invalid.
     #[serde(skip)]
     pub(crate) passed_over: Vec<&'static str>,
 }
 
-/// The orchestrator's run that this program is part of, as it wrote it down.
+/// The orchestrator's parent run, in serialised form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct LineageCaller {
     /// `OPENLINEAGE_CONTEXT`: JSON with the parent and the root.
     pub(crate) context: Option<String>,
     /// `OPENLINEAGE_PARENT_ID`: namespace/job/run.
     pub(crate) parent: Option<String>,
-    /// `OPENLINEAGE_ROOT_PARENT_ID`: the same of the outermost run.
+    /// `OPENLINEAGE_ROOT_PARENT_ID`: namespace/job/run of the root run.
     pub(crate) root: Option<String>,
 }
 
@@ -78,10 +78,10 @@ impl Default for Lineage {
 }
 
 impl Metrics {
-    /// Where to listen; none by default.
+    /// The address to listen on, if configured.
     ///
     /// # Errors
-    /// `Config` when it is no address with a port.
+    /// `Config` when it is not an address with a port.
     pub(crate) fn address(&self) -> Result<Option<SocketAddr>> {
         let Some(text) = &self.listen else { return Ok(None) };
         text.trim().parse().map(Some).map_err(|_| {
@@ -105,7 +105,7 @@ impl Lineage {
         vec![&mut self.api_key]
     }
 
-    /// Takes from OpenLineage's own variables what the configuration leaves open.
+    /// Fills unset fields from OpenLineage's environment variables.
     pub(super) fn fill(&mut self, variable: &impl Fn(&str) -> Option<String>) {
         const URL: &str = "OPENLINEAGE_URL";
         const ENDPOINT: &str = "OPENLINEAGE_ENDPOINT";
@@ -139,7 +139,7 @@ impl Lineage {
         };
     }
 
-    /// Checks what the types do not guarantee.
+    /// Validates constraints that the types do not enforce.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(url) = &self.url {
             check_url("lineage.url", url)?;
@@ -154,7 +154,7 @@ impl Lineage {
     }
 }
 
-/// Whether a text can be appended to an address.
+/// Whether a text can be appended to a URL as a path.
 fn is_path(text: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     !text.is_empty() && text.bytes().all(fine)
@@ -182,11 +182,11 @@ mod tests {
         let alone = filled(Lineage::default(), &variables);
         assert_eq!(alone.url.as_deref(), Some("http://elsewhere:5000"));
         assert_eq!(alone.api_key.env.as_deref(), Some("OPENLINEAGE_API_KEY"));
-        let mut told = Lineage { url: Some("http://here".into()), ..Lineage::default() };
-        told.namespace = Some("here".into());
-        let told = filled(told, &variables);
+        let mut configured = Lineage { url: Some("http://here".into()), ..Lineage::default() };
+        configured.namespace = Some("here".into());
+        let configured = filled(configured, &variables);
         assert_eq!(
-            (told.url.as_deref(), told.namespace.as_deref()),
+            (configured.url.as_deref(), configured.namespace.as_deref()),
             (Some("http://here"), Some("here"))
         );
         let off = filled(Lineage::default(), &[("OPENLINEAGE_DISABLED", "True")]);

@@ -1,17 +1,17 @@
-//! The ranges that settings must keep.
+//! Range checks of settings.
 
 use super::rules;
 use super::settings::{AUTO, Settings, Source};
 use crate::error::{Error, Result};
 use crate::{privacy, risk};
 
-/// Standard input as a source.
+/// Source name for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Checks every range that the types do not guarantee.
+/// Validates constraints that the types do not enforce.
 ///
 /// # Errors
-/// `Config`, naming the first setting that is out of range.
+/// `Config`, naming the first invalid setting.
 pub(super) fn validate(settings: &Settings) -> Result<()> {
     source("claims", &settings.claims)?;
     source("providers", &settings.providers)?;

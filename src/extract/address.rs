@@ -1,4 +1,4 @@
-//! The address of a source that lies elsewhere, and what of it may be shown.
+//! Addresses of remote sources, and their form for messages.
 
 use std::fmt;
 
@@ -6,32 +6,29 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Address(String);
 
-/// Shown in place of a query.
+/// Placeholder for the query string in messages.
 const QUERY: &str = "?…";
 
 impl Address {
-    /// Takes a text of the form `scheme://…`.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The part before `://`.
     pub(super) fn scheme(&self) -> &str {
         scheme(&self.0).unwrap_or_default()
     }
 
-    /// Whether it is a web address.
     pub(super) fn is_web(&self) -> bool {
         matches!(self.scheme(), "http" | "https")
     }
 
-    /// The whole address, secrets and all.
+    /// The full address, including any secrets.
     #[cfg(feature = "cloud")]
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The part between `://` and the next `/`, and what follows it.
+    /// Authority (between `://` and the next `/`) and the rest.
     #[cfg(feature = "cloud")]
     pub(super) fn parts(&self) -> (&str, &str) {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
@@ -54,7 +51,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The part before `://`, when `text` is an address and not a path.
+/// The scheme, if `text` is an address and not a path.
 pub(super) fn scheme(text: &str) -> Option<&str> {
     text.split_once("://").map(|(scheme, _)| scheme)
 }

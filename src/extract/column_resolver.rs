@@ -1,7 +1,7 @@
-//! From the configured mapping to a file's own columns.
+//! Maps the configured columns to a file's header.
 //!
-//! Most failed first runs end here, and its messages are what people then read: what is missing,
-//! what it may be called, which preset fits.
+//! Most failed first runs end here, so the messages say what is missing, which headers are likely
+//! candidates and which preset fits.
 
 use super::mapping::{Header, Mapped, Take, may_be_null};
 use super::mapping_suggestion::{self, Proposal};
@@ -10,8 +10,8 @@ use crate::config::{Mapping, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// The columns that are missing from a header (the line number too, unless it is mapped), and the names of the header
-/// that they may have.
+/// Suggests header names for the contract columns missing from a header, including the line number
+/// unless it is mapped.
 #[must_use]
 pub(crate) fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> Vec<Proposal> {
     let names = Header::new(dataset, source, header);
@@ -28,7 +28,7 @@ pub(crate) fn suggest(dataset: Dataset, source: &Source, header: &[String]) -> V
     mapping_suggestion::propose_for(&missing, &free)
 }
 
-/// Checks what no header can mend.
+/// Checks the parts of the mapping that do not depend on a header.
 fn check(dataset: Dataset, source: &Source) -> Result<()> {
     let known: Vec<&str> = dataset.columns().collect();
     if let Some(key) = source.columns.keys().find(|key| !known.contains(&key.as_str())) {
@@ -62,13 +62,12 @@ fn check(dataset: Dataset, source: &Source) -> Result<()> {
 }
 
 impl Header<'_> {
-    /// Finds every contract column, and the columns by which rows are chosen.
+    /// Resolves every contract column and the filter columns.
     ///
-    /// # Errors
-    /// `Config`, with what to write, when a column is missing or named twice, or the mapping is
-    /// wrong.
+    /// # Errors `Config`, with a suggested fix, when a column is missing or named twice, or the
+    /// mapping is wrong.
     pub(super) fn resolve(&self) -> Result<Mapped> {
-        let Self { dataset, source, place, .. } = *self;
+        let Self { dataset, source, location, .. } = *self;
         check(dataset, source)?;
         let mut mapped = Mapped::default();
         let mut missing = Vec::new();
@@ -82,14 +81,16 @@ impl Header<'_> {
         }
         if !missing.is_empty() {
             let what = format!("no column for {}", missing.join(", "));
-            let error = Error::config(format!("{place}: {}", self.describe(&what)));
+            let error = Error::config(format!("{location}: {}", self.describe(&what)));
             return Err(self.with_way_out(error, &missing, &mapped));
         }
         for (wanted, values) in &source.filter {
             let name = self.one(wanted, "the rows that are claims")?.ok_or_else(|| {
                 let what = self.describe("there is no such column");
-                Error::config(format!("{place}: [{dataset}.where] names \"{wanted}\", but {what}"))
-                    .hint("correct the name in the configuration, or remove the line")
+                Error::config(format!(
+                    "{location}: [{dataset}.where] names \"{wanted}\", but {what}"
+                ))
+                .hint("correct the name in the configuration, or remove the line")
             })?;
             mapped.filter.insert(name.to_owned(), values.clone());
         }
@@ -100,7 +101,7 @@ impl Header<'_> {
         describe(self.standing, self.source, self.names, what)
     }
 
-    /// The refusal of a mapping whose names the file does not have.
+    /// Error for a mapping whose source names are not in the file.
     fn not_there(&self, column: &'static str, mapping: &Mapping) -> Error {
         let names = match mapping {
             Mapping::FirstOf { patterns, .. } => {
@@ -111,9 +112,9 @@ impl Header<'_> {
             Mapping::Constant(_) | Mapping::Absent => String::new(),
         };
         let what = self.describe("there is no such column");
-        let (dataset, place) = (self.dataset, self.place);
+        let (dataset, location) = (self.dataset, self.location);
         let error = Error::config(format!(
-            "{place}: [{dataset}.columns] maps {column} to {names}, but {what}"
+            "{location}: [{dataset}.columns] maps {column} to {names}, but {what}"
         ));
         if let Some(hint) = self.no_header() {
             return error.hint(hint);
@@ -127,7 +128,7 @@ impl Header<'_> {
         ))
     }
 
-    /// Adds what to write where columns are missing.
+    /// Adds the suggested configuration for missing columns.
     fn with_way_out(&self, error: Error, missing: &[&'static str], mapped: &Mapped) -> Error {
         let dataset = self.dataset;
         let preset = mapping_suggestion::preset_line(dataset, self.names).unwrap_or_default();
@@ -155,7 +156,7 @@ impl Header<'_> {
         error.hint(format!("set in the configuration how they are named:{}", lines(&free)))
     }
 
-    /// What to do where the first record is no header.
+    /// Hint for a file whose first record is not a header.
     fn no_header(&self) -> Option<String> {
         let Standing::Data { line, likely } = self.standing else { return None };
         Some(match likely {

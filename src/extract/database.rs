@@ -1,8 +1,8 @@
 //! Claims or providers from a Postgres query, through connectorx.
 //!
-//! connectorx gets the connection settings and the TLS connector that the warehouse's connections
-//! have. The rows are fetched as a whole: a query has no second reading that is sure to be the
-//! same. Every column is cast to text by the server, so amounts stay exact and nothing is inferred.
+//! Uses the same connection settings and TLS connector as warehouse connections. The result is
+//! fetched in full, because a second run of the query may return different rows. The server casts
+//! every column to text, so amounts stay exact and no types are inferred.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,30 +34,30 @@ use crate::schema::Dataset;
 use crate::warehouse::sql;
 use crate::worker::Worker;
 
-/// Ranges in which a table is read, where it is to be read in ranges.
+/// Number of ranges for a range-partitioned read.
 const PARTITIONS: u16 = 4;
 
-/// A database and the query that is sent to it.
+/// A source database and the query sent to it.
 struct Remote<'a> {
     dataset: Dataset,
-    /// Its address without credentials.
-    place: String,
+    /// Address without credentials.
+    server: String,
     database: PostgresDatabase,
     query: String,
     cancel: &'a Cancellation,
 }
 
-/// What a database source gave.
+/// Result of a database source.
 pub(super) struct Answer {
     pub(super) file: SourceFile,
     pub(super) rows: Fetched,
-    /// The column that line numbers are read from without being mapped.
+    /// The unmapped column recognised as the line number.
     pub(super) line_column: Option<String>,
-    /// What is not safe about the way from the source to here.
+    /// Warning about an insecure connection to the source.
     pub(super) warning: Option<String>,
 }
 
-/// Checks the query's columns against the contract, then fetches its rows.
+/// Checks the query's columns against the contract, then fetches the rows.
 pub(super) fn fetch(
     dataset: Dataset,
     settings: &Settings,
@@ -67,15 +67,15 @@ pub(super) fn fetch(
     let source = settings.source(dataset);
     let environment = &settings.warehouse.environment;
     let query = query(dataset, source)?;
-    let (place, database) = database(dataset, address, environment)?;
-    let remote = Remote { dataset, place, database, query, cancel };
+    let (server, database) = database(dataset, address, environment)?;
+    let remote = Remote { dataset, server, database, query, cancel };
     let warning = remote.protection()?;
 
-    let named = format!("{dataset}: {}", remote.place);
+    let named = format!("{dataset}: {}", remote.server);
     let header = remote.header()?;
-    let mut file = SourceFile::new(PathBuf::from(&remote.place), None);
+    let mut file = SourceFile::new(PathBuf::from(&remote.server), None);
     let standing = Standing::Names;
-    let found = Header { dataset, source, place: &named, names: &header, standing };
+    let found = Header { dataset, source, location: &named, names: &header, standing };
     let Mapped { columns, filter } = found.resolve()?;
     (file.format, file.header) = (Format::Database, header);
     (file.columns, file.filter) = (columns, filter);
@@ -106,20 +106,20 @@ pub(super) fn fetch(
     Ok(Answer { file, rows: Fetched(frame), line_column, warning })
 }
 
-/// A file and its rows without the line number that they were fetched with.
+/// The file and its rows without the fetched line number.
 fn left_out(file: &SourceFile, frame: &DataFrame, name: &str) -> Result<(SourceFile, DataFrame)> {
     let without = line_column::without_line(file);
     let fields = projection::fields(file);
     let kept = fields.iter().zip(frame.columns()).filter(|(field, _)| **field != name);
-    let columns = kept.enumerate().map(|(place, (_, column))| {
-        column.clone().with_name(projection::name(place).as_str().into())
+    let columns = kept.enumerate().map(|(index, (_, column))| {
+        column.clone().with_name(projection::name(index).as_str().into())
     });
     let frame = DataFrame::new(frame.height(), columns.collect())
         .map_err(|_| Error::internal("fetched columns differ in length"))?;
     Ok((without, frame))
 }
 
-/// Where the database at `address` is, without credentials, and how to connect to it.
+/// Connection settings for `address`, and its form without credentials.
 ///
 /// # Errors
 /// `Config` for an address that cannot be understood, and for files of passwords and certificates
@@ -141,14 +141,14 @@ fn database(
     let parsed = Address::parse(address).map_err(|error| refused(&error))?;
     let (host, port, name) = parsed.location().unwrap_or_default();
     let host = if host.contains(':') { format!("[{host}]") } else { host.replace('/', "%2F") };
-    // PGPASSWORD is the warehouse's: it is not sent to another server.
+    // PGPASSWORD belongs to the warehouse and must not be sent to another server.
     let home = environment.home.as_deref();
     let database = PostgresDatabase::of_client(address, &environment.parameters, home, None)
         .map_err(|error| refused(&error))?;
     Ok((format!("postgres://{host}:{port}/{name}"), database))
 }
 
-/// The configured query, or that for the configured table.
+/// The configured query, or `SELECT *` for the configured table.
 fn query(dataset: Dataset, source: &Source) -> Result<String> {
     let error = match (&source.query, &source.table) {
         (Some(query), None) => return Ok(query.trim().trim_end_matches(';').to_owned()),
@@ -164,11 +164,11 @@ fn query(dataset: Dataset, source: &Source) -> Result<String> {
 }
 
 impl Remote<'_> {
-    /// Connects once, so that a server that refuses is named with its reason; returns what is not
-    /// safe about the connection, which raw identifiers cross.
+    /// Connects once, so that an error names the server and the reason. Returns a warning if the
+    /// connection, which carries raw identifiers, is insecure.
     fn protection(&self) -> Result<Option<String>> {
         let protection = self.database.probe().map_err(|error| {
-            let context = format!("{}: connecting to {}", self.dataset, self.place);
+            let context = format!("{}: connecting to {}", self.dataset, self.server);
             let found = sql::error(&context, error);
             let error = match found.kind() {
                 ErrorKind::Config => Error::config(found.message()),
@@ -196,7 +196,7 @@ impl Remote<'_> {
         )))
     }
 
-    /// The answer to a query whose columns are texts.
+    /// Runs a query whose columns are all text.
     fn texts(&self, query: String, columns: &[String]) -> Result<DataFrame> {
         let (config, tls) =
             self.database.client().map_err(|error| sql::error("connecting", error))?;
@@ -219,20 +219,20 @@ impl Remote<'_> {
         C::Stream: Send,
         <C::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let failed = |error: PostgresSourceError| reduced(self.dataset, &self.place, &error);
+        let failed = |error: PostgresSourceError| reduced(self.dataset, &self.server, &error);
         self.cancel.check()?;
         let mut source =
             PostgresSource::<BinaryProtocol, C>::new(config, tls, 1).map_err(failed)?;
         source.set_queries(&[CXQuery::Naked(query)]);
-        // Dates in one form, and rows in the order of the table, so that the same table gives the
-        // same fingerprint.
+        // One date format, and rows in table order, so that an unchanged table has an unchanged
+        // fingerprint.
         let settings = ["SET datestyle TO ISO, YMD", "SET synchronize_seqscans TO off"];
         source.set_pre_execution_queries(Some(&settings.map(ToOwned::to_owned)));
         source.fetch_metadata().map_err(failed)?;
         if source.schema().len() != columns.len() || !source.schema().into_iter().all(is_text) {
             return Err(Error::source(format!(
                 "{}: {} did not answer with text",
-                self.dataset, self.place
+                self.dataset, self.server
             )));
         }
         let mut builders: Vec<StringChunkedBuilder> =
@@ -261,13 +261,12 @@ impl Remote<'_> {
             .map_err(|_| Error::internal("fetched columns differ in length"))
     }
 
-    /// The names of the query's columns.
     fn header(&self) -> Result<Vec<String>> {
         let names = self.texts(partition::names_of(&self.query), &["name".to_owned()])?;
         Ok(cells(&names, 0).into_iter().flatten().collect())
     }
 
-    /// Whether a column's text is exact.
+    /// Whether casting the column to text is exact.
     fn is_exact(&self, name: &str) -> Result<bool> {
         let column = [projection::name(0)];
         let types = self.texts(partition::types_of(&self.query, &[name]), &column)?;
@@ -275,29 +274,29 @@ impl Remote<'_> {
         Ok(!matches!(found.as_str(), "" | "real" | "double precision"))
     }
 
-    /// Refuses numbers that are not exact, and finds the column by whose ranges the rows are read.
+    /// Rejects inexact numeric types; returns the range partitioning, if configured.
     fn check_types(&self, file: &SourceFile, source: &Source) -> Result<Option<Partition>> {
-        let (dataset, place) = (self.dataset, &self.place);
+        let (dataset, server) = (self.dataset, &self.server);
         let mut names = projection::fields(file);
         let used = names.len();
         if let Some(wanted) = &source.partition_on {
             let name = file.header.iter().find(|name| same(name, wanted));
             names.push(name.ok_or_else(|| {
                 Error::config(format!(
-                    "{dataset}: {place}: there is no column \"{wanted}\" to partition on"
+                    "{dataset}: {server}: there is no column \"{wanted}\" to partition on"
                 ))
             })?);
         }
         let columns: Vec<String> = (0..names.len()).map(projection::name).collect();
         let types = self.texts(partition::types_of(&self.query, &names), &columns)?;
-        let kind = |place| cells(&types, place).into_iter().flatten().next().unwrap_or_default();
+        let kind = |index| cells(&types, index).into_iter().flatten().next().unwrap_or_default();
         for (field, name) in names.iter().enumerate().take(used) {
             if matches!(kind(field).as_str(), "real" | "double precision") {
                 let mut takes = file.columns.iter();
                 let column = takes.find(|(_, take)| take.names().any(|used| used == *name));
                 let column = column.map_or("where", |(column, _)| *column);
                 return Err(Error::config(format!(
-                    "{dataset}: {place}: column \"{name}\" ({column}) is a floating-point number"
+                    "{dataset}: {server}: column \"{name}\" ({column}) is a floating-point number"
                 ))
                 .hint(
                     "money and identifiers must be exact: make it numeric or text in the query",
@@ -308,14 +307,14 @@ impl Remote<'_> {
         let count = source.partitions.unwrap_or(PARTITIONS);
         let partition = Partition::new(names[used], &kind(used), count).ok_or_else(|| {
             Error::config(format!(
-                "{dataset}: {place}: column \"{wanted}\" is no number to partition on"
+                "{dataset}: {server}: column \"{wanted}\" is no number to partition on"
             ))
             .hint("name a column of whole numbers, numeric at least")
         })?;
         Ok(Some(partition))
     }
 
-    /// The fields that are read, of all rows.
+    /// Fetches all rows, with the mapped columns only.
     fn rows(&self, file: &SourceFile, partition: Option<&Partition>) -> Result<DataFrame> {
         let fields = projection::fields(file);
         let texts: Vec<String> =
@@ -352,14 +351,14 @@ impl Remote<'_> {
         rows.filter(|rows| Some(rows.height()) == total).ok_or_else(|| {
             Error::source(format!(
                 "{}: {} was changed while it was read: the ranges do not hold the rows that were counted",
-                self.dataset, self.place
+                self.dataset, self.server
             ))
             .hint("run again when nobody writes to it, or without partition_on")
         })
     }
 }
 
-/// The texts of a column.
+/// Values of a column as text.
 fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
     let texts = frame.columns().get(column).and_then(|column| column.str().ok());
     texts.map_or_else(Vec::new, |texts| {
@@ -367,13 +366,13 @@ fn cells(frame: &DataFrame, column: usize) -> Vec<Option<String>> {
     })
 }
 
-/// Whether cells of this type come as texts.
+/// Whether connectorx returns this type as text.
 fn is_text(kind: PostgresTypeSystem) -> bool {
     use PostgresTypeSystem::{BpChar, Name, Text, VarChar};
     matches!(kind, Text(_) | BpChar(_) | VarChar(_) | Name(_))
 }
 
-/// BLAKE3 over all values, each preceded by its length so that no two tables look alike.
+/// BLAKE3 over all values, each prefixed with its length to prevent collisions.
 fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
@@ -389,8 +388,8 @@ fn digest(file: &SourceFile, frame: &DataFrame) -> Option<(String, u64)> {
     Some((hasher.finalize().to_hex().to_string(), bytes))
 }
 
-/// A failure without the driver's words: they can quote values and the password.
-fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error {
+/// Error without the driver's text, which can quote values and the password.
+fn reduced(dataset: Dataset, server: &str, error: &PostgresSourceError) -> Error {
     let postgres = match error {
         PostgresSourceError::PostgresError(error) => {
             error.code().map(|code| code.code().to_owned())
@@ -399,14 +398,14 @@ fn reduced(dataset: Dataset, place: &str, error: &PostgresSourceError) -> Error 
     };
     match postgres.as_deref() {
         Some("57014") => Error::source(format!(
-            "{dataset}: {place} cancelled the query (SQLSTATE 57014)"
+            "{dataset}: {server} cancelled the query (SQLSTATE 57014)"
         ))
         .hint("does the role have a statement_timeout there? Raise it for this role, or read in ranges (partition_on)"),
         Some(state) => {
-            Error::source(format!("{dataset}: {place} refused the query (SQLSTATE {state})"))
+            Error::source(format!("{dataset}: {server} refused the query (SQLSTATE {state})"))
                 .hint("try the query in psql; every column it returns must have a unique name")
         }
-        None => Error::source(format!("{dataset}: {place} could not be read"))
+        None => Error::source(format!("{dataset}: {server} could not be read"))
             .hint("check that the server can be reached with this address, user and password"),
     }
 }
@@ -418,10 +417,10 @@ mod tests {
     #[test]
     fn a_place_shows_no_credentials() {
         let environment = PostgresEnvironment::default();
-        let place = |address| database(Dataset::Claims, address, &environment).expect("known").0;
-        assert_eq!(place("postgres://u:hunter2@db/x"), "postgres://db:5432/x");
-        assert_eq!(place("postgres://u@[::1]:6000/x"), "postgres://[::1]:6000/x");
-        assert_eq!(place("postgres:///x?host=/run/pg&user=u"), "postgres://%2Frun%2Fpg:5432/x");
+        let server = |address| database(Dataset::Claims, address, &environment).expect("known").0;
+        assert_eq!(server("postgres://u:hunter2@db/x"), "postgres://db:5432/x");
+        assert_eq!(server("postgres://u@[::1]:6000/x"), "postgres://[::1]:6000/x");
+        assert_eq!(server("postgres:///x?host=/run/pg&user=u"), "postgres://%2Frun%2Fpg:5432/x");
     }
 
     #[test]

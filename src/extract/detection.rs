@@ -1,4 +1,4 @@
-//! The format of a file, detected by its first bytes.
+//! Detects a file's format from its first bytes.
 
 use std::io::Read;
 
@@ -8,8 +8,8 @@ use super::source_file::SourceFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
-/// The format and the compression of a file by its first bytes; none for one without a byte, where
-/// it may be empty.
+/// Detects format and compression from the first bytes; `None` for an empty file where those are
+/// allowed.
 pub(super) fn detect(
     dataset: Dataset,
     file: &SourceFile,

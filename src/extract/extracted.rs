@@ -1,4 +1,4 @@
-//! One input as the extract stage hands it on.
+//! Result of the extract stage for one input.
 
 use std::sync::Arc;
 
@@ -11,29 +11,27 @@ use super::name;
 use super::source_file::SourceFile;
 use crate::schema::Dataset;
 
-/// One input, found, checked and fingerprinted: the result that an extract task hands on.
+/// One input: located, checked and fingerprinted.
 #[derive(Debug, Clone, Serialize)]
 pub struct Extracted {
-    /// Which input.
     pub(crate) dataset: Dataset,
-    /// The files in the order in which their rows count; there may be many, and each task has them.
+    /// Files in row order; shared, because there may be many.
     #[serde(serialize_with = "list")]
     pub(crate) files: Arc<Vec<SourceFile>>,
-    /// BLAKE3 over the files' fingerprints in order; the same wherever the files lie.
+    /// BLAKE3 over the files' fingerprints in order; independent of their location.
     pub(crate) fingerprint: String,
-    /// Header names that the contract does not know, over all files.
+    /// Header names not in the contract, over all files.
     pub(crate) ignored_columns: Vec<String>,
-    /// What needs a look, but stops nothing.
+    /// Non-fatal warnings.
     #[serde(skip)]
     pub warnings: Vec<String>,
-    /// The header name that line numbers are read from without being mapped: it was recognised by its
-    /// name and its content.
+    /// The unmapped header name recognised as the line number by its name and content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line_column: Option<String>,
-    /// What lies beside the files and is not read.
+    /// Files in the same folder that are not read.
     #[serde(skip_serializing_if = "LeftOut::is_nothing")]
     pub(crate) left_out: LeftOut,
-    /// The rows of a database source.
+    /// Rows of a database source.
     #[cfg(feature = "database")]
     #[serde(skip)]
     pub(super) fetched: Option<Fetched>,
@@ -44,7 +42,7 @@ fn list<S: Serializer>(files: &Arc<Vec<SourceFile>>, serializer: S) -> Result<S:
 }
 
 impl Extracted {
-    /// One file alone, to look at what is in it.
+    /// An input that consists of one file, for inspection.
     pub(super) fn only(dataset: Dataset, file: SourceFile) -> Self {
         Self {
             dataset,
@@ -59,13 +57,14 @@ impl Extracted {
         }
     }
 
-    /// How many columns are not loaded, and the first of them; none where there are none.
+    /// Message with the number of ignored columns and the first few names; `None` when there are
+    /// none.
     #[must_use]
     pub(crate) fn not_loaded(&self) -> Option<String> {
         name::not_loaded(&self.ignored_columns)
     }
 
-    /// The input as if it had this file only, from 0; none where there is no such file.
+    /// The same input restricted to the file at this zero-based index, if it exists.
     #[must_use]
     pub(crate) fn of_file(&self, file: usize) -> Option<Self> {
         let file = self.files.get(file)?.clone();

@@ -1,10 +1,9 @@
-//! The rows of a database source, kept in memory.
+//! Rows of a database source, held in memory.
 
 use std::fmt;
 
 use polars::prelude::{DataFrame, IntoLazy, LazyFrame};
 
-/// The rows of a database source, as text.
 #[derive(Clone)]
 pub(super) struct Fetched(pub(super) DataFrame);
 

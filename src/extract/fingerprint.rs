@@ -1,4 +1,4 @@
-//! Fingerprints of files, and the check that a file is still the one that was fingerprinted.
+//! File fingerprints, and the check that a file has not changed since.
 
 use std::io::Read;
 
@@ -9,10 +9,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// Bytes per read; a request to stop is noticed between two reads.
+/// Bytes per read; cancellation is checked between reads.
 const READ_BYTES: usize = 4 << 20;
 
-/// Fills in size, time of change and digest of a file.
+/// Sets size, modification time and digest of a file.
 pub(super) fn take(dataset: Dataset, file: &mut SourceFile, cancel: &Cancellation) -> Result<()> {
     let at_path =
         |error: &std::io::Error| Error::io(ErrorKind::Source, &file.path, error).context(dataset);
@@ -42,7 +42,7 @@ pub(super) fn take(dataset: Dataset, file: &mut SourceFile, cancel: &Cancellatio
     Ok(())
 }
 
-/// The digest of several files, from their digests in order.
+/// Combined digest of the files' digests in order.
 pub(super) fn of_all(files: &[SourceFile]) -> String {
     let mut hasher = blake3::Hasher::new();
     for file in files {
@@ -51,10 +51,10 @@ pub(super) fn of_all(files: &[SourceFile]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Checks that every file still has the size and the time of change it was fingerprinted with.
+/// Checks that every file still has its recorded size and modification time.
 ///
 /// # Errors
-/// `Source` when a file was changed, replaced or removed since.
+/// `Source` when a file was changed, replaced or removed.
 pub(crate) fn unchanged(extracted: &Extracted) -> Result<()> {
     let dataset = extracted.dataset;
     for file in extracted.files.iter().filter(|file| file.modified.is_some()) {
@@ -69,14 +69,14 @@ pub(crate) fn unchanged(extracted: &Extracted) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of a file that is not what was fingerprinted.
+/// Error for a file that changed after it was fingerprinted.
 pub(super) fn changed(dataset: Dataset, file: &SourceFile) -> Error {
     Error::source(format!("{dataset}: {} was changed while it was read", file.path.display())).hint(
         "let the export finish, then run again; write to another name and rename when complete",
     )
 }
 
-/// Checks that what was read of a file is what was fingerprinted.
+/// Checks that the bytes just read match the fingerprint.
 pub(super) fn check_unchanged(dataset: Dataset, file: &SourceFile, raw: &mut Raw) -> Result<()> {
     let digest = raw.finish().map_err(|error| file.unreadable(dataset, &error))?;
     if digest == file.fingerprint { Ok(()) } else { Err(changed(dataset, file)) }

@@ -1,8 +1,8 @@
-//! Folders as sources: which of the files below one are meant.
+//! Folders as sources: selects the files to read.
 //!
-//! The same rules hold for folders of a disk and prefixes of an object store: what is no data by its
-//! name is left out ([`left_out`]), and of folders that are named by days (`date=2024-01-31`) those
-//! outside the data interval.
+//! The same rules hold for local folders and object store prefixes: names that do not denote data
+//! are left out ([`left_out`]), and so are day folders (`date=2024-01-31`) outside the data
+//! interval.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,49 +12,49 @@ use crate::config::Interval;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Dataset;
 
-/// The files of a folder or a glob.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Found {
+pub(super) struct FolderFiles {
     pub(super) files: Vec<PathBuf>,
     pub(super) left_out: LeftOut,
 }
 
-/// The files below `folder`, sorted by the bytes of their paths; those without a byte are left out.
+/// Lists the files below `folder`, sorted by path bytes; empty files are left out.
 ///
 /// # Errors
 /// `Source` when a folder cannot be read, or there is no file.
-pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Result<Found> {
-    let mut walk = Walk { dataset, interval, found: Found::default(), other_days: false };
+pub(super) fn files(dataset: Dataset, folder: &Path, interval: &Interval) -> Result<FolderFiles> {
+    let mut walk = Walk { dataset, interval, found: FolderFiles::default(), other_days: false };
     check_plain(dataset, folder)?;
     walk.descend(folder, &mut Vec::new())?;
     let mut found = walk.found;
     if found.files.is_empty() {
-        let place = folder.display().to_string();
-        return Err(nothing(dataset, &place, walk.other_days, &found.left_out, interval));
+        let location = folder.display().to_string();
+        return Err(nothing(dataset, &location, walk.other_days, &found.left_out, interval));
     }
     found.files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     Ok(found)
 }
 
-/// The refusal of a folder that has nothing to read; `other_days`: days were passed over.
+/// Error for a folder without files to read; `other_days`: day folders outside the interval were
+/// skipped.
 pub(super) fn nothing(
     dataset: Dataset,
-    place: &str,
+    location: &str,
     other_days: bool,
     left_out: &LeftOut,
     interval: &Interval,
 ) -> Error {
     if other_days {
-        return Error::source(format!("{dataset}: no file below {place} is of {interval}"))
+        return Error::source(format!("{dataset}: no file below {location} is of {interval}"))
             .hint("its folders are named by days; has the export of these days arrived?");
     }
     let note = left_out.note().map_or_else(String::new, |note| format!(" ({note})"));
-    Error::source(format!("{dataset}: there is no file below {place}{note}")).hint(
+    Error::source(format!("{dataset}: there is no file below {location}{note}")).hint(
         "names that begin with . _ or ~ and those of unfinished uploads (.part, .tmp, …) do not count",
     )
 }
 
-/// Refuses a folder of a table whose files are not all valid.
+/// Rejects table formats (Delta Lake, Hudi) in which not every file is valid.
 pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     for above in real.ancestors() {
@@ -66,15 +66,15 @@ pub(super) fn check_plain(dataset: Dataset, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of such a table.
-pub(super) fn no_plain_folder(dataset: Dataset, place: &str, format: &str) -> Error {
+/// Error for such a table.
+pub(super) fn no_plain_folder(dataset: Dataset, location: &str, format: &str) -> Error {
     Error::source(format!(
-        "{dataset}: {place} is a table of {format}, whose files also hold rows that were replaced or deleted"
+        "{dataset}: {location} is a table of {format}, whose files also hold rows that were replaced or deleted"
     ))
     .hint("export what is valid in it as CSV or Parquet, and read that")
 }
 
-/// Whether a folder's name is that of a day outside the interval: `date=2024-01-31`.
+/// Whether a folder name such as `date=2024-01-31` is a day outside the interval.
 pub(super) fn is_outside(name: &str, interval: &Interval) -> bool {
     name.split_once('=').and_then(|(_, day)| interval.covers(day)) == Some(false)
 }
@@ -82,12 +82,12 @@ pub(super) fn is_outside(name: &str, interval: &Interval) -> bool {
 struct Walk<'a> {
     dataset: Dataset,
     interval: &'a Interval,
-    found: Found,
+    found: FolderFiles,
     other_days: bool,
 }
 
 impl Walk<'_> {
-    /// Goes through a folder; `above` are the folders that lead to it, so that a link back ends.
+    /// Walks a folder; `above` holds its ancestors, to break symlink cycles.
     fn descend(&mut self, folder: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
         let dataset = self.dataset;
         let unreadable = |path: &Path, error: &std::io::Error| {

@@ -1,5 +1,5 @@
-//! Files of formats that are not read, recognised by their first bytes and refused by name, each with
-//! the way to one that is. A message about a wrong encoding would lead people to set an encoding.
+//! Recognises unsupported formats by their first bytes and names a way to convert them. An encoding
+//! error instead would mislead people into configuring an encoding.
 
 use memchr::memmem::find;
 
@@ -7,8 +7,7 @@ use super::source_file::SourceFile;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Bytes of a file's start by which it is recognised: those of the first names of a ZIP archive, and
-/// the mark of a tar archive.
+/// Bytes read for recognition: enough for the first names in a ZIP archive and for the tar magic.
 pub(super) const START_BYTES: usize = 4096;
 
 const UNPACK: &str = "unpack it; plain, gzip and zstd files are read as they are";
@@ -21,17 +20,17 @@ const DECRYPT: &str = "decrypt it first; in the spill folder nothing is decrypte
 const CONVERT: &str = "convert it to one row for each claim line, as CSV or Parquet";
 const FETCH: &str = "fetch it again: what came is not the file";
 
-/// A format that is not read.
+/// An unsupported format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Foreign {
     what: &'static str,
     way_out: &'static str,
 }
 
-/// First bytes, at their place, and whose they are.
+/// Offset, magic bytes, format name, hint.
 #[rustfmt::skip]
 const MAGIC: [(usize, &[u8], &str, &str); 41] = [
-    // Packed, once more than is read or otherwise.
+    // Compressed, doubly or with another algorithm.
     (0, b"\x1f\x8b", "a gzip file", UNPACK_ONCE),
     (0, b"\x28\xb5\x2f\xfd", "a zstd file", UNPACK_ONCE),
     (0, b"PAR1", "a Parquet file", "unpack it: Parquet is packed inside its own format"),
@@ -53,13 +52,13 @@ const MAGIC: [(usize, &[u8], &str, &str); 41] = [
     (0, b"age-encryption.org/", "an age-encrypted file", DECRYPT),
     (0, b"Salted__", "a file encrypted by OpenSSL", DECRYPT),
     (0, b"PARE", "an encrypted Parquet file", DECRYPT),
-    // Sheets and documents.
+    // Spreadsheets and documents.
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls), an encrypted one or another Office document", SHEET),
     (0, b"%PDF-", "a PDF document", "ask for the data as CSV or Parquet"),
     (0, b"{\\rtf", "an RTF document", "ask for the data as CSV or Parquet"),
     (0, b"\x89PNG\r\n", "a picture (PNG)", "ask for the data as CSV or Parquet"),
     (0, b"\xff\xd8\xff", "a picture (JPEG)", "ask for the data as CSV or Parquet"),
-    // Tables of other programs.
+    // Table formats of other programs.
     (0, b"Obj\x01", "an Avro file", EXPORT),
     (0, b"ORC\x0a", "an ORC file", EXPORT),
     (0, b"ARROW1", "an Arrow IPC (Feather) file", EXPORT),
@@ -73,18 +72,18 @@ const MAGIC: [(usize, &[u8], &str, &str); 41] = [
     (0, b"HEADER RECORD*******LIB", "a SAS transport file", EXPORT),
     (0, b"$FL2@(#)", "an SPSS file", EXPORT),
     (0, b"<stata_dta>", "a Stata file", EXPORT),
-    // Text of another kind.
+    // Other text formats.
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the file", "fetch the file with `git lfs pull`"),
     (0, b"MSH|", "an HL7 message", CONVERT),
     (0, b"<?xml", "an XML document", CONVERT),
 ];
 
-/// What bytes are the start of, if it is nothing that is read.
+/// Recognises an unsupported format.
 pub(super) fn recognise(start: &[u8]) -> Option<Foreign> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-    let known = MAGIC.iter().find(|(place, magic, ..)| {
-        let bytes = if *place == 0 { text } else { start };
-        bytes.get(*place..).is_some_and(|bytes| bytes.starts_with(magic))
+    let known = MAGIC.iter().find(|(offset, magic, ..)| {
+        let bytes = if *offset == 0 { text } else { start };
+        bytes.get(*offset..).is_some_and(|bytes| bytes.starts_with(magic))
     });
     if let Some(&(_, magic, what, way_out)) = known {
         return Some(match magic {
@@ -107,7 +106,7 @@ pub(super) fn recognise(start: &[u8]) -> Option<Foreign> {
     None
 }
 
-/// A ZIP archive by its first names: sheets are archives, too.
+/// Names a ZIP archive by its first entries: spreadsheets are ZIP archives, too.
 fn zip(start: &[u8]) -> Foreign {
     let start = &start[..start.len().min(START_BYTES)];
     let has = |name: &[u8]| find(start, name).is_some();
@@ -120,12 +119,12 @@ fn zip(start: &[u8]) -> Foreign {
     }
 }
 
-/// An ISA segment has 106 bytes; its fourth and its hundred and fourth are the separator.
+/// An ISA segment has 106 bytes; bytes 4 and 104 are the separator.
 fn is_x12(text: &[u8]) -> bool {
     text.starts_with(b"ISA") && text.get(3).is_some_and(|mark| text.get(103) == Some(mark))
 }
 
-/// An object, or a list of something; a header in brackets is neither.
+/// A JSON object or array; a header in brackets is not JSON.
 fn is_json(text: &[u8]) -> bool {
     let Some((first, rest)) = text.split_first() else { return false };
     let next = rest.trim_ascii_start().first();
@@ -136,10 +135,9 @@ fn is_json(text: &[u8]) -> bool {
     }
 }
 
-/// Refuses what is known and not read.
+/// Rejects unsupported formats.
 ///
-/// # Errors
-/// `Source`, naming the file, what it is and the hint.
+/// # Errors `Source`, naming the file, its format and the hint.
 pub(super) fn refuse(
     dataset: Dataset,
     file: &SourceFile,

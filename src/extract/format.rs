@@ -1,4 +1,4 @@
-//! Format and compression of a file, and its bytes as they are unpacked and hashed.
+//! File format, compression, and reading with hashing.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// How rows are written.
+/// Format of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
@@ -14,33 +14,31 @@ pub(crate) enum Format {
     Csv,
     /// Apache Parquet.
     Parquet,
-    /// Rows of a query.
+    /// Query result.
     Database,
 }
 
-/// How bytes are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Compression {
-    /// Not at all (Parquet packs inside its own format).
+    /// Uncompressed, or Parquet with its internal compression.
     None,
-    /// gzip, one or several members.
+    /// gzip, one or more members.
     Gzip,
-    /// Zstandard, one or several frames.
+    /// Zstandard, one or more frames.
     Zstd,
 }
 
-/// The bytes of a file, hashed while they are read.
+/// File bytes, hashed as they are read.
 #[derive(Clone)]
 pub(super) struct Raw(Arc<Mutex<(File, blake3::Hasher)>>);
 
 impl Raw {
-    /// An opened file, from its start.
     pub(super) fn new(file: File) -> Self {
         Self(Arc::new(Mutex::new((file, blake3::Hasher::new()))))
     }
 
-    /// The digest of all of the file's bytes, those that were not read yet too.
+    /// Digest of the whole file, including bytes not yet read.
     pub(super) fn finish(&mut self) -> io::Result<String> {
         io::copy(self, &mut io::sink())?;
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +56,7 @@ impl Read for Raw {
     }
 }
 
-/// The unpacked bytes of `raw`.
+/// Decompresses `raw`.
 pub(super) fn unpack(raw: Raw, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
     Ok(match compression {
         Compression::None => Box::new(raw),

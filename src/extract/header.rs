@@ -1,12 +1,12 @@
-//! Headers: reading the first record of a delimited file, and finding out what separates its fields.
+//! Reads the header of a delimited file and detects its field separator.
 //!
-//! Most failed first runs end here, and its messages are what people then read. [`super::recognition`]
-//! decides what of the record is shown.
+//! Most failed first runs end here, so its messages matter. [`super::recognition`] decides which
+//! parts of the record may be shown.
 
 use memchr::{memchr, memchr_iter};
 
 use super::name::handed_on;
-use super::recognition::{Standing, judge};
+use super::recognition::{Standing, classify};
 use super::source_file::{Delimited, SourceFile};
 use super::text_start::{HEADER_BYTES, TextStart};
 use super::{delimited, mapping};
@@ -14,13 +14,13 @@ use crate::config::{AUTO, Source};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Records among which a header is looked for.
-const LINES_LOOKED_AT: usize = 50;
+/// Number of records searched for a header.
+const MAX_HEADER_RECORDS: usize = 50;
 
-/// Separators that are tried where none is configured, in this order.
+/// Separators tried in this order when none is configured.
 const SEPARATORS: [u8; 4] = [b',', b';', b'|', b'\t'];
 
-/// The configured field separator; none where it is to be found out.
+/// The configured field separator; `None` for detection.
 fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     match source.delimiter.as_bytes() {
         text if text == AUTO.as_bytes() => Ok(None),
@@ -35,12 +35,12 @@ fn configured(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     }
 }
 
-/// The field separator: the configured one, or that with which the header has most of the contract's
-/// columns, then most names that are known, then most fields.
+/// The field separator: the configured one, or the one whose header has the most contract columns,
+/// then the most known names, then the most fields.
 fn separator(
     source: &Source,
     dataset: Dataset,
-    start: Beginning,
+    start: Preamble,
     names: impl Fn(u8) -> Option<Vec<String>>,
 ) -> Result<u8> {
     if let Some(separator) = configured(dataset, source)?.or(start.separator) {
@@ -50,7 +50,7 @@ fn separator(
     for separator in SEPARATORS {
         let names = names(separator).unwrap_or_default();
         let matches = mapping::matches(dataset, source, &names);
-        let (known, _) = judge(source, &names, 1);
+        let (known, _) = classify(source, &names, 1);
         let found = (matches, known, if matches == 0 { names.len() } else { 0 });
         if found > most {
             (best, most) = (separator, found);
@@ -59,17 +59,17 @@ fn separator(
     Ok(best)
 }
 
-/// What comes before the header.
+/// Lines before the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Beginning {
-    /// Bytes of lines that are passed over.
+struct Preamble {
+    /// Number of bytes to skip.
     bytes: usize,
-    /// The separator that the line `sep=;` names, which spreadsheets write and read.
+    /// The separator named by a `sep=;` line, which spreadsheets write and read.
     separator: Option<u8>,
 }
 
-impl Beginning {
-    /// The configured lines, and one that names the separator.
+impl Preamble {
+    /// Skips the configured lines and a `sep=` line.
     fn of(source: &Source, text: &[u8]) -> Self {
         let feeds = memchr_iter(b'\n', text);
         let skipped = match source.skip_lines as usize {
@@ -90,7 +90,7 @@ fn named_separator(line: &[u8]) -> Option<u8> {
     let (word, rest) = line.split_at_checked(b"sep=".len())?;
     match rest {
         _ if !word.eq_ignore_ascii_case(b"sep=") => None,
-        // A tab is white space at the line's end.
+        // The tab was trimmed as trailing white space.
         [] => Some(b'\t'),
         [byte] => Some(*byte).filter(|byte| is_separator(*byte)),
         _ => None,
@@ -101,28 +101,28 @@ fn is_separator(byte: u8) -> bool {
     byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
 }
 
-/// A header that was read.
-pub(super) struct Read {
+/// A parsed header.
+pub(super) struct ParsedHeader {
     pub(super) names: Vec<String>,
     pub(super) standing: Standing,
     pub(super) delimited: Delimited,
 }
 
-/// Reads the names in the first record of a delimited file, and how the file is cut.
+/// Reads the header of a delimited file and its dialect.
 pub(super) fn read(
     dataset: Dataset,
     source: &Source,
     file: &SourceFile,
     start: TextStart,
-) -> Result<Read> {
+) -> Result<ParsedHeader> {
     let path = file.path.display();
     let comment = comment(dataset, source)?;
     let TextStart { format, text, ended } = start;
-    let beginning = Beginning::of(source, &text);
-    let rest = &text[beginning.bytes..];
+    let preamble = Preamble::of(source, &text);
+    let rest = &text[preamble.bytes..];
     let names =
         |separator| delimited::header(rest, separator, comment, ended).map(|found| found.names);
-    let separator = separator(source, dataset, beginning, names)?;
+    let separator = separator(source, dataset, preamble, names)?;
     let Some(found) = delimited::header(rest, separator, comment, ended) else {
         return Err(if ended {
             Error::source(format!("{dataset}: {path} holds no header"))
@@ -145,29 +145,29 @@ pub(super) fn read(
             "set its encoding, for example:\n  [{dataset}]\n  encoding = \"windows-1252\""
         )));
     }
-    let line = 1 + feeds(&text[..beginning.bytes + found.start]);
-    let (known, mut standing) = judge(source, &found.names, line);
+    let line = 1 + feeds(&text[..preamble.bytes + found.start]);
+    let (known, mut standing) = classify(source, &found.names, line);
     if mapping::fit(dataset, source, &found.names).is_none() {
         let lines = Lines { source, text: &text, comment, ended };
-        let separators = configured(dataset, source)?.or(beginning.separator);
+        let separators = configured(dataset, source)?.or(preamble.separator);
         let separators = separators.map_or(SEPARATORS.to_vec(), |separator| vec![separator]);
-        let after = beginning.bytes + found.end;
+        let after = preamble.bytes + found.end;
         match lines.most_known(after, &separators, &found.record) {
             Some((most, likely)) if most > known => {
                 standing = Standing::Data { line, likely: Some(likely) };
             }
-            // Lines that are all alike are records.
+            // Several equally likely lines are data.
             Some((most, _)) if most == known => standing = Standing::Data { line, likely: None },
             _ => {}
         }
     }
-    let header_end = beginning.bytes + found.end;
+    let header_end = preamble.bytes + found.end;
     let delimited =
         Delimited { text: format, separator, comment, record: found.record, header_end };
-    Ok(Read { names: found.names, standing, delimited })
+    Ok(ParsedHeader { names: found.names, standing, delimited })
 }
 
-/// The first lines of a text.
+/// First lines of a text.
 struct Lines<'a> {
     source: &'a Source,
     text: &'a [u8],
@@ -176,13 +176,13 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The most names that are known in one of the first records from `from` on, and on which line
-    /// it begins; none where no record can be a header.
+    /// The largest number of known names in any of the first records from `from` on, and its line
+    /// number; `None` when no record can be a header.
     fn most_known(&self, from: usize, separators: &[u8], header: &[u8]) -> Option<(usize, u64)> {
         let mut best: Option<(usize, u64)> = None;
         for &separator in separators {
             let mut at = from;
-            for _ in 0..LINES_LOOKED_AT {
+            for _ in 0..MAX_HEADER_RECORDS {
                 let rest = &self.text[at..];
                 let Some(found) = delimited::header(rest, separator, self.comment, self.ended)
                 else {
@@ -190,7 +190,7 @@ impl Lines<'_> {
                 };
                 let line = 1 + feeds(&self.text[..at + found.start]);
                 at += found.end;
-                let (known, standing) = judge(self.source, &found.names, line);
+                let (known, standing) = classify(self.source, &found.names, line);
                 let data = matches!(standing, Standing::Data { .. });
                 let better = best.is_none_or(|(most, _)| known > most);
                 if better && !data && found.record != header {
@@ -206,7 +206,7 @@ fn feeds(text: &[u8]) -> u64 {
     memchr_iter(b'\n', text).count() as u64
 }
 
-/// The configured first character of comments.
+/// The configured comment character.
 fn comment(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     let usable = |mark: char| u8::try_from(mark).ok().filter(u8::is_ascii_punctuation);
     match source.comment {
@@ -218,7 +218,7 @@ fn comment(dataset: Dataset, source: &Source) -> Result<Option<u8>> {
     }
 }
 
-/// The names that no contract column uses, over all files, each once.
+/// Distinct header names that no contract column uses, over all files.
 pub(super) fn ignored(files: &[SourceFile]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for file in files {

@@ -1,15 +1,14 @@
-//! Names that are no data: one list for folders, globs and object stores.
+//! Names that do not denote data; shared by folders, globs and object stores.
 //!
-//! Hidden files, markers of the writer, litter of desktops, and uploads that have not finished: half
-//! of a file is never loaded, because the whole one comes under another name.
+//! These are hidden files, writer markers, desktop files and unfinished uploads. Half a file is
+//! never loaded, because the complete one appears under another name.
 
 use serde::Serialize;
 
-/// How names begin that are no data: hidden ones, those of Spark's markers and temporary folders,
-/// lock files of office programs.
-const BEGINNINGS: [char; 3] = ['.', '_', '~'];
-/// How names end of what is still written or copied, what an editor keeps, and check sums.
-const ENDINGS: [&str; 18] = [
+/// Prefixes: hidden files, Spark markers and temporary folders, office lock files.
+const PREFIXES: [char; 3] = ['.', '_', '~'];
+/// Suffixes: files being written or copied, editor backups, checksums.
+const SUFFIXES: [&str; 18] = [
     "~",
     ".bak",
     ".crc",
@@ -29,8 +28,8 @@ const ENDINGS: [&str; 18] = [
     ".uploading",
     "._copying_",
 ];
-/// What desktops and file systems leave in folders.
-const LITTER: [&str; 7] = [
+/// Names that desktops and file systems create.
+const SYSTEM_FILES: [&str; 7] = [
     "$recycle.bin",
     "desktop.ini",
     "ehthumbs.db",
@@ -40,24 +39,24 @@ const LITTER: [&str; 7] = [
     "thumbs.db",
 ];
 
-/// Names of left out files that are shown.
-const SHOWN: usize = 3;
+/// Maximum number of names shown.
+const MAX_SHOWN: usize = 3;
 
-/// Whether a file or folder of this name is no data.
+/// Whether a file or folder with this name is not data.
 pub(super) fn is_no_data(name: &str) -> bool {
     let lower = name.to_lowercase();
-    name.starts_with(BEGINNINGS)
-        || ENDINGS.iter().any(|ending| lower.ends_with(ending))
-        || LITTER.contains(&lower.as_str())
+    name.starts_with(PREFIXES)
+        || SUFFIXES.iter().any(|ending| lower.ends_with(ending))
+        || SYSTEM_FILES.contains(&lower.as_str())
 }
 
-/// The folders that mark a table whose files are not all valid, and what such a table is: rows that
-/// were deleted or replaced lie beside those that stand.
+/// Folders that mark a table format, and its name: such tables keep deleted and replaced rows next
+/// to live ones.
 pub(super) const TABLE_LOGS: [(&str, &str); 2] =
     [("_delta_log", "Delta Lake"), (".hoodie", "Apache Hudi")];
 
-/// Whether what matches a glob is no data by one of its names. A name that the glob itself spells so
-/// (`_in/*.csv`, `*.part`) is meant.
+/// Whether a glob match is excluded by one of its path components. A component that the glob spells
+/// out (`_in/*.csv`, `*.part`) is included.
 pub(super) fn by_glob(glob: &str, path: &str) -> bool {
     let spelled: Vec<&str> = glob.split('/').collect();
     let names = path.split('/').filter(|name| !matches!(*name, "" | "." | ".."));
@@ -75,49 +74,47 @@ pub(super) fn by_glob(glob: &str, path: &str) -> bool {
     false
 }
 
-/// What lay beside the files that are read.
+/// Files next to the source files that are not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct LeftOut {
-    /// Files whose names are no data's, but for hidden ones and markers.
+    /// Excluded files, not counting hidden files and markers.
     pub(crate) files: u64,
-    /// The names of some of them.
+    /// Some of their names.
     pub(crate) names: Vec<String>,
-    /// Files without a byte, which have no rows.
+    /// Number of empty files.
     pub(crate) empty: u64,
 }
 
 impl LeftOut {
-    /// Counts a file whose name is no data's. What every folder of a writer or of a desktop has is
-    /// not worth a word.
+    /// Counts an excluded file, except hidden files, markers and desktop files, which are not worth
+    /// reporting.
     pub(super) fn count(&mut self, name: &str) {
         let is_marker = name.starts_with('_') && !name.contains('.');
         let lower = name.to_lowercase();
         let is_sum = lower.strip_suffix(".crc").is_some();
-        let is_litter = is_sum || LITTER.contains(&lower.as_str());
+        let is_litter = is_sum || SYSTEM_FILES.contains(&lower.as_str());
         if name.starts_with('.') || is_marker || is_litter {
             return;
         }
         self.files += 1;
-        if self.names.len() < SHOWN {
+        if self.names.len() < MAX_SHOWN {
             self.names.push(name.to_owned());
         }
     }
 
-    /// Takes over what another source has left out.
     pub(super) fn merge(&mut self, other: Self) {
         self.files += other.files;
         self.empty += other.empty;
-        let free = SHOWN - self.names.len().min(SHOWN);
+        let free = MAX_SHOWN - self.names.len().min(MAX_SHOWN);
         self.names.extend(other.names.into_iter().take(free));
     }
 
-    /// Whether there was nothing of the kind.
     #[must_use]
     pub(crate) fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The same in words; none where there is nothing to mention.
+    /// Message for people; `None` when there is nothing to report.
     #[must_use]
     pub(crate) fn note(&self) -> Option<String> {
         let mut parts = Vec::new();

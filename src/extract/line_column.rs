@@ -1,8 +1,8 @@
-//! The column that numbers the lines of a claim, where none is mapped.
+//! Detects an unmapped line number column.
 //!
-//! Without it the lines of a claim have one key, and all but one of them are lost. So a column whose
-//! name is that of a line number, and whose first values do, is read as the line number; one that
-//! only looks so is proposed to people.
+//! Without line numbers all lines of a claim share one key, and all but one of them are lost. So a
+//! column with the name and the values of a line number is read as such; a column that has only one
+//! of the two is suggested.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,29 +21,29 @@ use crate::config::{Pattern, Source};
 use crate::error::{Error, Result};
 use crate::schema::{DAMAGE, Dataset};
 
-/// The contract's column.
+/// Contract column.
 const LINE_NUMBER: &str = "line_number";
-/// Records that are looked at, at most; in as many files as it takes for [`FEW`], but no more than [`FILES`].
+/// Maximum number of records examined, in up to [`FILES`] files until there are [`MIN_ROWS`].
 const RECORDS: usize = 20_000;
-const FEW: usize = 1_000;
+const MIN_ROWS: usize = 1_000;
 const FILES: usize = 4;
-/// The largest line number that is believed of a column by its content alone.
-const LARGEST: i16 = 999;
-/// The columns that candidates are read through, several at once.
+/// Largest line number accepted on content alone.
+const MAX_LINE_NUMBER: i16 = 999;
+/// Contract columns through which candidates are read, several at once.
 const CARRIERS: [&str; 6] =
     ["patient_id", "provider_id", "procedure_code", "amount", "date_of_service", LINE_NUMBER];
 
-/// What became of the search for a line number that is not mapped.
+/// Result of the search for an unmapped line number.
 #[derive(Debug, Default)]
 pub(super) struct Recognised {
-    /// The name that it is read from.
+    /// The recognised column.
     pub(super) name: Option<String>,
-    /// Why a column with the name of a line number is not read.
+    /// Why a column named like a line number is not used.
     pub(super) warning: Option<String>,
 }
 
-/// Reads the line number of claims from the column that has its name and its content, where the
-/// column is not mapped and exactly one fits.
+/// Reads the line number of claims from an unmapped column if exactly one has a matching name and
+/// matching values.
 ///
 /// # Errors
 /// `Source` when a file cannot be read.
@@ -58,16 +58,16 @@ pub(super) fn recognise(
     };
     let (mut fitting, named, mut is_empty) = (Vec::new(), by_name(first), true);
     for (name, how) in named.clone() {
-        let mut seen = Seen::default();
+        let mut sampled = SampledRows::default();
         for file in files.iter().filter(|file| is_open(file)).take(FILES) {
             if let Some(name) = spelled(file, &name)
-                && seen.rows.len() < FEW
+                && sampled.rows.len() < MIN_ROWS
             {
-                seen.add(&Extracted::only(dataset, reading(file, &name)))?;
+                sampled.add(&Extracted::only(dataset, reading(file, &name)))?;
             }
         }
-        is_empty &= seen.rows.is_empty();
-        if seen.numbers_lines(Some(how)) {
+        is_empty &= sampled.rows.is_empty();
+        if sampled.numbers_lines(Some(how)) {
             fitting.push((name, how));
         }
     }
@@ -97,7 +97,7 @@ pub(super) fn recognise(
     Ok(Recognised { name: Some(name.clone()), warning })
 }
 
-/// A warning: without their number all lines of a claim are line 1.
+/// Warning: without line numbers every claim line is line 1.
 pub(super) fn not_read(name: &str, why: &str) -> String {
     format!(
         "claims: column {name:?} is not read as the line number: {why}; each row is line 1 of its claim. If it is \
@@ -105,30 +105,30 @@ pub(super) fn not_read(name: &str, why: &str) -> String {
     )
 }
 
-/// Whether a file's line number is read from nowhere, and the mapping does not say so.
+/// Whether the file has no line number source and the mapping does not declare that.
 pub(super) fn is_open(dataset: Dataset, source: &Source, file: &SourceFile) -> bool {
     dataset == Dataset::Claims
         && !source.columns.contains_key(LINE_NUMBER)
         && !file.columns.contains_key(LINE_NUMBER)
 }
 
-/// The names in the header of claims that look like line numbers and are not read as such, the most
-/// likely first: by name and content, then by content alone. Empty where nothing was found.
+/// Header names that look like line numbers but are not read, most likely first: name and content,
+/// then content alone.
 #[must_use]
 pub(crate) fn likely_line_columns(extracted: &Extracted) -> Vec<String> {
     if extracted.dataset != Dataset::Claims {
         return Vec::new();
     }
-    look(extracted).unwrap_or_default()
+    candidates(extracted).unwrap_or_default()
 }
 
-fn look(extracted: &Extracted) -> Result<Vec<String>> {
+fn candidates(extracted: &Extracted) -> Result<Vec<String>> {
     let Some(file) = extracted.files.first() else { return Ok(Vec::new()) };
     let mut found: Vec<(Option<Likeness>, String)> = Vec::new();
     let free = exact(file, free(file), |name| name);
-    // What a query gave is all that is there of a database.
+    // For a database only the query result is available.
     let free = if file.format == Format::Database { Vec::new() } else { free };
-    let mut rows = Seen::default();
+    let mut rows = SampledRows::default();
     rows.add(&Extracted::only(extracted.dataset, without_line(file)))?;
     for names in free.chunks(CARRIERS.len()) {
         let mut carrying = file.clone();
@@ -145,19 +145,19 @@ fn look(extracted: &Extracted) -> Result<Vec<String>> {
             }
         }
     }
-    // Stable: in the header's order.
+    // Stable sort: ties keep header order.
     found.sort_by_key(|(how, _)| std::cmp::Reverse(*how));
     let names = found.into_iter().map(|(_, name)| name);
     Ok(names.filter(|name| !may_be_a_value(name)).collect())
 }
 
-/// The names of a header that are those of line numbers.
+/// Header names that are typical of line numbers.
 pub(super) fn by_name(file: &SourceFile) -> Vec<(String, Likeness)> {
     let named = free(file).into_iter().filter_map(|name| likeness(&name).map(|how| (name, how)));
     exact(file, named.collect(), |(name, _)| name)
 }
 
-/// Those of a file's columns whose text is exact.
+/// Filters out columns whose text form is inexact.
 fn exact<T>(file: &SourceFile, mut columns: Vec<T>, name: impl Fn(&T) -> &String) -> Vec<T> {
     if file.format == Format::Parquet && !columns.is_empty() {
         let opened = parquet_file::open(Dataset::Claims, file).ok();
@@ -168,14 +168,14 @@ fn exact<T>(file: &SourceFile, mut columns: Vec<T>, name: impl Fn(&T) -> &String
     columns
 }
 
-/// Names that nothing is read from, each there once.
+/// Unused header names that occur once.
 fn free(file: &SourceFile) -> Vec<String> {
     let once = |name: &str| file.header.iter().filter(|other| same(other, name)).count() == 1;
     let is_free = |name: &&String| !name.is_empty() && !file.reads(name) && once(name);
     file.header.iter().filter(is_free).cloned().collect()
 }
 
-/// A file's own spelling of a name that nothing is read from.
+/// The file's spelling of an unused name.
 fn spelled(file: &SourceFile, name: &str) -> Option<String> {
     free(file).into_iter().find(|own| same(own, name))
 }
@@ -184,36 +184,36 @@ fn take(name: &str) -> Take {
     Take::Fields(Pattern::Name(name.to_owned()))
 }
 
-/// A file whose line number is read from a column.
+/// The file with its line number read from `name`.
 pub(super) fn reading(file: &SourceFile, name: &str) -> SourceFile {
     let mut file = file.clone();
     file.columns.insert(LINE_NUMBER, take(name));
     file
 }
 
-/// A file whose line number is read from nowhere.
+/// The file without a line number column.
 pub(super) fn without_line(file: &SourceFile) -> SourceFile {
     let mut file = file.clone();
     file.columns.remove(LINE_NUMBER);
     file
 }
 
-/// Whether the line number that a file is read with is one.
+/// Whether the values of the file's line number column are line numbers.
 ///
 /// # Errors
 /// `Source` when the file cannot be read.
 pub(super) fn fits(extracted: &Extracted, how: Likeness) -> Result<bool> {
-    let mut seen = Seen::default();
-    seen.add(extracted)?;
-    Ok(seen.numbers_lines(Some(how)))
+    let mut sampled = SampledRows::default();
+    sampled.add(extracted)?;
+    Ok(sampled.numbers_lines(Some(how)))
 }
 
-/// The first rows of a file as text; none where it has no record.
+/// First rows of a file as text; `None` when it has no records.
 fn first_rows(extracted: &Extracted) -> Result<Option<DataFrame>> {
     let blocks = scan(extracted);
     let Some(block) = blocks.next_block()? else { return Ok(None) };
     let frame = block.frame()?.collect();
-    // The engine's message can quote cells.
+    // Polars errors can quote cells.
     let frame = frame.map_err(|_| Error::source("the first records cannot be read"))?;
     let sound = frame.column(DAMAGE).map_err(incomplete)?.is_null();
     frame.filter(&sound).map(|frame| Some(frame.head(Some(RECORDS)))).map_err(incomplete)
@@ -227,7 +227,7 @@ fn texts<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
     frame.column(column).and_then(Column::str).map_err(incomplete)
 }
 
-/// What a record has for a line number.
+/// Value of a line number field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Line {
     Blank,
@@ -243,20 +243,20 @@ fn numbers(texts: &StringChunked) -> Vec<Line> {
     texts.iter().map(line).collect()
 }
 
-/// A whole number, also as other programs write it where some are missing: `1.0`.
+/// Parses an integer, also in the float form that programs use for nullable columns (`1.0`).
 fn line_number(text: &str) -> Option<i16> {
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
     let is_plain = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
     whole.parse().ok().filter(|_| is_plain && rest.bytes().all(|byte| byte == b'0'))
 }
 
-/// Rows that were looked at: the claim, all that is read of the row but its line number, and that.
+/// Sampled rows: claim, hash of the other columns, line number.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct SampledRows {
     rows: Vec<(u64, u64, Line)>,
 }
 
-impl Seen {
+impl SampledRows {
     /// Adds the first rows of a file.
     fn add(&mut self, extracted: &Extracted) -> Result<()> {
         let Some(frame) = first_rows(extracted)? else { return Ok(()) };
@@ -277,23 +277,23 @@ impl Seen {
         Ok(())
     }
 
-    /// Whether so many values of so many claims can be lines also where few claims begin with the first
-    /// one: a file may hold only what came later.
+    /// Whether `values` line numbers of `claims` claims are plausible although few claims start at
+    /// 1: a file may contain only later lines.
     fn may_restart(&self, values: usize, claims: usize) -> bool {
-        let in_order = self.rows.iter().zip(1..).all(|((.., line), place)| {
-            *line == Line::Number(place) || *line == Line::Number(place - 1)
+        let in_order = self.rows.iter().zip(1..).all(|((.., line), expected)| {
+            *line == Line::Number(expected) || *line == Line::Number(expected - 1)
         });
         values * 2 <= self.rows.len() || self.rows.len() < 10 && (claims == 1 || !in_order)
     }
 
-    /// The same rows with the values of another column.
+    /// The same rows with line numbers from another column.
     fn with_lines(&self, lines: &[Line]) -> Self {
         let rows = self.rows.iter().zip(lines);
         Self { rows: rows.map(|(&(claim, content, _), &line)| (claim, content, line)).collect() }
     }
 
-    /// Whether the values number the lines of claims; `how` clearly the name is that of a line number. Numbers of rows
-    /// do not: they begin once, not in each claim.
+    /// Whether the values number claim lines; `how`: likeness of the name, if any. Row numbers do
+    /// not qualify: they start once, not once per claim.
     fn numbers_lines(&self, how: Option<Likeness>) -> bool {
         let mut blank = 0;
         let mut keys = HashSet::new();
@@ -318,7 +318,7 @@ impl Seen {
         let (rows, claims_seen) = (different.len(), claims.len());
         let (repeats, unexplained) = (rows - claims_seen, rows - keys.len());
         let begun = claims.values().filter(|(first, ..)| *first <= 1).count();
-        let small = values.iter().all(|line| *line <= LARGEST);
+        let small = values.iter().all(|line| *line <= MAX_LINE_NUMBER);
         let restarts = begun * 2 > claims_seen
             || small && rows >= 50 && values.len() * 10 <= rows
             || small
@@ -348,13 +348,13 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn seen(rows: &[(u64, u64, i16)]) -> Seen {
-        Seen { rows: rows.iter().map(|&(c, d, line)| (c, d, Line::Number(line))).collect() }
+    fn sampled(rows: &[(u64, u64, i16)]) -> SampledRows {
+        SampledRows { rows: rows.iter().map(|&(c, d, line)| (c, d, Line::Number(line))).collect() }
     }
 
     const HOW: [Option<Likeness>; 3] = [Some(Likeness::Strong), Some(Likeness::Weak), None];
 
-    fn verdicts(rows: &Seen) -> [bool; 3] {
+    fn verdicts(rows: &SampledRows) -> [bool; 3] {
         HOW.map(|how| rows.numbers_lines(how))
     }
 
@@ -372,54 +372,54 @@ mod tests {
 
     #[test]
     fn lines_of_claims_are_told_from_numbers_of_rows() {
-        let lines = seen(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 1), (2, 5, 2), (3, 6, 1)]);
+        let lines = sampled(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 1), (2, 5, 2), (3, 6, 1)]);
         assert_eq!(verdicts(&lines), [true; 3]);
-        let rows = seen(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5), (3, 6, 6)]);
+        let rows = sampled(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5), (3, 6, 6)]);
         assert_eq!(verdicts(&rows), [false; 3]);
-        let units = seen(&[(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 4, 1), (2, 5, 1), (3, 6, 4)]);
+        let units = sampled(&[(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 4, 1), (2, 5, 1), (3, 6, 4)]);
         assert_eq!(verdicts(&units), [false; 3]);
-        // Claims of one line each are no evidence against the name of a line number.
-        let single = seen(&[(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
+        // Single-line claims do not contradict a line number name.
+        let single = sampled(&[(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
         assert_eq!(verdicts(&single), [true, false, false]);
-        // Gaps: denied lines are not in the file.
-        let gaps = seen(&[(1, 1, 1), (1, 2, 4), (2, 3, 1), (2, 4, 3)]);
+        // Gaps: denied lines are omitted from the file.
+        let gaps = sampled(&[(1, 1, 1), (1, 2, 4), (2, 3, 1), (2, 4, 3)]);
         assert_eq!(verdicts(&gaps), [true, true, false]);
-        assert_eq!(verdicts(&Seen::default()), [false; 3]);
+        assert_eq!(verdicts(&SampledRows::default()), [false; 3]);
     }
 
     #[test]
     fn a_file_of_lines_that_came_later_is_read_alike() {
         for lines in [&[(1, 1, 2)][..], &[(1, 1, 3), (2, 2, 2)], &[(1, 1, 2), (1, 2, 3), (2, 3, 2)]]
         {
-            assert!(verdicts(&seen(lines))[0], "{lines:?}");
+            assert!(verdicts(&sampled(lines))[0], "{lines:?}");
         }
         let later: Vec<(u64, u64, i16)> =
             (0..30).map(|n| (n, n, i16::try_from(n % 4).expect("small") + 2)).collect();
-        assert_eq!(verdicts(&seen(&later)), [true, false, false]);
+        assert_eq!(verdicts(&sampled(&later)), [true, false, false]);
         let numbered: Vec<(u64, u64, i16)> =
             (0..30).map(|n| (n / 2, n, i16::try_from(n).expect("small") + 500)).collect();
-        assert_eq!(verdicts(&seen(&numbered)), [false; 3]);
+        assert_eq!(verdicts(&sampled(&numbered)), [false; 3]);
     }
 
     #[test]
     fn rows_that_come_twice_say_nothing_against_a_column() {
         let once = [(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)];
-        assert_eq!(verdicts(&seen(&[once, once].concat())), [true; 3]);
-        // Other content under one line: a reversal, or no line number.
+        assert_eq!(verdicts(&sampled(&[once, once].concat())), [true; 3]);
+        // Different content with the same line number: a reversal, or not a line number.
         let reversed = [(1, 1, 1), (1, 2, 2), (1, 9, 2), (2, 3, 1), (2, 4, 2)];
-        assert_eq!(verdicts(&seen(&reversed)), [true, true, false]);
+        assert_eq!(verdicts(&sampled(&reversed)), [true, true, false]);
     }
 
     #[test]
     fn a_part_of_scattered_lines_is_known_by_its_few_values() {
         let rows: Vec<(u64, u64, i16)> =
             (0..200).map(|n| (n, n, i16::try_from(n % 7).expect("small") + 2)).collect();
-        assert_eq!(verdicts(&seen(&rows)), [true, false, false]);
+        assert_eq!(verdicts(&sampled(&rows)), [true, false, false]);
     }
 
     #[test]
     fn blanks_are_borne_if_they_are_few_and_the_name_fits() {
-        let mut rows = seen(&[(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)]);
+        let mut rows = sampled(&[(1, 1, 1), (1, 2, 2), (2, 3, 1), (2, 4, 2)]);
         rows.rows.push((3, 5, Line::Blank));
         assert_eq!(verdicts(&rows), [false; 3]);
         for n in 10..60 {

@@ -1,26 +1,26 @@
-//! Names of the column that numbers the lines of a claim: `SVC_LN`, `Line #`, `CLM_LINE_NBR`, `lineSeq`.
+//! Recognises line number columns by name: `SVC_LN`, `Line #`, `CLM_LINE_NBR`, `lineSeq`.
 //!
-//! Words and separators vary without end, but the words are few: a name is one if nothing is left of it
-//! once these words are taken off.
+//! Spellings vary, but the vocabulary is small: a name qualifies if it consists only of these
+//! words.
 
 use super::name::plain;
 
-/// How surely a name is that of a line number.
+/// How strongly a name suggests a line number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Likeness {
-    /// It numbers something: a sequence, an item, a segment.
+    /// Numbers something else: a sequence, an item, a segment.
     Weak,
-    /// It has the word line.
+    /// Contains the word "line".
     Strong,
 }
 
 const LINES: [&str; 6] = ["line", "ln", "lne", "lin", "lx", "lx01"];
 const PARTS: [&str; 8] = ["seq", "sequence", "item", "itm", "segment", "seg", "detail", "dtl"];
-/// Words of a number.
+/// Words for "number".
 const NUMBERS: [&str; 11] =
     ["number", "num", "nbr", "nmbr", "no", "nr", "id", "idx", "index", "ord", "ordinal"];
-/// Whose line it is. A name does not end with them: a line's charge is money.
-const WHOSE: [&str; 39] = [
+/// Qualifiers. A name cannot end with one: a line's charge is an amount.
+const QUALIFIERS: [&str; 39] = [
     "claim",
     "clm",
     "service",
@@ -62,7 +62,7 @@ const WHOSE: [&str; 39] = [
     "assigned",
 ];
 
-/// How surely a name is that of a line number; none where it is not like one.
+/// Likeness of a name to a line number; `None` when unlike.
 pub(super) fn likeness(name: &str) -> Option<Likeness> {
     let plain = plain(name);
     if plain.len() > 64 || !plain.is_ascii() {
@@ -77,10 +77,10 @@ pub(super) fn likeness(name: &str) -> Option<Likeness> {
     }
 }
 
-/// Whether a text is made of known words, one of `heads` among them.
+/// Whether a text consists of known words, at least one from `heads`.
 fn is_made_of(text: &str, heads: &[&str]) -> bool {
     let ends = || LINES.iter().chain(&PARTS).chain(&NUMBERS);
-    // For each end of a word: whether it can be reached without a head, and with one.
+    // For each end offset: reachable without a head, reachable with one.
     let mut reached = vec![(false, false); text.len() + 1];
     reached[0].0 = true;
     for end in 0..text.len() {
@@ -89,7 +89,7 @@ fn is_made_of(text: &str, heads: &[&str]) -> bool {
             continue;
         }
         let rest = &text[end..];
-        let whose = WHOSE.iter().filter(|word| word.len() < rest.len());
+        let whose = QUALIFIERS.iter().filter(|word| word.len() < rest.len());
         for word in ends().chain(whose).filter(|word| rest.starts_with(**word)) {
             let next = &mut reached[end + word.len()];
             let head = heads.contains(word);

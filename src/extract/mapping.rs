@@ -1,4 +1,4 @@
-//! Where a contract column comes from in a file, with the names as the file spells them.
+//! Where each contract column comes from in a file, with the file's own column names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,25 +11,25 @@ use crate::config::{Mapping, Part, Pattern, Source, Values};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Where a contract column comes from in one file: names are spelled as the file does.
+/// Source of a contract column in one file, in the file's spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Take {
-    /// From one field, or from several put together.
+    /// One field, or a template of several.
     Fields(Pattern),
-    /// The same text in every row.
+    /// The same value in every row.
     Constant(String),
 }
 
-/// How one file's columns become the contract's.
+/// Resolved mapping of one file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Mapped {
     pub(super) columns: BTreeMap<&'static str, Take>,
-    /// Header name → texts, of which a claim has one there.
+    /// Header name → accepted values; other rows are not claims.
     pub(super) filter: BTreeMap<String, Values>,
 }
 
 impl Take {
-    /// The header names that it needs.
+    /// Header names used by the mapping.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let pattern = match self {
             Self::Fields(pattern) => Some(pattern),
@@ -54,7 +54,7 @@ impl Serialize for Take {
     }
 }
 
-/// Whether nothing may be found for a column.
+/// Whether a column may be absent.
 pub(super) fn may_be_null(dataset: Dataset, column: &str, mapping: Option<&Mapping>) -> bool {
     match mapping {
         None => !dataset.required().contains(&column),
@@ -63,7 +63,7 @@ pub(super) fn may_be_null(dataset: Dataset, column: &str, mapping: Option<&Mappi
     }
 }
 
-/// How many contract columns a header has, the mapping included: by this separators are compared.
+/// Number of contract columns found in a header, using the mapping; used to compare separators.
 pub(super) fn matches(dataset: Dataset, source: &Source, header: &[String]) -> usize {
     let header = Header::new(dataset, source, header);
     let there = |column: &&str| !matches!(header.take(column), Ok(None));
@@ -73,7 +73,7 @@ pub(super) fn matches(dataset: Dataset, source: &Source, header: &[String]) -> u
     dataset.columns().filter(|column| there(column) && !fixed(column)).count()
 }
 
-/// How many names of a header a mapping reads; none where one is missing or named twice.
+/// Number of header names a mapping uses; `None` when one is missing or ambiguous.
 pub(super) fn fit(dataset: Dataset, source: &Source, header: &[String]) -> Option<usize> {
     let header = Header::new(dataset, source, header);
     let mut names = BTreeSet::new();
@@ -90,23 +90,23 @@ pub(super) fn fit(dataset: Dataset, source: &Source, header: &[String]) -> Optio
     Some(names.len())
 }
 
-/// The names of a source, and what they are taken for.
+/// Column names of a source, for lookup.
 pub(super) struct Header<'a> {
     pub(super) dataset: Dataset,
     pub(super) source: &'a Source,
-    /// What messages begin with.
-    pub(super) place: &'a str,
+    /// Prefix of messages.
+    pub(super) location: &'a str,
     pub(super) names: &'a [String],
     pub(super) standing: Standing,
 }
 
 impl<'a> Header<'a> {
-    /// Names that no message will be about.
+    /// A header for lookups whose errors are discarded.
     pub(super) fn new(dataset: Dataset, source: &'a Source, names: &'a [String]) -> Self {
-        Self { dataset, source, place: "", names, standing: Standing::Names }
+        Self { dataset, source, location: "", names, standing: Standing::Names }
     }
 
-    /// Where a column comes from, if it is there.
+    /// The source of a contract column, if present.
     pub(super) fn take(&self, column: &str) -> Result<Option<Take>> {
         let found = match self.source.columns.get(column) {
             None => self.pattern(column, &Pattern::Name(column.to_owned()))?,
@@ -126,7 +126,7 @@ impl<'a> Header<'a> {
         Ok(found.map(Take::Fields))
     }
 
-    /// The file's spelling of a name, for `column`.
+    /// The file's spelling of the name wanted for `column`.
     pub(super) fn one(&self, wanted: &str, column: &str) -> Result<Option<&str>> {
         let hits: Vec<&String> = self.names.iter().filter(|name| same(name, wanted)).collect();
         match hits.as_slice() {
@@ -134,7 +134,7 @@ impl<'a> Header<'a> {
             [name] => Ok(Some(name)),
             several => Err(Error::config(format!(
                 "{}: {} columns are named \"{wanted}\", so {column} is ambiguous",
-                self.place,
+                self.location,
                 several.len()
             ))
             .hint(format!(
@@ -144,7 +144,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The pattern in the file's spelling; none where one of its names is missing from the file.
+    /// The template in the file's spelling; `None` when a name is missing.
     fn pattern(&self, column: &str, wanted: &Pattern) -> Result<Option<Pattern>> {
         let parts = match wanted {
             Pattern::Name(name) => {

@@ -1,4 +1,4 @@
-//! Proposals: which names of a header may be which columns of the contract.
+//! Suggests which header names may be which contract columns.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,31 +12,31 @@ use super::synonyms::SYNONYMS;
 use crate::config::{Pattern, presets};
 use crate::schema::Dataset;
 
-/// Names offered for a column, at most.
-const OFFERED: usize = 3;
-/// Less likeness than this is none.
-const ENOUGH: f64 = 0.78;
-/// A synonym's likeness, and what each further place in the table takes off.
-const KNOWN: (f64, f64) = (0.99, 0.002);
-/// The likeness of a name that holds all words of a known one.
-const WITHIN: f64 = 0.9;
+/// Maximum number of names suggested per column.
+const MAX_OFFERED: usize = 3;
+/// Minimum score of a suggestion.
+const MIN_SCORE: f64 = 0.78;
+/// Score of the first synonym, and the decrement per position in the synonym list.
+const SYNONYM_SCORE: (f64, f64) = (0.99, 0.002);
+/// Score of a name that contains all words of a known name.
+const CONTAINS_SCORE: f64 = 0.9;
 
-/// The likeness of a name for a number of something other than lines.
-const NUMBERS: f64 = 0.9;
-/// What is left of the likeness of a name for another date or another amount.
-const ELSEWHERE: f64 = 0.1;
-/// What is left of it for the end of a service, and for the amount of a whole claim.
-const SECOND: f64 = 0.4;
-/// Added to the likeness of a name for having the word line.
-const OF_A_LINE: f64 = 0.004;
+/// Score of a name for a number of something other than lines.
+const NUMBER_SCORE: f64 = 0.9;
+/// Factor for a name of another date or another amount.
+const OTHER_FACTOR: f64 = 0.1;
+/// Factor for the end date of a service and for the amount of a whole claim.
+const SECONDARY_FACTOR: f64 = 0.4;
+/// Bonus for a name with the word "line".
+const LINE_BONUS: f64 = 0.004;
 
-/// The column that names with a date in them are for, and no other.
+/// The only column that date names are suggested for.
 const DATE: &str = "date_of_service";
 const AMOUNT: &str = "amount";
 const LINE_NUMBER: &str = "line_number";
 
-/// Words of dates on which no service is given.
-const NEVER: [&str; 10] = [
+/// Words for dates that are not dates of service.
+const OTHER_DATES: [&str; 10] = [
     "birth",
     "birthdate",
     "dob",
@@ -48,10 +48,10 @@ const NEVER: [&str; 10] = [
     "effective",
     "hire",
 ];
-/// Words of the end of a service.
-const ENDS: [&str; 10] =
+/// Words for end dates.
+const END_WORDS: [&str; 10] =
     ["end", "thru", "through", "to", "last", "stop", "until", "finish", "discharge", "dschrg"];
-/// Words of what happens to a claim before and after the service.
+/// Words for claim events before or after the service.
 const EVENTS: [&str; 38] = [
     "paid",
     "payment",
@@ -92,7 +92,7 @@ const EVENTS: [&str; 38] = [
     "admission",
     "admit",
 ];
-/// Words of amounts that are a part of another one.
+/// Words for partial amounts.
 const PARTS: [&str; 27] = [
     "copay",
     "copayment",
@@ -122,23 +122,23 @@ const PARTS: [&str; 27] = [
     "denied",
     "coinsur",
 ];
-/// Words of the amount of a whole claim.
+/// Words for claim-level amounts.
 const CLAIM: [&str; 8] = ["claim", "clm", "total", "tot", "header", "hdr", "sum", "ytd"];
-/// Words of what is of one line.
+/// Words for line-level columns.
 const LINE: [&str; 9] = ["line", "ln", "lne", "service", "svc", "srvc", "sv", "detail", "dtl"];
 
-/// A column of the contract, and the names that it may have, the most likely first.
+/// Contract column and candidate names with scores, best first.
 pub(crate) type Proposal = (&'static str, Vec<(String, f64)>);
 
-/// For each column of the contract the names of `header` that may be it, with their likeness from 0
-/// to 1, the most likely first. No name is the first for two columns.
+/// For each contract column the candidate header names with scores from 0 to 1, best first. No name
+/// is the first choice of two columns.
 #[must_use]
 pub(crate) fn propose(dataset: Dataset, header: &[String]) -> Vec<Proposal> {
     let columns: Vec<&'static str> = dataset.columns().collect();
     propose_for(&columns, header)
 }
 
-/// The preset whose names a header has.
+/// The preset whose names match a header.
 #[must_use]
 pub(crate) fn fitting_preset(dataset: Dataset, header: &[String]) -> Option<&'static str> {
     let fits = presets().iter().filter_map(|preset| {
@@ -147,19 +147,19 @@ pub(crate) fn fitting_preset(dataset: Dataset, header: &[String]) -> Option<&'st
             return None;
         }
         let names = mapping::fit(dataset, source, header)?;
-        // One name alone is no layout.
+        // A single matching name is not enough.
         (names > 1).then_some((names, preset.name))
     });
     fits.max_by_key(|(names, _)| *names).map(|(_, name)| name)
 }
 
-/// A line that names the preset that fits.
+/// Configuration line for the matching preset.
 pub(crate) fn preset_line(dataset: Dataset, header: &[String]) -> Option<String> {
     let name = fitting_preset(dataset, header)?;
     Some(format!("\n  this looks like preset {name}: --preset {name}"))
 }
 
-/// Lines of TOML for these columns, with the names of `free`.
+/// TOML lines for these columns, with candidates from `free`.
 pub(crate) fn lines(columns: &[&'static str], free: &[String]) -> String {
     let mut lines = String::new();
     for (column, names) in propose_for(columns, free) {
@@ -182,12 +182,12 @@ pub(crate) fn lines(columns: &[&'static str], free: &[String]) -> String {
     lines
 }
 
-/// A name as the configuration has it.
+/// The name as written in the configuration.
 fn written(name: &str) -> String {
     quoted(&Pattern::Name(name.to_owned()).to_string())
 }
 
-/// Why the first of several names is proposed, where there is a reason, and which the others are.
+/// Reason for choosing the first of several names, if any, and the alternatives.
 fn instead(column: &str, first: &str, others: &[&str]) -> String {
     let quoted: Vec<String> = others.iter().map(|other| written(other)).collect();
     let others_say = |is: fn(&[String]) -> bool| {
@@ -201,40 +201,40 @@ fn instead(column: &str, first: &str, others: &[&str]) -> String {
     format!("{why}or {}", quoted.join(", "))
 }
 
-/// For these columns the names that they may have, as [`propose`] does.
+/// [`propose`] restricted to these columns.
 pub(crate) fn propose_for(columns: &[&'static str], header: &[String]) -> Vec<Proposal> {
     let names: BTreeSet<&String> = header.iter().filter(|name| !name.is_empty()).collect();
     let mut pairs = Vec::new();
-    for (place, column) in columns.iter().enumerate() {
+    for (index, column) in columns.iter().enumerate() {
         for name in &names {
             let likeness = likeness(column, name);
-            if likeness >= ENOUGH {
-                pairs.push((likeness, place, name.as_str()));
+            if likeness >= MIN_SCORE {
+                pairs.push((likeness, index, name.as_str()));
             }
         }
     }
-    // Best first; a name that is surely one column is not offered for another.
+    // Best first; the certain choice of one column is not suggested for another.
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(b.2)));
     let mut firsts: Vec<Option<&str>> = vec![None; columns.len()];
-    for (_, place, name) in &pairs {
-        if firsts[*place].is_none() && !firsts.contains(&Some(name)) {
-            firsts[*place] = Some(name);
+    for (_, index, name) in &pairs {
+        if firsts[*index].is_none() && !firsts.contains(&Some(name)) {
+            firsts[*index] = Some(name);
         }
     }
-    let offered = |place: usize| {
-        let is_free = |name: &str| firsts[place] == Some(name) || !firsts.contains(&Some(name));
+    let offered = |index: usize| {
+        let is_free = |name: &str| firsts[index] == Some(name) || !firsts.contains(&Some(name));
         let mut offered: Vec<(String, f64)> = pairs
             .iter()
-            .filter(|(_, of, name)| *of == place && is_free(name))
+            .filter(|(_, of, name)| *of == index && is_free(name))
             .map(|(likeness, _, name)| ((*name).to_owned(), *likeness))
             .collect();
-        offered.truncate(OFFERED);
+        offered.truncate(MAX_OFFERED);
         offered
     };
-    columns.iter().enumerate().map(|(place, column)| (*column, offered(place))).collect()
+    columns.iter().enumerate().map(|(index, column)| (*column, offered(index))).collect()
 }
 
-/// How like a name is to a column, from 0 to 1.
+/// Similarity of a name to a column, from 0 to 1.
 fn likeness(column: &str, name: &str) -> f64 {
     let words = words(name);
     let is_date = words.iter().any(|word| matches!(word.as_str(), "date" | "dt" | "day"));
@@ -245,28 +245,29 @@ fn likeness(column: &str, name: &str) -> f64 {
         return 1.0;
     }
     match (column, line_name::likeness(name)) {
-        (LINE_NUMBER, Some(Likeness::Strong)) => return KNOWN.0,
-        (LINE_NUMBER, Some(Likeness::Weak)) => return NUMBERS,
+        (LINE_NUMBER, Some(Likeness::Strong)) => return SYNONYM_SCORE.0,
+        (LINE_NUMBER, Some(Likeness::Weak)) => return NUMBER_SCORE,
         (LINE_NUMBER, None) | (_, Some(Likeness::Strong)) => return 0.0,
         _ => {}
     }
     let found = match column {
-        DATE if has(&words, &NEVER) => return 0.0,
+        DATE if has(&words, &OTHER_DATES) => return 0.0,
         DATE | AMOUNT => of_a_line(column, name, &words),
         _ => by_name(column, name),
     };
-    // Still offered, behind all others.
-    let demoted = |left: f64| if found < ENOUGH { found } else { ENOUGH + (found - ENOUGH) * left };
+    // Still suggested, but after all others.
+    let demoted =
+        |left: f64| if found < MIN_SCORE { found } else { MIN_SCORE + (found - MIN_SCORE) * left };
     match column {
-        DATE if has(&words, &EVENTS) => demoted(ELSEWHERE),
-        DATE if is_an_end(&words) => demoted(SECOND),
-        AMOUNT if has(&words, &PARTS) => demoted(ELSEWHERE),
-        AMOUNT if is_of_a_claim(&words) => demoted(SECOND),
+        DATE if has(&words, &EVENTS) => demoted(OTHER_FACTOR),
+        DATE if is_an_end(&words) => demoted(SECONDARY_FACTOR),
+        AMOUNT if has(&words, &PARTS) => demoted(OTHER_FACTOR),
+        AMOUNT if is_of_a_claim(&words) => demoted(SECONDARY_FACTOR),
         _ => found,
     }
 }
 
-/// The likeness to a column of a claim's line: for a name with the word line, that of the rest of it.
+/// Similarity to a line-level column; ignores the word "line" in the name.
 fn of_a_line(column: &str, name: &str, words: &[String]) -> f64 {
     let rest: Vec<&str> =
         words.iter().map(String::as_str).filter(|word| !LINE.contains(word)).collect();
@@ -274,28 +275,28 @@ fn of_a_line(column: &str, name: &str, words: &[String]) -> f64 {
     if rest.len() == words.len() || rest.is_empty() {
         return found;
     }
-    found.max((by_name(column, &rest.join("_")) + OF_A_LINE).min(KNOWN.0 + OF_A_LINE))
+    found.max((by_name(column, &rest.join("_")) + LINE_BONUS).min(SYNONYM_SCORE.0 + LINE_BONUS))
 }
 
 fn has(words: &[String], known: &[&str]) -> bool {
     words.iter().any(|word| known.contains(&word.as_str()))
 }
 
-/// Whether a date is the end of a service: also `ENDDATE`, in one word.
+/// Whether a date name means the end of a service; also `ENDDATE` as one word.
 fn is_an_end(words: &[String]) -> bool {
     let ends = |word: &String| {
         let stem = word.strip_suffix("date").or_else(|| word.strip_suffix("dt")).unwrap_or(word);
-        ENDS.contains(&stem)
+        END_WORDS.contains(&stem)
     };
     words.iter().any(ends)
 }
 
-/// Whether an amount is that of a whole claim.
+/// Whether an amount name means the whole claim.
 fn is_of_a_claim(words: &[String]) -> bool {
     has(words, &CLAIM) && !has(words, &LINE[..3])
 }
 
-/// How like a name is to those that a column is known by.
+/// Similarity to the known names of a column.
 fn by_name(column: &str, name: &str) -> f64 {
     let known = SYNONYMS.iter().find(|(known, _)| *known == column).map_or(&[][..], |(_, s)| s);
     let (plain, words) = (plain(name), words(name));
@@ -304,24 +305,24 @@ fn by_name(column: &str, name: &str) -> f64 {
     }
     let mut best = jaro_winkler(&plain, &self::plain(column));
     if holds(&words, column) {
-        best = best.max(WITHIN);
+        best = best.max(CONTAINS_SCORE);
     }
-    for (place, synonym) in known.iter().enumerate() {
+    for (index, synonym) in known.iter().enumerate() {
         #[expect(clippy::cast_precision_loss, reason = "a place in a short table")]
-        let exact = KNOWN.0 - KNOWN.1 * place as f64;
+        let exact = SYNONYM_SCORE.0 - SYNONYM_SCORE.1 * index as f64;
         if plain == self::plain(synonym) {
             return exact;
         }
-        // Not quite a synonym is less than quite the column.
+        // A near match of a synonym scores below a near match of the column.
         best = best.max(0.95 * jaro_winkler(&plain, &self::plain(synonym)));
         if holds(&words, synonym) {
-            best = best.max(WITHIN - KNOWN.0 + exact);
+            best = best.max(CONTAINS_SCORE - SYNONYM_SCORE.0 + exact);
         }
     }
     best
 }
 
-/// Whether all words of a known name are among those of another.
+/// Whether a name contains all words of a known name.
 fn holds(words: &[String], known: &str) -> bool {
     known.len() > 2 && self::words(known).iter().all(|word| words.contains(word))
 }
@@ -334,7 +335,7 @@ mod tests {
         names.split(',').map(ToOwned::to_owned).collect()
     }
 
-    /// The first name for each column.
+    /// First candidate of each column.
     fn firsts(dataset: Dataset, names: &str) -> Vec<(&'static str, Option<String>)> {
         let proposals = propose(dataset, &header(names));
         proposals

@@ -1,9 +1,9 @@
-//! Extract: finds the sources, checks their headers against the contract, fingerprints them, and
+//! Extract: locates the sources, checks their headers against the contract, fingerprints them and
 //! scans them lazily.
 //!
-//! Never reads more of the data than headers and bytes to hash: parsing happens once, when the
-//! blocks of a scan are executed. What has no second reading is kept: the rows of a database in
-//! memory, standard input and what lies elsewhere in the spool.
+//! Here only headers are parsed and bytes hashed; rows are parsed once, when the blocks of a scan
+//! execute. Sources that cannot be read twice are buffered: database rows in memory, standard input
+//! and remote files in the spool.
 
 mod address;
 #[cfg(feature = "cloud")]
@@ -56,7 +56,7 @@ pub(crate) use line_column::likely_line_columns;
 pub(crate) use name::not_loaded;
 pub(crate) use parquet_file::panic_is_expected;
 pub(crate) use parquet_records::parquet_records;
-pub(crate) use preview::{Look, look};
+pub(crate) use preview::{Preview, preview};
 pub(crate) use records::records;
 pub use scan::{Block, Blocks, Census, scan};
 pub(crate) use source_file::{STANDARD_INPUT, SourceFile};

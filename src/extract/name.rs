@@ -1,4 +1,4 @@
-//! A column's name as a source spells it: how names are compared, and how one is shown and written.
+//! Column names of a source: comparison, display and quoting.
 
 use std::fmt::Write as _;
 
@@ -6,25 +6,24 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::identifier::is_invisible;
 
-/// Characters of a name that are shown.
-const SHOWN: usize = 60;
-/// Names that are listed where there may be hundreds.
-const FEW: usize = 6;
-/// A name with a longer run of digits is taken for an identifier.
+/// Maximum length of a displayed name, in characters.
+const MAX_SHOWN: usize = 60;
+/// Maximum number of names listed.
+const MAX_LISTED: usize = 6;
+/// A name with a longer run of digits is treated as an identifier.
 const DIGITS_IN_A_NAME: usize = 4;
-/// What is shown in the place of a name that may be a value.
+/// Shown instead of a name that may be a value.
 pub(super) const WITHHELD: &str = "(not shown)";
 
-/// Whether two names are the same: without regard to case, to white space around them and how much
-/// of it is between words (a line break in a cell is one), to how accents are composed, and to
-/// characters that nobody sees.
+/// Whether two names are equal, ignoring case, surrounding white space, the amount of white space
+/// between words (including line breaks), Unicode composition and invisible characters.
 pub(super) fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.trim(), other.trim());
     one.eq_ignore_ascii_case(other)
         || (!(is_plain(one) && is_plain(other)) && canonical(one) == canonical(other))
 }
 
-/// Whether nothing about a name's spelling but its case can differ.
+/// Whether the name can differ only by case.
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !name.contains("  ")
 }
@@ -34,7 +33,7 @@ fn canonical(name: &str) -> String {
     seen.to_lowercase().split_whitespace().collect::<Vec<&str>>().join(" ")
 }
 
-/// Whether a name may be a value: no letter, or so many digits in a row as a name does not have.
+/// Whether a name may be a value: it has no letter, or a long run of digits.
 pub(super) fn may_be_a_value(name: &str) -> bool {
     let mut run = 0;
     let long_run = name.chars().any(|c| {
@@ -44,7 +43,7 @@ pub(super) fn may_be_a_value(name: &str) -> bool {
     !name.is_empty() && (long_run || name.contains('@') || !name.chars().any(char::is_alphabetic))
 }
 
-/// A name on one line, cut where it is long; one that may be a value is withheld.
+/// The name on one line, truncated; withheld if it may be a value.
 pub(super) fn shown(name: &str) -> String {
     if may_be_a_value(name) {
         return WITHHELD.to_owned();
@@ -52,21 +51,21 @@ pub(super) fn shown(name: &str) -> String {
     let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
     let line = visible.split_whitespace().collect::<Vec<&str>>().join(" ");
     let line: String = line.chars().filter(|c| !c.is_control()).collect();
-    if line.chars().count() <= SHOWN {
+    if line.chars().count() <= MAX_SHOWN {
         return line;
     }
-    line.chars().take(SHOWN - 1).chain(['…']).collect()
+    line.chars().take(MAX_SHOWN - 1).chain(['…']).collect()
 }
 
-/// A name in a file or a report; one that may be a value is withheld.
+/// The name for a file or report; withheld if it may be a value.
 pub(super) fn handed_on(name: &str) -> String {
     if may_be_a_value(name) { WITHHELD.to_owned() } else { name.to_owned() }
 }
 
-/// How many columns are not loaded, and the first of them; none where there are none.
+/// Message with the number of ignored columns and the first few names; `None` when there are none.
 #[must_use]
 pub(crate) fn not_loaded(names: &[String]) -> Option<String> {
-    let first: Vec<String> = names.iter().take(FEW).map(|name| shown(name)).collect();
+    let first: Vec<String> = names.iter().take(MAX_LISTED).map(|name| shown(name)).collect();
     let columns = if names.len() == 1 { "column is" } else { "columns are" };
     let more = if names.len() > first.len() { ", …" } else { "" };
     let (count, first) = (names.len(), first.join(", "));
@@ -78,7 +77,7 @@ pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The words of a name: split at other signs, and where a small letter meets a capital one.
+/// Splits a name into words at punctuation and at lower-to-upper case changes.
 pub(super) fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_small = false;
@@ -95,7 +94,7 @@ pub(super) fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// A text as a basic string of TOML.
+/// The text as a TOML basic string.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -156,7 +155,7 @@ mod tests {
         ] {
             assert_eq!(shown(name), line);
         }
-        assert_eq!(shown(&"x".repeat(80)).chars().count(), SHOWN);
+        assert_eq!(shown(&"x".repeat(80)).chars().count(), MAX_SHOWN);
     }
 
     #[test]

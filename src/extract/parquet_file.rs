@@ -1,9 +1,8 @@
-//! Parquet sources: opened, counted, read batch by batch as text.
+//! Parquet sources: open, count, and read in batches as text.
 //!
-//! Whatever the bytes are, reading ends with rows or with an error: what the decoder allocates is
-//! bounded by the file, and where it panics, the file is unreadable. The footer is a claim, not a
-//! count: it is compared with what the pages hold before anything is loaded, and with the rows that
-//! were read.
+//! Malformed files yield an error, never a crash: allocations are bounded by the file size, and a
+//! decoder panic makes the file unreadable. The footer's row count is not trusted: it is compared
+//! with the page headers before the load and with the rows read.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -38,53 +37,52 @@ use crate::schema::Dataset;
 
 const BATCH_ROWS: usize = 131_072;
 
-/// A Parquet file that was opened.
+/// An open Parquet file.
 pub(super) struct Opened {
     bytes: Arc<FileBytes>,
     metadata: ArrowReaderMetadata,
 }
 
-/// The rows of a file, batch by batch.
+/// Iterates over a file's rows in batches.
 pub(super) struct Batches {
     opened: Opened,
-    /// The root columns that are read, in the file's order.
+    /// Indexes of the root columns read, in file order.
     roots: Vec<usize>,
     readings: Arc<[Reading]>,
-    /// The row group that is read.
+    /// Current row group.
     group: usize,
     reader: Option<ParquetRecordBatchReader>,
-    /// Rows of it so far.
+    /// Rows read from the current row group.
     rows: u64,
 }
 
-/// Rows of one row group.
+/// Rows from one row group.
 pub(super) struct Batch {
     rows: RecordBatch,
     readings: Arc<[Reading]>,
 }
 
-/// Takes a row's number and its fields.
+/// Receives a row number and its fields.
 pub(super) type EachRow<'a> = dyn FnMut(u64, &[Option<&[u8]>]) -> Result<()> + 'a;
 
-/// A file by positions: a length that lies makes an error, not a buffer.
+/// Positional file access; a false length yields an error, not a huge buffer.
 struct FileBytes {
     file: File,
     length: u64,
 }
 
-/// The rest of a file from some place.
+/// The file from an offset on.
 struct Rest {
     bytes: Arc<FileBytes>,
     at: u64,
 }
 
 thread_local! {
-    /// Whether this thread decodes what may be anything.
+    /// Whether this thread is decoding untrusted bytes.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is the failure of a file, which is reported as such, and no bug of
-/// this program.
+/// Whether a panic of this thread is reported as a file error and is not a bug.
 #[must_use]
 pub(crate) fn panic_is_expected() -> bool {
     GUARDED.get()
@@ -92,8 +90,7 @@ pub(crate) fn panic_is_expected() -> bool {
 
 /// Opens a Parquet file and reads its footer.
 ///
-/// # Errors
-/// `Source` when the file cannot be read or is no Parquet.
+/// # Errors `Source` when the file cannot be read or is not Parquet.
 pub(super) fn open(dataset: Dataset, file: &SourceFile) -> Result<Opened> {
     let failed = |error: io::Error| file.unreadable(dataset, &error);
     let handle = file.open().map_err(failed)?;
@@ -105,7 +102,7 @@ pub(super) fn open(dataset: Dataset, file: &SourceFile) -> Result<Opened> {
         let roots = found.parquet_schema().root_schema().get_fields();
         let read_as = |(field, root): (&Arc<Field>, &TypePtr)| {
             let data_type = match field.data_type() {
-                // Nanoseconds would not reach beyond the year 2262.
+                // Nanoseconds overflow after the year 2262.
                 DataType::Timestamp(TimeUnit::Nanosecond, zone) if is_int96(root) => {
                     DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
                 }
@@ -122,13 +119,11 @@ pub(super) fn open(dataset: Dataset, file: &SourceFile) -> Result<Opened> {
 }
 
 impl Opened {
-    /// The names of the columns.
     pub(super) fn header(&self) -> Vec<String> {
         self.metadata.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    /// Refuses types whose text would not be exact, and a footer that counts other rows than the
-    /// pages hold.
+    /// Rejects inexact types, and a footer whose row count differs from the pages.
     ///
     /// # Errors
     /// `Config` for a type, `Source` for the file.
@@ -141,8 +136,8 @@ impl Opened {
         if counted == held { Ok(()) } else { Err(miscounted(dataset, file, counted, held)) }
     }
 
-    /// The rows by the footer and by the headers of the pages of all columns that are used; of the
-    /// columns that do not agree the first counts.
+    /// Row counts by the footer and by the page headers of the used columns; on disagreement, those
+    /// of the first column that differs.
     fn count(&self, used: &[usize]) -> Result<(u64, u64), ParquetError> {
         let metadata = self.metadata.metadata();
         let schema = self.metadata.parquet_schema();
@@ -172,7 +167,6 @@ impl Opened {
         Ok((u64::try_from(metadata.file_metadata().num_rows())?, held))
     }
 
-    /// Whether a column has numbers or text.
     pub(super) fn is_number_or_text(&self, name: &str) -> bool {
         let field = self.metadata.schema().field_with_name(name);
         field.is_ok_and(|field| {
@@ -189,7 +183,7 @@ impl Opened {
         Reading::of(field.data_type(), is_uuid, is_amount)
     }
 
-    /// The refusal of a column's type.
+    /// Error for an unsupported column type.
     fn inexact(&self, dataset: Dataset, file: &SourceFile, root: usize) -> Error {
         let field = self.metadata.schema().field(root);
         let name = field.name();
@@ -199,7 +193,7 @@ impl Opened {
         let found = match field.data_type() {
             DataType::Timestamp(_, Some(zone)) => format!("timestamp of the unknown zone {zone}"),
             other => {
-                // The names of its parts are nobody's business here.
+                // Do not show the names of nested fields.
                 let text = other.to_string();
                 text.split('(').next().unwrap_or_default().to_lowercase()
             }
@@ -211,10 +205,9 @@ impl Opened {
         .hint("store the column as text")
     }
 
-    /// All rows of the columns that are used.
+    /// All rows, with the used columns only.
     ///
-    /// # Errors
-    /// `Internal` when [`Self::check`] has not seen the file.
+    /// # Errors `Internal` when [`Self::check`] was not called.
     pub(super) fn batches(self, file: &SourceFile) -> Result<Batches> {
         let roots = used(file);
         let readings: Option<Vec<Reading>> =
@@ -224,7 +217,7 @@ impl Opened {
         Ok(Batches { opened: self, roots, readings, group: 0, reader: None, rows: 0 })
     }
 
-    /// All columns of the wanted rows, counted from 1, for people.
+    /// Calls `each` with all columns of the wanted rows (1-based), for display.
     ///
     /// # Errors
     /// `Source` when the file cannot be read; those of `each`.
@@ -262,7 +255,7 @@ impl Opened {
         Ok(())
     }
 
-    /// A reader of one row group; of some root columns or of all.
+    /// Reader of one row group, with the given root columns or all.
     fn reader(
         &self,
         group: usize,
@@ -280,10 +273,10 @@ impl Opened {
 }
 
 impl Batches {
-    /// The next rows; none at the end.
+    /// The next batch; `None` at the end.
     ///
-    /// # Errors
-    /// `Source` when the file cannot be read, or holds other rows than its footer counts.
+    /// # Errors `Source` when the file cannot be read, or has a different row count than its
+    /// footer.
     pub(super) fn next(&mut self, dataset: Dataset, file: &SourceFile) -> Result<Option<Batch>> {
         let metadata = Arc::clone(self.opened.metadata.metadata());
         while let Some(group) = metadata.row_groups().get(self.group) {
@@ -313,10 +306,9 @@ impl Batch {
         self.rows.num_rows() as u64
     }
 
-    /// The raw columns, and the rows that cannot be read.
+    /// The raw columns and the unreadable rows.
     ///
-    /// # Errors
-    /// `Source` when the values cannot be text.
+    /// # Errors `Source` when the values cannot be converted to text.
     pub(super) fn table(
         &self,
         dataset: Dataset,
@@ -331,7 +323,6 @@ impl Batch {
     }
 }
 
-/// The next batch of a reader.
 fn next(
     dataset: Dataset,
     file: &SourceFile,
@@ -340,7 +331,7 @@ fn next(
     guarded(dataset, file, || Ok(reader.as_mut().and_then(Iterator::next).transpose()?))
 }
 
-/// The root columns that are read of a file, in its order.
+/// Indexes of the root columns used, in file order.
 fn used(file: &SourceFile) -> Vec<usize> {
     let names = projection::fields(file);
     let all = file.header.iter().enumerate();
@@ -351,7 +342,7 @@ fn is_int96(root: &TypePtr) -> bool {
     root.is_primitive() && root.get_physical_type() == PhysicalType::INT96
 }
 
-/// Decodes what may be anything.
+/// Decodes untrusted bytes; turns panics into errors.
 fn guarded<T>(
     dataset: Dataset,
     file: &SourceFile,
@@ -362,7 +353,7 @@ fn guarded<T>(
     GUARDED.set(before);
     match decoded {
         Ok(Ok(value)) => Ok(value),
-        // The decoder's words can quote cells.
+        // Decoder errors can quote cells.
         Ok(Err(_)) | Err(_) => Err(unreadable(dataset, file)),
     }
 }
@@ -380,7 +371,7 @@ fn miscounted(dataset: Dataset, file: &SourceFile, counted: u64, held: u64) -> E
     .hint("the file is damaged, or its writer is; fetch it again, or write it with another program")
 }
 
-/// The decoder's handle on a file.
+/// Shared handle for the decoder.
 struct Shared(Arc<FileBytes>);
 
 impl Length for Shared {

@@ -1,7 +1,7 @@
 //! Rows of a Parquet file as CSV.
 //!
-//! Such a row has no text: it is written as text here, with all its columns, those beyond the
-//! contract too.
+//! Parquet rows have no source text, so they are rendered here with all columns, including those
+//! outside the contract.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use super::source_file::SourceFile;
 use crate::error::Result;
 use crate::schema::Dataset;
 
-/// Hands `each` the wanted rows of a Parquet file in their order, the header first if 0 is wanted.
-/// They have no lines.
+/// Passes the wanted rows of a Parquet file to `each` in order, the header first if 0 is wanted.
+/// Line numbers do not apply.
 ///
 /// # Errors
 /// `Source` when the file cannot be read; those of `each`.

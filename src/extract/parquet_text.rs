@@ -1,5 +1,4 @@
-//! Typed columns of Parquet as exact text: each type in the one spelling that is exactly what is stored,
-//! or no spelling at all.
+//! Converts typed Parquet columns to text that represents the stored value exactly, or not at all.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, UpperExp};
@@ -25,44 +24,44 @@ use crate::interchange::{TextBlock, TextColumn};
 
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// Whole numbers up to here are their own floating-point numbers; beyond, several are one.
-const WHOLE: Limits = Limits { double: 9_007_199_254_740_992.0, single: 16_777_216.0 };
-/// Up to here two cents are two floating-point numbers.
-const CENTS: Limits = Limits { double: 70_368_744_177_664.0, single: 131_072.0 };
+/// Largest integers that floating-point numbers represent uniquely.
+const INTEGER_LIMITS: Limits = Limits { double: 9_007_199_254_740_992.0, single: 16_777_216.0 };
+/// Largest amounts for which floating-point numbers distinguish every cent.
+const CENT_LIMITS: Limits = Limits { double: 70_368_744_177_664.0, single: 131_072.0 };
 
-/// Up to where floating-point numbers of 64 and of 32 bits are distinct.
+/// Limits of uniqueness for 64-bit and 32-bit floats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Limits {
     double: f64,
     single: f32,
 }
 
-/// A time zone of a column.
+/// Time zone of a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Zone {
     Named(Tz),
     Fixed(FixedOffset),
 }
 
-/// How a column's values become text.
+/// How a column's values are converted to text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Reading {
     Text,
-    /// Bytes that should be text.
+    /// Bytes expected to be UTF-8.
     Bytes,
-    /// Sixteen bytes.
+    /// 16-byte UUID.
     Uuid,
-    /// Whole numbers, decimals, dates, truth values: Arrow's own spelling.
+    /// Integers, decimals, dates, booleans: Arrow's formatting.
     Plain,
-    /// The shortest decimal number that is this floating-point number and no other.
+    /// Shortest decimal that round-trips.
     Float(Limits),
-    /// The day of a moment, in the column's own zone; without one as it is written.
+    /// Date of a timestamp in the column's zone; without a zone, as stored.
     Day(Option<Zone>),
-    /// There are none.
+    /// Null type: no values.
     Nothing,
 }
 
-/// The type in which a column is read: text as views, a category as what it stands for.
+/// The Arrow type a column is read as: strings as views, dictionaries as their value type.
 pub(super) fn read_as(found: &DataType) -> DataType {
     match found {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
@@ -73,8 +72,8 @@ pub(super) fn read_as(found: &DataType) -> DataType {
 }
 
 impl Reading {
-    /// How a type that [`read_as`] gives is read for a contract column; none where its text would
-    /// not be exact.
+    /// The conversion of a [`read_as`] type for a contract column; `None` where text would be
+    /// inexact.
     pub(super) fn of(found: &DataType, is_uuid: bool, is_amount: bool) -> Option<Self> {
         Some(match found {
             DataType::Utf8View => Self::Text,
@@ -82,7 +81,7 @@ impl Reading {
             DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::Bytes,
             DataType::Null => Self::Nothing,
             DataType::Float32 | DataType::Float64 => {
-                Self::Float(if is_amount { CENTS } else { WHOLE })
+                Self::Float(if is_amount { CENT_LIMITS } else { INTEGER_LIMITS })
             }
             DataType::Timestamp(_, None) => Self::Day(None),
             DataType::Timestamp(_, Some(zone)) => Self::Day(Some(Zone::parse(zone)?)),
@@ -98,10 +97,9 @@ impl Reading {
         })
     }
 
-    /// The texts of a column.
+    /// Converts a column to text.
     ///
-    /// # Errors
-    /// When the column is not of the type that the reading was made for.
+    /// # Errors When the column is not of the type that this conversion expects.
     pub(super) fn texts(self, column: &ArrayRef) -> Result<Texts, ArrowError> {
         let wrong = || ArrowError::CastError("another type".into());
         Ok(match self {
@@ -155,7 +153,6 @@ impl Zone {
     }
 }
 
-/// A column's texts.
 pub(super) enum Texts {
     Text(StringViewArray),
     Bytes(BinaryViewArray),
@@ -163,10 +160,10 @@ pub(super) enum Texts {
 }
 
 impl Texts {
-    /// Whatever a column is, for people.
+    /// Formats any column for display.
     ///
     /// # Errors
-    /// When Arrow has no spelling for it.
+    /// When Arrow cannot format it.
     pub(super) fn shown(column: &ArrayRef) -> Result<Self, ArrowError> {
         match column.data_type() {
             DataType::Utf8View => return Reading::Text.texts(column),
@@ -179,7 +176,7 @@ impl Texts {
         Ok(Self::Made((0..column.len()).map(text).collect()))
     }
 
-    /// A row's bytes; none where it is null.
+    /// A row's bytes; `None` for null.
     pub(super) fn get(&self, row: usize) -> Option<&[u8]> {
         match self {
             Self::Text(texts) => texts.is_valid(row).then(|| texts.value(row).as_bytes()),
@@ -188,7 +185,7 @@ impl Texts {
         }
     }
 
-    /// What no text may hold.
+    /// Why a value is not valid text.
     fn damage(&self, row: usize) -> Option<Damage> {
         let bytes = match self {
             Self::Made(_) => return None,
@@ -201,7 +198,7 @@ impl Texts {
     }
 }
 
-/// The raw columns of a block, and its rows that cannot be read: those are rows of nulls.
+/// Raw columns of a block, and its unreadable rows, which become rows of nulls.
 pub(super) fn table(fields: &[Texts], rows: usize) -> (Vec<Column>, Vec<Damaged>) {
     let mut broken: BTreeMap<usize, Damage> = BTreeMap::new();
     for texts in fields {
@@ -233,11 +230,11 @@ pub(super) fn table(fields: &[Texts], rows: usize) -> (Vec<Column>, Vec<Damaged>
     (columns, damaged.collect())
 }
 
-/// One line of CSV without its end; what is missing is empty, what is empty is quoted.
+/// One CSV line without line ending; null is empty, the empty string is quoted.
 pub(super) fn line(fields: &[Option<&[u8]>]) -> Vec<u8> {
     let mut line = Vec::new();
-    for (place, field) in fields.iter().enumerate() {
-        if place > 0 {
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
             line.push(b',');
         }
         let Some(text) = field else { continue };
@@ -268,8 +265,8 @@ fn uuids(values: &FixedSizeBinaryArray) -> StringArray {
     values.iter().map(|bytes| bytes.and_then(text)).collect()
 }
 
-/// Beyond the limit the number is written with an exponent, which no identifier and no amount has:
-/// so the row is rejected, because nobody knows which of several it was.
+/// Beyond the limit a number is written with an exponent, which no identifier or amount has. That
+/// rejects the row, because the original value is ambiguous.
 fn numbers<T>(values: &PrimitiveArray<T>, is_beyond: impl Fn(T::Native) -> bool) -> StringArray
 where
     T: ArrowPrimitiveType,
@@ -279,14 +276,14 @@ where
         if is_beyond(value) {
             format!("{value:E}")
         } else {
-            // A negative zero is zero.
+            // Normalises negative zero.
             (value + T::Native::default()).to_string()
         }
     };
     values.iter().map(|value| value.map(text)).collect()
 }
 
-/// The days of moments; null where there is no such day.
+/// Dates of timestamps; null when out of range.
 fn days(column: &ArrayRef, zone: Option<Zone>) -> Result<ArrayRef, ArrowError> {
     let DataType::Timestamp(unit, _) = column.data_type() else {
         return Err(ArrowError::CastError("no moments".into()));
@@ -335,7 +332,7 @@ mod tests {
 
     #[test]
     fn every_cent_of_a_float_is_that_cent() {
-        // All cents that are distinct in 32 bits, near zero and near the limit.
+        // All cents near zero and near the 32-bit limit.
         for cents in (0..20_000_i64).chain(13_087_200..13_107_200) {
             let exact = format!("{}.{:02}", cents / 100, cents % 100);
             let shortest = exact.trim_end_matches('0').trim_end_matches('.');

@@ -1,11 +1,10 @@
-//! The SQL of a database source: the table's name, the questions about its columns, the ranges in
-//! which it is read.
+//! SQL for database sources: table names, column metadata, range partitions.
 
-/// The types that have ranges, as Postgres names them.
+/// Postgres type names that can be range-partitioned.
 const NUMERIC: [&str; 6] = ["smallint", "integer", "bigint", "numeric", "real", "double precision"];
 
-/// A query for all rows of `schema.table`, whose parts are read as Postgres reads them: lower case
-/// unless they are in quotes. None where the text is no name.
+/// `SELECT` of all rows of `schema.table`, with Postgres identifier rules: folded to lower case
+/// unless quoted. `None` when the text is not a name.
 pub(super) fn table_query(text: &str) -> Option<String> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
@@ -32,7 +31,7 @@ pub(super) fn table_query(text: &str) -> Option<String> {
     (parts.len() <= 2).then(|| format!("SELECT * FROM {}", quoted.join(".")))
 }
 
-/// A quoted name, whose opening quote is read, and what follows it.
+/// The rest of a quoted identifier after its opening quote, and the remaining text.
 fn until_quote(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut rest = text;
@@ -49,13 +48,13 @@ fn until_quote(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// An identifier in quotes.
+/// Quotes an identifier.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// One row for each column of the query, in order, with its name; the query itself is not run. A
-/// driver's own description would refuse types that it does not know.
+/// Query for the result columns' names, one row each in order, without running `query` itself. The
+/// driver's own metadata would reject unknown types.
 pub(super) fn names_of(query: &str) -> String {
     format!(
         "SELECT json_object_keys(row_to_json(r)) AS name FROM \
@@ -63,10 +62,10 @@ pub(super) fn names_of(query: &str) -> String {
     )
 }
 
-/// One row with the types of these columns, those of domains by what is underneath.
+/// Query for the types of these columns in one row; domains give their base type.
 pub(super) fn types_of(query: &str, names: &[&str]) -> String {
-    let types = names.iter().enumerate().map(|(place, name)| {
-        format!("pg_typeof(coalesce(q.{}, NULL))::text AS t{place}", quoted(name))
+    let types = names.iter().enumerate().map(|(index, name)| {
+        format!("pg_typeof(coalesce(q.{}, NULL))::text AS t{index}", quoted(name))
     });
     format!(
         "SELECT {} FROM (VALUES (1)) AS one LEFT JOIN ({query}\n) AS q ON false",
@@ -74,24 +73,24 @@ pub(super) fn types_of(query: &str, names: &[&str]) -> String {
     )
 }
 
-/// A column by whose ranges a query is read.
+/// A range partitioning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Partition {
-    /// The column, in quotes.
+    /// Quoted column name.
     column: String,
-    /// Whether its values are whole numbers.
+    /// Whether the column is an integer.
     whole: bool,
     count: u16,
 }
 
 impl Partition {
-    /// Ranges of a column of this type; none where the type has no ranges.
+    /// Partitions by a column; `None` when the type has no ranges.
     pub(super) fn new(name: &str, kind: &str, count: u16) -> Option<Self> {
         let whole = matches!(kind, "smallint" | "integer" | "bigint");
         NUMERIC.contains(&kind).then(|| Self { column: quoted(name), whole, count })
     }
 
-    /// One row for each range: where it ends, and how many rows there are in all.
+    /// Query for the upper bound of each range and the total row count.
     pub(super) fn bounds_of(&self, query: &str) -> String {
         let Self { column, whole, count } = self;
         let bound = format!("s.low + (s.high - s.low) * i / {count}");
@@ -104,7 +103,7 @@ impl Partition {
         )
     }
 
-    /// The conditions of the ranges, in their order. The last one holds what has no value.
+    /// `WHERE` conditions in range order; the last one includes nulls.
     pub(super) fn conditions(&self, bounds: &[Option<String>]) -> Vec<String> {
         let column = &self.column;
         let inner: Vec<String> = bounds
@@ -125,15 +124,15 @@ impl Partition {
         conditions
     }
 
-    /// Whole numbers as they are, so that an index serves.
+    /// Integer literals stay integers, so that an index can be used.
     fn literal(&self, bound: &str) -> String {
         let digits = bound.strip_prefix('-').unwrap_or(bound);
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         if self.whole && plain { format!("({bound})") } else { format!("'{bound}'::numeric") }
     }
 
-    /// The order of all rows. Rows with the same number are in that of their texts, so that it does
-    /// not depend on where they lie, nor on how many ranges there are.
+    /// `ORDER BY` of all rows. Ties are broken by the text columns, so that the order does not
+    /// depend on physical location or on the number of ranges.
     pub(super) fn order(&self, texts: &[String]) -> String {
         let texts = texts.iter().map(|text| format!("{text} COLLATE \"C\""));
         let order = std::iter::once(format!("q.{} NULLS LAST", self.column)).chain(texts);

@@ -1,7 +1,7 @@
-//! A first look at a file, whether or not it fits the contract.
+//! Preview of a file, whether or not it fits the contract.
 //!
-//! Everything else in this module refuses what does not fit; here somebody wants to know what it is.
-//! What cannot be recognised is left out; nothing here is an error.
+//! The rest of this module rejects files that do not fit; the preview describes them. Unrecognised
+//! parts are left out; nothing here is an error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,54 +20,50 @@ use crate::config::{Mapping, Pattern, Settings, Source};
 use crate::error::Error;
 use crate::schema::Dataset;
 
-/// A file with so much of a contract's columns is clearly that input.
-const CLEARLY: f64 = 0.75;
-/// A file with so little of them is hardly that input.
-const HARDLY: f64 = 0.5;
+/// From this share of contract columns on, a file clearly is that input.
+const CLEAR_MATCH: f64 = 0.75;
+/// Up to this share, a file hardly is that input.
+const POOR_MATCH: f64 = 0.5;
 
-/// What a file is, as far as it can be recognised.
+/// The recognised properties of a file.
 #[derive(Debug, Default)]
-pub(crate) struct Look {
-    /// Its size.
+pub(crate) struct Preview {
     pub(crate) bytes: Option<u64>,
-    /// How its rows are written.
     pub(crate) format: Option<Format>,
-    /// How its bytes are packed.
     pub(crate) compression: Option<Compression>,
-    /// How a delimited file is cut.
+    /// Delimited format.
     pub(crate) delimited: Option<Delimited>,
-    /// Lines of its first text that end with carriage return and line feed, and with a line feed
-    /// alone.
+    /// Lines in the first text that end with CR LF, and with LF alone.
     pub(crate) line_ends: (u64, u64),
-    /// Fields of its header.
+    /// Number of header fields.
     pub(crate) fields: usize,
-    /// The names in its header that may be shown; none where it has no names, but what may be data.
+    /// Header names that may be shown; empty when the names may be data.
     pub(crate) header: Vec<String>,
-    /// Whether its first record may be data.
+    /// Whether the first record may be data.
     pub(crate) headless: bool,
-    /// Contract column → where it comes from, with the configured mapping.
+    /// Contract column → its source, by the configured mapping.
     pub(crate) columns: BTreeMap<&'static str, String>,
-    /// The preset whose names it has.
+    /// The matching preset.
     pub(crate) preset: Option<&'static str>,
-    /// How much of the contract it has, from 0 to 1: by name, else by likeness.
+    /// Share of the contract covered, from 0 to 1: by name, else by similarity.
     pub(crate) likeness: f64,
 }
 
-/// Looks at a file as an input of this kind.
+/// Previews a file as an input of this kind.
 #[must_use]
-pub(crate) fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
-    let mut look = Look::default();
-    let Ok(metadata) = path.metadata() else { return look };
+pub(crate) fn preview(dataset: Dataset, source: &Source, path: &Path) -> Preview {
+    let mut preview = Preview::default();
+    let Ok(metadata) = path.metadata() else { return preview };
     if !metadata.is_file() {
-        return look;
+        return preview;
     }
-    look.bytes = Some(metadata.len());
+    preview.bytes = Some(metadata.len());
     let mut file = SourceFile::new(path.to_owned(), None);
     let Ok(Some((format, compression))) = detect(dataset, &file, false) else {
-        return look;
+        return preview;
     };
     (file.format, file.compression) = (format, compression);
-    (look.format, look.compression) = (Some(format), Some(compression));
+    (preview.format, preview.compression) = (Some(format), Some(compression));
     let (mut names, mut standing) = (Vec::new(), Standing::Names);
     if format == Format::Parquet {
         let opened = parquet_file::open(dataset, &file);
@@ -80,22 +76,22 @@ pub(crate) fn look(dataset: Dataset, source: &Source, path: &Path) -> Look {
             pairs += u64::from(pair);
             alone += u64::from(!pair);
         }
-        look.line_ends = (pairs, alone);
+        preview.line_ends = (pairs, alone);
         if let Ok(read) = header::read(dataset, source, &file, start) {
             (names, standing) = (read.names, read.standing);
-            look.delimited = Some(read.delimited);
+            preview.delimited = Some(read.delimited);
         }
     }
-    look.columns = found(dataset, source, &names);
-    look.headless = matches!(standing, Standing::Data { .. });
-    look.preset = fitting_preset(dataset, &names);
-    look.header = may_be_shown(standing, source, &names);
-    look.fields = if look.headless { 0 } else { names.len() };
-    look.likeness = likeness(dataset, &look.columns, &look.header, look.preset);
-    look
+    preview.columns = found(dataset, source, &names);
+    preview.headless = matches!(standing, Standing::Data { .. });
+    preview.preset = fitting_preset(dataset, &names);
+    preview.header = may_be_shown(standing, source, &names);
+    preview.fields = if preview.headless { 0 } else { names.len() };
+    preview.likeness = likeness(dataset, &preview.columns, &preview.header, preview.preset);
+    preview
 }
 
-/// The refusal of a file that is the other input; none where it is not clearly so.
+/// Error for a file that is clearly the other input, else `None`.
 pub(crate) fn swapped(dataset: Dataset, settings: &Settings, file: &SourceFile) -> Option<Error> {
     let other = match dataset {
         Dataset::Claims => Dataset::Providers,
@@ -106,7 +102,7 @@ pub(crate) fn swapped(dataset: Dataset, settings: &Settings, file: &SourceFile) 
         let columns = found(dataset, settings.source(dataset), names);
         likeness(dataset, &columns, names, fitting_preset(dataset, names))
     };
-    let is_other = likeness(other) >= CLEARLY && likeness(dataset) <= HARDLY;
+    let is_other = likeness(other) >= CLEAR_MATCH && likeness(dataset) <= POOR_MATCH;
     is_other.then(|| {
         Error::config(format!(
             "{dataset}: {} holds {other}, not {dataset}, by its column names",
@@ -116,7 +112,7 @@ pub(crate) fn swapped(dataset: Dataset, settings: &Settings, file: &SourceFile) 
     })
 }
 
-/// The contract columns that a header has.
+/// Contract columns present in a header.
 fn found(dataset: Dataset, source: &Source, header: &[String]) -> BTreeMap<&'static str, String> {
     let there = |pattern: &&Pattern| {
         pattern.names().all(|wanted| header.iter().any(|name| same(name, wanted)))
@@ -133,7 +129,7 @@ fn found(dataset: Dataset, source: &Source, header: &[String]) -> BTreeMap<&'sta
     dataset.columns().filter_map(|column| Some((column, take(column)?))).collect()
 }
 
-/// How much of the contract some names have, from 0 to 1.
+/// Share of the contract covered by these names, from 0 to 1.
 fn likeness(
     dataset: Dataset,
     columns: &BTreeMap<&'static str, String>,
@@ -146,7 +142,7 @@ fn likeness(
             return 1.0;
         }
         let of_column = proposals.iter().find(|(proposed, _)| *proposed == column);
-        // A name that is like another is less than the name itself.
+        // A similar name counts less than an exact one.
         of_column.and_then(|(_, names)| Some(names.first()?.1 * 0.8)).unwrap_or(0.0)
     };
     let required = dataset.required();

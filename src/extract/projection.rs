@@ -1,7 +1,7 @@
-//! From a source's fields to the contract's columns, and from its rows to the claims among them.
+//! Projects source fields to contract columns and filters rows that are claims.
 //!
-//! Every block goes through it, whatever the source is: delimited text, Parquet or a database. The fields are read as text first; templates, constants and the choice of
-//! rows are made of them here.
+//! Applied to every block of every format: delimited text, Parquet, database. Fields arrive as
+//! text; templates, constants and row filters are applied here.
 
 use polars::prelude::{
     BooleanChunked, Column, DataFrame, DataType, Int32Chunked, IntoColumn, NewChunkedArray,
@@ -15,23 +15,24 @@ use crate::error::{Error, Result};
 use crate::identifier::{Damage, Kind, Placeholders, canonical, examine};
 use crate::schema::{DAMAGE, Dataset, ID_DAMAGE, IDENTIFIERS};
 
-/// What is before the number of a field in the name of its column.
+/// Prefix of raw column names.
 const FIELD: &str = "field ";
 
-/// The header names that are read of a file, in the header's order: column `i` of a raw block.
+/// Header names read from a file, in header order: column `i` of a raw block.
 pub(crate) fn fields(file: &SourceFile) -> Vec<&str> {
     let takes = || file.columns.values().flat_map(Take::names);
     let is_used = |name: &str| takes().any(|used| used == name) || file.filter.contains_key(name);
     file.header.iter().map(String::as_str).filter(|name| is_used(name)).collect()
 }
 
-/// The name of a raw block's column.
+/// Name of a raw block's column.
 pub(crate) fn name(field: usize) -> String {
     format!("{FIELD}{field}")
 }
 
-/// The contract's columns of a raw block, followed by those that are no fields, without the rows
-/// that are no claims; and how many those were. A damaged row is kept: its fields are unknown.
+/// Projects a raw block to the contract columns, followed by its metadata columns, and drops rows
+/// that are not claims; also returns the number of dropped rows. Damaged rows are kept, because
+/// their fields are unknown.
 ///
 /// # Errors
 /// `Internal` when a field is missing from the block.
@@ -85,11 +86,11 @@ fn texts<'a>(
     fields: &[&str],
     wanted: &str,
 ) -> Result<&'a StringChunked, PolarsError> {
-    let place = fields.iter().position(|field| *field == wanted).unwrap_or(usize::MAX);
-    block.column(&name(place))?.str()
+    let index = fields.iter().position(|field| *field == wanted).unwrap_or(usize::MAX);
+    block.column(&name(index))?.str()
 }
 
-/// Which rows are claims; none where all are. Values are compared in the canonical form of identifiers.
+/// Mask of the rows that are claims; `None` when all are. Compares identifiers in canonical form.
 fn chosen(
     file: &SourceFile,
     fields: &[&str],
@@ -114,12 +115,12 @@ fn chosen(
     Ok(Some(BooleanChunked::from_slice("chosen".into(), &chosen)))
 }
 
-/// Columns for people to read, in which what is there of a template counts. The parts of an
-/// identifier, a code, an amount or a date make something else if one of them is missing.
-const TEXTS: [&str; 2] = ["provider_name", "location"];
+/// Display columns, whose templates may be partly filled. Identifiers, codes, amounts and dates
+/// would change meaning if a part were missing.
+const DISPLAY_COLUMNS: [&str; 2] = ["provider_name", "location"];
 
-/// Puts fields together, each without blanks around it. Where one of them is missing or blank, a
-/// name or a location is made of the others, anything else is null.
+/// Joins trimmed fields. If one is missing or blank, a name or location is built from the rest; any
+/// other column is null.
 fn template(
     column: &str,
     parts: &[Part],
@@ -127,7 +128,7 @@ fn template(
     block: &DataFrame,
 ) -> Result<Column, PolarsError> {
     let sources = sources(parts, fields, block)?;
-    let is_text = TEXTS.contains(&column);
+    let is_text = DISPLAY_COLUMNS.contains(&column);
     let mut builder = StringChunkedBuilder::new(column.into(), block.height());
     let mut text = String::new();
     for row in 0..block.height() {
@@ -141,8 +142,8 @@ fn template(
             builder.append_value(&text);
         } else if is_text {
             let parts = sources.iter().map(|(plain, field)| match field {
-                None => Piece::Text(plain),
-                Some(field) => Piece::Field(filled(field, row)),
+                None => TemplateValue::Text(plain),
+                Some(field) => TemplateValue::Field(filled(field, row)),
             });
             builder.append_option(joined(parts));
         } else {
@@ -152,8 +153,9 @@ fn template(
     Ok(builder.finish().into_column())
 }
 
-/// Puts an identifier together from fields in canonical form; null where one of them is missing or a placeholder. What
-/// was taken off the fields is added to `damages`, so that the row is judged as if the field were the identifier.
+/// Joins fields in canonical form to an identifier; null where one is missing or a placeholder.
+/// Characters removed from the fields are added to `damages`, so that the row is validated as if
+/// the field were the identifier.
 fn identifier(
     column: &str,
     parts: &[Part],
@@ -189,7 +191,7 @@ fn identifier(
     Ok(builder.finish().into_column())
 }
 
-/// The parts of a template: a text as it is, or a field.
+/// Resolves the parts of a template: literal text or field.
 fn sources<'a>(
     parts: &'a [Part],
     fields: &[&str],
@@ -208,24 +210,23 @@ fn filled(field: &StringChunked, row: usize) -> Option<&str> {
     field.get(row).map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// A part of a template in one row.
-enum Piece<'a> {
+/// A template part in one row.
+enum TemplateValue<'a> {
     Text(&'a str),
     Field(Option<&'a str>),
 }
 
-/// What is there of a template: its filled fields, with the text right before each but
-/// the first, and with the texts at its ends where the fields beside them are there. None where no
-/// field is filled.
-fn joined<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Option<String> {
+/// Joins the filled fields, each but the first with the literal before it, plus the outer literals
+/// whose adjacent fields are filled. `None` when no field is filled.
+fn joined<'a>(pieces: impl Iterator<Item = TemplateValue<'a>>) -> Option<String> {
     let mut joined = String::new();
-    // The text before the next field, and whether the field before that is filled.
+    // The pending literal; whether any field was filled; whether the last one was.
     let (mut before, mut any, mut last) = ("", false, true);
     let mut first_field = true;
     for piece in pieces {
         match piece {
-            Piece::Text(text) => before = text,
-            Piece::Field(part) => {
+            TemplateValue::Text(text) => before = text,
+            TemplateValue::Field(part) => {
                 if let Some(part) = part {
                     if any || first_field {
                         joined.push_str(before);
@@ -244,7 +245,7 @@ fn joined<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Option<String> {
     any.then(|| without_lone_brackets(&joined).trim().to_owned())
 }
 
-/// A text without the brackets whose partner is not there.
+/// Removes unmatched brackets.
 fn without_lone_brackets(text: &str) -> String {
     let mut open = Vec::new();
     let mut lone = Vec::new();
@@ -275,9 +276,9 @@ mod tests {
             };
             let mut fields = fields.iter();
             joined(parts.iter().map(|part| match part {
-                Part::Text(text) => Piece::Text(text),
+                Part::Text(text) => TemplateValue::Text(text),
                 Part::Field(_) => {
-                    Piece::Field(fields.next().copied().filter(|field| !field.is_empty()))
+                    TemplateValue::Field(fields.next().copied().filter(|field| !field.is_empty()))
                 }
             }))
         };

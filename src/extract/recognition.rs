@@ -1,7 +1,7 @@
-//! Whether a record names columns, judged by the names that are known; and what of it may be shown.
+//! Decides whether a record is a header, by its known names, and which names may be shown.
 //!
-//! A file without a header, or with a title above it, begins with a line that can hold a patient's
-//! name. So the text of a line is in a message only where it is known to be a header.
+//! The first line of a file without a header may contain patient data. So its text appears in a
+//! message only if it is known to be a header.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -11,27 +11,27 @@ use super::synonyms::{SYNONYMS, WORDS};
 use crate::config::{Mapping, Pattern, Source, presets};
 use crate::schema::Dataset;
 
-/// Names shown in a message, at most.
-const SHOWN_NAMES: usize = 40;
+/// Maximum number of names in a message.
+const MAX_SHOWN_NAMES: usize = 40;
 
-/// What a record is taken for.
+/// Classification of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// A header: most of its names are known, or the format itself names columns.
+    /// Header: most names are known, or the format itself names columns.
     Names,
-    /// A header of which few names are known: only those are shown.
+    /// Header with few known names: only those are shown.
     Partly,
-    /// No header: nothing of it is shown.
+    /// Not a header: nothing is shown.
     Data {
-        /// The line on which it begins.
+        /// Its line number.
         line: u64,
-        /// A line that looks like the header.
+        /// The line that looks like the header.
         likely: Option<u64>,
     },
 }
 
-/// How many names of a record are known, and what the record is taken for by them.
-pub(super) fn judge(source: &Source, names: &[String], line: u64) -> (usize, Standing) {
+/// Counts the known names of a record and classifies it.
+pub(super) fn classify(source: &Source, names: &[String], line: u64) -> (usize, Standing) {
     let known = names.iter().filter(|name| is_known(source, name)).count();
     let values = names.iter().filter(|name| may_be_a_value(name)).count();
     let filled = names.iter().filter(|name| !name.is_empty()).count();
@@ -47,7 +47,7 @@ pub(super) fn judge(source: &Source, names: &[String], line: u64) -> (usize, Sta
     (known, standing)
 }
 
-/// The names that may be shown and proposed.
+/// Names that may be shown and suggested.
 pub(super) fn may_be_shown(standing: Standing, source: &Source, names: &[String]) -> Vec<String> {
     let may = |name: &&String| match standing {
         Standing::Names => !may_be_a_value(name),
@@ -57,7 +57,7 @@ pub(super) fn may_be_shown(standing: Standing, source: &Source, names: &[String]
     names.iter().filter(|name| !name.is_empty()).filter(may).cloned().collect()
 }
 
-/// `what`, followed by those of the names that may be shown.
+/// `what`, followed by the names that may be shown.
 pub(super) fn describe(
     standing: Standing,
     source: &Source,
@@ -80,7 +80,7 @@ pub(super) fn describe(
         return format!("{what}; line {line} is no header ({fields}, {known})");
     }
     let may = may_be_shown(standing, source, names);
-    let first: Vec<String> = may.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();
+    let first: Vec<String> = may.iter().take(MAX_SHOWN_NAMES).map(|name| shown(name)).collect();
     let more = match names.len() - first.len() {
         0 => String::new(),
         rest => format!(" and {rest} more"),
@@ -88,8 +88,8 @@ pub(super) fn describe(
     format!("{what}; the header has: {}{more}", first.join(", "))
 }
 
-/// Whether a name is configured, one of the contract, of the field or of a preset, or is made of
-/// such names' words alone.
+/// Whether a name is configured, in the contract, industry vocabulary or a preset, or consists only
+/// of such words.
 fn is_known(source: &Source, name: &str) -> bool {
     let configured = || source.columns.values().flat_map(patterns).flat_map(Pattern::names);
     let named = |wanted: &str| same(wanted, name);
@@ -100,7 +100,7 @@ fn is_known(source: &Source, name: &str) -> bool {
         || is_of_words(vocabulary, name)
 }
 
-/// Whether a name is made of known words, small numbers beside them.
+/// Whether a name consists of known words and small numbers.
 fn is_of_words(vocabulary: &Vocabulary, name: &str) -> bool {
     let words = words(name);
     let is_number = |word: &String| word.len() <= 2 && word.bytes().all(|b| b.is_ascii_digit());
@@ -116,9 +116,9 @@ fn patterns(mapping: &Mapping) -> &[Pattern] {
     }
 }
 
-/// What columns are called, here and elsewhere.
+/// Known column names.
 struct Vocabulary {
-    /// Whole names, their letters and digits only.
+    /// Full names, letters and digits only.
     names: BTreeSet<String>,
     words: BTreeSet<String>,
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn standing(line: &str) -> Standing {
-        judge(&Source::default(), &names(line), 1).1
+        classify(&Source::default(), &names(line), 1).1
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             let shown = describe(standing(line), &Source::default(), &names(line), "no");
             assert!(!shown.contains("Doe") && !shown.contains("1234"), "{shown}");
         }
-        // Half of it may be somebody: only what is known is shown.
+        // Half of it may be personal data: only known names are shown.
         let half = "Patient|Jane Doe|Provider|John Roe";
         assert_eq!(standing(half), Standing::Partly);
         let shown = describe(Standing::Partly, &Source::default(), &names(half), "no amount");
@@ -206,8 +206,8 @@ mod tests {
         source.columns.insert("patient_id".into(), "Assur\u{e9}".into());
         source.columns.insert("provider_id".into(), "M\u{e9}decin".into());
         let header = names("Identifiant|Assure\u{301}|Me\u{301}decin|Acte|Date");
-        assert_eq!(judge(&source, &header, 1), (4, Standing::Names));
-        let (known, standing) = judge(&Source::default(), &header, 3);
+        assert_eq!(classify(&source, &header, 1), (4, Standing::Names));
+        let (known, standing) = classify(&Source::default(), &header, 3);
         assert_eq!((known, standing), (1, Standing::Data { line: 3, likely: None }));
         let text = describe(standing, &Source::default(), &header, "no column for amount");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Single records of a file, unchanged: for people who fix what was rejected.
+//! Single records of a file, unchanged, for people who repair rejected rows.
 
 use std::collections::BTreeSet;
 
@@ -10,24 +10,22 @@ use super::source_file::SourceFile;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// A record as it is in its file.
+/// A record as in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Original<'a> {
-    /// Its number, from 1; 0 for the header.
+    /// Record number, 1-based; 0 for the header.
     pub(crate) record: u64,
-    /// The line, from 1, on which it begins in the unpacked file; 0 for the header.
+    /// First line in the decompressed file, 1-based; 0 for the header.
     pub(crate) line: u64,
-    /// Its text in UTF-8, but for bytes that are no text in the file's encoding; without its line's
-    /// end.
+    /// The record in UTF-8, except invalid bytes; without the line ending.
     pub(crate) bytes: &'a [u8],
 }
 
-/// Hands `each` the wanted records of a delimited file in their order, the header first if 0 is
-/// wanted. The whole file is read, and must be what was fingerprinted.
+/// Passes the wanted records of a delimited file to `each` in order, the header first if 0 is
+/// wanted. Reads the whole file and checks its fingerprint.
 ///
 /// # Errors
-/// `Source` when the file cannot be read, is no delimited text, or is not what was fingerprinted;
-/// those of `each`.
+/// `Source` when the file cannot be read, is not delimited text or has changed; errors of `each`.
 pub(crate) fn records(
     dataset: Dataset,
     file: &SourceFile,

@@ -1,10 +1,9 @@
-//! The scan: an input as a sequence of blocks, each one lazy frame of text columns in which every
-//! row has its origin.
+//! Scans an input as a sequence of blocks. Each block is a lazy frame of text columns in which
+//! every row carries its origin.
 //!
-//! Nothing is inferred: columns are text, so leading zeros, `1E5`-like identifiers and exact
-//! amounts survive. Blocks, not one frame over everything, because several threads then work
-//! without a single point where rows are handed over, and because memory is that of the blocks at
-//! work, not of the input.
+//! Types are not inferred: text preserves leading zeros, identifiers like `1E5` and exact amounts.
+//! Blocks let several threads work without a shared bottleneck, and bound memory by the blocks in
+//! flight, not by the input size.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -25,57 +24,55 @@ use crate::extract::projection;
 use crate::rule::Rule;
 use crate::schema::{DAMAGE, Dataset, ID_DAMAGE, ORIGIN, ORIGIN_RECORD_BITS, RAW, SOURCE_LINE};
 
-/// Rows of a block of a database.
+/// Rows per block of a database source.
 const BLOCK_ROWS: u64 = 131_072;
-/// So many rows are a block, however many files they come from.
-const ENOUGH_ROWS: u64 = 16_384;
-/// Pieces of a block at most.
-const BLOCK_PIECES: usize = 4_096;
+/// Minimum rows per block, from one or several files.
+const MIN_ROWS: u64 = 16_384;
+/// Maximum pieces per block.
+const MAX_PARTS: usize = 4_096;
 
-/// The blocks of an input, for several threads.
+/// Block iterator over an input, shared by threads.
 pub struct Blocks<'a> {
     extracted: &'a Extracted,
     state: Mutex<State>,
-    /// Rows of the blocks so far that were no claims.
+    /// Rows dropped as non-claims so far.
     filtered: AtomicU64,
 }
 
 struct State {
-    /// The file that is read, from 0; all before it are done.
+    /// Index of the current file; earlier ones are done.
     file: usize,
     open: Option<Open>,
-    /// What was handed out of each file so far.
+    /// Counts of each file so far.
     census: Vec<Census>,
 }
 
-/// What a file is made of.
+/// Line and record counts of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Records, those that cannot be read too; the header is none.
+    /// Records, including unreadable ones, excluding the header.
     pub(crate) records: u64,
-    /// Blank lines, which are no records.
     pub(crate) blank_lines: u64,
-    /// Comments, which are no records.
     pub(crate) comments: u64,
-    /// Lines that end with a carriage return and a line feed.
+    /// Lines that end with CR LF.
     pub(crate) carriage_returns: u64,
 }
 
-/// A file that is being read.
+/// An open file.
 enum Open {
     Delimited {
         reader: Box<Reader>,
         raw: Raw,
     },
     Parquet(Box<parquet_file::Batches>),
-    /// Rows that Polars can slice: the fields that are read, as text.
+    /// Rows as text that Polars can slice.
     Rows {
         frame: Box<LazyFrame>,
         rows: u64,
     },
 }
 
-/// All of an input, to be read block by block.
+/// Starts a scan.
 #[must_use]
 pub fn scan(extracted: &Extracted) -> Blocks<'_> {
     let census = vec![Census::default(); extracted.files.len()];
@@ -84,19 +81,19 @@ pub fn scan(extracted: &Extracted) -> Blocks<'_> {
 }
 
 impl Blocks<'_> {
-    /// The next block; none at the end. Only reading is done here, one thread at a time: parsing
-    /// is the block's own.
+    /// Returns the next block, `None` at the end. Only reads bytes, one thread at a time; parsing
+    /// happens in the block.
     ///
     /// # Errors
-    /// `Source` when a file cannot be read, or is not what was fingerprinted.
+    /// `Source` when a file cannot be read or has changed.
     pub fn next_block(&self) -> Result<Option<Block<'_>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut block =
-            Block { dataset: self.extracted.dataset, pieces: Vec::new(), filtered: &self.filtered };
+            Block { dataset: self.extracted.dataset, parts: Vec::new(), filtered: &self.filtered };
         loop {
             let number = state.file;
             let Some(file) = self.extracted.files.get(number) else {
-                return Ok((!block.pieces.is_empty()).then_some(block));
+                return Ok((!block.parts.is_empty()).then_some(block));
             };
             let mut open = match state.open.take() {
                 Some(open) => open,
@@ -112,14 +109,14 @@ impl Blocks<'_> {
             census.blank_lines += cut.blank_lines;
             census.comments += cut.comments;
             census.carriage_returns += cut.carriage_returns;
-            // The end of the last text is read by the next call.
+            // The next call reads the end of the last text.
             let is_last_text =
                 matches!(open, Open::Delimited { .. }) && number + 1 == self.extracted.files.len();
             state.open = Some(open);
             if cut.records == 0 {
                 continue;
             }
-            block.pieces.push(Piece {
+            block.parts.push(FileRecords {
                 file,
                 base: base(self.extracted.dataset, number)?,
                 before,
@@ -132,26 +129,26 @@ impl Blocks<'_> {
         }
     }
 
-    /// Records handed out so far, counted apart from the parsing of their fields.
+    /// Records returned so far, counted before their fields are parsed.
     #[must_use]
     pub(crate) fn records(&self) -> u64 {
         self.census().iter().map(|census| census.records).sum()
     }
 
-    /// Rows that were no claims, of the blocks whose frames were made.
+    /// Non-claim rows in blocks whose frames were built.
     #[must_use]
     pub(crate) fn filtered(&self) -> u64 {
         self.filtered.load(Ordering::Relaxed)
     }
 
-    /// What was handed out of each file so far.
+    /// Counts of each file so far.
     #[must_use]
     pub(crate) fn census(&self) -> Vec<Census> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).census.clone()
     }
 
-    /// All remaining blocks as one frame: for inputs that fit in memory, as a provider directory
-    /// does.
+    /// All remaining blocks as one frame, for inputs that fit in memory, such as a provider
+    /// directory.
     ///
     /// # Errors
     /// As [`Blocks::next_block`] and [`Block::frame`].
@@ -177,7 +174,7 @@ impl Blocks<'_> {
             }
             Format::Parquet => {
                 let opened = parquet_file::open(dataset, file)?;
-                // Once more: the file may be another by now.
+                // Again: the file may have changed since.
                 opened.check(dataset, file)?;
                 Open::Parquet(Box::new(opened.batches(file)?))
             }
@@ -197,7 +194,7 @@ impl Blocks<'_> {
                 let Some(delimited::Block { bytes, cut, lines_before }) =
                     next_delimited(dataset, file, reader, before)?
                 else {
-                    // What was fingerprinted must be what was read.
+                    // The bytes read must match the fingerprint.
                     check_unchanged(dataset, file, raw)?;
                     return Ok(None);
                 };
@@ -226,7 +223,7 @@ impl Blocks<'_> {
     }
 }
 
-/// A delimited file from its first record on, and its bytes as they are hashed.
+/// Opens a delimited file at its first record; also returns the hashing reader.
 pub(super) fn open_delimited(dataset: Dataset, file: &SourceFile) -> Result<(Reader, Raw)> {
     let unreadable = |error| file.unreadable(dataset, &error);
     let how = delimited(file)?;
@@ -235,7 +232,7 @@ pub(super) fn open_delimited(dataset: Dataset, file: &SourceFile) -> Result<(Rea
     Ok((Reader::new(how.text.decode(unpacked), dialect(file)?, how.header_end), raw))
 }
 
-/// The next block of an open delimited file.
+/// The next block of a delimited file.
 pub(super) fn next_delimited(
     dataset: Dataset,
     file: &SourceFile,
@@ -257,25 +254,24 @@ fn delimited(file: &SourceFile) -> Result<&Delimited> {
     file.delimited.as_ref().ok_or_else(|| Error::internal("a delimited file without a header"))
 }
 
-/// How the file's records are cut.
 pub(super) fn dialect(file: &SourceFile) -> Result<Dialect> {
     let Delimited { separator, comment, .. } = *delimited(file)?;
     Ok(Dialect { separator, comment, fields: file.header.len() })
 }
 
-/// Some 100,000 records, of one file or of several small ones, in their order.
+/// About 100,000 records from one or more files, in order.
 pub struct Block<'a> {
     dataset: Dataset,
-    pieces: Vec<Piece<'a>>,
+    parts: Vec<FileRecords<'a>>,
     filtered: &'a AtomicU64,
 }
 
-/// Records of one file in a row.
-struct Piece<'a> {
+/// Consecutive records of one file.
+struct FileRecords<'a> {
     file: &'a SourceFile,
-    /// The origin of the file's record 0.
+    /// Origin of the file's record 0.
     base: i64,
-    /// Records of the file before this piece.
+    /// Number of preceding records in the file.
     before: u64,
     records: u64,
     content: Content,
@@ -288,34 +284,33 @@ enum Content {
 }
 
 impl Block<'_> {
-    /// Records in it, those that cannot be read too.
+    /// Number of records, including unreadable ones.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.records).sum()
+        self.parts.iter().map(|part| part.records).sum()
     }
 
-    /// Whether what a plan costs to set up is little beside its rows. Files are not held without
-    /// end for that.
+    /// Whether there are enough rows to amortise the plan's cost. Limits the number of files held.
     fn is_full(&self) -> bool {
-        self.pieces.len() >= BLOCK_PIECES || self.records() >= ENOUGH_ROWS
+        self.parts.len() >= MAX_PARTS || self.records() >= MIN_ROWS
     }
 
-    /// The block's rows that are claims: the contract's columns in the contract's order as text (an optional column
-    /// that the file does not have is null), then [`ORIGIN`], [`DAMAGE`], [`RAW`], [`SOURCE_LINE`] and [`ID_DAMAGE`]. An
-    /// empty field is null, a quoted empty field is an empty text; of a damaged record all is null.
+    /// The block's claim rows: contract columns in contract order as text (null for an absent
+    /// optional column), then [`ORIGIN`], [`DAMAGE`], [`RAW`], [`SOURCE_LINE`] and [`ID_DAMAGE`].
+    /// An empty field is null, a quoted empty field is an empty string; a damaged record is all
+    /// null.
     ///
-    /// Executing the plan can fail with errors of Polars that quote the data; whoever executes it
-    /// must not pass them on.
+    /// Polars errors from executing the plan can quote data and must not be passed on.
     ///
     /// # Errors
     /// `Source` when a file has too many records.
     pub fn frame(self) -> Result<LazyFrame> {
-        let Self { dataset, pieces, filtered } = self;
-        let several = pieces.len() > 1;
+        let Self { dataset, parts, filtered } = self;
+        let several = parts.len() > 1;
         let unlike = |_| Error::internal("the pieces of a block do not fit together");
         let mut all: Option<DataFrame> = None;
-        for piece in pieces {
-            let (frame, left_out) = piece.frame(dataset)?;
+        for part in parts {
+            let (frame, left_out) = part.frame(dataset)?;
             filtered.fetch_add(left_out, Ordering::Relaxed);
             match &mut all {
                 None => all = Some(frame),
@@ -330,8 +325,8 @@ impl Block<'_> {
     }
 }
 
-impl Piece<'_> {
-    /// Its rows that are claims, and how many others there were.
+impl FileRecords<'_> {
+    /// Builds the frame of claim rows; also returns the number of dropped rows.
     fn frame(self, dataset: Dataset) -> Result<(DataFrame, u64)> {
         let file = self.file;
         let overflow = || too_many(dataset);
@@ -372,7 +367,6 @@ fn integers(name: &str, values: Vec<i64>) -> Column {
     Int64Chunked::from_vec(name.into(), values).into_column()
 }
 
-/// The columns [`DAMAGE`] and [`RAW`].
 fn damage(rows: usize, damaged: &[Damaged]) -> [Column; 2] {
     let full_null = |name: &str, of: &DataType| Column::full_null(name.into(), rows, of);
     if damaged.is_empty() {
@@ -402,7 +396,7 @@ fn rule(damage: Damage) -> Rule {
     }
 }
 
-/// A frame like a block's without rows.
+/// A block frame without rows.
 fn empty(dataset: Dataset) -> Result<LazyFrame> {
     let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
     let mut columns: Vec<Column> =
@@ -415,7 +409,7 @@ fn empty(dataset: Dataset) -> Result<LazyFrame> {
     frame.map(IntoLazy::lazy).map_err(|_| Error::internal("a frame without rows"))
 }
 
-/// The origin of a file's record 0.
+/// Origin of a file's record 0.
 fn base(dataset: Dataset, number: usize) -> Result<i64> {
     i64::try_from(number)
         .ok()
@@ -423,12 +417,12 @@ fn base(dataset: Dataset, number: usize) -> Result<i64> {
         .ok_or_else(|| Error::config(format!("{dataset}: too many files")))
 }
 
-/// Which fields of the file become which columns.
+/// Mapping of the file's fields to columns.
 fn layout(file: &SourceFile) -> Result<Layout> {
     let how = delimited(file)?;
     let used = projection::fields(file);
-    let place = |name: &String| used.iter().position(|used| used == name);
-    let fields = file.header.iter().map(place).collect();
+    let index = |name: &String| used.iter().position(|used| used == name);
+    let fields = file.header.iter().map(index).collect();
     let names = (0..used.len()).map(projection::name).collect();
     let (separator, comment, header) = (how.separator, how.comment, how.record.clone());
     Ok(Layout { fields, names, separator, comment, header })

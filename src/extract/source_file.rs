@@ -1,4 +1,4 @@
-//! One file, object or query of an input, and how it is read.
+//! One file, object or query of an input, and how to read it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,62 +19,58 @@ use crate::error::{Error, ErrorKind};
 use crate::identifier::Placeholders;
 use crate::schema::Dataset;
 
-/// One file (or database) of an input.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SourceFile {
-    /// Where it is; for what lies elsewhere its address without credentials, for standard input
-    /// [`STANDARD_INPUT`].
+    /// Path; the address without credentials for remote files, [`STANDARD_INPUT`] for standard
+    /// input.
     pub(crate) path: PathBuf,
-    /// Its size.
     pub(crate) bytes: u64,
-    /// When it was last written; unknown for what is no file of this machine.
+    /// Modification time; `None` if it is not a local file.
     #[serde(skip)]
     pub(crate) modified: Option<SystemTime>,
-    /// BLAKE3 of its bytes.
+    /// BLAKE3 digest of the raw bytes.
     pub(crate) fingerprint: String,
-    /// How its rows are written.
     pub(crate) format: Format,
-    /// How its bytes are packed.
     pub(crate) compression: Compression,
-    /// The column names as the file spells them.
+    /// Column names in the file's spelling.
     #[serde(serialize_with = "handed_on")]
     pub(crate) header: Vec<String>,
-    /// Contract column → where it comes from.
+    /// Contract column → its source.
     pub(crate) columns: BTreeMap<&'static str, Take>,
-    /// Name in `header` → texts, of which a row must have one there to be a claim.
+    /// Name in `header` → accepted values; other rows are not claims.
     #[serde(rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) filter: BTreeMap<String, Values>,
-    /// Texts that stand for nothing: an identifier is not put together from them.
+    /// Placeholder values: identifiers are not built from them.
     #[serde(skip)]
     pub(super) placeholders: Arc<Placeholders>,
-    /// How a delimited file is cut; none for other formats.
+    /// Delimited format; `None` for other formats.
     #[serde(skip)]
     pub(crate) delimited: Option<Delimited>,
-    /// The bytes of what can be read only once.
+    /// Bytes of a source that can be read only once.
     #[serde(skip)]
     pub(super) spool: Option<Spool>,
 }
 
-/// How standard input is named where files are.
+/// Name of standard input, used in place of a path.
 pub(crate) const STANDARD_INPUT: &str = "standard input";
 
-/// How a delimited file's text is cut.
+/// Format of a delimited file.
 #[derive(Debug, Clone)]
 pub(crate) struct Delimited {
-    /// Encoding, byte-order mark, line ends.
+    /// Encoding, byte-order mark, line endings.
     pub(crate) text: TextFormat,
-    /// What separates fields.
+    /// Field separator.
     pub(crate) separator: u8,
-    /// Lines that begin with it are comments.
+    /// First character of comment lines.
     pub(crate) comment: Option<u8>,
-    /// The bytes of the header record, without its line's end.
+    /// Bytes of the header record without the line ending.
     pub(super) record: Vec<u8>,
-    /// Where the header ends in the text.
+    /// End offset of the header in the text.
     pub(super) header_end: usize,
 }
 
 impl SourceFile {
-    /// Something to read, of which nothing else is known yet.
+    /// A source whose other properties are not known yet.
     pub(super) fn new(path: PathBuf, spool: Option<Spool>) -> Self {
         Self {
             path,
@@ -92,7 +88,7 @@ impl SourceFile {
         }
     }
 
-    /// The file from its start.
+    /// Opens the file at its start.
     pub(crate) fn open(&self) -> io::Result<File> {
         match &self.spool {
             Some(spool) => spool.open(),
@@ -100,7 +96,7 @@ impl SourceFile {
         }
     }
 
-    /// The failure to read the file once it is open.
+    /// Error for a read failure after opening.
     pub(super) fn unreadable(&self, dataset: Dataset, error: &io::Error) -> Error {
         match self.compression {
             Compression::None => Error::io(ErrorKind::Source, &self.path, error).context(dataset),
@@ -109,13 +105,13 @@ impl SourceFile {
         }
     }
 
-    /// Whether a column of its header is read: into a contract column, or to choose the rows.
+    /// Whether a header column is used, by a contract column or by the row filter.
     pub(super) fn reads(&self, name: &str) -> bool {
         self.columns.values().flat_map(Take::names).any(|used| used == name)
             || self.filter.contains_key(name)
     }
 
-    /// Whether it is no file that somebody else could look at.
+    /// Whether the source is in the spool, so that no other program can open it.
     #[must_use]
     pub(crate) fn is_spooled(&self) -> bool {
         self.spool.is_some()

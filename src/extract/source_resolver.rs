@@ -1,10 +1,10 @@
-//! Where an input comes from: the configured sources as a list of files, or one database.
+//! Resolves the configured sources of an input to files or one database.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::address::{Address, scheme};
-use super::folder::{self, Found};
+use super::folder::{self, FolderFiles};
 use super::left_out::{self, LeftOut};
 use super::template;
 use crate::config::{Interval, Source};
@@ -12,32 +12,37 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// Standard input as a source.
+/// Source name for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// The resolved sources of one input.
+/// Resolved sources of one input.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Origin<'a> {
-    /// In the order of the configuration; those of a folder or a glob sorted by name; none twice.
-    Places { places: Vec<Place>, left_out: LeftOut },
-    /// A database's address; holds credentials.
+    /// In configuration order; folder and glob matches sorted by name; no duplicates.
+    Files { locations: Vec<Location>, left_out: LeftOut },
+    /// Database address; contains credentials.
     Database(&'a str),
 }
 
-/// Where one file comes from.
+/// Location of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
-    /// An existing regular file; `part`: one of a folder or a glob, which may be empty.
-    File { path: PathBuf, part: bool },
-    /// What is piped into the program.
+pub(crate) enum Location {
+    /// Existing regular file; `part`: from a folder or glob, so it may be empty.
+    File {
+        path: PathBuf,
+        part: bool,
+    },
     StandardInput,
-    /// An object or a web page.
+    /// Object or web page.
     #[cfg(feature = "cloud")]
-    Remote { address: Address, part: bool },
+    Remote {
+        address: Address,
+        part: bool,
+    },
 }
 
-impl Place {
-    /// Whether it is one of the files of a folder or a glob.
+impl Location {
+    /// Whether it comes from a folder or a glob.
     pub(crate) fn is_part(&self) -> bool {
         match self {
             Self::File { part, .. } => *part,
@@ -48,10 +53,9 @@ impl Place {
     }
 }
 
-/// Characters of a glob.
-const WILD: [char; 3] = ['*', '?', '['];
+/// Glob metacharacters.
+const GLOB_CHARS: [char; 3] = ['*', '?', '['];
 
-/// Resolves the configured sources.
 pub(crate) fn resolve<'a>(
     dataset: Dataset,
     source: &'a Source,
@@ -73,18 +77,18 @@ pub(crate) fn resolve<'a>(
         }
         return Ok(Origin::Database(address));
     }
-    let mut places: Vec<Place> = Vec::new();
+    let mut locations: Vec<Location> = Vec::new();
     let mut left_out = LeftOut::default();
     let (mut seen, mut seen_elsewhere) = (HashSet::new(), HashSet::new());
     let mut folders = HashMap::new();
     for text in &source.sources {
         if text == STANDARD_INPUT {
-            places.push(Place::StandardInput);
+            locations.push(Location::StandardInput);
         } else if scheme(text).is_some() {
             let address = Address::new(template::expand(dataset, text, interval)?);
             for remote in elsewhere(dataset, address, interval, &mut left_out, cancel)? {
                 if seen_elsewhere.insert(remote.clone()) {
-                    places.push(remote);
+                    locations.push(remote);
                 }
             }
         } else {
@@ -92,15 +96,15 @@ pub(crate) fn resolve<'a>(
             left_out.merge(found.left_out);
             for path in found.files {
                 if seen.insert(regular_file(dataset, &path, &mut folders)?) {
-                    places.push(Place::File { path, part });
+                    locations.push(Location::File { path, part });
                 }
             }
         }
     }
-    Ok(Origin::Places { places, left_out })
+    Ok(Origin::Files { locations, left_out })
 }
 
-/// The objects that an address means.
+/// Lists the objects of an address.
 #[cfg_attr(
     not(feature = "cloud"),
     expect(clippy::needless_pass_by_value, reason = "its parts go on where there is a cloud")
@@ -111,8 +115,8 @@ fn elsewhere(
     interval: &Interval,
     left_out: &mut LeftOut,
     cancel: &Cancellation,
-) -> Result<Vec<Place>> {
-    // The address itself may hold a password, so only its scheme is named.
+) -> Result<Vec<Location>> {
+    // The address may contain a password, so only its scheme is shown.
     let scheme = address.scheme();
     if !matches!(scheme, "s3" | "gs" | "az" | "http" | "https") {
         return Err(Error::config(format!("{dataset}: cannot read from {scheme}:// addresses"))
@@ -124,7 +128,7 @@ fn elsewhere(
         left_out.merge(found.left_out);
         let part = found.parts;
         let addresses = found.addresses.into_iter();
-        Ok(addresses.map(|address| Place::Remote { address, part }).collect())
+        Ok(addresses.map(|address| Location::Remote { address, part }).collect())
     }
     #[cfg(not(feature = "cloud"))]
     {
@@ -136,9 +140,9 @@ fn elsewhere(
     }
 }
 
-/// The files that one configured text names, and whether they are parts of something. A text that is
-/// the name of a file or folder is that and no pattern.
-fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(Found, bool)> {
+/// Expands one configured source to files, and whether they are parts of a folder or glob. The name
+/// of an existing file or folder is not treated as a pattern.
+fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(FolderFiles, bool)> {
     let text = if Path::new(text).exists() {
         text.to_owned()
     } else {
@@ -148,23 +152,23 @@ fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<(Found, b
     if path.is_dir() {
         return Ok((folder::files(dataset, path, interval)?, true));
     }
-    if path.exists() || !text.contains(WILD) {
-        return Ok((Found { files: vec![path.to_owned()], ..Found::default() }, false));
+    if path.exists() || !text.contains(GLOB_CHARS) {
+        return Ok((FolderFiles { files: vec![path.to_owned()], ..FolderFiles::default() }, false));
     }
     Ok((matches(dataset, &text, interval)?, true))
 }
 
-/// The files that a glob means.
-fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<Found> {
+/// Expands a glob.
+fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<FolderFiles> {
     let paths = glob::glob(text).map_err(|error| {
         Error::config(format!("{dataset}: {text} is not a valid glob: {}", error.msg))
     })?;
     let unreadable = |path: &Path, error: &std::io::Error| {
         Error::io(ErrorKind::Source, path, error).context(dataset)
     };
-    let (mut found, mut any, mut other_days) = (Found::default(), false, false);
+    let (mut found, mut any, mut other_days) = (FolderFiles::default(), false, false);
     let mut folder = PathBuf::new();
-    // `glob` gives the matches in alphabetical order.
+    // `glob` returns matches in alphabetical order.
     for path in paths {
         let path = path.map_err(|error| unreadable(error.path(), error.error()))?;
         let folders = || path.parent().into_iter().flat_map(Path::components);
@@ -172,7 +176,7 @@ fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<Found> {
         let is_outside = names.any(|name| folder::is_outside(name, interval));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_no_data = left_out::by_glob(text, &path.to_string_lossy());
-        // Whatever is behind a link that leads nowhere, it is not left out without a word.
+        // A dangling link must not be skipped silently.
         let kind = path.metadata().ok();
         if kind.as_ref().is_some_and(std::fs::Metadata::is_dir) {
             continue;
@@ -203,7 +207,7 @@ fn matches(dataset: Dataset, text: &str, interval: &Interval) -> Result<Found> {
     Ok(found)
 }
 
-/// The file behind `path`, with all links followed; `folders` are those that were resolved before.
+/// The file behind `path` with links resolved; `folders` caches resolved folders.
 fn regular_file(
     dataset: Dataset,
     path: &Path,
@@ -212,7 +216,7 @@ fn regular_file(
     let unreadable =
         |error: &std::io::Error| Error::io(ErrorKind::Source, path, error).context(dataset);
     let kind = path.symlink_metadata().map(|kind| kind.file_type());
-    // Of a folder's many files only their names are looked at.
+    // In large folders only names are inspected.
     if let (Ok(kind), Some(folder), Some(name)) = (&kind, path.parent(), path.file_name())
         && kind.is_file()
     {

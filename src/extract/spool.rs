@@ -1,6 +1,6 @@
-//! The spool: bytes that can be read only once, kept in an unlinked temporary file.
+//! The spool: an unlinked temporary file for bytes that can be read only once.
 //!
-//! Nobody else can open the file, and it is gone with the process, however that ends.
+//! No other process can open it, and it disappears with this process.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -15,61 +15,56 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Cancellation;
 use crate::worker::refused;
 
-/// Bytes that are handed on at once.
-const PIECE_BYTES: usize = 1 << 20;
-/// Pieces that wait to be written.
-const PIECES: usize = 4;
-/// How often a request to stop is looked for while nothing comes.
+/// Buffer size in bytes.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Maximum buffers waiting to be written.
+const MAX_CHUNKS: usize = 4;
+/// Interval between cancellation checks while no data arrives.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The file of a source that can be read only once.
+/// Complete spool.
 #[derive(Debug, Clone)]
 pub(super) struct Spool(Arc<File>);
 
-/// A spool that is being written.
 pub(super) struct Writing {
     file: File,
     folder: PathBuf,
 }
 
 impl Writing {
-    /// An empty spool in `folder`, which is made where it is not there.
+    /// Creates an empty spool in `folder`, creating the folder if needed.
     ///
     /// # Errors
-    /// `Config` when the folder cannot be written to.
+    /// `Config` when the folder is not writable.
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let made = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
         let file = made.map_err(|error| unusable(folder, &error))?;
         Ok(Self { file, folder: folder.to_owned() })
     }
 
-    /// Appends bytes.
-    ///
-    /// # Errors
-    /// `Config` when the folder's disk is full.
+    /// -
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|error| unusable(&self.folder, &error))
     }
 
-    /// Bytes so far.
+    /// Bytes written so far.
     #[cfg(feature = "cloud")]
     pub(super) fn bytes(&mut self) -> u64 {
         self.file.stream_position().unwrap_or(0)
     }
 
-    /// The complete spool.
     pub(super) fn finish(self) -> Spool {
         Spool(Arc::new(self.file))
     }
 }
 
 impl Spool {
-    /// All of `source`. It is read by a separate thread, so that a run can be stopped while
-    /// a pipe is silent; the thread ends with the process or the pipe.
+    /// Spools all of `source`. A separate thread reads, so that a run can be cancelled while a pipe
+    /// is idle; the thread ends with the process or the pipe.
     ///
     /// # Errors
-    /// `Source` when it cannot be read, `Config` when the folder cannot be written to,
-    /// `Interrupted` on cancellation.
+    /// `Source` when it cannot be read, `Config` when the folder is not writable, `Interrupted` on
+    /// cancellation.
     pub(super) fn fill(
         name: &str,
         mut source: impl Read + Send + 'static,
@@ -77,16 +72,16 @@ impl Spool {
         cancel: &Cancellation,
     ) -> Result<Self> {
         let mut writing = Writing::new(folder)?;
-        let (give, take) = mpsc::sync_channel::<io::Result<Vec<u8>>>(PIECES);
+        let (give, take) = mpsc::sync_channel::<io::Result<Vec<u8>>>(MAX_CHUNKS);
         let read = move || {
             loop {
-                let mut piece = vec![0; PIECE_BYTES];
-                let read = source.read(&mut piece).map(|count| {
-                    piece.truncate(count);
-                    piece
+                let mut chunk = vec![0; CHUNK_BYTES];
+                let read = source.read(&mut chunk).map(|count| {
+                    chunk.truncate(count);
+                    chunk
                 });
                 let again = matches!(&read, Err(e) if e.kind() == io::ErrorKind::Interrupted);
-                let last = !matches!(&read, Ok(piece) if !piece.is_empty());
+                let last = !matches!(&read, Ok(chunk) if !chunk.is_empty());
                 if !again && (give.send(read).is_err() || last) {
                     return;
                 }
@@ -96,8 +91,8 @@ impl Spool {
         loop {
             cancel.check()?;
             match take.recv_timeout(TICK) {
-                Ok(Ok(piece)) if piece.is_empty() => return Ok(writing.finish()),
-                Ok(Ok(piece)) => writing.append(&piece)?,
+                Ok(Ok(chunk)) if chunk.is_empty() => return Ok(writing.finish()),
+                Ok(Ok(chunk)) => writing.append(&chunk)?,
                 Ok(Err(error)) => return Err(Error::io(ErrorKind::Source, name.as_ref(), &error)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -107,16 +102,16 @@ impl Spool {
         }
     }
 
-    /// A path by which this process, and no other, can open the file.
+    /// A path that only this process can open.
     pub(super) fn path(&self) -> PathBuf {
         let folder = ["/proc/self/fd", "/dev/fd"].into_iter().find(|path| Path::new(path).exists());
         Path::new(folder.unwrap_or("/dev/fd")).join(self.0.as_raw_fd().to_string())
     }
 
-    /// The file from its start.
+    /// Opens the spool at its start.
     pub(super) fn open(&self) -> io::Result<File> {
         let mut file = File::open(self.path())?;
-        // Where /dev/fd opens the same description again, its position is where that was left.
+        // /dev/fd may share the file offset, so rewind.
         file.rewind()?;
         Ok(file)
     }

@@ -1,4 +1,4 @@
-//! From the settings to an input: its sources found, checked and fingerprinted.
+//! Extracts an input: locates, checks and fingerprints its sources.
 
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::line_column::{self, Recognised};
 use super::mapping::{Header, Mapped};
 use super::recognition::Standing;
 use super::source_file::{STANDARD_INPUT, SourceFile};
-use super::source_resolver::{self, Origin, Place};
+use super::source_resolver::{self, Location, Origin};
 use super::spool::Spool;
 use super::text_start::text_start;
 use super::{fingerprint, header, parquet_file, preview};
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// Finds, checks and fingerprints the sources of `dataset`.
+/// Locates, checks and fingerprints the sources of `dataset`.
 ///
 /// # Errors
 /// `Config` when there is no source, a column is missing or named twice, or the mapping is wrong;
@@ -33,28 +33,28 @@ use crate::schema::Dataset;
 pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> Result<Extracted> {
     let source = settings.source(dataset);
     match source_resolver::resolve(dataset, source, &settings.interval(), cancel)? {
-        Origin::Places { places, mut left_out } => {
-            let mut files = Vec::with_capacity(places.len());
-            let last = places.len();
-            for (number, place) in (1..).zip(places) {
+        Origin::Files { locations, mut left_out } => {
+            let mut files = Vec::with_capacity(locations.len());
+            let last = locations.len();
+            for (number, location) in (1..).zip(locations) {
                 cancel.check()?;
-                let part = place.is_part();
-                let file = located(dataset, place, &settings.spill_dir(), cancel)?;
-                // A part of no bytes has no rows; where all are empty, the last one is the error.
+                let part = location.is_part();
+                let file = located(dataset, location, &settings.spill_dir(), cancel)?;
+                // An empty part has no rows; if all are empty, the last one is an error.
                 let may_be_empty = part && !(number == last && files.is_empty());
                 match inspect(dataset, settings, file, may_be_empty)? {
                     Some(file) => files.push(file),
                     None => left_out.empty += 1,
                 }
             }
-            // All headers first: a wrong one is an error before gigabytes are hashed.
+            // Check all headers before hashing gigabytes.
             for file in &mut files {
                 fingerprint::take(dataset, file, cancel)?;
                 if file.is_spooled() {
                     file.modified = None;
                 }
             }
-            // What is read to its end must be what was fingerprinted.
+            // Content read to the end must match the fingerprint.
             let Recognised { name: line_column, warning } =
                 line_column::recognise(dataset, source, &mut files)?;
             Ok(Extracted {
@@ -92,30 +92,30 @@ pub fn extract(dataset: Dataset, settings: &Settings, cancel: &Cancellation) -> 
     }
 }
 
-/// What a place holds, in the spool where it can be read only once.
+/// Opens a location, spooling it if it can be read only once.
 fn located(
     dataset: Dataset,
-    place: Place,
+    location: Location,
     folder: &Path,
     cancel: &Cancellation,
 ) -> Result<SourceFile> {
-    match place {
-        Place::File { path, .. } => Ok(SourceFile::new(path, None)),
-        Place::StandardInput => {
+    match location {
+        Location::File { path, .. } => Ok(SourceFile::new(path, None)),
+        Location::StandardInput => {
             let spool = Spool::fill(STANDARD_INPUT, io::stdin(), folder, cancel);
             let spool = spool.map_err(|error| error.context(dataset))?;
             Ok(SourceFile::new(STANDARD_INPUT.into(), Some(spool)))
         }
         #[cfg(feature = "cloud")]
-        Place::Remote { address, .. } => {
+        Location::Remote { address, .. } => {
             let spool = cloud::fetch(dataset, &address, folder, cancel)?;
             Ok(SourceFile::new(address.to_string().into(), Some(spool)))
         }
     }
 }
 
-/// Reads a file's format and header, and matches the header against the contract; none for a file
-/// without a byte, where it may be empty.
+/// Reads a file's format and header and matches the header against the contract; `None` for an
+/// empty file where those are allowed.
 fn inspect(
     dataset: Dataset,
     settings: &Settings,
@@ -145,8 +145,8 @@ fn inspect(
         }
         Format::Database => return Err(Error::internal("a file is no database")),
     }
-    let place = format!("{dataset}: {}", file.path.display());
-    let header = Header { dataset, source, place: &place, names: &file.header, standing };
+    let location = format!("{dataset}: {}", file.path.display());
+    let header = Header { dataset, source, location: &location, names: &file.header, standing };
     let Mapped { columns, filter } = header
         .resolve()
         .map_err(|error| preview::swapped(dataset, settings, &file).unwrap_or(error))?;

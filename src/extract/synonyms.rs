@@ -1,8 +1,6 @@
-//! What the contract's columns are called elsewhere.
-//!
-//! Most specific first.
+//! Common names of the contract columns, most specific first.
 
-/// Contract column → names, in lower case with underscores. Line numbers are known by their words: see
+/// Contract column → names in snake case. Line numbers are recognised by their words: see
 /// `line_name`.
 pub(super) const SYNONYMS: [(&str, &[&str]); 9] = [
     (
@@ -162,7 +160,7 @@ pub(super) const SYNONYMS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// Words of column names beyond those of the names above: what only they are made of is no value.
+/// Additional vocabulary of column names: a name made only of these words is not a value.
 pub(super) const WORDS: &str = "
     account acct address adj adjudication adjusted adjustment admission admit affiliation age allowed amount amt
     authorization authorized balance batch begin beneficiary billed billing birth brand business cardholder

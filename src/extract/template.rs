@@ -1,17 +1,17 @@
-//! Templates in source names: the data interval in whatever form an export writes it.
+//! Date templates in source names: the data interval in any format.
 
 use crate::config::Interval;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// The form of a date that a placeholder without a format has.
+/// Default date format of a placeholder.
 const DEFAULT_FORMAT: &str = "%Y-%m-%d";
 
-/// `text` with the interval in the place of its placeholders; `{{` and `}}` stand for braces. Of
-/// an address nothing is repeated in a message: it may hold a secret.
+/// Replaces placeholders in `text` with dates of the interval; `{{` and `}}` are literal braces.
+/// Error messages do not quote addresses, which may contain secrets.
 ///
 /// # Errors
-/// `Config` for an unknown placeholder, a wrong format, or an interval that is not given.
+/// `Config` for an unknown placeholder, an invalid format, or a missing interval.
 pub(super) fn expand(dataset: Dataset, text: &str, interval: &Interval) -> Result<String> {
     let is_address = text.contains("://");
     let shown = |placeholder: &str| {

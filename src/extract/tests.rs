@@ -1,4 +1,4 @@
-//! Tests of the extract stage as a whole: files in, plans out.
+//! Tests of the extract stage.
 
 mod messages;
 mod parquet_types;
@@ -38,7 +38,7 @@ fn refused(source: &Source) -> Error {
     claims(source).expect_err("refused")
 }
 
-/// All rows, as the load would read them.
+/// All rows, as the load reads them.
 fn rows(source: &Source) -> Vec<Vec<String>> {
     let extracted = claims(source).expect("extracted");
     let blocks = scan(&extracted);
@@ -111,7 +111,7 @@ fn headers_are_matched_without_regard_to_mark_case_order_and_blanks() {
     );
     let mut configured = source(&[&odd, &plain]);
     configured.columns.insert("patient_id".into(), "clm_pat".into());
-    // The second file does not have the mapped name.
+    // The second file lacks the mapped column.
     let error = refused(&configured);
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("maps patient_id to \"clm_pat\""), "{error}");
@@ -142,7 +142,7 @@ fn packed_files_are_told_by_content_and_numbered_alike() {
     }
     let (first, second) = content.split_at(content.len() / 2);
     let plain = write(&directory, "plain.txt", &content);
-    // Two members, as `cat a.gz b.gz` makes them.
+    // Two members, as from `cat a.gz b.gz`.
     let packed = write(&directory, "gzip.csv", [gzip(first), gzip(second)].concat());
     let zstd_bytes =
         [first, second].map(|part| zstd::encode_all(part.as_bytes(), 1).expect("packed")).concat();
@@ -151,7 +151,7 @@ fn packed_files_are_told_by_content_and_numbered_alike() {
         [(&plain, Compression::None), (&packed, Compression::Gzip), (&zstd, Compression::Zstd)]
     {
         let configured = source(&[path, &plain]);
-        // The second source is the same file in the plain case.
+        // In the plain case the second source is the same file.
         let files = if path == &plain { 1 } else { 2 };
         let extracted = claims(&configured).expect("extracted");
         assert_eq!(extracted.files.len(), files);
@@ -226,7 +226,7 @@ fn a_header_alone_gives_no_rows() {
     }
 }
 
-/// The damaged records: number, line and rule.
+/// Damaged records: number, line and rule.
 fn damages(source: &Source) -> Vec<(i64, i64, &'static str)> {
     let extracted = claims(source).expect("extracted");
     let frame = scan(&extracted).all().expect("read").collect().expect("collected");
@@ -317,7 +317,7 @@ fn what_is_read_must_be_what_was_fingerprinted() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = write(&directory, "claims.csv", format!("{HEADER}\na,p,1,c,1,d\n"));
     let extracted = claims(&source(&[&path])).expect("extracted");
-    // As long as before, and as old.
+    // Same length and modification time.
     let modified = fs::metadata(&path).and_then(|found| found.modified()).expect("a time");
     fs::write(&path, format!("{HEADER}\nb,p,1,c,1,d\n")).expect("written");
     let file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
@@ -352,7 +352,7 @@ fn single_records_are_found_again() {
     assert_eq!(found, expected.map(|(record, line, bytes)| (record, line, bytes.to_vec())));
 }
 
-/// A Parquet file of these columns.
+/// Writes a Parquet file with these columns.
 fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let columns = columns.into_iter().map(|(name, column)| (name, column, true));
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("a batch");
@@ -437,7 +437,7 @@ fn small_files_share_a_block_and_keep_their_origins() {
     assert_eq!(damages(&configured)[7].1, 3, "lines are those of their file");
 }
 
-/// How long finding so many files takes.
+/// Time to resolve this many files.
 fn finding(files: usize) -> std::time::Duration {
     let directory = tempfile::tempdir().expect("a directory");
     for number in 0..files {
@@ -448,14 +448,15 @@ fn finding(files: usize) -> std::time::Duration {
     let cancel = Cancellation::default();
     let origin =
         source_resolver::resolve(Dataset::Claims, &configured, &Interval::default(), &cancel);
-    let Ok(Origin::Places { places, .. }) = origin else { panic!("places") };
-    assert_eq!(places.len(), files, "none twice");
+    let Ok(Origin::Files { locations, .. }) = origin else { panic!("places") };
+    assert_eq!(locations.len(), files, "none twice");
     began.elapsed()
 }
 
 #[test]
 fn eight_times_the_files_take_about_eight_times_as_long() {
-    // It was quadratic: sixty-four times. Disks and neighbours make single times worthless.
+    // It was once quadratic (a factor of 64). A ratio is robust against slow disks and busy
+    // machines.
     let ratio = || finding(16_000).as_secs_f64() / finding(2_000).as_secs_f64();
     let best = (0..3).map(|_| ratio()).fold(f64::INFINITY, f64::min);
     assert!(best < 24.0, "{best}");

@@ -1,7 +1,7 @@
-//! Text from bytes: the encoding, the byte-order mark and the line ends of a delimited file.
+//! Decodes delimited files: encoding, byte-order mark and line endings.
 //!
-//! What is no text in the file's encoding is never replaced silently: it becomes a byte that is no
-//! UTF-8 either, so that the record that holds it is rejected.
+//! Invalid bytes are never silently replaced: they become a byte that is invalid UTF-8, so that the
+//! record is rejected.
 
 use std::io::{self, Cursor, Read};
 
@@ -12,42 +12,40 @@ use crate::config::Source;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// A byte that no UTF-8 text has.
-const NO_TEXT: u8 = 0xff;
-/// Bytes that are decoded at once.
-const PIECE_BYTES: usize = 64 << 10;
+/// A byte that never occurs in UTF-8.
+const INVALID_BYTE: u8 = 0xff;
+/// Bytes decoded at a time.
+const CHUNK_BYTES: usize = 64 << 10;
 
-/// How a file's bytes are text.
+/// Text format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TextFormat {
     encoding: &'static Encoding,
-    /// Bytes of the byte-order mark.
+    /// Length of the byte-order mark in bytes.
     mark: usize,
-    /// Whether lines end with a carriage return alone.
+    /// Whether lines end with CR alone.
     old_line_ends: bool,
 }
 
 impl TextFormat {
-    /// The encoding's name.
     #[must_use]
     pub(crate) fn encoding(&self) -> &'static str {
         self.encoding.name()
     }
 
-    /// Whether the file begins with a byte-order mark.
     #[must_use]
     pub(crate) fn has_byte_order_mark(&self) -> bool {
         self.mark > 0
     }
 
-    /// Whether lines end with a carriage return alone, as on a Macintosh of the last century.
+    /// Whether lines end with CR alone (classic Mac OS).
     #[must_use]
     pub(crate) fn has_old_line_ends(&self) -> bool {
         self.old_line_ends
     }
 
-    /// Tells the format from the first unpacked bytes, and from the configured encoding: `auto` is
-    /// UTF-8 unless a byte-order mark, or a NUL beside every character, shows UTF-16.
+    /// Detects the format from the first decompressed bytes and the configured encoding. `auto`
+    /// means UTF-8 unless a byte-order mark or alternating NULs show UTF-16.
     pub(super) fn detect(dataset: Dataset, source: &Source, start: &[u8]) -> Result<Self> {
         let marked = Encoding::for_bom(start);
         let encoding = match (source.encoding.as_str(), marked) {
@@ -65,14 +63,14 @@ impl TextFormat {
         let mark = marked.filter(|(found, _)| *found == encoding).map_or(0, |(_, length)| length);
         let mut format = Self { encoding, mark, old_line_ends: false };
         let mut text = Vec::new();
-        // A cursor does not fail.
+        // Reading from a cursor cannot fail.
         let _ = format.decode(Box::new(Cursor::new(start.to_vec()))).read_to_end(&mut text);
         format.old_line_ends = memchr(b'\n', &text).is_none()
             && memchr(b'\r', &text).is_some_and(|at| at + 1 < text.len());
         Ok(format)
     }
 
-    /// The text of unpacked bytes: UTF-8, without a byte-order mark, with line feeds.
+    /// Decodes to UTF-8 without a byte-order mark, with LF line endings.
     pub(super) fn decode(self, source: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
         let unmarked = Unmarked { source, mark: self.mark };
         let decoded: Box<dyn Read + Send> = if self.encoding == UTF_8 {
@@ -91,7 +89,7 @@ impl TextFormat {
     }
 }
 
-/// Passes over the byte-order mark.
+/// Skips the byte-order mark.
 struct Unmarked {
     source: Box<dyn Read + Send>,
     mark: usize,
@@ -107,32 +105,31 @@ impl Read for Unmarked {
     }
 }
 
-/// Decodes piece by piece.
+/// Decodes in chunks.
 struct Decoded {
     source: Unmarked,
     decoder: Decoder,
-    /// Bytes that are not decoded yet.
+    /// Bytes not decoded yet.
     input: Vec<u8>,
     output: Vec<u8>,
-    /// Bytes of `output` that were handed out.
+    /// Number of `output` bytes already returned.
     given: usize,
     ended: bool,
 }
 
 impl Decoded {
-    /// Fills the output; empty at the end.
+    /// Fills the output buffer; leaves it empty at the end.
     fn fill(&mut self) -> io::Result<()> {
         self.output.clear();
         self.given = 0;
         while self.output.is_empty() {
             let last = self.ended;
             if !last {
-                let limit = u64::try_from(PIECE_BYTES - self.input.len()).unwrap_or(0);
+                let limit = u64::try_from(CHUNK_BYTES - self.input.len()).unwrap_or(0);
                 let read = (&mut self.source).take(limit).read_to_end(&mut self.input)?;
                 self.ended = read == 0;
             }
-            // Three bytes of UTF-8 for each of the input at most, so nothing remains but the first
-            // part of a character.
+            // At most three UTF-8 bytes per input byte, so only an incomplete character can remain.
             self.output.resize(3 * self.input.len() + 16, 0);
             let (mut read, mut written) = (0, 0);
             loop {
@@ -146,11 +143,11 @@ impl Decoded {
                 match result {
                     DecoderResult::Malformed(..) => {
                         self.output.resize(self.output.len() + 1, 0);
-                        self.output[written] = NO_TEXT;
+                        self.output[written] = INVALID_BYTE;
                         written += 1;
                     }
                     DecoderResult::InputEmpty => break,
-                    DecoderResult::OutputFull => self.output.resize(written + PIECE_BYTES, 0),
+                    DecoderResult::OutputFull => self.output.resize(written + CHUNK_BYTES, 0),
                 }
             }
             self.input.drain(..read);
@@ -179,7 +176,7 @@ impl Read for Decoded {
     }
 }
 
-/// Makes line feeds of carriage returns.
+/// Converts CR to LF.
 struct LineFeeds(Box<dyn Read + Send>);
 
 impl Read for LineFeeds {
@@ -198,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands out a few bytes at a time.
+    /// Returns a few bytes at a time.
     struct Slow(Vec<u8>, usize);
 
     impl Read for Slow {
@@ -248,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_stays_no_text() {
-        // Half a pair of surrogates, and half a unit at the end.
+        // An unpaired surrogate and an incomplete code unit at the end.
         let mut bytes = utf16("a,", false, true);
         bytes.extend([0x00, 0xd8]);
         bytes.extend(utf16("b\n", false, false));

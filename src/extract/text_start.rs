@@ -1,4 +1,4 @@
-//! The first text of a delimited file, in which its header is looked for.
+//! The start of a delimited file, searched for the header.
 
 use std::io::{self, Read};
 
@@ -10,15 +10,14 @@ use crate::config::Source;
 use crate::error::Result;
 use crate::schema::Dataset;
 
-/// The first text of a delimited file.
 pub(super) struct TextStart {
     pub(super) format: TextFormat,
     pub(super) text: Vec<u8>,
-    /// Whether this is all of it.
+    /// Whether this is the whole file.
     pub(super) ended: bool,
 }
 
-/// A header does not end beyond so many bytes.
+/// Maximum end offset of a header, in bytes.
 pub(super) const HEADER_BYTES: usize = 1 << 20;
 
 pub(super) fn text_start(

@@ -1,4 +1,4 @@
-//! An answer to a request.
+//! An HTTP response.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// Status, headers and body.
 #[derive(Clone)]
 pub(crate) struct Answer {
     status: u16,
@@ -23,12 +22,12 @@ impl Answer {
         self.status
     }
 
-    /// Whether the status is 200 to 299.
+    /// Whether the status is 2xx.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The first header of this name, in any case.
+    /// The first header with this name, case-insensitive.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -41,17 +40,17 @@ impl Answer {
         &self.body
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; none where it is something else, such as a proxy's page.
+    /// The body as JSON; `None` if it is something else, such as a proxy's error page.
     pub(crate) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The `Retry-After` header, which is in seconds or a date.
+    /// The `Retry-After` header, given in seconds or as a date.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let text = self.header("retry-after")?.trim();
         if let Ok(seconds) = text.parse() {

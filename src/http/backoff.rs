@@ -1,23 +1,23 @@
-//! The waits between polls and between attempts.
+//! Delays between polls and retries.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Waits that grow by 1.4 from 0.5 s to 30 s, as in Tableau's own client. Each is shortened by up to
-/// half at random, so that targets do not poll in step.
+/// Delays that grow by a factor of 1.4 from 0.5 s to 30 s, as in Tableau's own client. Each is
+/// reduced by up to half at random, so that targets do not poll in lockstep.
 #[derive(Debug)]
 pub(crate) struct Backoff(ExponentialBackoff);
 
-/// The longest wait without its random part, which is up to as long again.
-const LONGEST: Duration = Duration::from_secs(15);
+/// Maximum base delay; the random part adds up to the same again.
+const MAX_DELAY: Duration = Duration::from_secs(15);
 
 impl Default for Backoff {
     fn default() -> Self {
         let builder = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(250))
             .with_factor(1.4)
-            .with_max_delay(LONGEST)
+            .with_max_delay(MAX_DELAY)
             .with_jitter()
             .without_max_times();
         Self(builder.build())
@@ -25,9 +25,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next wait.
+    /// The next delay.
     pub(crate) fn wait(&mut self) -> Duration {
-        self.0.next().unwrap_or(LONGEST)
+        self.0.next().unwrap_or(MAX_DELAY)
     }
 }
 

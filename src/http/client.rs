@@ -1,4 +1,4 @@
-//! Sends a request once.
+//! Sends HTTP requests.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -14,31 +14,31 @@ use super::runtime::{install_crypto, runtime};
 use crate::error::{Error, Result};
 use crate::event::Cancellation;
 
-/// A connection that is not made within this time is none.
-const CONNECT: Duration = Duration::from_secs(10);
-/// The largest body that is read, in bytes.
-const LARGEST: usize = 16 * 1024 * 1024;
+/// Connect timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum body size in bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Sends requests; follows no redirects and keeps no connections.
+/// Sends requests; follows no redirects and reuses no connections.
 pub(crate) struct Client {
     client: reqwest::Client,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendError {
-    /// The request cannot have arrived: no connection was made.
+    /// Not sent: the connection failed.
     NotSent,
-    /// It may have arrived; the connection ended before the answer did.
+    /// The connection broke before the response; the request may have arrived.
     NoAnswer,
-    /// It may have arrived; there was no answer in time.
+    /// No response in time; the request may have arrived.
     TimedOut,
-    /// It may have arrived; a signal came first.
+    /// Cancelled before the response; the request may have arrived.
     Cancelled,
 }
 
 impl SendError {
-    /// Whether the request may have had its effect.
+    /// Whether the request may have taken effect.
     pub(crate) fn may_have_arrived(self) -> bool {
         self != Self::NotSent
     }
@@ -62,7 +62,7 @@ impl From<reqwest::Error> for SendError {
 }
 
 impl Client {
-    /// The client of the process: certificate authorities are read once.
+    /// The shared client of the process, so that certificate authorities are read only once.
     ///
     /// # Errors
     /// `Config` when this machine has no certificate authorities.
@@ -78,7 +78,7 @@ impl Client {
             .referer(false)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|_| {
@@ -88,11 +88,11 @@ impl Client {
         Ok(Self { client })
     }
 
-    /// Sends a request once and reads the whole answer, whatever its status; waits until `until`
-    /// or a signal at the longest.
+    /// Sends a request once and reads the whole response, whatever its status; waits at most until
+    /// `until` or cancellation.
     ///
     /// # Errors
-    /// [`SendError`] where there is no answer.
+    /// [`SendError`] without a response.
     pub(crate) async fn send(
         &self,
         request: &Request,
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// [`Self::send`] for those who block.
+    /// Blocking version of [`Self::send`].
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -126,9 +126,9 @@ impl Client {
         let mut response = self.client.execute(request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|_| SendError::NoAnswer)? {
-            body.extend_from_slice(&piece);
-            if body.len() > LARGEST {
+        while let Some(chunk) = response.chunk().await.map_err(|_| SendError::NoAnswer)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY_BYTES {
                 return Err(SendError::NoAnswer);
             }
         }

@@ -1,7 +1,7 @@
-//! HTTP requests, each sent once and without following redirects, and the runtime that all
-//! network access shares.
+//! HTTP requests, sent once and without following redirects, and the runtime for all network
+//! access.
 //!
-//! Addresses, headers and bodies are never part of a message: they may hold secrets.
+//! Messages never contain addresses, headers or bodies, which may contain secrets.
 
 mod answer;
 mod backoff;

@@ -1,4 +1,4 @@
-//! A request, as plain values.
+//! An HTTP request as plain data.
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ pub(crate) enum Method {
     Delete,
 }
 
-/// A request; prints as its method only.
+/// A request; its debug output is only the method.
 #[derive(Clone)]
 pub(crate) struct Request {
     method: Method,
@@ -58,7 +58,7 @@ impl Request {
         self.body("application/json", value.to_string())
     }
 
-    /// Adds a form as the body; names and values are escaped.
+    /// Sets a form as the body; names and values are percent-encoded.
     pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let text: Vec<String> = fields
             .iter()
@@ -79,7 +79,7 @@ impl Request {
         }
         match &self.body {
             Some(body) => builder.body(body.clone()),
-            // Some servers want a length even where there is nothing.
+            // Some servers require a length even for an empty body.
             None if self.method != Method::Get => builder.header("Content-Length", "0"),
             None => builder,
         }
@@ -94,15 +94,14 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A text as a part of a path, a query or a form: all but unreserved characters (RFC 3986) are
-/// percent-encoded.
+/// Percent-encodes all but unreserved characters (RFC 3986), for paths, queries and forms.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             escaped.push(char::from(byte));
         } else {
-            // A string takes all that is written to it.
+            // Writing to a string cannot fail.
             let _ = write!(escaped, "%{byte:02X}");
         }
     }

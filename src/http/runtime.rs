@@ -1,4 +1,4 @@
-//! The tokio runtime of all network access. The rest of the program blocks.
+//! The tokio runtime for network access; the rest of the program is blocking.
 
 use std::sync::{Once, OnceLock};
 
@@ -6,10 +6,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
 
-/// The runtime, started when it is first needed.
+/// The runtime, started on first use.
 ///
 /// # Errors
-/// `Internal` when the system refuses its threads.
+/// `Internal` when its threads cannot be started.
 pub(crate) fn runtime() -> Result<&'static Runtime> {
     static SHARED: OnceLock<Result<Runtime>> = OnceLock::new();
     let start = || {
@@ -23,8 +23,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
     SHARED.get_or_init(start).as_ref().map_err(Clone::clone)
 }
 
-/// Makes ring the TLS provider of this process, as for the warehouse; a provider that is already
-/// installed is kept.
+/// Installs ring as the process' TLS provider, as for the warehouse; an existing provider is kept.
 pub(crate) fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,6 +1,6 @@
-//! Polars frames as arrow-rs batches, over the Arrow C Data Interface.
+//! Converts Polars frames to arrow-rs batches over the Arrow C Data Interface.
 //!
-//! Buffers change owner, they are not copied.
+//! Buffers change ownership without being copied.
 
 mod text;
 
@@ -14,13 +14,13 @@ pub(crate) use text::{TextBlock, TextColumn};
 
 use crate::error::{Error, Result};
 
-/// The frame's columns that `schema` names, in its order and types.
+/// The columns named by `schema`, in its order and types.
 ///
-/// A 128-bit integer column becomes `FixedSizeBinary(16)`: that is how tokens travel in a plan.
+/// A 128-bit integer column, which carries tokens within a plan, becomes `FixedSizeBinary(16)`.
 ///
 /// # Errors
-/// `Internal` when a column is missing, has another type than in the schema, or is null where
-/// the schema forbids it: the plan and the contract disagree.
+/// `Internal` when a column is missing, has another type, or contains a forbidden null: the plan
+/// and the contract disagree.
 pub(crate) fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema
         .fields()
@@ -37,7 +37,7 @@ pub(crate) fn record_batch(frame: &DataFrame, schema: &SchemaRef) -> Result<Reco
         .map_err(|_| Error::internal("a column of the plan is null where the contract forbids it"))
 }
 
-/// One column under the Arrow type that the contract gives it.
+/// Converts one column to the contract's Arrow type.
 fn array(column: &Column, target: &ArrowType) -> Result<ArrayRef> {
     if !same_layout(column.dtype(), target) {
         return Err(Error::internal(format!(
@@ -53,7 +53,7 @@ fn array(column: &Column, target: &ArrowType) -> Result<ArrayRef> {
         .map_err(|_| Error::internal(format!("column {} cannot cross to Arrow", column.name())))
 }
 
-/// Whether the physical buffers of a Polars type are those of an Arrow type.
+/// Whether a Polars type and an Arrow type have the same physical buffers.
 fn same_layout(polars: &DataType, arrow: &ArrowType) -> bool {
     match (polars, arrow) {
         (DataType::Boolean, ArrowType::Boolean)
@@ -72,7 +72,7 @@ fn same_layout(polars: &DataType, arrow: &ArrowType) -> bool {
     }
 }
 
-/// Hands one array over the C Data Interface.
+/// Passes one array through the C Data Interface.
 #[expect(unsafe_code, reason = "the C Data Interface is defined by raw pointers")]
 fn import(
     array: Box<dyn polars_arrow::array::Array>,

@@ -1,6 +1,6 @@
-//! Text columns that point into one block of text instead of copying it.
+//! Text columns that reference a shared text block instead of copying it.
 //!
-//! Every place is checked here, so that no caller can make a view that is not text.
+//! All offsets are checked here, so that no caller can create a view of invalid text.
 
 use std::ops::Range;
 
@@ -10,17 +10,17 @@ use polars_arrow::bitmap::BitmapBuilder;
 use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
-/// A block of UTF-8 text that columns can share.
+/// A UTF-8 text block shared by columns.
 #[derive(Debug, Clone)]
 pub(crate) struct TextBlock {
     bytes: Buffer<u8>,
 }
 
 impl TextBlock {
-    /// Takes bytes that must be UTF-8 and less than 4 GiB.
+    /// Takes UTF-8 bytes of less than 4 GiB.
     ///
     /// # Errors
-    /// The bytes, when they are something else.
+    /// Returns the bytes if invalid.
     pub(crate) fn new(bytes: Vec<u8>) -> Result<Self, Vec<u8>> {
         if u32::try_from(bytes.len()).is_ok() && std::str::from_utf8(&bytes).is_ok() {
             Ok(Self { bytes: Buffer::from(bytes) })
@@ -29,31 +29,30 @@ impl TextBlock {
         }
     }
 
-    /// A block of nothing, for columns whose texts are all their own.
+    /// An empty block, for columns that own all their texts.
     #[must_use]
     pub(crate) fn empty() -> Self {
         Self { bytes: Buffer::from(Vec::new()) }
     }
 
-    /// The block's bytes.
     #[must_use]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Builds one column of texts, each a part of the block or a separate text.
+/// Builds a text column; each value is part of the block or a separate text.
 pub(crate) struct TextColumn<'a> {
     block: &'a TextBlock,
     views: Vec<View>,
     validity: BitmapBuilder,
-    /// Texts that are not in the block as they are.
+    /// Texts not contained in the block.
     own: Vec<u8>,
     bytes: usize,
 }
 
 impl<'a> TextColumn<'a> {
-    /// A column with room for `rows` texts.
+    /// A column with capacity for `rows` texts.
     #[must_use]
     pub(crate) fn new(block: &'a TextBlock, rows: usize) -> Self {
         Self {
@@ -65,19 +64,18 @@ impl<'a> TextColumn<'a> {
         }
     }
 
-    /// Appends the block's text at `place`.
+    /// Appends the block's text in `range`.
     ///
     /// # Panics
-    /// When `place` is not within the block or cuts a character: places come from the ASCII marks
-    /// between fields.
+    /// When the range is out of bounds or splits a character; ranges come from ASCII separators.
     #[inline]
-    pub(crate) fn push(&mut self, place: Range<usize>) {
+    pub(crate) fn push(&mut self, range: Range<usize>) {
         let bytes = self.block.bytes();
-        assert!(is_boundary(bytes, place.start) && is_boundary(bytes, place.end));
-        let text = &bytes[place.clone()];
-        // A block is less than 4 GiB long.
+        assert!(is_boundary(bytes, range.start) && is_boundary(bytes, range.end));
+        let text = &bytes[range.clone()];
+        // A block is smaller than 4 GiB.
         #[expect(clippy::cast_possible_truncation, reason = "a block is less than 4 GiB")]
-        let view = View::new_from_bytes(text, 0, place.start as u32);
+        let view = View::new_from_bytes(text, 0, range.start as u32);
         self.views.push(view);
         self.validity.push(true);
         self.bytes += text.len();
@@ -86,7 +84,7 @@ impl<'a> TextColumn<'a> {
     /// Appends a separate text.
     ///
     /// # Panics
-    /// When the column's own texts reach 4 GiB; they are parts of a block.
+    /// When the column's separate texts reach 4 GiB; they come from one block.
     pub(crate) fn push_own(&mut self, text: &str) {
         let start = u32::try_from(self.own.len()).expect("less than 4 GiB");
         self.own.extend_from_slice(text.as_bytes());
@@ -95,7 +93,6 @@ impl<'a> TextColumn<'a> {
         self.bytes += text.len();
     }
 
-    /// Appends a null.
     #[inline]
     pub(crate) fn push_null(&mut self) {
         self.views.push(View::default());
@@ -124,13 +121,13 @@ impl<'a> TextColumn<'a> {
     }
 }
 
-/// Whether a character of UTF-8 text begins at `place`, or the text ends there.
+/// Whether `offset` is a character boundary of UTF-8 text.
 #[inline]
-fn is_boundary(bytes: &[u8], place: usize) -> bool {
-    match bytes.get(place) {
+fn is_boundary(bytes: &[u8], offset: usize) -> bool {
+    match bytes.get(offset) {
         // A continuation byte is 0b10xxxxxx.
         Some(&byte) => byte & 0xc0 != 0x80,
-        None => place == bytes.len(),
+        None => offset == bytes.len(),
     }
 }
 

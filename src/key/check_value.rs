@@ -1,17 +1,16 @@
-//! The check value by which a warehouse recognises its key.
+//! The check value that identifies a warehouse's key.
 
-/// Stored in the warehouse to recognise its key: 128 bits from which the key cannot be derived.
+/// Stored in the warehouse to identify its key: 128 bits from which the key cannot be derived.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckValue([u8; 16]);
 
 impl CheckValue {
-    /// A stored value.
     #[must_use]
     pub(crate) fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The value, to be stored.
+    /// The value for storage.
     #[must_use]
     pub fn bytes(self) -> [u8; 16] {
         self.0
@@ -19,7 +18,7 @@ impl CheckValue {
 }
 
 impl PartialEq for CheckValue {
-    /// In constant time.
+    /// Constant-time comparison.
     fn eq(&self, other: &Self) -> bool {
         let whole = |half: &[u8; 16]| {
             let mut whole = [0; 32];

@@ -1,33 +1,31 @@
-//! What identifiers name: one subkey a domain.
+//! Domains of identifiers, each with its own subkey.
 
 use std::borrow::Cow;
 
 use crate::identifier;
 
-/// What an identifier names. The same text in two domains gives two unrelated tokens.
+/// Kind of an identifier. The same text in two domains yields unrelated tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
-    /// A claim id.
     Claim,
-    /// A patient id.
     Patient,
-    /// A provider id.
     Provider,
-    /// The raw fields of a rejected record.
+    /// Raw fields of a rejected record.
     Record,
     ProviderName,
-    /// A specialty in canonical spelling.
+    /// Specialty in canonical form.
     Specialty,
     Location,
-    /// A patient id, for the days by which the patient's dates move.
+    /// Patient id, from which the date shift is derived.
     DateShift,
 }
 
-/// Brings a text into the form that is hashed.
+/// Canonicalisation before hashing.
 pub(super) type Form = fn(&str) -> Cow<'_, str>;
 
 impl Domain {
-    /// The form of its texts: identifiers lose what exports have done to them, texts for people do not.
+    /// Canonicalisation of this domain: identifiers have export damage removed, display texts do
+    /// not.
     pub(super) fn form(self) -> Form {
         match self {
             Self::Claim | Self::Patient | Self::Provider | Self::DateShift => identifier::canonical,
@@ -37,7 +35,7 @@ impl Domain {
         }
     }
 
-    /// The context string of BLAKE3's `derive_key`: fixed forever, one a domain.
+    /// The context string for BLAKE3's `derive_key`: fixed forever, unique per domain.
     pub(super) fn context(self) -> &'static str {
         match self {
             Self::Claim => "claims-etl 2026-11-22 claim token v2",
@@ -51,7 +49,7 @@ impl Domain {
         }
     }
 
-    /// The context of the further keys of a chain: fixed forever, one a domain.
+    /// The context string for further keys of a chain: fixed forever, unique per domain.
     pub(super) fn chain_context(self) -> &'static str {
         match self {
             Self::Claim => "claims-etl 2026-11-23 claim chain v1",

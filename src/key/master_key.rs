@@ -1,4 +1,4 @@
-//! The master key: from where it is read, how it is written, and what is derived from it.
+//! The master key: reading, writing and derivation of subkeys.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ use super::source::{self, KeyPlace, KeySource};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The 32 random bytes from which all subkeys are derived, or a chain of such, oldest first. Wiped
+/// 32 random bytes from which all subkeys are derived, or a chain of such keys, oldest first. Wiped
 /// from memory on drop.
 pub struct MasterKey(Vec<Material>);
 
@@ -29,7 +29,7 @@ impl MasterKey {
         Self::find(source).map(|(key, _)| key)
     }
 
-    /// Reads the key; also returns where it was found.
+    /// Reads the key and returns its location.
     ///
     /// # Errors
     /// As [`MasterKey::resolve`].
@@ -46,20 +46,21 @@ impl MasterKey {
         source::file(path).map(|(chain, _)| Self(chain))
     }
 
-    /// Makes a new key from the operating system's random numbers and writes it with mode 0600.
+    /// Creates a random key from the operating system's generator and writes it with mode 0600.
     ///
     /// # Errors
-    /// `Config` when the file exists already or cannot be written.
+    /// `Config` when the file exists or cannot be written.
     pub fn generate(path: &Path) -> Result<Self> {
         let key = Self::ephemeral()?;
         key.write(path)?;
         Ok(key)
     }
 
-    /// Makes a chain of the key in `inner` and a new one, and writes it with mode 0600.
+    /// Creates a chain of the key in `inner` and a new key, and writes it with mode 0600.
     ///
     /// # Errors
-    /// As [`MasterKey::generate`] and [`MasterKey::load`]; `Config` when the chain would be too long.
+    /// As [`MasterKey::generate`] and [`MasterKey::load`]; `Config` when the chain would be too
+    /// long.
     pub fn extend(inner: &Path, path: &Path) -> Result<Self> {
         let mut chain = Self::load(inner)?;
         if chain.0.len() == MAX_KEYS {
@@ -86,23 +87,23 @@ impl MasterKey {
         }
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        // Large enough at once: a buffer that grows would leave a copy behind.
+        // Allocated at full size: a growing buffer would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(material::MAX_TEXT));
         for key in &self.0 {
             material::line(key.expose_secret(), &mut text);
         }
         let written = file.write_all(&text).and_then(|()| file.sync_all());
         if written.is_err() {
-            // Half a key would be in the way of a whole one, which never takes the place of another file.
+            // A partial key would block a later attempt, which never overwrites a file.
             let _ = fs::remove_file(path);
         }
         written.map_err(io)
     }
 
-    /// A key from the operating system's random numbers that is kept nowhere.
+    /// A random key that is not stored.
     ///
     /// # Errors
-    /// `Config` when there are no random numbers.
+    /// `Config` when the random generator fails.
     pub fn ephemeral() -> Result<Self> {
         let mut bytes = Box::new([0_u8; KEY_BYTES]);
         getrandom::fill(bytes.as_mut_slice())
@@ -110,13 +111,13 @@ impl MasterKey {
         Ok(Self(vec![SecretBox::new(bytes)]))
     }
 
-    /// Takes 64 hex digits, or a line of them for each key of a chain.
+    /// Parses 64 hex digits, or one such line per key of a chain.
     #[cfg(test)]
     fn from_text(text: &[u8]) -> Result<Self> {
         material::parse(text).map(Self)
     }
 
-    /// A short public name of the key, stored with every run: 16 hex digits.
+    /// Short public id of the key, stored with every run: 16 hex digits.
     #[must_use]
     pub fn id(&self) -> String {
         let id = match self.0.as_slice() {
@@ -126,7 +127,7 @@ impl MasterKey {
         blake3::Hash::from_bytes(id).to_hex()[..16].to_owned()
     }
 
-    /// What a warehouse keeps of the key.
+    /// The check value stored in the warehouse.
     #[must_use]
     pub fn check_value(&self) -> CheckValue {
         let derived = self.derived("claims-etl 2026-11-23 key check v1");
@@ -135,7 +136,7 @@ impl MasterKey {
         CheckValue::new(value)
     }
 
-    /// A value of all keys of the chain.
+    /// A value derived from all keys of the chain.
     fn derived(&self, context: &str) -> [u8; 32] {
         let mut all = Zeroizing::new(Vec::with_capacity(MAX_KEYS * KEY_BYTES));
         for key in &self.0 {
@@ -144,20 +145,20 @@ impl MasterKey {
         blake3::derive_key(context, &all)
     }
 
-    /// The number of keys of the chain; 1 for a single key.
+    /// Number of keys in the chain; 1 for a single key.
     #[must_use]
     pub(crate) fn links(&self) -> usize {
         self.0.len()
     }
 
-    /// The chain without its last key; none for a single key.
+    /// The chain without its last key; `None` for a single key.
     #[must_use]
     pub(crate) fn inner(&self) -> Option<Self> {
         let (_, inner) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;
         Some(Self(inner.iter().map(|key| SecretBox::new(Box::new(*key.expose_secret()))).collect()))
     }
 
-    /// The maker of tokens for one domain.
+    /// The tokenizer of a domain.
     #[must_use]
     pub fn tokenizer(&self, domain: Domain) -> Tokenizer {
         let subkey = |context, key: &Material| blake3::derive_key(context, key.expose_secret());
@@ -166,7 +167,8 @@ impl MasterKey {
         Tokenizer::new(domain.form(), subkey(domain.context(), first), links)
     }
 
-    /// What the last key of a chain makes of the tokens of those before it; none for a single key.
+    /// Maps tokens of the chain without its last key to tokens of the full chain; `None` for a
+    /// single key.
     #[must_use]
     pub(crate) fn last_link(&self, domain: Domain) -> Option<Tokenizer> {
         let (last, _) = self.0.split_last().filter(|(_, inner)| !inner.is_empty())?;

@@ -1,6 +1,6 @@
-//! The text of a key, and what is no key.
+//! The text form of a key, and detection of weak keys.
 //!
-//! Only what cannot be 32 random bytes is refused: each of these has a chance below 2^-40.
+//! Rejects only what random bytes produce with a probability below 2^-40.
 
 use secrecy::SecretBox;
 use secrecy::zeroize::Zeroizing;
@@ -9,18 +9,18 @@ use crate::error::{Error, Result};
 
 pub(super) const KEY_BYTES: usize = 32;
 
-/// The most bytes of text that are taken for a key: three lines of a chain with their ends.
+/// Maximum text length of a key in bytes: three lines of a chain with line endings.
 pub(super) const MAX_TEXT: usize = 200;
 
-/// The most keys of a chain: what fits into [`MAX_TEXT`].
+/// Maximum number of keys in a chain: what fits into [`MAX_TEXT`].
 pub(super) const MAX_KEYS: usize = 3;
 
 pub(super) type Material = SecretBox<[u8; KEY_BYTES]>;
 
-/// The keys in a text: one, or a chain with a line for each, oldest first.
+/// Parses a key, or a chain with one key per line, oldest first.
 ///
 /// # Errors
-/// `Config` when it holds anything else; the text is never repeated.
+/// `Config` for any other text, which is never quoted.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Material>> {
     let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let keys: Vec<Material> = words.map(one).collect::<Result<_>>()?;
@@ -30,8 +30,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Material>> {
     if keys.len() > MAX_KEYS {
         return Err(refused("a chain has three keys at most"));
     }
-    for (place, key) in keys.iter().enumerate() {
-        if keys[..place].iter().any(|earlier| same(earlier, key)) {
+    for (index, key) in keys.iter().enumerate() {
+        if keys[..index].iter().any(|earlier| same(earlier, key)) {
             return Err(refused("the chain contains one key twice"));
         }
     }
@@ -40,11 +40,11 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Material>> {
 
 fn same(one: &Material, other: &Material) -> bool {
     use secrecy::ExposeSecret as _;
-    // Compares in constant time.
+    // Constant-time comparison.
     blake3::Hash::from_bytes(*one.expose_secret()) == *other.expose_secret()
 }
 
-/// 64 hex digits.
+/// Parses 64 hex digits.
 fn one(digits: &[u8]) -> Result<Material> {
     if digits.len() != 2 * KEY_BYTES {
         return Err(refused("64 hex digits (32 random bytes) are needed"));
@@ -70,7 +70,7 @@ fn refused(why: &str) -> Error {
         .hint("a passphrase would be guessable; `claims-etl key generate` makes a key")
 }
 
-/// Why these bytes are no random ones.
+/// Why these bytes are evidently not random.
 fn no_chance(bytes: &[u8; KEY_BYTES]) -> Option<&'static str> {
     let repeats = |period: usize| bytes.iter().zip(&bytes[period..]).all(|(one, next)| one == next);
     let step = bytes[1].wrapping_sub(bytes[0]);
@@ -89,7 +89,7 @@ fn no_chance(bytes: &[u8; KEY_BYTES]) -> Option<&'static str> {
     }
 }
 
-/// A line of a key file.
+/// Writes a line of a key file.
 pub(super) fn line(bytes: &[u8; KEY_BYTES], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {

@@ -1,7 +1,7 @@
-//! The master key, and the tokens made with it.
+//! The master key and its tokens.
 //!
-//! A token is a pseudonym, not an anonymisation: who holds the key can recompute it, and equal
-//! identifiers stay equal.
+//! A token is a pseudonym, not an anonymisation: anyone with the key can recompute it, and equal
+//! identifiers have equal tokens.
 //!
 //! `subkey(domain) = BLAKE3 derive_key("claims-etl 2026-11-22 <domain> token v2", master key)`.
 //!

@@ -1,4 +1,4 @@
-//! Where a key comes from: the environment, an open descriptor, or a file.
+//! Sources of a key: environment, open descriptor, or file.
 
 use std::fmt;
 use std::fs::File;
@@ -15,12 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::secret::file_permissions::is_private;
 use crate::secret::value::Secret;
 
-/// Where to read the key.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// The value of `CLAIMS_ETL_KEY`.
     Variable(Secret),
-    /// A descriptor that the parent process has opened.
+    /// A descriptor opened by the parent process.
     Descriptor(i32),
     /// A file of mode 0600.
     File(PathBuf),
@@ -31,13 +30,12 @@ pub enum KeySource {
 pub(crate) enum KeyPlace {
     /// The variable `CLAIMS_ETL_KEY`.
     Environment,
-    /// A descriptor that whoever started the program has opened.
+    /// A descriptor opened by the parent process.
     Descriptor(i32),
     File {
         path: PathBuf,
-        /// Its permissions.
         mode: u32,
-        /// Its owner's number.
+        /// User id of the owner.
         owner: u32,
     },
 }
@@ -54,7 +52,7 @@ impl fmt::Display for KeyPlace {
     }
 }
 
-/// Reads the key, or the keys of a chain.
+/// Reads the key or chain.
 pub(super) fn read(source: &KeySource) -> Result<(Vec<Material>, KeyPlace)> {
     match source {
         KeySource::Variable(key) => {
@@ -75,7 +73,7 @@ pub(super) fn file(path: &Path) -> Result<(Vec<Material>, KeyPlace)> {
             "`claims-etl key generate` makes one; keep it: tokens of another key do not match",
         )
     })?;
-    // Of what was opened, not of what has the name by now.
+    // Metadata of the open file, not of the path.
     let metadata = file.metadata().map_err(|error| failed(&error))?;
     let mode = metadata.permissions().mode() & 0o777;
     if !is_private(&metadata) {
@@ -91,12 +89,12 @@ pub(super) fn file(path: &Path) -> Result<(Vec<Material>, KeyPlace)> {
     Ok((key?, KeyPlace::File { path: path.to_owned(), mode, owner: metadata.uid() }))
 }
 
-/// What was read of the one descriptor that may hold a key, and the failure if there was one. A
-/// descriptor can be read once, but a process may need its key again (`schedule`).
+/// The text read from the key descriptor, or the error. A descriptor can be read only once, but a
+/// process may need its key again (`schedule`).
 static DESCRIPTOR: Mutex<Option<(i32, Result<Text>)>> = Mutex::new(None);
 
-/// Reads the key from its descriptor now, before the program opens anything that could get the same
-/// number. Errors are reported when the key is used.
+/// Reads the key's descriptor immediately, before the program opens anything that could get the
+/// same number. Errors are reported when the key is used.
 pub(crate) fn take_descriptor(number: i32) {
     let mut taken = DESCRIPTOR.lock().unwrap_or_else(PoisonError::into_inner);
     if taken.is_none() {
@@ -104,7 +102,7 @@ pub(crate) fn take_descriptor(number: i32) {
     }
 }
 
-/// The key of a descriptor, which is read once in the life of the process.
+/// The key of a descriptor, which is read once per process.
 fn descriptor(number: i32) -> Result<Vec<Material>> {
     take_descriptor(number);
     let taken = DESCRIPTOR.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +115,7 @@ fn descriptor(number: i32) -> Result<Vec<Material>> {
     key.map_err(|e| e.context(format!("key descriptor {number}")))
 }
 
-/// Reads a descriptor to its end and closes it.
+/// Reads a descriptor to the end and closes it.
 fn from_descriptor(number: i32) -> Result<Text> {
     let hint = "open it for the program, for example `claims-etl run --key-fd 3 3< key.file`";
     if number <= 2 {
@@ -140,13 +138,13 @@ fn from_descriptor(number: i32) -> Result<Text> {
         return Err(Error::config(format!("mode {mode:04o} lets others read its file"))
             .hint("chmod 600 the file"));
     }
-    // This is a second way to the same pipe or file: the first is closed so that the end of a pipe
-    // comes and no child of this process gets it.
+    // The pipe or file was reopened: closing the original descriptor lets a pipe reach its end and
+    // keeps it from child processes.
     nix::unistd::close(number).map_err(|error| closed(&error.into()))?;
     read_text(&mut file).map_err(|error| closed(&error))
 }
 
-/// A key's text in memory that is wiped.
+/// Text of a key, wiped from memory on drop.
 struct Text(SecretBox<[u8; MAX_TEXT + 1]>, usize);
 
 impl Text {
@@ -160,7 +158,7 @@ impl Text {
     }
 }
 
-/// Reads to the end, or one byte more than a key has.
+/// Reads to the end, or one byte more than the maximum.
 fn read_text(file: &mut File) -> std::io::Result<Text> {
     let mut buffer = Zeroizing::new([0_u8; MAX_TEXT + 1]);
     let mut length = 0;

@@ -1,13 +1,13 @@
-//! Identifiers to tokens, many at once.
+//! Converts identifiers to tokens, in batches.
 //!
-//! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`, where
-//! `canonical` is the form of [`crate::identifier`] (blank has no token; names, specialties and locations are only trimmed
-//! and NFC), and `padded` appends the byte 0x80 and as many zero bytes as fill the last block of 64
-//! (ISO/IEC 7816-4, so no two identifiers have one padded form). An identifier of up to 63 bytes is
-//! one full block then, and BLAKE3 hashes full blocks of up to sixteen inputs side by side in the
-//! lanes of a vector register: a fifth of the time of one after the other.
+//! `token = first 128 bits of BLAKE3 keyed_hash(subkey, padded(canonical(identifier)))`. `canonical`
+//! is the form of [`crate::identifier`] (a blank has no token; names, specialties and locations are
+//! only trimmed and NFC). `padded` appends the byte 0x80 and zero bytes up to a multiple of 64
+//! (ISO/IEC 7816-4, so distinct identifiers have distinct padded forms). An identifier of up to 63
+//! bytes becomes one full block, and BLAKE3 hashes up to sixteen full blocks in parallel in the
+//! lanes of a vector register, in a fifth of the sequential time.
 //!
-//! Where the key is a chain, each further key makes of a token `first 128 bits of
+//! If the key is a chain, each further key replaces a token by `first 128 bits of
 //! keyed_hash(link, padded(token))`.
 
 use blake3::IncrementCounter;
@@ -23,9 +23,9 @@ pub type Token = [u8; TOKEN_BYTES];
 
 /// Bytes of a BLAKE3 block.
 const BLOCK_BYTES: usize = blake3::BLOCK_LEN;
-/// The first byte of the padding.
+/// First byte of the padding.
 const PAD: u8 = 0x80;
-/// Identifiers hashed at once: the most lanes that BLAKE3 has.
+/// Identifiers hashed at once: BLAKE3's maximum number of lanes.
 const LANES: usize = 16;
 /// BLAKE3's domain flags (section 2.2 of its specification).
 const CHUNK_START: u8 = 1;
@@ -33,18 +33,17 @@ const CHUNK_END: u8 = 1 << 1;
 const ROOT: u8 = 1 << 3;
 const KEYED_HASH: u8 = 1 << 4;
 
-/// Makes the tokens of one domain.
+/// Creates the tokens of one domain.
 pub struct Tokenizer {
     form: Form,
     subkey: Subkey,
-    /// Those of the further keys of a chain, each of which hashes the tokens again.
+    /// Subkeys of further keys of a chain, each of which hashes the tokens again.
     links: Vec<Subkey>,
 }
 
 type Subkey = SecretBox<[u8; 32]>;
 
 impl Tokenizer {
-    /// A tokenizer with the subkeys of a domain.
     pub(super) fn new(
         form: Form,
         subkey: [u8; 32],
@@ -54,21 +53,21 @@ impl Tokenizer {
         Self { form, subkey: keep(subkey), links: links.into_iter().map(keep).collect() }
     }
 
-    /// The token of an identifier; none for a blank one.
+    /// The token of an identifier; `None` for a blank one.
     #[must_use]
     pub fn token(&self, identifier: &str) -> Option<Token> {
         let canonical = (self.form)(identifier);
         if canonical.is_empty() { None } else { Some(self.token_of_bytes(canonical.as_bytes())) }
     }
 
-    /// The token of bytes that are in canonical form already.
+    /// The token of bytes already in canonical form.
     #[must_use]
     pub(crate) fn token_of_bytes(&self, bytes: &[u8]) -> Token {
         let token = hash(&self.subkey, bytes);
         self.links.iter().fold(token, |token, link| hash(link, &token))
     }
 
-    /// Appends the tokens of identifiers in canonical form to `tokens`, in their order.
+    /// Appends the tokens of identifiers in canonical form to `tokens`, in order.
     pub(crate) fn tokens_of<'a>(
         &self,
         identifiers: impl Iterator<Item = &'a [u8]>,
@@ -83,7 +82,6 @@ impl Tokenizer {
     }
 }
 
-/// The keyed hash of bytes.
 fn hash(subkey: &Subkey, bytes: &[u8]) -> Token {
     let mut padded = bytes.to_vec();
     padded.push(PAD);
@@ -91,7 +89,7 @@ fn hash(subkey: &Subkey, bytes: &[u8]) -> Token {
     first_half(blake3::keyed_hash(subkey.expose_secret(), &padded).as_bytes())
 }
 
-/// Appends the keyed hashes of many.
+/// Appends the keyed hashes of many inputs.
 fn hash_all<'a>(
     subkey: &Subkey,
     identifiers: impl Iterator<Item = &'a [u8]>,
@@ -173,7 +171,7 @@ mod tests {
         #[test]
         fn many_at_once_are_one_by_one(lengths in prop::collection::vec(0_usize..200, 0..50)) {
             let tokenizer = Tokenizer::new(canonical, SUBKEY, [[8; 32], [9; 32]]);
-            let text = |(place, length): (usize, &usize)| vec![u8::try_from(place).expect("few"); *length];
+            let text = |(index, length): (usize, &usize)| vec![u8::try_from(index).expect("few"); *length];
             let identifiers: Vec<Vec<u8>> = lengths.iter().enumerate().map(text).collect();
             let mut tokens = Vec::new();
             tokenizer.tokens_of(identifiers.iter().map(Vec::as_slice), &mut tokens);

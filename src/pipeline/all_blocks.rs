@@ -1,4 +1,4 @@
-//! All blocks of an input, each handled by one of as many threads as the machine has.
+//! Processes all blocks of an input in parallel, with one thread per core.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -9,20 +9,20 @@ use crate::event::{Cancellation, with_ticker};
 use crate::extract::{Block, Blocks};
 use crate::worker::{Worker, spare};
 
-/// How often progress is reported.
+/// Progress interval.
 const TICK: Duration = Duration::from_millis(200);
 
-/// An input that is to be read.
+/// An input to process.
 pub(crate) struct AllBlocks<'a> {
     pub(crate) blocks: &'a Blocks<'a>,
     pub(crate) cancel: &'a Cancellation,
-    /// Takes the rows handled so far.
+    /// Called with the number of rows processed so far.
     pub(crate) progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl AllBlocks<'_> {
-    /// Handles the blocks; `handle` returns how many rows it had. Each thread begins with its own state,
-    /// which is returned also where the thread has failed or was stopped.
+    /// Processes the blocks; `handle` returns a block's row count. Each thread has its own state,
+    /// which is returned even if the thread failed or was cancelled.
     pub(crate) fn each<S: Send>(
         &self,
         start: impl Fn() -> S + Sync,

@@ -1,40 +1,41 @@
-//! How many identifiers of a column are placeholders, or damaged by an export; never which.
+//! Counts placeholder and damaged identifiers per column, without recording their values.
 
 use polars::prelude::StringChunked;
 use serde::Serialize;
 
 use crate::identifier::Damage;
-use crate::transform::{Judged, RuleSet};
+use crate::transform::{CheckedIdentifier, RuleSet};
 
-/// Rows by what is wrong with their identifier.
+/// Row counts by kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct DamagedIds {
     pub(crate) placeholders: u64,
-    /// It is a number in scientific form, or has lost digits.
+    /// Scientific notation, or lost digits.
     pub(crate) scientific: u64,
-    /// It ends with `.0`.
+    /// Ends with `.0`.
     pub(crate) decimal: u64,
-    /// It has invisible characters or unusual blanks.
+    /// Invisible characters or unusual white space.
     pub(crate) invisible: u64,
-    /// It is in the text markers of a spreadsheet.
+    /// Wrapped in spreadsheet text markers.
     pub(crate) wrapped: u64,
 }
 
 impl DamagedIds {
-    /// Counts a column of a block; none where nothing is wrong in it.
+    /// Counts a column of a block; `None` when all identifiers are intact.
     pub(crate) fn of(column: &str, texts: &StringChunked, checks: &RuleSet) -> Option<Self> {
         let mut counts = Self::default();
         for text in texts.iter().flatten() {
-            if let Some(judged) = checks.judge(column, text).filter(|judged| !judged.is_sound()) {
-                counts.add(&judged);
+            if let Some(checked) = checks.check(column, text).filter(|checked| !checked.is_sound())
+            {
+                counts.add(&checked);
             }
         }
         (counts != Self::default()).then_some(counts)
     }
 
-    fn add(&mut self, judged: &Judged<'_>) {
-        let of = |damage| u64::from(judged.damage.has(damage));
-        self.placeholders += u64::from(judged.is_placeholder);
+    fn add(&mut self, checked: &CheckedIdentifier<'_>) {
+        let of = |damage| u64::from(checked.damage.has(damage));
+        self.placeholders += u64::from(checked.is_placeholder);
         self.scientific += of(Damage::SCIENTIFIC);
         self.decimal += of(Damage::DECIMAL);
         self.invisible += of(Damage::INVISIBLE);
@@ -50,7 +51,7 @@ impl DamagedIds {
         self.wrapped += other.wrapped;
     }
 
-    /// Each that there are, with its name.
+    /// Non-zero counts with their names.
     #[must_use]
     pub(crate) fn named(&self) -> Vec<(u64, &'static str)> {
         let all = [

@@ -1,4 +1,5 @@
-//! `extract.extract_claims` and `extract.extract_providers`: sources found, checked and fingerprinted.
+//! `extract.extract_claims` and `extract.extract_providers`: locates, checks and fingerprints the
+//! sources.
 
 use super::run_context::RunContext;
 use super::task_runner::Outcome;
@@ -14,7 +15,6 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Digest of all inputs.
     pub(crate) fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.claims.fingerprint.as_bytes());
@@ -23,7 +23,7 @@ impl Inputs {
     }
 }
 
-/// One of the two tasks.
+/// Runs one of the two extract tasks.
 pub(crate) fn extract(context: &RunContext<'_>, dataset: Dataset) -> Result<Outcome<Extracted>> {
     let extracted = extract::extract(dataset, context.settings, context.cancel)?;
     for warning in &extracted.warnings {
@@ -46,7 +46,7 @@ pub(crate) fn extract(context: &RunContext<'_>, dataset: Dataset) -> Result<Outc
     Ok(Outcome::Done { value: extracted, result })
 }
 
-/// An input as the ledger keeps it.
+/// An input as stored in the ledger.
 pub(super) fn json(input: &Extracted) -> Result<serde_json::Value> {
     serde_json::to_value(input).map_err(|_| Error::internal("an input cannot be written as JSON"))
 }

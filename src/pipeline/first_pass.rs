@@ -1,6 +1,6 @@
-//! The first pass over the claims: blocks in, counted and shuffled rows out.
+//! The first pass over the claims: validates, counts and shuffles rows.
 //!
-//! Each thread validates, joins and hashes its blocks, counts what scores are compared with, and
+//! Each thread validates, joins and hashes its blocks, collects the statistics for scoring, and
 //! writes its rows to the shuffle.
 
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,7 @@ use crate::shuffle::{Shuffle, Writer};
 use crate::totals::Cents;
 use crate::transform::{Claims, Counter, Directory};
 
-/// The columns of accepted rows: what is counted and shuffled.
+/// Columns of accepted rows used for statistics and the shuffle.
 pub(crate) const SHUFFLED: [&str; 12] = [
     "claim_token",
     "line_number",
@@ -42,7 +42,7 @@ pub(crate) const SHUFFLED: [&str; 12] = [
     PATIENT_CHECK,
 ];
 
-/// What the pass needs.
+/// Inputs of the pass.
 pub(super) struct FirstPass<'a> {
     pub(super) blocks: &'a Blocks<'a>,
     pub(super) claims: &'a Claims,
@@ -51,18 +51,18 @@ pub(super) struct FirstPass<'a> {
     pub(super) counting: &'a Counting,
     pub(super) quarantine: &'a Mutex<Quarantine>,
     pub(super) cancel: &'a Cancellation,
-    /// Takes the rows handled so far.
+    /// Called with the number of rows processed so far.
     pub(super) progress: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What one thread has counted.
-struct Counted {
+/// One thread's counts.
+struct ThreadCounts {
     tally: FirstPassTotals,
     counter: Counter,
 }
 
 impl FirstPass<'_> {
-    /// Runs the pass on as many threads as the machine has.
+    /// Runs the pass with one thread per core.
     ///
     /// # Errors
     /// `Source` when a file cannot be read or is malformed, `Config` when the shuffle or the
@@ -70,22 +70,22 @@ impl FirstPass<'_> {
     pub(super) fn run(&self) -> Result<(FirstPassTotals, Statistics)> {
         let Self { blocks, cancel, progress, .. } = *self;
         let Counting { kept, exact, codes } = self.counting;
-        let counted = || Counted {
+        let counts = || ThreadCounts {
             tally: FirstPassTotals::default(),
             counter: Counter::new(*kept, *exact, codes),
         };
-        let start = || (counted(), self.shuffle.writer());
+        let start = || (counts(), self.shuffle.writer());
         let threads = AllBlocks { blocks, cancel, progress }
-            .each(start, |block, (counted, writer)| self.block(block, counted, writer));
+            .each(start, |block, (counts, writer)| self.block(block, counts, writer));
         cancel.check()?;
         let (mut all, mut statistics) = (FirstPassTotals::default(), Statistics::default());
-        for ((counted, writer), end) in threads {
+        for ((counts, writer), end) in threads {
             end?;
             writer.finish()?;
-            counted.counter.add_to(&mut statistics, self.directory);
-            all.merge(counted.tally);
+            counts.counter.add_to(&mut statistics, self.directory);
+            all.merge(counts.tally);
         }
-        // The reader has counted records by their ends, apart from their fields.
+        // The reader counts record boundaries, independently of field parsing.
         all.filtered = blocks.filtered();
         let (records, read) = (blocks.records(), all.read());
         if records != read + all.filtered {
@@ -98,25 +98,25 @@ impl FirstPass<'_> {
         Ok((all, statistics))
     }
 
-    /// One block; its rows.
+    /// Processes one block; returns its row count.
     fn block(
         &self,
         block: Block<'_>,
-        counted: &mut Counted,
+        counts: &mut ThreadCounts,
         writer: &mut Writer<'_>,
     ) -> Result<u64> {
         failpoint::hit("first_pass.block")?;
         let frame = self.claims.rows(block.frame()?).collect();
         let frame = frame.map_err(|error| plan_error(&error))?;
-        self.sort_out(&frame, counted, writer)?;
+        self.sort_out(&frame, counts, writer)?;
         Ok(frame.height() as u64)
     }
 
-    /// Accepted rows to the shuffle, rejected ones to the quarantine; all of them counted.
+    /// Sends accepted rows to the shuffle and rejected ones to the quarantine, and counts both.
     fn sort_out(
         &self,
         frame: &DataFrame,
-        counted: &mut Counted,
+        counts: &mut ThreadCounts,
         writer: &mut Writer<'_>,
     ) -> Result<()> {
         let reject = frame.column(REJECT).and_then(Column::i32).map_err(missing_column)?;
@@ -124,12 +124,12 @@ impl FirstPass<'_> {
         let mut accepted =
             frame.select(SHUFFLED.into_iter().chain(generalized)).map_err(missing_column)?;
         if reject.null_count() < frame.height() {
-            self.quarantine(frame, &mut counted.tally)?;
+            self.quarantine(frame, &mut counts.tally)?;
             accepted = accepted.filter(&reject.is_null()).map_err(missing_column)?;
         }
         accepted.rechunk_mut();
-        counted.tally.accept(&accepted)?;
-        let codes = counted.counter.observe(&accepted, self.directory)?;
+        counts.tally.accept(&accepted)?;
+        let codes = counts.counter.observe(&accepted, self.directory)?;
         writer.push(&accepted, codes)
     }
 

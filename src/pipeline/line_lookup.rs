@@ -1,4 +1,4 @@
-//! The lines of records that only the second pass rejects.
+//! Finds line numbers of records that only the second pass rejects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::extract::{self, Extracted, Format};
 use crate::quarantine::Rejected;
 use crate::schema::{origin_file, origin_record};
 
-/// Fills in the lines of rejected claims that come from delimited files.
+/// Sets the line numbers of rejected claims from delimited files.
 ///
 /// # Errors
 /// `Source` when a file cannot be read again.

@@ -1,4 +1,4 @@
-//! The observers of a run beside the caller: lineage, metrics and mail.
+//! Observers of a run besides the caller: lineage, metrics and mail.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -19,29 +19,28 @@ use crate::telemetry::metrics::{LastRun, TargetFigures, TaskFigures, write_textf
 use crate::totals::ControlTotals;
 use crate::warehouse::location;
 
-/// How long the end of a run waits for its last mail, and how long where it was stopped.
-const LAST_MAIL: Duration = Duration::from_secs(15);
+/// Maximum wait for the last mail at the end of a run, and after cancellation.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
 const LAST_MAIL_STOPPED: Duration = Duration::from_secs(3);
 
-/// The error kind of a run that was stopped.
+/// Error kind of a cancelled run.
 const STOPPED: &str = "interrupted";
 
-/// The listeners of one run.
 pub(super) struct Listeners<'a> {
     settings: &'a Settings,
     observer: &'a dyn Observer,
     run: RunId,
     scope: Scope,
-    /// A dry run is not reported.
+    /// Dry runs are not reported.
     dry: bool,
-    /// Begun with the run; where only the rest of a run is done, with its first task.
+    /// Started with the run, or with the first task when resuming.
     lineage: OnceLock<Option<Lineage<'a>>>,
     bytes: Mutex<BTreeMap<&'static str, u64>>,
     mailer: Option<Mailer>,
 }
 
 impl<'a> Listeners<'a> {
-    /// The listeners of a whole run, which begins now.
+    /// Listeners of a new, complete run.
     pub(super) fn of_run(
         settings: &'a Settings,
         observer: &'a dyn Observer,
@@ -54,7 +53,7 @@ impl<'a> Listeners<'a> {
         listeners
     }
 
-    /// The listeners of what is left of an earlier run, if anything is.
+    /// Listeners of the remaining tasks of an earlier run, if any.
     pub(super) fn of_rest(
         settings: &'a Settings,
         observer: &'a dyn Observer,
@@ -64,8 +63,7 @@ impl<'a> Listeners<'a> {
         Self::new(settings, observer, run, Scope::Resumed, dry)
     }
 
-    /// The listeners of one task that an orchestrator has called, and what the tasks before it have
-    /// handed on.
+    /// Listeners of one task called by an orchestrator, with the results of the previous tasks.
     pub(super) fn of_task(
         settings: &'a Settings,
         observer: &'a dyn Observer,
@@ -108,7 +106,6 @@ impl<'a> Listeners<'a> {
         self.lineage.get_or_init(begin).as_ref()
     }
 
-    /// Reports the end of the run.
     pub(super) fn finish(mut self, report: &mut RunReport) {
         report.bytes =
             std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner));
@@ -129,21 +126,21 @@ impl<'a> Listeners<'a> {
         });
     }
 
-    /// Reports the end of a task that was called alone.
+    /// Reports the end of a single task.
     pub(super) fn finish_task(mut self, error: Option<&ErrorReport>) {
         let ended = error.map(|error| (error.message.as_str(), error.kind == STOPPED));
         self.end_lineage(&End { error: ended, account: ControlTotals::default() });
         self.end_mail(error);
     }
 
-    /// Writes that the run has failed, where it has, and waits until all mail is sent.
+    /// Sends the failure mail if the run failed, and waits for pending mail.
     fn end_mail(&mut self, error: Option<&ErrorReport>) {
         let Some(mailer) = self.mailer.take() else { return };
         if let Some(ErrorReport { kind, message, hint, .. }) = error {
             mailer.failure(&self.run.to_string(), kind, message, hint.as_deref());
         }
         let stopped = error.is_some_and(|error| error.kind == STOPPED);
-        self.warn_all(mailer.finish(if stopped { LAST_MAIL_STOPPED } else { LAST_MAIL }));
+        self.warn_all(mailer.finish(if stopped { LAST_MAIL_STOPPED } else { MAIL_TIMEOUT }));
     }
 
     fn end_lineage(&mut self, end: &End<'_>) {
@@ -162,7 +159,7 @@ impl<'a> Listeners<'a> {
         self.observer.observe(&RunEvent::Warning(warning));
     }
 
-    /// Keeps the size of what an extract task has found.
+    /// Records the input size found by an extract task.
     fn weigh(&self, event: &RunEvent) {
         let RunEvent::TaskFinished { task, result: Some(result), .. } = event else { return };
         let dataset = match task.as_str() {
@@ -195,7 +192,7 @@ impl Observer for Listeners<'_> {
     }
 }
 
-/// Where the warehouse is, without user and password.
+/// The warehouse address without credentials.
 fn place(settings: &Settings) -> Option<WarehouseAddress> {
     let address = Address::parse(&location::url(settings).ok()?).ok()?;
     let (host, port, database) = address.location()?;
@@ -203,7 +200,7 @@ fn place(settings: &Settings) -> Option<WarehouseAddress> {
 }
 
 impl Status {
-    /// The name in reports.
+    /// Name in reports.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -215,7 +212,7 @@ impl Status {
 }
 
 impl RunReport {
-    /// The run as metrics have it, when it ended at `ended`.
+    /// The run for metrics; `ended`: end time.
     #[must_use]
     pub(crate) fn last_run(&self, ended: DateTime<Utc>) -> LastRun {
         let took = Duration::from_secs_f64(self.seconds.max(0.0));

@@ -1,5 +1,4 @@
-//! One run: five tasks, the values that they hand on, and what a run can be resumed from. `run.rs` has
-//! the graph.
+//! One run: five tasks, the values they pass on, and resumption. `run.rs` has the task graph.
 
 pub(crate) mod all_blocks;
 pub(crate) mod damaged_ids;

@@ -1,5 +1,4 @@
-//! A target whose refresh is entered into the outbox under the target's lock: before it begins, and
-//! after it has ended.
+//! A refresh target that records its start and end in the outbox, while holding the target's lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -13,11 +12,11 @@ use crate::load::outbox::{self, End, Wanted};
 use crate::refresh::{Done, Failure, Job, Outcome, PublishedRun, Target, TargetInfo, Wave};
 use crate::warehouse::location::Warehouse;
 
-/// How often a target's lock is asked for: soon at first, then rarely.
-const SOON: Duration = Duration::from_millis(50);
+/// Polling interval for a target's lock, which grows with time.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 const RARELY: Duration = Duration::from_secs(1);
 
-/// The outbox, over one connection that all targets share. The targets' locks end with it.
+/// The outbox, over one connection shared by all targets. Closing it releases the targets' locks.
 pub(crate) struct Outbox<'a> {
     warehouse: &'a Warehouse,
     observer: &'a dyn Observer,
@@ -33,7 +32,7 @@ impl<'a> Outbox<'a> {
         self.warehouse.connect()
     }
 
-    /// Does `work` over the connection; once more over a fresh one where it was lost.
+    /// Runs `work` on the connection, and once more on a new one if the connection was lost.
     pub(crate) fn with<T>(&self, work: impl Fn(&mut PostgresConnection) -> Result<T>) -> Result<T> {
         let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = held.as_mut() {
@@ -45,9 +44,9 @@ impl<'a> Outbox<'a> {
         work(held.insert(self.warehouse.connect()?))
     }
 
-    /// Takes a target's lock; waits as long as the target's time lasts.
+    /// Takes a target's lock, waiting up to the target's timeout.
     fn lock(&self, target: &str, job: &Job<'_>) -> Result<(), Failure> {
-        let mut pause = SOON;
+        let mut pause = MIN_POLL_INTERVAL;
         let mut warned = false;
         while !self.with(|connection| outbox::try_lock(connection, target))? {
             if !warned {
@@ -64,8 +63,8 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
-    /// Notes an end. What cannot be noted leaves the target due: it is refreshed once too often, not
-    /// once too seldom.
+    /// Records the end of a refresh. If that fails the target stays due: refreshing twice is better
+    /// than not at all.
     fn note_end(&self, target: &str, end: End<'_>) {
         let noted = self.with(|connection| outbox::note_end(connection, target, end));
         if let Err(error) = noted {
@@ -75,7 +74,7 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// A target that refreshes under its lock.
+/// A target that is refreshed under its lock.
 pub(crate) struct OutboxTarget<'a> {
     target: Box<dyn Target>,
     outbox: &'a Outbox<'a>,
@@ -83,16 +82,16 @@ pub(crate) struct OutboxTarget<'a> {
 }
 
 impl<'a> OutboxTarget<'a> {
-    /// `only_due`: a target that shows what is published is skipped.
+    /// `only_due`: skip a target that is up to date.
     pub(crate) fn new(target: Box<dyn Target>, outbox: &'a Outbox<'a>, only_due: bool) -> Self {
         Self { target, outbox, only_due }
     }
 
-    /// The refresh, the lock being held.
+    /// Refreshes while holding the lock.
     fn locked(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let (name, outbox) = (self.target.name(), self.outbox);
         let Some(wanted) = outbox.with(|connection| outbox::wanted(connection, name))? else {
-            // Nothing is published, so there is nothing that it could miss.
+            // Nothing is published yet, so the refresh cannot be stale.
             return self.target.refresh(job);
         };
         if self.only_due && !wanted.is_due {
@@ -103,7 +102,7 @@ impl<'a> OutboxTarget<'a> {
         failpoint::hit("refresh.started")?;
         let seen = (wanted.run_no, wanted.schema_version);
         let published = published_run(wanted);
-        // The panic's message is dropped on purpose: it could quote a row.
+        // Drops the panic message, which could quote a row.
         let ended = job.for_run(&published, |job| {
             catch_unwind(AssertUnwindSafe(|| self.target.refresh(job)))
                 .unwrap_or_else(|_| Err(Error::internal("the refresh panicked").into()))
@@ -153,7 +152,7 @@ impl Target for OutboxTarget<'_> {
         let name = self.target.name();
         self.outbox.lock(name, job)?;
         let done = self.locked(job);
-        // At the latest the end of the connection does it.
+        // Closing the connection releases the lock anyway.
         let _ = self.outbox.with(|connection| outbox::unlock(connection, name));
         done
     }

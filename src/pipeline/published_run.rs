@@ -1,4 +1,4 @@
-//! A run that has published: whether its refresh is still due, and that refresh.
+//! Refresh of a run that has already published.
 
 use super::refresh_stage::{enabled, refresh_bi};
 use super::report::{RunReport, TaskReport};
@@ -16,21 +16,21 @@ use crate::load::outbox;
 use crate::quarantine;
 use crate::warehouse::location::Warehouse;
 
-/// What is left to do for a run.
+/// Remaining work of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remaining {
-    /// All is loaded, and the dashboards show it.
+    /// Loaded and refreshed.
     Nothing,
-    /// The data are published, a dashboard may be stale.
+    /// Published, but a dashboard may be stale.
     Refresh,
-    /// Nothing was published.
+    /// Nothing is published.
     All,
-    /// The ledger has it as running; whether it still is, the lock shows.
+    /// Running according to the ledger; only the lock shows whether it still is.
     Unknown,
 }
 
-/// What is left, by the ledger and the outbox. A run that has published is shown when everything
-/// that is published is, by whichever run.
+/// Remaining work according to the ledger and the outbox. A run's refresh is complete when the
+/// targets show the latest published data, whichever run published it.
 pub(super) fn remaining(
     connection: &mut PostgresConnection,
     settings: &Settings,
@@ -47,7 +47,7 @@ pub(super) fn remaining(
     Ok(if due.is_empty() { Remaining::Nothing } else { Remaining::Refresh })
 }
 
-/// Fills in what the ledger has about the load.
+/// Restores the load results from the ledger.
 pub(super) fn restore(report: &mut RunReport, record: &Record) {
     report.run_id.clone_from(&record.run_id);
     report.resumed = Some(record.run_id.clone());
@@ -57,7 +57,7 @@ pub(super) fn restore(report: &mut RunReport, record: &Record) {
     report.set_account(record.account.clone().unwrap_or_default());
 }
 
-/// Fills in where the quarantine file and the dashboard page are.
+/// Sets the paths of the quarantine file and the dashboard page.
 pub(super) fn places(settings: &Settings, run: RunId, report: &mut RunReport) {
     let (rejects, page) =
         (quarantine::path(&settings.quarantine_dir(), run), settings.dashboard_path());
@@ -65,7 +65,7 @@ pub(super) fn places(settings: &Settings, run: RunId, report: &mut RunReport) {
     report.places.dashboard = page.exists().then_some(page);
 }
 
-/// The task that is left of a run that has published: `load.refresh_bi`.
+/// The remaining task of a published run: `load.refresh_bi`.
 pub(super) fn refresh(
     settings: &Settings,
     warehouse: &Warehouse,
@@ -86,7 +86,7 @@ pub(super) fn refresh(
     runner.run(Task::RefreshBi, Upstream::Ready(()), |(), _| {
         refresh_bi(settings, warehouse, run, observer, cancel, refreshed)
     });
-    // The outbox has what was refreshed, and the log has already warned.
+    // The outbox has the refresh results, and the log has already warned.
     let _ = log.complete();
     for task in runner.into_runs() {
         report.tasks.push(TaskReport {
@@ -108,8 +108,8 @@ pub(super) fn refresh(
     Ok(())
 }
 
-/// The refresh that is still due where the input is loaded already: a run ended between its commit and
-/// its refresh, or a target failed, and the same input would never be loaded again.
+/// The outstanding refresh of an already loaded input: a run ended between commit and refresh, or a
+/// target failed, and the same input would never be loaded again.
 pub(super) fn owed_refresh(
     settings: &Settings,
     warehouse: &Warehouse,
@@ -133,7 +133,7 @@ pub(super) fn owed_refresh(
     Ok(())
 }
 
-/// Which run has published after this one, for a message that calls it complete.
+/// Mentions the run that has published after this one, for the message that this one is complete.
 pub(super) fn since(record: &Record) -> String {
     let later = record.published_since.as_ref();
     later.map_or_else(String::new, |later| format!("; run {later} has published since"))

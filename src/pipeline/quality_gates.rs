@@ -1,8 +1,8 @@
-//! The quality gates: totals that differ too much from the previous run's, and claim lines that would be
-//! lost because other lines have their key.
+//! Quality gates: totals that deviate too much from the previous run, and claim lines lost to
+//! duplicate keys.
 //!
-//! A file of good rows can still be half of what was due: only the previous run shows that. And where no
-//! line number is read, all lines of a claim have one key, and one line would be left.
+//! A file of valid rows can still be incomplete; only a comparison with the previous run shows
+//! that. Without line numbers all lines of a claim share one key, and only one line would be kept.
 
 use std::fmt::Write as _;
 
@@ -17,14 +17,14 @@ use crate::rule::{Rule, Severity};
 use crate::totals::{Cents, ClaimCounts, ControlTotals, Reversals, grouped};
 use crate::warehouse::load_strategy;
 
-/// A share of one, in millionths: money is never compared as a float.
+/// 100 % in millionths: money is never compared as a float.
 const ONE: i128 = 1_000_000;
 
-/// Refuses what is staged where a figure is out of line with the previous published run; `--force`
-/// publishes it nevertheless. `loaded` rows are staged; none where they are not counted yet.
+/// Rejects staged data whose figures deviate too much from the previous published run, unless
+/// `--force` is set. `loaded`: number of staged rows, if known.
 ///
 /// # Errors
-/// `Quality` with both figures, the run before and the limit; `Warehouse` when a query fails.
+/// `Quality` with both figures, the previous run and the limit; `Warehouse` when a query fails.
 pub(super) fn check(
     connection: &mut impl Connection,
     context: &RunContext<'_>,
@@ -83,7 +83,7 @@ pub(super) fn check(
             "share of claims without a procedure",
         ),
     ] {
-        // A rule that is off counts nothing.
+        // A disabled rule has no counts.
         let Some(limit) = limit.filter(|_| severities.of(rule) != Severity::Off) else { continue };
         let share = |totals: &ControlTotals, loaded: u64| {
             let rows = totals.flags.get(rule.name()).copied().unwrap_or(0);
@@ -106,7 +106,7 @@ pub(super) fn check(
     ))
 }
 
-/// Refuses a run in which too many claim lines have the key of another one and other content, unless
+/// Rejects a run in which too many claim lines have the same key but different content, unless
 /// `on_duplicate` or `--force` is set.
 ///
 /// # Errors
@@ -123,8 +123,8 @@ pub(super) fn check_conflicts(
     refused.map_or(Ok(()), Err)
 }
 
-/// The refusal of a run with too many conflicts. Where no line number is read and a column numbers the
-/// lines of claims, identical repeats are lines too.
+/// Error for too many key conflicts. If the line number is unmapped but a column numbers claim
+/// lines, identical repeats count as lines, too.
 pub(crate) fn too_many_conflicts(
     settings: &Settings,
     counts: &ClaimCounts,
@@ -193,7 +193,7 @@ fn refusal(
     Some(error.hint(hint))
 }
 
-/// A figure that is watched.
+/// A monitored figure.
 struct Figure {
     name: &'static str,
     setting: &'static str,
@@ -201,7 +201,7 @@ struct Figure {
 }
 
 impl Figure {
-    /// How far a total is from what it was, where that is too far; from nothing, nothing is.
+    /// The relative change of a total if it exceeds the limit; a total that was zero has no limit.
     fn change(&self, now: i128, then: i128, shown: impl Fn(i128) -> String) -> Option<String> {
         let (size, change) = (then.abs(), (now - then).abs());
         let too_far = size > 0 && change * ONE > millionths(self.limit) * size;
@@ -218,7 +218,7 @@ impl Figure {
         })
     }
 
-    /// How far a share is from what it was, where that is too far.
+    /// The absolute change of a share if it exceeds the limit.
     fn difference(&self, now: i128, then: i128) -> Option<String> {
         ((now - then).abs() > millionths(self.limit)).then(|| {
             format!(
@@ -238,7 +238,7 @@ fn millionths(share: f64) -> i128 {
     (share * 1e6).round() as i128
 }
 
-/// Millionths as per cent with one decimal.
+/// Millionths as a percentage with one decimal.
 fn percent(millionths: i128) -> String {
     let tenths = (millionths + 500) / 1000;
     format!("{}.{} %", grouped(&(tenths / 10).to_string()), tenths % 10)
@@ -312,7 +312,7 @@ mod tests {
         assert!(reversed.contains("claim_id = \"{claim_id}-{adjustment}\""), "{reversed}");
         assert!(advice(0, &[]).starts_with("4 of 8 claim lines") && named.starts_with("5 of 8"));
         assert!(advice(0, &[]).contains("--on-duplicate last"));
-        // Lines that are alike are repeats, unless a column numbers them.
+        // Identical lines are duplicates, unless a column numbers them.
         let alike = ClaimCounts { read: 8, duplicates: 4, ..ClaimCounts::default() };
         assert_eq!(advised(&alike, 0, true, &[]), None);
         assert_eq!(advised(&alike, 0, false, &["SVC_LN"]), None);

@@ -1,4 +1,4 @@
-//! Collecting lazy frames. A failure of the engine loses its text, which can quote cells.
+//! Collects lazy frames. Drops the text of Polars errors, which can quote cells.
 
 use polars::prelude::{DataFrame, LazyFrame, PolarsError};
 

@@ -1,4 +1,4 @@
-//! The refreshes that come after the commit: as a run's last task, and on their own.
+//! Refreshes after the commit, as a run's last task or on their own.
 
 use std::collections::BTreeMap;
 
@@ -16,27 +16,28 @@ use crate::refresh::{self, Done, Outcome as TargetOutcome, Target, TargetResult}
 use crate::warehouse::connection;
 use crate::warehouse::location::Warehouse;
 
-/// How often one call refreshes a target whose data become newer meanwhile; then it stays due.
+/// Maximum refreshes of a target per call when new data keep being published; after that it stays
+/// due.
 const ROUNDS: usize = 3;
 
-/// Which targets are refreshed.
+/// Targets to refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
-    /// Those that do not show what they are to.
+    /// Targets that are out of date.
     Due,
-    /// Those with these names, and those of the providers with these names; due or not.
+    /// Targets or providers with these names, whether due or not.
     Named(&'a [String]),
     All,
 }
 
-/// The names of the targets that are not switched off.
+/// Names of the enabled targets.
 pub(crate) fn enabled(settings: &Settings) -> Vec<String> {
     let targets = refresh::targets(settings);
     let enabled = targets.iter().filter(|target| target.info().skipped.is_none());
     enabled.map(|target| target.name().to_owned()).collect()
 }
 
-/// `load.refresh_bi`: all targets that are due, at once, after the commit.
+/// `load.refresh_bi`: refreshes all due targets concurrently after the commit.
 pub(super) fn refresh_bi(
     settings: &Settings,
     warehouse: &Warehouse,
@@ -73,7 +74,7 @@ pub(super) fn refresh_bi(
     }
 }
 
-/// Refreshes targets without a run. A target that fails is a report, not an error.
+/// Refreshes targets outside a run. A failed target is reported, not an error.
 ///
 /// # Errors
 /// `Config` for an unknown name, `Warehouse` when it cannot be opened.
@@ -93,10 +94,10 @@ pub fn refresh(
     Ok(results.into_iter().map(RefreshReport::from).collect())
 }
 
-/// Refreshes the targets for which newer data were published since their last refresh, by whichever run.
+/// Refreshes the targets with unshown published data, from whichever run.
 ///
 /// # Errors
-/// `Warehouse` when it cannot be opened. A target that fails is a report.
+/// `Warehouse` when it cannot be opened. A failed target is reported.
 pub fn refresh_due(
     settings: &Settings,
     observer: &dyn Observer,
@@ -105,7 +106,7 @@ pub fn refresh_due(
     refresh(settings, Which::Due, observer, cancel)
 }
 
-/// Refuses a name that no target and no provider has.
+/// Rejects a name that is neither a target nor a provider.
 fn known(settings: &Settings, which: Which<'_>) -> Result<()> {
     let Which::Named(names) = which else { return Ok(()) };
     let targets = refresh::targets(settings);
@@ -121,7 +122,7 @@ fn is_called(target: &dyn Target, name: &str) -> bool {
 }
 
 /// Refreshes targets, and again those for which newer data were published meanwhile. Every selected
-/// target has a result, also those that are left out, with the reason.
+/// target has a result; skipped ones include the reason.
 fn refresh_these(
     settings: &Settings,
     warehouse: &Warehouse,
@@ -160,7 +161,7 @@ fn refresh_these(
             break;
         }
         let due = due()?;
-        // New objects, because what the last ones shared has ended.
+        // New objects, because the shared state of the previous ones is gone.
         let mut again = refresh::targets(settings);
         again.retain(|target| {
             [&shown, &due].iter().all(|names| names.iter().any(|name| name == target.name()))
@@ -188,7 +189,7 @@ fn all(
     refresh::refresh_all(&targets, &published, &|| outbox.connect(), cancel)
 }
 
-/// The result of a target that is left out.
+/// Result of a skipped target.
 fn left(target: &dyn Target) -> TargetResult {
     let detail = target.info().skipped.clone().unwrap_or_else(|| "nothing changed".to_owned());
     TargetResult::without_refresh(
@@ -197,7 +198,7 @@ fn left(target: &dyn Target) -> TargetResult {
     )
 }
 
-/// Two refreshes of a target as one: how the last one ended, what both took.
+/// Merges two refreshes of a target: the last outcome, the summed effort.
 fn added_up(before: Option<TargetResult>, last: TargetResult) -> TargetResult {
     match before {
         Some(before) => TargetResult {
@@ -210,7 +211,6 @@ fn added_up(before: Option<TargetResult>, last: TargetResult) -> TargetResult {
     }
 }
 
-/// Warns of a target that was not refreshed.
 fn warn_of_failure(observer: &dyn Observer, result: &TargetResult) {
     if result.outcome.is_failure() {
         let text = format!("{}: {}", result.target, result.detail);

@@ -1,4 +1,4 @@
-//! Advice when too many rows are rejected: what most of them have in common, and what to set.
+//! Advice for a run with too many rejects: the most common cause and the setting to change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::rule::Rule;
 use crate::schema::origin_file;
 use crate::transform::{DateFormats, DateSample, DateSuggestion, decimal_marks};
 
-/// Rows that were rejected, and where the first of them are.
+/// Rejected rows and the origins of the first ones.
 pub(crate) struct Rejects<'a> {
-    /// All of them, those beyond `reasons` too.
+    /// Total, including rows not in `reasons`.
     pub(crate) rows: u64,
     pub(crate) reasons: &'a BTreeMap<Rule, u64>,
-    /// Origins of rows whose amount has another decimal mark than the configured one.
+    /// Origins of rows whose amount uses the other decimal separator.
     pub(crate) marked: &'a [i64],
 }
 
-/// Rows of a file that are read for their decimal mark, at least.
+/// Minimum number of rows sampled per file to determine the decimal separator.
 const SAMPLE_ROWS: u64 = 200_000;
 
-/// A refusal, and what to do about it; none where no rule stands out.
+/// The error and its remedy; `None` when no rule predominates.
 pub(crate) struct Refusal {
     pub(crate) error: Error,
     pub(crate) advice: Option<String>,
 }
 
-/// The refusal of a run whose claims cannot be loaded as they are read.
+/// Error for a run whose claims cannot be loaded with the current settings.
 pub(crate) fn refusal(
     settings: &Settings,
     claims: &Extracted,
@@ -48,13 +48,13 @@ pub(crate) fn refusal(
         None => too_many(settings, read, rejects.rows),
     };
     let Some(error) = error else { return Ok(None) };
-    // What refuses the run by itself is to be fixed first.
+    // A decimal separator mismatch fails the run by itself, so it comes first.
     let rule = marks.map(|_| (Rule::AmountDecimalMark, 0)).or_else(|| rejects.of_one_rule());
     let advice = rule.map(|(rule, rows)| advice(settings, claims, rule, rows));
     Ok(Some(Refusal { error, advice }))
 }
 
-/// The refusal of a run with too many rejects.
+/// Error for too many rejects.
 fn too_many(settings: &Settings, read: u64, rejected: u64) -> Option<Error> {
     let quality = &settings.quality;
     #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 53 bits")]
@@ -73,15 +73,15 @@ fn too_many(settings: &Settings, read: u64, rejected: u64) -> Option<Error> {
 }
 
 impl Rejects<'_> {
-    /// The rule that rejects most of the rows, and how many; none where there is no such rule.
+    /// The rule that rejects the majority of rows, and its count, if there is one.
     fn of_one_rule(&self) -> Option<(Rule, u64)> {
         let (&rule, &rows) = self.reasons.iter().max_by_key(|(_, rows)| **rows)?;
         (rows * 2 > self.rows).then_some((rule, rows))
     }
 }
 
-/// A file most of whose amounts with decimals have another mark than the configured one: there
-/// `1.234` may be a thousand. A few such amounts among others are rejects like any other.
+/// Finds a file in which most amounts with decimals use the other decimal separator: there `1.234`
+/// may be a thousand. A few such amounts are ordinary rejects.
 fn with_another_mark(
     settings: &Settings,
     claims: &Extracted,
@@ -112,7 +112,7 @@ fn text<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a StringChunked> {
     texts.map_err(|_| Error::internal("a column is missing from a block"))
 }
 
-/// What to do about the rule that rejects most rows.
+/// Advice for the rule that rejects most rows.
 fn advice(settings: &Settings, claims: &Extracted, rule: Rule, rows: u64) -> String {
     let set = |line: &str| format!("set in the configuration:\n  [claims]\n  {line}");
     match rule {
@@ -144,7 +144,7 @@ fn advice(settings: &Settings, claims: &Extracted, rule: Rule, rows: u64) -> Str
     }
 }
 
-/// What the dates of the claims look like.
+/// Suggested date formats of the claims.
 fn dates(settings: &Settings, claims: &Extracted) -> Result<Option<DateSuggestion>> {
     let configured = &settings.claims.date_formats;
     let mut sample = DateSample::new(&Arc::new(DateFormats::new(configured)?));

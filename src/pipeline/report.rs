@@ -11,30 +11,27 @@ use crate::event::RunId;
 use crate::refresh::TargetResult;
 use crate::totals::{Amounts, ClaimCounts, ControlTotals, Example, ProviderCounts, Reversals};
 
-/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Loaded and published.
     Success,
-    /// The same input with the same settings is published already; nothing was done.
+    /// The same input with the same settings is already published; nothing was done.
     AlreadyLoaded,
-    /// Ended by an error.
     Failed,
 }
 
-/// One task of the run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskReport {
     /// The task's id.
     pub id: String,
-    /// Its final state, as Airflow names it.
+    /// Final state, with Airflow's name.
     pub state: &'static str,
-    /// Tries begun.
+    /// Number of tries.
     pub tries: u32,
     /// Seconds over all tries.
     pub seconds: f64,
-    /// The small result that the ledger keeps (Airflow's XCom).
+    /// Small result stored in the ledger (Airflow's XCom).
     #[serde(skip)]
     pub(crate) result: Option<serde_json::Value>,
 }
@@ -51,30 +48,28 @@ impl From<&TaskRun> for TaskReport {
     }
 }
 
-/// One refreshed target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RefreshReport {
-    /// The target's name.
     pub target: String,
     /// `succeeded`, `skipped`, `already_running`, or a failure: `failed`, `cancelled`, `timed_out`,
     /// `rate_limited`, `disabled`.
     pub outcome: &'static str,
-    /// Where the result is, or why it failed; free of cell values.
+    /// Location of the result, or the reason for the failure; contains no cell values.
     pub detail: String,
     /// Whether a failure ends the run with exit code 6.
     pub(crate) required: bool,
-    /// When it began, RFC 3339 in UTC.
+    /// Start time, RFC 3339 in UTC.
     pub(crate) started_at: String,
-    /// Seconds it took.
+    /// Duration in seconds.
     pub(crate) seconds: f64,
-    /// Requests that start a refresh.
+    /// Number of requests that start a refresh.
     pub attempts: u32,
-    /// What the provider calls the refresh.
+    /// The provider's id of the refresh.
     pub(crate) remote_id: Option<String>,
 }
 
 impl RefreshReport {
-    /// Whether the target may show older data.
+    /// Whether the target may be out of date.
     #[must_use]
     pub(crate) fn is_failure(&self) -> bool {
         !["succeeded", "skipped", "already_running"].contains(&self.outcome)
@@ -102,10 +97,10 @@ pub struct ErrorReport {
     /// [`crate::error::ErrorKind::name`].
     pub kind: &'static str,
     pub message: String,
-    /// What to do next.
+    /// Suggested next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Whether it can pass by itself.
+    /// Whether a retry may succeed.
     #[serde(skip)]
     pub is_transient: bool,
 }
@@ -121,80 +116,77 @@ impl From<&Error> for ErrorReport {
     }
 }
 
-/// The end of a run, as one JSON object.
+/// Result of a run, as one JSON object.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
     pub run_id: String,
-    /// How it ended.
     pub status: Status,
-    /// The run that was resumed: this very one, unless it had to start over.
+    /// The resumed run: this one, unless it had to start over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<String>,
-    /// The run that loaded this input, when it is loaded already.
+    /// The run that loaded this input, if it is already loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded_by: Option<String>,
-    /// Digest of all inputs; null when they could not be read.
+    /// Digest of all inputs; null if they could not be read.
     pub fingerprint: Option<String>,
-    /// Id of the key; null when there was none.
+    /// Key id; null without a key.
     pub key_id: Option<String>,
-    /// The privacy profile; null when the run did not get so far.
+    /// Privacy profile; null if the run failed earlier.
     pub(crate) privacy_profile: Option<String>,
-    /// Claim rows.
+    /// Claim row counts.
     pub claims: ClaimCounts,
-    /// Claim money.
+    /// Claim amounts.
     pub amount: Amounts,
-    /// Amounts that cancel one another under one claim id and line number.
+    /// Amounts that cancel out within one claim id and line number.
     pub reversals: Reversals,
-    /// The header name that line numbers were read from without being mapped: it was recognised by its
-    /// name and its content.
+    /// The unmapped header name recognised as the line number by its name and content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line_column: Option<String>,
-    /// Provider rows.
+    /// Provider row counts.
     pub providers: ProviderCounts,
     /// Rejected claims by reason code.
     pub reject_reasons: BTreeMap<String, u64>,
-    /// The first rejected records of each reason code.
+    /// First rejected records of each reason code.
     pub reject_examples: BTreeMap<String, Vec<Example>>,
-    /// Loaded claims by rule: those that flag a row and those that only count it.
+    /// Loaded claims by rule, for flagging and counting rules.
     pub flags: BTreeMap<String, u64>,
-    /// The tasks, in the order of the data.
+    /// Tasks in execution order.
     pub tasks: Vec<TaskReport>,
-    /// Seconds of the steps inside the load: `staging` (the COPY), `key` (primary key, totals, and
-    /// for a merge the comparison), `publish`, `analyze`; null when nothing was loaded.
+    /// Seconds per load step: `staging` (the COPY), `key` (primary key, totals and, for a merge,
+    /// the comparison), `publish`, `analyze`; null when nothing was loaded.
     pub(crate) phases: Option<serde_json::Value>,
-    /// The refreshed targets.
     pub refresh: Vec<RefreshReport>,
     /// Wall time.
     pub(crate) seconds: f64,
-    /// What ended the run.
+    /// The error that ended the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
-    /// Bytes of each input that was read.
+    /// Size of each input in bytes.
     #[serde(skip)]
     pub(crate) bytes: BTreeMap<&'static str, u64>,
-    /// Where things are, for people.
+    /// Output locations for display.
     #[serde(skip)]
     pub places: Places,
-    /// The process' exit code.
+    /// Process exit code.
     #[serde(skip)]
     pub exit_code: u8,
 }
 
-/// Where a person finds what the run made.
+/// Output locations of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// The warehouse without secrets, for example `private server in data/warehouse`.
+    /// Warehouse without secrets, for example `private server in data/warehouse`.
     pub(crate) warehouse: String,
-    /// A command that opens psql on the warehouse; empty when there is none to give.
+    /// Command that opens psql on the warehouse; empty if there is none.
     pub(crate) psql: String,
-    /// The quarantine file, when something was rejected.
+    /// Quarantine file, if rows were rejected.
     pub quarantine: Option<std::path::PathBuf>,
-    /// The dashboard page, when it was written.
+    /// Dashboard page, if written.
     pub(crate) dashboard: Option<std::path::PathBuf>,
 }
 
 impl RunReport {
-    /// The report of a run that has done nothing yet.
+    /// Report of a run that has not started.
     #[must_use]
     pub(crate) fn new(run: RunId) -> Self {
         Self {
@@ -224,7 +216,6 @@ impl RunReport {
         }
     }
 
-    /// Marks the run as failed.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.status = Status::Failed;
         self.exit_code = error.kind().exit_code();

@@ -1,8 +1,8 @@
-//! Going on with an earlier run, by `--resume` or under the name that an orchestrator gave it.
+//! Resumes an earlier run, by `--resume` or by an orchestrator's run name.
 //!
-//! The ledger decides: a run that has published only needs its refresh, whatever has changed in its
-//! sources, key and settings. One that has not left nothing behind: its work is done again, under a new
-//! id unless its id was given to it. An input named beside `last` means the last run of that input.
+//! The ledger decides: a published run only needs its refresh, whatever has changed in its sources,
+//! key and settings. An unpublished run has left nothing behind: it starts over, under a new id
+//! unless the id is fixed. `last` with an input selects the last run of that input.
 
 use std::time::Instant;
 
@@ -28,18 +28,18 @@ use crate::warehouse::connection;
 use crate::warehouse::location::Warehouse;
 use crate::{extract, load};
 
-/// The input that is named beside `last`.
-struct Given {
-    /// Digest of its content; none for standard input, which can be read only once.
+/// The input given together with `last`.
+struct RequestedInput {
+    /// Content digest; `None` for standard input, which can be read only once.
     fingerprint: Option<String>,
     config_digest: String,
 }
 
-impl Given {
-    /// What the settings name; none where they name no claims.
+impl RequestedInput {
+    /// The input in the settings; `None` without claims sources.
     ///
     /// # Errors
-    /// As [`extract::extract`]: an input that cannot be read cannot be compared.
+    /// As [`extract::extract`]: an unreadable input cannot be compared.
     fn of(settings: &Settings, cancel: &Cancellation) -> Result<Option<Self>> {
         let (claims, providers) = (&settings.claims.sources, &settings.providers.sources);
         if claims.is_empty() {
@@ -62,7 +62,6 @@ impl Given {
         Ok(Some(Self { fingerprint: Some(inputs.fingerprint()), config_digest }))
     }
 
-    /// The last run of this input.
     fn last_run(&self, connection: &mut PostgresConnection) -> Result<RunId> {
         let fingerprint = self.fingerprint.as_deref();
         if let Some(run) = ledger_read::latest_of(connection, fingerprint, &self.config_digest)? {
@@ -78,7 +77,7 @@ impl Given {
             .hint("load the input with `claims-etl run`, without --resume; --resume RUN finishes a run of your choice"))
     }
 
-    /// Refuses to call a run complete whose rows others have changed since.
+    /// Fails if the rows of a complete run have been changed since by others.
     fn still_loaded(&self, connection: &mut PostgresConnection, record: &Record) -> Result<()> {
         let Some(fingerprint) = &self.fingerprint else { return Ok(()) };
         let (settings, key) = (&self.config_digest, &record.key_id);
@@ -94,11 +93,10 @@ impl Given {
     }
 }
 
-/// Finishes an earlier run and reports how that ended; a failure is a report too.
+/// Finishes an earlier run and reports the result; failures are reported, too.
 ///
-/// A run that has published is refreshed under its own id, without sources or key. One that has not
-/// starts over under a new id, with the settings given here. For one that is complete there is nothing
-/// to do.
+/// A published run is refreshed under its own id, without sources or key. An unpublished one starts
+/// over under a new id with the current settings. A complete run needs nothing.
 #[must_use]
 pub fn resume(
     settings: &Settings,
@@ -136,7 +134,7 @@ pub fn resume(
     report
 }
 
-/// Does what is left to do, or returns the run whose work has to be done again.
+/// Does the remaining work, or returns the run that must start over.
 fn go_on(
     settings: &Settings,
     options: &RunOptions,
@@ -155,7 +153,7 @@ fn go_on(
     report.places.warehouse.clone_from(&warehouse.place);
     report.places.psql.clone_from(&warehouse.psql);
     let given = match which {
-        RunSelector::Last => Given::of(settings, cancel)?,
+        RunSelector::Last => RequestedInput::of(settings, cancel)?,
         RunSelector::Run(_) => None,
     };
     let (asked, mut record, mut left) = retries.run(OPENING, || {
@@ -166,7 +164,7 @@ fn go_on(
         };
         let record = run_selector::read(&mut connection, asked)?;
         if record.account.is_some() {
-            // An earlier version's warehouse has no outbox yet.
+            // The warehouse of an earlier version has no outbox yet.
             connection::migrate_if_needed(&mut connection, settings.run.wait, observer, cancel)?;
         }
         let left = remaining(&mut connection, settings, &record)?;
@@ -177,8 +175,7 @@ fn go_on(
     }
     let mut held = None;
     if matches!(left, Remaining::Refresh | Remaining::Unknown) {
-        // It may be at work just now. With the lock held it is not, and what the ledger says then
-        // is the last word.
+        // The run may still be active. Holding the lock proves it is not, so re-read the ledger.
         let (wait, database) = (settings.run.wait, &warehouse.database);
         held = Some(retries.run(OPENING, || {
             let mut control = load::hold(database, wait, observer, cancel)?;
@@ -222,13 +219,13 @@ fn go_on(
         Remaining::All | Remaining::Unknown => Ok(Some(record)),
     };
     if let Some(control) = held {
-        // At the latest the end of the connection does it.
+        // Closing the connection releases the lock anyway.
         let _ = connection::unlock(control);
     }
     done
 }
 
-/// The work of a run that has published nothing, from its beginning under a new id.
+/// Repeats an unpublished run under a new id.
 fn start_over(
     settings: &Settings,
     options: &RunOptions,
@@ -249,7 +246,7 @@ fn start_over(
     report
 }
 
-/// The rest of a run whose tasks were called one by one, under its own id; none for any other run.
+/// Continues a run whose tasks were called one by one, under its own id; `None` for other runs.
 ///
 /// # Errors
 /// `Warehouse` when the ledger cannot be read.
@@ -291,8 +288,8 @@ fn warn_of_another_input(
     }
 }
 
-/// Does a whole run under the id of a name, and reports how it ended. The same name again after the
-/// data were published finishes what is left, if anything.
+/// Runs all tasks under the id of a name and reports the result. Called again with the same name
+/// after publishing, it finishes the remaining work, if any.
 #[must_use]
 pub fn run_named(
     settings: &Settings,
@@ -318,8 +315,8 @@ pub fn run_named(
     }
 }
 
-/// A named run, unless it has published. One that found its input loaded by another run looks again:
-/// that may have changed.
+/// The named run, unless it has published. A run whose input was loaded by another run is checked
+/// again, because that may have changed.
 fn unpublished(
     settings: &Settings,
     name: &RunName,

@@ -1,5 +1,4 @@
-//! How often work is tried again after a transient error: a task, and what a run does in the warehouse
-//! outside of its tasks.
+//! Retries after transient errors, for tasks and for warehouse access outside tasks.
 
 use std::time::Duration;
 
@@ -7,16 +6,16 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::event::{Cancellation, Observer, RunEvent, rest};
 
-/// What is retried while the warehouse does not answer, as messages name it.
+/// Name of the operation retried while the warehouse does not answer.
 pub(crate) const OPENING: &str = "opening the warehouse";
 pub(super) const RUN_LOG: &str = "writing to the run log";
 
-/// The retries that `run.retries` and `run.retry_delay_secs` allow.
+/// Retry policy from `run.retries` and `run.retry_delay_secs`.
 #[derive(Clone, Copy)]
 pub(crate) struct Retries<'a> {
-    /// Tries after the first.
+    /// Retries after the first try.
     pub(super) limit: u32,
-    /// The wait before each of them.
+    /// Delay before each retry.
     pub(super) delay: Duration,
     pub(super) observer: &'a dyn Observer,
     pub(super) cancel: &'a Cancellation,
@@ -32,8 +31,7 @@ impl<'a> Retries<'a> {
         Self { limit: settings.run.retries, delay, observer, cancel }
     }
 
-    /// Does `work`, and again after transient errors, each time after the delay; `what` names it in the
-    /// warnings.
+    /// Runs `work` with retries after transient errors; `what` names it in warnings.
     ///
     /// # Errors
     /// The last error of `work`; `Interrupted` when a wait was cancelled.
@@ -58,7 +56,7 @@ impl<'a> Retries<'a> {
     /// Waits for the delay.
     ///
     /// # Errors
-    /// `Interrupted` on cancellation, at once.
+    /// `Interrupted`, immediately on cancellation.
     pub(super) fn wait(&self) -> Result<()> {
         rest(self.delay, || self.cancel.check())
     }

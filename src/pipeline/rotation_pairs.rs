@@ -1,4 +1,4 @@
-//! The identifiers of sources, as pairs of tokens in the map of a rotation.
+//! Maps the identifiers of sources to pairs of old and new tokens for a key rotation.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::transform::{identifiers, token_pairs};
 use crate::warehouse::keys::KeyName;
 use crate::warehouse::location::Warehouse;
 
-/// The tokenizers of both keys for a column.
+/// Tokenizers of a column for both keys.
 struct Column {
     dataset: Dataset,
     name: &'static str,
@@ -28,11 +28,10 @@ struct Column {
     new: Tokenizer,
 }
 
-/// What is made of the identifiers.
+/// Tokenizers of all columns.
 pub(crate) struct Both(Vec<Column>);
 
 impl Both {
-    /// The tokenizers that a rotation needs.
     pub(crate) fn new(old: &MasterKey, new: &MasterKey, rotation: &Rotation) -> Self {
         let columns = [
             (Dataset::Claims, "claim_id", "claim", Domain::Claim),
@@ -52,14 +51,14 @@ impl Both {
         Self(columns.map(column).collect())
     }
 
-    /// The columns that are read of an input.
+    /// The identifier columns of an input.
     pub(crate) fn columns(&self, dataset: Dataset) -> Vec<&'static str> {
         let of_it = self.0.iter().filter(|column| column.dataset == dataset);
         of_it.map(|column| column.name).collect()
     }
 }
 
-/// One reading of an input for the map.
+/// One scan of an input for the map.
 pub(crate) struct Mapping<'a> {
     pub(crate) both: &'a Both,
     pub(crate) offer: Offer,
@@ -69,11 +68,10 @@ pub(crate) struct Mapping<'a> {
 }
 
 impl Mapping<'_> {
-    /// Reads an input; returns how many tokens were mapped.
+    /// Reads an input; returns the number of mapped tokens.
     ///
-    /// # Errors
-    /// `Source` when it cannot be read or has changed, `Warehouse` when the map cannot be written,
-    /// `Interrupted` on cancellation; what was mapped stays.
+    /// # Errors `Source` when it cannot be read or has changed, `Warehouse` when the map cannot be
+    /// written, `Interrupted` on cancellation; tokens mapped so far are kept.
     pub(crate) fn run(&self, extracted: &Extracted, connection: PostgresConnection) -> Result<u64> {
         let (both, dataset) = (self.both, extracted.dataset);
         let names = both.columns(dataset);
@@ -104,8 +102,8 @@ impl Mapping<'_> {
     }
 }
 
-/// In a load of the window: the tokens that it is about to publish get their new ones, so that the map
-/// only grows. Nothing happens where no next key is named or no rotation is at work.
+/// During a rotation: adds the new tokens for tokens this load is about to publish, so that the map
+/// stays complete. Does nothing without a next key or an active rotation.
 ///
 /// # Errors
 /// `Config` when the next key is not the rotation's, and as [`Mapping::run`].
@@ -143,7 +141,7 @@ pub(super) fn note_pairs(
     Ok(())
 }
 
-/// The key that a rotation leads to.
+/// The target key of a rotation.
 pub(crate) fn next_key(settings: &Settings) -> Result<MasterKey> {
     let Some(path) = &settings.privacy.next_key_file else {
         return Err(Error::config("which key is the next one?").hint(

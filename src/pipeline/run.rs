@@ -44,8 +44,8 @@ use crate::warehouse::location::Warehouse;
 use crate::worker::{Worker, panicked};
 use crate::{load, quarantine};
 
-/// The five tasks. Each hands its value to the next; a failure or an input that is loaded already ends
-/// what comes after it. `session` and `state` outlive a failed try.
+/// Runs the five tasks. Each passes its value to the next; a failure or an already loaded input
+/// stops the downstream tasks. `session` and `state` survive a failed try.
 fn run_tasks(
     context: &RunContext<'_>,
     session: &mut Option<Session<PostgresConnection>>,
@@ -87,7 +87,7 @@ fn run_tasks(
     });
 }
 
-/// Does a whole run and reports how it ended; a failure is a report too.
+/// Runs all tasks and reports the result; failures are reported, too.
 #[must_use]
 pub fn run(
     settings: &Settings,
@@ -98,7 +98,7 @@ pub fn run(
     run_as(RunId::now(), settings, options, observer, cancel)
 }
 
-/// The same under a given id, which a caller can record before the run begins.
+/// [`run`] with a given id, which the caller can record before the run begins.
 #[must_use]
 pub fn run_as(
     id: RunId,
@@ -110,7 +110,7 @@ pub fn run_as(
     run_request(&RunRequest::new(id), settings, options, observer, cancel)
 }
 
-/// The same for a run that has begun in an earlier call, or for one of its tasks.
+/// [`run`] for a run begun in an earlier call, or for a single task.
 pub(super) fn run_request(
     request: &RunRequest,
     settings: &Settings,
@@ -137,7 +137,7 @@ pub(super) fn run_request(
     report
 }
 
-/// Opens what the tasks need, runs them and writes the run's end to the ledger.
+/// Opens the resources, runs the tasks and records the end of the run in the ledger.
 fn drive(
     request: &RunRequest,
     settings: &Settings,
@@ -210,7 +210,7 @@ fn drive(
         ),
         None => run_tasks(&context, &mut session, &mut state, &runner),
     }
-    // The next task of a run that is done task by task relies on the entry of this one.
+    // When tasks are run one by one, the next task relies on this ledger entry.
     let written = match request.task {
         Some(_) => retries.run(RUN_LOG, || log.complete()),
         None => log.complete().or(Ok(())),
@@ -218,8 +218,8 @@ fn drive(
     conclude(&context, session, state, &runner.into_runs(), written, &retries)
 }
 
-/// Enters the run into the ledger. An extract alone touches nothing of the warehouse and needs no
-/// session, which holds the lock.
+/// Records the run in the ledger. An extract alone does not touch the warehouse and needs no
+/// session (and so no lock).
 fn enter(
     request: &RunRequest,
     context: &RunContext<'_>,
@@ -238,8 +238,8 @@ fn enter(
     retries.run(OPENING, open).map(Some)
 }
 
-/// From the ends of the tasks to the report, and the run's end in the ledger. `written` is whether the
-/// ledger has all task states.
+/// Builds the report from the task results and records the end of the run. `written`: whether all
+/// task states are in the ledger.
 fn conclude(
     context: &RunContext<'_>,
     mut session: Option<Session<PostgresConnection>>,
@@ -304,7 +304,7 @@ fn failure(tasks: &[TaskRun], run: RunId, published: bool) -> Option<Error> {
     })
 }
 
-/// Writes to the ledger that a run has published nothing, and why.
+/// Records in the ledger that the run failed without publishing.
 fn note_failure(
     context: &RunContext<'_>,
     warehouse: &Warehouse,
@@ -313,7 +313,7 @@ fn note_failure(
 ) {
     let run = context.identity.run;
     let noted = ledger::fail(&mut session.control, run, error)
-        // The session may be lost, which is why the run has failed.
+        // The session may be lost; that may be why the run failed.
         .or_else(|_| ledger::fail(&mut warehouse.connect()?, run, error));
     if let Err(lost) = noted {
         let lost = lost.message();
@@ -321,8 +321,8 @@ fn note_failure(
     }
 }
 
-/// Writes to the ledger that the input is loaded already. Returns whether the session still has the
-/// lock; where it was lost, nothing of the warehouse is touched any more.
+/// Records in the ledger that the input is already loaded. Returns whether the session still holds
+/// the lock; otherwise the warehouse must not be touched.
 fn note_already_loaded(
     context: &RunContext<'_>,
     warehouse: &Warehouse,
@@ -343,7 +343,7 @@ fn note_already_loaded(
     Ok(false)
 }
 
-/// Removes what dead runs have left behind, after a success: the session still has the lock.
+/// Removes leftovers of dead runs after a success, while holding the lock.
 fn tidy(settings: &Settings, control: &mut PostgresConnection, observer: &dyn Observer) {
     let folder = settings.quarantine_dir();
     let done = load::sweep(control, observer).and_then(|()| {
@@ -361,8 +361,8 @@ fn tidy(settings: &Settings, control: &mut PostgresConnection, observer: &dyn Ob
     }
 }
 
-/// The configured key. Only the private server's first run makes one: in a shared warehouse a new
-/// key in the wrong place would be a silent mistake.
+/// The configured key. Only the first run of the private server creates one: a new key for a shared
+/// warehouse would be a silent mistake.
 fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     let path = settings.key_path();
     let configured = settings.privacy.names_key() || settings.warehouse.url.is_some();
@@ -370,7 +370,7 @@ fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
         return MasterKey::resolve(&settings.key_source());
     }
     let key = match MasterKey::generate(&path) {
-        // Another process of the same run has just made it; it writes it in a moment.
+        // Another process of the same run has just created the file and is about to write the key.
         Err(_) if path.exists() => return key_of_another(settings),
         made => made?,
     };
@@ -381,7 +381,7 @@ fn key(settings: &Settings, observer: &dyn Observer) -> Result<MasterKey> {
     Ok(key)
 }
 
-/// The key that another process is making at this moment.
+/// Waits for the key that another process is creating.
 fn key_of_another(settings: &Settings) -> Result<MasterKey> {
     for _ in 0..50 {
         if let Ok(key) = MasterKey::resolve(&settings.key_source()) {

@@ -1,4 +1,4 @@
-//! What the tasks of a run share: what is fixed when it begins, and what outlives a failed try.
+//! State shared by the tasks of a run: constants, and what survives a failed try.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::quarantine::Quarantine;
 use crate::transform::{DateFormats, RuleSet};
 use crate::warehouse::location::Warehouse;
 
-/// What a run does differently, beside the settings.
+/// Options of a run besides the settings.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Load the input even if it is loaded already.
+    /// Load the input even if already loaded.
     pub force: bool,
-    /// Read, validate and count, but touch no warehouse.
+    /// Read, validate and count without touching a warehouse.
     pub dry_run: bool,
 }
 
-/// What is fixed when a run begins.
+/// Constants of a run.
 pub(crate) struct RunContext<'a> {
     pub(super) settings: &'a Settings,
     pub(super) options: &'a RunOptions,
@@ -34,7 +34,7 @@ pub(crate) struct RunContext<'a> {
     pub(super) key: &'a MasterKey,
     pub(super) formats: Arc<DateFormats>,
     pub(super) checks: Arc<RuleSet>,
-    /// None for a dry run.
+    /// `None` for a dry run.
     pub(super) warehouse: Option<&'a Warehouse>,
 }
 
@@ -47,13 +47,13 @@ impl RunContext<'_> {
         self.observer.observe(&RunEvent::Warning(text));
     }
 
-    /// Reports how many rows a task has handled.
+    /// Reports a task's row count.
     pub(super) fn progress(&self, task: Task, rows: u64) {
         self.observer.observe(&RunEvent::Progress { task: task.id().into(), rows, total: None });
     }
 
-    /// The run's session. Before another try the connection may be lost, and with it the lock: a new
-    /// session is opened, which also removes what the last try has staged.
+    /// The run's session. On a retry the connection, and so the lock, may be lost: opens a new
+    /// session, which also removes the previous try's staging data.
     pub(super) fn session<'s>(
         &self,
         held: &'s mut Option<Session<PostgresConnection>>,
@@ -75,12 +75,12 @@ impl RunContext<'_> {
     }
 }
 
-/// What outlives a failed try, beside the session.
+/// State that survives a failed try, besides the session.
 pub(super) struct RunState<'r> {
-    /// The rejects, until the file is complete.
+    /// Rejects, until the file is complete.
     pub(super) quarantine: Option<Quarantine>,
-    /// Whether the publish has been committed.
+    /// Whether the publish has committed.
     pub(super) published: bool,
-    /// Filled in as the run goes, so that a failed run reports what it knew.
+    /// Filled in progressively, so that a failed run has a partial report.
     pub(super) report: &'r mut RunReport,
 }

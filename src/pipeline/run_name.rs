@@ -1,16 +1,16 @@
-//! The name that an orchestrator gives a run, and the run's id that follows from it.
+//! An orchestrator's run name, and the run id derived from it.
 
 use uuid::{Builder, Uuid};
 
 use crate::error::{Error, Result};
 use crate::event::RunId;
 
-/// Makes ids of names different from all other digests of the same text.
+/// Separates these ids from other digests of the same text.
 const DOMAIN: &str = "claims-etl 2024-01-01 run id of an orchestrator's name";
-/// Characters of the longest name; Airflow allows as many.
-const LONGEST: usize = 250;
+/// Maximum length in characters; the same as Airflow's.
+const MAX_CHARS: usize = 250;
 
-/// What a run is called: by its id, or as an orchestrator calls it.
+/// A run by its id or by an orchestrator's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunName {
     id: RunId,
@@ -18,19 +18,20 @@ pub struct RunName {
 }
 
 impl RunName {
-    /// Reads a UUID, which is the id itself, or any other text, from which a version 8 UUID is
-    /// made: the same one for the same text.
+    /// Parses a UUID as the run id; any other text is hashed to a version 8 UUID,
+    /// deterministically.
     ///
     /// # Errors
-    /// `Config` when the text is empty, longer than 250 characters or holds control characters.
+    /// `Config` when the text is empty, longer than 250 characters or contains control characters.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         if let Ok(id) = Uuid::try_parse(text) {
             return Ok(Self { id: RunId::parse(&id.to_string())?, text: None });
         }
-        if text.is_empty() || text.chars().count() > LONGEST || text.chars().any(char::is_control) {
+        if text.is_empty() || text.chars().count() > MAX_CHARS || text.chars().any(char::is_control)
+        {
             return Err(Error::config(format!(
-                "a run's name has 1 to {LONGEST} characters, none of them a control character"
+                "a run's name has 1 to {MAX_CHARS} characters, none of them a control character"
             ))
             .hint("give a UUID, or what the orchestrator calls the run"));
         }
@@ -41,7 +42,7 @@ impl RunName {
         Ok(Self { id: RunId::parse(&id.to_string())?, text: Some(text.to_owned()) })
     }
 
-    /// The name of a run whose id is known.
+    /// The name of a run by its id.
     #[must_use]
     pub(crate) fn of(id: RunId) -> Self {
         Self { id, text: None }
@@ -52,7 +53,7 @@ impl RunName {
         self.id
     }
 
-    /// The name that is not the id itself.
+    /// The name, unless it is the id.
     #[must_use]
     pub(crate) fn text(&self) -> Option<&str> {
         self.text.as_deref()

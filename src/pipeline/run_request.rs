@@ -1,4 +1,4 @@
-//! Which run is to be done, and how much of it.
+//! Which run and which of its tasks to execute.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +14,29 @@ use crate::load::task_progress::Progress;
 use crate::load::{ledger, task_progress};
 use crate::warehouse::{keys, table_layout};
 
-/// A run that is to be done.
 pub(super) struct RunRequest {
     pub(super) id: RunId,
-    /// What an orchestrator calls it.
+    /// The orchestrator's name.
     pub(super) name: Option<String>,
-    /// The day with which dates are compared, in days since 1970-01-01, where the id has none. The
-    /// ledger keeps it.
+    /// Reference date in days since 1970-01-01, if the id does not contain one. Stored in the
+    /// ledger.
     pub(super) day: Option<i32>,
-    /// How far the run has come in earlier calls.
+    /// Progress from earlier calls.
     pub(super) before: Option<Progress>,
-    /// The one task that is to be done; none: all.
+    /// The single task to run; `None` for all.
     pub(super) task: Option<Task>,
 }
 
 impl RunRequest {
-    /// A run that begins now, with all its tasks.
+    /// A new run with all tasks.
     pub(super) fn new(id: RunId) -> Self {
         Self { id, name: None, day: None, before: None, task: None }
     }
 
-    /// A run whose id was given to it, with all its tasks, as far as it has come `before`.
+    /// A run with a fixed id and all tasks, with its progress from earlier calls.
     ///
     /// # Errors
-    /// `Internal` when it has no day.
+    /// `Internal` when it has no reference date.
     pub(super) fn named(
         name: &RunName,
         settings: &Settings,
@@ -54,12 +53,12 @@ impl RunRequest {
         Ok(Self { id, name, day, before, task: None })
     }
 
-    /// How often each task was tried in earlier calls.
+    /// Tries of each task in earlier calls.
     pub(super) fn tries(&self) -> BTreeMap<String, u32> {
         self.before.as_ref().map(Progress::tries).unwrap_or_default()
     }
 
-    /// Enters the run into the ledger without locking the warehouse.
+    /// Records the run in the ledger without locking the warehouse.
     pub(super) fn enter(
         &self,
         connection: &mut PostgresConnection,
@@ -71,7 +70,7 @@ impl RunRequest {
         self.close_tries(connection)
     }
 
-    /// Closes earlier tries of what is to be done that have not reported their end.
+    /// Closes earlier tries of these tasks that never reported an end.
     pub(super) fn close_tries(&self, connection: &mut PostgresConnection) -> Result<()> {
         match self.task {
             Some(task) => task_progress::close_tries(connection, self.id, task.id()),

@@ -9,13 +9,13 @@ use crate::load::ledger_read::Record;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunSelector {
-    /// The run that was begun last.
+    /// The most recently started run.
     Last,
     Run(RunId),
 }
 
 impl RunSelector {
-    /// Reads `last` or a run's id.
+    /// Parses `last` or a run id.
     ///
     /// # Errors
     /// `Config` when the text is neither.
@@ -34,7 +34,7 @@ impl RunSelector {
     }
 }
 
-/// The record of the selected run, or of the one that had loaded its input already.
+/// The record of the selected run, or of the run that had already loaded its input.
 pub(crate) fn read(connection: &mut PostgresConnection, run: RunId) -> Result<Record> {
     let unknown = || {
         Error::config(format!("the ledger knows no run {run}"))

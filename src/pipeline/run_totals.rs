@@ -1,4 +1,4 @@
-//! What a run adds up to, from the counts of its two passes.
+//! Control totals of a run from the counts of its two passes.
 
 use super::extract_stage::Inputs;
 use super::transform_stage::Transformed;
@@ -8,8 +8,8 @@ use crate::schema::{origin_file, origin_record};
 use crate::shuffle::Resolved;
 use crate::totals::{ControlTotals, Example};
 
-/// Rows and money by what happened to them, with the first rejected records of each rule. What is
-/// loaded is counted by Postgres.
+/// Rows and amounts by outcome, with the first rejected records of each rule. Loaded rows are
+/// counted by Postgres.
 pub(super) fn totals(
     inputs: &Inputs,
     transformed: &Transformed,
@@ -35,7 +35,7 @@ pub(super) fn totals(
     totals
 }
 
-/// The totals of the claims.
+/// Control totals of the claims.
 pub(crate) fn counts(tally: &FirstPassTotals, resolved: &Resolved) -> ControlTotals {
     let mut totals = ControlTotals::default();
     totals.claims.read = tally.read();

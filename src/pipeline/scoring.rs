@@ -1,6 +1,6 @@
-//! From what the first pass has counted to the model that the second scores with.
+//! Builds the scoring model of the second pass from the statistics of the first.
 //!
-//! Each step is a pass over small stores.
+//! Each step is one pass over small stores.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::risk::{Codes, Exactness, Fence, Kept, Medians, ProviderSums, RiskMode
 use crate::shuffle::{Counted, Distinct, Shuffle};
 use crate::transform::{Directory, Scorer};
 
-/// What is counted for the score.
+/// Statistics collected for scoring.
 pub(super) struct Counting {
     pub(super) kept: Kept,
     pub(super) exact: Exactness,
@@ -21,14 +21,14 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    /// What the components with a weight need; nothing where rows are scored against history.
+    /// Collects what the weighted components need; nothing when rows are scored against history.
     pub(super) fn new(settings: &Settings, own: bool) -> Self {
         let exact = Exactness::of(&settings.privacy);
         let kept = if own { Kept::of(&settings.risk, exact) } else { Kept::default() };
         Self { kept, exact, codes: Arc::default() }
     }
 
-    /// Completes the statistics of the first pass, and makes of them what scores the second.
+    /// Completes the statistics of the first pass and builds the scorer of the second.
     ///
     /// # Errors
     /// `Config` when a store cannot be read or written, `Interrupted` on cancellation.
@@ -48,14 +48,14 @@ impl Counting {
         let medians = Medians::fit(&statistics, &settings.risk);
         let codes = codes.names();
 
-        let number = |place: u32| specialties.get(place as usize).copied().unwrap_or(0);
+        let number = |index: u32| specialties.get(index as usize).copied().unwrap_or(0);
         let expected = expected(&medians, &codes, names);
-        let expected = |place: u32, code: u32| expected.get(&(code, number(place))).copied();
+        let expected = |index: u32, code: u32| expected.get(&(code, number(index))).copied();
         let ids = directory.ids();
-        let sums = shuffle.provider_sums(&expected, cancel)?.into_iter().map(|(place, sums)| {
-            let name = names.get(number(place) as usize);
+        let sums = shuffle.provider_sums(&expected, cancel)?.into_iter().map(|(index, sums)| {
+            let name = names.get(number(index) as usize);
             ProviderSums {
-                provider: ids.get(place as usize).unwrap_or_default().to_owned(),
+                provider: ids.get(index as usize).unwrap_or_default().to_owned(),
                 specialty: name.cloned().unwrap_or_default(),
                 claims: sums.claims,
                 cents: sums.cents,
@@ -65,8 +65,8 @@ impl Counting {
         let sums: Vec<ProviderSums> = sums.collect();
 
         let fences: Vec<Option<Fence>> = names.iter().map(|name| medians.day_fence(name)).collect();
-        let beyond = |place: u32, patients: u32| {
-            let fence = fences.get(number(place) as usize).copied().flatten();
+        let beyond = |index: u32, patients: u32| {
+            let fence = fences.get(number(index) as usize).copied().flatten();
             fence.is_some_and(|fence| fence.beyond(f64::from(patients)) > 0)
         };
         let busy = shuffle.busy_days(&beyond, cancel)?;
@@ -85,7 +85,7 @@ fn name_of(names: &[String], number: u32) -> Arc<str> {
     names.get(number as usize).map_or("", String::as_str).into()
 }
 
-/// What claims are expected to cost, by the numbers of procedure and specialty.
+/// Expected cost by (procedure, specialty) number.
 fn expected(medians: &Medians, codes: &[String], names: &[String]) -> HashMap<(u32, u32), i64> {
     let by_text =
         |texts: &[String]| -> HashMap<String, u32> { texts.iter().cloned().zip(0..).collect() };
@@ -96,7 +96,7 @@ fn expected(medians: &Medians, codes: &[String], names: &[String]) -> HashMap<(u
     medians.expectations().filter_map(numbered).collect()
 }
 
-/// Refuses a run in which two identifiers have one token.
+/// Fails if two identifiers share a token.
 ///
 /// # Errors
 /// `Quality` when there are more identifiers than tokens.

@@ -1,5 +1,5 @@
-//! One task of a run in a process of its own, as an orchestrator calls it. Data do not pass between
-//! processes: the ledger keeps the results of the tasks before, and what is read again must agree.
+//! Runs one task in its own process, as called by an orchestrator. Processes share no data: the
+//! ledger stores the results of earlier tasks, and re-read inputs must match them.
 
 use std::thread;
 
@@ -26,7 +26,7 @@ use crate::shuffle::Resolved;
 use crate::totals::ControlTotals;
 use crate::worker::Worker;
 
-/// One task, and how far its run has come.
+/// One task and its run's progress.
 pub(super) struct SingleTask<'a> {
     pub(super) context: &'a RunContext<'a>,
     pub(super) before: Option<&'a Progress>,
@@ -63,7 +63,7 @@ impl SingleTask<'_> {
         }
     }
 
-    /// The first pass for its own sake: its counts are judged and kept, its rows are not.
+    /// Runs the first pass alone: checks and stores its counts, discards its rows.
     fn transform(
         &self,
         session: &mut Option<Session<PostgresConnection>>,
@@ -90,8 +90,8 @@ impl SingleTask<'_> {
         Ok(Outcome::Done { value: (), result })
     }
 
-    /// The first pass once more, which must come to the same counts, and the load. `before` is what the
-    /// first pass of an earlier try has left.
+    /// Repeats the first pass, whose counts must match, then loads. `before`: result of the first
+    /// pass from an earlier try.
     fn load(
         &self,
         session: &mut Option<Session<PostgresConnection>>,
@@ -121,7 +121,7 @@ impl SingleTask<'_> {
         load_warehouse(context, session, state, (&*inputs, &*transformed), attempt)
     }
 
-    /// Opens both sources again, which must be what the extract tasks have read.
+    /// Reopens both sources, which must match what the extract tasks read.
     fn open(&self) -> Result<Inputs> {
         let RunContext { settings, cancel, .. } = self.context;
         let open = |dataset: Dataset| extract::extract(dataset, settings, cancel);
@@ -149,7 +149,7 @@ impl SingleTask<'_> {
             .hint(format!("if the source is right now, call {} again", task.id())))
     }
 
-    /// Both passes must be those of one input, of one key and of the same settings.
+    /// Fails if the key or the settings differ between the two passes.
     fn same_settings(&self) -> Result<()> {
         let then = self.result_of(Task::TransformJoin).unwrap_or(&Value::Null);
         let identity = &self.context.identity;
@@ -189,7 +189,7 @@ impl SingleTask<'_> {
     }
 }
 
-/// The counts of control totals, without examples.
+/// Control totals without examples.
 fn counts(totals: &ControlTotals) -> Result<Value> {
     let mut counts = serde_json::to_value(totals)
         .map_err(|_| Error::internal("control totals cannot be written as JSON"))?;

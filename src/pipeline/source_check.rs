@@ -1,4 +1,4 @@
-//! Whether the sources are still those that a run has read.
+//! Checks whether the sources are still those that a run has read.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -9,26 +9,26 @@ use crate::extract::{Extracted, STANDARD_INPUT};
 use crate::load::ledger_read::{Input, Sources};
 use crate::schema::Dataset;
 
-/// How the ledger names what was fetched from a database.
+/// Path recorded in the ledger for database sources.
 const DATABASE: &str = "database";
-/// How an address ends whose query is left out.
+/// Suffix of an address with a hidden query string.
 const HIDDEN_QUERY: &str = "?…";
 
-/// Which sources were named in the call.
+/// Which sources were given on the command line.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VerifyOptions {
-    /// Those of the claims; otherwise the ledger's are read.
+    /// Claims; otherwise the ledger's sources are used.
     pub claims_named: bool,
-    /// Those of the providers.
+    /// Providers.
     pub providers_named: bool,
 }
 
-/// Points the settings at the files that the run has read, where none are named. Returns those
-/// that are not there any more.
+/// Points the settings at the files recorded in the ledger, unless sources are given. Returns the
+/// missing files.
 ///
 /// # Errors
-/// `Config` when the run has read a database whose address is not in the settings: the ledger
-/// has it without credentials.
+/// `Config` when the run read a database whose address is not in the settings: the ledger has it
+/// without credentials.
 pub(crate) fn settle(
     settings: &mut Settings,
     options: VerifyOptions,
@@ -70,11 +70,11 @@ fn input(dataset: Dataset, source: &mut Source, then: &Input) -> Result<Vec<Stri
     Ok(missing.map(|file| format!("{dataset}: {} is missing", file.path.display())).collect())
 }
 
-/// What to do about files that are not there.
+/// Hint for missing files.
 pub(crate) const MISSING: &str =
     "relative paths start at the current directory; --claims and --providers name other places";
 
-/// How the files differ from what the run has read.
+/// Describes how the files differ from those the run has read.
 pub(crate) fn unlike(then: &Input, now: &Extracted) -> Vec<String> {
     let dataset = now.dataset;
     let mut found = Vec::new();
@@ -117,7 +117,7 @@ pub(crate) fn unlike(then: &Input, now: &Extracted) -> Vec<String> {
     found.iter().map(|(path, what)| format!("{dataset}: {} {what}", path.display())).collect()
 }
 
-/// Whether a failure may come from input that is not what the run has read.
+/// Whether an error may be caused by changed input.
 pub(crate) fn is_of_the_input(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Source | ErrorKind::Config | ErrorKind::Quality)
 }

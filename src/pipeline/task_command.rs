@@ -1,4 +1,4 @@
-//! `run --task`: one task of a named run, called by an orchestrator that knows the order.
+//! `run --task`: runs one task of a named run, called by an orchestrator that knows the order.
 
 use std::time::Instant;
 
@@ -27,33 +27,30 @@ use crate::schema::Dataset;
 use crate::warehouse::connection::{self, unlock};
 use crate::warehouse::location::Warehouse;
 
-/// How a task that was called alone ended, as `--format json` prints it.
+/// Result of a single task, as printed by `--format json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskEnd {
-    /// The task's id.
     pub(crate) task: &'static str,
-    /// Its state, as Airflow names it; `skipped` where there was nothing to do.
+    /// State, with Airflow's name; `skipped` when there was nothing to do.
     pub(crate) state: &'static str,
     pub(crate) run_id: String,
-    /// The name from which it was made.
+    /// The name it was derived from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) orchestrator_run_id: Option<String>,
-    /// Tries begun, those of earlier calls included.
+    /// Number of tries, including earlier calls.
     pub(crate) tries: u32,
-    /// Wall time of this call.
+    /// Wall time of this call in seconds.
     pub(crate) seconds: f64,
-    /// What it handed on.
+    /// Result passed on.
     pub(crate) result: Option<Value>,
-    /// What ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
-    /// The process' exit code.
+    /// Process exit code.
     #[serde(skip)]
     pub exit_code: u8,
 }
 
 impl TaskEnd {
-    /// A task that has not begun.
     #[must_use]
     pub(crate) fn new(task: Task, name: &RunName) -> Self {
         Self {
@@ -69,7 +66,6 @@ impl TaskEnd {
         }
     }
 
-    /// Marks it as failed.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.state = "failed";
         self.exit_code = error.kind().exit_code();
@@ -77,10 +73,10 @@ impl TaskEnd {
     }
 }
 
-/// Does one task of a named run and reports how it ended; a failure is reported too.
+/// Runs one task of a named run and reports the result; failures are reported, too.
 ///
-/// The tasks before it have to be done, as the ledger has it. A task of a run that has published is
-/// not done again.
+/// Upstream tasks must be complete according to the ledger. Tasks of a published run are not
+/// repeated.
 #[must_use]
 pub fn run_task(
     settings: &Settings,
@@ -100,7 +96,6 @@ pub fn run_task(
     end
 }
 
-/// The call of a task.
 struct Call<'a> {
     settings: &'a Settings,
     options: &'a RunOptions,
@@ -116,7 +111,7 @@ impl Call<'_> {
         self.note_run();
         let open = || Warehouse::open(self.settings, self.observer);
         let warehouse = self.retries().run(OPENING, open)?;
-        // Twice, because another process of the run may end meanwhile.
+        // Twice, because another process of the run may finish meanwhile.
         for _ in 0..2 {
             let (before, is_over) =
                 self.retries().run(OPENING, || self.progress(&warehouse, end))?;
@@ -135,7 +130,7 @@ impl Call<'_> {
         Err(Error::internal("concurrent updates of this run in the ledger"))
     }
 
-    /// How far the run has come, and whether nothing is left to do here.
+    /// The run's progress, and whether this task is already done.
     fn progress(
         &self,
         warehouse: &Warehouse,
@@ -178,7 +173,7 @@ impl Call<'_> {
         self.note(format!("{} of run {id}{named}{attempt}", self.task.id()));
     }
 
-    /// Whether nothing is left to do here for a run that has published, or had nothing to do.
+    /// Whether a published or already loaded run has nothing left to do for this task.
     fn is_over(
         &self,
         connection: &mut PostgresConnection,
@@ -194,7 +189,7 @@ impl Call<'_> {
             }
             self.unchanged(record)?;
         } else if record.status != "already_loaded"
-            // Whether the input is still loaded is for the transform to find out.
+            // The transform checks whether the input is still loaded.
             || task.is_extract()
             || task == Task::TransformJoin
         {
@@ -206,7 +201,7 @@ impl Call<'_> {
         end.tries = last.map_or(0, |last| last.try_number);
         end.result = before.and_then(|before| before.result(task.id())).cloned();
         if remaining == Remaining::Refresh {
-            // What comes after this task must go on.
+            // Downstream tasks must continue.
             self.note(format!("run {run} has published already: {} is done", task.id()));
             end.state = "success";
         } else {
@@ -218,7 +213,7 @@ impl Call<'_> {
         Ok(true)
     }
 
-    /// A run that has published does not load again: a call for the sake of a new file must not succeed.
+    /// A published run does not load again: a call for a new file must not succeed.
     fn unchanged(&self, record: &Record) -> Result<()> {
         let dataset = match self.task {
             Task::ExtractClaims => Dataset::Claims,
@@ -240,12 +235,12 @@ impl Call<'_> {
             .hint("a new run, under another name, loads the source as it is now"))
     }
 
-    /// Refuses a task as long as one before it is not done.
+    /// Fails unless all upstream tasks are done.
     fn require_upstream(&self, before: Option<&Progress>) -> Result<()> {
         let published = before.is_some_and(|before| before.published);
         let is_done = |task: Task| {
             let result = before.and_then(|before| before.result(task.id()));
-            // A transform that found its input loaded has counted nothing.
+            // A transform whose input was already loaded has no counts.
             let whole = task != Task::TransformJoin
                 || result.is_some_and(|result| result["account"].is_object());
             published || (result.is_some() && whole)
@@ -264,7 +259,7 @@ impl Call<'_> {
         .hint(format!("first: claims-etl run --task {missing} --run-id {name}")))
     }
 
-    /// The refresh, which needs neither sources nor key; false where it is not to be done any more.
+    /// The refresh, which needs neither sources nor key; false if it is no longer needed.
     fn refresh(
         &self,
         warehouse: &Warehouse,
@@ -303,12 +298,12 @@ impl Call<'_> {
             .collect();
         take(&report, end);
         end.result = Some(json!(targets));
-        // At the latest the end of the connection does it.
+        // Closing the connection releases the lock anyway.
         let _ = unlock(control);
         Ok(true)
     }
 
-    /// Any other task; false where another process of the run was faster.
+    /// Any other task; false if another process of the run was faster.
     fn execute(
         &self,
         warehouse: &Warehouse,
@@ -343,7 +338,7 @@ impl Call<'_> {
     }
 }
 
-/// Refuses to call a run complete that found its input loaded, where that has changed since.
+/// Fails if the loaded input that a run found has changed since.
 fn still_loaded(connection: &mut PostgresConnection, record: &Record) -> Result<()> {
     let Some(fingerprint) = &record.fingerprint else { return Ok(()) };
     let (settings, key) = (&record.config_digest, &record.key_id);
@@ -357,7 +352,7 @@ fn still_loaded(connection: &mut PostgresConnection, record: &Record) -> Result<
     .hint(format!("call {} again: it finds out what is to be done", Task::TransformJoin.id())))
 }
 
-/// Copies how the task ended.
+/// Copies the task's result.
 fn take(report: &RunReport, end: &mut TaskEnd) {
     if let Some(task) = report.tasks.iter().find(|task| task.id == end.task) {
         end.state = task.state;

@@ -1,8 +1,8 @@
-//! The ids of the five tasks, and which of them come before which.
+//! Ids and dependencies of the five tasks.
 
 use crate::error::{Error, Result};
 
-/// One of the five tasks, in the order of the data.
+/// One of the five tasks, in execution order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Task {
     /// `extract.extract_claims`
@@ -20,11 +20,10 @@ pub enum Task {
 use Task::{ExtractClaims, ExtractProviders, LoadWarehouse, RefreshBi, TransformJoin};
 
 impl Task {
-    /// All tasks, in the order of the data.
+    /// All tasks in execution order.
     pub const ALL: [Self; 5] =
         [ExtractClaims, ExtractProviders, TransformJoin, LoadWarehouse, RefreshBi];
 
-    /// The ids of all tasks.
     pub(crate) const IDS: [&'static str; 5] = [
         ExtractClaims.id(),
         ExtractProviders.id(),
@@ -33,7 +32,7 @@ impl Task {
         RefreshBi.id(),
     ];
 
-    /// The id, its group before the dot.
+    /// The id; the group is before the dot.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {
@@ -45,10 +44,10 @@ impl Task {
         }
     }
 
-    /// The task with an id.
+    /// Parses a task id.
     ///
     /// # Errors
-    /// `Config` when no task has it.
+    /// `Config` for an unknown id.
     pub(crate) fn parse(id: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|task| task.id() == id).ok_or_else(|| {
             Error::config("there is no task of that name")
@@ -56,7 +55,7 @@ impl Task {
         })
     }
 
-    /// What must have been done before.
+    /// Tasks that must be complete first.
     #[must_use]
     pub(crate) fn upstream(self) -> &'static [Self] {
         match self {
@@ -67,7 +66,7 @@ impl Task {
         }
     }
 
-    /// The tasks that come after, however far.
+    /// All transitively dependent tasks.
     #[must_use]
     pub(crate) fn downstream(self) -> &'static [&'static str] {
         match self {
@@ -78,7 +77,7 @@ impl Task {
         }
     }
 
-    /// Whether it only looks at a source, which any number of processes may do at once.
+    /// Whether it only reads a source, so that any number of processes may run it concurrently.
     #[must_use]
     pub(crate) fn is_extract(self) -> bool {
         matches!(self, ExtractClaims | ExtractProviders)

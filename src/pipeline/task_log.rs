@@ -1,6 +1,6 @@
-//! The tasks' log: every state change of every try becomes a row of the ledger.
+//! The task log: writes every state change of every try to the ledger.
 //!
-//! A failure of the log fails no task: what could not be written is kept and written at the end.
+//! Log failures do not fail a task: unwritten entries are kept and written at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,19 +13,19 @@ use crate::failpoint;
 use crate::load::ledger::{self, TaskEntry};
 use crate::warehouse::location::Warehouse;
 
-/// A try of a task: its id, and the number.
+/// Task id and try number.
 type Try = (String, u32);
 
-/// Writes the tasks' states into the ledger, over a connection of its own.
+/// Writes task states to the ledger over its own connection.
 pub(super) struct LedgerLog<'a> {
     connection: Mutex<Option<PostgresConnection>>,
-    /// The last state of each try that is not in the ledger yet.
+    /// Last state of each try not yet in the ledger.
     unwritten: Mutex<BTreeMap<Try, TaskEntry>>,
-    /// None for a dry run, of which nothing is written.
+    /// `None` for a dry run, which writes nothing.
     warehouse: Option<&'a Warehouse>,
     observer: &'a dyn Observer,
     run: RunId,
-    /// How often each task was tried in earlier calls for the same run.
+    /// Tries of each task in earlier calls of the run.
     tries_before: BTreeMap<String, u32>,
 }
 
@@ -40,10 +40,10 @@ impl<'a> LedgerLog<'a> {
         Self { connection, unwritten, warehouse, observer, run, tries_before }
     }
 
-    /// Writes what could not be written before.
+    /// Writes the pending entries.
     ///
     /// # Errors
-    /// `Warehouse` when that fails once more; called again it goes on.
+    /// `Warehouse` on another failure; a later call continues.
     pub(super) fn complete(&self) -> Result<()> {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(warehouse) = self.warehouse.filter(|_| !unwritten.is_empty()) else {
@@ -64,19 +64,19 @@ impl<'a> LedgerLog<'a> {
         {
             return Ok(());
         }
-        // The connection may have been lost with the server: once more over a fresh one.
+        // The connection may be lost after a server restart: retry on a new one.
         let mut fresh = warehouse.connect()?;
         ledger::record_task(&mut fresh, self.run, entry)?;
         *held = Some(fresh);
         Ok(())
     }
 
-    /// Writes a state change; what cannot be written is a warning, and kept for [`Self::complete`].
+    /// Writes a state change; on failure warns and keeps it for [`Self::complete`].
     pub(super) fn record(&self, entry: &LogEntry<'_>) {
         let Some(warehouse) = self.warehouse else { return };
         let before = self.tries_before.get(entry.task.id()).copied().unwrap_or(0);
         if entry.try_number == 0 && before > 0 {
-            // It was not tried again: the last try's row stays.
+            // Not retried: the row of the last try stays.
             return;
         }
         let leaked = failpoint::value("leak.ledger");
@@ -94,7 +94,7 @@ impl<'a> LedgerLog<'a> {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let which = (entry.task.clone(), entry.attempt);
         match written {
-            // A later state of the same try takes the place of an earlier one.
+            // A later state of a try replaces an earlier one.
             Ok(()) => drop(unwritten.remove(&which)),
             Err(error) => {
                 let (task, state) = (&entry.task, entry.state);

@@ -1,8 +1,8 @@
-//! Runs a task with its retries and state changes, as Airflow does: ids, states and the trigger rule
-//! `all_success`. The value that a task returns is what the next one takes.
+//! Runs a task with retries and state changes like Airflow: ids, states and the trigger rule
+//! `all_success`. A task's return value is the input of the next.
 //!
-//! A panic ends its task, not the program; its text is dropped, because it could hold a value. A panic
-//! of the log or of an observer costs an entry, not the task.
+//! A panic fails its task, not the program; the panic message is dropped, because it could contain
+//! a cell value. A panic in the log or an observer loses an entry, not the task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -16,23 +16,23 @@ use crate::error::{Error, Result};
 use crate::event::RunEvent;
 use crate::worker::panicked;
 
-/// A task's state, as Airflow names it.
+/// Task state, with Airflow's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
     Success,
-    /// Ended by an error, or not begun because the run was stopped.
+    /// Failed, or not started because the run was cancelled.
     Failed,
-    /// A try ended by a transient error; another one follows.
+    /// The try failed with a transient error and will be retried.
     UpForRetry,
-    /// Not begun because a task before it failed.
+    /// Not started because an upstream task failed.
     UpstreamFailed,
-    /// Not begun because a task before it found nothing to do.
+    /// Not started because an upstream task found nothing to do.
     Skipped,
 }
 
 impl State {
-    /// The name in the ledger and in JSON results.
+    /// Name in the ledger and in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -45,17 +45,17 @@ impl State {
     }
 }
 
-/// How a task succeeded. `result` is the small JSON value that the ledger keeps (Airflow's XCom).
+/// Success of a task. `result` is a small JSON value stored in the ledger (Airflow's XCom).
 pub(crate) enum Outcome<T> {
     Done {
         value: T,
         result: Value,
     },
-    /// There is nothing to do: all tasks after it are skipped.
+    /// Nothing to do: all downstream tasks are skipped.
     ShortCircuit(Value),
 }
 
-/// What the tasks before hand to the next one, or why it does not run.
+/// The value of the upstream tasks, or why the task does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upstream<T> {
     Ready(T),
@@ -64,7 +64,7 @@ pub(super) enum Upstream<T> {
 }
 
 impl<T> Upstream<T> {
-    /// Both values; a failure outweighs a skip.
+    /// Both values; a failure takes precedence over a skip.
     pub(super) fn and<U>(self, other: Upstream<U>) -> Upstream<(T, U)> {
         match (self, other) {
             (Self::Ready(one), Upstream::Ready(other)) => Upstream::Ready((one, other)),
@@ -90,15 +90,14 @@ impl<T> Upstream<T> {
     }
 }
 
-/// How one task ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TaskRun {
     pub(crate) task: Task,
-    /// A final state.
+    /// Final state.
     pub(crate) state: State,
-    /// Tries begun; 0 for a task that never ran.
+    /// Number of tries; 0 if the task never ran.
     pub(crate) tries: u32,
-    /// Time over all tries, without the waits between them.
+    /// Total time of all tries, without the delays between them.
     pub(crate) elapsed: Duration,
     pub(crate) result: Option<Value>,
     pub(crate) error: Option<Error>,
@@ -114,19 +113,19 @@ impl TaskRun {
 #[derive(Debug, Clone)]
 pub(crate) struct LogEntry<'a> {
     pub(crate) task: Task,
-    /// 1 for the first try; 0 for a task that never ran.
+    /// 1-based; 0 for a task that never ran.
     pub(crate) try_number: u32,
     pub(crate) state: State,
-    /// When this try began, or when it was decided that there will be none.
+    /// Start of this try, or the time it was decided not to run.
     pub(crate) started_at: SystemTime,
-    /// Time in this try.
+    /// Duration of this try.
     pub(crate) elapsed: Duration,
     pub(crate) result: Option<&'a Value>,
-    /// The error's message, free of cell values.
+    /// Error message without cell values.
     pub(crate) error: Option<&'a str>,
 }
 
-/// Runs the tasks of one run and keeps how each of them ended.
+/// Runs the tasks of one run and collects their results.
 pub(super) struct TaskRunner<'a> {
     retries: Retries<'a>,
     /// Records a state change; a later entry of the same try replaces an earlier one.
@@ -139,9 +138,9 @@ impl<'a> TaskRunner<'a> {
         Self { retries, log, runs: Mutex::default() }
     }
 
-    /// Runs `work` with the upstream value and the number of the try (from 1) until it succeeds, fails
-    /// for good or has no tries left. A task that a stop kept from running is failed with the error
-    /// `Interrupted` and no try.
+    /// Runs `work` with the upstream value and the try number (from 1) until it succeeds, fails
+    /// permanently or has no retries left. A task that was cancelled before it started fails with
+    /// `Interrupted` and zero tries.
     pub(super) fn run<U: Copy, T>(
         &self,
         task: Task,
@@ -163,7 +162,7 @@ impl<'a> TaskRunner<'a> {
         self.not_run(TaskRun { error: Some(error), ..TaskRun::new(task, State::Failed) })
     }
 
-    /// How the tasks ended, in the order of the data.
+    /// The task results in execution order.
     pub(super) fn into_runs(self) -> Vec<TaskRun> {
         let mut runs = self.runs.into_inner().unwrap_or_else(PoisonError::into_inner);
         runs.sort_by_key(|run| run.task);
@@ -221,7 +220,7 @@ impl<'a> TaskRunner<'a> {
         }
     }
 
-    /// Waits before the next try; a stop ends the wait at once.
+    /// Waits before the next try; cancellation ends the wait.
     fn wait(&self, run: &TaskRun) -> Result<()> {
         self.notify(&RunEvent::TaskRetry {
             task: run.task.id().into(),

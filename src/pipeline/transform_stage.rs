@@ -1,5 +1,4 @@
-//! `transform_join`: the provider directory, the first pass over the claims, and the model that they are
-//! scored with.
+//! `transform_join`: the provider directory, the first pass over the claims, and the scoring model.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,25 +34,23 @@ use crate::transform::{
 use crate::warehouse::load_strategy::LoadStrategy;
 use crate::warehouse::{load_strategy, server};
 
-/// What the transform hands to the load: the shuffled rows, what they add up to, and what they are
-/// scored with.
+/// Passed from the transform to the load: shuffled rows, totals, and the scoring model.
 pub(crate) struct Transformed {
     pub(crate) shuffle: Arc<Shuffle>,
     pub(crate) tally: FirstPassTotals,
-    /// Files of claims without a record.
+    /// Claims files without records.
     without_records: Vec<String>,
     pub(crate) directory: Directory,
     checks: Arc<RuleSet>,
-    /// Scores rows on their way into staging. None where rows are scored by the statistics of all that
-    /// is published, once it is known what they change: their score and components are 0 until then.
+    /// Scores rows on their way into staging. `None` when rows are scored later with statistics of
+    /// all published claims: until then score and components are 0.
     scorer: Option<Arc<Scorer>>,
     pub(super) scored_by: ScoredBy,
 }
 
 impl Transformed {
-    /// Gives shuffled rows their score and the fact's columns.
-    ///
-    /// Without `keys` the columns have the provider's id in place of its key.
+    /// Adds the score and maps shuffled rows to fact columns; without `keys` the provider's id takes the place of
+    /// its key.
     pub(crate) fn score(&self, keys: Option<&ProviderKeys>) -> Score {
         let (directory, scorer) = (self.directory.clone(), self.scorer.clone());
         let keys = keys.cloned();
@@ -75,7 +72,7 @@ impl Transformed {
     }
 }
 
-/// The task. Input that is loaded already ends the run here.
+/// Runs the task. Already loaded input ends the run here.
 pub(super) fn transform_join(
     context: &RunContext<'_>,
     session: &mut Option<Session<PostgresConnection>>,
@@ -126,7 +123,7 @@ pub(super) fn transform_join(
     Ok(Outcome::Done { value: transformed, result })
 }
 
-/// Where the run's rejects go; nowhere in a dry run.
+/// Destination of the run's rejects; discards them in a dry run.
 fn quarantine(context: &RunContext<'_>, inputs: &Inputs) -> Result<Quarantine> {
     if context.warehouse.is_none() {
         return Ok(Quarantine::nowhere());
@@ -142,7 +139,7 @@ fn quarantine(context: &RunContext<'_>, inputs: &Inputs) -> Result<Quarantine> {
     Quarantine::new(&folder, context.identity.run, sources.collect())
 }
 
-/// Warns of files with a header and no record.
+/// Warns about files with a header but no records.
 fn warn_of_empty_files(context: &RunContext<'_>, transformed: &Transformed, providers: &Extracted) {
     if !transformed.without_records.is_empty() {
         context.warn(no_record(Dataset::Claims, &transformed.without_records));
@@ -164,19 +161,19 @@ fn no_record(dataset: Dataset, files: &[String]) -> String {
     }
 }
 
-/// The transform of a run, and of its verification.
+/// The transform of a run, also used to verify it.
 pub(crate) struct Transform<'a> {
     pub(crate) inputs: &'a Inputs,
     pub(crate) settings: &'a Settings,
     pub(crate) formats: &'a Arc<DateFormats>,
     pub(crate) checks: &'a Arc<RuleSet>,
     pub(crate) key: &'a MasterKey,
-    /// How the rows are loaded: those that are all there will be are scored by their own statistics.
+    /// How rows are loaded: a complete replacement is scored by its own statistics.
     pub(crate) strategy: LoadStrategy,
 }
 
 impl Transform<'_> {
-    /// The directory, the first pass over the claims, and the model.
+    /// Builds the directory, runs the first pass over the claims, and builds the model.
     ///
     /// # Errors
     /// `Source` when an input is malformed or has changed since it was fingerprinted, and as the
@@ -210,7 +207,7 @@ impl Transform<'_> {
         failpoint::hit("first_pass.done")?;
         let empty = claims.files.iter().zip(blocks.census()).filter(|(_, one)| one.records == 0);
         let without_records = empty.map(|(file, _)| file.path.display().to_string()).collect();
-        // What was fingerprinted must be what was read.
+        // The data read must match the fingerprint.
         extract::unchanged(claims)?;
         extract::unchanged(providers)?;
         let patients = shuffle.patients(cancel)?;
@@ -231,7 +228,7 @@ impl Transform<'_> {
         Ok(Transformed { shuffle, tally, without_records, directory, checks, scorer, scored_by })
     }
 
-    /// The provider directory; its rejected rows go to the quarantine.
+    /// Builds the provider directory; its rejects go to the quarantine.
     fn directory(
         &self,
         release: &Arc<Release>,
@@ -248,7 +245,7 @@ impl Transform<'_> {
     }
 }
 
-/// Bytes of rows that memory takes between the passes.
+/// Memory for rows between the passes, in bytes.
 pub(crate) fn memory(settings: &Settings) -> usize {
     let memory = u64::from(settings.run.spill_after_mb) << 20;
     usize::try_from(failpoint::limit("shuffle.memory", memory)).unwrap_or(usize::MAX)
@@ -258,7 +255,7 @@ fn rejected(refused: &Refused) -> Rejected {
     Rejected { line: refused.line, ..Rejected::of(refused.rule, refused.origin) }
 }
 
-/// The input's files, for an error that does not know which of them it is about.
+/// The input's file names, for errors not tied to one file.
 fn files(input: &Extracted) -> String {
     let names: Vec<String> =
         input.files.iter().take(3).map(|file| file.path.display().to_string()).collect();

@@ -1,4 +1,4 @@
-//! What is done to the columns that identify people: profiles, actions, restricted ZIP codes.
+//! De-identification: profiles, actions, restricted ZIP codes.
 
 pub mod settings;
 pub(crate) mod zip3;

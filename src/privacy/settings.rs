@@ -1,4 +1,4 @@
-//! The table `[privacy]`: the key, the profile, and what is done to each column before it is released.
+//! The table `[privacy]`: the key, the profile, and the actions on each column.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,22 +12,23 @@ use crate::schema::{AMOUNT_MAX_CENTS, Shape};
 use crate::secret::value::Secret;
 use crate::totals::Cents;
 
-/// A named set of actions. None of them makes data anonymous.
+/// A named set of actions. None makes data anonymous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
-    /// Claim and patient ids are tokens, everything else is kept. Still protected health information.
+    /// Claim and patient ids become tokens, everything else is kept. Still protected health
+    /// information.
     #[default]
     Pseudonymized,
-    /// 45 CFR 164.514(e): the provider's name is dropped too. Needs a data use agreement.
+    /// 45 CFR 164.514(e): also drops the provider's name. Requires a data use agreement.
     LimitedDataSet,
-    /// Towards 45 CFR 164.514(b)(2): years, states, provider tokens. Tokens and what is known besides
-    /// are left for a human to judge.
+    /// Towards 45 CFR 164.514(b)(2): years, states, provider tokens. Tokens and actual knowledge
+    /// need human review.
     SafeHarborAssist,
 }
 
 impl Profile {
-    /// The name in the configuration and in the ledger.
+    /// Name in the configuration and the ledger.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -38,7 +39,7 @@ impl Profile {
     }
 }
 
-/// How coarse a value becomes.
+/// Granularity of a generalised value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -52,23 +53,22 @@ pub enum Level {
     Year,
     /// A location: its state.
     State,
-    /// A location: the first three digits of its ZIP code, `000` where too few people live there.
+    /// A location: three-digit ZIP code, `000` for sparsely populated areas.
     Zip3,
 }
 
-/// Which characters of a text stay, and what stands for the others. Of a text that has no more
-/// characters than may stay none does.
+/// Which characters of a text are kept, and their replacement. A text with no more characters than
+/// would be kept is masked completely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mask {
-    /// Characters at the beginning that stay.
+    /// Number of leading characters kept.
     #[serde(default)]
     pub(crate) first: u16,
-    /// Characters at the end that stay.
+    /// Number of trailing characters kept.
     #[serde(default)]
     pub(crate) last: u16,
-    /// What stands for each of the others: a printable character of ASCII, so that no text becomes
-    /// longer.
+    /// Replacement of each other character: printable ASCII, so that no text becomes longer.
     #[serde(default = "star")]
     pub(crate) with: char,
 }
@@ -77,37 +77,37 @@ fn star() -> char {
     '*'
 }
 
-/// What is done to the values of a column before anything is counted, scored or stored.
+/// Transformation of a column's values before anything is counted, scored or stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// They stay as they are.
+    /// Keeps the values.
     Keep,
-    /// The column is not in the tables.
+    /// Removes the column from the tables.
     Drop,
-    /// Each becomes its token, in the column's own domain.
+    /// Replaces each value by its token in the column's domain.
     Token,
-    /// Each becomes this text.
+    /// Replaces each value by this text.
     Redact(String),
-    /// Some characters stay.
+    /// Masks each value.
     Mask(Mask),
-    /// So many characters stay, from the beginning.
+    /// Keeps this many leading characters.
     Truncate(u16),
-    /// Each becomes coarser.
+    /// Generalises each value.
     Generalize(Level),
-    /// An amount keeps its sign, and its size becomes the lower edge of its bucket: the edges rise, the
-    /// first is 0, the last bucket has no end.
+    /// Keeps an amount's sign and replaces its magnitude by the lower edge of its bucket. Edges
+    /// ascend from 0; the last bucket is unbounded.
     Bucket(Vec<Cents>),
-    /// An amount is rounded to a multiple of this, half to even.
+    /// Rounds an amount to a multiple of this, half to even.
     Round(Cents),
-    /// An amount keeps its sign, and a size above this becomes this.
+    /// Keeps an amount's sign and caps its magnitude.
     TopCode(Cents),
-    /// A date moves by up to so many days either way, all dates of a patient by the same multiple
+    /// Shifts dates by up to this many days either way, all dates of a patient by the same multiple
     /// of 7.
     DateShift(u16),
 }
 
-/// Each column of the contract that an action can be given for, and the actions that it can be given.
+/// Contract columns with configurable actions, and the actions allowed for each.
 const ALLOWED: [(&str, &[&str]); 9] = [
     ("claim_id", &["token"]),
     ("patient_id", &["token"]),
@@ -122,7 +122,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 const TEXT: &[&str] = &["keep", "drop", "token", "redact", "mask", "truncate"];
 
 impl Action {
-    /// The name, by which it is allowed for a column or not.
+    /// Name of the action, used to check whether a column allows it.
     #[must_use]
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ impl Action {
         }
     }
 
-    /// What its parameters must be, where they are not.
+    /// The violated parameter constraint, if any.
     fn lacks(&self) -> Option<&'static str> {
         let fits = |cents: Cents| (1..=i128::from(AMOUNT_MAX_CENTS)).contains(&cents.0);
         let (sound, needed) = match self {
@@ -174,7 +174,7 @@ impl Action {
     }
 }
 
-/// The days of the least shift that moves anything, and of the greatest.
+/// Minimum and maximum date shift in days.
 const SHORTEST_SHIFT: u16 = 7;
 const LONGEST_SHIFT: u16 = 3650;
 
@@ -182,23 +182,23 @@ const LONGEST_SHIFT: u16 = 3650;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Privacy {
-    /// The set of actions that holds where `columns` says nothing.
+    /// Default actions for columns not in `columns`.
     pub profile: Profile,
-    /// The restricted ZIP prefixes: `union` of the censuses of 2000 and 2020, `census2000`,
-    /// `census2010`, `census2020`, or a file with one prefix a line.
+    /// Restricted ZIP prefixes: `union` of the 2000 and 2020 censuses, `census2000`, `census2010`,
+    /// `census2020`, or a file with one prefix per line.
     pub zip3_restricted: String,
-    /// A file with 32 random bytes in hex, mode 0600; by default `claims-etl.key` in the data
+    /// File with 32 random bytes in hex, mode 0600; by default `claims-etl.key` in the data
     /// directory.
     pub key_file: Option<PathBuf>,
-    /// An open file descriptor from which the key is read once, in hex.
+    /// Open file descriptor from which the key is read once, in hex.
     pub key_fd: Option<i32>,
-    /// The file of the key that a rotation leads to: as long as one is open, each load notes which
-    /// tokens of the new key belong to the tokens that it loads.
+    /// File of the next key during a rotation: each load then records the new tokens of the tokens
+    /// it loads.
     pub next_key_file: Option<PathBuf>,
-    /// The key itself in hex; only ever from the environment (`CLAIMS_ETL_KEY`).
+    /// The key in hex; only from the environment (`CLAIMS_ETL_KEY`).
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
-    /// Column → action, where it is not the profile's.
+    /// Column → action, overriding the profile.
     pub columns: BTreeMap<String, Action>,
 }
 
@@ -217,7 +217,7 @@ impl Default for Privacy {
 }
 
 impl Privacy {
-    /// What is done to a column of the contract.
+    /// The action on a contract column.
     #[must_use]
     pub(crate) fn action(&self, column: &str) -> Action {
         if let Some(action) = self.columns.get(column) {
@@ -234,40 +234,40 @@ impl Privacy {
         }
     }
 
-    /// Each column that an action can be given for, with its action.
+    /// Columns with configurable actions, and their actions.
     pub(crate) fn actions(&self) -> impl Iterator<Item = (&'static str, Action)> {
         ALLOWED.iter().map(|(column, _)| (*column, self.action(column)))
     }
 
-    /// Whether a key is named, so that none is generated.
+    /// Whether a key is configured, so that none is generated.
     #[must_use]
     pub(crate) fn names_key(&self) -> bool {
         self.key.is_some() || self.key_file.is_some() || self.key_fd.is_some()
     }
 
-    /// The ZIP code prefixes that are suppressed.
+    /// The restricted ZIP prefixes.
     ///
     /// # Errors
-    /// `Config` when the file of prefixes cannot be read, or a line of it is not three digits.
+    /// `Config` when the file of prefixes cannot be read, or a line is not three digits.
     pub(crate) fn restricted_zip3(&self) -> Result<BTreeSet<String>> {
         zip3::prefixes(&self.zip3_restricted)
     }
 
-    /// Whether dates of service are days still. Moved ones are: they keep weekdays, and those that
-    /// were equal are.
+    /// Whether dates of service keep day granularity. Shifted dates do: they keep weekdays and
+    /// equality.
     #[must_use]
     pub(crate) fn keeps_days(&self) -> bool {
         matches!(self.action("date_of_service"), Action::Keep | Action::DateShift(_))
     }
 
-    /// Whether claims with the same content after the actions said the same before.
+    /// Whether claims that are equal after the actions were equal before.
     #[must_use]
     pub(crate) fn keeps_contents(&self) -> bool {
         let kept = |column| self.action(column) == Action::Keep;
         self.keeps_days() && kept("procedure_code") && kept("amount")
     }
 
-    /// Which columns the tables have.
+    /// The columns of the tables.
     #[must_use]
     pub fn shape(&self) -> Shape {
         let dropped = self.actions().filter(|(_, action)| *action == Action::Drop);
@@ -275,10 +275,10 @@ impl Privacy {
     }
 }
 
-/// Checks the actions.
+/// Validates the actions.
 ///
 /// # Errors
-/// `Config` for an unknown column, an action that it cannot be given, or senseless parameters.
+/// `Config` for an unknown column, an action not allowed for it, or invalid parameters.
 pub(crate) fn validate(privacy: &Privacy) -> Result<()> {
     for (column, action) in &privacy.columns {
         let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| known == column) else {

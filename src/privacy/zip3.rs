@@ -1,4 +1,4 @@
-//! The ZIP code prefixes that must be suppressed: too few people live there.
+//! Restricted ZIP code prefixes, which have too few inhabitants.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Replaces every suppressed prefix.
+/// Replaces every restricted prefix.
 pub(crate) const OTHER_ZIP3: &str = "000";
-/// The lists that are known by name.
+/// Names of the built-in lists.
 const NAMES: [&str; 4] = ["union", "census2000", "census2010", "census2020"];
-/// A line a prefix: the prefix, then by census whether it is restricted.
+/// One line per prefix: the prefix, then for each census whether it is restricted.
 const TABLE: &str = include_str!("zip3_restricted.csv");
 
-/// The prefixes of a list: one known by name, or a file with one prefix a line, in which blank lines
-/// and those that begin with `#` are comments.
+/// The prefixes of a built-in list, or of a file with one prefix per line; blank lines and lines
+/// beginning with `#` are ignored.
 ///
 /// # Errors
 /// `Config` when the file cannot be read, or a line is not three digits.
@@ -45,7 +45,7 @@ pub(crate) fn prefixes(list: &str) -> Result<BTreeSet<String>> {
         .collect()
 }
 
-/// A list of the table.
+/// A built-in list.
 fn known(list: &str) -> BTreeSet<String> {
     let rows = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
     let restricted = |line: &str| {

@@ -1,4 +1,4 @@
-//! The rejects of a run: a Parquet file with the place and the reason of each one, never its values.
+//! Rejects of a run: a Parquet file with the location and reason of each record, never its values.
 
 pub(crate) mod reader;
 pub(crate) mod retention;
@@ -9,48 +9,47 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 pub use reader::{Reason, Reject, Rejects, read};
-pub(crate) use retention::{Kept, list, prune};
+pub(crate) use retention::{StoredRejects, list, prune};
 pub(crate) use writer::{Quarantine, remove_unfinished, unfinished};
 
 use crate::event::RunId;
 use crate::rule::Rule;
 use crate::schema::Dataset;
 
-/// A source file as the quarantine names it.
+/// A source file in the quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct NamedSource {
-    /// Which input it belongs to.
     pub(crate) dataset: Dataset,
-    /// Where it is; for a database its address without credentials.
+    /// Path; for a database its address without credentials.
     pub(crate) path: String,
-    /// BLAKE3 of its bytes; empty in a file of an earlier version.
+    /// BLAKE3 digest of its bytes; empty in a file of an earlier version.
     pub(crate) fingerprint: String,
 }
 
-/// A row on its way to the quarantine.
+/// A row to be quarantined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rejected {
-    /// Where the row came from, as [`crate::schema::ORIGIN`] packs it.
+    /// Origin of the row, packed as in [`crate::schema::ORIGIN`].
     pub(crate) origin: i64,
-    /// The line, from 1, on which its record begins in the unpacked file; none where there are no
-    /// lines, and of a row that only the second pass rejects.
+    /// First line of the record in the decompressed file, 1-based; `None` for formats without lines
+    /// and for rows rejected only by the second pass.
     pub(crate) line: Option<u64>,
-    /// The rule that it breaks.
+    /// The broken rule.
     pub(crate) rule: Rule,
-    /// The keyed fingerprint of the record's fields: the same bad record is recognised when it
-    /// comes again. None where only the key conflicts with another row's.
+    /// Keyed fingerprint of the record's fields, to recognise the same bad record later. `None` if
+    /// only its key conflicts with another row's.
     pub(crate) fingerprint: Option<[u8; 16]>,
 }
 
 impl Rejected {
-    /// A row of which no more is known than where it came from.
+    /// A row of which only the origin is known.
     #[must_use]
     pub(crate) fn of(rule: Rule, origin: i64) -> Self {
         Self { origin, line: None, rule, fingerprint: None }
     }
 }
 
-/// Where a run's rejects are.
+/// Path of a run's rejects.
 #[must_use]
 pub fn path(folder: &Path, run: RunId) -> PathBuf {
     folder.join(format!("{run}.parquet"))

@@ -1,4 +1,4 @@
-//! Reading the rejects of a run back.
+//! Reads the rejects of a run.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,35 +17,34 @@ use crate::event::RunId;
 use crate::rule::Rule;
 use crate::schema::Dataset;
 
-/// Why records were rejected, as the run that has rejected them put it.
+/// Reason of a rejection, as recorded by the run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Reason {
-    /// The rule's id.
+    /// Rule id.
     pub(crate) rule: String,
     /// The reason code.
     pub reason: String,
-    /// The contract column that broke the rule.
+    /// Contract column that broke the rule.
     pub column: String,
-    /// The rule in a sentence.
+    /// Description of the rule.
     pub(crate) description: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Reject<'a> {
-    /// The source file.
     pub source: &'a str,
-    /// Which input it belongs to.
     pub(crate) dataset: Dataset,
-    /// The record's number in it, from 1, header not counted.
+    /// Record number in the source, 1-based, excluding the header.
     pub record: u64,
-    /// The line, from 1, on which the record begins; none where there are no lines.
+    /// First line of the record, 1-based; `None` for formats without lines.
     pub(crate) line: Option<u64>,
     #[serde(flatten)]
     pub why: &'a Reason,
-    /// Keyed fingerprint of the record's fields; none where only the key conflicts with another's.
+    /// Keyed fingerprint of the record's fields; `None` if only its key conflicts with another
+    /// row's.
     #[serde(serialize_with = "as_hex")]
     pub fingerprint: Option<Uuid>,
-    /// BLAKE3 of the source file.
+    /// BLAKE3 digest of the source file.
     pub source_fingerprint: &'a str,
 }
 
@@ -57,7 +56,7 @@ fn as_hex<S: Serializer>(print: &Option<Uuid>, serializer: S) -> Result<S::Ok, S
     }
 }
 
-/// A reject without what it shares with others.
+/// A reject; shared values are stored as indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     source: u32,
@@ -67,7 +66,7 @@ struct Row {
     fingerprint: Option<Uuid>,
 }
 
-/// The rejects of a run: claims first, by source and record.
+/// Rejects of a run, sorted by input (claims first), source and record.
 #[derive(Debug, Default)]
 pub struct Rejects {
     sources: Vec<NamedSource>,
@@ -76,19 +75,17 @@ pub struct Rejects {
 }
 
 impl Rejects {
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The sources that rejects come from.
+    /// The sources of the rejects.
     #[must_use]
     pub(crate) fn sources(&self) -> &[NamedSource] {
         &self.sources
@@ -110,31 +107,31 @@ impl Rejects {
         })
     }
 
-    /// Those of some sources.
+    /// The rejects of selected sources.
     #[must_use]
     pub(crate) fn only(mut self, wanted: impl Fn(&NamedSource) -> bool) -> Self {
         let wanted: Vec<bool> = self.sources.iter().map(wanted).collect();
         self.rows.retain(|row| wanted[row.source as usize]);
-        let mut places = Vec::with_capacity(wanted.len());
+        let mut indexes = Vec::with_capacity(wanted.len());
         let mut next = 0;
         for &wanted in &wanted {
-            places.push(next);
+            indexes.push(next);
             next += u32::from(wanted);
         }
         for row in &mut self.rows {
-            row.source = places[row.source as usize];
+            row.source = indexes[row.source as usize];
         }
         let mut wanted = wanted.into_iter();
         self.sources.retain(|_| wanted.next() == Some(true));
         self
     }
 
-    /// Adds the rows of a batch; none when it is no batch of a quarantine.
-    fn add(&mut self, batch: &RecordBatch, known: &mut Known) -> Option<()> {
+    /// Adds the rows of a batch; `None` if it is not a quarantine batch.
+    fn add(&mut self, batch: &RecordBatch, shared: &mut SharedValues) -> Option<()> {
         let text = |name: &str| -> Option<&StringArray> {
             batch.column_by_name(name)?.as_string_opt::<i32>()
         };
-        // A file of an earlier version has fewer columns.
+        // Files of earlier versions have fewer columns.
         let or_none = |column: Option<&StringArray>, row: usize| {
             column.map_or_else(String::new, |column| column.value(row).to_owned())
         };
@@ -175,63 +172,62 @@ impl Rejects {
             let line = lines.filter(|lines| lines.is_valid(row)).map(|lines| lines.value(row));
             let print = fingerprints.is_valid(row).then(|| fingerprints.value(row));
             self.rows.push(Row {
-                source: known.sources.place(source, &mut self.sources),
+                source: shared.sources.index(source, &mut self.sources),
                 record: u64::try_from(records.value(row)).unwrap_or(0),
                 line: line.and_then(|line| u64::try_from(line).ok()),
-                reason: known.reasons.place(reason, &mut self.reasons),
+                reason: shared.reasons.index(reason, &mut self.reasons),
                 fingerprint: print.and_then(|print| Uuid::parse_str(print).ok()),
             });
         }
         Some(())
     }
 
-    /// Puts the rejects in order.
     fn sort(&mut self) {
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
-        order.sort_by_key(|&place| {
-            let source = &self.sources[place];
+        order.sort_by_key(|&index| {
+            let source = &self.sources[index];
             (source.dataset == Dataset::Providers, source.path.clone())
         });
-        let mut places = vec![0; order.len()];
-        for (place, &was) in order.iter().enumerate() {
-            places[was] = u32::try_from(place).unwrap_or(u32::MAX);
+        let mut indexes = vec![0; order.len()];
+        for (index, &was) in order.iter().enumerate() {
+            indexes[was] = u32::try_from(index).unwrap_or(u32::MAX);
         }
         self.sources = order.iter().map(|&was| self.sources[was].clone()).collect();
         for row in &mut self.rows {
-            row.source = places[row.source as usize];
+            row.source = indexes[row.source as usize];
         }
         self.rows.sort_unstable();
     }
 }
 
-/// The index of each shared value.
+/// Indexes of shared values already seen.
 #[derive(Default)]
-struct Known {
-    sources: Places<NamedSource>,
-    reasons: Places<Reason>,
+struct SharedValues {
+    sources: Indexes<NamedSource>,
+    reasons: Indexes<Reason>,
 }
 
-struct Places<T>(HashMap<T, u32>);
+struct Indexes<T>(HashMap<T, u32>);
 
-impl<T> Default for Places<T> {
+impl<T> Default for Indexes<T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<T: Clone + Eq + Hash> Places<T> {
-    fn place(&mut self, value: T, values: &mut Vec<T>) -> u32 {
-        if let Some(place) = self.0.get(&value) {
-            return *place;
+impl<T: Clone + Eq + Hash> Indexes<T> {
+    fn index(&mut self, value: T, values: &mut Vec<T>) -> u32 {
+        if let Some(index) = self.0.get(&value) {
+            return *index;
         }
-        let place = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(values.len()).unwrap_or(u32::MAX);
         values.push(value.clone());
-        self.0.insert(value, place);
-        place
+        self.0.insert(value, index);
+        index
     }
 }
 
-/// The rejects of a run.
+/// Reads the rejects of a run.
 ///
 /// # Errors
 /// `Config` when the run has no quarantine or its file cannot be read.
@@ -246,9 +242,9 @@ pub fn read(folder: &Path, run: RunId) -> Result<Rejects> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|_| broken())?;
-    let (mut rejects, mut known) = (Rejects::default(), Known::default());
+    let (mut rejects, mut shared) = (Rejects::default(), SharedValues::default());
     for batch in reader {
-        rejects.add(&batch.map_err(|_| broken())?, &mut known).ok_or_else(broken)?;
+        rejects.add(&batch.map_err(|_| broken())?, &mut shared).ok_or_else(broken)?;
     }
     rejects.sort();
     Ok(rejects)

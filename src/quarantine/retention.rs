@@ -1,4 +1,4 @@
-//! Which runs have rejects kept, and throwing old ones away.
+//! Lists runs with rejects and deletes old ones.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,16 +11,16 @@ use super::path;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RunId;
 
-/// The kept rejects of one run.
+/// The stored rejects of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
+pub(crate) struct StoredRejects {
     #[serde(serialize_with = "as_text")]
     pub(crate) run_id: RunId,
-    /// When the run began, by its id; without one, when the file was written.
+    /// Start of the run from its id; otherwise the file's modification time.
     pub(crate) started_at: DateTime<Utc>,
-    /// Rejected records; none where the file cannot be read.
+    /// Number of rejected records; `None` if the file cannot be read.
     pub(crate) rejects: Option<u64>,
-    /// The file's size.
+    /// File size in bytes.
     pub(crate) bytes: u64,
 }
 
@@ -32,28 +32,33 @@ fn as_text<S: Serializer>(run: &RunId, serializer: S) -> Result<S::Ok, S::Error>
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub(crate) fn list(folder: &Path) -> Result<Vec<Kept>> {
+pub(crate) fn list(folder: &Path) -> Result<Vec<StoredRejects>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(ErrorKind::Config, folder, &error)),
     };
-    let mut kept: Vec<Kept> =
+    let mut kept: Vec<StoredRejects> =
         entries.flatten().filter_map(|entry| of_file(folder, &entry)).collect();
     kept.sort_by_key(|kept| std::cmp::Reverse((kept.started_at, kept.run_id.to_string())));
     Ok(kept)
 }
 
-/// What a file holds, where it has the name that a run gives its rejects.
-fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<Kept> {
+/// The rejects in a file, if its name is that of a quarantine.
+fn of_file(folder: &Path, entry: &fs::DirEntry) -> Option<StoredRejects> {
     let name = entry.file_name();
     let run_id = RunId::parse(name.to_str()?.strip_suffix(".parquet")?).ok()?;
-    // Links are not followed.
+    // Does not follow links.
     let metadata = entry.metadata().ok()?;
     let written = || metadata.modified().ok().map(DateTime::<Utc>::from);
     let started_at = run_id.started().or_else(written)?;
     let own = metadata.is_file() && path(folder, run_id).file_name() == Some(&name);
-    own.then(|| Kept { run_id, started_at, rejects: count(&entry.path()), bytes: metadata.len() })
+    own.then(|| StoredRejects {
+        run_id,
+        started_at,
+        rejects: count(&entry.path()),
+        bytes: metadata.len(),
+    })
 }
 
 fn count(path: &Path) -> Option<u64> {
@@ -61,12 +66,16 @@ fn count(path: &Path) -> Option<u64> {
     u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
 }
 
-/// Removes the rejects of runs that began before a time, and returns them. `dry_run`: returns
-/// only.
+/// Deletes the rejects of runs that started before a time, and returns them. `dry_run`: deletes
+/// nothing.
 ///
 /// # Errors
-/// `Config` when the folder cannot be read or a file not be removed.
-pub(crate) fn prune(folder: &Path, before: DateTime<Utc>, dry_run: bool) -> Result<Vec<Kept>> {
+/// `Config` when the folder cannot be read or a file cannot be deleted.
+pub(crate) fn prune(
+    folder: &Path,
+    before: DateTime<Utc>,
+    dry_run: bool,
+) -> Result<Vec<StoredRejects>> {
     let mut old = list(folder)?;
     old.retain(|kept| kept.started_at < before);
     if !dry_run {

@@ -1,4 +1,4 @@
-//! Rejects written, read back, listed and thrown away.
+//! Tests of writing, reading, listing and deleting rejects.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -119,16 +119,16 @@ fn only_old_files_of_runs_are_thrown_away() {
     let (run, mut quarantine) = quarantine(folder.path());
     quarantine.append(&[Rejected::of(Rule::DateMissing, 7)]).expect("appended");
     quarantine.finish().expect("finished");
-    // 2024-02-02, and whatever else people keep there.
+    // 2024-02-02, and unrelated files.
     let old = "018d6c3a-5c00-7000-8000-000000000001";
     let others =
         [format!("{}.parquet", old.to_uppercase()), format!("{old}.csv"), "notes.parquet".into()];
-    // An id that was given to the run, and tells no time: the file's own counts.
+    // A user-supplied id contains no time, so the file's time counts.
     let given = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
     for name in others.iter().chain([&format!("{given}.parquet"), &format!("{old}.parquet")]) {
         fs::write(folder.path().join(name), "not Parquet").expect("written");
     }
-    // Set, because a file system's clock lags some milliseconds behind the one of run ids.
+    // Set explicitly, because a file system's clock is some milliseconds behind that of run ids.
     fs::File::options()
         .append(true)
         .open(folder.path().join(format!("{given}.parquet")))

@@ -1,4 +1,4 @@
-//! Writing the rejects of one run.
+//! Writes the rejects of one run.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,9 +16,9 @@ use crate::event::RunId;
 use crate::failpoint;
 use crate::schema::{Dataset, ORIGIN_RECORD_BITS, origin_file, origin_record};
 
-/// Writes the rejects of one run. The file appears under its name only when it is complete.
+/// Writes the rejects of one run. The file gets its final name only when complete.
 pub(crate) struct Quarantine {
-    /// None: nothing is kept.
+    /// `None` discards rejects.
     path: Option<PathBuf>,
     sources: Vec<NamedSource>,
     writer: Option<ArrowWriter<File>>,
@@ -26,24 +26,24 @@ pub(crate) struct Quarantine {
 }
 
 impl Quarantine {
-    /// Prepares the file of `run`; nothing is written before the first reject. `sources` are the
-    /// files of the claims in the order of the plan's origins, then those of the providers.
+    /// Prepares the file of `run`; nothing is written before the first reject. `sources`: the
+    /// claims files in the order of the plan's origins, then the provider files.
     ///
     /// # Errors
-    /// `Config` when the folder cannot be made.
+    /// `Config` when the folder cannot be created.
     pub(crate) fn new(folder: &Path, run: RunId, sources: Vec<NamedSource>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io(ErrorKind::Config, folder, &error);
         fs::create_dir_all(folder).map_err(failed)?;
         Ok(Self { path: Some(path(folder, run)), sources, writer: None, rows: 0 })
     }
 
-    /// A quarantine that counts and keeps nothing, for a dry run.
+    /// A quarantine that discards rejects, for a dry run.
     #[must_use]
     pub(crate) fn nowhere() -> Self {
         Self { path: None, sources: Vec::new(), writer: None, rows: 0 }
     }
 
-    /// Whether rejects are kept.
+    /// Whether rejects are stored.
     #[must_use]
     pub(crate) fn keeps(&self) -> bool {
         self.path.is_some()
@@ -104,7 +104,7 @@ impl Quarantine {
         writer.write(&batch).map_err(failed)
     }
 
-    /// Adds rejected providers, whose origins count the files of their own input.
+    /// Adds rejected providers; their origins number the files of their own input.
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
@@ -118,7 +118,7 @@ impl Quarantine {
         self.append(&shifted)
     }
 
-    /// Completes the file and returns its path; none when nothing was rejected.
+    /// Completes the file and returns its path; `None` when nothing was rejected.
     ///
     /// # Errors
     /// `Config` when the file cannot be written.
@@ -132,15 +132,14 @@ impl Quarantine {
     }
 }
 
-/// How the name of a file ends that is not complete.
+/// Suffix of an incomplete file.
 const PARTIAL: &str = "parquet.partial";
 
 fn partial(path: &Path) -> PathBuf {
     path.with_extension(PARTIAL)
 }
 
-/// The runs that have an unfinished file: they are at work, or dead. Runs of other warehouses may be among
-/// them.
+/// Runs with an incomplete file: active or dead, possibly of other warehouses.
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
@@ -154,10 +153,10 @@ pub(crate) fn unfinished(folder: &Path) -> Result<Vec<RunId>> {
     Ok(entries.flatten().filter_map(|entry| run(entry.file_name().to_str()?)).collect())
 }
 
-/// Removes the unfinished file of a run that is dead.
+/// Deletes the incomplete file of a dead run.
 ///
 /// # Errors
-/// `Config` when that cannot be done.
+/// `Config` when that fails.
 pub(crate) fn remove_unfinished(folder: &Path, run: RunId) -> Result<()> {
     remove_if_there(&partial(&path(folder, run)))
 }
@@ -175,7 +174,7 @@ fn open(path: &Path) -> Result<ArrowWriter<File>> {
     let partial = partial(path);
     let failed = |error: std::io::Error| Error::io(ErrorKind::Config, &partial, &error);
     remove_if_there(&partial)?;
-    // A new file: whatever somebody else puts under this name is not written to.
+    // Creates a new file, so that an existing file under this name is not written to.
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;
     let properties = WriterProperties::builder()

@@ -11,14 +11,13 @@ use crate::event::{Cancellation, with_ticker};
 use crate::failpoint;
 use crate::warehouse::sql;
 
-/// How often the deadline and the signal are checked while a statement runs.
+/// Interval between deadline and cancellation checks while a statement runs.
 const STEP: Duration = Duration::from_millis(50);
 
-/// How much later than the deadline the server itself ends a statement, should the program be gone.
+/// Extra time before the server itself ends a statement, in case this program is gone.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// One connection for queries in one snapshot, one for statements that change something; each is made
-/// when it is first needed.
+/// One connection for snapshot queries and one for modifying statements, each opened on first use.
 pub(super) struct Connections<'a, C> {
     connect: &'a (dyn Fn() -> Result<C> + Sync),
     cancel: &'a Cancellation,
@@ -64,8 +63,8 @@ impl<C: Connection> Statements for Connections<'_, C> {
     }
 }
 
-/// Runs a statement and cancels it on the server at `until` or at a signal; repeatedly, because a
-/// cancel request that comes too early stops nothing.
+/// Runs a statement, cancelling it on the server at `until` or on cancellation; repeatedly, because
+/// an early cancel request has no effect.
 fn stoppable<C: Connection, T>(
     open: &mut C,
     cancel: &Cancellation,
@@ -76,16 +75,16 @@ fn stoppable<C: Connection, T>(
     let handle = open.get_cancel_handle();
     let stop = || {
         if cancel.is_cancelled() || Instant::now() >= until {
-            // The statement may be over by now.
+            // The statement may have finished.
             let _ = handle.try_cancel();
         }
     };
     let done = with_ticker(STEP, stop, || statement(open)).flatten();
-    // A cancelled statement fails with an error of the warehouse; the cause is the signal.
+    // Report the cancellation, not the resulting warehouse error.
     done.or_else(|error| cancel.check().and(Err(error)))
 }
 
-/// All queries of a target see the tables as the same run left them.
+/// All queries of a target see one consistent snapshot.
 fn one_snapshot<C: Connection>(mut connection: C) -> Result<C> {
     sql::begin(&mut connection)?;
     let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -93,8 +92,8 @@ fn one_snapshot<C: Connection>(mut connection: C) -> Result<C> {
     Ok(connection)
 }
 
-/// Has the server end a statement whose program was killed. Best effort: servers before version 14
-/// and some systems cannot do it.
+/// Lets the server end a statement whose client was killed. Best effort: not supported before
+/// version 14 and on some systems.
 fn cancel_with_client<C: Connection>(mut connection: C) -> C {
     let _ = sql::query(
         &mut connection,

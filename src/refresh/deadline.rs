@@ -1,4 +1,4 @@
-//! When a refresh must end: at its deadline or at a signal, whichever comes first.
+//! The end of a refresh: its deadline or cancellation, whichever comes first.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -25,12 +25,12 @@ impl Deadline {
         self.at
     }
 
-    /// The time that is left.
+    /// Remaining time.
     pub(super) fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// Does `work` up to the deadline or a signal.
+    /// Runs `work` until the deadline or cancellation.
     ///
     /// # Errors
     /// As [`Self::check`].
@@ -49,10 +49,9 @@ impl Deadline {
         self.wait(sleep(pause)).await
     }
 
-    /// Sends a request once and waits for its answer no longer than `limit`.
+    /// Sends a request once, with a timeout of at most `limit`.
     ///
-    /// # Errors
-    /// [`SendError`] where there is no answer before the limit, the deadline or a signal.
+    /// # Errors [`SendError`] without an answer before the limit, the deadline or cancellation.
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -63,8 +62,7 @@ impl Deadline {
         client.send(request, until, &self.cancel).await
     }
 
-    /// # Errors
-    /// `TimedOut` after the deadline, `Cancelled` after a signal.
+    /// # Errors `TimedOut` after the deadline, `Cancelled` on cancellation.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.cancel.is_cancelled() {
             return Err(stopped());

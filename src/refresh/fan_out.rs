@@ -1,4 +1,4 @@
-//! Pieces of one target's work that are done at the same time, and the one failure of them all.
+//! Runs the parts of one target concurrently and merges their failures.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,21 @@ use futures_util::{StreamExt, stream};
 
 use super::outcome::{Failure, Outcome};
 
-/// Failures that a message names one by one.
-const NAMED: usize = 5;
+/// Maximum failures named in a message.
+const MAX_NAMED: usize = 5;
 
-/// Does `work` for each of `items`, `limit` of them at the same time; the failures come in the items'
-/// order.
+/// Runs `work` for each item, at most `limit` at a time; returns the failures in item order.
 pub(super) async fn failures<T: Copy>(
     items: &[T],
     limit: usize,
     work: impl AsyncFn(T) -> Result<(), Failure>,
 ) -> Vec<Failure> {
-    let pieces = items.iter().enumerate().map(|(place, item)| {
-        let piece = work(*item);
-        async move { (place, piece.await) }
+    let parts = items.iter().enumerate().map(|(index, item)| {
+        let part = work(*item);
+        async move { (index, part.await) }
     });
-    let mut ended: Vec<_> = stream::iter(pieces).buffer_unordered(limit).collect().await;
-    ended.sort_unstable_by_key(|(place, _)| *place);
+    let mut ended: Vec<_> = stream::iter(parts).buffer_unordered(limit).collect().await;
+    ended.sort_unstable_by_key(|(index, _)| *index);
     ended.into_iter().filter_map(|(_, end)| end.err()).collect()
 }
 
@@ -31,7 +30,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
-/// Several failures as one; `what` counts them.
+/// Merges several failures into one; `what` is the counted noun phrase.
 pub(super) fn summed(what: &str, failures: &[Failure]) -> Failure {
     let first = |wanted: Outcome| failures.iter().find(|failure| failure.outcome == wanted);
     let chief = first(Outcome::Cancelled)
@@ -44,8 +43,8 @@ pub(super) fn summed(what: &str, failures: &[Failure]) -> Failure {
         .map(|failure| failure.message.as_str())
         .filter(|message| seen.insert(*message))
         .collect();
-    let more = messages.len().saturating_sub(NAMED);
-    messages.truncate(NAMED);
+    let more = messages.len().saturating_sub(MAX_NAMED);
+    messages.truncate(MAX_NAMED);
     let mut message = format!("{what}: {}", messages.join("; "));
     if more > 0 {
         message = format!("{message}; and {more} more");
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn pieces_are_worked_on_at_once_and_come_in_order() {
-        // Three wait for one another: one after the other they would never end.
+        // The three wait for each other, so sequential execution would never end.
         let three = Barrier::new(3);
         let failed = run(failures(&[1, 2, 3], 3, async |item| {
             three.wait().await;

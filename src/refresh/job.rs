@@ -1,5 +1,4 @@
-//! One target's refresh: its deadline, its access to the warehouse and to the network, and what it
-//! records for the report.
+//! One target's refresh: deadline, warehouse and network access, and report data.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -13,26 +12,25 @@ use crate::event::Cancellation;
 use crate::http::{Answer, Client, Request, SendError, runtime};
 use crate::totals::ControlTotals;
 
-/// What has been published, and by which run.
+/// The published data and its run.
 #[derive(Debug, Clone, Default)]
 pub struct PublishedRun {
-    /// The run that published last what the targets are to show; none where nothing is published.
+    /// The last run that published; `None` if nothing is published.
     pub run_id: Option<String>,
-    /// What it read and loaded.
+    /// Its control totals.
     pub account: Option<ControlTotals>,
-    /// Whether that run has migrated the warehouse: columns may be new.
+    /// Whether that run migrated the warehouse, so that columns may be new.
     pub schema_changed: bool,
 }
 
-/// Access to the warehouse.
 pub trait Statements {
-    /// The whole result of `sql`, in the one snapshot that all queries of this refresh see.
+    /// The full result of `sql`, in the snapshot shared by all queries of this refresh.
     ///
     /// # Errors
     /// `Warehouse` when there is no connection or the query fails.
     fn query(&mut self, context: &str, sql: &str) -> Result<RecordBatch>;
 
-    /// Runs `sql` outside of the snapshot; cancels it at `until` or at a signal.
+    /// Runs `sql` outside the snapshot; cancels it at `until` or on cancellation.
     ///
     /// # Errors
     /// `Warehouse` when there is no connection or the statement fails.
@@ -40,9 +38,9 @@ pub trait Statements {
 }
 
 pub struct Job<'a> {
-    /// What is to be shown.
+    /// The data to show.
     pub(crate) published: &'a PublishedRun,
-    /// The results of the targets of earlier waves.
+    /// Results of the targets in earlier waves.
     pub(crate) earlier: &'a [TargetResult],
     deadline: Deadline,
     warehouse: &'a mut dyn Statements,
@@ -51,7 +49,7 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// A job that ends at `until` at the latest.
+    /// A job with a deadline.
     pub fn new(
         published: &'a PublishedRun,
         earlier: &'a [TargetResult],
@@ -63,7 +61,7 @@ impl<'a> Job<'a> {
         Self { published, earlier, deadline, warehouse, remote_id: None, attempts: 0 }
     }
 
-    /// The whole result of `sql`; `context` names it in errors.
+    /// The full result of `sql`; `context` names it in errors.
     ///
     /// # Errors
     /// `Warehouse` when there is no connection or the query fails.
@@ -71,7 +69,7 @@ impl<'a> Job<'a> {
         self.warehouse.query(context, sql)
     }
 
-    /// Runs a statement that changes something, outside of the queries' snapshot.
+    /// Runs a modifying statement, outside the queries' snapshot.
     ///
     /// # Errors
     /// `Warehouse` when there is no connection or the statement fails.
@@ -79,26 +77,25 @@ impl<'a> Job<'a> {
         self.warehouse.execute(context, sql, self.deadline.at())
     }
 
-    /// Sends a request once and waits for its answer no longer than `limit`.
+    /// Sends a request once, with a timeout of at most `limit`.
     ///
-    /// # Errors
-    /// [`SendError`] where there is no answer before the limit, the deadline or a signal.
+    /// # Errors [`SendError`] without an answer before the limit, the deadline or cancellation.
     pub(super) fn send(&self, request: &Request, limit: Duration) -> Result<Answer, SendError> {
         let runtime = runtime().map_err(|_| SendError::NotSent)?;
         runtime.block_on(self.deadline.send(request, limit))
     }
 
-    /// Sends a request that undoes something, such as a cancelled refresh or a session: also after
-    /// the deadline or a signal, but for `limit` at most.
+    /// Sends a cleanup request, such as cancelling a refresh or closing a session; allowed after
+    /// the deadline or cancellation, for at most `limit`.
     ///
     /// # Errors
-    /// [`SendError`] where there is no answer in that time.
+    /// [`SendError`] without an answer in that time.
     pub(super) fn send_late(request: &Request, limit: Duration) -> Result<Answer, SendError> {
         let client = Client::shared().map_err(|_| SendError::NotSent)?;
         client.send_blocking(request, Instant::now() + limit, &Cancellation::default())
     }
 
-    /// Does `work` up to the deadline or a signal.
+    /// Runs `work` until the deadline or cancellation.
     ///
     /// # Errors
     /// As [`Self::check`].
@@ -112,13 +109,12 @@ impl<'a> Job<'a> {
         runtime()?.block_on(self.deadline.pause(pause))
     }
 
-    /// The time that is left.
+    /// Remaining time.
     pub(super) fn left(&self) -> Duration {
         self.deadline.left()
     }
 
-    /// # Errors
-    /// `TimedOut` after the deadline, `Cancelled` after a signal.
+    /// # Errors `TimedOut` after the deadline, `Cancelled` on cancellation.
     pub(super) fn check(&self) -> Result<(), Failure> {
         self.deadline.check()
     }
@@ -127,7 +123,7 @@ impl<'a> Job<'a> {
         &self.deadline
     }
 
-    /// The same refresh for another published run; what `work` records is recorded here.
+    /// Runs `work` with this job for another published run; what it records stays here.
     pub(crate) fn for_run<T>(
         &mut self,
         published: &PublishedRun,
@@ -146,8 +142,8 @@ impl<'a> Job<'a> {
         done
     }
 
-    /// Puts the deadline or the signal before a failure that it caused: work that is cut off fails
-    /// in many ways.
+    /// Replaces a failure by the deadline or cancellation that caused it: interrupted work fails in
+    /// many ways.
     pub(crate) fn reason(&self, failure: Failure) -> Failure {
         match self.check() {
             Err(reason) if failure.outcome == Outcome::Failed => {
@@ -162,7 +158,7 @@ impl<'a> Job<'a> {
         self.remote_id = Some(id.into());
     }
 
-    /// Counts a request that starts a refresh; to be called before it is sent.
+    /// Counts a request that starts a refresh; call before sending it.
     pub(crate) fn count_attempt(&mut self) {
         self.count_attempts(1);
     }
@@ -171,7 +167,7 @@ impl<'a> Job<'a> {
         self.attempts += attempts;
     }
 
-    /// The provider's id and the attempts.
+    /// The provider's id and the number of attempts.
     pub(crate) fn noted(&self) -> (Option<String>, u32) {
         (self.remote_id.clone(), self.attempts)
     }

@@ -1,7 +1,7 @@
-//! Refreshes Metabase: runs questions without its cache, and has a database's schema read again.
+//! Refreshes Metabase: runs questions without its cache, and synchronises a database's schema.
 //!
-//! A question that fails is answered with 202 like one that succeeds, so the status in the answer's
-//! body counts. Metabase's messages are never repeated: they can quote rows.
+//! A failed question also returns 202, so the status in the body counts. Metabase's messages are
+//! not passed on: they can quote rows.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -21,37 +21,36 @@ use crate::config::{Metabase, MetabaseTarget, Settings};
 use crate::error::Error;
 use crate::http::{Answer, Request, runtime};
 
-/// How long an answer to anything but a question may take.
+/// Timeout of requests other than questions.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// What the first step of a check reads.
+/// Subject of the first check.
 const KEY: &str = "the API key's account";
 
-/// What all targets share.
+/// State shared by all targets.
 struct Server {
     settings: Metabase,
     url: String,
     http: retry::Server,
-    /// Limits the questions that run at the same time, of all targets.
+    /// Limits concurrent questions across targets.
     questions: Semaphore,
 }
 
-/// A dashboard, a question or a database.
 struct Object {
     info: TargetInfo,
     settings: MetabaseTarget,
     server: Arc<Server>,
 }
 
-/// What a target's settings name.
+/// The kind of object.
 #[derive(Debug, Clone, Copy)]
-enum What {
+enum ObjectKind {
     Dashboard(u64),
     Card(u64),
     Database(u64),
 }
 
-/// The targets that the settings name.
+/// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let metabase = &settings.refresh.metabase;
     let parallel = settings.refresh.parallel(metabase.parallel).max(1);
@@ -99,12 +98,12 @@ impl Target for Object {
 }
 
 impl Object {
-    fn what(&self) -> Result<What, Failure> {
+    fn what(&self) -> Result<ObjectKind, Failure> {
         let MetabaseTarget { dashboard, card, database, .. } = self.settings;
         dashboard
-            .map(What::Dashboard)
-            .or(card.map(What::Card))
-            .or(database.map(What::Database))
+            .map(ObjectKind::Dashboard)
+            .or(card.map(ObjectKind::Card))
+            .or(database.map(ObjectKind::Database))
             .ok_or_else(|| Error::internal("a Metabase target without an id").into())
     }
 
@@ -115,24 +114,24 @@ impl Object {
         let answer = self.server.read(deadline, &what.subject(), &what.path()).await?;
         let object = found(&what.subject(), &answer)?;
         match what {
-            What::Dashboard(_) => {
+            ObjectKind::Dashboard(_) => {
                 let cards = cards(&object).ok_or_else(|| unexpected(&what.subject(), &answer))?;
                 Ok(format!("{}, {}", what.subject(), counted(cards.len(), "question")))
             }
-            What::Card(_) | What::Database(_) => Ok(what.subject()),
+            ObjectKind::Card(_) | ObjectKind::Database(_) => Ok(what.subject()),
         }
     }
 
     async fn renew(
         &self,
         deadline: &Deadline,
-        what: What,
+        what: ObjectKind,
         sent: &AtomicU32,
     ) -> Result<String, Failure> {
         match what {
-            What::Dashboard(_) => return self.dashboard(deadline, what, sent).await,
-            What::Card(card) => self.server.run(deadline, card, sent).await?,
-            What::Database(_) => self.server.sync_schema(deadline, what, sent).await?,
+            ObjectKind::Dashboard(_) => return self.dashboard(deadline, what, sent).await,
+            ObjectKind::Card(card) => self.server.run(deadline, card, sent).await?,
+            ObjectKind::Database(_) => self.server.sync_schema(deadline, what, sent).await?,
         }
         Ok(what.subject())
     }
@@ -140,7 +139,7 @@ impl Object {
     async fn dashboard(
         &self,
         deadline: &Deadline,
-        what: What,
+        what: ObjectKind,
         sent: &AtomicU32,
     ) -> Result<String, Failure> {
         let subject = what.subject();
@@ -160,7 +159,7 @@ impl Object {
     }
 }
 
-impl What {
+impl ObjectKind {
     fn subject(self) -> String {
         match self {
             Self::Dashboard(id) => format!("dashboard {id}"),
@@ -183,12 +182,12 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    /// Runs a question; its answer fills Metabase's cache, where there is one.
+    /// Runs a question, which also fills Metabase's cache, if enabled.
     async fn run(&self, deadline: &Deadline, card: u64, sent: &AtomicU32) -> Result<(), Failure> {
         let subject = format!("question {card}");
         let request = Request::post(self.url(&format!("/api/card/{card}/query")))
             .json(&json!({ "ignore_cache": true }));
-        // Running a query again changes nothing.
+        // Running a query again has no side effects.
         let answer = self.send(deadline, &subject, request, Duration::MAX, true, sent).await?;
         let body = found(&subject, &answer)?;
         match body.get("status").and_then(Value::as_str) {
@@ -200,11 +199,11 @@ impl Server {
         }
     }
 
-    /// Has a database's schema read again, which Metabase does later and without a report.
+    /// Requests a schema sync, which Metabase does asynchronously without a report.
     async fn sync_schema(
         &self,
         deadline: &Deadline,
-        what: What,
+        what: ObjectKind,
         sent: &AtomicU32,
     ) -> Result<(), Failure> {
         let subject = what.subject();
@@ -249,17 +248,17 @@ impl Server {
     }
 }
 
-/// The questions of a dashboard, each once; its texts and links are no questions.
+/// Distinct question ids of a dashboard; text and link cards are skipped.
 fn cards(dashboard: &Value) -> Option<Vec<u64>> {
-    let places = dashboard.get("dashcards")?.as_array()?;
+    let dashcards = dashboard.get("dashcards")?.as_array()?;
     let mut cards: Vec<u64> =
-        places.iter().filter_map(|place| place.get("card_id")?.as_u64()).collect();
+        dashcards.iter().filter_map(|card| card.get("card_id")?.as_u64()).collect();
     cards.sort_unstable();
     cards.dedup();
     Some(cards)
 }
 
-/// The body of a successful answer.
+/// The body of a success response.
 fn found(subject: &str, answer: &Answer) -> Result<Value, Failure> {
     let message = match answer.status() {
         401 => "Metabase does not accept the API key (refresh.metabase.api_key)".to_owned(),
@@ -280,7 +279,7 @@ fn found(subject: &str, answer: &Answer) -> Result<Value, Failure> {
     Err(Failure::failed(message))
 }
 
-/// The failure of an unexpected answer, without its text.
+/// Error for an unexpected response, without its text.
 fn unexpected(subject: &str, answer: &Answer) -> Failure {
     retry::status("Metabase", answer).about(subject)
 }

@@ -1,7 +1,7 @@
-//! What is refreshed after the load has committed, each target with its own deadline, concurrency
-//! limit and result.
+//! Refresh after the load has committed; each target has its own deadline, concurrency limit and
+//! result.
 //!
-//! One file or folder a provider; the providers never import one another.
+//! One file or folder per provider; providers never import each other.
 
 mod connections;
 mod dashboard;
@@ -30,7 +30,7 @@ pub(crate) use target_info::TargetInfo;
 
 use crate::config::Settings;
 
-/// The targets that the settings name, including those that are switched off.
+/// The configured targets, including disabled ones.
 #[must_use]
 pub fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let mut targets: Vec<Box<dyn Target>> =

@@ -1,4 +1,4 @@
-//! How a target's refresh ends.
+//! Outcome of a target's refresh.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,29 +9,28 @@ use super::target_info::TargetInfo;
 use crate::error::{Error, ErrorKind};
 use crate::http::SendError;
 
-/// How a target's refresh ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The target shows the published data.
     Succeeded,
-    /// The target may show older data.
+    /// The target may be out of date.
     Failed,
-    /// It was cancelled at the provider, or by a signal.
+    /// Cancelled at the provider or by a signal.
     Cancelled,
-    /// The deadline came first; what was started was cancelled, where that is possible.
+    /// Deadline exceeded; the refresh was cancelled if possible.
     TimedOut,
     /// Another refresh was running and was left alone; the target stays due.
     AlreadyRunning,
-    /// The provider takes no more requests before the deadline.
+    /// The provider accepts no more requests before the deadline.
     RateLimited,
-    /// The provider has switched the target off.
+    /// The provider has disabled the target.
     Disabled,
-    /// The target is switched off in the settings, or there was nothing to show.
+    /// Disabled in the settings, or nothing to show.
     Skipped,
 }
 
 impl Outcome {
-    /// The name in reports and in the run log.
+    /// Name in reports and the run log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,12 +52,12 @@ impl Outcome {
     }
 }
 
-/// The result of a refresh that did not fail.
+/// Result of a refresh that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// `Succeeded`, `AlreadyRunning` or `Skipped`.
     pub(crate) outcome: Outcome,
-    /// Where the result is, or what was done; free of cell values and secrets.
+    /// Location of the result, or what was done; contains no cell values or secrets.
     pub detail: String,
 }
 
@@ -71,12 +70,12 @@ impl Done {
 /// Why a refresh failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// One of those that are failures.
+    /// A failure outcome.
     pub outcome: Outcome,
-    /// What happened and what to do next; free of cell values and secrets. A provider's answer is
-    /// in it only as codes: its texts can quote rows.
+    /// What happened and what to do next; contains no cell values or secrets. Provider responses
+    /// appear only as codes: their texts can quote rows.
     pub message: String,
-    /// When the provider takes requests again, where that is known.
+    /// When the provider accepts requests again, if known.
     pub(crate) until: Option<DateTime<Utc>>,
 }
 
@@ -89,7 +88,7 @@ impl Failure {
         Self::new(Outcome::Failed, message)
     }
 
-    /// The provider takes no more requests for `wait`.
+    /// The provider accepts no requests for `wait`.
     pub(super) fn rate_limited(message: impl Into<String>, wait: Duration) -> Self {
         let until = chrono::Duration::from_std(wait).ok().map(|wait| Utc::now() + wait);
         Self { until, ..Self::new(Outcome::RateLimited, message) }
@@ -97,12 +96,12 @@ impl Failure {
 }
 
 impl Failure {
-    /// With the name of what failed before the message.
+    /// Prefixes the message with its subject.
     pub(super) fn about(self, subject: &str) -> Self {
         Self { message: format!("{subject}: {}", self.message), ..self }
     }
 
-    /// With `more` behind the message.
+    /// Appends `more` to the message.
     pub(super) fn and(self, more: &str) -> Self {
         Self { message: format!("{}; {more}", self.message), ..self }
     }
@@ -123,7 +122,7 @@ impl From<Error> for Failure {
         if matches!(error.kind(), ErrorKind::Interrupted(_)) {
             return Self::new(Outcome::Cancelled, "stopped by a signal");
         }
-        // One line: it is shown in a table and in a log.
+        // One line, for tables and logs.
         Self::failed(error.to_string().replace("\n  hint: ", "; "))
     }
 }
@@ -139,28 +138,26 @@ impl From<SendError> for Failure {
     }
 }
 
-/// How one target's refresh ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetResult {
-    /// The target's name.
     pub target: String,
     pub outcome: Outcome,
-    /// Where the result is, or why there is none; free of cell values and secrets.
+    /// Location of the result, or the reason for the failure; contains no cell values or secrets.
     pub detail: String,
-    /// The time it took, waits for its turn not counted.
+    /// Duration, excluding the wait for a free slot.
     pub elapsed: Duration,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// The provider's id of this refresh, where it has one.
+    /// The provider's id of this refresh, if any.
     pub remote_id: Option<String>,
-    /// Requests that start a refresh, whether or not an answer came.
+    /// Number of requests that start a refresh, answered or not.
     pub attempts: u32,
-    /// When it began, after the wait for its turn.
+    /// Start time, after the wait for a free slot.
     pub(crate) started: DateTime<Utc>,
 }
 
 impl TargetResult {
-    /// The result of a target that was not refreshed, or whose refresh took no time.
+    /// Result of a target that was not refreshed.
     pub(crate) fn without_refresh(info: &TargetInfo, end: Result<Done, Failure>) -> Self {
         let (outcome, detail) = match end {
             Ok(done) => (done.outcome, done.detail),

@@ -1,5 +1,5 @@
-//! Requests that are sent again: always where they were not processed, else where a repetition does
-//! no harm (reading, signing in, filling a cache).
+//! Retries of requests that were not processed, or that are harmless to repeat (reading, signing
+//! in, warming a cache).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use super::deadline::Deadline;
 use super::outcome::Failure;
 use crate::http::{Answer, Backoff, Request};
 
-/// How often a request is sent to a server that fails, in all.
+/// Maximum attempts while the server fails.
 const TRIES: u32 = 3;
 
-/// A server, and until when it takes no more requests.
+/// A server, and until when it rejects requests.
 pub(super) struct Server {
     name: &'static str,
     quiet_until: Mutex<Option<Instant>>,
@@ -21,11 +21,11 @@ pub(super) struct Server {
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) request: &'a Request,
-    /// How long one answer may take.
+    /// Timeout of one response.
     pub(super) limit: Duration,
-    /// Whether it may be sent again where it may have had its effect.
+    /// Whether it may be resent although it may have taken effect.
     pub(super) is_idempotent: bool,
-    /// Counts how often it is sent.
+    /// Counts the requests sent.
     pub(super) sent: &'a AtomicU32,
 }
 
@@ -34,11 +34,11 @@ impl Server {
         Self { name, quiet_until: Mutex::default() }
     }
 
-    /// The answer, whatever its status, but neither 429 nor a server error that another try cures.
+    /// Returns the response whatever its status, except 429 and retryable server errors.
     ///
     /// # Errors
-    /// Where there is no answer before the deadline or a signal, or the server takes no more requests
-    /// for longer than that.
+    /// Without an answer before the deadline or cancellation, or if the server rejects requests for
+    /// longer than that.
     pub(super) async fn send(
         &self,
         deadline: &Deadline,
@@ -96,7 +96,7 @@ impl Server {
     }
 }
 
-/// The failure of an unexpected status.
+/// Failure for an unexpected status.
 pub(super) fn status(name: &str, answer: &Answer) -> Failure {
     let status = answer.status();
     let hint = match status {

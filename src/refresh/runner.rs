@@ -1,5 +1,5 @@
-//! Runs all targets at the same time, each on its own thread with its own deadline and result, as
-//! far as the providers' concurrency limits allow.
+//! Runs all targets concurrently within their providers' limits, each in its own thread with its
+//! own deadline and result.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,25 +20,23 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::http::runtime;
 
-/// How long a provider's session may take to end.
+/// Timeout for closing a provider's session.
 const FINISH: Duration = Duration::from_secs(10);
-/// How long one target's check may take.
+/// Timeout of one target's check.
 const CHECK: Duration = Duration::from_secs(30);
 
-/// The result of one target's check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// The target's name.
     pub(crate) target: String,
     /// Whether a failure ends the run with exit code 6.
     pub(crate) required: bool,
-    /// Why it is left out, where it is.
+    /// Why it is skipped, if it is.
     pub(crate) skipped: Option<String>,
-    /// What it is, or what would keep a refresh from working.
+    /// Description of the target, or what would make a refresh fail.
     pub(crate) found: Result<String, Failure>,
 }
 
-/// Refreshes all targets; the results come in the order of `targets`.
+/// Refreshes all targets; results are in the order of `targets`.
 #[must_use]
 pub fn refresh_all<C: Connection>(
     targets: &[Box<dyn Target + '_>],
@@ -50,21 +48,21 @@ pub fn refresh_all<C: Connection>(
     let mut results: Vec<Option<TargetResult>> = targets.iter().map(|_| None).collect();
     for wave in [Wave::First, Wave::Middle, Wave::Last] {
         let earlier: Vec<TargetResult> = results.iter().flatten().cloned().collect();
-        let places: Vec<usize> =
-            (0..targets.len()).filter(|&place| targets[place].wave() == wave).collect();
+        let indexes: Vec<usize> =
+            (0..targets.len()).filter(|&index| targets[index].wave() == wave).collect();
         let of_wave: Vec<&dyn Target> =
-            places.iter().map(|&place| targets[place].as_ref()).collect();
+            indexes.iter().map(|&index| targets[index].as_ref()).collect();
         let ended = on_threads(&of_wave, "refresh", |target| runner.refresh(target, &earlier));
-        for ((place, target), result) in places.into_iter().zip(of_wave).zip(ended) {
+        for ((index, target), result) in indexes.into_iter().zip(of_wave).zip(ended) {
             let failed = |failure| TargetResult::without_refresh(target.info(), Err(failure));
-            results[place] = Some(result.unwrap_or_else(failed));
+            results[index] = Some(result.unwrap_or_else(failed));
         }
     }
     runner.finish();
     results.into_iter().flatten().collect()
 }
 
-/// Checks all targets without starting anything; the results come in the order of `targets`.
+/// Checks all targets without starting anything; results are in the order of `targets`.
 #[must_use]
 pub fn check_all<C: Connection>(
     targets: &[Box<dyn Target>],
@@ -85,7 +83,7 @@ pub fn check_all<C: Connection>(
     checked.collect()
 }
 
-/// Does `work` for each target on its own thread; fails where there was no thread.
+/// Runs `work` for each target in its own thread; fails if a thread cannot be started.
 fn on_threads<R: Send>(
     targets: &[&dyn Target],
     what: &str,
@@ -102,7 +100,7 @@ fn on_threads<R: Send>(
             })
             .collect();
         let ended = running.into_iter().map(|thread| {
-            // The work catches its panics.
+            // `work` catches its own panics.
             let ended = thread.ok().and_then(|thread| thread.join().ok());
             ended.ok_or_else(|| Failure::failed("no thread could be started for it"))
         });
@@ -110,13 +108,13 @@ fn on_threads<R: Send>(
     })
 }
 
-/// What all targets share.
+/// State shared by all targets.
 struct Runner<'a, C> {
     targets: &'a [Box<dyn Target + 'a>],
     published: &'a PublishedRun,
     connect: &'a (dyn Fn() -> Result<C> + Sync),
     cancel: &'a Cancellation,
-    /// By provider.
+    /// Concurrency limits by provider.
     limits: BTreeMap<&'static str, Semaphore>,
 }
 
@@ -149,7 +147,7 @@ impl<'a, C: Connection> Runner<'a, C> {
         };
         let (started, clock) = (Utc::now(), Instant::now());
         self.with_job(info.deadline, earlier, |job| {
-            // The panic's message is dropped on purpose: it could quote a row.
+            // Drops the panic message, which could quote a row.
             let end = catch_unwind(AssertUnwindSafe(|| target.refresh(job)))
                 .unwrap_or_else(|_| Err(Error::internal("the refresh panicked").into()))
                 .map_err(|failure| job.reason(failure));
@@ -166,24 +164,24 @@ impl<'a, C: Connection> Runner<'a, C> {
         }
         let _permit = self.permit(target.info())?;
         self.with_job(CHECK, &[], |job| {
-            // The panic's message is dropped on purpose: it could quote a secret.
+            // Drops the panic message, which could quote a secret.
             catch_unwind(AssertUnwindSafe(|| target.check(job)))
                 .unwrap_or_else(|_| Err(Failure::failed("the check panicked")))
                 .map_err(|failure| job.reason(failure))
         })
     }
 
-    /// Ends what the targets of each provider share.
+    /// Closes the shared state of each provider.
     fn finish(&self) {
         for target in self.targets {
             self.with_job(FINISH, &[], |job| {
-                // A session that cannot be ended expires.
+                // An unclosed session expires.
                 let _ = catch_unwind(AssertUnwindSafe(|| target.finish(job)));
             });
         }
     }
 
-    /// Waits until fewer targets of this provider are running than its limit.
+    /// Waits for a free slot within the provider's limit.
     fn permit(&self, info: &TargetInfo) -> Result<SemaphorePermit<'_>, Failure> {
         let limit = self
             .limits
@@ -200,7 +198,7 @@ impl<'a, C: Connection> Runner<'a, C> {
         })
     }
 
-    /// Does `work` with a job that ends after `limit`.
+    /// Runs `work` with a job that ends after `limit`.
     fn with_job<T>(
         &self,
         limit: Duration,

@@ -1,7 +1,6 @@
-//! Refreshes materialized views, one after the other.
+//! Refreshes materialized views sequentially.
 //!
-//! All views are checked before the first one is refreshed, so that a view that cannot be refreshed
-//! does not leave the group half done.
+//! All views are checked first, so that an invalid view does not leave the group half refreshed.
 
 use super::fan_out::counted;
 use super::job::Job;
@@ -14,7 +13,7 @@ use crate::warehouse::sql::quote_identifier;
 
 const CONTEXT: &str = "checking the materialized views";
 
-/// The targets that the settings name.
+/// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let refresh = &settings.refresh;
     let target = |(name, views): (&String, &crate::config::SqlViews)| -> Box<dyn Target> {
@@ -47,7 +46,7 @@ struct View {
 }
 
 impl View {
-    /// Reads `schema.view`, which the settings have validated.
+    /// Parses `schema.view`, which was validated with the settings.
     fn parse(text: &str) -> Option<Self> {
         let (schema, name) = text.split_once('.')?;
         Some(Self { schema: schema.to_owned(), name: name.to_owned() })
@@ -64,26 +63,26 @@ impl View {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Readers are not blocked.
+    /// `CONCURRENTLY`: does not block readers.
     Concurrently,
-    /// Readers are blocked.
+    /// Blocks readers.
     Plainly,
-    /// Plainly, because a view that was never filled cannot be refreshed concurrently.
+    /// Blocks readers, because a view without data cannot be refreshed concurrently.
     First,
 }
 
 impl Views {
-    /// How every view is refreshed.
+    /// How to refresh each view.
     ///
     /// # Errors
-    /// The first reason why one of them cannot be refreshed.
+    /// Why the first invalid view cannot be refreshed.
     fn plan(&self, job: &mut Job<'_>) -> Result<Vec<How>, Failure> {
         let names: Vec<String> = self
             .all
             .iter()
             .enumerate()
-            .map(|(place, view)| {
-                format!("({place}, {}, {})", literal(&view.schema), literal(&view.name))
+            .map(|(index, view)| {
+                format!("({index}, {}, {})", literal(&view.schema), literal(&view.name))
             })
             .collect();
         let found = job.query(
@@ -138,7 +137,7 @@ impl Views {
     }
 }
 
-/// A string literal.
+/// Quotes a string literal.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -1,23 +1,23 @@
-//! A target: something outside of the warehouse that shows its data or announces a run.
+//! A target: an external system that shows the warehouse's data or is notified of a run.
 
 use super::job::Job;
 use super::outcome::{Done, Failure};
 use super::target_info::TargetInfo;
 
-/// When a target is refreshed: a wave begins when all targets of the wave before have ended.
+/// Order of targets: a wave starts when all targets of the previous wave have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wave {
     /// Targets that others read.
     First,
     Middle,
-    /// Targets that report how all others ended.
+    /// Targets that report the results of all others.
     Last,
 }
 
 pub trait Target: Send + Sync {
     fn info(&self) -> &TargetInfo;
 
-    /// The name in the report.
+    /// Name in the report.
     fn name(&self) -> &str {
         &self.info().name
     }
@@ -26,19 +26,20 @@ pub trait Target: Send + Sync {
         Wave::Middle
     }
 
-    /// Proves that the credentials are valid and that the target exists; starts nothing.
+    /// Checks that the credentials are valid and the target exists; starts nothing.
     ///
     /// # Errors
-    /// Whatever would keep a refresh from working.
+    /// Anything that would make a refresh fail.
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure>;
 
     /// Refreshes the target.
     ///
     /// # Errors
-    /// Whatever keeps the target from showing the new data; the message holds no cell's value.
+    /// Anything that prevents the target from showing the new data; the message contains no cell
+    /// values.
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure>;
 
-    /// Ends what the targets of this provider share, such as a session; called when all have ended,
-    /// also after failures. Must not fail.
+    /// Closes state shared by this provider's targets, such as a session; called when all have
+    /// ended, even after failures. Must not fail.
     fn finish(&self, _job: &mut Job<'_>) {}
 }

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetInfo {
-    /// The name in the report: `provider.name`, or the provider's where there is only one target.
+    /// Name in the report: `provider.name`, or just the provider if it has only one target.
     pub(crate) name: String,
-    /// Who shows it: the targets of one provider share a concurrency limit.
+    /// Provider; its targets share a concurrency limit.
     pub provider: &'static str,
-    /// How many targets of this provider are refreshed at the same time.
+    /// Maximum concurrent targets of this provider.
     pub(crate) parallel: usize,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// How long a refresh may take.
+    /// Timeout of a refresh.
     pub deadline: Duration,
-    /// Why this target is left out, where it is.
+    /// Why this target is skipped, if it is.
     pub(crate) skipped: Option<String>,
 }
 
-/// Why a target is left out whose settings are in `table`, if it is.
+/// Why a target with settings in `table` is skipped, if it is.
 pub(super) fn off(enabled: bool, table: &str) -> Option<String> {
     (!enabled).then(|| format!("{table}.enabled is false"))
 }

@@ -1,4 +1,4 @@
-//! Choices that rules depend on.
+//! Policies that rules depend on.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a broken rule means, and the severities of all rules as one value.
+//! Severities of rules.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Rule;
 
-/// What a broken rule means.
+/// Consequence of a broken rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The run ends and publishes nothing.
+    /// The run fails and publishes nothing.
     Stop,
-    /// The row goes to the quarantine.
+    /// The row is quarantined.
     Reject,
     /// The row is loaded, and flagged in `dq_flags`.
     Flag,
     /// The row is loaded and counted.
     Count,
-    /// Nobody looks.
+    /// The rule is not checked.
     Off,
 }
 
@@ -64,7 +64,7 @@ impl Severities {
         self.0[rule as usize] = severity;
     }
 
-    /// The bits in `dq_flags` of the rules of a severity.
+    /// The bits in `dq_flags` of all rules with a severity.
     #[must_use]
     pub fn mask(&self, severity: Severity) -> i32 {
         let rules = Rule::FLAGS.into_iter().filter(|&rule| self.of(rule) == severity);

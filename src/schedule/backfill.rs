@@ -1,4 +1,4 @@
-//! A backfill: all intervals of a range of time, oldest first.
+//! Backfill: runs all intervals of a time range, oldest first.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub(crate) struct BackfillInterval {
     pub(crate) interval_start: String,
     /// Exclusive.
     pub(crate) interval_end: String,
-    /// `None` where it was never started.
+    /// `None` if it was never started.
     pub(crate) state: Option<State>,
     /// Whether this backfill ran it; in a list, whether it would run it.
     pub(crate) run_now: bool,
@@ -171,7 +171,7 @@ pub(crate) fn backfill(
 
 /// What happened to one interval.
 enum Outcome {
-    /// It is not wanted.
+    /// Already done.
     Skipped,
     Ran(Box<Ended>),
     /// The backfill ends here.

@@ -1,7 +1,7 @@
-//! The clock of a scheduler: the present time and waiting for a later one.
+//! The clock of a scheduler: current time and waiting.
 //!
-//! It follows the clock of the warehouse server: with a machine clock that is hours fast an interval
-//! would be loaded before its end. Tests use a clock that jumps over waits.
+//! It follows the warehouse server's clock: with a fast machine clock an interval would be loaded
+//! before its end. Tests use a clock that skips waits.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,30 +14,28 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::failpoint;
 
-/// How often a wait checks for a request to stop.
+/// Interval between cancellation checks while waiting.
 const STEP: Duration = Duration::from_millis(20);
 
-/// The longest wait, so that the ledger is read again now and then.
+/// Maximum wait, so that the ledger is re-read from time to time.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 pub trait Clock: Send + Sync {
-    /// The present time.
     fn now(&self) -> DateTime<Utc>;
 
     /// Adopts the time of the warehouse server.
     fn synchronize(&self, _server: DateTime<Utc>) {}
 
-    /// Waits until a moment at most; ends early at a request to stop.
+    /// Waits until `moment` at most; returns early on cancellation.
     ///
     /// # Errors
     /// `Interrupted` when cancelled.
     fn wait(&self, moment: Option<DateTime<Utc>>, cancel: &Cancellation) -> Result<()>;
 }
 
-/// The clock of this process: the system clock, unless a test has set another one.
+/// The clock of this process: the system clock, unless a test sets another one.
 ///
-/// # Errors
-/// `Config` when a test has set an invalid one.
+/// # Errors `Config` when a test sets an invalid one.
 pub fn clock() -> Result<Box<dyn Clock>> {
     match failpoint::value("clock") {
         Some(text) if text.contains('/') => Ok(Box::new(TestClock::read(&text)?)),
@@ -50,11 +48,11 @@ pub fn clock() -> Result<Box<dyn Clock>> {
     }
 }
 
-/// The system clock, corrected by that of the warehouse server. A wait ends when it shows the moment,
-/// even if the clock was set or the machine slept in between.
+/// The system clock, corrected by the warehouse server's. A wait ends when it reaches the moment,
+/// even if the clock was set or the machine was suspended.
 #[derive(Debug, Default)]
 pub struct SystemClock {
-    /// Seconds that a test adds to the machine clock.
+    /// Seconds a test adds to the machine clock.
     off_by: i64,
     /// Microseconds to add to the machine clock.
     correction: AtomicI64,
@@ -98,25 +96,25 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests: starts at a given time and jumps over every wait up to its end.
+/// A clock for tests: starts at a given time and skips every wait, up to its end.
 #[derive(Debug)]
 pub struct TestClock {
-    /// A time that it showed, and when.
+    /// A displayed time, and when it was displayed.
     shown: Mutex<(DateTime<Utc>, Instant)>,
     end: DateTime<Utc>,
 }
 
 impl TestClock {
-    /// A clock that shows `start` and jumps up to `end`.
+    /// A clock that starts at `start` and can skip to `end`.
     #[must_use]
     pub fn new(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
         Self { shown: Mutex::new((start, Instant::now())), end }
     }
 
-    /// Reads `START/END`, two times as in RFC 3339.
+    /// Parses `START/END`, two RFC 3339 timestamps.
     ///
     /// # Errors
-    /// `Config` when it is not that.
+    /// `Config` for any other text.
     pub fn read(text: &str) -> Result<Self> {
         let time = |text: &str| {
             DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
@@ -141,7 +139,7 @@ impl Clock for TestClock {
             *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
             return Ok(());
         }
-        // Beyond the end: a short wait, then the ledger is read again.
+        // After the end: wait briefly, then re-read the ledger.
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(200) {
             cancel.check()?;
@@ -184,7 +182,7 @@ mod tests {
         assert!(clock.now() > Utc::now() + TimeDelta::hours(4));
         clock.synchronize(Utc::now());
         assert!((clock.now() - Utc::now()).abs() < TimeDelta::minutes(1));
-        // Half a second later by the server's clock, not five hours ago.
+        // Half a second later by the server's clock, not five hours earlier.
         let (began, half) = (Instant::now(), TimeDelta::milliseconds(500));
         clock.wait(Some(Utc::now() + half), &Cancellation::default()).expect("a wait");
         assert!(began.elapsed() >= Duration::from_millis(400));

@@ -20,11 +20,11 @@ pub struct Snapshot {
     pub(crate) schedule: String,
     /// Whether this process runs the intervals; otherwise it is on standby.
     pub lease_held: bool,
-    /// When it last checked for due intervals.
+    /// Time of the last check for due intervals.
     pub last_tick: Option<DateTime<Utc>>,
     /// The end of the current interval.
     pub next_run: Option<DateTime<Utc>>,
-    /// The interval that is being loaded.
+    /// The interval being loaded.
     pub current: Option<Interval>,
     pub last: Option<LastInterval>,
     /// Intervals that succeeded since the start of the process.
@@ -88,7 +88,7 @@ impl Monitor {
         snapshot.figures.totals.get_or_insert_default().next_run = next_run;
     }
 
-    /// For an endpoint: healthy while it is on standby or can read its ledger.
+    /// Health for the endpoint: healthy while on standby or able to read the ledger.
     #[must_use]
     pub fn health(&self) -> Health {
         let snapshot = self.snapshot();

@@ -1,8 +1,8 @@
-//! The lease of a schedule: of all schedulers on all machines, one runs its intervals.
+//! The lease of a schedule: among all schedulers on all machines, only one runs its intervals.
 //!
-//! It expires at a time of the server's clock and is renewed in the background long before. A holder
-//! that cannot renew it stops its run before the expiry, so two holders never overlap. The successor
-//! of a dead holder waits for the expiry, because a silent process need not be dead.
+//! It expires by the server's clock and is renewed in the background well before that. A holder
+//! that cannot renew stops its run before the expiry, so two holders never overlap. The successor
+//! of a dead holder waits for the expiry, because a silent process may still be alive.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,16 +22,16 @@ use crate::warehouse::sql;
 
 const CONTEXT: &str = "schedule lease";
 
-/// How often signals and the remaining time are checked.
+/// Interval between checks of signals and remaining time.
 const STEP: Duration = Duration::from_millis(20);
 
 /// The pause between two attempts to get the lease.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the end of a process waits for the release of the lease.
+/// Maximum wait for releasing the lease at exit.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// SIGTERM: stops a run when the lease is lost.
+/// SIGTERM: stops a run whose lease is lost.
 const TERMINATE: i32 = 15;
 
 /// A held lease; released when it is dropped.
@@ -45,31 +45,31 @@ struct Shared {
     warehouse: Arc<Warehouse>,
     token: LeaseToken,
     length: Duration,
-    /// Until when the holder may work, by the monotonic clock: a sixth of the length before the lease
-    /// expires on the server.
+    /// Deadline for the holder's work, by the monotonic clock: a sixth of the lease's length before
+    /// it expires on the server.
     good_until: Mutex<Instant>,
     lost: AtomicBool,
     ended: AtomicBool,
-    /// Stops the holder's work at a signal or when the lease is lost.
+    /// Cancels the holder's work on a signal or when the lease is lost.
     cancel: Cancellation,
 }
 
 pub struct Request<'a> {
     pub schedule: &'a Schedule,
-    /// How long to wait while another process has it.
+    /// How long to wait while another process holds it.
     pub wait: Wait,
-    /// Whether to keep trying while the warehouse cannot be reached.
+    /// Whether to keep trying while the warehouse is unreachable.
     pub retries_connection: bool,
     pub observer: &'a dyn Observer,
     pub cancel: &'a Cancellation,
 }
 
 impl Lease {
-    /// Acquires the lease, waiting for it if need be, and keeps it renewed.
+    /// Acquires the lease, waiting if necessary, and keeps it renewed.
     ///
     /// # Errors
     /// `Locked` when another process holds it for longer than `wait`, `Warehouse` when the server
-    /// cannot be reached, `Interrupted` at a request to stop.
+    /// is unreachable, `Interrupted` on cancellation.
     pub fn take(warehouse: &Arc<Warehouse>, request: &Request<'_>) -> Result<Self> {
         let Request { schedule, observer, cancel, .. } = request;
         let length = Duration::from_secs(schedule.lease_secs.into());
@@ -117,8 +117,8 @@ impl Lease {
         }
     }
 
-    /// Keeps the lease: one thread renews it; a second one watches the time, because the first may
-    /// block on the server.
+    /// Keeps the lease: one thread renews it; another watches the time, because the first may block
+    /// on the server.
     fn keep(
         warehouse: &Arc<Warehouse>,
         token: LeaseToken,
@@ -155,7 +155,7 @@ impl Lease {
         &self.shared.token
     }
 
-    /// Stops the holder's work at a signal or when the lease is lost.
+    /// Cancelled on a signal or when the lease is lost.
     #[must_use]
     pub fn cancel(&self) -> &Cancellation {
         &self.shared.cancel
@@ -166,10 +166,10 @@ impl Lease {
         self.shared.lost.load(Ordering::SeqCst)
     }
 
-    /// Fails when the holder has to stop.
+    /// Fails when the holder must stop.
     ///
     /// # Errors
-    /// `Locked` when the lease was lost, `Interrupted` at a request to stop.
+    /// `Locked` when the lease was lost, `Interrupted` on cancellation.
     pub fn check(&self) -> Result<()> {
         if self.is_lost() {
             return Err(lost(&self.shared.token.schedule));
@@ -268,7 +268,7 @@ impl Shared {
         Ok(touched == 1)
     }
 
-    /// Ends the lease. The fencing token grows, so that a concurrent renewal fails.
+    /// Ends the lease. The fencing token is incremented, so that a concurrent renewal fails.
     fn release(&self, connection: &mut PostgresConnection) -> Result<()> {
         let LeaseToken { schedule, holder, fencing_token } = &self.token;
         sql::execute_with(
@@ -284,7 +284,7 @@ impl Shared {
 }
 
 enum Answer {
-    /// With this fencing token.
+    /// The fencing token.
     Granted(i64),
     HeldBy(String),
 }
@@ -322,8 +322,8 @@ fn acquire(
     Ok(Answer::HeldBy(other.unwrap_or_else(|| "another process".to_owned())))
 }
 
-/// The process that holds the lease of a schedule, as `process 7 on host (until …)`; `None` where it is
-/// free or has expired.
+/// The process that holds the lease of a schedule, as `process 7 on host (until …)`; `None` if it
+/// is free or has expired.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -355,6 +355,6 @@ fn host() -> String {
 
 /// Sleeps until `is_stopped`.
 pub(super) fn rest(pause: Duration, is_stopped: impl Fn() -> bool) {
-    // The caller finds out why it was stopped.
+    // The caller determines why it was stopped.
     let _ = event::rest(pause, || if is_stopped() { Err(()) } else { Ok(()) });
 }

@@ -1,4 +1,4 @@
-//! Which interval runs next: a pure function of the time, the timetable and the ledger.
+//! Selects the next interval to run: a pure function of time, timetable and ledger.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use super::timetable::{DataInterval, Timetable};
 pub(super) struct Policy {
     /// Run every interval since the start, not only the latest complete one.
     pub(super) catchup: bool,
-    /// An interval waits for the success of the one before it.
+    /// An interval waits until the previous one has succeeded.
     pub(super) depends_on_past: bool,
 }
 
@@ -20,13 +20,13 @@ pub(super) enum Step {
     /// The interval depends on an earlier one that has not succeeded.
     Blocked {
         interval: DataInterval,
-        /// The start of the one that has not succeeded.
+        /// Start of the interval that has not succeeded.
         by: DateTime<Utc>,
     },
     Nothing,
 }
 
-/// The next step at a moment. `entries` are the intervals in the ledger, by start.
+/// The next step at time `now`. `entries`: intervals in the ledger, by start.
 pub(super) fn next(
     timetable: &Timetable,
     policy: Policy,
@@ -42,7 +42,7 @@ pub(super) fn next(
     }
 }
 
-/// All intervals that are due at a moment, oldest first: open ones of the ledger, and new ones.
+/// All intervals due at time `now`, oldest first: open ones in the ledger, and new ones.
 pub(super) fn due(
     timetable: &Timetable,
     policy: Policy,
@@ -62,7 +62,7 @@ pub(super) fn due(
     due
 }
 
-/// The start of the interval that blocks this one: the latest earlier one in the ledger, unless it is
+/// The start of the interval that blocks this one: the latest earlier one in the ledger, unless
 /// done.
 pub(super) fn blocked(
     policy: Policy,
@@ -74,8 +74,8 @@ pub(super) fn blocked(
     (!before.state.is_done()).then_some(before.interval.start)
 }
 
-/// Whether the ledger has an interval that overlaps this one; it has another start where the
-/// expression was changed.
+/// Whether the ledger has an interval that overlaps this one; after a change of the expression,
+/// starts differ.
 fn is_known(entries: &[Entry], interval: DataInterval) -> bool {
     let earlier = entries.partition_point(|entry| entry.interval.start < interval.end);
     entries[..earlier].last().is_some_and(|entry| entry.interval.end > interval.start)

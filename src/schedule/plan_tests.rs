@@ -1,4 +1,4 @@
-//! Due intervals, case by case and for all possible histories.
+//! Tests of due intervals, by example and for arbitrary histories.
 
 use proptest::prelude::*;
 
@@ -110,7 +110,7 @@ fn states() -> impl Strategy<Value = Vec<Option<State>>> {
 }
 
 proptest! {
-    /// A scheduler that checks repeatedly as time passes, and whose runs succeed.
+    /// A scheduler that checks repeatedly over time, and whose runs succeed.
     #[test]
     fn with_catchup_every_interval_is_run_exactly_once(
         looks in prop::collection::vec(0_i64..400_000, 1..20),
@@ -131,7 +131,7 @@ proptest! {
         prop_assert_eq!(known.len(), complete);
     }
 
-    /// The same without catchup: only the latest, and never twice.
+    /// Without catchup: only the latest interval, and never twice.
     #[test]
     fn without_catchup_nothing_old_is_run(
         looks in prop::collection::vec(0_i64..400_000, 1..20),
@@ -157,7 +157,7 @@ proptest! {
         let known: Vec<Entry> = states
             .iter()
             .enumerate()
-            .filter_map(|(place, state)| Some(entry(day(place + 1), (*state)?)))
+            .filter_map(|(index, state)| Some(entry(day(index + 1), (*state)?)))
             .collect();
         let now = at("2024-01-01T06:00:00Z") + chrono::TimeDelta::days(days);
         let due = due(&daily(), Policy { catchup, depends_on_past: false }, now, &known);

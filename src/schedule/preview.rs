@@ -9,7 +9,7 @@ use super::timetable::{DataInterval, Timetable};
 use crate::config::Settings;
 use crate::error::Result;
 
-/// How intervals and runs relate, in words.
+/// How intervals and runs relate.
 pub(crate) const MODEL: &str = "data intervals: a run loads the interval that has just ended";
 
 /// The next intervals of a schedule.
@@ -19,7 +19,7 @@ pub(crate) struct Preview {
     pub(crate) schedule: String,
     pub(crate) model: &'static str,
     pub(crate) cron: String,
-    /// The zone of the expression.
+    /// Time zone of the expression.
     pub(crate) timezone: String,
     pub(crate) catchup: bool,
     /// Whether the ledger could be read; without it no interval counts as done.
@@ -41,7 +41,7 @@ pub(crate) struct Upcoming {
     /// Its state in the ledger, if it was started before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<State>,
-    /// The interval that it waits for.
+    /// The interval it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) waits_for: Option<String>,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Upcoming {
 pub(crate) fn preview(settings: &Settings, clock: &dyn Clock, count: usize) -> Result<Preview> {
     let timetable = Timetable::new(&settings.schedule)?;
     let schedule = &settings.schedule;
-    // Without a reachable ledger no interval counts as done, and the preview reports that.
+    // Without a ledger no interval counts as done; the preview reports that.
     let known = state::connect(settings).ok().flatten().and_then(|mut connection| {
         clock.synchronize(state::server_time(&mut connection).ok()?);
         state::entries(&mut connection, &schedule.name).ok()

@@ -1,6 +1,6 @@
 //! The scheduler: checks the clock and the ledger, runs what is due, waits for the next tick.
 //!
-//! All state that matters is in the ledger.
+//! All persistent state is in the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use crate::pipeline::{self, OPENING, Retries, RunOptions, RunReport, Status};
 use crate::warehouse::connection;
 use crate::warehouse::location::Warehouse;
 
-/// Names the ledger in messages about retries.
+/// Name of the ledger in retry messages.
 pub(super) const LEDGER: &str = "the ledger of the schedule";
 
 /// The pause before the next attempt to reach the warehouse.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Attempts to record the end of a run; after that the next check settles it.
+/// Attempts to record the end of a run; otherwise the next check settles it.
 const RECORD_ATTEMPTS: u32 = 3;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +43,7 @@ pub struct Options {
 /// A finished interval.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ended {
-    /// In the zone of the timetable.
+    /// In the time zone of the timetable.
     pub(crate) interval_start: String,
     /// Exclusive.
     pub(crate) interval_end: String,
@@ -105,13 +105,13 @@ impl<'a> Scheduler<'a> {
         Ok(Self { settings, timetable, policy, warehouse, clock, observer, cancel, monitor })
     }
 
-    /// Runs the schedule until a request to stop, or once through what is due; `report` gets each
-    /// finished interval. Returns the exit code of the first failed run. A failure does not stop the
-    /// schedule.
+    /// Runs the schedule until cancelled, or once through what is due; `report` receives each
+    /// finished interval. Returns the exit code of the first failed run. A failure does not stop
+    /// the schedule.
     ///
     /// # Errors
-    /// `Interrupted` at a request to stop. With `once`: `Locked` when another process has the lease for
-    /// longer than the configured wait, `Warehouse` when it cannot be reached.
+    /// `Interrupted` on cancellation. With `once`: `Locked` when another process holds the lease
+    /// for longer than the configured wait, `Warehouse` when it cannot be reached.
     pub fn run(
         &self,
         options: Options,
@@ -140,7 +140,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// The lease. A schedule waits for it without limit, others as long as configured.
+    /// Acquires the lease. A schedule waits without limit, other commands as configured.
     pub(super) fn lease(&self, is_once: bool) -> Result<Lease> {
         let wait = if is_once { self.settings.run.wait } else { Wait::Forever };
         let request = Request {
@@ -172,7 +172,7 @@ impl<'a> Scheduler<'a> {
         failpoint::hit("schedule.leased")?;
         let mut code = 0;
         let mut blocked = None;
-        // When pending refreshes run next: now, then once a tick, unless a run of that tick has
+        // Next time for pending refreshes: now, then once per tick, unless a run of that tick has
         // refreshed everything.
         let mut refresh_at = None;
         loop {
@@ -223,7 +223,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// A warning about a blocked interval, or an error where that ends the schedule.
+    /// Warns about a blocked interval, or returns an error if that ends the schedule.
     fn report_blocked(
         &self,
         interval: DateTime<Utc>,
@@ -240,7 +240,7 @@ impl<'a> Scheduler<'a> {
         Ok(())
     }
 
-    /// One check, and the run that it leads to.
+    /// One check and the resulting run.
     fn step(&self, lease: &Lease, options: &mut Options) -> Result<(Step, Option<Ended>)> {
         let step = if options.once {
             self.retries().run(LEDGER, || self.check(lease, options))?
@@ -282,7 +282,8 @@ impl<'a> Scheduler<'a> {
         Ok(())
     }
 
-    /// Runs pending refreshes. The refresh itself reports the outcome; a failure stops nothing.
+    /// Runs pending refreshes. Outcomes are reported by the refresh; a failure does not stop the
+    /// schedule.
     pub fn refresh_due(&self, lease: &Lease) {
         let refreshed = pipeline::refresh_due(self.settings, self.observer, lease.cancel());
         if let Err(error) = refreshed {
@@ -290,8 +291,8 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Claims an interval, runs it and records the outcome; `None` where it is neither new nor in one of
-    /// the states `from`.
+    /// Claims an interval, runs it and records the outcome; `None` if it is neither new nor in a
+    /// state of `from`.
     pub(super) fn run_interval(
         &self,
         lease: &Lease,
@@ -310,7 +311,7 @@ impl<'a> Scheduler<'a> {
         self.note(format!("interval [{start}, {end}) starts as run {run}"));
         self.monitor.started(interval);
         let mut settings = self.settings.clone();
-        // A run that was started by hand is waited for.
+        // Waits for a manually started run.
         settings.run.wait = Wait::Forever;
         settings.run.interval_start = Some(self.timetable.setting(interval.start)?);
         settings.run.interval_end = Some(self.timetable.setting(interval.end)?);

@@ -16,14 +16,13 @@ const CONTEXT: &str = "schedule";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// To be run again.
     Queued,
     Running,
-    /// Its data are published.
+    /// Its data is published.
     Success,
-    /// Its run failed for good; it is run again only on request.
+    /// Failed permanently; run again only on request.
     Failed,
-    /// Its run was stopped or failed with a transient error; it is due again.
+    /// Cancelled or failed with a transient error; due again.
     UpForRetry,
     /// Set by an operator: need not be run.
     Skipped,
@@ -71,9 +70,9 @@ pub(crate) struct Entry {
     /// Its last run.
     pub(crate) run_id: Option<String>,
     pub(crate) tries: i64,
-    /// Kind and message of the error of its last run.
+    /// Kind and message of its last run's error.
     pub(crate) error: Option<(String, String)>,
-    /// Claims loaded by its last run, if that has published.
+    /// Claims loaded by its last run, if published.
     pub(crate) claims_loaded: Option<i64>,
     /// Their exact amount.
     pub(crate) amount_loaded: Option<String>,
@@ -141,8 +140,8 @@ pub(crate) fn server_time(connection: &mut PostgresConnection) -> Result<DateTim
         .ok_or_else(|| Error::internal("the time of the server cannot be read"))
 }
 
-/// A connection to the ledger; `None` where it has no tables of schedules, or the private server does
-/// not run.
+/// A connection to the ledger; `None` if it has no schedule tables, or the private server is not
+/// running.
 ///
 /// # Errors
 /// `Warehouse` when the ledger cannot be reached.
@@ -198,8 +197,8 @@ pub(crate) fn entries(connection: &mut PostgresConnection, schedule: &str) -> Re
         .collect()
 }
 
-/// Claims an interval for a run: `false` where it is in none of the states `from` any more. A new
-/// interval can always be claimed.
+/// Claims an interval for a run: `false` if it is no longer in a state of `from`. A new interval
+/// can always be claimed.
 ///
 /// # Errors
 /// `Locked` when the lease is not valid, `Warehouse` when a statement fails.
@@ -241,9 +240,9 @@ pub fn claim(
     })
 }
 
-/// Records how the run of an interval ended, unless another run has claimed it. A published run is a
-/// success whatever came after. Returns the state and the number of later intervals that are queued
-/// again, see [`requeue_later`].
+/// Records how the run of an interval ended, unless another run has claimed it. A published run is
+/// a success whatever followed. Returns the state and the number of later intervals queued again,
+/// see [`requeue_later`].
 ///
 /// # Errors
 /// `Warehouse` when the statement fails.
@@ -277,9 +276,9 @@ pub(crate) fn record(
     })
 }
 
-/// Queues the intervals after the one that this run loaded if they were loaded before it: the rows and
-/// providers that it changed may be theirs, and the newer interval must win. Intervals loaded in order
-/// have no later ones. Returns their number.
+/// Queues later intervals again if they were loaded before this one: this run may have changed
+/// their rows and providers, and the newer interval must win. Returns their number, which is 0 for
+/// intervals loaded in order.
 fn requeue_later(connection: &mut PostgresConnection, schedule: &str, run: RunId) -> Result<u64> {
     sql::execute_with(
         connection,
@@ -295,9 +294,9 @@ fn requeue_later(connection: &mut PostgresConnection, schedule: &str, run: RunId
     )
 }
 
-/// Settles intervals whose process died before recording the outcome: published or already loaded is a
-/// success, a permanent error is failed, anything else is run again. Called by the holder of the lease
-/// while it runs nothing.
+/// Settles intervals whose process died before recording the outcome: published or already loaded
+/// is a success, a permanent error is failed, anything else runs again. Must be called by the
+/// holder of the lease while nothing is running.
 ///
 /// # Errors
 /// `Locked` when the lease is not valid, `Warehouse` when a statement fails.

@@ -1,8 +1,8 @@
-//! The timetable: a cron expression gives ticks, ticks give data intervals.
+//! The timetable: a cron expression defines ticks, and ticks define data intervals.
 //!
-//! Ticks are wall time of one zone. A clock change neither loses nor repeats a tick: a skipped time
-//! ticks at the first moment after the gap, a repeated one the first time only. An interval reaches
-//! from one tick to the next, so intervals are contiguous.
+//! Ticks are local times in one zone. A clock change neither loses nor repeats a tick: a skipped
+//! time ticks at the first moment after the gap, a repeated one only the first time. An interval
+//! spans two consecutive ticks, so intervals are contiguous.
 
 use std::iter;
 
@@ -24,7 +24,7 @@ pub struct DataInterval {
 pub struct Timetable {
     cron: Cron,
     zone: Tz,
-    /// No interval starts earlier.
+    /// Start date; no interval starts earlier.
     start: DateTime<Utc>,
 }
 
@@ -37,7 +37,7 @@ impl Timetable {
         Ok(Self { cron, zone, start })
     }
 
-    /// The first tick after a moment, if there is one.
+    /// The first tick after a moment, if any.
     #[must_use]
     pub(crate) fn tick_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let local = moment.with_timezone(&self.zone);
@@ -45,8 +45,8 @@ impl Timetable {
         Some(tick.with_timezone(&Utc))
     }
 
-    /// The last tick at or before a moment. Searched forwards from ever earlier times, so that it is
-    /// one of the ticks of [`Self::tick_after`].
+    /// The last tick at or before a moment. Searches forwards from successively earlier times, so
+    /// that it is consistent with [`Self::tick_after`].
     #[must_use]
     pub(crate) fn tick_before_or_at(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let back = iter::successors(Some(1_i64), |hours| Some(hours * 4)).take(10);
@@ -54,7 +54,7 @@ impl Timetable {
             .find_map(|from| self.ticks_after(from).take_while(|tick| *tick <= moment).last())
     }
 
-    /// The intervals from the first that starts at or after a moment, regardless of the start date.
+    /// Intervals that start at or after a moment, regardless of the start date.
     pub(crate) fn intervals_from(
         &self,
         moment: DateTime<Utc>,
@@ -75,7 +75,7 @@ impl Timetable {
         self.intervals_from(self.start)
     }
 
-    /// The interval that contains a moment and all later ones, from the start date on.
+    /// The interval that contains a moment and all later ones, not before the start date.
     pub(crate) fn intervals_around(
         &self,
         moment: DateTime<Utc>,
@@ -84,7 +84,7 @@ impl Timetable {
         self.intervals_from(tick.max(self.start))
     }
 
-    /// The latest interval since the start date that has ended.
+    /// The latest completed interval since the start date.
     #[must_use]
     pub(crate) fn latest_complete(&self, now: DateTime<Utc>) -> Option<DataInterval> {
         let end = self.tick_before_or_at(now)?;
@@ -92,7 +92,7 @@ impl Timetable {
         (start >= self.start).then_some(DataInterval { start, end })
     }
 
-    /// RFC 3339 in the zone of the timetable.
+    /// RFC 3339 in the time zone of the timetable.
     #[must_use]
     pub(crate) fn show(&self, moment: DateTime<Utc>) -> String {
         moment.with_timezone(&self.zone).to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -106,7 +106,7 @@ impl Timetable {
         self.show(moment).parse().map_err(Error::internal)
     }
 
-    /// Parses a day (its first moment in the zone of the timetable) or a time.
+    /// Parses a day (midnight in the time zone of the timetable) or a timestamp.
     ///
     /// # Errors
     /// `Config` when the text is neither.
@@ -127,7 +127,7 @@ impl Timetable {
     }
 }
 
-/// The first moment of a day: midnight, or the first moment after a gap in the clock.
+/// The start of a day: midnight, or the first moment after a clock gap.
 fn midnight(day: NaiveDate, zone: Tz) -> Result<DateTime<Utc>> {
     let midnight = day.and_time(NaiveTime::MIN);
     // No zone has ever skipped more than a day.

@@ -1,4 +1,4 @@
-//! The timetable, including days of clock changes.
+//! Tests of the timetable, including days with clock changes.
 
 use std::collections::BTreeMap;
 

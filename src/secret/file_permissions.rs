@@ -1,6 +1,6 @@
-//! Which files are private enough for a secret.
+//! Decides which files are private enough for a secret.
 //!
-//! That is how Kubernetes mounts a secret for a user who is not root (`fsGroup` and mode 0440).
+//! Accepts the way Kubernetes mounts secrets for a non-root user (`fsGroup` and mode 0440).
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

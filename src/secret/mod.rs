@@ -1,4 +1,4 @@
-//! Secrets: values that do not print, where they come from, and which files may contain them.
+//! Secrets: values that do not print, their sources, and file permissions.
 
 pub(crate) mod file_permissions;
 pub mod source;

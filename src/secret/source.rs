@@ -1,4 +1,4 @@
-//! Where a secret comes from: a variable or a file, never the configuration itself.
+//! Sources of a secret: a variable or a file, never the configuration itself.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,21 +10,20 @@ use serde::{Deserialize, Serialize};
 use super::value::Secret;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest secret that is read: a certificate's chain fits, a mistaken file does not.
-const LONGEST: u64 = 64 * 1024;
+/// Maximum length of a secret in bytes: enough for a certificate chain, too short for most wrong
+/// files.
+const MAX_BYTES: u64 = 64 * 1024;
 
-/// Names a secret: exactly one of the two is set.
+/// A reference to a secret: exactly one of the two is set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretSource {
-    /// The environment variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) env: Option<String>,
-    /// The file that contains only the secret; not readable by all users. A line end at its end
-    /// does not count.
+    /// A file with only the secret; not world-readable. A trailing line ending is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<PathBuf>,
-    /// What the variable held when the settings were read.
+    /// The variable's value when the settings were read.
     #[serde(skip)]
     value: Option<Secret>,
 }
@@ -42,24 +41,24 @@ impl SecretSource {
         Self { env: None, file: Some(path.into()), value: None }
     }
 
-    /// Whether a place is named.
+    /// Whether a source is configured.
     #[must_use]
     pub(crate) fn is_named(&self) -> bool {
         self.env.is_some() || self.file.is_some()
     }
 
-    /// Takes the value out of the environment, where the secret is there.
+    /// Reads the value from the environment, if configured so.
     pub(crate) fn resolve(&mut self, variable: &impl Fn(&str) -> Option<String>) {
         if let Some(name) = &self.env {
             self.value = variable(name).map(Secret::new);
         }
     }
 
-    /// The secret. A file is read each time, so that a rotated secret is seen.
+    /// The secret. A file is read each time, to pick up rotated secrets. `what` names the setting.
     ///
     /// # Errors
-    /// `Config` when neither or both places are named, the variable is not set, or the file is
-    /// missing, empty or open to all users. `what` names the setting.
+    /// `Config` when neither or both sources are configured, the variable is not set, or the file
+    /// is missing, empty or world-readable.
     pub fn read(&self, what: &str) -> Result<Secret> {
         match (&self.env, &self.file) {
             (Some(name), None) => self.value.clone().ok_or_else(|| {
@@ -76,7 +75,7 @@ impl SecretSource {
     }
 }
 
-/// The content of a file that not every user can read.
+/// The content of a file that is not world-readable.
 fn read(path: &Path) -> Result<Secret> {
     let io = |error: std::io::Error| Error::io(ErrorKind::Config, path, &error);
     let file = File::open(path).map_err(io)?;
@@ -89,7 +88,7 @@ fn read(path: &Path) -> Result<Secret> {
         .hint(format!("chmod o= {}", path.display())));
     }
     let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
     let text = text.trim_end_matches(['\n', '\r']);
     if text.is_empty() {
         return Err(Error::config(format!("{}: it is empty", path.display())));

@@ -1,4 +1,4 @@
-//! A text that must never be printed.
+//! Text that is never printed.
 
 use std::fmt;
 
@@ -10,12 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a text into keeping.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the text.
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -2,7 +2,7 @@
 //!
 //! All invented or generic; procedure codes look like HCPCS codes without a meaning.
 
-/// Specialties, as a directory spells them.
+/// Specialties in directory spelling.
 pub(super) const SPECIALTIES: [&str; 25] = [
     "Allergy and Immunology",
     "Anesthesiology",
@@ -31,7 +31,7 @@ pub(super) const SPECIALTIES: [&str; 25] = [
     "Urology",
 ];
 
-/// City, state and the first ZIP code of a place; some ZIP codes begin with zero.
+/// City, state and first ZIP code; some ZIP codes begin with zero.
 pub(super) const PLACES: [(&str, &str, u32); 24] = [
     ("Attleboro", "MA", 2703),
     ("Springfield", "MA", 1103),
@@ -102,25 +102,24 @@ pub(super) const GIVEN_NAMES: [&str; 24] = [
     "Uma", "Victor", "Wen",
 ];
 
-/// Procedure codes in the catalogue.
+/// Number of procedure codes.
 pub(super) const PROCEDURES: usize = 150;
-/// Procedures that a specialty bills most.
+/// Number of procedures a specialty bills most.
 pub(super) const FAVOURITES: usize = 12;
 
 /// Typical amounts in cents.
 const MEDIANS: [u64; 10] =
     [2_500, 4_500, 8_000, 11_500, 14_000, 19_500, 28_000, 46_000, 95_000, 240_000];
 
-/// A procedure: its code and the amount that is usually billed for it.
+/// A procedure: code and median amount.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Procedure {
-    /// Five characters.
     pub(super) code: [u8; 5],
     /// In cents.
     pub(super) median: u64,
 }
 
-/// The procedure number `index`: every tenth code begins with zero, every seventh with a letter.
+/// Procedure number `index`: every tenth code begins with zero, every seventh with a letter.
 pub(super) fn procedure(index: usize) -> Procedure {
     let number = match index {
         i if i % 10 == 3 => 100 + i * 47,
@@ -139,8 +138,8 @@ pub(super) fn procedure(index: usize) -> Procedure {
     Procedure { code, median: MEDIANS[(index * 7) % MEDIANS.len()] + (index as u64) * 37 }
 }
 
-/// The procedure that is number `rank` among what a specialty bills most. Neighbouring specialties
-/// share half of theirs.
+/// The procedure ranked `rank` among those a specialty bills most. Neighbouring specialties share
+/// half of theirs.
 pub(super) fn favourite(specialty: usize, rank: usize) -> usize {
     (specialty * FAVOURITES / 2 + rank) % PROCEDURES
 }

@@ -1,7 +1,6 @@
-//! Synthetic claims, a block at a time.
+//! Generates synthetic claims in blocks.
 //!
-//! Rows are formatted by hand into bytes; `format!` for each field would take longer than drawing
-//! it.
+//! Formats rows directly into bytes: `format!` per field would take longer than drawing the values.
 
 use super::catalogue::{self, DAYS, Day, FAVOURITES, PROCEDURES, Procedure};
 use super::dirt::Dirt;
@@ -12,47 +11,46 @@ use super::random::Random;
 pub(super) const BLOCK: u64 = 100_000;
 /// Claims per patient, on average.
 const PER_PATIENT: u64 = 12;
-/// Earlier rows that a duplicate may repeat.
-const REMEMBERED: usize = 256;
+/// Number of earlier rows a duplicate may repeat.
+const MAX_REMEMBERED: usize = 256;
 const UNPARSEABLE: [&str; 5] = ["abc", "12.3.4", "1e5", "NaN", "--15.00"];
 const BAD_DATES: [&str; 4] = ["2024-13-45", "not a date", "2023-02-30", "31.12.2023"];
 
-/// What all blocks share.
-pub(super) struct Shop<'a> {
+/// Shared by all blocks.
+pub(super) struct Generator<'a> {
     pub(super) seed: u64,
     pub(super) claims: u64,
-    /// Dirty rows in a million.
+    /// Dirty rows per million.
     pub(super) dirty: u64,
     pub(super) providers: &'a [Provider],
     procedures: Vec<Procedure>,
     calendar: Vec<Day>,
 }
 
-impl<'a> Shop<'a> {
+impl<'a> Generator<'a> {
     pub(super) fn new(seed: u64, claims: u64, dirty: u64, providers: &'a [Provider]) -> Self {
         let procedures = (0..PROCEDURES).map(catalogue::procedure).collect();
         Self { seed, claims, dirty, providers, procedures, calendar: catalogue::calendar() }
     }
 }
 
-/// One finished block.
 pub(super) struct Block {
     /// The rows.
     pub(super) bytes: Vec<u8>,
-    /// Dirty rows by kind, as in [`Dirt::ALL`].
+    /// Dirty rows by kind, indexed as [`Dirt::ALL`].
     pub(super) dirty: [u64; Dirt::ALL.len()],
-    /// Sum over the rows whose amount can be read and fits.
+    /// Sum of all readable amounts in range.
     pub(super) cents: i128,
 }
 
-/// How an amount is written.
+/// Notation of an amount.
 #[derive(Clone, Copy)]
 enum Amount {
     /// `12.30`
     Cents(i64),
-    /// `12.3`, of cents that end in zero.
+    /// `12.3`, for cents that end in zero.
     Tenths(i64),
-    /// `12`, of cents that end in two zeros.
+    /// `12`, for whole dollars.
     Whole(i64),
 }
 
@@ -74,28 +72,28 @@ struct Claim {
     day: Day,
 }
 
-/// Makes block number `number`.
-pub(super) fn block(shop: &Shop<'_>, number: u64) -> Block {
-    let mut random = Random::new(shop.seed, number);
+/// Generates block number `number`.
+pub(super) fn block(generator: &Generator<'_>, number: u64) -> Block {
+    let mut random = Random::new(generator.seed, number);
     let first = number * BLOCK;
-    let last = (first + BLOCK).min(shop.claims);
+    let last = (first + BLOCK).min(generator.claims);
     let mut block = Block {
         bytes: Vec::with_capacity(usize::try_from(last - first).unwrap_or(0) * 72),
         dirty: [0; Dirt::ALL.len()],
         cents: 0,
     };
-    let mut remembered: Vec<Claim> = Vec::with_capacity(REMEMBERED);
+    let mut remembered: Vec<Claim> = Vec::with_capacity(MAX_REMEMBERED);
     for index in first..last {
-        let claim = draw(shop, index + 1, &mut random);
-        // The first row of a block has nothing to repeat and stays clean.
-        if remembered.is_empty() || !random.chance(shop.dirty) {
+        let claim = draw(generator, index + 1, &mut random);
+        // The first row of a block has no earlier row and stays clean.
+        if remembered.is_empty() || !random.chance(generator.dirty) {
             block.cents += i128::from(claim.amount.cents());
             write_clean(&claim, &mut block.bytes);
-            if remembered.len() < REMEMBERED {
+            if remembered.len() < MAX_REMEMBERED {
                 remembered.push(claim);
             } else {
-                let place = random.index(REMEMBERED);
-                remembered[place] = claim;
+                let slot = random.index(MAX_REMEMBERED);
+                remembered[slot] = claim;
             }
             continue;
         }
@@ -103,24 +101,24 @@ pub(super) fn block(shop: &Shop<'_>, number: u64) -> Block {
         block.dirty[kind] += 1;
         let earlier = *random.pick(&remembered);
         block.cents +=
-            write_dirty(shop, Dirt::ALL[kind], &claim, earlier, &mut random, &mut block.bytes);
+            write_dirty(generator, Dirt::ALL[kind], &claim, earlier, &mut random, &mut block.bytes);
     }
     block
 }
 
-fn draw(shop: &Shop<'_>, number: u64, random: &mut Random) -> Claim {
-    // The smaller of two draws: some providers are busier than others.
-    let busy = random.index(shop.providers.len()).min(random.index(shop.providers.len()));
-    let provider = &shop.providers[busy];
+fn draw(generator: &Generator<'_>, number: u64, random: &mut Random) -> Claim {
+    // The minimum of two draws: some providers are busier than others.
+    let busy = random.index(generator.providers.len()).min(random.index(generator.providers.len()));
+    let provider = &generator.providers[busy];
     let procedure = if random.chance(850_000) {
-        // The smallest of three draws: a specialty's first favourites are most of its work, so that
-        // small samples have procedures with enough claims to compare.
+        // The minimum of three draws: a specialty's top procedures dominate, so that even small
+        // samples have procedures with enough claims to compare.
         let rank = (0..3).map(|_| random.index(FAVOURITES)).min().unwrap_or(0);
         catalogue::favourite(provider.specialty, rank)
     } else {
         random.index(PROCEDURES)
     };
-    let procedure = &shop.procedures[procedure];
+    let procedure = &generator.procedures[procedure];
     let mut cents = (procedure.median * random.spread() / 1000).max(100);
     let amount = match random.below(1000) {
         0..5 => {
@@ -135,20 +133,20 @@ fn draw(shop: &Shop<'_>, number: u64, random: &mut Random) -> Claim {
     };
     Claim {
         number,
-        patient: random.below((shop.claims / PER_PATIENT).max(1)),
+        patient: random.below((generator.claims / PER_PATIENT).max(1)),
         provider: provider.id,
         procedure: procedure.code,
         amount,
-        day: shop.calendar[draw_day(random)],
+        day: generator.calendar[draw_day(random)],
     }
 }
 
-/// A day, in one of twenty cases at a weekend.
+/// A random day; one in twenty is at a weekend.
 fn draw_day(random: &mut Random) -> usize {
     loop {
         let weekday =
             if random.chance(50_000) { *random.pick(&[0, 6]) } else { 1 + random.index(5) };
-        // Day 0 is a Sunday; the last week is not complete.
+        // Day 0 is a Sunday; the last week is incomplete.
         let day = random.index(DAYS.div_ceil(7)) * 7 + weekday;
         if day < DAYS {
             return day;
@@ -168,7 +166,7 @@ fn write_clean(claim: &Claim, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Everything up to the amount.
+/// Writes the columns before the amount.
 fn write_ids(claim: &Claim, out: &mut Vec<u8>) {
     write_claim_id(claim, out);
     out.push(b',');
@@ -185,16 +183,16 @@ fn write_claim_id(claim: &Claim, out: &mut Vec<u8>) {
     digits(claim.number, 12, out);
 }
 
-/// Ten digits, every tenth beginning with zero; different for every patient.
+/// Writes a ten-digit patient id, unique per patient; every tenth begins with zero.
 fn write_patient(claim: &Claim, out: &mut Vec<u8>) {
     const RANGE: u64 = 10_000_000_000;
     let scrambled = u128::from(claim.patient) * 3_678_794_411 + 271_828_183;
     digits(u64::try_from(scrambled % u128::from(RANGE)).unwrap_or(0), 10, out);
 }
 
-/// Writes a row of one kind; returns the cents that can be read from it.
+/// Writes a dirty row; returns its readable cents.
 fn write_dirty(
-    shop: &Shop<'_>,
+    generator: &Generator<'_>,
     kind: Dirt,
     claim: &Claim,
     earlier: Claim,
@@ -237,8 +235,8 @@ fn write_dirty(
             out.push(b',');
         }
         Dirt::UnknownProvider => {
-            let count = shop.providers.len() as u64;
-            let provider = provider_id(shop.seed, count + random.below(count / 20 + 1));
+            let count = generator.providers.len() as u64;
+            let provider = provider_id(generator.seed, count + random.below(count / 20 + 1));
             write_ids(&Claim { provider, ..*claim }, out);
         }
         _ => write_ids(claim, out),
@@ -261,7 +259,7 @@ fn write_dirty(
             // Rounded half to even, away from zero above the half.
             let cents = claim.amount.cents();
             let up = third > 5 || (third == 5 && cents % 2 != 0);
-            // "0.00" has no sign, so it counts as positive.
+            // "0.00" has no sign and counts as positive.
             read += match (up, cents < 0) {
                 (false, _) => 0,
                 (true, true) => -1,
@@ -356,15 +354,15 @@ fn write_other_date(day: Day, random: &mut Random, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes `number` in decimal, with zeros in front up to `width`.
+/// Writes `number` in decimal, zero-padded to `width`.
 fn digits(number: u64, width: usize, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; 20];
-    let mut place = buffer.len();
+    let mut slot = buffer.len();
     let mut rest = number;
     while rest > 0 {
-        place -= 1;
-        buffer[place] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
+        slot -= 1;
+        buffer[slot] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
         rest /= 10;
     }
-    out.extend_from_slice(&buffer[place.min(buffer.len() - width)..]);
+    out.extend_from_slice(&buffer[slot.min(buffer.len() - width)..]);
 }

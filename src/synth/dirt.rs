@@ -1,42 +1,42 @@
 //! The kinds of dirty rows.
 
-/// What is wrong, or merely unusual, about a row.
+/// A defect or an unusual property of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dirt {
     /// Rejected: no claim id.
     MissingClaimId,
     /// Rejected: no patient id.
     MissingPatientId,
-    /// Loads with a flag: no provider id.
+    /// Loaded with a flag: no provider id.
     MissingProviderId,
-    /// Loads with a flag: a provider that is not in the directory.
+    /// Loaded with a flag: provider not in the directory.
     UnknownProvider,
-    /// Loads with a flag: no procedure code.
+    /// Loaded with a flag: no procedure code.
     MissingProcedureCode,
     /// Rejected: no amount.
     MissingAmount,
     /// Rejected: an amount that is not a decimal number.
     UnparseableAmount,
-    /// Rejected: an amount of ten thousand million and more.
+    /// Rejected: an amount of ten billion or more.
     AmountOutOfRange,
-    /// Loads with a flag: an amount with three decimals.
+    /// Loaded with a flag: an amount with three decimals.
     ThreeDecimals,
-    /// Loads: an amount with a dollar sign, thousands commas or in parentheses (negative).
+    /// Loaded: an amount with dollar sign, thousands commas or parentheses (negative).
     AmountNotation,
     /// Rejected: no date.
     MissingDate,
     /// Rejected: an impossible day, or not a date.
     BadDate,
-    /// Loads: a date as 20240131, 01/31/2024 or with a time (RFC 3339).
+    /// Loaded: a date as 20240131, 01/31/2024 or RFC 3339.
     OtherDateFormat,
-    /// A duplicate: an earlier row once more.
+    /// Duplicate with equal content.
     ExactDuplicate,
-    /// A duplicate: an earlier claim once more with another amount.
+    /// Duplicate claim with a different amount.
     ConflictingDuplicate,
 }
 
 impl Dirt {
-    /// All kinds; each is as frequent as the others.
+    /// All kinds, equally frequent.
     pub(super) const ALL: [Self; 15] = [
         Self::MissingClaimId,
         Self::MissingPatientId,
@@ -55,7 +55,7 @@ impl Dirt {
         Self::ConflictingDuplicate,
     ];
 
-    /// The name in counts.
+    /// Name in counts.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::MissingClaimId => "missing_claim_id",

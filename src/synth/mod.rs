@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use claim::{BLOCK, Block, Shop};
+use claim::{BLOCK, Block, Generator};
 use dirt::Dirt;
 
 use crate::atomic_file::{READABLE, WholeFile};
@@ -46,21 +46,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Cancellation, Observer, RunEvent};
 use crate::worker::Worker;
 
-/// Maximum number of threads; beyond that the disk is the limit.
+/// Maximum number of threads; above that the disk is the bottleneck.
 const MAX_THREADS: usize = 8;
 /// Claim ids have twelve digits.
 const MAX_CLAIMS: u64 = 999_999_999_999;
-/// The largest directory; unknown providers need further ids.
+/// Maximum directory size; unknown providers need further ids.
 const MAX_PROVIDERS: u32 = 50_000_000;
 
-/// What to generate.
+/// Parameters of the generator.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spec {
     /// Rows of the claims file.
     pub claims: u64,
     /// Providers in the directory.
     pub providers: u32,
-    /// The same seed gives the same files.
+    /// The same seed yields the same files.
     pub seed: u64,
     /// Share of dirty claims, 0 to 1.
     pub dirty: f64,
@@ -74,7 +74,7 @@ pub struct Generated {
     pub providers_path: PathBuf,
     /// Rows of the claims file.
     pub(crate) claims: u64,
-    /// Rows of the directory, repeats included.
+    /// Rows of the directory, including repeats.
     pub(crate) providers: u64,
     /// Size of the claims file.
     pub(crate) claims_bytes: u64,
@@ -82,7 +82,7 @@ pub struct Generated {
     pub(crate) providers_bytes: u64,
     /// Dirty claims by kind.
     pub(crate) dirty_rows: BTreeMap<&'static str, u64>,
-    /// Sum of all amounts that can be read and fit the contract, whether their row loads or not.
+    /// Sum of all readable amounts in range, whether or not their row is loaded.
     pub(crate) amount_cents: i128,
 }
 
@@ -106,7 +106,7 @@ pub fn generate(
             .map_err(|error| Error::io(ErrorKind::Source, &providers_path, &error))
     })?;
 
-    let shop = Shop::new(spec.seed, spec.claims, dirty, &directory.providers);
+    let generator = Generator::new(spec.seed, spec.claims, dirty, &directory.providers);
     let claims_path = out.join("claims.csv");
     let mut generated = Generated {
         claims_path: claims_path.clone(),
@@ -126,7 +126,7 @@ pub fn generate(
         };
         write(b"claim_id,patient_id,provider_id,procedure_code,amount,date_of_service\n")?;
         let mut rows = 0;
-        in_order(&shop, cancel, |block| {
+        in_order(&generator, cancel, |block| {
             write(&block.bytes)?;
             generated.amount_cents += block.cents;
             for (kind, count) in Dirt::ALL.into_iter().zip(block.dirty) {
@@ -144,7 +144,7 @@ pub fn generate(
     Ok(generated)
 }
 
-/// Checks the numbers; returns the share of dirty rows in millionths.
+/// Validates the numbers; returns the share of dirty rows per million.
 fn dirty_in_a_million(spec: &Spec) -> Result<u64> {
     if spec.claims > MAX_CLAIMS {
         return Err(Error::config(format!("at most {MAX_CLAIMS} claims can be generated")));
@@ -164,8 +164,8 @@ fn dirty_in_a_million(spec: &Spec) -> Result<u64> {
     Ok((spec.dirty * 1_000_000.0).round() as u64)
 }
 
-/// Writes a file under another name and renames it when complete, so that a stopped run leaves no
-/// partial file.
+/// Writes a file under a temporary name and renames it when complete, so that an interrupted run
+/// leaves no partial file.
 fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let io = |error: std::io::Error| Error::io(ErrorKind::Source, path, &error);
     let mut file = WholeFile::begin(path, ".partial").map_err(io)?;
@@ -175,11 +175,11 @@ fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Resul
 
 /// Generates all blocks on several threads and passes them to `take` in order.
 fn in_order(
-    shop: &Shop<'_>,
+    generator: &Generator<'_>,
     cancel: &Cancellation,
     mut take: impl FnMut(Block) -> Result<()>,
 ) -> Result<()> {
-    let blocks = shop.claims.div_ceil(BLOCK);
+    let blocks = generator.claims.div_ceil(BLOCK);
     let threads = std::thread::available_parallelism()
         .map_or(1, std::num::NonZero::get)
         .min(MAX_THREADS)
@@ -197,8 +197,8 @@ fn in_order(
                     if number >= blocks || cancel.is_cancelled() {
                         break;
                     }
-                    // The receiver is gone when writing failed.
-                    if sender.send((number, claim::block(shop, number))).is_err() {
+                    // The receiver is gone if writing failed.
+                    if sender.send((number, claim::block(generator, number))).is_err() {
                         break;
                     }
                 }
@@ -209,7 +209,7 @@ fn in_order(
         drop(sender);
         let mut waiting = BTreeMap::new();
         let mut due = 0;
-        // By value, so that the senders stop when this ends early.
+        // Consumes the receiver, so that the senders stop if this ends early.
         for (number, block) in receiver {
             waiting.insert(number, block);
             while let Some(block) = waiting.remove(&due) {

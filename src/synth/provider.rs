@@ -3,7 +3,7 @@
 use super::catalogue::{FAMILY_NAMES, GIVEN_NAMES, PLACES, SPECIALTIES};
 use super::random::Random;
 
-/// The random stream that the directory is drawn from; blocks of claims use those below.
+/// Random stream of the directory; claim blocks use lower numbers.
 const STREAM: u64 = u64::MAX - 1;
 /// Providers per repeated entry of each kind.
 const PER_REPEAT: usize = 500;
@@ -12,7 +12,7 @@ const PER_REPEAT: usize = 500;
 pub(super) struct Provider {
     /// Ten digits with a valid check digit.
     pub(super) id: [u8; 10],
-    /// Position in [`SPECIALTIES`].
+    /// Index into [`SPECIALTIES`].
     pub(super) specialty: usize,
 }
 
@@ -22,13 +22,13 @@ pub(super) struct Directory {
     pub(super) providers: Vec<Provider>,
     /// The CSV file.
     pub(super) bytes: Vec<u8>,
-    /// Entries that were written a second time, unchanged.
+    /// Number of exact repeats.
     pub(super) repeated: u64,
-    /// Entries that were written a second time with another specialty.
+    /// Number of repeats with another specialty.
     pub(super) conflicting: u64,
 }
 
-/// Draws a directory of `count` providers, with repeats when `dirty`.
+/// Generates a directory of `count` providers, with repeats if `dirty`.
 pub(super) fn directory(seed: u64, count: u32, dirty: bool) -> Directory {
     let mut random = Random::new(seed, STREAM);
     let mut bytes = b"provider_id,provider_name,specialty,location\n".to_vec();
@@ -85,8 +85,8 @@ impl Entry {
     }
 }
 
-/// The id of provider `number`: unique up to 100 million, with the check digit that national
-/// provider identifiers have (Luhn over 80840 and the first nine digits).
+/// The id of provider `number`: unique up to 100 million, with the check digit of a National
+/// Provider Identifier (Luhn over 80840 and the first nine digits).
 pub(super) fn provider_id(seed: u64, number: u64) -> [u8; 10] {
     let scrambled = (number * 37_199_177 + seed % 100_000_000) % 100_000_000;
     let mut id = [b'1'; 10];
@@ -95,7 +95,7 @@ pub(super) fn provider_id(seed: u64, number: u64) -> [u8; 10] {
         *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
     }
-    // The prefix 80840 adds 24; from the right, every second digit counts twice.
+    // The prefix 80840 contributes 24; every second digit from the right is doubled.
     let sum: u32 = id[..9]
         .iter()
         .enumerate()
@@ -113,7 +113,7 @@ pub(super) fn provider_id(seed: u64, number: u64) -> [u8; 10] {
 mod tests {
     use super::*;
 
-    /// Luhn as in the standard, over 80840 and all ten digits.
+    /// Standard Luhn check over 80840 and all ten digits.
     fn passes_luhn(id: &[u8]) -> bool {
         let digits: Vec<u32> =
             b"80840".iter().chain(id).map(|digit| u32::from(digit - b'0')).collect();

@@ -1,4 +1,4 @@
-//! Random numbers that are the same on every machine.
+//! Random numbers that are identical on every machine.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 pub(super) struct Random(Pcg64Mcg);
 
 impl Random {
-    /// The stream number `stream` of `seed`; streams do not depend on each other.
+    /// Stream number `stream` of `seed`; streams are independent.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mixed = seed ^ stream.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(Pcg64Mcg::seed_from_u64(mixed))
@@ -24,23 +24,23 @@ impl Random {
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// A position in a list of `length` entries.
+    /// A random index into a list of `length` entries.
     pub(super) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
-    /// An entry of a list that is not empty.
+    /// A random entry of a non-empty list.
     pub(super) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.index(list.len())]
     }
 
-    /// True in `millionth` of a million cases.
+    /// True with probability `millionth` per million.
     pub(super) fn chance(&mut self, millionth: u64) -> bool {
         self.below(1_000_000) < millionth
     }
 
-    /// A factor around 1 in thousandths, the product of six: close to log-normal with a spread of
-    /// about 0.37.
+    /// A factor around 1 in thousandths, the product of six draws: approximately log-normal with a
+    /// spread of about 0.37.
     pub(super) fn spread(&mut self) -> u64 {
         let mut bits = self.word();
         let mut factor = 1_000_000;

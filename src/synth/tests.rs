@@ -1,4 +1,4 @@
-//! Tests of the generator as a whole.
+//! Tests of the generator.
 
 use std::collections::HashSet;
 
@@ -28,8 +28,8 @@ fn cents_of(amount: &str) -> i128 {
     format!("{whole}{decimals:0<2}").parse().expect("digits")
 }
 
-/// The sample is what `claims-etl generate --claims 4000 --providers 120 --seed 42 --dirty 0.03
-/// --out data/sample` writes.
+/// The sample is the output of `claims-etl generate --claims 4000 --providers 120 --seed 42 --dirty
+/// 0.03 --out data/sample`.
 #[test]
 fn the_committed_sample_is_reproduced_byte_by_byte() {
     let spec = Spec { claims: 4_000, providers: 120, seed: 42, dirty: 0.03 };
@@ -41,7 +41,7 @@ fn the_committed_sample_is_reproduced_byte_by_byte() {
 
 #[test]
 fn a_seed_decides_every_byte_and_another_seed_differs() {
-    // More than two blocks, so that threads finish in any order.
+    // More than two blocks, so that threads finish out of order.
     let spec = Spec { claims: 250_000, providers: 50, seed: 7, dirty: 0.1 };
     let (first, claims, providers) = generated(&spec);
     let (again, claims_again, providers_again) = generated(&spec);

@@ -1,4 +1,4 @@
-//! Reports of a run to other systems: lineage, metrics, mail. None of these can slow or fail a load.
+//! Reporting to other systems: lineage, metrics, mail. None of these can slow down or fail a load.
 
 pub(crate) mod lineage;
 pub mod mail;

@@ -1,9 +1,9 @@
-//! Money from text, exact to the cent.
+//! Parses amounts, exact to the cent.
 //!
-//! The one reader of amounts: decimal digits become cents, a float is never involved. Rule A1: `$`,
-//! thousands commas, spaces and a sign are understood, `(12.34)` is negative; exponents, NaN and
-//! anything else are not. More than two decimals are rounded half to even. Where the decimal mark is
-//! a comma, points set thousands apart, and `€` is understood before and after.
+//! The only amount parser: decimal digits become cents, without floats. Rule A1: accepts `$`,
+//! thousands commas, spaces and a sign; `(12.34)` is negative; rejects exponents, NaN and anything
+//! else. More than two decimals are rounded half to even. If the decimal separator is a comma,
+//! points separate thousands, and `€` is accepted before and after.
 
 use polars::prelude::{DataType, Expr, Int64Type, IntoSeries, StringChunked, col};
 
@@ -11,11 +11,10 @@ use super::expression::of_text;
 use crate::config::Decimal;
 use crate::transform::column_access::read;
 
-/// Cents beyond what any amount may have; means "a number, but far too large".
+/// Sentinel for a number that is far too large.
 const TOO_LARGE: i64 = i64::MAX;
 
-/// The column's cents as `Int64`: null when the text is no amount, saturated when it is beyond
-/// any range.
+/// The column's cents as `Int64`: null if not an amount, saturated if out of range.
 pub(super) fn cents(column: &str, decimal: Decimal) -> Expr {
     of_text("cents", col(column), DataType::Int64, move |text| {
         let cents = match decimal {
@@ -32,7 +31,7 @@ pub(super) fn cents(column: &str, decimal: Decimal) -> Expr {
     })
 }
 
-/// Whether a text would be an amount with the other decimal mark.
+/// Whether a text would be an amount with the other decimal separator.
 pub(super) fn has_the_other_mark(text: &str, decimal: Decimal) -> bool {
     is_amount(text, decimal.other())
 }
@@ -48,8 +47,8 @@ fn is_amount(text: &str, decimal: Decimal) -> bool {
     }
 }
 
-/// Amounts by their decimal mark: how many have one or two decimals behind the configured one, and
-/// how many are amounts with the other one only.
+/// Counts amounts by decimal separator: those with one or two decimals after the configured one,
+/// and those valid only with the other one.
 #[must_use]
 pub(crate) fn decimal_marks(texts: &StringChunked, decimal: Decimal) -> (u64, u64) {
     let (mut with_own, mut with_other) = (0, 0);
@@ -65,7 +64,7 @@ pub(crate) fn decimal_marks(texts: &StringChunked, decimal: Decimal) -> (u64, u6
     (with_own, with_other)
 }
 
-/// Writes an amount with a decimal comma as one with a point.
+/// Rewrites an amount with a decimal comma to a decimal point.
 fn point(text: &str, pointed: &mut Vec<u8>) {
     pointed.clear();
     for c in text.trim().chars() {
@@ -73,7 +72,7 @@ fn point(text: &str, pointed: &mut Vec<u8>) {
             ',' => b'.',
             '.' => b',',
             '\u{20ac}' => b'$',
-            // Spaces that do not break set thousands apart.
+            // No-break spaces separate thousands.
             '\u{a0}' | '\u{202f}' => b' ',
             c => u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?'),
         });
@@ -86,12 +85,12 @@ fn point(text: &str, pointed: &mut Vec<u8>) {
     }
 }
 
-/// Reads one amount.
+/// Parses one amount.
 fn parse(text: &[u8]) -> Option<i64> {
     plain(text).or_else(|| decorated(text))
 }
 
-/// The common spelling: an optional minus, up to 15 digits, at most two decimals.
+/// The common form: optional minus, up to 15 digits, at most two decimals.
 fn plain(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text.split_first()? {
         (b'-', rest) => (true, rest),
@@ -121,7 +120,7 @@ fn plain(text: &[u8]) -> Option<i64> {
     Some(if negative { -cents } else { cents })
 }
 
-/// Every other spelling that rule A1 knows.
+/// All other forms accepted by rule A1.
 fn decorated(text: &[u8]) -> Option<i64> {
     let mut rest = trim(text);
     let mut negative = false;
@@ -151,7 +150,7 @@ fn decorated(text: &[u8]) -> Option<i64> {
     Some(if negative { -cents } else { cents })
 }
 
-/// The digits of a whole part whose thousands may be set apart by commas or spaces, in threes.
+/// The digits of an integer part with optional thousands separators (commas or spaces).
 fn grouped_digits(whole: &[u8]) -> Option<Vec<u8>> {
     let separator = whole.iter().copied().find(|b| matches!(b, b',' | b' '));
     let Some(separator) = separator else {
@@ -168,7 +167,7 @@ fn grouped_digits(whole: &[u8]) -> Option<Vec<u8>> {
     Some(digits)
 }
 
-/// Cents of digits, rounded half to even, saturated.
+/// Cents, rounded half to even, saturated.
 fn magnitude(whole: &[u8], fraction: &[u8]) -> i64 {
     let number = |digits: &[u8]| {
         digits
@@ -188,7 +187,7 @@ fn magnitude(whole: &[u8], fraction: &[u8]) -> i64 {
     kept.saturating_add(i64::from(up))
 }
 
-/// Whether a readable amount has digits beyond the cent, which rounding dropped.
+/// Whether rounding dropped non-zero digits of a readable amount.
 pub(super) fn is_rounded(text: &str, decimal: Decimal) -> bool {
     let mark = decimal.mark();
     // Nearly always two decimals at the end.

@@ -1,10 +1,10 @@
-//! The cells of a column, read and built without an option a cell.
+//! Reads and builds columns without an `Option` per cell.
 //!
-//! Columns are in one piece, as [`super::expression::elementwise`] hands them over.
+//! Columns have a single chunk, as passed by [`super::expression::elementwise`].
 
 use polars::prelude::{ChunkedArray, IntoSeries, PolarsNumericType, Series, StringChunked};
 
-/// Shows every text that is not null, with its row.
+/// Calls `visit` with the row and text of each non-null cell.
 #[inline]
 pub(crate) fn each_text<'a>(text: &'a StringChunked, mut visit: impl FnMut(usize, &'a str)) {
     if text.null_count() == 0 {
@@ -18,7 +18,7 @@ pub(crate) fn each_text<'a>(text: &'a StringChunked, mut visit: impl FnMut(usize
     }
 }
 
-/// Whether all texts that are not null pass.
+/// Whether all non-null texts pass.
 #[inline]
 pub(crate) fn all_texts(text: &StringChunked, mut passes: impl FnMut(&str) -> bool) -> bool {
     if text.null_count() == 0 {
@@ -28,7 +28,7 @@ pub(crate) fn all_texts(text: &StringChunked, mut passes: impl FnMut(&str) -> bo
     }
 }
 
-/// Shows every row that is null.
+/// Calls `visit` with the row of each null.
 pub(crate) fn each_null(series: &Series, mut visit: impl FnMut(usize)) {
     if series.null_count() > 0 {
         for chunk in series.is_null().downcast_iter() {
@@ -37,12 +37,12 @@ pub(crate) fn each_null(series: &Series, mut visit: impl FnMut(usize)) {
     }
 }
 
-/// The values of a column; anything where it is null.
+/// The values of a column; unspecified where null.
 pub(crate) fn values<T: PolarsNumericType>(column: &ChunkedArray<T>) -> &[T::Native] {
     column.downcast_iter().next().map_or(&[], |chunk| chunk.values().as_slice())
 }
 
-/// A column of what `read` makes of the texts: null where it makes nothing, or there is none.
+/// Maps the texts with `read`; null where it returns `None` or the text is null.
 #[inline]
 pub(crate) fn read<T: PolarsNumericType>(
     text: &StringChunked,
@@ -59,7 +59,7 @@ pub(crate) fn read<T: PolarsNumericType>(
     nullable(text.name(), values, &valid)
 }
 
-/// A column of values that are null where they are not valid.
+/// A column from values and validity.
 pub(crate) fn nullable<T: PolarsNumericType>(
     name: &str,
     values: Vec<T::Native>,
@@ -69,7 +69,7 @@ pub(crate) fn nullable<T: PolarsNumericType>(
     ChunkedArray::from_vec_validity(name.into(), values, (!whole).then(|| valid.into()))
 }
 
-/// The same, as what an expression gives.
+/// [`nullable`] as a `Series`.
 pub(crate) fn nullable_series<T: PolarsNumericType>(
     name: &str,
     values: Vec<T::Native>,

@@ -1,9 +1,10 @@
-//! Dates of service from text, by an ordered list of formats.
+//! Parses dates of service by an ordered list of formats.
 //!
-//! Formats are tried in the configured order and never guessed: a text that two of them read as two dates is none. ISO
-//! dates and eight digits are what they are and have a fast reader; every other format is chrono's, but for the year:
-//! `%Y` wants exactly four digits and no sign, where chrono takes `24` for the year 24. Of a timestamp the date as written
-//! counts: the time and the zone are dropped, nothing is shifted.
+//! Formats are tried in the configured order; a text that two of them parse as different dates is
+//! invalid. ISO dates and eight digits are unambiguous and have a fast parser; other formats use
+//! chrono, except that `%Y` requires exactly four digits without a sign, where chrono accepts `24`
+//! as the year 24. Of a timestamp the date as written counts: time and zone are dropped without
+//! conversion.
 
 use std::sync::Arc;
 
@@ -16,25 +17,25 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::transform::column_access::read;
 
-/// One way to spell a date.
+/// A date format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Format {
     /// `%Y-%m-%d`
     Iso,
     /// `%Y%m%d`
     Compact,
-    /// `rfc3339`: a date, `T` or a space, a time, an optional fraction and zone.
+    /// `rfc3339`: a date, `T` or a space, a time, optional fraction and zone.
     Timestamp,
-    /// Any other strftime format, and the year of four digits that it has.
+    /// Any other strftime format, and its four-digit year, if any.
     Strftime(String, Option<Year>),
 }
 
-/// A year of four digits in a format.
+/// A four-digit year in a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Year {
     /// `%Y`
     Calendar,
-    /// `%G`, that of the ISO week.
+    /// `%G`, the ISO week year.
     Week,
 }
 
@@ -47,7 +48,7 @@ impl Year {
         })
     }
 
-    /// Whether the year of a date is written whole in its text: all four digits, and without a sign.
+    /// Whether the text contains all four digits of the year, without a sign.
     fn is_whole(self, text: &str, date: NaiveDate) -> bool {
         let year = match self {
             Self::Calendar => date.year(),
@@ -58,14 +59,14 @@ impl Year {
     }
 }
 
-/// Why a text is no date.
+/// Why a text is not a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// No format fits.
+    /// No format matches.
     NoFormat,
-    /// Two formats read two dates.
+    /// Two formats yield different dates.
     Ambiguous,
-    /// It is a date before the earliest one that a claim can have.
+    /// Before the earliest allowed date.
     TooEarly,
 }
 
@@ -81,16 +82,16 @@ impl DateFormats {
     /// The formats and the earliest date of the settings.
     ///
     /// # Errors
-    /// `Config` as [`DateFormats::new`], or when the earliest date is none.
+    /// `Config` as [`DateFormats::new`], or when the earliest date is invalid.
     pub fn of(settings: &Settings) -> Result<Self> {
         let formats = Self::new(&settings.claims.date_formats)?;
         Ok(Self { earliest: settings.rules.earliest_day()?, ..formats })
     }
 
-    /// Reads a list of formats: chrono's strftime formats, or `rfc3339`. Any date of the calendar is early enough.
+    /// Parses a list of formats: chrono's strftime formats, or `rfc3339`. No earliest date.
     ///
     /// # Errors
-    /// `Config` when the list is empty or a format names no full date.
+    /// `Config` when the list is empty or a format does not define a full date.
     pub(crate) fn new(formats: &[String]) -> Result<Self> {
         if formats.is_empty() {
             return Err(Error::config("date_formats is empty")
@@ -108,10 +109,11 @@ impl DateFormats {
             .map(|formats| Self { formats, earliest: i32::MIN })
     }
 
-    /// Days since 1970-01-01 of a text, by the first format that fits; years 1 to 9999.
+    /// Parses a text with the first matching format, to days since 1970-01-01; years 1 to 9999.
     ///
     /// # Errors
-    /// Where none fits, where it is one of chrono's and another one reads another date, or where the date is too early.
+    /// When no format matches, when a later chrono format yields a different date, or when the date
+    /// is too early.
     pub(super) fn days(&self, text: &str) -> Result<i32, Unread> {
         self.read(text)
             .and_then(|day| if day < self.earliest { Err(Unread::TooEarly) } else { Ok(day) })
@@ -138,7 +140,7 @@ impl DateFormats {
         Err(Unread::NoFormat)
     }
 
-    /// Whether a later one of chrono's formats reads another date.
+    /// Whether a later chrono format yields a different date.
     fn reads_otherwise(&self, text: &str, day: i32, later: usize) -> bool {
         self.formats[later..].iter().any(|format| match format {
             Format::Strftime(format, year) => {
@@ -149,7 +151,7 @@ impl DateFormats {
     }
 }
 
-/// The column's date of service; null when no format fits, or two that differ.
+/// The column's date of service; null when no format matches or two differ.
 pub(super) fn date(column: &str, formats: &Arc<DateFormats>) -> Expr {
     let formats = Arc::clone(formats);
     of_text("date", col(column), DataType::Date, move |text| {
@@ -158,7 +160,7 @@ pub(super) fn date(column: &str, formats: &Arc<DateFormats>) -> Expr {
     })
 }
 
-/// A strftime format that chrono knows and that gives a full date.
+/// Validates a strftime format: known to chrono and defining a full date.
 fn strftime(format: &str) -> Result<Format> {
     let probe = NaiveDate::from_ymd_opt(2001, 12, 31)
         .and_then(|date| date.and_hms_opt(23, 59, 58))
@@ -207,7 +209,7 @@ fn compact(text: &[u8]) -> Option<i32> {
     }
 }
 
-/// `2024-01-31T10:00:00Z`, with a space for the `T`, with a fraction, with or without a zone.
+/// `2024-01-31T10:00:00Z`; `T` or a space, optional fraction, optional zone.
 fn timestamp(text: &str) -> Option<i32> {
     let (date, rest) = (text.get(..10)?, text.get(10..)?);
     if !rest.starts_with(['T', 't', ' ']) {
@@ -318,7 +320,7 @@ mod tests {
         }
         let one = formats(&["%d/%m/%Y"]).days("03/04/2024").map(iso_of);
         assert_eq!(one.as_deref(), Ok("2024-04-03"));
-        // Two digits are a year to the second one only.
+        // Only the second format accepts a two-digit year.
         let short = formats(&["%m/%d/%Y", "%m/%d/%y"]).days("03/04/24").map(iso_of);
         assert_eq!(short.as_deref(), Ok("2024-03-04"));
     }
@@ -345,7 +347,7 @@ mod tests {
                 assert_eq!(one.days(text), Err(Unread::NoFormat), "{format} {text}");
             }
         }
-        // A format with two digits gets them.
+        // A two-digit format accepts two digits.
         let short = formats(&["%m/%d/%y"]).days("01/31/24").map(iso_of);
         assert_eq!(short.as_deref(), Ok("2024-01-31"));
     }

@@ -1,6 +1,6 @@
-//! Which formats the dates of a source have, where the configured ones do not fit.
+//! Suggests date formats for a source when the configured ones do not match.
 //!
-//! Found by trying: what is suggested reads the source's texts by the very reader of a run.
+//! Tries candidates with the run's own parser on the source's texts.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use polars::prelude::StringChunked;
 
 use super::date::DateFormats;
 
-/// Texts that are kept of each kind: those that the configured formats read, and the others.
+/// Maximum sampled texts, each for those the configured formats parse and for the others.
 const KEPT: usize = 2_000;
-/// Formats of one source, at most.
+/// Maximum formats suggested.
 const FORMATS: usize = 4;
-/// 1900-01-01 and 2100-01-01 in days since 1970-01-01: other days are misread.
+/// 1900-01-01 to 2100-01-01 in days since 1970-01-01: other results are misparsed.
 const PLAUSIBLE: std::ops::Range<i32> = -25_567..47_482;
-/// Day numbers of spreadsheets from 1970 on.
+/// Spreadsheet day numbers from 1970 on.
 const DAY_NUMBERS: std::ops::Range<u32> = 25_569..73_050;
 
-/// Formats to try. Of two that read as much the first is suggested.
+/// Candidate formats; on a tie the first wins.
 const CANDIDATES: [&str; 40] = [
     "%Y-%m-%d",
     "%Y%m%d",
@@ -61,31 +61,31 @@ const CANDIDATES: [&str; 40] = [
     "%b %d %Y %I:%M%p",
 ];
 
-/// Dates of a source, by which their formats are recognised.
+/// Sampled dates of a source.
 pub(crate) struct DateSample {
     formats: Arc<DateFormats>,
     read: Vec<String>,
     unread: Vec<String>,
 }
 
-/// What the dates of a source look like.
+/// Suggestion for a source's dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DateSuggestion {
-    /// Formats that read nearly all of them; and another one that reads as many as the first, but
-    /// as other days.
+    /// Formats that parse nearly all of them; and an alternative that parses as many as the first,
+    /// but as other days.
     Formats(Vec<String>, Option<String>),
-    /// Numbers of days, as spreadsheets have them.
+    /// Spreadsheet day numbers.
     DayNumbers,
 }
 
 impl DateSample {
-    /// An empty sample beside the configured formats.
+    /// An empty sample for the configured formats.
     #[must_use]
     pub(crate) fn new(formats: &Arc<DateFormats>) -> Self {
         Self { formats: Arc::clone(formats), read: Vec::new(), unread: Vec::new() }
     }
 
-    /// Takes what is needed of some dates.
+    /// Samples some dates.
     pub(crate) fn observe(&mut self, texts: &StringChunked) {
         for text in texts.iter().flatten().map(str::trim).filter(|text| !text.is_empty()) {
             let kept = match self.formats.days(text) {
@@ -98,13 +98,13 @@ impl DateSample {
         }
     }
 
-    /// Whether more dates would change nothing.
+    /// Whether the sample is complete.
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
         self.unread.len() == KEPT
     }
 
-    /// What the dates look like; none where nothing known does.
+    /// The suggestion; `None` when no known format matches.
     #[must_use]
     pub(crate) fn suggestion(&self, configured: &[String]) -> Option<DateSuggestion> {
         let texts: Vec<&str> = self.unread.iter().chain(&self.read).map(String::as_str).collect();
@@ -119,7 +119,7 @@ impl DateSample {
             if candidates.iter().any(|(known, _)| *known == name) {
                 continue;
             }
-            // A configured format was tried before; a candidate is one by a test.
+            // Configured formats were already parsed; candidates are validated by a test.
             let Ok(format) = DateFormats::new(&[name.to_owned()]) else { continue };
             let day = |text: &&str| format.days(text).ok().filter(|day| PLAUSIBLE.contains(day));
             candidates.push((name, texts.iter().map(day).collect()));

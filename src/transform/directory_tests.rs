@@ -1,4 +1,4 @@
-//! Tests of the sibling file: keys made unique, and what is released of the members.
+//! Tests of the directory: deduplication and de-identification.
 
 use polars::prelude::Int64Chunked;
 

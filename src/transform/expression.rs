@@ -1,13 +1,13 @@
-//! Our own columnar functions as Polars expressions.
+//! Custom columnar functions as Polars expressions.
 //!
-//! Nothing of a function's inside (a key, a table of statistics) appears in a plan.
+//! A function's state (a key, a table of statistics) never appears in a plan.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, PolarsError, PolarsResult, Schema, Series, StringChunked,
 };
 
-/// An elementwise function of several columns: one output row for each input row. `name` is what
-/// `explain` shows.
+/// An elementwise function of several columns: one output row per input row. `name` is shown by
+/// `explain`.
 pub(super) fn elementwise<F>(
     name: &'static str,
     inputs: &[Expr],
@@ -42,7 +42,7 @@ where
     elementwise(name, &[input], output, move |series| function(series[0].str()?))
 }
 
-/// A broken invariant of a plan; holds no cell's value.
+/// Error for a broken plan invariant; contains no cell values.
 pub(super) fn broken(what: &'static str) -> PolarsError {
     PolarsError::ComputeError(what.into())
 }

@@ -1,5 +1,6 @@
-//! The identifiers and the code of a claim: each is judged once, into a column of marks, and then brought into canonical
-//! form where its mark says so. Nearly always nothing is marked, and the columns are passed on unchanged.
+//! A claim's identifiers and code: each is examined once, into a mask column, and then
+//! canonicalised where its mask requires it. Nearly always nothing is set, and the columns pass
+//! unchanged.
 
 use std::sync::Arc;
 
@@ -15,15 +16,15 @@ use crate::schema::{DAMAGE, ID_DAMAGE, IDENTIFIERS};
 use crate::transform::column_access::{each_text, values};
 use crate::transform::rule_set::RuleSet;
 
-/// The column of marks.
+/// Name of the mask column.
 pub(super) const MARKS: &str = "marks";
-/// The mark of a claim id that is a placeholder.
+/// Mask bit of a claim id that is a placeholder.
 pub(super) const CLAIM_PLACEHOLDER: i32 = 1 << IDENTIFIERS.len();
-/// The marks that are findings: the same bits as in `dq_flags`.
+/// Mask bits that are flags, equal to those in `dq_flags`.
 pub(super) const FLAG_MARKS: i32 =
     Rule::IdentifierScientific.mask() | Rule::PatientIdPlaceholder.mask() | Rule::MENDED;
 
-/// What is to be done to the identifiers of each row, and what it is flagged for.
+/// Computes the mask of each row: what to canonicalise and what to flag.
 pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
     let mut inputs = IDENTIFIERS.map(col).to_vec();
@@ -32,24 +33,24 @@ pub(super) fn marks(checks: &Arc<RuleSet>) -> Expr {
         let damages = values(series[IDENTIFIERS.len()].i32()?);
         let of_parts = |&damage: &i32| checks.bits_of(Damage::from_bits(damage));
         let mut marks: Vec<i32> = damages.iter().map(of_parts).collect();
-        for (place, (column, texts)) in IDENTIFIERS.iter().zip(series).enumerate() {
-            each_text(texts.str()?, |row, text| marks[row] |= mark(&checks, place, column, text));
+        for (index, (column, texts)) in IDENTIFIERS.iter().zip(series).enumerate() {
+            each_text(texts.str()?, |row, text| marks[row] |= mark(&checks, index, column, text));
         }
         Ok(Int32Chunked::from_vec(MARKS.into(), marks).into_series())
     })
     .alias(MARKS)
 }
 
-/// The mark of one identifier.
+/// The mask of one identifier.
 #[inline]
-fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
-    let Some(judged) = checks.judge(column, text) else { return 0 };
-    let rewritten = 1 << place;
-    let mut mark = checks.bits_of(judged.damage);
-    if judged.text != text || judged.text.is_empty() {
+fn mark(checks: &RuleSet, index: usize, column: &str, text: &str) -> i32 {
+    let Some(checked) = checks.check(column, text) else { return 0 };
+    let rewritten = 1 << index;
+    let mut mark = checks.bits_of(checked.damage);
+    if checked.text != text || checked.text.is_empty() {
         mark |= rewritten;
     }
-    if judged.is_placeholder {
+    if checked.is_placeholder {
         mark |= match column {
             "claim_id" => CLAIM_PLACEHOLDER,
             "patient_id" => checks.bit(Rule::PatientIdPlaceholder),
@@ -59,10 +60,10 @@ fn mark(checks: &RuleSet, place: usize, column: &str, text: &str) -> i32 {
     mark
 }
 
-/// A column of claims in canonical form: blank is null, and so is a provider or a code that is a placeholder.
+/// A claims column in canonical form; null if blank, or if a provider or code is a placeholder.
 pub(super) fn canonical(column: &'static str, checks: &Arc<RuleSet>) -> Expr {
     let checks = Arc::clone(checks);
-    let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |place| 1 << place);
+    let bit = IDENTIFIERS.iter().position(|known| *known == column).map_or(0, |index| 1 << index);
     elementwise("canonical", &[col(column), col(MARKS)], DataType::String, move |series| {
         let marks = values(series[1].i32()?);
         Ok(rewritten(series[0].str()?, |row| marks[row] & bit != 0, &checks, column))
@@ -70,7 +71,7 @@ pub(super) fn canonical(column: &'static str, checks: &Arc<RuleSet>) -> Expr {
     .alias(column)
 }
 
-/// A column with the texts of some rows in canonical form.
+/// A column with marked rows in canonical form.
 fn rewritten(
     texts: &StringChunked,
     is_marked: impl Fn(usize) -> bool,
@@ -83,18 +84,18 @@ fn rewritten(
     let is_null = matches!(column, "provider_id" | "procedure_code");
     let mut builder = StringChunkedBuilder::new(texts.name().clone(), texts.len());
     for (row, text) in texts.iter().enumerate() {
-        match text.filter(|_| is_marked(row)).and_then(|text| checks.judge(column, text)) {
+        match text.filter(|_| is_marked(row)).and_then(|text| checks.check(column, text)) {
             None => builder.append_option(text),
-            Some(judged) if judged.text.is_empty() || judged.is_placeholder && is_null => {
+            Some(checked) if checked.text.is_empty() || checked.is_placeholder && is_null => {
                 builder.append_null();
             }
-            Some(judged) => builder.append_value(judged.text),
+            Some(checked) => builder.append_value(checked.text),
         }
     }
     builder.finish().into_series()
 }
 
-/// The id of a directory's records in canonical form; blank is null.
+/// The id of directory records in canonical form; blank is null.
 pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
     let one = Arc::new(checks.clone());
     let other = Arc::clone(&one);
@@ -121,20 +122,20 @@ pub(super) fn of_directory(checks: &RuleSet) -> [Expr; 2] {
     let id = elementwise("canonical", &[col("provider_id")], DataType::String, move |series| {
         let ids = series[0].str()?;
         let mut marked = vec![false; ids.len()];
-        each_text(ids, |row, text| marked[row] = other.judge("provider_id", text).is_some());
+        each_text(ids, |row, text| marked[row] = other.check("provider_id", text).is_some());
         Ok(rewritten(ids, |row| marked[row], &other, "provider_id"))
     });
     [damage.alias(DAMAGE), id.alias("provider_id")]
 }
 
-/// The rule for which a record of the directory is refused because of its id.
+/// The rule that rejects a directory record because of its id.
 fn refusal(checks: &RuleSet, refusing: i32, of_parts: Damage, text: &str) -> Option<Rule> {
     let mut damage = of_parts;
-    if let Some(judged) = checks.judge("provider_id", text) {
-        if judged.is_placeholder {
+    if let Some(checked) = checks.check("provider_id", text) {
+        if checked.is_placeholder {
             return Some(Rule::DirectoryIdPlaceholder);
         }
-        damage |= judged.damage;
+        damage |= checked.damage;
     }
     let broken = checks.bits_of(damage) & refusing;
     Rule::FLAGS.into_iter().find(|rule| broken & rule.mask() != 0)

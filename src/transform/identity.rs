@@ -1,6 +1,6 @@
-//! A check of an identifier, beside its token.
+//! A checksum of an identifier, stored with its token.
 //!
-//! The check identifies nobody: it has 32 bits, and it never leaves the process.
+//! The checksum identifies nobody: it has 32 bits and never leaves the process.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,10 +8,10 @@ use polars::prelude::{DataType, Expr, IntoSeries, UInt32Chunked, col};
 
 use super::expression::of_text;
 
-/// What checks are made with: a keyed hash with random keys.
+/// Random keys of the checksum's hash.
 pub(super) type Seed = RandomState;
 
-/// The check of a column's identifiers, which are in canonical form; 0 where there is none.
+/// The checksum of a column's canonical identifiers; 0 for null.
 pub(super) fn check(column: &str, seed: &Seed) -> Expr {
     let seed = seed.clone();
     of_text("check", col(column), DataType::UInt32, move |text| {

@@ -1,12 +1,12 @@
-//! From text columns to scored, pseudonymised rows: expressions only, no I/O.
+//! Transforms text columns to scored, pseudonymised rows: expressions only, no I/O.
 //!
-//! Nothing here executes a plan; the caller does so. (The directory alone is collected here, once.)
+//! Plans are executed by the caller, except for the directory, which is collected here once.
 //!
-//! A score compares a claim with all others, so rows pass twice. In the first pass
-//! [`Claims::rows`] validates a block's rows, joins them to the provider directory, makes their
-//! tokens and does to the columns what a [`Release`] says; a [`Counter`] counts them. In the second,
-//! [`scored`] gives the rows their score and the columns of their provider. Raw
-//! identifiers, and all else that is not released, end in the first pass.
+//! A score compares a claim with all others, so there are two passes. In the first,
+//! [`Claims::rows`] validates a block's rows, joins them to the provider directory, computes tokens
+//! and applies the [`Release`]; a [`Counter`] collects statistics. In the second, [`scored`] adds
+//! the score and the provider's columns. Raw identifiers and all other unreleased data end in the
+//! first pass.
 
 mod actions;
 mod amount;
@@ -54,7 +54,7 @@ use crate::schema::{
 };
 use crate::transform::column_access::values;
 pub(crate) use crate::transform::procedure_code::belongs;
-pub use crate::transform::rule_set::{Judged, RuleSet};
+pub use crate::transform::rule_set::{CheckedIdentifier, RuleSet};
 pub(crate) use crate::transform::token_map::{identifiers, token_pairs};
 
 /// The first pass over claims.
@@ -68,7 +68,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// What is joined, how dates are read, which rules hold, and what is released of the rows.
+    /// The first pass with this directory, date formats, rules and release.
     #[must_use]
     pub fn new(
         directory: &Directory,
@@ -86,11 +86,11 @@ impl Claims {
         }
     }
 
-    /// Typed and joined to the directory, which never multiplies a row.
+    /// Typed and joined to the directory; the join never multiplies rows.
     fn typed(&self, claims: LazyFrame) -> LazyFrame {
         let typed = validate::typed(claims, &self.formats, &self.checks);
-        // Keys are unique by construction of `Directory`; only the place of the provider is taken
-        // along, its other columns come when the row leaves.
+        // `Directory` guarantees unique keys. Only the provider's index is joined here; its other
+        // columns are added in the second pass.
         typed.join(
             self.lookup.clone(),
             [col("provider_id")],
@@ -99,8 +99,8 @@ impl Claims {
         )
     }
 
-    /// Typed, joined to the directory, and judged by the rules. Identifiers are raw here, so this is
-    /// for measuring and testing, never for loading.
+    /// Typed, joined to the directory and validated. Contains raw identifiers: for benchmarks and
+    /// tests only, never for loading.
     pub fn joined(&self, claims: LazyFrame) -> LazyFrame {
         self.typed(claims)
             .with_columns([quality_flags::flags(&self.checks, self.false_npis.clone())])
@@ -108,16 +108,14 @@ impl Claims {
             .with_columns([reject::fingerprint(self.release.record())])
     }
 
-    /// The rows of the first pass: tokens, released values, the provider's place in the directory
-    /// (null where it has none), findings, the origin, the rule that rejects it and the fingerprint
-    /// of rejected records. Rejected rows are kept, so that read = accepted + rejected holds within
-    /// one plan.
+    /// The rows of the first pass: tokens, released values, directory index of the provider (null
+    /// if absent), flags, origin, rejecting rule, and fingerprint of rejected records. Rejected
+    /// rows are kept, so that read = accepted + rejected holds within one plan.
     pub fn rows(&self, claims: LazyFrame) -> LazyFrame {
         self.released(self.joined(claims))
     }
 
-    /// The rows of the first pass as if no rule were there: what judging costs is the difference.
-    /// For measuring only.
+    /// The rows of the first pass without validation, to measure its cost. For benchmarks only.
     pub fn unjudged(&self, claims: LazyFrame) -> LazyFrame {
         let none = |name: &str, of| lit(NULL).cast(of).alias(name);
         self.released(self.typed(claims).with_columns([
@@ -127,7 +125,7 @@ impl Claims {
         ]))
     }
 
-    /// What is released of judged rows.
+    /// Applies the release to validated rows.
     fn released(&self, judged: LazyFrame) -> LazyFrame {
         let release = &self.release;
         let mut columns = vec![
@@ -151,8 +149,8 @@ impl Claims {
     }
 }
 
-/// The second pass: the fact's columns from rows of the first. Of the findings only those that flag
-/// a row are stored. Without a scorer all scores and components are 0.
+/// The second pass: fact columns from rows of the first. Stores only the bits of flagging rules.
+/// Without a scorer all scores and components are 0.
 pub fn scored(
     rows: LazyFrame,
     directory: &Directory,
@@ -179,7 +177,7 @@ pub fn scored(
         .select(columns.iter().map(|column| col(column.name)).collect::<Vec<_>>())
 }
 
-/// The findings of the rules that flag.
+/// The bits of flagging rules.
 fn stored_flags(mask: i32) -> Expr {
     elementwise("stored_flags", &[col("dq_flags")], DataType::Int32, move |series| {
         let flags = values(series[0].i32()?).iter().map(|flags| flags & mask);
@@ -188,7 +186,7 @@ fn stored_flags(mask: i32) -> Expr {
     .alias("dq_flags")
 }
 
-/// Cents as numeric(12,2); null where they do not fit.
+/// Cents as numeric(12,2); null if out of range.
 fn amount() -> Expr {
     let decimal = DataType::Decimal(AMOUNT_PRECISION.into(), AMOUNT_SCALE.unsigned_abs().into());
     elementwise("amount", &[col(CENTS)], decimal, |series| {

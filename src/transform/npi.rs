@@ -1,22 +1,22 @@
-//! Whether ten digits are a National Provider Identifier.
+//! Validates National Provider Identifiers.
 //!
-//! An NPI is the last ten digits of a card number whose first five are 80840, so the formula of
-//! card numbers holds (CMS, "NPI check digit", 2004).
+//! An NPI is the last ten digits of a card number that begins with 80840, so the Luhn formula
+//! applies (CMS, "NPI check digit", 2004).
 
-/// What the digits 80840 add to the sum.
+/// Contribution of the prefix 80840 to the sum.
 const PREFIX: u32 = 24;
 
-/// Whether a provider id has the form of an NPI, ten digits, and is none.
+/// Whether a provider id has ten digits but is not a valid NPI.
 pub(super) fn is_false_npi(id: &str) -> bool {
     let Some(digits) = id.as_bytes().as_array::<10>() else { return false };
     digits.iter().all(u8::is_ascii_digit) && !is_npi(digits)
 }
 
-/// Ten digits: the first is 1 or 2, and the weighted sum ends with 0.
+/// Ten digits: the first is 1 or 2, and the weighted sum ends in 0.
 fn is_npi(digits: &[u8; 10]) -> bool {
     let sum = digits.iter().enumerate().fold(PREFIX, |sum, (place, digit)| {
         let digit = u32::from(digit - b'0');
-        // From the right every second digit is doubled, and its own digits are added.
+        // Every second digit from the right is doubled, and its digits are added.
         let doubled = if digit > 4 { digit * 2 - 9 } else { digit * 2 };
         sum + if place % 2 == 0 { doubled } else { digit }
     });
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn known_numbers() {
-        // The example of CMS, and numbers of the public registry.
+        // The CMS example, and numbers from the public registry.
         for npi in ["1234567893", "1245319599", "1679576722", "1003000126", "2000000002"] {
             assert!(!is_false_npi(npi), "{npi}");
         }

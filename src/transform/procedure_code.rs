@@ -1,6 +1,6 @@
-//! Procedure codes: what each code system's look like, and what a HCPCS code is wrapped in.
+//! Procedure codes: recognises code systems and extracts HCPCS codes.
 //!
-//! A code that looks right need not exist; code lists are licensed and change by year.
+//! A well-formed code need not exist; code lists are licensed and change every year.
 
 use std::borrow::Cow;
 
@@ -28,15 +28,15 @@ pub(crate) fn is_hcpcs(code: &str) -> bool {
     }
 }
 
-/// The HCPCS code in a text that is not one already: in small letters, behind `CPT` or `HCPCS`,
-/// before modifiers of two signs (`99213-25`, `99213:25:59`). None where it holds none.
+/// The HCPCS code in a text that is not already one: lower case, prefixed with `CPT` or `HCPCS`, or
+/// followed by two-character modifiers (`99213-25`, `99213:25:59`). `None` if there is none.
 pub(crate) fn hcpcs_within(text: &str) -> Option<String> {
     let upper = text.to_ascii_uppercase();
     let bare = ["CPT", "HCPCS"].iter().find_map(|prefix| upper.strip_prefix(prefix));
     let bare = bare.map_or(upper.as_str(), |rest| rest.trim_start_matches([' ', ':', '-', '#']));
     let code = bare.get(..HCPCS_BYTES).filter(|code| is_hcpcs(code))?;
     let mut modifiers = bare[HCPCS_BYTES..].split(['-', ':', ',', ' ']);
-    // The text between the code and the first separator.
+    // Text between the code and the first separator.
     let nothing = modifiers.next().is_none_or(str::is_empty);
     let modifier = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     (nothing && modifiers.all(modifier)).then(|| code.to_owned())
@@ -65,7 +65,7 @@ fn is_snomed(code: &str) -> bool {
     (6..=18).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a code looks like one of its system.
+/// Whether a code matches the format of its system.
 #[must_use]
 pub(crate) fn belongs(code: &str, system: CodeSystem) -> bool {
     match system {
@@ -77,7 +77,7 @@ pub(crate) fn belongs(code: &str, system: CodeSystem) -> bool {
     }
 }
 
-/// A column's HCPCS codes bare of what they are wrapped in; what holds none stays as it is.
+/// Extracts a column's HCPCS codes; other texts are unchanged.
 pub(crate) fn bare(column: &str) -> Expr {
     of_text("bare_code", col(column), DataType::String, |text| Ok(bared(text).into_series()))
 }

@@ -1,6 +1,6 @@
-//! Identifiers to tokens, inside the plan.
+//! Converts identifiers to tokens within a plan.
 //!
-//! The key is inside a closure, so that no plan and no `explain` can print it. This is
+//! The key is captured by a closure, so that no plan and no `explain` can print it. This is
 //! pseudonymisation, not anonymisation.
 
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use super::expression::of_text;
 use crate::key::Tokenizer;
 use crate::transform::column_access::{each_text, nullable_series};
 
-/// The token of a column's identifiers, as the 16 bytes of a 128-bit integer; null stays null.
-/// The column is in canonical form already.
+/// Tokens of a column of canonical identifiers, as 128-bit integers; null stays null.
 pub(super) fn token(column: &str, tokenizer: &Arc<Tokenizer>) -> Expr {
     let tokenizer = Arc::clone(tokenizer);
     of_text("token", col(column), DataType::Int128, move |text| {

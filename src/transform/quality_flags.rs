@@ -1,7 +1,7 @@
-//! What is remarkable about a row: the bits of `dq_flags`.
+//! Computes the bits of `dq_flags`.
 //!
-//! Every bit of a rule that is not off is computed, whatever its severity: rejecting, flagging and
-//! counting are masks over them.
+//! Includes every rule that is not off, whatever its severity: rejecting, flagging and counting
+//! rules are masks over the bits.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::transform::column_access::{each_null, each_text, values};
 use crate::transform::procedure_code::{belongs, hcpcs_within};
 use crate::transform::rule_set::RuleSet;
 
-/// The rows' findings; the provider's place is known by now.
+/// The flags of each row; requires the provider's directory index.
 pub(crate) fn flags(checks: &Arc<RuleSet>, false_npis: FalseNpis) -> Expr {
     let checks = Arc::clone(checks);
     let inputs = [MARKS, "provider_id", PROVIDER_ROW, "procedure_code", "amount", CENTS, DAY];
@@ -48,8 +48,8 @@ pub(crate) fn flags(checks: &Arc<RuleSet>, false_npis: FalseNpis) -> Expr {
     .alias("dq_flags")
 }
 
-/// The flags that follow from numbers alone, for all rows without a branch. A row without the number is rejected
-/// anyway.
+/// Flags that depend only on numbers, computed for all rows without branches. Rows without the
+/// number are rejected anyway.
 fn by_size(checks: &RuleSet, cents: &[i64], days: &[i32]) -> Vec<i32> {
     let [negative, zero, over, future, old, unfiled] = [
         Rule::AmountNegative,
@@ -74,7 +74,7 @@ fn by_size(checks: &RuleSet, cents: &[i64], days: &[i32]) -> Vec<i32> {
     cents.iter().zip(days).map(of_row).collect()
 }
 
-/// Codes that are none of their system, or wrapped in something.
+/// Flags codes that are not in their system, or were normalised.
 fn procedures(
     checks: &RuleSet,
     procedure: &Series,
@@ -103,7 +103,7 @@ fn procedures(
     Ok(())
 }
 
-/// Providers that are missing, not in the directory, or no NPI.
+/// Flags providers that are missing, not in the directory, or not a valid NPI.
 fn providers(
     checks: &RuleSet,
     false_npis: &FalseNpis,
@@ -115,8 +115,8 @@ fn providers(
         [Rule::ProviderMissing, Rule::ProviderNotInDirectory, Rule::NpiInvalid]
             .map(|rule| checks.bit(rule));
     let (ids, places) = (provider.str()?, place.u32()?);
-    // A provider that is missing is not in the directory either. What the directory has, it has
-    // asked itself.
+    // A missing provider is also absent from the directory. NPIs in the directory were already
+    // checked there.
     each_null(place, |row| match ids.get(row) {
         None => mark(row, missing),
         Some(id) => {

@@ -1,6 +1,6 @@
-//! Which rows are rejected, by which rule, and the fingerprint that a rejected record leaves.
+//! Rejects rows: the rule, and the fingerprint of the record.
 //!
-//! A rejected row stays in the frame, so that one plan conserves one row count.
+//! A rejected row stays in the frame, so that one plan preserves the row count.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::schema::{
 use crate::transform::column_access::{all_texts, each_null, each_text, nullable_series, values};
 use crate::transform::rule_set::RuleSet;
 
-/// The code of the first broken rule that rejects, or null.
+/// The code of the first broken rejecting rule, or null.
 pub(super) fn reject(checks: &Arc<RuleSet>, formats: &Arc<DateFormats>) -> Expr {
     let refusing = checks.severities().mask(Severity::Reject);
     let formats = Arc::clone(formats);
@@ -65,9 +65,9 @@ fn in_range(cents: i64) -> bool {
     cents.unsigned_abs() <= AMOUNT_MAX_CENTS.unsigned_abs()
 }
 
-/// What the rules that cannot be configured look at, and the findings of the others.
+/// Input of the fixed rules, and the flags of the configurable ones.
 struct Columns<'a> {
-    /// Whatever must not be null.
+    /// Columns that must not be null.
     required: [&'a Series; 5],
     damage: &'a Int32Chunked,
     claim: &'a StringChunked,
@@ -82,7 +82,7 @@ struct Columns<'a> {
     procedure: &'a StringChunked,
     flags: &'a [i32],
     marks: &'a [i32],
-    /// The decimal mark of amounts.
+    /// Decimal separator of amounts.
     decimal: Decimal,
 }
 
@@ -125,8 +125,7 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// Rows that may break a rule that rejects. Nearly always none, and then nobody has looked at
-    /// a row alone.
+    /// Rows that may break a rejecting rule. Usually none, and then no row is checked individually.
     fn suspects(&self, rows: usize, refusing: i32) -> Vec<usize> {
         let mut suspect: Vec<bool> = Vec::new();
         let mut mark = |row: usize| {
@@ -152,7 +151,7 @@ impl<'a> Columns<'a> {
             let found = found.filter(|(_, marks)| *marks & CLAIM_PLACEHOLDER != 0);
             found.for_each(|(row, _)| mark(row));
         }
-        // The ids of the directory are codes.
+        // Directory ids are valid codes.
         each_null(self.place, |row| {
             if self.provider.get(row).is_some_and(|id| !is_code(id)) {
                 mark(row);
@@ -177,7 +176,7 @@ impl<'a> Columns<'a> {
         suspect.iter().enumerate().filter_map(|(row, suspect)| suspect.then_some(row)).collect()
     }
 
-    /// The first broken rule that rejects.
+    /// The first broken rejecting rule.
     fn first_broken(&self, row: usize, refusing: i32, formats: &DateFormats) -> Option<Rule> {
         if let Some(damage) = self.damage.get(row) {
             return Rule::from_code(damage);
@@ -187,7 +186,7 @@ impl<'a> Columns<'a> {
         self.structural(row, formats).into_iter().chain(configured).min()
     }
 
-    /// The first broken rule of those that always reject.
+    /// The first broken rule among those that always reject.
     fn structural(&self, row: usize, formats: &DateFormats) -> Option<Rule> {
         let no_code = |text: &StringChunked| text.get(row).is_some_and(|code| !is_code(code));
         let is_null = |series: &Series| series.get(row).is_ok_and(|value| value.is_null());
@@ -232,9 +231,9 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The keyed fingerprint of a rejected record's fields, so that the same bad record is recognised
-/// when it comes again, without its values; null for accepted rows. Of a record whose fields could
-/// not be separated it is made of the whole.
+/// Keyed fingerprint of a rejected record's fields, which recognises a repeated bad record without
+/// storing its values; null for accepted rows. If the fields could not be split, it covers the
+/// whole record.
 pub(super) fn fingerprint(record: &Arc<Tokenizer>) -> Expr {
     let record = Arc::clone(record);
     let inputs: Vec<Expr> =
@@ -257,7 +256,7 @@ pub(super) fn fingerprint(record: &Arc<Tokenizer>) -> Expr {
                 bytes.extend(raw.as_bytes());
             } else {
                 for field in &fields {
-                    // A length before each field: no two records share one spelling.
+                    // Length-prefixed fields: no two records have the same encoding.
                     let text = field.get(row);
                     bytes.extend(text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
                     bytes.extend(text.unwrap_or_default().as_bytes());

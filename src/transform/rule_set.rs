@@ -1,7 +1,7 @@
-//! The rules as configured, ready to be applied to every row.
+//! The configured rules, prepared for application to every row.
 //!
-//! Thresholds are settled once, before the first row: days are numbers, money is cents, and what is a placeholder is known
-//! by its first letter and length.
+//! Thresholds are resolved once: dates to day numbers, amounts to cents, placeholders to a lookup
+//! by first byte and length.
 
 use std::borrow::Cow;
 
@@ -10,41 +10,40 @@ use crate::error::{Error, Result};
 use crate::identifier::{self, Damage, Kind, Placeholders};
 use crate::rule::{CodeSystem, Rule, Severities, Severity};
 
-/// The rules of a row, their severities and thresholds.
+/// Row-level rules with severities and thresholds.
 #[derive(Debug, Clone)]
 pub struct RuleSet {
     severities: Severities,
     pub(crate) code_system: CodeSystem,
-    /// The decimal mark of amounts.
+    /// Decimal separator of amounts.
     pub(crate) decimal: Decimal,
-    /// Cents beyond which an amount, without its sign, is remarkable.
+    /// Absolute amount limit in cents.
     pub(crate) amount_limit: u64,
     pub(crate) run_day: i32,
-    /// The last day that is not in the future.
+    /// Last day that is not in the future.
     pub(crate) last_day: i32,
-    /// The first day that is not too old.
+    /// First day that is not too old.
     pub(crate) first_day: i32,
-    /// The first day of the filing window.
+    /// First day of the filing window.
     pub(crate) first_filing_day: i32,
-    /// Placeholders of identifiers and codes.
     placeholders: Placeholders,
-    /// Placeholders of patient ids: those too.
+    /// Placeholders of patient ids, including the general ones.
     patient_placeholders: Placeholders,
 }
 
-/// An identifier as a run takes it.
+/// A validated identifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged<'a> {
-    /// It in canonical form; empty where nothing is left.
+pub struct CheckedIdentifier<'a> {
+    /// Canonical form; may be empty.
     pub(crate) text: Cow<'a, str>,
-    /// What was done to it before.
+    /// Damage found.
     pub(crate) damage: Damage,
     /// Whether it is a placeholder.
     pub(crate) is_placeholder: bool,
 }
 
-impl Judged<'_> {
-    /// Whether nothing was wrong with it.
+impl CheckedIdentifier<'_> {
+    /// Whether it is undamaged and not a placeholder.
     #[must_use]
     pub(crate) fn is_sound(&self) -> bool {
         self.damage == Damage::NONE && !self.is_placeholder
@@ -55,7 +54,7 @@ impl RuleSet {
     /// The rules of a run that started on a day (in days since 1970-01-01, UTC).
     ///
     /// # Errors
-    /// `Config` where a severity or a threshold is none.
+    /// `Config` for an invalid severity or threshold.
     pub fn new(rules: &Rules, started: i32) -> Result<Self> {
         let run_day = rules.run_day(started)?;
         let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
@@ -75,39 +74,39 @@ impl RuleSet {
         })
     }
 
-    /// The same for amounts with this decimal mark.
+    /// The rules with another decimal separator.
     #[must_use]
     pub(crate) fn with_decimal(self, decimal: Decimal) -> Self {
         Self { decimal, ..self }
     }
 
-    /// The severity of every rule.
     #[must_use]
     pub fn severities(&self) -> &Severities {
         &self.severities
     }
 
-    /// Takes the text of a contract column that holds identifiers or codes as a run does; none where it is in canonical
-    /// form and sound, which nearly all are.
+    /// Validates the text of a contract column with identifiers or codes; `None` if it is canonical
+    /// and sound, which nearly all are.
     #[inline]
     #[must_use]
-    pub(crate) fn judge<'a>(&self, column: &str, text: &'a str) -> Option<Judged<'a>> {
+    pub(crate) fn check<'a>(&self, column: &str, text: &'a str) -> Option<CheckedIdentifier<'a>> {
         let placeholders = self.placeholders_of(column);
         if identifier::is_plain(text) && !placeholders.have(text) {
             return None;
         }
         let examined = identifier::examine(text, Kind::of(column));
         let is_placeholder = placeholders.have(&examined.text);
-        let judged = Judged { text: examined.text, damage: examined.damage, is_placeholder };
-        let is_canonical = judged.text == text && !text.is_empty();
-        (!is_canonical || !judged.is_sound()).then_some(judged)
+        let checked =
+            CheckedIdentifier { text: examined.text, damage: examined.damage, is_placeholder };
+        let is_canonical = checked.text == text && !text.is_empty();
+        (!is_canonical || !checked.is_sound()).then_some(checked)
     }
 
     fn placeholders_of(&self, column: &str) -> &Placeholders {
         if column == "patient_id" { &self.patient_placeholders } else { &self.placeholders }
     }
 
-    /// The rules about identifiers that a damaged one breaks, as bits of `dq_flags`.
+    /// The identifier rules broken by this damage, as bits of `dq_flags`.
     pub(crate) fn bits_of(&self, damage: Damage) -> i32 {
         let rules = [
             (Damage::SCIENTIFIC, Rule::IdentifierScientific),
@@ -119,22 +118,22 @@ impl RuleSet {
         broken.fold(0, |bits, (_, rule)| bits | self.bit(rule))
     }
 
-    /// What a run makes the token of an identifier from; none where it makes none.
+    /// The text from which a run computes the token of an identifier; `None` if it has no token.
     #[must_use]
     pub(crate) fn named<'a>(&self, column: &str, text: &'a str) -> Option<Cow<'a, str>> {
-        let Some(judged) = self.judge(column, text) else { return Some(text.into()) };
-        let mut broken = self.bits_of(judged.damage);
-        if judged.is_placeholder {
+        let Some(checked) = self.check(column, text) else { return Some(text.into()) };
+        let mut broken = self.bits_of(checked.damage);
+        if checked.is_placeholder {
             if column != "patient_id" {
                 return None;
             }
             broken |= self.bit(Rule::PatientIdPlaceholder);
         }
         let refused = broken & self.severities.mask(Severity::Reject) != 0;
-        Some(judged.text).filter(|text| !refused && !text.is_empty())
+        Some(checked.text).filter(|text| !refused && !text.is_empty())
     }
 
-    /// The value of a rule in `dq_flags`; 0 where the rule is off.
+    /// The rule's bit in `dq_flags`; 0 if the rule is off.
     pub(crate) fn bit(&self, rule: Rule) -> i32 {
         if self.severities.of(rule) == Severity::Off { 0 } else { rule.mask() }
     }
@@ -153,7 +152,7 @@ mod tests {
         let checks = checks(&Rules::default());
         for column in ["claim_id", "patient_id", "provider_id", "procedure_code"] {
             for text in ["00456", "100571169204E347", "PRV-01", "3E03317", "99213"] {
-                assert_eq!(checks.judge(column, text), None, "{column} {text}");
+                assert_eq!(checks.check(column, text), None, "{column} {text}");
                 assert_eq!(checks.named(column, text).as_deref(), Some(text));
             }
         }
@@ -170,7 +169,7 @@ mod tests {
             }
             assert_eq!(checks.named(column, "=\"00456\"").as_deref(), Some("00456"));
         }
-        // Zeros are nobody among patients, and may be anything else.
+        // Zeros are a placeholder for patients only.
         assert_eq!(checks.named("patient_id", "000"), None);
         assert_eq!(checks.named("claim_id", "000").as_deref(), Some("000"));
     }

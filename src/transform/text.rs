@@ -1,5 +1,5 @@
-//! Texts other than identifiers: without what surrounds them, blank is null. Nearly always there is nothing to do: then
-//! the column passes through untouched.
+//! Cleans texts other than identifiers: trims them, and blank becomes null. Nearly always nothing
+//! changes: then the column passes through.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use super::expression::of_text;
 use crate::identifier;
 use crate::transform::column_access::all_texts;
 
-/// A column of texts for people: trimmed and NFC.
+/// A column of display texts: trimmed and NFC.
 pub(super) fn clean(column: &str) -> Expr {
     of_text("clean", col(column), DataType::String, |text| {
         Ok(cleaned(text, is_plain, identifier::trimmed).into_series())
     })
 }
 
-/// A column of values to be read: also without invisible characters and the text markers of spreadsheets.
+/// A column of values to parse: also without invisible characters and spreadsheet text markers.
 pub(super) fn bare(column: &str) -> Expr {
     of_text("bare", col(column), DataType::String, |text| {
         Ok(cleaned(text, is_plain, identifier::bare).into_series())
@@ -30,7 +30,7 @@ pub(super) fn canonical(column: &str) -> Expr {
     })
 }
 
-/// ASCII without white space or a text marker at its ends.
+/// ASCII without surrounding white space or text markers.
 fn is_plain(value: &str) -> bool {
     let ends = [value.as_bytes().first(), value.as_bytes().last()];
     ends.iter().all(|end| end.is_some_and(u8::is_ascii_graphic))
@@ -38,7 +38,7 @@ fn is_plain(value: &str) -> bool {
         && value.is_ascii()
 }
 
-/// A column in the form that `canonical` gives a text; `plain` knows by a quick look those that have it.
+/// Applies `canonical` to a column; `plain` is a fast check for texts that need no change.
 fn cleaned(
     text: &StringChunked,
     plain: fn(&str) -> bool,

@@ -1,4 +1,4 @@
-//! Identifiers to pairs of tokens, of the old key and of the new one.
+//! Maps identifiers to pairs of old and new tokens.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use super::text::canonical;
 use crate::error::{Error, Result};
 use crate::key::{Token, Tokenizer};
 
-/// The columns with identifiers, in canonical form; blank is null.
+/// Identifier columns in canonical form; blank is null.
 pub(crate) fn identifiers(records: LazyFrame, columns: &[&str]) -> LazyFrame {
     let columns: Vec<_> = columns.iter().map(|column| canonical(column)).collect();
     records.select(columns)
 }
 
-/// The tokens of a column of [`identifiers`] under two keys, each pair once.
+/// Distinct pairs of tokens under two keys, for a column of [`identifiers`].
 ///
 /// # Errors
-/// `Internal` when the column is not there.
+/// `Internal` when the column is missing.
 pub(crate) fn token_pairs(
     frame: &DataFrame,
     column: &str,

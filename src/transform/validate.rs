@@ -1,4 +1,4 @@
-//! From the texts of a claim to typed values, beside the texts they were read from.
+//! Parses the texts of a claim to typed values, keeping the texts.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::transform::column_access::{each_text, nullable_series};
 use crate::transform::procedure_code;
 use crate::transform::rule_set::RuleSet;
 
-/// The date of service, beside its text.
+/// Parsed date of service.
 pub(super) const DAY: &str = "day";
-/// The line number, beside its text.
+/// Parsed line number.
 pub(super) const LINE: &str = "line";
-/// The procedure code as it is loaded, beside its text.
+/// Normalised procedure code.
 pub(super) const CODE: &str = "code";
 
-/// The claims with typed values.
+/// Adds the typed values to the claims.
 pub(super) fn typed(
     claims: LazyFrame,
     formats: &Arc<DateFormats>,
@@ -49,8 +49,8 @@ pub(super) fn typed(
     ])
 }
 
-/// A line number from 0 to 32767; 1 when the source has none, null when it is something else. Programs that
-/// know no missing whole number write `1.0`.
+/// A line number from 0 to 32767; 1 if the source has none, null if invalid. Accepts `1.0`, the
+/// float form of nullable integer columns.
 fn line_number(column: &str) -> Expr {
     of_text("line_number", col(column), DataType::Int16, |text| {
         let rows = text.len();

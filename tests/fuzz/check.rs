@@ -112,7 +112,7 @@ fn fields(record: &[u8], separator: u8) -> Vec<Vec<u8>> {
     let mut at = 0;
     loop {
         let found = field(record, at, separator).expect("an undamaged field is closed");
-        let part = &record[found.place];
+        let part = &record[found.range];
         fields.push(match std::str::from_utf8(part) {
             Ok(part) if found.doubled => text(part).into_bytes(),
             _ if found.doubled => doubled(part),

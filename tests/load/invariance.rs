@@ -167,7 +167,7 @@ fn tokens_depend_on_the_key_and_on_what_an_id_names() {
 /// all of them add up to.
 const SCORED: &str = "
     WITH claims AS (
-        SELECT *, risk_components >> 60 AS reason,
+        SELECT claims_fact.*, provider_id, specialty, risk_components >> 60 AS reason,
                coalesce(upper(regexp_replace(trim(specialty), '\\s+', ' ', 'g')), '') AS special,
                extract(isodow FROM date_of_service) >= 6 AS weekend, amount > 0 AS priced,
                nullif(risk_components & 1023, 1023) AS component_amount,
@@ -176,7 +176,7 @@ const SCORED: &str = "
                nullif(risk_components >> 30 & 1023, 1023) AS component_volume,
                nullif(risk_components >> 40 & 1023, 1023) AS component_mismatch,
                nullif(risk_components >> 50 & 1023, 1023) AS component_weekend
-        FROM healthcare_analytics.claims_fact),
+        FROM healthcare_analytics.claims_fact JOIN healthcare_analytics.providers_dim USING (provider_key)),
     days AS (
         SELECT provider_id, special, date_of_service, count(DISTINCT patient_token) AS patients
         FROM claims WHERE priced AND special <> '' GROUP BY 1, 2, 3),

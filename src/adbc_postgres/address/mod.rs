@@ -1,4 +1,5 @@
-//! The address of a database: libpq's URL or keyword string, without what only this driver knows.
+//! A database address: a libpq URL or keyword/value string, with parameters only this driver knows
+//! split off.
 
 mod parameters;
 mod passfile;
@@ -15,7 +16,7 @@ use postgres::config::Host;
 
 use super::error::{invalid, with_hint};
 
-/// Where a database is and as whom to sign in.
+/// Host, database and user of a connection.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(super) config: Config,
@@ -29,18 +30,18 @@ impl fmt::Debug for Address {
 }
 
 impl Address {
-    /// Reads `postgresql://user@host:5432/name?sslmode=verify-full`, with a directory of Unix
-    /// sockets `postgresql:///name?host=/run/postgresql`, or `host=… dbname=…`.
+    /// Parses `postgresql://user@host:5432/name?sslmode=verify-full`, a Unix socket directory
+    /// `postgresql:///name?host=/run/postgresql`, or `host=… dbname=…`.
     ///
     /// # Errors
-    /// `InvalidArguments` for a text that is none of these, names no host, or demands what this
-    /// driver cannot do. No message quotes the text: a piece of it may be the password.
+    /// `InvalidArguments` for an invalid address, an address without a host, or an unsupported
+    /// parameter. Messages never quote the address: part of it may be the password.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let (rest, taken) = text::take_out(text).ok_or_else(unreadable)?;
         let mut parameters = Parameters::default();
         for (name, value) in taken {
             match parameters.slot(&name) {
-                // As in libpq, an empty value is no value, and the last of several counts.
+                // As in libpq, an empty value counts as absent, and the last of several wins.
                 Some(slot) => *slot = Some(value).filter(|value| !value.is_empty()),
                 None => return Err(not_supported(&name)),
             }
@@ -54,23 +55,22 @@ impl Address {
         Ok(Self { config, parameters })
     }
 
-    /// The password in the address.
     #[must_use]
     pub(crate) fn password(&self) -> Option<String> {
         self.config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// Where the database is: the first host or directory of Unix sockets, its port, and the
-    /// database's name; never a user or a password.
+    /// The first host or socket directory, its port, and the database name; never a user or
+    /// password.
     #[must_use]
     pub(crate) fn location(&self) -> Option<(String, u16, String)> {
         let (host, port) = self.places().into_iter().next()?;
-        // As in libpq, a database without a name is called like the user.
+        // As in libpq, the database name defaults to the user name.
         let name = self.config.get_dbname().or(self.config.get_user())?;
         Some((host, port, name.to_owned()))
     }
 
-    /// Whether no network lies on the way: Unix sockets and loopback addresses only.
+    /// Whether the connection is local: only Unix sockets and loopback addresses.
     pub(super) fn stays_on_this_machine(&self) -> bool {
         let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
         (0..hosts.len().max(addresses.len())).all(|index| {
@@ -85,13 +85,13 @@ impl Address {
         })
     }
 
-    /// Whether the address leads to directories of Unix sockets only.
+    /// Whether the address has only Unix socket directories.
     pub(super) fn is_local(&self) -> bool {
         self.config.get_hostaddrs().is_empty()
             && self.config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
     }
 
-    /// Every host as libpq looks for it in a file of passwords, with its port.
+    /// Every host and port, in the form libpq uses to search a password file.
     pub(super) fn places(&self) -> Vec<(String, u16)> {
         let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
         let ports = self.config.get_ports();
@@ -110,8 +110,8 @@ impl Address {
     }
 }
 
-/// The address as people may see it and as psql understands it: without the password, and without
-/// every parameter that is not known to be harmless.
+/// The address for display, valid for psql: without the password and without parameters not known
+/// to be harmless.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgresql://")?;
@@ -235,7 +235,7 @@ mod tests {
             let address = address(text);
             assert_eq!(address.to_string(), shown);
             assert!(!format!("{address:?}").contains("cret"));
-            // What is shown leads to the same place.
+            // The displayed address leads to the same server.
             assert_eq!(Address::parse(shown).expect(shown).places(), address.places());
         }
     }

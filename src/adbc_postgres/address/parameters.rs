@@ -1,22 +1,22 @@
-//! The parameters of libpq that decide how a connection is protected.
+//! libpq parameters that control connection security.
 
-/// The parameters of libpq that are taken out of an address before the client's parser, which does
-/// not know them, sees it. Each is nothing where the address is silent.
+/// libpq parameters removed from an address, because the client's parser does not know them. `None`
+/// if absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::adbc_postgres) struct Parameters {
     /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`.
     pub(in crate::adbc_postgres) sslmode: Option<String>,
-    /// A file of trusted certificates, or `system`.
+    /// File of trusted certificates, or `system`.
     pub(in crate::adbc_postgres) sslrootcert: Option<String>,
-    /// A file with the client's certificate.
+    /// File of the client certificate.
     pub(in crate::adbc_postgres) sslcert: Option<String>,
-    /// A file with the client's key.
+    /// File of the client key.
     pub(in crate::adbc_postgres) sslkey: Option<String>,
-    /// A file of passwords, as libpq's `~/.pgpass`.
+    /// Password file, like libpq's `~/.pgpass`.
     pub(in crate::adbc_postgres) passfile: Option<String>,
 }
 
-/// Parameters of libpq that would change the security of a connection and cannot be honoured.
+/// Unsupported libpq parameters that would change the security of a connection.
 pub(super) const REFUSED: [&str; 9] = [
     "service",
     "requiressl",
@@ -30,7 +30,7 @@ pub(super) const REFUSED: [&str; 9] = [
 ];
 
 impl Parameters {
-    /// Where the parameter `name` is kept, if it is one of these.
+    /// The field of the parameter `name`, if it is one of these.
     pub(in crate::adbc_postgres) fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
         match name {
             "sslmode" => Some(&mut self.sslmode),
@@ -42,7 +42,7 @@ impl Parameters {
         }
     }
 
-    /// These, and `defaults` where they are silent.
+    /// These values, with `defaults` for absent ones.
     pub(in crate::adbc_postgres) fn or(&self, defaults: &Self) -> Self {
         let either = |own: &Option<String>, other: &Option<String>| own.clone().or(other.clone());
         Self {
@@ -54,7 +54,7 @@ impl Parameters {
         }
     }
 
-    /// All of them by name.
+    /// All parameters by name.
     pub(in crate::adbc_postgres) fn named(&self) -> [(&'static str, &Option<String>); 5] {
         [
             ("sslmode", &self.sslmode),

@@ -1,4 +1,4 @@
-//! libpq's file of passwords, `~/.pgpass`: one line `host:port:database:user:password`.
+//! libpq's password file, `~/.pgpass`: lines of `host:port:database:user:password`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,23 +9,24 @@ use adbc_core::error::Result;
 
 use crate::adbc_postgres::error::invalid;
 
-/// Directories of Unix sockets that libpq calls `localhost`, as it is built by PostgreSQL itself and
-/// by the distributions.
+/// Default Unix socket directories of PostgreSQL and the distributions, which libpq matches as
+/// `localhost`.
 const DEFAULT_SOCKETS: [&str; 3] = ["/tmp", "/var/run/postgresql", "/run/postgresql"];
 
-/// Whom a password is looked for.
+/// The login a password is looked up for.
 pub(in super::super) struct Login<'a> {
-    /// Each host and its port.
+    /// Hosts and ports.
     pub(in super::super) places: &'a [(String, u16)],
     pub(in super::super) database: &'a str,
     pub(in super::super) user: &'a str,
 }
 
-/// The password of `login` in the file at `path`; none where no line fits. A file that is not
-/// there is an empty one unless it `must_exist`.
+/// The password of `login` in the file at `path`; `None` when no line matches. A missing file
+/// counts as empty unless it `must_exist`.
 ///
 /// # Errors
-/// `InvalidArguments` when others can read the file, or when several hosts have several passwords.
+/// `InvalidArguments` when others can read the file, or when several hosts have different
+/// passwords.
 pub(in super::super) fn password(
     path: &Path,
     must_exist: bool,
@@ -39,7 +40,7 @@ pub(in super::super) fn password(
     };
     let metadata = file.metadata().map_err(|error| failed(&error.kind().to_string()))?;
     if !metadata.is_file() {
-        // As libpq: /dev/null is a usual way to say "none".
+        // As in libpq, /dev/null means no password file.
         return Ok(None);
     }
     let mode = metadata.permissions().mode() & 0o777;
@@ -66,7 +67,7 @@ pub(in super::super) fn password(
     Ok(first)
 }
 
-/// The password of the first line that fits.
+/// The password of the first matching line.
 fn find(text: &str, wanted: [&str; 4]) -> Option<String> {
     text.lines()
         .map(|line| line.trim_end_matches('\r'))
@@ -77,7 +78,7 @@ fn find(text: &str, wanted: [&str; 4]) -> Option<String> {
         })
 }
 
-/// What follows the first field of `line`, if that field is `wanted` or `*`.
+/// The rest of `line`, if its first field is `wanted` or `*`.
 fn after<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix("*:") {
         return Some(rest);
@@ -86,7 +87,7 @@ fn after<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
     (field == wanted).then_some(rest?)
 }
 
-/// The first field without its backslashes, and what follows its colon.
+/// The first field, unescaped, and the rest after its colon.
 fn field(line: &str) -> (String, Option<&str>) {
     let mut field = String::new();
     let mut signs = line.char_indices();
@@ -135,7 +136,7 @@ other:5432:claims:loader:\r
         }
     }
 
-    fn look(path: &Path, places: &[(&str, u16)]) -> Result<Option<String>> {
+    fn lookup(path: &Path, places: &[(&str, u16)]) -> Result<Option<String>> {
         let places: Vec<_> =
             places.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
         password(path, false, &Login { places: &places, database: "claims", user: "loader" })
@@ -147,11 +148,11 @@ other:5432:claims:loader:\r
         let path = folder.path().join("pgpass");
         fs::write(&path, FILE).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
-        assert_eq!(look(&path, &[("/tmp", 5432)]).expect("read").as_deref(), Some("here"));
-        assert_eq!(look(&path, &[("/srv/pg", 5432)]).expect("read"), None);
+        assert_eq!(lookup(&path, &[("/tmp", 5432)]).expect("read").as_deref(), Some("here"));
+        assert_eq!(lookup(&path, &[("/srv/pg", 5432)]).expect("read"), None);
         let twice = [("db", 5432), ("db", 5432)];
-        assert_eq!(look(&path, &twice).expect("read").as_deref(), Some("first"));
-        let e = look(&path, &[("db", 5432), ("localhost", 5432)]).expect_err("two passwords");
+        assert_eq!(lookup(&path, &twice).expect("read").as_deref(), Some("first"));
+        let e = lookup(&path, &[("db", 5432), ("localhost", 5432)]).expect_err("two passwords");
         assert!(e.message.contains("different passwords"), "{e}");
         assert!(!e.message.contains("first") && !e.message.contains("here"), "{e}");
     }
@@ -160,12 +161,12 @@ other:5432:claims:loader:\r
     fn a_file_that_others_can_read_is_refused_not_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pgpass");
-        assert_eq!(look(&path, &[("db", 5432)]).expect("there is none"), None);
+        assert_eq!(lookup(&path, &[("db", 5432)]).expect("there is none"), None);
         fs::write(&path, FILE).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
-        let e = look(&path, &[("db", 5432)]).expect_err("too open");
+        let e = lookup(&path, &[("db", 5432)]).expect_err("too open");
         assert!(e.message.contains("0640") && e.message.contains("chmod 600"), "{e}");
         let none = Path::new("/dev/null");
-        assert_eq!(look(none, &[("db", 5432)]).expect("no file"), None);
+        assert_eq!(lookup(none, &[("db", 5432)]).expect("no file"), None);
     }
 }

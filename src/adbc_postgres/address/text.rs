@@ -1,9 +1,9 @@
-//! The text of an address: its parameters taken out, its escapes read and written.
+//! Text of an address: extracts parameters, handles escapes.
 
 use super::parameters::{Parameters, REFUSED};
 
-/// The address without the parameters that the client's parser does not know, and these; nothing
-/// for a text that cannot be cut.
+/// The address without parameters unknown to the client's parser, and those parameters; `None` for
+/// a malformed address.
 pub(super) fn take_out(text: &str) -> Option<(String, Vec<(String, String)>)> {
     for scheme in ["postgres://", "postgresql://"] {
         if let Some(rest) = text.strip_prefix(scheme) {
@@ -17,12 +17,12 @@ fn is_ours(name: &str) -> bool {
     Parameters::default().slot(name).is_some() || REFUSED.contains(&name)
 }
 
-/// `user:password@host/name?parameters`; a password may hold `/` and `?`.
+/// `user:password@host/name?parameters`; a password may contain `/` and `?`.
 fn from_url(scheme: &str, rest: &str) -> Option<(String, Vec<(String, String)>)> {
     let place = rest.find('@').map_or(0, |at| at + 1);
     let mark = rest[place..].find('?').map(|mark| place + mark);
     if rest[place..mark.unwrap_or(rest.len())].contains('@') {
-        // The first one belongs to the password, and what follows it would be shown as the host.
+        // An earlier delimiter is part of the password, and the rest would be shown as the host.
         return None;
     }
     let Some(mark) = mark else {
@@ -42,7 +42,7 @@ fn from_url(scheme: &str, rest: &str) -> Option<(String, Vec<(String, String)>)>
     Some((format!("{scheme}{}{mark_if_any}{}", &rest[..mark], kept.join("&")), taken))
 }
 
-/// `name = value name = 'value'`, with `\` before a sign that would end the value.
+/// `name = value name = 'value'`, with `\` escapes.
 fn from_keywords(text: &str) -> Option<(String, Vec<(String, String)>)> {
     let (mut kept, mut taken) = (String::new(), Vec::new());
     let mut rest = text.trim_start();
@@ -68,7 +68,7 @@ fn from_keywords(text: &str) -> Option<(String, Vec<(String, String)>)> {
     Some((kept, taken))
 }
 
-/// The text up to the sign that ends it, without its backslashes, and what follows.
+/// The unescaped text up to the terminating character, and the rest.
 fn unescaped(text: &str, ends: impl Fn(char) -> bool) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut signs = text.char_indices();
@@ -81,7 +81,7 @@ fn unescaped(text: &str, ends: impl Fn(char) -> bool) -> Option<(String, &str)> 
     Some((value, ""))
 }
 
-/// A text of a URL without its percent escapes.
+/// Percent-decodes a part of a URL.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -97,7 +97,7 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A text as it is in a URL.
+/// Percent-encodes a part of a URL.
 pub(super) fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| {

@@ -1,4 +1,4 @@
-//! What a failed handshake means, and what to do about it.
+//! Explains failed TLS handshakes, with hints.
 
 use std::error::Error as StdError;
 use std::io;
@@ -6,14 +6,14 @@ use std::io;
 use adbc_core::error::Status;
 use rustls::{CertificateError as Refused, Error as TlsError};
 
-/// A handshake that failed.
+/// A failed handshake.
 pub(in super::super) struct Failure {
     pub(in super::super) status: Status,
     pub(in super::super) reason: String,
     pub(in super::super) hint: Option<&'static str>,
 }
 
-/// The failure that `cause`, the reason of a client's error, means.
+/// The explanation of `cause`, the source of a client error.
 pub(in super::super) fn failure(cause: &(dyn StdError + 'static)) -> Option<Failure> {
     let io = cause.downcast_ref::<io::Error>();
     let inner = io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
@@ -21,7 +21,7 @@ pub(in super::super) fn failure(cause: &(dyn StdError + 'static)) -> Option<Fail
         let (reason, hint) = explained(error);
         return Some(Failure { status: Status::InvalidState, reason, hint });
     }
-    // The client's own reasons are fixed texts.
+    // The client's own messages are fixed texts.
     let text = cause.to_string();
     if text == "server does not support TLS" {
         return Some(Failure {
@@ -41,7 +41,7 @@ pub(in super::super) fn failure(cause: &(dyn StdError + 'static)) -> Option<Fail
 
 fn explained(error: &TlsError) -> (String, Option<&'static str>) {
     let TlsError::InvalidCertificate(refused) = error else {
-        // Alerts, versions, ciphers: no value of anybody is in them.
+        // Alerts, versions, ciphers: contains no values.
         return (format!("TLS: {error}"), None);
     };
     match refused {

@@ -1,4 +1,4 @@
-//! Certificates and keys from their files.
+//! Reads certificates and keys from files.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::adbc_postgres::error::invalid;
 
-/// The certificates in a PEM file, at least one; `what` they are for.
+/// The certificates in a PEM file, at least one; `what` names their purpose.
 pub(super) fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let mut bytes = Vec::new();
     File::open(path)
@@ -24,8 +24,8 @@ pub(super) fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer
     }
 }
 
-/// The private key in a PEM file that only its owner can read. As in libpq, a key of root may be
-/// readable by a group.
+/// The private key in a PEM file readable only by its owner. As in libpq, a key owned by root may
+/// be group-readable.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     let what = "client key";
     let io = |error: std::io::Error| refused(what, path, &error.kind().to_string());
@@ -46,7 +46,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
         .map_err(|_| refused(what, path, "holds no unencrypted key in PEM form"))
 }
 
-/// The certificate authorities that this machine trusts.
+/// The certificate authorities trusted by this machine.
 pub(super) fn system() -> Result<Vec<CertificateDer<'static>>> {
     let found = rustls_native_certs::load_native_certs().certs;
     if found.is_empty() {

@@ -1,8 +1,9 @@
-//! TLS as libpq means it: which `sslmode` encrypts, which verifies, and with whose certificates.
+//! TLS with libpq's semantics: which `sslmode` encrypts, which verifies, and with which
+//! certificates.
 //!
-//! Where this differs from libpq it is stricter: a handshake that fails is never followed by a plain
-//! connection, a root certificate file that was named must exist, and a host name is looked up in
-//! the certificate's subjectAltName only, not in its common name.
+//! Deviations from libpq are stricter: a failed handshake never falls back to a plain connection, a
+//! configured root certificate file must exist, and host names are checked only against
+//! subjectAltName, not the common name.
 
 mod failure;
 mod files;
@@ -24,16 +25,15 @@ use super::address::Parameters;
 use super::error::invalid;
 use super::protection::Protection;
 
-/// How every connection to one database is protected.
+/// TLS for all connections to one database.
 #[derive(Clone)]
 pub(super) enum Tls {
     Off,
-    /// As the configuration in it says, where the server offers TLS.
+    /// As configured, if the server offers TLS.
     On(MakeRustlsConnect),
 }
 
 impl Tls {
-    /// Opens a connection.
     pub(super) fn connect(&self, config: &Config) -> std::result::Result<Client, postgres::Error> {
         match self {
             Self::Off => config.connect(NoTls),
@@ -41,7 +41,7 @@ impl Tls {
         }
     }
 
-    /// Asks the server, over a connection of the same kind, to stop what `token` identifies.
+    /// Sends a cancel request for `token`, over an equally protected connection.
     pub(super) fn cancel(&self, token: &CancelToken) -> std::result::Result<(), postgres::Error> {
         match self {
             Self::Off => token.cancel_query(NoTls),
@@ -50,7 +50,7 @@ impl Tls {
     }
 }
 
-/// libpq's modes, but for `allow`, which prefers not to encrypt.
+/// libpq's modes except `allow`, which prefers no encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Disable,
@@ -83,22 +83,22 @@ impl Mode {
             }
         };
         if system && !matches!(mode, Self::Disable | Self::VerifyFull) {
-            // Anybody can have a certificate of a public authority, for another name.
+            // Anyone can get a certificate from a public authority for another name.
             return Err(invalid("sslrootcert=system needs sslmode=verify-full"));
         }
         Ok(mode)
     }
 }
 
-/// Stands for the certificate authorities that this machine trusts.
+/// Denotes the certificate authorities trusted by this machine.
 const SYSTEM: &str = "system";
 
-/// What `parameters` mean for a server that is reached over the network. `home` holds libpq's
-/// default files, in `.postgresql`.
+/// Resolves `parameters` for a server reached over the network. `home` contains libpq's default
+/// files, in `.postgresql`.
 ///
 /// # Errors
-/// `InvalidArguments` for values that are none, and for files that are missing, unreadable, no
-/// certificates, or a key that others can read.
+/// `InvalidArguments` for invalid values, for files that are missing, unreadable or without
+/// certificates, and for a key that others can read.
 pub(super) fn resolve(
     parameters: &Parameters,
     home: Option<&Path>,
@@ -132,7 +132,7 @@ pub(super) fn resolve(
         (Mode::Require, false) => Protection::Encrypted,
     };
     let provider = Arc::new(ring::default_provider());
-    // As in libpq, a root certificate that is there is used in every mode.
+    // As in libpq, an existing root certificate is used in every mode.
     let trust = trusted.map(|certificates| {
         let is_named = parameters.sslrootcert.as_deref().is_some_and(|path| path != SYSTEM);
         Trust::new(certificates, is_named)
@@ -166,7 +166,7 @@ pub(super) fn resolve(
         }
         None => builder.with_no_client_auth(),
     };
-    // Servers from version 17 on accept TLS without the preceding request in plaintext.
+    // Servers from version 17 on accept TLS without the preceding plaintext request.
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let encrypted = if mode == Mode::Prefer { SslMode::Prefer } else { SslMode::Require };
     Ok((encrypted, Tls::On(MakeRustlsConnect::new(config)), protection))

@@ -1,4 +1,4 @@
-//! Who the server may be: anybody, anybody with a certificate of an authority, or the host itself.
+//! Server verification: none, by certificate authority, or by host name.
 
 use adbc_core::error::Result as AdbcResult;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,21 +10,20 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 
 use crate::adbc_postgres::error::invalid;
 
-/// Checks a server's certificate as far as the mode demands.
+/// Verifies a server's certificate as required by the mode.
 ///
-/// Whatever the mode, the server must sign the handshake with the certificate's key: the channel
-/// binding of SCRAM rests on that.
+/// In every mode, the server must sign the handshake with the certificate's key: SCRAM channel
+/// binding depends on it.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// Whose certificates count; nothing: any certificate does.
+    /// Trusted certificates; `None` accepts any certificate.
     pub(super) trust: Option<Trust>,
-    /// Whether the certificate must name the host.
+    /// Whether the certificate must match the host name.
     pub(super) names: bool,
-    /// What this build can verify.
+    /// Supported signature algorithms.
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Certificates that are trusted.
 #[derive(Debug)]
 pub(super) struct Trust {
     roots: RootCertStore,
@@ -32,8 +31,8 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Trusts `certificates`; all of them must be usable if they were named by somebody, while the
-    /// machine's own list may hold old ones that are not.
+    /// Trusts `certificates`. Explicitly `named` ones must all be usable; the machine's own list
+    /// may contain unusable old ones.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>, named: bool) -> AdbcResult<Self> {
         let mut roots = RootCertStore::empty();
         let (usable, unusable) = roots.add_parsable_certificates(certificates.iter().cloned());
@@ -43,7 +42,7 @@ impl Trust {
         Ok(Self { roots, certificates })
     }
 
-    /// Whether an authority vouches for the certificate, or it is trusted itself.
+    /// Whether the certificate is signed by a trusted authority, or trusted itself.
     fn check(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -60,8 +59,8 @@ impl Trust {
             algorithms.all,
         );
         match verdict {
-            // A self-signed certificate of a server is usually marked as an authority's own, which
-            // no server should show. Time has been checked before that.
+            // A self-signed server certificate is usually also marked as a CA certificate, which is
+            // otherwise invalid for a server. The validity period has already been checked.
             Err(Error::InvalidCertificate(CertificateError::Other(_)))
                 if self.certificates.contains(end_entity) =>
             {
@@ -180,7 +179,7 @@ mod tests {
             server.not_after = date_time_ymd(2001, 1, 1);
             let expired = server.self_signed(&key).expect("signed").der().clone();
             assert!(verify(Some(&expired), false, &expired, "db.example").is_err());
-            // The same name and key do not make it the same certificate.
+            // A different certificate with the same name and key.
             let mut twin = parameters(&["db.example"]);
             twin.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let twin = twin.self_signed(&KeyPair::generate().expect("a key")).expect("signed");

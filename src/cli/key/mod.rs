@@ -29,18 +29,18 @@ pub(super) enum KeyCommand {
         #[arg(long, value_name = "FILE", help_heading = "Privacy")]
         over: Option<PathBuf>,
         #[command(flatten)]
-        place: KeyOptions,
+        settings_options: KeyOptions,
     },
     /// Print the key's id, which is stored with every run
     Id {
         #[command(flatten)]
-        place: KeyOptions,
+        settings_options: KeyOptions,
     },
     /// Say which key this is, where it was found, and whether it is the warehouse's: exits with 2 if
     /// it is not
     Check {
         #[command(flatten)]
-        place: Box<KeyWarehouseOptions>,
+        settings_options: Box<KeyWarehouseOptions>,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -60,14 +60,14 @@ pub(super) enum TokenDomain {
     Provider,
 }
 
-/// `key`.
+/// Runs `key`.
 ///
 /// # Errors
 /// `Config` when the key cannot be written or read, and as [`rotate::rotate`].
 pub(super) fn key(command: KeyCommand, console: &Console) -> Result<Reply> {
     match command {
-        KeyCommand::Generate { over, place } => {
-            let path = place.load()?.key_path();
+        KeyCommand::Generate { over, settings_options } => {
+            let path = settings_options.load()?.key_path();
             let key = match over {
                 Some(inner) => MasterKey::extend(&inner, &path)?,
                 None => MasterKey::generate(&path)?,
@@ -79,11 +79,11 @@ pub(super) fn key(command: KeyCommand, console: &Console) -> Result<Reply> {
             );
             Ok(Reply::line(key.id()))
         }
-        KeyCommand::Id { place } => {
-            MasterKey::resolve(&place.load()?.key_source()).map(|k| Reply::line(k.id()))
+        KeyCommand::Id { settings_options } => {
+            MasterKey::resolve(&settings_options.load()?.key_source()).map(|k| Reply::line(k.id()))
         }
-        KeyCommand::Check { place, result } => {
-            let report = key_check::check_key(&place.load()?)?;
+        KeyCommand::Check { settings_options, result } => {
+            let report = key_check::check_key(&settings_options.load()?)?;
             let text = match result.format {
                 Format::Json => json(&report)?,
                 Format::Text => render(&report),
@@ -105,30 +105,32 @@ fn render(report: &KeyReport) -> String {
         (Some(_), _) => "its tokens are of this key".into(),
         (None, _) => "none is configured, and the private server does not run".into(),
     };
-    let asked = report.warehouse.as_ref().map_or_else(String::new, |place| format!("{place}: "));
+    let asked =
+        report.warehouse.as_ref().map_or_else(String::new, |address| format!("{address}: "));
     format!(
         "key        {}{chain}\nfrom       {}\nwarehouse  {asked}{verdict}\n",
         report.key_id, report.from
     )
 }
 
-/// `token`: a line for each line of `input`; blank for a blank one, and for one that a run gives no token.
+/// Runs `token`; prints one line per line of `input`, blank for blank lines and for identifiers
+/// without a token.
 ///
 /// # Errors
-/// `Config` when there is no key or a rule is wrong, `Source` when the input cannot be read.
+/// `Config` without a key or for an invalid rule, `Source` when the input cannot be read.
 pub(super) fn token(
     domain: TokenDomain,
-    place: KeyOptions,
+    settings_options: KeyOptions,
     input: &mut dyn BufRead,
 ) -> Result<Reply> {
-    let settings = place.load()?;
+    let settings = settings_options.load()?;
     let (domain, column) = match domain {
         TokenDomain::Claim => (Domain::Claim, "claim_id"),
         TokenDomain::Patient => (Domain::Patient, "patient_id"),
         TokenDomain::Provider => (Domain::Provider, "provider_id"),
     };
     let tokenizer = MasterKey::resolve(&settings.key_source())?.tokenizer(domain);
-    // No rule about identifiers depends on the day.
+    // Identifier rules do not depend on the reference date.
     let checks = RuleSet::new(&settings.rules, 0)?;
     let (mut text, mut refused) = (String::new(), 0_u64);
     for line in input.lines() {

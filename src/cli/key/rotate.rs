@@ -42,7 +42,7 @@ pub(in crate::cli) enum RotateCommand {
     /// Say how many tokens have their new one
     Status {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -52,23 +52,23 @@ pub(in crate::cli) enum RotateCommand {
         #[arg(long, env = "CLAIMS_ETL_ROTATE_KEEP_MAP")]
         keep_map: bool,
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
     /// Give the rotation up: the map and the next key are forgotten
     Abort {
         #[command(flatten)]
-        place: WarehouseOptions,
+        settings_options: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
 }
 
-/// `key rotate`.
+/// Runs `key rotate`.
 ///
 /// # Errors
-/// As the step.
+/// As the rotation step.
 pub(super) fn rotate(command: RotateCommand, console: &Console) -> Result<Reply> {
     let observer = console.observer();
     let (report, format, next) = match command {
@@ -87,8 +87,8 @@ pub(super) fn rotate(command: RotateCommand, console: &Console) -> Result<Reply>
             let next = next_step(&report);
             (report, result.format, next)
         }
-        RotateCommand::Status { place, result } => {
-            let report = rotate::status(&place.load()?)?;
+        RotateCommand::Status { settings_options, result } => {
+            let report = rotate::status(&settings_options.load()?)?;
             let next = report.rotation.as_ref().map_or_else(String::new, |rotation| {
                 match (rotation.phase, rotation.method) {
                     (Phase::Attached, _) => {
@@ -101,14 +101,19 @@ pub(super) fn rotate(command: RotateCommand, console: &Console) -> Result<Reply>
             });
             (report, result.format, next)
         }
-        RotateCommand::Finish { keep_map, place, result } => {
-            let report =
-                rotate::finish(&place.load()?, keep_map, observer, &signals::cancellation()?)?;
+        RotateCommand::Finish { keep_map, settings_options, result } => {
+            let report = rotate::finish(
+                &settings_options.load()?,
+                keep_map,
+                observer,
+                &signals::cancellation()?,
+            )?;
             let next = ended(&report);
             (report, result.format, next)
         }
-        RotateCommand::Abort { place, result } => {
-            let report = rotate::abort(&place.load()?, observer, &signals::cancellation()?)?;
+        RotateCommand::Abort { settings_options, result } => {
+            let report =
+                rotate::abort(&settings_options.load()?, observer, &signals::cancellation()?)?;
             let next =
                 "Given up: the map and the next key are forgotten, nothing else has changed.\n";
             (report, result.format, next.into())

@@ -1,4 +1,4 @@
-//! How old is old: `30d`, `12w`, `6h`, or a day.
+//! Parses an age limit: `30d`, `12w`, `6h`, or a date.
 
 use std::str::FromStr;
 
@@ -6,20 +6,19 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use crate::config::day;
 
-/// What divides old from new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
-    /// So long ago.
+    /// Relative age.
     Ago(TimeDelta),
-    /// Before this day began, in UTC.
+    /// Before the start of this day, UTC.
     Before(NaiveDate),
 }
 
 impl Age {
-    /// The moment before which everything is old.
+    /// The point in time before which everything is old.
     pub(super) fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            // Further back than time goes, nothing is old.
+            // Out of range: nothing is that old.
             Self::Ago(age) => now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC),
             Self::Before(day) => day.and_time(NaiveTime::MIN).and_utc(),
         }

@@ -1,4 +1,4 @@
-//! What may be typed after `quarantine`.
+//! Arguments of `quarantine`.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub(in super::super) struct QuarantineOptions {
     #[command(flatten)]
     pub(super) shown: ShownOptions,
     #[command(flatten)]
-    pub(super) place: WarehouseOptions,
+    pub(super) warehouse: WarehouseOptions,
 }
 
 /// What is shown of the rejects of a run, and where.
@@ -128,7 +128,7 @@ pub(super) enum QuarantineCommand {
     /// List the runs whose rejects are kept
     List {
         #[command(flatten)]
-        place: WarehouseOptions,
+        warehouse: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },
@@ -141,7 +141,7 @@ pub(super) enum QuarantineCommand {
         #[arg(long, env = "CLAIMS_ETL_DRY_RUN", value_parser = BoolishValueParser::new())]
         dry_run: bool,
         #[command(flatten)]
-        place: WarehouseOptions,
+        warehouse: WarehouseOptions,
         #[command(flatten)]
         result: ResultOptions,
     },

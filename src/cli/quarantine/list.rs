@@ -1,5 +1,4 @@
-//! Rejects as a list: what a person reads on one screen, what a program reads, what a spreadsheet
-//! opens. Nothing of a record is in it.
+//! Rejects as a list: text for one screen, JSON, CSV. Contains no record content.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -12,14 +11,14 @@ use crate::event::RunId;
 use crate::quarantine::reader::{Reject, Rejects};
 use crate::totals::Example;
 
-/// Lines of a screen, the prompt's left out.
+/// Screen height in lines, minus the prompt.
 const SCREEN: usize = 23;
-/// Reasons listed at most.
+/// Maximum number of reasons listed.
 const REASONS: usize = 14;
-/// Signs of a source's name in a list.
+/// Width of a source name in a list.
 const NAME: usize = 32;
 
-/// The rejects for a person: by reason, then the first of them.
+/// Rejects as text: counts by reason, then the first records.
 pub(super) fn text(run: RunId, rejects: &Rejects, limit: Option<usize>) -> String {
     let reasons = by_reason(rejects);
     let of = match rejects.sources() {
@@ -43,7 +42,7 @@ pub(super) fn text(run: RunId, rejects: &Rejects, limit: Option<usize>) -> Strin
     text
 }
 
-/// A reason a line, with what it means where there is room.
+/// One line per reason, with its meaning if there is room.
 fn summary(reasons: &[ReasonCount], all: usize, several: bool) -> String {
     let mut table = Table::new("lrrl");
     table.head(["reason", "records", "share", "first records"]);
@@ -58,7 +57,7 @@ fn summary(reasons: &[ReasonCount], all: usize, several: bool) -> String {
     let table = table.render("");
     let mut lines = table.lines();
     let mut text = format!("{}\n", lines.next().unwrap_or_default());
-    // With what each reason means, as long as half a screen holds it.
+    // Include meanings if they fit on half a screen.
     let explained = reasons.len() * 2 <= SCREEN / 2 + 1;
     for (line, reason) in lines.zip(reasons) {
         let _ = writeln!(text, "{line}");
@@ -72,7 +71,7 @@ fn summary(reasons: &[ReasonCount], all: usize, several: bool) -> String {
     text
 }
 
-/// `12, 19, 40`, with their files' names where there are several.
+/// `12, 19, 40`, with file names if there are several files.
 pub(in super::super) fn examples(examples: &[Example], several: bool) -> String {
     let name = |example: &Example| {
         if several {
@@ -84,7 +83,7 @@ pub(in super::super) fn examples(examples: &[Example], several: bool) -> String 
     examples.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// A source's last name.
+/// The last path component of a source.
 fn file_name(source: &str) -> &str {
     source.rsplit('/').next().unwrap_or(source)
 }
@@ -117,8 +116,8 @@ fn records(rejects: &Rejects, limit: usize) -> String {
 /// A JSON array.
 pub(super) fn json(rejects: &Rejects, limit: usize, out: &mut dyn Write) -> Result<(), Stopped> {
     out.write_all(b"[")?;
-    for (place, reject) in rejects.iter().take(limit).enumerate() {
-        if place > 0 {
+    for (index, reject) in rejects.iter().take(limit).enumerate() {
+        if index > 0 {
             out.write_all(b",")?;
         }
         serde_json::to_writer(&mut *out, &reject).map_err(std::io::Error::from)?;
@@ -126,7 +125,7 @@ pub(super) fn json(rejects: &Rejects, limit: usize, out: &mut dyn Write) -> Resu
     Ok(out.write_all(b"]\n")?)
 }
 
-/// CSV as RFC 4180 has it.
+/// RFC 4180 CSV.
 pub(super) fn csv(rejects: &Rejects, limit: usize, out: &mut dyn Write) -> Result<(), Stopped> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     let failed = std::io::Error::from;

@@ -1,4 +1,4 @@
-//! The command `quarantine`: rejects as a list, in their original form, and their retention.
+//! The command `quarantine`: lists rejects, extracts their original records and manages retention.
 
 mod age;
 mod args;
@@ -22,22 +22,24 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, RunEvent, RunId};
 use crate::quarantine::reader::Rejects;
-use crate::quarantine::retention::Kept as KeptQuarantine;
+use crate::quarantine::retention::StoredRejects;
 use crate::schema::Dataset;
 
-/// `quarantine RUN`, `quarantine list`, `quarantine prune`.
+/// Runs `quarantine RUN`, `quarantine list` and `quarantine prune`.
 ///
 /// # Errors
-/// `Config` when the settings are refused or there is no such quarantine, `Source` when a record
+/// `Config` when the settings are invalid or there is no such quarantine, `Source` when a record
 /// cannot be read again.
 pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Result<Reply> {
     match options.command {
-        Some(QuarantineCommand::List { place, result }) => {
-            kept(&reasons::kept_quarantines(&place.load()?)?, result.format, "no rejects are kept")
-        }
-        Some(QuarantineCommand::Prune { older_than, dry_run, place, result }) => {
+        Some(QuarantineCommand::List { warehouse, result }) => kept(
+            &reasons::kept_quarantines(&warehouse.load()?)?,
+            result.format,
+            "no rejects are kept",
+        ),
+        Some(QuarantineCommand::Prune { older_than, dry_run, warehouse, result }) => {
             let before = older_than.before(Utc::now());
-            let gone = reasons::prune(&place.load()?, before, dry_run)?;
+            let gone = reasons::prune(&warehouse.load()?, before, dry_run)?;
             let what = if dry_run { "would be removed" } else { "removed" };
             if result.format == Format::Json {
                 return json(&gone).map(Reply::done);
@@ -54,13 +56,13 @@ pub(super) fn quarantine(options: QuarantineOptions, console: &Console) -> Resul
         }
         None => {
             let run = options.run.unwrap_or_default();
-            shown(&run, &options.shown, options.place, console)
+            shown(&run, &options.shown, options.warehouse, console)
         }
     }
 }
 
-/// A line a run.
-fn kept(kept: &[KeptQuarantine], format: Format, none: &str) -> Result<Reply> {
+/// One line per run.
+fn kept(kept: &[StoredRejects], format: Format, none: &str) -> Result<Reply> {
     if format == Format::Json {
         return json(&kept).map(Reply::done);
     }
@@ -91,14 +93,14 @@ fn since(age: chrono::TimeDelta) -> String {
     }
 }
 
-/// The rejects of one run.
+/// Rejects of one run.
 fn shown(
     run: &str,
     options: &ShownOptions,
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     console: &Console,
 ) -> Result<Reply> {
-    let settings = place.load()?;
+    let settings = warehouse.load()?;
     let run = match run {
         "last" => reasons::latest_quarantine(&settings)?,
         id => RunId::parse(id)?,
@@ -119,7 +121,7 @@ fn shown(
     Ok(Reply::done(""))
 }
 
-/// The rejects of the chosen input and source.
+/// Rejects of the selected input and source.
 fn chosen(rejects: Rejects, options: &ShownOptions) -> Result<Rejects> {
     let dataset = options.dataset.map(|input| match input {
         Input::Claims => Dataset::Claims,
@@ -138,7 +140,7 @@ fn chosen(rejects: Rejects, options: &ShownOptions) -> Result<Rejects> {
     Ok(chosen)
 }
 
-/// `--source`: the records themselves.
+/// `--source`: the original records.
 fn originals(
     settings: &Settings,
     mut rejects: Rejects,
@@ -147,7 +149,7 @@ fn originals(
 ) -> Result<Reply> {
     let warn = |text: String| console.observer().observe(&RunEvent::Warning(text));
     if options.format == ListFormat::Csv && options.dataset.is_none() {
-        // A file that is to be loaded again is of one input.
+        // A file to be loaded again must be of one input.
         let all = rejects.len();
         let claims = |rejects: Rejects| rejects.only(|source| source.dataset == Dataset::Claims);
         if rejects.sources().iter().any(|source| source.dataset == Dataset::Claims) {
@@ -167,13 +169,13 @@ fn originals(
             named.push((dataset, sources.clone()));
         }
     }
-    // Nothing is changed, so a signal may end the program at once.
+    // Nothing is changed, so a signal may end the program immediately.
     let found = Originals::find(settings, &rejects, &named, &Cancellation::default())?;
-    let place = match options.output.as_deref() {
+    let destination = match options.output.as_deref() {
         Some(path) => path.display().to_string(),
         None => "the output".into(),
     };
-    warn(format!("{place} contains patient identifiers: protect it like the source files"));
+    warn(format!("{destination} contains patient identifiers: protect it like the source files"));
     console.finish();
     let file = options.output.as_deref();
     let limit = options.limit.unwrap_or(usize::MAX);

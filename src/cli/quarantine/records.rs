@@ -1,4 +1,4 @@
-//! Rejected records as they are in their files.
+//! Rejected records in their original form.
 
 use std::io::Write;
 
@@ -6,15 +6,14 @@ use serde_json::json;
 
 use super::super::output::Stopped;
 use crate::cli::format::count;
-use crate::commands::quarantine::records::{Found, Originals};
+use crate::commands::quarantine::records::{OriginalRecord, Originals};
 use crate::error::{Error, Result};
 use crate::quarantine::reader::Rejects;
 
-/// Records shown on a screen.
+/// Maximum records shown on a screen.
 pub(super) const SCREEN: usize = 18;
 
-/// Each record after its reason; control characters are spelt, so that no record can move the
-/// cursor.
+/// Each record after its reason; control characters are escaped to protect the terminal.
 pub(super) fn text(
     originals: &Originals,
     rejects: &Rejects,
@@ -47,7 +46,7 @@ pub(super) fn text(
     Ok(())
 }
 
-/// A JSON array with the text of each record.
+/// A JSON array with each record's text.
 pub(super) fn json(
     originals: &Originals,
     rejects: &Rejects,
@@ -76,7 +75,7 @@ pub(super) fn json(
     Ok(out.write_all(b"]\n")?)
 }
 
-/// Header and records byte for byte, to be mended and loaded again.
+/// Header and records byte for byte, to be corrected and loaded again.
 pub(super) fn csv(
     originals: &Originals,
     rejects: &Rejects,
@@ -122,7 +121,7 @@ pub(super) fn csv(
     })
 }
 
-/// A field, in quotes where it needs them.
+/// Quotes a field if needed.
 fn quoted(value: &str, separator: char) -> String {
     if value.contains([separator, '"', '\n', '\r']) {
         format!("\"{}\"", value.replace('"', "\"\""))
@@ -131,12 +130,12 @@ fn quoted(value: &str, separator: char) -> String {
     }
 }
 
-/// Headers and the first records.
+/// Calls `write` with each header and the first records.
 fn each(
     originals: &Originals,
     rejects: &Rejects,
     limit: usize,
-    write: &mut dyn FnMut(Found<'_>) -> Result<(), Stopped>,
+    write: &mut dyn FnMut(OriginalRecord<'_>) -> Result<(), Stopped>,
 ) -> Result<(), Stopped> {
     let (mut left, mut stopped) = (limit, None);
     let read = originals.read(rejects, &mut |found| {

@@ -16,10 +16,10 @@ use crate::error::Result;
 use crate::load::risk::explained::OtherClaim;
 use crate::totals::Cents;
 
-/// Other claims that are named, at most.
-const NAMED: usize = 5;
-/// Signs of a text of the warehouse that are shown, at most.
-const LONGEST: usize = 30;
+/// Maximum number of other claims named.
+const MAX_NAMED: usize = 5;
+/// Maximum length of a warehouse text, in characters.
+const MAX_LENGTH: usize = 30;
 
 /// Which claim.
 #[derive(Debug, Clone, Args)]
@@ -28,18 +28,18 @@ pub(in crate::cli) struct ExplainOptions {
     #[arg(value_name = "CLAIM_TOKEN")]
     token: uuid::Uuid,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
 
-/// `risk explain`.
+/// Runs `risk explain`.
 ///
 /// # Errors
 /// `Config` when there is no such claim, `Warehouse` when the warehouse cannot be read.
 pub(super) fn explain(options: ExplainOptions, console: &Console) -> Result<Reply> {
-    let ExplainOptions { token, place, result } = options;
-    let explained = explain::risk_explain(&place.load()?, token, console.observer())?;
+    let ExplainOptions { token, warehouse, result } = options;
+    let explained = explain::risk_explain(&warehouse.load()?, token, console.observer())?;
     let text = match result.format {
         Format::Json => json(&explained)?,
         Format::Text => render(&explained),
@@ -62,7 +62,7 @@ fn render(explained: &RiskExplanation) -> String {
 
 fn render_line(line: &ExplainedLine) -> String {
     let of = |text: &Option<String>, missing: &str| {
-        text.as_deref().map_or_else(|| missing.to_owned(), |text| shortened(text, LONGEST))
+        text.as_deref().map_or_else(|| missing.to_owned(), |text| shortened(text, MAX_LENGTH))
     };
     let mut lines = vec![
         format!(
@@ -74,7 +74,7 @@ fn render_line(line: &ExplainedLine) -> String {
         ),
         format!(
             "  provider {}, {}",
-            shortened(&line.provider_id, LONGEST),
+            shortened(&line.provider_id, MAX_LENGTH),
             of(&line.specialty, "no specialty")
         ),
         format!("  stored  {}", headline(&line.stored)),
@@ -119,7 +119,7 @@ fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
 }
 
-/// The noisy-OR, once for each score.
+/// The noisy-OR calculation, once per score.
 fn arithmetic(line: &ExplainedLine) -> Vec<String> {
     let product = |score: &ComputedScore| {
         let weights = line.parameters.weights();
@@ -139,13 +139,14 @@ fn arithmetic(line: &ExplainedLine) -> Vec<String> {
     lines
 }
 
-/// What a component is computed from, and how.
+/// A component's inputs and calculation.
 fn render_component(component: &ExplainedComponent, line: &ExplainedLine) -> Vec<String> {
-    let mut lines = component.inputs.as_ref().map_or_else(Vec::new, |inputs| told(inputs, line));
+    let mut lines =
+        component.inputs.as_ref().map_or_else(Vec::new, |inputs| describe_inputs(inputs, line));
     if component.why_not.is_some()
         && matches!(component.inputs, Some(ComponentInputs::Mismatch { .. }))
     {
-        // The formula, which nobody asks where so few would be expected.
+        // Drops the formula, which is not applied when the expected count is this low.
         lines.pop();
     }
     lines.extend(component.why_not.iter().map(|why_not| format!("not computed: {why_not}")));
@@ -154,7 +155,7 @@ fn render_component(component: &ExplainedComponent, line: &ExplainedLine) -> Vec
     first.into_iter().chain(lines.map(|line| format!("  {:<9}  {line}", ""))).collect()
 }
 
-fn told(inputs: &ComponentInputs, line: &ExplainedLine) -> Vec<String> {
+fn describe_inputs(inputs: &ComponentInputs, line: &ExplainedLine) -> Vec<String> {
     match inputs {
         ComponentInputs::Amount {
             same_specialty,
@@ -219,12 +220,12 @@ fn duplicates(others: &[OtherClaim]) -> Vec<String> {
     let mut lines = vec![format!(
         "other claims with the same patient, procedure and day: {all}; provider and amount too: {exact}"
     )];
-    lines.extend(others.iter().take(NAMED).map(|other| {
+    lines.extend(others.iter().take(MAX_NAMED).map(|other| {
         let kind = if other.exact { "exact" } else { "suspect" };
         format!("{kind:<7} {}", other.claim_token)
     }));
-    if all > NAMED {
-        lines.push(format!("and {} more", all - NAMED));
+    if all > MAX_NAMED {
+        lines.push(format!("and {} more", all - MAX_NAMED));
     }
     lines
 }
@@ -262,7 +263,7 @@ fn fences(what: &str, value: f64, fence: &Fences) -> Vec<String> {
     ]
 }
 
-/// A formula, its value, and what remains of it between 0 and 1.
+/// A formula, its value, and the value clipped to 0–1.
 fn clipped(formula: &str, value: f64) -> String {
     let within = value.clamp(0.0, 1.0);
     if (within - value).abs() < f64::EPSILON {

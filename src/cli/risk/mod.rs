@@ -20,10 +20,10 @@ pub(super) enum RiskCommand {
     Rescore(rescore::RescoreOptions),
 }
 
-/// `risk`.
+/// Runs `risk`.
 ///
 /// # Errors
-/// As the command.
+/// As the subcommand.
 pub(super) fn risk(command: RiskCommand, console: &Console) -> Result<Reply> {
     match command {
         RiskCommand::Explain(options) => explain::explain(options, console),

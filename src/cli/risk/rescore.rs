@@ -21,19 +21,19 @@ pub(in crate::cli) struct RescoreOptions {
     #[arg(long, env = "CLAIMS_ETL_DRY_RUN", value_parser = BoolishValueParser::new())]
     dry_run: bool,
     #[command(flatten)]
-    place: WarehouseOptions,
+    warehouse: WarehouseOptions,
     #[command(flatten)]
     result: ResultOptions,
 }
 
-/// `risk rescore`.
+/// Runs `risk rescore`.
 ///
 /// # Errors
 /// As [`rescore::rescore`].
 pub(super) fn rescore(options: RescoreOptions, console: &Console) -> Result<Reply> {
-    let RescoreOptions { dry_run, place, result } = options;
+    let RescoreOptions { dry_run, warehouse, result } = options;
     let cancel = signals::cancellation()?;
-    let report = rescore::rescore(&place.load()?, dry_run, console.observer(), &cancel)?;
+    let report = rescore::rescore(&warehouse.load()?, dry_run, console.observer(), &cancel)?;
     match result.format {
         Format::Json => json(&report).map(Reply::done),
         Format::Text => Ok(Reply::done(render(&report))),

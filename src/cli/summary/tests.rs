@@ -1,4 +1,4 @@
-//! What people read at the end of a run, on reports made by hand.
+//! Tests of the summary, on hand-made reports.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::pipeline::{ErrorReport, Places, RefreshReport, TaskReport};
 use crate::totals::{Amounts, Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 
-/// The text of a report where nothing is configured.
+/// The summary with default severities.
 fn render(report: &RunReport, dry_run: bool) -> String {
     super::render(report, dry_run, &Severities::default())
 }
@@ -103,7 +103,7 @@ fn report() -> RunReport {
     }
 }
 
-/// A report of a run that ended before anything was read.
+/// Report of a run that ended before reading anything.
 fn empty(status: Status) -> RunReport {
     RunReport {
         status,
@@ -134,14 +134,14 @@ fn reversals_are_reported_with_count_and_money() {
     };
     report.line_column = Some("SVC_LN".into());
     let text = render(&report, false);
-    for told in [
+    for expected in [
         "line_number was read from \"SVC_LN\", recognised by name and content",
         "! reversals: 3 claim lines came with amounts that cancel one another",
         "one row of each was kept (30.00), 4 were dropped (50.00)",
         "! reversals: 1 published claim lines (100.00) were overwritten by the opposite amount",
         "claim_id = \"{claim_id}-{adjustment}\"",
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A DAG file for Apache Airflow 3 in which every task calls this program.
+//! Generates a DAG file for Apache Airflow 3 whose tasks call this program.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 
-/// The file with placeholders for the settings.
+/// Template of the file.
 const TEMPLATE: &str = include_str!("dag.py.txt");
 
-/// The owner that Airflow shows.
+/// Owner shown by Airflow.
 const OWNER: &str = "healthcare_analytics";
 
 /// How the DAG calls the program.
@@ -30,7 +30,7 @@ pub struct Caller {
 /// The DAG file.
 ///
 /// # Errors
-/// `Config` when the DAG id or a path cannot be written into it.
+/// `Config` when the DAG id or a path cannot be represented in it.
 pub fn dag(settings: &Settings, caller: &Caller) -> Result<String> {
     let schedule = &settings.schedule;
     let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -59,7 +59,7 @@ pub fn dag(settings: &Settings, caller: &Caller) -> Result<String> {
     fill_in(&values)
 }
 
-/// The template with its values, in which placeholders are not replaced.
+/// Fills in the template; placeholders inside values are not expanded.
 fn fill_in(values: &[(&str, String)]) -> Result<String> {
     let mut pieces = TEMPLATE.split("<<");
     let mut text = pieces.next().unwrap_or_default().to_owned();

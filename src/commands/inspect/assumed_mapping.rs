@@ -1,10 +1,10 @@
-//! Where a file's columns come from by the settings, and the likeliest mapping where those do not fit.
+//! The mapping of a file's columns by the settings, or the most likely one where those do not fit.
 
 use std::collections::BTreeMap;
 
 use super::report::ColumnReport;
 use crate::config::{Mapping, Pattern, Settings, Source, presets};
-use crate::extract::{self, Look};
+use crate::extract::{self, Preview};
 use crate::schema::Dataset;
 
 pub(super) fn with_sources(
@@ -24,22 +24,22 @@ fn source_of(settings: &mut Settings, dataset: Dataset) -> &mut Source {
     }
 }
 
-/// The likeliest settings for a file that does not fit the given ones, and what they are.
+/// The most likely settings for a file that does not fit the given ones, and their description.
 pub(super) fn assumed(
     dataset: Dataset,
     settings: &Settings,
-    look: &Look,
+    preview: &Preview,
 ) -> Option<(Settings, String)> {
     let mut settings = settings.clone();
     let source = source_of(&mut settings, dataset);
-    if let Some(name) = look.preset {
+    if let Some(name) = preview.preset {
         let preset = presets().iter().find(|preset| preset.name == name)?;
         let of_preset = source_of(&mut preset.settings.clone(), dataset).clone();
         *source = Source { sources: source.sources.clone(), ..of_preset };
         return Some((settings, format!("--preset {name}")));
     }
-    for (column, names) in extract::suggest(dataset, source, &look.header) {
-        // A line number is recognised by its content too.
+    for (column, names) in extract::suggest(dataset, source, &preview.header) {
+        // Line numbers are recognised by their content, too.
         if dataset.required().contains(&column) {
             let mapping = Mapping::Is(Pattern::Name(names.first()?.0.clone()));
             source.columns.insert(column.to_owned(), mapping);
@@ -48,13 +48,17 @@ pub(super) fn assumed(
     Some((settings, "the likeliest columns".into()))
 }
 
-pub(super) fn columns(dataset: Dataset, settings: &Settings, look: &Look) -> Vec<ColumnReport> {
+pub(super) fn columns(
+    dataset: Dataset,
+    settings: &Settings,
+    preview: &Preview,
+) -> Vec<ColumnReport> {
     let source = settings.source(dataset);
-    let suggested = extract::suggest(dataset, source, &look.header);
+    let suggested = extract::suggest(dataset, source, &preview.header);
     let proposals: BTreeMap<_, _> = suggested.into_iter().collect();
     let mapped = &source.columns;
     let report = |column: &'static str| {
-        let from = look.columns.get(column).cloned();
+        let from = preview.columns.get(column).cloned();
         let missing = from.is_none() && !matches!(mapped.get(column), Some(Mapping::Absent));
         let names = proposals.get(column).filter(|_| missing);
         ColumnReport {

@@ -1,4 +1,4 @@
-//! Which code system procedure codes look like.
+//! Guesses the code system of procedure codes.
 
 use polars::prelude::StringChunked;
 use serde::Serialize;
@@ -6,12 +6,12 @@ use serde::Serialize;
 use crate::rule::CodeSystem;
 use crate::transform::belongs;
 
-/// How many codes look like those of one system.
+/// Number of codes that match a system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct SystemCount {
     /// `hcpcs`, `icd9`, `icd10pcs` or `snomed`.
     pub(crate) system: &'static str,
-    /// Codes that look like it.
+    /// Matching codes.
     pub(crate) rows: u64,
 }
 
@@ -22,7 +22,7 @@ const SYSTEMS: [(&str, CodeSystem); 4] = [
     ("snomed", CodeSystem::Snomed),
 ];
 
-/// Codes counted by the systems that they look like; a code can look like several.
+/// Codes counted by matching system; a code can match several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CodeSystems {
     codes: u64,
@@ -30,7 +30,6 @@ pub(crate) struct CodeSystems {
 }
 
 impl CodeSystems {
-    /// Counts the codes of a block.
     pub(crate) fn observe(&mut self, codes: &StringChunked) {
         for code in codes.iter().flatten().map(str::trim).filter(|code| !code.is_empty()) {
             self.codes += 1;
@@ -40,7 +39,7 @@ impl CodeSystems {
         }
     }
 
-    /// Adds what another thread has counted.
+    /// Adds another thread's counts.
     pub(crate) fn merge(&mut self, other: Self) {
         self.codes += other.codes;
         for (count, more) in self.of.iter_mut().zip(other.of) {
@@ -48,12 +47,12 @@ impl CodeSystems {
         }
     }
 
-    /// Codes seen.
+    /// Total number of codes.
     pub(crate) fn codes(&self) -> u64 {
         self.codes
     }
 
-    /// The systems that any code looks like, the most frequent first.
+    /// Matching systems, most frequent first.
     pub(crate) fn counts(&self) -> Vec<SystemCount> {
         let counts = SYSTEMS.iter().zip(self.of);
         let mut counts: Vec<SystemCount> = counts

@@ -1,11 +1,11 @@
-//! What the texts of a column are like, without any of them.
+//! Profiles a column's values without storing any of them.
 
 use std::collections::BTreeMap;
 
 use polars::prelude::StringChunked;
 use serde::Serialize;
 
-/// What a text is like.
+/// Format of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Digits,
@@ -28,17 +28,17 @@ enum Kind {
     Other,
 }
 
-/// A column's texts, counted.
+/// Profile of a column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ColumnProfile {
     rows: u64,
     kinds: BTreeMap<Kind, u64>,
     lengths: Option<(usize, usize)>,
-    /// Whether the first, and the second, number of a slashed date was ever above 12.
+    /// Whether the first and the second number of slashed dates ever exceed 12.
     above_twelve: (bool, bool),
 }
 
-/// How many texts are of a kind.
+/// Number of values of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct KindCount {
     /// `digits`, `decimal`, `letters`, `mixed`, `other`, or `date` with a format.
@@ -59,7 +59,7 @@ impl ColumnProfile {
         }
     }
 
-    /// Adds what another thread has counted.
+    /// Adds another thread's counts.
     pub(crate) fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         for (kind, rows) in other.kinds {
@@ -73,22 +73,22 @@ impl ColumnProfile {
         self.above_twelve.1 |= other.above_twelve.1;
     }
 
-    /// Rows seen.
+    /// Number of rows.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Rows with a text.
+    /// Number of non-empty rows.
     pub(crate) fn filled(&self) -> u64 {
         self.kinds.values().sum()
     }
 
-    /// Signs of the shortest and of the longest text.
+    /// Minimum and maximum length in characters.
     pub(crate) fn lengths(&self) -> Option<(usize, usize)> {
         self.lengths
     }
 
-    /// The kinds of its texts, the most frequent first.
+    /// Kinds of values, most frequent first.
     pub(crate) fn kinds(&self) -> Vec<KindCount> {
         let name = |kind| match kind {
             Kind::Digits => "digits",
@@ -142,7 +142,7 @@ impl ColumnProfile {
         }
     }
 
-    /// The kind of date that a text may be.
+    /// The date format a text may have.
     fn date(&mut self, text: &[u8]) -> Option<Kind> {
         let digits = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_digit);
         match text {
@@ -183,7 +183,7 @@ impl ColumnProfile {
     }
 }
 
-/// A number with a sign, a currency, thousands apart or decimals.
+/// A number with a sign, currency, thousands separators or decimals.
 fn is_decimal(text: &[u8]) -> bool {
     let inner = text.strip_prefix(b"(").and_then(|inner| inner.strip_suffix(b")")).unwrap_or(text);
     let inner = inner.strip_prefix(b"-").or_else(|| inner.strip_prefix(b"+")).unwrap_or(inner);

@@ -1,7 +1,6 @@
-//! A source that nobody has seen before: what it is, what is in it, what a run would do with it.
+//! Inspects unknown sources: format, content, and what a run would do with them.
 //!
-//! It is the way of a run without a warehouse, a key and a verdict on others: whatever is wrong with
-//! one source is part of its report.
+//! Runs the pipeline without warehouse and key; an error in one source becomes part of its report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use crate::commands::inspect::sampling::{Counts, EXAMPLES, Survey};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::{Cancellation, Observer, RunEvent, RunId};
-use crate::extract::{self, Blocks, Extracted, Look, likely_line_columns};
+use crate::extract::{self, Blocks, Extracted, Preview, likely_line_columns};
 use crate::key::MasterKey;
 use crate::pipeline::quality_gates::too_many_conflicts;
 use crate::pipeline::query_plan::collect;
@@ -35,16 +34,15 @@ use crate::shuffle::Shuffle;
 use crate::totals::Example;
 use crate::transform::{Claims, DateFormats, Directory, Release, RuleSet, provider_rows};
 
-/// Less of the contract than this is none of it.
-const ENOUGH: f64 = 0.3;
-/// Of fewer rows than this a sum or a range is nearly a value. The number below which CMS shows no
-/// count of patients.
+/// Minimum coverage of the contract to treat a file as an input.
+const MIN_COVERAGE: f64 = 0.3;
+/// With fewer rows, a sum or a range nearly reveals a value. CMS suppresses patient counts below
+/// this number.
 const FEW_ROWS: u64 = 11;
-/// Inspects sources one by one. Providers among them are the directory of the claims.
+/// Inspects sources one by one. Provider sources among them become the directory of the claims.
 ///
 /// # Errors
-/// `Config` when the settings themselves are wrong. Whatever is wrong with a source is in its
-/// report.
+/// `Config` when the settings are wrong. Errors in a source are in its report.
 pub(crate) fn inspect(
     settings: &Settings,
     sources: &[String],
@@ -60,10 +58,10 @@ pub(crate) fn inspect(
     subjects.into_iter().map(|subject| inspector.report(subject)).collect()
 }
 
-/// Reads the claims of a run as it would, and loads none of them: which rows it would load, reject and drop.
+/// Reads the claims of a run without loading them: which rows it would load, reject and drop.
 ///
 /// # Errors
-/// `Source` when a file cannot be read, `Quality` when a run would be refused.
+/// `Source` when a file cannot be read, `Quality` when a run would be rejected.
 pub(crate) fn inspect_rows(
     settings: &Settings,
     claims: &Extracted,
@@ -75,35 +73,35 @@ pub(crate) fn inspect_rows(
     let mut report = InspectionReport::new("claims".into(), settings.quality.max_reject_ratio);
     let (rejects, end) = inspector.survey("check claims", claims, &mut report);
     end?;
-    inspector.judge(claims, &rejects, &mut report)?;
+    inspector.check_run(claims, &rejects, &mut report)?;
     Ok(report)
 }
 
-/// A source and what it is at a first look.
+/// A source and its preview.
 struct Subject {
     source: String,
     dataset: Option<Dataset>,
-    look: Look,
+    preview: Preview,
 }
 
 impl Subject {
     fn of(settings: &Settings, source: &str) -> Self {
         let path = Path::new(source);
-        let claims = extract::look(Dataset::Claims, &settings.claims, path);
-        let providers = extract::look(Dataset::Providers, &settings.providers, path);
-        let (dataset, look) = if providers.likeness > claims.likeness {
+        let claims = extract::preview(Dataset::Claims, &settings.claims, path);
+        let providers = extract::preview(Dataset::Providers, &settings.providers, path);
+        let (dataset, preview) = if providers.likeness > claims.likeness {
             (Dataset::Providers, providers)
         } else {
             (Dataset::Claims, claims)
         };
-        // What is no file of this machine, or no readable one, is taken for claims.
-        let unlike = (look.fields > 0 || look.headless) && look.likeness < ENOUGH;
-        Self { source: source.to_owned(), dataset: (!unlike).then_some(dataset), look }
+        // Remote and unreadable sources are assumed to be claims.
+        let unlike = (preview.fields > 0 || preview.headless) && preview.likeness < MIN_COVERAGE;
+        Self { source: source.to_owned(), dataset: (!unlike).then_some(dataset), preview }
     }
 }
 
-/// Rejected rows by rule, and the origins of the first.
-type Found = BTreeMap<Rule, (u64, Vec<i64>)>;
+/// Rejected rows by rule: count and first origins.
+type RejectsByRule = BTreeMap<Rule, (u64, Vec<i64>)>;
 
 struct Inspector<'a> {
     settings: &'a Settings,
@@ -112,13 +110,13 @@ struct Inspector<'a> {
     release: Arc<Release>,
     observer: &'a dyn Observer,
     cancel: &'a Cancellation,
-    /// Whether providers are named, readable or not.
+    /// Whether provider sources are given, readable or not.
     named: bool,
     directory: Option<Directory>,
 }
 
 impl<'a> Inspector<'a> {
-    /// Without a directory.
+    /// An inspector without a directory.
     fn new(
         settings: &'a Settings,
         observer: &'a dyn Observer,
@@ -129,7 +127,7 @@ impl<'a> Inspector<'a> {
             settings,
             formats: Arc::new(DateFormats::of(settings)?),
             checks: Arc::new(checks(settings, RunId::now())?),
-            // The report is about the source, not about what would be released of it.
+            // The report describes the source, not its de-identified form.
             release: Arc::new(Release::new(&Privacy::default(), &MasterKey::ephemeral()?)?),
             observer,
             cancel,
@@ -137,7 +135,7 @@ impl<'a> Inspector<'a> {
         })
     }
 
-    /// The directory: the providers among the subjects, else the configured ones.
+    /// The directory: providers among the subjects, else the configured ones.
     fn directory(&self, subjects: &[Subject]) -> Option<Directory> {
         let providers = subjects.iter().filter(|s| s.dataset == Some(Dataset::Providers));
         let among: Vec<String> = providers.map(|subject| subject.source.clone()).collect();
@@ -158,7 +156,7 @@ impl<'a> Inspector<'a> {
     }
 
     fn report(&self, subject: Subject) -> Result<InspectionReport> {
-        let Subject { source, dataset, look } = subject;
+        let Subject { source, dataset, preview } = subject;
         let shown = shown(&source);
         let task = format!("check {shown}");
         self.observer.observe(&RunEvent::TaskStarted { task: task.clone(), attempt: 1 });
@@ -167,15 +165,15 @@ impl<'a> Inspector<'a> {
         let settings = with_sources(self.settings, taken_for, vec![source]);
         let mut report = InspectionReport {
             dataset,
-            shape: Shape::of(&look),
-            columns: columns(taken_for, &settings, &look),
+            shape: Shape::of(&preview),
+            columns: columns(taken_for, &settings, &preview),
             ..InspectionReport::new(shown, self.settings.quality.max_reject_ratio)
         };
         let (extracted, unfit) = match extract::extract(taken_for, &settings, self.cancel) {
             Ok(extracted) => (Some(extracted), None),
             Err(error) => {
-                // To be of use, the figures are those of the likeliest mapping.
-                let assumed = dataset.and_then(|dataset| assumed(dataset, &settings, &look));
+                // Uses the most likely mapping, so that the figures are useful.
+                let assumed = dataset.and_then(|dataset| assumed(dataset, &settings, &preview));
                 let extracted = assumed.and_then(|(settings, what)| {
                     let extracted = extract::extract(taken_for, &settings, self.cancel).ok()?;
                     report.assumed = Some(what);
@@ -191,9 +189,9 @@ impl<'a> Inspector<'a> {
         let mut end = Ok(());
         if let Some(extracted) = extracted.filter(|_| dataset.is_some()) {
             let (rejects, surveyed) = self.survey(&task, &extracted, &mut report);
-            // Where the mapping is assumed, what is not known to be a name may be data.
-            report.ignored.retain(|name| report.assumed.is_none() || look.header.contains(name));
-            end = surveyed.and_then(|()| self.judge(&extracted, &rejects, &mut report));
+            // With an assumed mapping, unknown names may be data.
+            report.ignored.retain(|name| report.assumed.is_none() || preview.header.contains(name));
+            end = surveyed.and_then(|()| self.check_run(&extracted, &rejects, &mut report));
         }
         if let Err(error) = unfit.map_or(end, Err) {
             report.exit_code = error.kind().exit_code();
@@ -212,13 +210,13 @@ impl<'a> Inspector<'a> {
         Ok(report)
     }
 
-    /// Reads the rows, as far as they can be read; the rejects by rule.
+    /// Reads the rows as far as possible; returns the rejects by rule.
     fn survey(
         &self,
         task: &str,
         extracted: &Extracted,
         report: &mut InspectionReport,
-    ) -> (Found, Result<()>) {
+    ) -> (RejectsByRule, Result<()>) {
         let dataset = extracted.dataset;
         let none;
         let directory = if let Some(directory) = &self.directory {
@@ -226,7 +224,7 @@ impl<'a> Inspector<'a> {
         } else {
             match no_directory(&self.checks, &self.release) {
                 Ok(directory) => none = directory,
-                Err(error) => return (Found::new(), Err(error)),
+                Err(error) => return (RejectsByRule::new(), Err(error)),
             }
             &none
         };
@@ -271,11 +269,11 @@ impl<'a> Inspector<'a> {
         (counts.rejects, end)
     }
 
-    /// Refuses what a run would refuse, and proposes columns that look like a line number.
-    fn judge(
+    /// Checks for errors that would stop a run, and suggests line number columns.
+    fn check_run(
         &self,
         extracted: &Extracted,
-        rejects: &Found,
+        rejects: &RejectsByRule,
         report: &mut InspectionReport,
     ) -> Result<()> {
         if extracted.dataset == Dataset::Providers {
@@ -325,7 +323,7 @@ impl<'a> Inspector<'a> {
             for column in &mut report.columns {
                 column.from = file.columns.get(column.column).map(ToString::to_string);
                 if extracted.line_column.is_some() && column.column == "line_number" {
-                    // Its name and its content have settled it.
+                    // Name and content have settled it.
                     column.proposals.clear();
                 }
             }
@@ -372,7 +370,7 @@ impl<'a> Inspector<'a> {
         }
     }
 
-    /// The counts of a directory's records.
+    /// Counts the records of a directory.
     fn providers(&self, extracted: &Extracted, report: &mut InspectionReport) -> Result<()> {
         let rows = collect(provider_rows(extract::scan(extracted).all()?, &self.checks))?;
         let directory = self.unique(&rows)?;
@@ -384,7 +382,7 @@ impl<'a> Inspector<'a> {
     }
 }
 
-/// The rejects of a directory by rule.
+/// Rejects of a directory by rule.
 fn directory_rules(extracted: &Extracted, directory: &Directory) -> Vec<RuleCount> {
     let mut rules: BTreeMap<Rule, (u64, Vec<Example>)> = BTreeMap::new();
     for refused in directory.rejects() {
@@ -400,7 +398,7 @@ fn directory_rules(extracted: &Extracted, directory: &Directory) -> Vec<RuleCoun
         .collect()
 }
 
-/// Where a row is.
+/// Location of a row.
 fn example(extracted: &Extracted, origin: i64) -> Example {
     let file = usize::try_from(origin_file(origin)).ok();
     let file = file.and_then(|file| extracted.files.get(file));
@@ -425,7 +423,7 @@ fn order(severity: &str) -> usize {
     ["reject", "flag", "count"].iter().position(|known| *known == severity).unwrap_or(3)
 }
 
-/// A source as it may be shown: the query of an address can hold a signature.
+/// A source for display: the query string of an address can contain a signature.
 fn shown(source: &str) -> String {
     match source.split_once('?') {
         Some((address, _)) if address.contains("://") => format!("{address}?…"),
@@ -437,7 +435,7 @@ fn date(days: i32) -> Option<NaiveDate> {
     Some(DateTime::from_timestamp(i64::from(days) * 86_400, 0)?.date_naive())
 }
 
-/// An empty directory, for claims without a provider source.
+/// An empty directory, for claims without providers.
 fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
     let none = |name: &str, of: &DataType| Column::new_empty(name.into(), of);
     let mut columns: Vec<Column> =
@@ -450,7 +448,7 @@ fn no_directory(checks: &RuleSet, release: &Release) -> Result<Directory> {
     Directory::new(&collect(provider_rows(frame.lazy(), checks))?, OnDuplicate::Last, release)
 }
 
-/// Where rows lie that memory does not hold: nothing is made for a look.
+/// The spill directory if it exists, else the temporary one: an inspection creates no directories.
 fn spill_dir(settings: &Settings) -> PathBuf {
     let folder = settings.spill_dir();
     if folder.exists() { folder } else { std::env::temp_dir() }

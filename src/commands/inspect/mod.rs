@@ -1,4 +1,4 @@
-//! `inspect FILE`: what a file is, how it fits the contract, and what a run would make of it.
+//! `inspect FILE`: a file's format, its fit to the contract, and the expected result of a run.
 
 mod assumed_mapping;
 pub(crate) mod code_systems;

@@ -1,87 +1,87 @@
-//! What is found out about a file before it is loaded.
+//! Report on a file before it is loaded.
 //!
-//! It holds names, counts, lengths, sums and dates, never the text of an identifying column.
+//! Contains names, counts, lengths, sums and dates, never values of identifying columns.
 
 use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::code_systems::SystemCount;
 use super::column_profile::KindCount;
-use crate::extract::{Census, Compression, Format, Look};
+use crate::extract::{Census, Compression, Format, Preview};
 use crate::pipeline::damaged_ids::DamagedIds;
 use crate::pipeline::report::ErrorReport;
 use crate::schema::Dataset;
 use crate::totals::{Cents, ClaimCounts, Example, ProviderCounts, Reversals};
 
-/// All that is found out about one source.
+/// Report on one source.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct InspectionReport {
-    /// As it was named.
+    /// As given by the user.
     pub(crate) source: String,
-    /// What it is taken for; none where it is like neither.
+    /// The detected input; `None` if it resembles neither.
     pub(crate) dataset: Option<Dataset>,
-    /// How it is written.
+    /// Format.
     pub(crate) shape: Shape,
-    /// The contract's columns and where they come from.
+    /// Contract columns and their sources.
     pub(crate) columns: Vec<ColumnReport>,
-    /// Names in the header that are not loaded.
+    /// Header names that are not loaded.
     pub(crate) ignored: Vec<String>,
-    /// The mapping that the figures are based on, where the configured one does not fit.
+    /// The mapping behind the figures, if the configured one does not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) assumed: Option<String>,
-    /// Rows that would be read; none where they cannot be.
+    /// Rows that would be read; `None` if unreadable.
     pub(crate) read: Option<u64>,
-    /// Rows that `where` leaves out.
+    /// Rows excluded by the filter.
     pub(crate) filtered: u64,
     /// Rows that would be rejected.
     pub(crate) rejected: u64,
-    /// Claim lines that have the claim id and line number of another one; none where rows were not read.
+    /// Claim lines with duplicate keys; `None` if rows were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repeats: Option<Repeats>,
-    /// The header name that line numbers are read from without being mapped.
+    /// The unmapped header name recognised as the line number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line_column: Option<String>,
-    /// Sum of the amounts that can be read.
+    /// Sum of the readable amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) amount: Option<Cents>,
-    /// The first and the last date of service.
+    /// First and last date of service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
-    /// Code systems that procedure codes look like, and how many codes there are.
+    /// Matching code systems, with counts.
     pub(crate) code_systems: Vec<SystemCount>,
-    /// Procedure codes.
+    /// Number of procedure codes.
     pub(crate) codes: u64,
-    /// Rules that rows break.
+    /// Broken rules.
     pub(crate) rules: Vec<RuleCount>,
-    /// Rules that cannot be judged here, in words.
+    /// Rules that cannot be checked here.
     pub(crate) left_out: Vec<String>,
-    /// The counts of a directory's records.
+    /// Record counts of a directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) providers: Option<ProviderCounts>,
-    /// Share of rejects above which a run is refused.
+    /// Maximum reject ratio of a run.
     pub(crate) max_reject_ratio: f64,
-    /// Why a run would not go on.
+    /// Why a run would fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ErrorReport>,
-    /// The exit code that a run would end with because of this source.
+    /// Exit code of a run with this source.
     pub(crate) exit_code: u8,
 }
 
-/// Rows that a run would drop because another one has their claim id and line number.
+/// Rows a run would drop because of duplicate claim id and line number.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Repeats {
-    /// With the same content.
+    /// With equal content.
     pub(crate) duplicates: u64,
-    /// With other content.
+    /// With different content.
     pub(crate) conflicts: u64,
-    /// Claim lines with rows that cancel one another.
+    /// Claim lines with rows that cancel out.
     pub(crate) reversals: u64,
-    /// Header names that look like a line number and are not read as one, the most likely first.
+    /// Unmapped header names that look like line numbers, most likely first.
     pub(crate) line_columns: Vec<String>,
 }
 
 impl InspectionReport {
-    /// The counts of rows that a run would be judged by.
+    /// Counts relevant to a run's quality gates.
     pub(crate) fn counts(&self) -> (ClaimCounts, Reversals) {
         let repeats = self.repeats.as_ref();
         let of = |count: fn(&Repeats) -> u64| repeats.map_or(0, count);
@@ -95,7 +95,7 @@ impl InspectionReport {
         (claims, Reversals { lines: of(|repeats| repeats.reversals), ..Reversals::default() })
     }
 
-    /// A source of which nothing is known.
+    /// Report of an unread source.
     pub(crate) fn new(source: String, max_reject_ratio: f64) -> Self {
         Self {
             source,
@@ -123,40 +123,38 @@ impl InspectionReport {
     }
 }
 
-/// How a file is written, as far as it can be recognised.
+/// Format of a file, as far as recognised.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Shape {
-    /// Files, where a folder or a pattern names several.
+    /// Number of files, for a folder or pattern.
     pub(crate) files: usize,
-    /// Their size.
+    /// Total size.
     pub(crate) bytes: Option<u64>,
-    /// How rows are written.
     pub(crate) format: Option<Format>,
-    /// How bytes are packed.
     pub(crate) compression: Option<Compression>,
-    /// What separates fields.
+    /// Field separator.
     pub(crate) separator: Option<char>,
-    /// The text's encoding.
+    /// Text encoding.
     pub(crate) encoding: Option<String>,
-    /// Whether it begins with a byte-order mark.
+    /// Whether it starts with a byte-order mark.
     pub(crate) byte_order_mark: bool,
     /// `LF`, `CRLF`, `CR`, or `mixed`.
     pub(crate) line_ends: Option<&'static str>,
     pub(crate) header_columns: usize,
-    /// Whether the first record may be data instead of a header.
+    /// Whether the first record may be data, not a header.
     pub(crate) headless: bool,
-    /// Blank lines among the records.
+    /// Number of blank lines.
     pub(crate) blank_lines: u64,
-    /// Comments among the records.
+    /// Number of comment lines.
     pub(crate) comments: u64,
 }
 
 impl Shape {
-    /// What its start shows.
-    pub(crate) fn of(look: &Look) -> Self {
-        let delimited = look.delimited.as_ref();
+    /// Format from the start of the file.
+    pub(crate) fn of(preview: &Preview) -> Self {
+        let delimited = preview.delimited.as_ref();
         let text = delimited.map(|delimited| delimited.text);
-        let line_ends = match look.line_ends {
+        let line_ends = match preview.line_ends {
             _ if text.is_some_and(|text| text.has_old_line_ends()) => Some("CR"),
             (0, 0) => None,
             (0, _) => Some("LF"),
@@ -164,29 +162,29 @@ impl Shape {
             _ => Some("mixed"),
         };
         Self {
-            files: usize::from(look.bytes.is_some()),
-            bytes: look.bytes,
-            format: look.format,
-            compression: look.compression,
+            files: usize::from(preview.bytes.is_some()),
+            bytes: preview.bytes,
+            format: preview.format,
+            compression: preview.compression,
             separator: delimited.map(|delimited| delimited.separator.into()),
             encoding: text.map(|text| text.encoding().to_owned()),
             byte_order_mark: text.is_some_and(|text| text.has_byte_order_mark()),
-            line_ends: line_ends.filter(|_| look.format == Some(Format::Csv)),
-            header_columns: look.fields,
-            headless: look.headless,
+            line_ends: line_ends.filter(|_| preview.format == Some(Format::Csv)),
+            header_columns: preview.fields,
+            headless: preview.headless,
             blank_lines: 0,
             comments: 0,
         }
     }
 
-    /// Adds what only whole files show about their lines.
+    /// Adds line counts that require reading whole files.
     pub(crate) fn count_lines(&mut self, census: &[Census]) {
         let sum = |of: fn(&Census) -> u64| -> u64 { census.iter().map(of).sum() };
         self.blank_lines = sum(|census| census.blank_lines);
         self.comments = sum(|census| census.comments);
         let pairs = sum(|census| census.carriage_returns);
         let lines = sum(|census| census.records) + self.blank_lines + self.comments;
-        // The last line of each file may lack its end.
+        // The last line of each file may have no line ending.
         let last = census.len() as u64;
         match self.line_ends {
             Some("LF") if pairs > 0 => self.line_ends = Some("mixed"),
@@ -196,50 +194,50 @@ impl Shape {
     }
 }
 
-/// A column of the contract in this file.
+/// A contract column in this file.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ColumnReport {
-    /// The contract's name.
+    /// Contract column name.
     pub(crate) column: &'static str,
-    /// Whether a source must have it.
+    /// Whether it is mandatory.
     pub(crate) required: bool,
-    /// Where it comes from; none where it is missing.
+    /// Its source; `None` if missing.
     pub(crate) from: Option<String>,
-    /// Header names that it may have, the most likely first.
+    /// Suggested header names, most likely first.
     pub(crate) proposals: Vec<String>,
-    /// Identifiers that exports have damaged, and placeholders; none where there are none.
+    /// Damaged and placeholder identifiers; `None` if all are intact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) damaged: Option<DamagedIds>,
-    /// What its texts are like; none where they were not read.
+    /// Profile of its values; `None` if not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<ProfileReport>,
 }
 
-/// What the texts of a column are like.
+/// Profile of a column's values.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ProfileReport {
     pub(crate) rows: u64,
-    /// Rows with a text.
+    /// Non-empty rows.
     pub(crate) filled: u64,
-    /// Kinds of texts, the most frequent first.
+    /// Kinds of values, most frequent first.
     pub(crate) kinds: Vec<KindCount>,
-    /// Signs of the shortest text.
+    /// Minimum length in characters.
     pub(crate) shortest: Option<usize>,
-    /// Signs of the longest text.
+    /// Maximum length in characters.
     pub(crate) longest: Option<usize>,
 }
 
-/// How many rows break a rule.
+/// Rows that break a rule.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RuleCount {
     /// `reject`, `flag` or `count`.
     pub(crate) severity: String,
-    /// The rule's id.
+    /// Rule id.
     pub(crate) rule: &'static str,
     pub(crate) name: &'static str,
     pub(crate) description: &'static str,
-    /// Rows that break it.
+    /// Number of rows.
     pub(crate) rows: u64,
-    /// The first of them; of rejects only.
+    /// First rows, for rejects only.
     pub(crate) examples: Vec<Example>,
 }

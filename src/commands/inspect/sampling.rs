@@ -1,5 +1,4 @@
-//! One reading of a source that loads nothing: what its columns are like, and which rules its rows
-//! break.
+//! Reads a source without loading it: column profiles and broken rules.
 
 use std::collections::BTreeMap;
 
@@ -20,22 +19,22 @@ use crate::shuffle::{Resolved, Shuffle, Writer};
 use crate::totals::Cents;
 use crate::transform::{Claims, RuleSet};
 
-/// Records named of each rule.
+/// Maximum example records per rule.
 pub(crate) const EXAMPLES: usize = 3;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) columns: BTreeMap<&'static str, ColumnProfile>,
-    /// Columns with identifiers that are placeholders or damaged.
+    /// Columns with damaged or placeholder identifiers.
     pub(crate) damaged: BTreeMap<&'static str, DamagedIds>,
     pub(crate) codes: CodeSystems,
     pub(crate) rows: u64,
-    /// Rejected rows by rule, and the origins of the first.
+    /// Rejected rows by rule: count and first origins.
     pub(crate) rejects: BTreeMap<Rule, (u64, Vec<i64>)>,
-    /// Accepted rows by finding.
+    /// Accepted rows by flag.
     pub(crate) flags: BTreeMap<Rule, u64>,
     pub(crate) amount: Cents,
-    /// The first and the last date of service, in days since 1970-01-01.
+    /// First and last date of service, in days since 1970-01-01.
     pub(crate) days: Option<(i32, i32)>,
 }
 
@@ -64,7 +63,7 @@ impl Counts {
         };
     }
 
-    /// Takes in which accepted rows are dropped or rejected because of others.
+    /// Adds the rows dropped or rejected because of other rows.
     pub(crate) fn resolve(&mut self, resolved: &Resolved) {
         for &(origin, rule) in &resolved.rejected {
             let (count, first) = self.rejects.entry(rule).or_default();
@@ -80,7 +79,7 @@ impl Counts {
         }
     }
 
-    /// Counts the texts of a block; those of damaged records are none.
+    /// Profiles the texts of a block, excluding damaged records.
     fn texts(&mut self, dataset: Dataset, texts: &DataFrame, checks: &RuleSet) -> Result<()> {
         let damage = texts.column(DAMAGE).map_err(missing)?;
         let sound = if damage.null_count() == texts.height() {
@@ -105,7 +104,7 @@ impl Counts {
         Ok(())
     }
 
-    /// Counts the claims of a block as the plan judges them.
+    /// Counts the validated claims of a block.
     fn claims(&mut self, rows: &DataFrame) -> Result<()> {
         let of = |name: &str| rows.column(name).map_err(missing);
         let reject = of(REJECT)?.i32().map_err(missing)?;
@@ -140,12 +139,12 @@ impl Counts {
     }
 }
 
-/// Keeps the first origins of all, whatever order they come in.
+/// Keeps the lowest origins, independently of arrival order.
 fn add_examples(examples: &mut Vec<i64>, origins: impl IntoIterator<Item = i64>) {
     for origin in origins {
-        let place = examples.partition_point(|&known| known < origin);
-        if place < EXAMPLES {
-            examples.insert(place, origin);
+        let index = examples.partition_point(|&known| known < origin);
+        if index < EXAMPLES {
+            examples.insert(index, origin);
             examples.truncate(EXAMPLES);
         }
     }
@@ -155,15 +154,15 @@ pub(crate) struct Survey<'a> {
     pub(crate) dataset: Dataset,
     pub(crate) checks: &'a RuleSet,
     pub(crate) blocks: &'a Blocks<'a>,
-    /// The plan, and where accepted rows are compared with one another; of claims only.
+    /// For claims: the plan, and the shuffle in which accepted rows are compared with each other.
     pub(crate) claims: Option<(&'a Claims, &'a Shuffle)>,
     pub(crate) cancel: &'a Cancellation,
-    /// Told the rows handled so far.
+    /// Called with the number of rows processed so far.
     pub(crate) progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl Survey<'_> {
-    /// Reads all blocks, or as many as can be read.
+    /// Reads all blocks, stopping at the first error.
     pub(crate) fn run(&self) -> (Counts, Result<()>) {
         let Self { blocks, cancel, progress, .. } = *self;
         let all = AllBlocks { blocks, cancel, progress };
@@ -179,7 +178,7 @@ impl Survey<'_> {
         (all, end)
     }
 
-    /// Counts one block; its rows.
+    /// Counts one block; returns its row count.
     fn block(
         &self,
         block: Block<'_>,

@@ -1,4 +1,4 @@
-//! What the published tables hold, and the k-anonymity of patients in them: figures only, no values.
+//! Statistics of the published tables and the k-anonymity of their patients, without values.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::warehouse::sql;
 
 const CONTEXT: &str = "privacy report";
 
-/// The last run that published, and what was done to the columns.
+/// The last published run and its actions on the columns.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Released {
     /// The run's id.
     pub(crate) run_id: String,
-    /// The id of the key that made the tokens.
+    /// Id of the key that created the tokens.
     pub(crate) key_id: String,
-    /// The profile's name.
+    /// Profile name.
     pub(crate) profile: String,
-    /// Column → action; none where the warehouse has none.
+    /// Column → action; `None` if not recorded.
     pub(crate) actions: Option<BTreeMap<String, Value>>,
 }
 
-/// What the warehouse records about itself; none where nothing is published.
+/// De-identification recorded in the warehouse; `None` if nothing is published.
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
@@ -48,7 +48,7 @@ pub(crate) fn released(connection: &mut impl Connection) -> Result<Option<Releas
     )
 }
 
-/// Tables and columns that are published, in their order.
+/// Published tables and columns, in order.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -69,14 +69,14 @@ pub(crate) fn columns(connection: &mut impl Connection) -> Result<Vec<(String, S
     Ok((0..rows.num_rows()).filter_map(column).collect())
 }
 
-/// How much is published.
+/// Size of the published data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Size {
-    /// Rows of the fact.
+    /// Rows of the fact table.
     pub(crate) rows: u64,
     /// Distinct patients.
     pub(crate) patients: u64,
-    /// The largest number of rows that one patient has.
+    /// Maximum number of rows per patient.
     pub(crate) most_rows_of_a_patient: u64,
 }
 
@@ -97,17 +97,16 @@ pub(crate) fn size(connection: &mut impl Connection) -> Result<Size> {
     size.ok_or_else(|| Error::internal("the claims cannot be counted"))
 }
 
-/// One column of a set that people could be found by.
+/// A column of a quasi-identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quasi {
-    /// The column.
     pub(crate) column: &'static str,
-    /// How coarse its dates are taken; none of another column, and of a date that is taken whole.
+    /// Date granularity; `None` for exact dates and other columns.
     pub(crate) level: Option<Level>,
 }
 
 impl Quasi {
-    /// What rows are grouped by.
+    /// SQL expression to group by.
     fn expression(self) -> String {
         let column = match self.column {
             "provider_id" | "provider_name" | "specialty" | "location" => {
@@ -127,24 +126,24 @@ impl Quasi {
     }
 }
 
-/// The k-anonymity of patients by the values of a set of columns.
+/// k-anonymity of patients with respect to a quasi-identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Anonymity {
-    /// Distinct combinations of values; null is a value.
+    /// Distinct combinations of values; null counts as a value.
     pub(crate) groups: u64,
-    /// Patients of the smallest one; 0 where there is no row.
+    /// Patients in the smallest group; 0 without rows.
     pub(crate) smallest: u64,
-    /// Rows whose combination only one patient has.
+    /// Rows in groups of one patient.
     pub(crate) rows_below_2: u64,
-    /// Rows whose combination fewer than `k` patients have.
+    /// Rows in groups of fewer than `k` patients.
     pub(crate) rows_below_k: u64,
-    /// Rows that alone have their combination.
+    /// Rows with a unique combination.
     pub(crate) unique_rows: u64,
-    /// Combinations that fewer than `k` patients have.
+    /// Groups of fewer than `k` patients.
     pub(crate) groups_below_k: u64,
 }
 
-/// Measures a set of columns.
+/// Measures a quasi-identifier.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -171,20 +170,20 @@ pub(crate) fn anonymity(
     anonymity.ok_or_else(|| Error::internal("the groups cannot be counted"))
 }
 
-/// What the public view shows of providers and months.
+/// Cells of the public provider-month view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub(crate) struct PublicCells {
     /// Cells with at least one claim.
     pub(crate) cells: u64,
     /// Cells whose figures are shown.
     pub(crate) shown: u64,
-    /// Cells of fewer than eleven patients.
+    /// Suppressed cells of fewer than eleven patients.
     pub(crate) primary: u64,
-    /// Cells that are hidden so that no other one can be computed (complementary suppression).
+    /// Cells suppressed so that no other one can be derived (complementary suppression).
     pub(crate) complementary: u64,
 }
 
-/// Counts the cells of the public view; none where it is not there or was never filled.
+/// Counts the cells of the public view; `None` if it does not exist or was never refreshed.
 ///
 /// # Errors
 /// `Warehouse` when a query fails.
@@ -218,7 +217,7 @@ fn is_filled(connection: &mut impl Connection) -> Result<bool> {
     Ok(sql::boolean(&rows, "filled", 0) == Some(true))
 }
 
-/// How many provider-months there are in the fact, and how many of them have too few patients.
+/// Number of provider-months in the fact table, and of those with too few patients.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
@@ -229,7 +228,7 @@ pub(crate) fn provider_months(connection: &mut impl Connection) -> Result<(u64, 
     Ok((cells.groups, cells.groups_below_k))
 }
 
-/// The first row's `found`, read as JSON; none where there is no row.
+/// The column `found` of the first row, parsed as JSON; `None` without rows.
 fn object<T: DeserializeOwned>(connection: &mut impl Connection, query: &str) -> Result<Option<T>> {
     let rows = sql::query(connection, CONTEXT, query)?;
     let found = (rows.num_rows() > 0).then(|| sql::text(&rows, "found", 0)).flatten();

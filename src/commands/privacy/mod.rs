@@ -1,4 +1,4 @@
-//! `privacy report`: what is published about people, and the risk of re-identification.
+//! `privacy report`: published personal data and its re-identification risk.
 
 pub(crate) mod exposure;
 pub mod quasi_identifiers;

@@ -1,12 +1,11 @@
-//! Sets of columns that people could be found by: read from a command line, and held against what is
-//! released.
+//! Quasi-identifiers: parsed from the command line and matched with the published columns.
 
 use crate::commands::privacy::exposure::Quasi;
 use crate::error::{Error, Result};
 use crate::privacy::settings::{Action, Level};
 use crate::schema::Shape;
 
-/// What a set may be made of.
+/// Columns allowed in a quasi-identifier.
 const COLUMNS: [&str; 7] = [
     "provider_id",
     "provider_name",
@@ -19,7 +18,7 @@ const COLUMNS: [&str; 7] = [
 
 const DATE: &str = "date_of_service";
 
-/// How coarse the dates of a set are.
+/// Date granularity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Grain {
     Day,
@@ -37,12 +36,12 @@ const GRAINS: [(&str, Grain); 5] = [
     ("year", Grain::Year),
 ];
 
-/// A set of columns, as it is written: `provider_id,date_of_service:month`.
+/// A quasi-identifier in the form `provider_id,date_of_service:month`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuasiSet(Vec<(&'static str, Option<Grain>)>);
 
 impl QuasiSet {
-    /// The sets that are used where none are named.
+    /// Default quasi-identifiers.
     #[must_use]
     pub(crate) fn defaults() -> Vec<Self> {
         let (provider, procedure) = ("provider_id", "procedure_code");
@@ -62,10 +61,10 @@ impl QuasiSet {
         .collect()
     }
 
-    /// Reads `column,column,date_of_service:month`.
+    /// Parses `column,column,date_of_service:month`.
     ///
     /// # Errors
-    /// `Config` for an unknown column or grain, and for a column that is named twice.
+    /// `Config` for an unknown column or granularity, and for a repeated column.
     pub fn parse(text: &str) -> Result<Self> {
         let mut set: Vec<(&'static str, Option<Grain>)> = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -85,7 +84,7 @@ impl QuasiSet {
         Ok(Self(set))
     }
 
-    /// The columns, a date with its grain.
+    /// The column names, dates with their granularity.
     #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         let name = |&(column, grain): &(&str, Option<Grain>)| match grain {
@@ -95,11 +94,11 @@ impl QuasiSet {
         self.0.iter().map(name).collect()
     }
 
-    /// What is grouped by, or why the set cannot be measured in tables of this shape whose dates
-    /// became `dates`.
+    /// The columns to group by in tables of this shape, with the action `dates` on dates; or why
+    /// the set cannot be measured.
     ///
     /// # Errors
-    /// A sentence for people.
+    /// The reason, for display.
     pub(crate) fn measurable(&self, shape: Shape, dates: &Action) -> Result<Vec<Quasi>, String> {
         if let Some((column, _)) = self.0.iter().find(|(column, _)| !shape.has(column)) {
             return Err(format!("{column} is not released"));

@@ -1,6 +1,6 @@
-//! The report on what is released: the columns, the risk of re-identification, what is left for a person to judge.
+//! The privacy report: published columns, re-identification risk, and decisions left to people.
 //!
-//! It reads the warehouse alone, in one snapshot, and knows neither sources nor key.
+//! Reads only the warehouse, in one snapshot; needs neither sources nor key.
 
 use std::collections::BTreeMap;
 
@@ -21,107 +21,107 @@ use crate::schema::{SMALLEST_CELL, Shape};
 use crate::totals::grouped;
 use crate::warehouse::location::Warehouse;
 
-/// What the report is about.
+/// Parameters of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivacyQuestion {
-    /// The sets; where there are none, the usual ones.
+    /// Quasi-identifiers; empty for the defaults.
     pub sets: Vec<QuasiSet>,
-    /// Groups of fewer patients are counted, 2 or more.
+    /// Groups with fewer patients are counted; at least 2.
     pub k: u32,
-    /// What the smallest group of every set must have.
+    /// Minimum group size required of every set.
     pub require_k: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MeasuredSet {
-    /// The columns, a date with its grain.
+    /// Column names, dates with their granularity.
     pub columns: Vec<String>,
-    /// Distinct combinations of values; null is a value.
+    /// Distinct combinations of values; null counts as a value.
     pub groups: u64,
-    /// Patients of the smallest one: the k of k-anonymity.
+    /// Patients in the smallest group: the k of k-anonymity.
     pub smallest_k: u64,
-    /// Rows whose combination only one patient has.
+    /// Rows in groups of one patient.
     pub rows_below_2: u64,
-    /// Rows whose combination fewer than k patients have.
+    /// Rows in groups of fewer than k patients.
     pub rows_below_k: u64,
-    /// Rows that alone have their combination.
+    /// Rows with a unique combination.
     pub unique_rows: u64,
 }
 
 /// A set that was not measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnmeasuredSet {
-    /// The columns, a date with its grain.
+    /// Column names, dates with their granularity.
     pub(crate) columns: Vec<String>,
     pub(crate) why: String,
 }
 
-/// Providers and months.
+/// Provider-month cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct SmallCells {
-    /// Fewer patients than this are not shown.
+    /// Minimum number of patients of a shown cell.
     pub(crate) threshold: u32,
     /// Provider-months with at least one claim.
     pub(crate) provider_months: u64,
-    /// Those of fewer patients.
+    /// Provider-months with fewer patients.
     pub(crate) small: u64,
-    /// Of the public view, the cells when it was filled; null where it never was.
+    /// Cells of the public view when last refreshed; null if never.
     pub(crate) cells: Option<u64>,
-    /// Those that it shows.
+    /// Shown cells.
     pub(crate) shown: Option<u64>,
-    /// Those that it hides because they are small.
+    /// Suppressed small cells.
     pub(crate) hidden_primary: Option<u64>,
-    /// Those that it hides lest a small one could be computed.
+    /// Cells suppressed so that small ones cannot be derived.
     pub(crate) hidden_complementary: Option<u64>,
 }
 
-/// Something that no program can decide.
+/// A decision left to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ForAHuman {
     pub(crate) about: &'static str,
-    /// What is to be decided.
+    /// What to decide.
     pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrivacyReport {
-    /// The run that published last.
+    /// The last published run.
     pub(crate) run_id: String,
-    /// The id of the key that made the tokens.
+    /// Id of the key that created the tokens.
     pub(crate) key_id: String,
     pub(crate) profile: String,
     /// Column → action.
     pub(crate) actions: BTreeMap<String, Value>,
-    /// Rows of the fact.
+    /// Rows of the fact table.
     pub rows: u64,
     /// Distinct patients.
     pub patients: u64,
-    /// The columns that remain.
+    /// Published columns.
     pub columns: Vec<PublishedColumn>,
-    /// The columns of the contract that do not.
+    /// Contract columns that are not published.
     pub(crate) dropped: Vec<String>,
-    /// Groups of fewer patients are counted.
+    /// Groups with fewer patients are counted.
     pub(crate) k: u32,
     pub sets: Vec<MeasuredSet>,
-    /// What was not, and why.
+    /// Sets not measured, and why.
     pub left_out: Vec<UnmeasuredSet>,
-    /// Providers and months.
+    /// Provider-month cells.
     pub(crate) small_cells: SmallCells,
-    /// What a human must decide.
+    /// Decisions left to people.
     pub(crate) to_decide: Vec<ForAHuman>,
-    /// What the smallest group of every set had to have.
+    /// Required minimum group size of every set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) required_k: Option<u32>,
-    /// The process' exit code.
+    /// Process exit code.
     #[serde(skip)]
     pub exit_code: u8,
 }
 
-/// Reports on what is published.
+/// Builds the privacy report.
 ///
 /// # Errors
-/// `Config` where nothing is published, or where a set must have a k but cannot be measured;
-/// `Warehouse` when the tables cannot be read. A k that is too small is the exit code, not an error.
+/// `Config` if nothing is published, or if a set must have a k but cannot be measured; `Warehouse`
+/// when the tables cannot be read. A k that is too small sets the exit code and is not an error.
 pub fn privacy_report(
     settings: &Settings,
     question: &PrivacyQuestion,
@@ -132,7 +132,7 @@ pub fn privacy_report(
         Error::config("nothing is published: there is nothing to report on")
             .hint("`claims-etl run` loads claims")
     };
-    // Asked before the snapshot, which names tables that must be there.
+    // Queried before the snapshot, which requires existing tables.
     exposure::released(&mut connection)?.ok_or_else(nothing)?;
     in_snapshot(&mut connection, |connection| {
         let released = exposure::released(connection)?.ok_or_else(nothing)?;
@@ -208,8 +208,8 @@ fn report(
     })
 }
 
-/// What was done to the columns, as settings. An action that cannot be read is refused: a report on
-/// something else would be worse than none.
+/// The recorded actions as settings. An unreadable action is an error: an incorrect report would be
+/// worse than none.
 fn privacy(released: &Released) -> Result<Privacy> {
     let unreadable = |what: &str| {
         Error::config(format!("the warehouse has {what} that this program does not know"))
@@ -226,12 +226,11 @@ fn privacy(released: &Released) -> Result<Privacy> {
     Ok(Privacy { profile, columns, ..Privacy::default() })
 }
 
-/// An action as JSON.
 fn written(action: &Action) -> Value {
     serde_json::to_value(action).unwrap_or_else(|_| Value::from(action.name()))
 }
 
-/// Which columns the tables really have.
+/// The actual columns of the tables.
 fn shape(columns: &[(String, String)]) -> Shape {
     let is_there = |name: &&str| columns.iter().any(|(_, column)| column == name);
     let optional = ["provider_name", "specialty", "location", "procedure_code"];
@@ -261,7 +260,7 @@ fn small_cells(provider_months: u64, small: u64, cells: Option<PublicCells>) -> 
     }
 }
 
-/// What is left for a human, with the figures that help.
+/// Decisions left to people, with supporting figures.
 fn to_decide(
     connection: &mut PostgresConnection,
     privacy: &Privacy,

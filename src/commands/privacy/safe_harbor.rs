@@ -1,29 +1,29 @@
-//! Each published column under the list of 45 CFR 164.514(b)(2)(i): its class, what Safe Harbor
-//! would need of it, and whether what was done to it is enough.
+//! Classifies each published column under 45 CFR 164.514(b)(2)(i): its class, the Safe Harbor
+//! requirement, and whether the action meets it.
 
 use serde::Serialize;
 
 use crate::privacy::settings::{Action, Level};
 use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM};
 
-/// What a column can do to a person.
+/// Disclosure class of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// It names the person or an account.
+    /// Direct identifier of a person or an account.
     Direct,
-    /// Together with others it can find the person.
+    /// Quasi-identifier: can identify a person in combination with others.
     Quasi,
-    /// It is private information about the person, and can help to identify them.
+    /// Sensitive information that can help to identify a person.
     Sensitive,
-    /// It is computed from other columns, or is about the load.
+    /// Computed from other columns, or about the load.
     Derived,
-    /// Nobody here knows it.
+    /// Not classified.
     Unknown,
 }
 
 impl Kind {
-    /// The name in the report.
+    /// Name in the report.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -36,19 +36,19 @@ impl Kind {
     }
 }
 
-/// Whether a column is what Safe Harbor needs.
+/// Whether a column meets Safe Harbor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Met {
-    /// It is, as far as a program can judge.
+    /// Yes, as far as a program can decide.
     Yes,
     No,
-    /// A human must look at it.
+    /// Requires human review.
     Judge,
 }
 
 impl Met {
-    /// The name in the report.
+    /// Name in the report.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -63,19 +63,19 @@ impl Met {
 pub struct PublishedColumn {
     pub table: String,
     pub column: String,
-    /// The letters of the list under which it falls; none where it is not listed.
+    /// Applicable items of the list of identifiers; empty if not listed.
     pub(crate) listed: &'static [&'static str],
-    /// What it can do.
+    /// Disclosure class.
     pub(crate) kind: Kind,
-    /// What was done to it; none where it is computed.
+    /// The action; `None` if computed.
     pub action: Option<&'static str>,
-    /// What Safe Harbor needs.
+    /// The Safe Harbor requirement.
     pub(crate) needs: &'static str,
-    /// Whether that is met.
+    /// Whether it is met.
     pub met: Met,
 }
 
-/// The column of the contract that a published column comes from, if it comes from one.
+/// The contract column behind a published column, if any.
 #[must_use]
 pub(crate) fn source(table: &str, column: &str) -> Option<&'static str> {
     let known = match column {
@@ -93,7 +93,7 @@ pub(crate) fn source(table: &str, column: &str) -> Option<&'static str> {
     matches!(table, CLAIMS_FACT | PROVIDERS_DIM).then_some(known)
 }
 
-/// A published column, judged; `action` is what was done to the column that it comes from.
+/// Classifies a published column; `action` is that of its contract column.
 #[must_use]
 pub(crate) fn judge(table: &str, column: &str, action: Option<&Action>) -> PublishedColumn {
     let (listed, kind, needs, met) = of(column, action);
@@ -129,7 +129,7 @@ fn of(column: &str, action: Option<&Action>) -> Judged {
         }
         "location" => {
             let coarse = matches!(action, Some(Action::Generalize(Level::State | Level::Zip3)));
-            // The provider's place is the patient's by proxy.
+            // The provider's location is a proxy for the patient's.
             let met = if hidden || coarse { Met::Yes } else { Met::No };
             (&["B"], Kind::Quasi, "the state, or ZIP3 of over 20,000 people", met)
         }

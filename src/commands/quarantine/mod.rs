@@ -1,4 +1,4 @@
-//! `quarantine`: which records were rejected and why, and the records as they are in their source.
+//! `quarantine`: lists rejected records with reasons, and shows them in their original form.
 
 pub mod reasons;
 pub(crate) mod records;

@@ -1,5 +1,4 @@
-//! What is known of rejected records without looking at them: the rejects of a run, by reason, and
-//! which runs have any.
+//! Lists rejects without reading the records: by run, by reason.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,10 +7,10 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::event::RunId;
 use crate::quarantine;
-use crate::quarantine::{Kept, Reason, Rejects};
+use crate::quarantine::{Reason, Rejects, StoredRejects};
 use crate::totals::Example;
 
-/// Records named as examples of a reason.
+/// Maximum example records per reason.
 const EXAMPLES: usize = 3;
 
 /// The rejects of a run.
@@ -22,28 +21,28 @@ pub fn quarantine(settings: &Settings, run: RunId) -> Result<Rejects> {
     quarantine::read(&settings.quarantine_dir(), run)
 }
 
-/// The runs whose rejects are kept, latest first.
+/// Runs with stored rejects, latest first.
 ///
 /// # Errors
 /// `Config` when the folder cannot be read.
-pub(crate) fn kept_quarantines(settings: &Settings) -> Result<Vec<Kept>> {
+pub(crate) fn kept_quarantines(settings: &Settings) -> Result<Vec<StoredRejects>> {
     quarantine::list(&settings.quarantine_dir())
 }
 
-/// Removes the rejects of runs that began before a time, and returns them. `dry_run`: returns
-/// only.
+/// Deletes the rejects of runs that started before a time, and returns them. `dry_run`: deletes
+/// nothing.
 ///
 /// # Errors
-/// `Config` when the folder cannot be read or a file not be removed.
+/// `Config` when the folder cannot be read or a file cannot be deleted.
 pub(crate) fn prune(
     settings: &Settings,
     before: DateTime<Utc>,
     dry_run: bool,
-) -> Result<Vec<Kept>> {
+) -> Result<Vec<StoredRejects>> {
     quarantine::prune(&settings.quarantine_dir(), before, dry_run)
 }
 
-/// The latest run whose rejects are kept.
+/// The latest run with stored rejects.
 ///
 /// # Errors
 /// `Config` when there is none.
@@ -55,28 +54,27 @@ pub(crate) fn latest_quarantine(settings: &Settings) -> Result<RunId> {
     })
 }
 
-/// The rejects of one reason.
+/// Rejects with one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ReasonCount {
     #[serde(flatten)]
     pub(crate) why: Reason,
-    /// How many.
     pub(crate) records: u64,
-    /// The first of them.
+    /// First records.
     pub(crate) examples: Vec<Example>,
 }
 
-/// The rejects by reason, the most frequent first.
+/// Rejects by reason, most frequent first.
 #[must_use]
 pub(crate) fn by_reason(rejects: &Rejects) -> Vec<ReasonCount> {
     let mut counts: Vec<ReasonCount> = Vec::new();
     for reject in rejects.iter() {
-        let place = counts.iter().position(|count| count.why == *reject.why).unwrap_or_else(|| {
+        let index = counts.iter().position(|count| count.why == *reject.why).unwrap_or_else(|| {
             let why = reject.why.clone();
             counts.push(ReasonCount { why, records: 0, examples: Vec::new() });
             counts.len() - 1
         });
-        let count = &mut counts[place];
+        let count = &mut counts[index];
         count.records += 1;
         if count.examples.len() < EXAMPLES {
             let (source, record) = (reject.source.to_owned(), reject.record);

@@ -1,4 +1,4 @@
-//! Rejected records in their original files, for those who may see them.
+//! Rejected records in their original files, for authorised users.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -11,40 +11,39 @@ use crate::pipeline::source_check::MISSING;
 use crate::quarantine::{NamedSource, Reject, Rejects};
 use crate::schema::Dataset;
 
-/// The original files of rejects, each with the fingerprint that the run has noted.
+/// The original files of rejects, with the recorded fingerprints.
 pub(crate) struct Originals {
     files: Vec<File>,
 }
 
 struct File {
-    /// As the quarantine names it.
+    /// The source as recorded in the quarantine.
     named: NamedSource,
-    /// The input it was found in.
+    /// The input that contains it.
     input: Extracted,
-    place: usize,
+    index: usize,
 }
 
-/// A record of an original file.
-pub(crate) struct Found<'a> {
-    /// Its file, as the quarantine names it.
+pub(crate) struct OriginalRecord<'a> {
+    /// Its file, as recorded in the quarantine.
     pub(crate) source: &'a NamedSource,
-    /// Why it was rejected; none for the header.
+    /// Reason of the rejection; `None` for the header.
     pub(crate) reject: Option<Reject<'a>>,
-    /// The line on which it begins; 0 where there are no lines.
+    /// First line; 0 for formats without lines.
     pub(crate) line: u64,
-    /// The separator of its fields.
+    /// Field separator.
     pub(crate) separator: char,
-    /// Its bytes without the line's end, as UTF-8.
+    /// Its bytes in UTF-8, without the line ending.
     pub(crate) bytes: &'a [u8],
 }
 
 impl Originals {
-    /// Finds the files that rejects come from: among `named` ones by their fingerprints, else where
-    /// the run has found them.
+    /// Finds the files of the rejects: among `named` ones by fingerprint, else at their recorded
+    /// path.
     ///
     /// # Errors
-    /// `Source` when a file is missing or is not what the run has read, `Config` when a source has
-    /// no file to go back to, or the settings do not fit it.
+    /// `Source` when a file is missing or has changed since the run, `Config` when a source has no
+    /// file or the settings do not fit it.
     pub(crate) fn find(
         settings: &Settings,
         rejects: &Rejects,
@@ -56,18 +55,18 @@ impl Originals {
             elsewhere.push(extract::extract(*dataset, &at(settings, *dataset, sources), cancel)?);
         }
         let mut files = Vec::new();
-        let mut places = HashMap::new();
+        let mut indexes = HashMap::new();
         for input in &elsewhere {
-            for (place, file) in input.files.iter().enumerate() {
-                places.entry((input.dataset, &file.fingerprint)).or_insert((input, place));
+            for (index, file) in input.files.iter().enumerate() {
+                indexes.entry((input.dataset, &file.fingerprint)).or_insert((input, index));
             }
         }
         for wanted in rejects.sources() {
-            let found = places.get(&(wanted.dataset, &wanted.fingerprint));
-            let found = found.map(|&(input, place)| File {
+            let found = indexes.get(&(wanted.dataset, &wanted.fingerprint));
+            let found = found.map(|&(input, index)| File {
                 named: wanted.clone(),
                 input: input.clone(),
-                place,
+                index,
             });
             files.push(match found {
                 Some(found) => found,
@@ -77,14 +76,14 @@ impl Originals {
         Ok(Self { files })
     }
 
-    /// Hands out headers and rejected records, file by file: of each file the header first.
+    /// Passes the header and the rejected records of each file to `each`.
     ///
     /// # Errors
-    /// `Source` when a file cannot be read or was changed meanwhile; errors of `each`.
+    /// `Source` when a file cannot be read or has changed; errors of `each`.
     pub(crate) fn read(
         &self,
         rejects: &Rejects,
-        each: &mut dyn FnMut(Found<'_>) -> Result<()>,
+        each: &mut dyn FnMut(OriginalRecord<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut all = rejects.iter().peekable();
         for file in &self.files {
@@ -98,7 +97,7 @@ impl Originals {
                 of_file.entry(reject.record).or_insert(reject);
             }
             let wanted: BTreeSet<u64> = of_file.keys().copied().chain([0]).collect();
-            let source_file = &file.input.files[file.place];
+            let source_file = &file.input.files[file.index];
             let mut found = 0;
             let records = match source_file.format {
                 Format::Parquet => extract::parquet_records,
@@ -106,7 +105,7 @@ impl Originals {
             };
             records(named.dataset, source_file, &wanted, &mut |original| {
                 found += 1;
-                each(Found {
+                each(OriginalRecord {
                     source: named,
                     reject: of_file.get(&original.record).copied(),
                     line: original.line,
@@ -149,7 +148,7 @@ fn place_of(input: &Extracted, wanted: &NamedSource) -> Option<usize> {
     files.position(|file| same && file.fingerprint == wanted.fingerprint)
 }
 
-/// The file where the run has found it.
+/// The file at its recorded path.
 fn at_its_place(settings: &Settings, wanted: &NamedSource, cancel: &Cancellation) -> Result<File> {
     let NamedSource { dataset, path, fingerprint } = wanted;
     if fingerprint.is_empty() {
@@ -168,18 +167,17 @@ fn at_its_place(settings: &Settings, wanted: &NamedSource, cancel: &Cancellation
     let sources = std::slice::from_ref(path);
     let input = extract::extract(*dataset, &at(settings, *dataset, sources), cancel)?;
     match place_of(&input, wanted) {
-        Some(place) => Ok(File { named: wanted.clone(), input, place }),
+        Some(index) => Ok(File { named: wanted.clone(), input, index }),
         None => Err(Error::source(format!("{dataset}: {path} is not what the run has read"))
             .hint(format!("name the file as it was then with --{dataset} FILE; nothing is shown"))),
     }
 }
 
-/// The separator of a file's fields.
 fn separator(file: &SourceFile) -> char {
     file.delimited.as_ref().map_or(',', |delimited| delimited.separator.into())
 }
 
-/// Why a source has no file to go back to.
+/// Why a source has no file.
 fn no_file(path: &str) -> Option<&'static str> {
     if path == STANDARD_INPUT {
         return Some("standard input was read once and is gone");

@@ -1,20 +1,20 @@
-//! Settings of the static page.
+//! Settings of the HTML dashboard page.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// The static HTML page made from the warehouse.
+/// A static HTML page generated from the warehouse.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dashboard {
     /// Whether the page is written.
     pub enabled: bool,
-    /// Where; by default `dashboard.html` in the data directory.
+    /// Path; by default `dashboard.html` in the data directory.
     pub path: Option<PathBuf>,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub(crate) deadline_secs: Option<u64>,
 }
 

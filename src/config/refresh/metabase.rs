@@ -1,4 +1,4 @@
-//! Settings of Metabase: one API key, and what is refreshed with it.
+//! Settings of Metabase: one API key and its refresh targets.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,16 @@ use super::{check_deadline, check_name, check_url};
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// How Metabase is reached, and what is refreshed there.
+/// Connection to Metabase and its targets.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metabase {
-    /// Its address.
+    /// Base URL.
     pub url: String,
-    /// The API key.
     pub api_key: SecretSource,
-    /// Questions that are run at the same time; `refresh.parallel` by default.
+    /// Maximum concurrent questions; `refresh.parallel` by default.
     pub(crate) parallel: Option<u16>,
-    /// What is refreshed, by name.
+    /// Targets by name.
     pub targets: BTreeMap<String, MetabaseTarget>,
 }
 
@@ -30,13 +29,13 @@ pub struct MetabaseTarget {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub deadline_secs: Option<u64>,
-    /// A dashboard, all of whose questions are run.
+    /// Dashboard id; all its questions are run.
     pub dashboard: Option<u64>,
-    /// A question.
+    /// Question id.
     pub card: Option<u64>,
-    /// A database whose schema is synchronised.
+    /// Id of a database whose schema is synchronised.
     pub database: Option<u64>,
 }
 
@@ -99,15 +98,15 @@ mod tests {
         let key = "api_key = { env = \"K\" }\n";
         assert!(validated(&format!("{key}targets.a.card = 1")).is_ok());
         assert!(validated("").is_ok(), "without a target nothing is needed");
-        for (change, told) in [
+        for (change, expected) in [
             ("targets.a.card = 1".to_owned(), "api_key is missing"),
             (format!("{key}parallel = 65\ntargets.a.card = 1"), "1 to 64"),
             (format!("{key}targets.a.required = true"), "one of dashboard, card and database"),
             (format!("{key}targets.a = {{ card = 1, database = 2 }}"), "one of dashboard"),
             (format!("{key}targets.a = {{ card = 1, deadline_secs = 0 }}"), "deadline_secs"),
         ] {
-            let error = validated(&change).expect_err(told).to_string();
-            assert!(error.contains(told), "{error}");
+            let error = validated(&change).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is refreshed after the load, and how each target is reached.
+//! Refresh targets after the load, and their connections.
 
 mod dashboard;
 mod metabase;
@@ -27,25 +27,25 @@ pub use webhook::{Webhook, WebhookStyle};
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// The targets that are refreshed after the load has committed.
+/// Targets refreshed after the load has committed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Refresh {
-    /// Seconds that a target has, from its start to its end, where it names no others.
+    /// Default timeout of a target in seconds.
     pub deadline_secs: u64,
-    /// Targets of one provider that are refreshed at the same time, 1 to 64.
+    /// Maximum concurrent targets per provider, 1 to 64.
     pub(crate) parallel: u16,
-    /// The stored months of providers.
+    /// The provider-month materialized view.
     pub provider_month: ProviderMonth,
-    /// The static page.
+    /// The static HTML page.
     pub dashboard: Dashboard,
-    /// Semantic models of Power BI.
+    /// Power BI semantic models.
     pub power_bi: PowerBi,
-    /// Data sources, workbooks and tasks of Tableau.
+    /// Tableau data sources, workbooks and tasks.
     pub tableau: Tableau,
-    /// Dashboards of Apache Superset.
+    /// Apache Superset dashboards.
     pub superset: Superset,
-    /// Dashboards, questions and databases of Metabase.
+    /// Metabase dashboards, questions and databases.
     pub metabase: Metabase,
     /// Webhooks by name.
     pub webhook: BTreeMap<String, Webhook>,
@@ -70,33 +70,33 @@ impl Default for Refresh {
     }
 }
 
-/// What to do where a target is being refreshed already, by somebody else.
+/// What to do when another client is already refreshing the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {
-    /// Wait for the end of that refresh, then start one: it may have read older data.
+    /// Wait for that refresh, then start another: it may have read older data.
     #[default]
     Wait,
-    /// Leave it; the target stays due.
+    /// Skip; the target stays due.
     Skip,
     /// Fail.
     Fail,
 }
 
 impl Refresh {
-    /// How long a target has, whose own seconds are `own`.
+    /// Timeout of a target with its own setting `own`.
     #[must_use]
     pub(crate) fn deadline(&self, own: Option<u64>) -> Duration {
         Duration::from_secs(own.unwrap_or(self.deadline_secs))
     }
 
-    /// How many targets of a provider are refreshed at once, whose own limit is `own`.
+    /// Concurrency limit of a provider with its own setting `own`.
     #[must_use]
     pub(crate) fn parallel(&self, own: Option<u16>) -> usize {
         usize::from(own.unwrap_or(self.parallel))
     }
 
-    /// Every secret that these settings name.
+    /// All secrets in these settings.
     pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretSource> {
         let mut secrets = self.power_bi.secrets_mut();
         secrets.extend(self.tableau.secrets_mut());
@@ -106,10 +106,10 @@ impl Refresh {
         secrets
     }
 
-    /// Checks what the types do not guarantee.
+    /// Validates constraints that the types do not enforce.
     ///
     /// # Errors
-    /// `Config`, naming the first setting that is wrong.
+    /// `Config`, naming the first invalid setting.
     pub(super) fn validate(&self) -> Result<()> {
         if !(1..=86_400).contains(&self.deadline_secs) {
             return Err(Error::config("refresh.deadline_secs must be from 1 to 86,400"));
@@ -126,7 +126,7 @@ impl Refresh {
     }
 }
 
-/// Checks a target's name: it is part of a report, a lock and a metric's label.
+/// Checks a target name, which is used in reports, locks and metric labels.
 pub(super) fn check_name(table: &str, name: &str) -> Result<()> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.len() <= 64 && name.chars().all(fine) {
@@ -135,7 +135,7 @@ pub(super) fn check_name(table: &str, name: &str) -> Result<()> {
     Err(Error::config(format!("{table}: a target's name is of letters, digits, _ and -")))
 }
 
-/// Checks a base address: `https://…`, or `http://…` within a network that is trusted.
+/// Checks a base URL: `https://…`, or `http://…` in a trusted network.
 pub(super) fn check_url(setting: &str, url: &str) -> Result<()> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
@@ -145,7 +145,7 @@ pub(super) fn check_url(setting: &str, url: &str) -> Result<()> {
     }
 }
 
-/// Checks a target's own deadline.
+/// Checks a target's own timeout.
 pub(super) fn check_deadline(target: &str, seconds: Option<u64>) -> Result<()> {
     if seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
         return Err(Error::config(format!("{target}.deadline_secs must be from 1 to 86,400")));

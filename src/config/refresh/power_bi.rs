@@ -1,4 +1,4 @@
-//! Settings of Power BI: one service principal, and the semantic models that it refreshes.
+//! Settings of Power BI: one service principal and its semantic models.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,31 +10,31 @@ use crate::config::interval::Moment;
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// How Power BI is reached, and what is refreshed there.
+/// Connection to Power BI and its targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PowerBi {
-    /// The tenant's id or domain.
+    /// Tenant id or domain.
     pub tenant: String,
-    /// The service principal's application id.
+    /// Application (client) id of the service principal.
     pub client_id: String,
-    /// Its secret; or a certificate, or a federated token.
+    /// Client secret, unless a certificate or a federated token is used.
     pub client_secret: SecretSource,
-    /// Its certificate (PEM), where it signs in with one.
+    /// Certificate (PEM) for certificate authentication.
     pub certificate: Option<PathBuf>,
-    /// The certificate's private key (PEM, PKCS #8).
+    /// Private key of the certificate (PEM, PKCS #8).
     pub private_key: SecretSource,
-    /// The file of a federated token, as Kubernetes projects it.
+    /// File of a federated token, as projected by Kubernetes.
     pub federated_token: SecretSource,
-    /// Where tokens come from.
+    /// Base URL of the token endpoint.
     pub login_url: String,
-    /// Where the API is.
+    /// Base URL of the API.
     pub api_url: String,
-    /// What the token is for.
+    /// OAuth scope.
     pub(crate) scope: String,
-    /// Models that are refreshed at the same time; `refresh.parallel` by default.
+    /// Maximum concurrent models; `refresh.parallel` by default.
     pub(crate) parallel: Option<u16>,
-    /// The models, by name.
+    /// Models by name.
     pub targets: BTreeMap<String, PowerBiTarget>,
 }
 
@@ -56,38 +56,38 @@ impl Default for PowerBi {
     }
 }
 
-/// Which of Power BI's two refreshes.
+/// Power BI refresh type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PowerBiMode {
-    /// With progress and cancelling; needs a Premium, PPU or Embedded capacity. Does not renew the
-    /// tiles of dashboards.
+    /// Progress and cancellation; requires Premium, PPU or Embedded capacity. Does not refresh
+    /// dashboard tiles.
     #[default]
     Enhanced,
-    /// On every capacity, 8 a day on a shared one. Renews the tiles; cannot be cancelled.
+    /// Any capacity; 8 a day on shared capacity. Refreshes dashboard tiles; cannot be cancelled.
     Standard,
 }
 
-/// What an enhanced refresh does with each object.
+/// Enhanced refresh operation per object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PowerBiType {
-    /// Reads the data and calculates what depends on them.
+    /// Reads the data and recalculates dependents.
     #[default]
     Full,
-    /// Empties it.
+    /// Clears the values.
     ClearValues,
-    /// Calculates without reading.
+    /// Recalculates without reading.
     Calculate,
-    /// Reads the data without calculating.
+    /// Reads without recalculating.
     DataOnly,
-    /// Only what is not ready: it does not notice new rows.
+    /// Only objects that are not ready: does not detect new rows.
     Automatic,
-    /// Tidies the dictionaries.
+    /// Defragments the dictionaries.
     Defragment,
 }
 
-/// How an enhanced refresh commits.
+/// Commit mode of an enhanced refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PowerBiCommit {
@@ -98,18 +98,17 @@ pub enum PowerBiCommit {
     PartialBatch,
 }
 
-/// A part of a model.
+/// Part of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerBiObject {
-    /// The table.
+    /// Table name.
     pub table: String,
-    /// One of its partitions; all by default.
+    /// Partition; all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
 }
 
-/// One semantic model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PowerBiTarget {
@@ -117,39 +116,39 @@ pub struct PowerBiTarget {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub deadline_secs: Option<u64>,
-    /// The workspace's id.
+    /// Workspace id.
     pub workspace: String,
-    /// The model's id.
+    /// Semantic model id.
     pub dataset: String,
-    /// Which refresh.
+    /// Refresh type.
     pub mode: PowerBiMode,
-    /// What to do while another refresh is at work.
+    /// What to do while another refresh is running.
     pub on_conflict: OnConflict,
-    /// Seconds in which a refresh that was asked for must be seen at the service; one that is not
-    /// seen by then was dropped.
+    /// Seconds until an accepted refresh must appear in the refresh history; otherwise it was
+    /// dropped.
     pub appear_secs: u64,
-    /// A DAX query whose one row has one number: how many claims the model shows. After the
-    /// refresh it is compared with the warehouse. `EVALUATE ROW("n", COUNTROWS(claims_fact))`
+    /// DAX query that returns one row with one number, the model's claim count; compared with the
+    /// warehouse after the refresh. Example: `EVALUATE ROW("n", COUNTROWS(claims_fact))`
     pub verify_query: Option<String>,
-    /// Enhanced only: what is done; `full` by default.
+    /// Enhanced only: operation; `full` by default.
     #[serde(rename = "type")]
     pub refresh_type: Option<PowerBiType>,
-    /// Enhanced only: how it commits; the service's default is `transactional`.
+    /// Enhanced only: commit mode; the service's default is `transactional`.
     pub commit_mode: Option<PowerBiCommit>,
     /// Enhanced only: threads; the service's default is 10.
     pub max_parallelism: Option<u16>,
-    /// Enhanced only: how often the service tries again by itself; its default is 0.
+    /// Enhanced only: retries by the service; its default is 0.
     pub retry_count: Option<u16>,
-    /// Enhanced only: whether a policy of incremental refresh is applied; the service's default is
-    /// true, and false goes with `partial_batch`.
+    /// Enhanced only: whether to apply the incremental refresh policy; the service's default is
+    /// true; must be false with `partial_batch`.
     pub apply_refresh_policy: Option<bool>,
-    /// Enhanced only: the day that such a policy takes for today.
+    /// Enhanced only: effective date of that policy, instead of today.
     pub effective_date: Option<Moment>,
-    /// Enhanced only: how long one attempt may take, `hh:mm:ss`; the service's default is 05:00:00.
+    /// Enhanced only: timeout of one attempt, `hh:mm:ss`; the service's default is 05:00:00.
     pub timeout: Option<String>,
-    /// Enhanced only: what is refreshed; the whole model by default.
+    /// Enhanced only: objects to refresh; the whole model by default.
     pub objects: Vec<PowerBiObject>,
 }
 
@@ -201,7 +200,7 @@ impl PowerBi {
         Ok(())
     }
 
-    /// Checks that there is one way to sign in.
+    /// Checks that exactly one authentication method is set.
     fn check_principal(&self) -> Result<()> {
         if self.tenant.is_empty() || self.client_id.is_empty() {
             return Err(Error::config("refresh.power_bi needs a tenant and a client_id")
@@ -265,7 +264,7 @@ impl PowerBiTarget {
         Ok(())
     }
 
-    /// The settings that only an enhanced refresh has, as far as they are set.
+    /// Names of the enhanced-only settings that are set.
     fn enhanced_fields(&self) -> Vec<&'static str> {
         [
             ("type", self.refresh_type.is_some()),
@@ -379,7 +378,7 @@ mod tests {
         refused(|s| s.tenant.clear(), "a tenant and a client_id");
         refused(|s| s.api_url = "ftp://h".into(), "api_url");
         refused(|s| s.parallel = Some(0), "parallel");
-        // A target that is switched off needs no credentials.
+        // A disabled target needs no credentials.
         let mut off = fine.clone();
         off.client_secret = SecretSource::default();
         off.targets.values_mut().for_each(|target| target.enabled = false);

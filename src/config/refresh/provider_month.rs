@@ -1,8 +1,9 @@
-//! Settings of the stored months of providers.
+//! Settings of the provider-month view.
 
 use serde::{Deserialize, Serialize};
 
-/// The materialized view `mv_provider_month`, refreshed before all other targets, which may read it.
+/// The materialized view `mv_provider_month`, refreshed before all other targets, because they may
+/// read it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderMonth {
@@ -10,7 +11,7 @@ pub struct ProviderMonth {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub(crate) required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub(crate) deadline_secs: Option<u64>,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{check_deadline, check_name};
 use crate::error::{Error, Result};
 
-/// Materialized views of the warehouse, refreshed one after the other.
+/// Materialized views in the warehouse, refreshed sequentially.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqlViews {
@@ -13,11 +13,12 @@ pub struct SqlViews {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that they have; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub deadline_secs: Option<u64>,
-    /// The views, as `schema.view` without quotes, in the order in which they need one another.
+    /// Views as unquoted `schema.view`, in dependency order.
     pub views: Vec<String>,
-    /// Whether readers go on meanwhile; needs a unique index on each view.
+    /// Whether to refresh `CONCURRENTLY`, without blocking readers; needs a unique index on each
+    /// view.
     pub concurrently: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Settings of Apache Superset: one account, and the dashboards whose charts are warmed.
+//! Settings of Apache Superset: one account and the dashboards whose chart cache is warmed.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,19 @@ use super::{check_deadline, check_name, check_url};
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// How Superset is reached, and what is refreshed there.
+/// Connection to Superset and its targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Superset {
-    /// Its address.
+    /// Base URL.
     pub url: String,
-    /// The account's name.
     pub username: String,
-    /// Its password.
     pub password: SecretSource,
-    /// Who knows the account: `db` or `ldap`.
+    /// Authentication provider: `db` or `ldap`.
     pub(crate) provider: String,
-    /// Charts that are warmed at the same time; `refresh.parallel` by default.
+    /// Maximum concurrent charts; `refresh.parallel` by default.
     pub parallel: Option<u16>,
-    /// The dashboards, by name.
+    /// Dashboards by name.
     pub targets: BTreeMap<String, SupersetTarget>,
 }
 
@@ -39,7 +37,6 @@ impl Default for Superset {
     }
 }
 
-/// One dashboard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SupersetTarget {
@@ -47,11 +44,11 @@ pub struct SupersetTarget {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub deadline_secs: Option<u64>,
-    /// The dashboard's id or slug.
+    /// Dashboard id or slug.
     pub dashboard: String,
-    /// Ids of the datasets whose columns are refreshed when the warehouse's schema has changed.
+    /// Ids of datasets whose columns are refreshed after a change of the warehouse schema.
     pub datasets: Vec<u64>,
 }
 
@@ -117,7 +114,7 @@ mod tests {
         let target = "targets.a.dashboard = \"1\"";
         assert!(validated(&format!("{account}{target}")).is_ok());
         assert!(validated("").is_ok(), "without a target nothing is needed");
-        for (change, told) in [
+        for (change, expected) in [
             (target.to_owned(), "username is missing"),
             (format!("username = \"etl\"\n{target}"), "password is missing"),
             (format!("{account}provider = \"oauth\"\n{target}"), "\"db\" or \"ldap\""),
@@ -126,8 +123,8 @@ mod tests {
             (format!("{account}{target}\ntargets.a.deadline_secs = 0"), "deadline_secs"),
             (format!("{account}targets.\"a b\".dashboard = \"1\""), "a target's name"),
         ] {
-            let error = validated(&change).expect_err(told).to_string();
-            assert!(error.contains(told), "{error}");
+            let error = validated(&change).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

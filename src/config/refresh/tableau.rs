@@ -1,4 +1,4 @@
-//! Settings of Tableau: one site, one personal access token, and what is refreshed there.
+//! Settings of Tableau: one site, one personal access token and its targets.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use super::{OnConflict, check_deadline, check_name, check_url};
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// How Tableau is reached, and what is refreshed there.
+/// Connection to Tableau and its targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tableau {
-    /// The server or pod, for example `https://10ax.online.tableau.com`.
+    /// Server or pod URL, for example `https://10ax.online.tableau.com`.
     pub server: String,
-    /// What follows `/site/` in the browser; empty: the default site.
+    /// Site name, as after `/site/` in the browser; empty for the default site.
     pub site: String,
-    /// The personal access token's name.
+    /// Name of the personal access token.
     pub token_name: String,
-    /// The personal access token.
+    /// Personal access token.
     pub token: SecretSource,
-    /// The REST API's version, or `auto` for what the server offers.
+    /// REST API version, or `auto` for the server's version.
     pub api_version: String,
-    /// Objects that are refreshed at the same time; `refresh.parallel` by default.
+    /// Maximum concurrent objects; `refresh.parallel` by default.
     pub parallel: Option<u16>,
-    /// What is refreshed, by name.
+    /// Targets by name.
     pub targets: BTreeMap<String, TableauTarget>,
 }
 
@@ -50,17 +50,17 @@ pub struct TableauTarget {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub deadline_secs: Option<u64>,
-    /// A data source's id.
+    /// Data source id.
     pub datasource: Option<String>,
-    /// A workbook's id.
+    /// Workbook id.
     pub workbook: Option<String>,
-    /// An extract refresh task's id.
+    /// Extract refresh task id.
     pub task: Option<String>,
-    /// Whether only new rows are fetched (API 3.25 and later).
+    /// Whether to refresh incrementally (API 3.25 and later).
     pub incremental: bool,
-    /// What to do while another refresh is at work.
+    /// What to do while another refresh is running.
     pub on_conflict: OnConflict,
 }
 
@@ -133,12 +133,12 @@ impl Tableau {
     }
 }
 
-/// The first version that knows personal access tokens.
+/// First API version with personal access tokens.
 const TOKENS: (u16, u16) = (3, 6);
-/// The first version that refreshes incrementally on request.
+/// First API version with incremental refresh on request.
 const INCREMENTAL: (u16, u16) = (3, 25);
 
-/// A version's two numbers.
+/// Parses a version into major and minor.
 fn version(text: &str) -> Option<(u16, u16)> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))

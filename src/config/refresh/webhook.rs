@@ -6,10 +6,10 @@ use super::{check_deadline, check_name, check_url};
 use crate::error::{Error, Result};
 use crate::secret::source::SecretSource;
 
-/// The longest list of waits: what lasts longer is the work of a queue, not of a batch job.
-const MOST_RETRIES: usize = 10;
+/// Maximum number of retries; longer retries need a queue, not a batch job.
+const MAX_RETRIES: usize = 10;
 
-/// An address that is notified of the result of the run and the other targets.
+/// A URL notified of the result of the run and of the other targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhook {
@@ -17,36 +17,33 @@ pub struct Webhook {
     pub enabled: bool,
     /// Whether a failure ends the run with exit code 6.
     pub required: bool,
-    /// Seconds that it has; `refresh.deadline_secs` by default.
+    /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub deadline_secs: Option<u64>,
-    /// The address; redirects are not followed.
+    /// Redirects are not followed.
     pub url: String,
-    /// How the message is signed: `standard` (Standard Webhooks 1.0.0), `github`, `stripe` or
-    /// `slack`.
+    /// Signature scheme: `standard` (Standard Webhooks 1.0.0), `github`, `stripe` or `slack`.
     pub style: WebhookStyle,
-    /// The secrets that sign; two while one replaces the other. `standard`: `whsec_` and the base64
-    /// of 24 to 64 random bytes; the others: a text of 16 characters or more, for `github` and
-    /// `slack` only one.
+    /// Signing secrets; two during a secret rotation. `standard`: `whsec_` and the base64 of 24 to
+    /// 64 random bytes; others: at least 16 characters, and only one for `github` and `slack`.
     pub secrets: Vec<SecretSource>,
-    /// Seconds before the second try, the third, and so on; as many tries as there are numbers, and
-    /// the first one.
+    /// Delay in seconds before each retry; the length of the list is the number of retries.
     pub retry_delays_secs: Vec<u64>,
-    /// Seconds that the receiver has for each answer, 1 to 120.
+    /// Timeout of each response in seconds, 1 to 120.
     pub timeout_secs: u64,
 }
 
-/// Whose receivers understand the signature.
+/// Signature scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookStyle {
     /// Standard Webhooks 1.0.0: `webhook-signature: v1,…`.
     #[default]
     Standard,
-    /// As GitHub signs: `X-Hub-Signature-256: sha256=…`.
+    /// GitHub: `X-Hub-Signature-256: sha256=…`.
     Github,
-    /// As Stripe signs: `Stripe-Signature: t=…,v1=…`.
+    /// Stripe: `Stripe-Signature: t=…,v1=…`.
     Stripe,
-    /// As Slack signs: `X-Slack-Signature: v0=…`.
+    /// Slack: `X-Slack-Signature: v0=…`.
     Slack,
 }
 
@@ -79,9 +76,9 @@ impl Webhook {
             return Err(Error::config(format!("{setting}.timeout_secs must be from 1 to 120")));
         }
         let too_long = self.retry_delays_secs.iter().any(|&seconds| seconds > 3600);
-        if too_long || self.retry_delays_secs.len() > MOST_RETRIES {
+        if too_long || self.retry_delays_secs.len() > MAX_RETRIES {
             return Err(Error::config(format!(
-                "{setting}.retry_delays_secs: at most {MOST_RETRIES} waits of at most 3,600 seconds"
+                "{setting}.retry_delays_secs: at most {MAX_RETRIES} waits of at most 3,600 seconds"
             )));
         }
         match (self.style, self.secrets.len()) {

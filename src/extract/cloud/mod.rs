@@ -1,8 +1,8 @@
-//! Sources on other machines: objects of S3, Google and Azure, and files over HTTP.
+//! Remote sources: S3, Google Cloud Storage, Azure Blob Storage and HTTP(S).
 //!
-//! Polars reads object stores too, but our own reader of delimited files needs bytes, so the crate
-//! underneath, `object_store`, is used directly. An object is read once, into the spool: it is used
-//! twice, to fingerprint and to load it, and must be the same both times.
+//! Polars can read object stores, but our delimited reader needs bytes, so `object_store` is used
+//! directly. Each object is downloaded once, into the spool: it is read twice (fingerprint, load)
+//! and both reads must see the same bytes.
 
 mod objects;
 mod transfer;
@@ -10,7 +10,7 @@ mod web;
 
 use std::path::Path;
 
-pub(super) use transfer::Found;
+pub(super) use transfer::RemoteObjects;
 use transfer::unless_cancelled;
 
 use super::address::Address;
@@ -21,29 +21,29 @@ use crate::event::Cancellation;
 use crate::http::{install_crypto, runtime};
 use crate::schema::Dataset;
 
-/// The objects of an address: itself, or those that match its glob or are below it.
+/// Lists the objects of an address: the object itself, or those matching its glob or prefix.
 ///
 /// # Errors
-/// `Config` when the address or the environment is wrong, `Source` when there is nothing or the
-/// store cannot be read, `Interrupted` on cancellation.
+/// `Config` for a wrong address or environment, `Source` when nothing matches or the store cannot
+/// be read, `Interrupted` on cancellation.
 pub(super) fn expand(
     dataset: Dataset,
     address: Address,
     interval: &Interval,
     cancel: &Cancellation,
-) -> Result<Found> {
+) -> Result<RemoteObjects> {
     if address.is_web() {
-        return Ok(Found::one(address));
+        return Ok(RemoteObjects::one(address));
     }
     install_crypto();
     let listing = objects::expand(dataset, address, interval);
     runtime()?.block_on(unless_cancelled(cancel, listing))
 }
 
-/// Reads an object into the spool.
+/// Downloads an object into the spool.
 ///
 /// # Errors
-/// As [`expand`], and `Config` when the spool cannot be written.
+/// As [`expand`], plus `Config` when the spool cannot be written.
 pub(super) fn fetch(
     dataset: Dataset,
     address: &Address,

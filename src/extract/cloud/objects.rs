@@ -1,7 +1,6 @@
-//! Objects of S3, Google Cloud Storage and Azure Blob Storage.
+//! S3, Google Cloud Storage and Azure Blob Storage.
 //!
-//! Credentials come from the environment variables of each provider's own tools, never from an
-//! address.
+//! Credentials come from each provider's standard environment variables, never from an address.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -22,24 +21,24 @@ use super::super::address::Address;
 use super::super::folder;
 use super::super::left_out::{self, LeftOut, TABLE_LOGS};
 use super::super::spool::Writing;
-use super::transfer::{CONNECT, Found, SILENCE, broken_off, unreachable};
+use super::transfer::{CONNECT_TIMEOUT, IDLE_TIMEOUT, RemoteObjects, broken_off, unreachable};
 use crate::config::Interval;
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Characters of a glob.
-const WILD: [char; 3] = ['*', '?', '['];
+/// Glob metacharacters.
+const GLOB_CHARS: [char; 3] = ['*', '?', '['];
 
-/// The objects of an address, sorted by their keys.
+/// Lists the objects of an address, sorted by key.
 pub(super) async fn expand(
     dataset: Dataset,
     address: Address,
     interval: &Interval,
-) -> Result<Found> {
+) -> Result<RemoteObjects> {
     let (bucket, key) = address.parts();
-    let wild = key.find(WILD);
+    let wild = key.find(GLOB_CHARS);
     if wild.is_none() && !key.is_empty() && !key.ends_with('/') {
-        return Ok(Found::one(address));
+        return Ok(RemoteObjects::one(address));
     }
     let store = store(dataset, &address)?;
     let literal = &key[..wild.unwrap_or(key.len())];
@@ -56,14 +55,18 @@ pub(super) async fn expand(
     while let Some(object) = objects.next().await {
         let object = object.map_err(|error| failure(dataset, &address, &error))?;
         listing.add(&object, folder, pattern.as_ref(), interval);
-        // Lets a signal through in a long list.
+        // Yields, so that a signal can interrupt a long listing.
         consume_budget().await;
     }
     let Listing { mut keys, left_out, any, other_days, tables } = listing;
     for (table, format) in tables {
         if keys.iter().any(|key| key.starts_with(&table)) {
-            let place = format!("{}://{bucket}/{table}", address.scheme());
-            return Err(folder::no_plain_folder(dataset, place.trim_end_matches('/'), format));
+            let table_address = format!("{}://{bucket}/{table}", address.scheme());
+            return Err(folder::no_plain_folder(
+                dataset,
+                table_address.trim_end_matches('/'),
+                format,
+            ));
         }
     }
     if !any && pattern.is_some() {
@@ -82,24 +85,23 @@ pub(super) async fn expand(
     keys.sort_unstable();
     let scheme = address.scheme();
     let addresses = keys.iter().map(|key| Address::new(format!("{scheme}://{bucket}/{key}")));
-    Ok(Found { addresses: addresses.collect(), parts: true, left_out })
+    Ok(RemoteObjects { addresses: addresses.collect(), parts: true, left_out })
 }
 
-/// What a list of objects has.
+/// Accumulated result of an object listing.
 #[derive(Default)]
 struct Listing {
     keys: Vec<String>,
     left_out: LeftOut,
-    /// Whether any object matches, left out or not.
+    /// Whether any object matches, including those left out.
     any: bool,
-    /// Whether some are of other days than the interval's.
+    /// Whether some objects belong to days outside the interval.
     other_days: bool,
-    /// Where tables with a log are, and their format.
+    /// Prefixes with a table log (Delta Lake, Hudi) → table format.
     tables: BTreeMap<String, &'static str>,
 }
 
 impl Listing {
-    /// Adds an object to the keys or to those that are left out.
     fn add(
         &mut self,
         object: &ObjectMeta,
@@ -137,7 +139,6 @@ impl Listing {
     }
 }
 
-/// Reads an object into the spool.
 pub(super) async fn fetch(
     dataset: Dataset,
     address: &Address,
@@ -147,11 +148,11 @@ pub(super) async fn fetch(
     let location = path(dataset, address, address.parts().1)?;
     let found = store.get(&location).await.map_err(|error| failure(dataset, address, &error))?;
     let size = found.meta.size;
-    let mut pieces = found.into_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| broken_off(dataset, address, writing.bytes()))?;
-        writing.append(&piece)?;
-        // Lets a signal through where the store is faster than the spool.
+    let mut chunks = found.into_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| broken_off(dataset, address, writing.bytes()))?;
+        writing.append(&chunk)?;
+        // Yields, so that a signal is noticed when the store is faster than the spool.
         consume_budget().await;
     }
     if writing.bytes() != size {
@@ -160,7 +161,7 @@ pub(super) async fn fetch(
     Ok(())
 }
 
-/// The bucket of an address.
+/// Opens the bucket of an address.
 fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
     let (bucket, _) = address.parts();
     if bucket.is_empty() || bucket.contains(['@', ':']) {
@@ -179,11 +180,11 @@ fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
         retry_timeout: Duration::from_mins(1),
         ..RetryConfig::default()
     };
-    // A large object takes its time, but a silent transfer has failed.
+    // No limit on total time for large objects, but a stalled transfer fails.
     let limits = [
         (ClientConfigKey::Timeout, "7 days".to_owned()),
-        (ClientConfigKey::ConnectTimeout, format!("{} s", CONNECT.as_secs())),
-        (ClientConfigKey::ReadTimeout, format!("{} s", SILENCE.as_secs())),
+        (ClientConfigKey::ConnectTimeout, format!("{} s", CONNECT_TIMEOUT.as_secs())),
+        (ClientConfigKey::ReadTimeout, format!("{} s", IDLE_TIMEOUT.as_secs())),
     ];
     let built: object_store::Result<Arc<dyn ObjectStore>> = match address.scheme() {
         "s3" => {
@@ -211,14 +212,14 @@ fn store(dataset: Dataset, address: &Address) -> Result<Arc<dyn ObjectStore>> {
             builder.build().map(|store| Arc::new(store) as _)
         }
     };
-    // The error can quote the environment.
+    // The original error can quote the environment.
     built.map_err(|_| {
         Error::config(format!("{dataset}: the environment has no settings to reach {address}"))
             .hint(credentials(address))
     })
 }
 
-/// Where credentials come from.
+/// Where this provider's credentials come from, for messages.
 fn credentials(address: &Address) -> &'static str {
     match address.scheme() {
         "s3" => {
@@ -237,7 +238,7 @@ fn path(dataset: Dataset, address: &Address, key: &str) -> Result<Path> {
     })
 }
 
-/// A store's failure without its text, which can quote requests.
+/// Reduces a store error to its kind: its text can quote requests.
 fn failure(dataset: Dataset, address: &Address, error: &object_store::Error) -> Error {
     use object_store::Error as Failure;
     let gone = matches!(error, Failure::NotFound { .. }) || answered(error, &[404]);
@@ -258,7 +259,7 @@ fn failure(dataset: Dataset, address: &Address, error: &object_store::Error) -> 
     }
 }
 
-/// An error and its causes.
+/// The error and its chain of causes.
 fn causes<'a>(error: &'a object_store::Error) -> Vec<&'a (dyn StdError + 'static)> {
     let mut causes: Vec<&'a (dyn StdError + 'static)> = Vec::new();
     let mut next: Option<&'a (dyn StdError + 'static)> = Some(error);
@@ -269,7 +270,8 @@ fn causes<'a>(error: &'a object_store::Error) -> Vec<&'a (dyn StdError + 'static
     causes
 }
 
-/// Whether the store has answered with one of these statuses: for a list only its text shows it.
+/// Whether the store answered with one of these statuses; listing errors show it only in their
+/// text.
 fn answered(error: &object_store::Error, statuses: &[u16]) -> bool {
     let shown = |status: &u16| format!("status code: {status}");
     let statuses: Vec<String> = statuses.iter().map(shown).collect();
@@ -279,7 +281,7 @@ fn answered(error: &object_store::Error, statuses: &[u16]) -> bool {
     })
 }
 
-/// Whether there was no answer.
+/// Whether the store did not answer.
 fn is_unreachable(error: &object_store::Error) -> bool {
     causes(error)
         .iter()

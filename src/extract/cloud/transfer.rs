@@ -1,4 +1,4 @@
-//! What all remote sources share: limits, signals and failures.
+//! Shared by all remote sources: timeouts, cancellation and errors.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use crate::error::{Error, Result};
 use crate::event::Cancellation;
 use crate::schema::Dataset;
 
-/// A connection that is not made within this time is none.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
-/// A transfer without any data for so long has failed.
-pub(super) const SILENCE: Duration = Duration::from_mins(1);
+/// Connect timeout.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle timeout: a transfer without data for this long fails.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The objects of an address.
-pub(in crate::extract) struct Found {
+pub(in crate::extract) struct RemoteObjects {
     pub(in crate::extract) addresses: Vec<Address>,
-    /// Whether they are those of a glob or a prefix.
+    /// Whether they come from a glob or a prefix.
     pub(in crate::extract) parts: bool,
     pub(in crate::extract) left_out: LeftOut,
 }
 
-impl Found {
+impl RemoteObjects {
     pub(super) fn one(address: Address) -> Self {
         Self { addresses: vec![address], parts: false, left_out: LeftOut::default() }
     }
 }
 
-/// Does `work` until a signal.
+/// Runs `work` until cancelled.
 pub(super) async fn unless_cancelled<T>(
     cancel: &Cancellation,
     work: impl Future<Output = Result<T>>,
@@ -42,13 +42,13 @@ pub(super) async fn unless_cancelled<T>(
     }
 }
 
-/// The failure of a place that does not answer.
+/// Error for a host that does not answer.
 pub(super) fn unreachable(dataset: Dataset, address: &Address) -> Error {
     Error::source(format!("{dataset}: {address} cannot be reached"))
         .hint("check the address, the network and the proxy settings")
 }
 
-/// The failure of a transfer that has begun.
+/// Error for a transfer that broke off.
 pub(super) fn broken_off(dataset: Dataset, address: &Address, bytes: u64) -> Error {
     Error::source(format!("{dataset}: {address} broke off after {bytes} bytes"))
         .hint("nothing was loaded; run again")

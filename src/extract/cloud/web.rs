@@ -9,18 +9,17 @@ use tokio::task::consume_budget;
 
 use super::super::address::Address;
 use super::super::spool::Writing;
-use super::transfer::{CONNECT, SILENCE, broken_off, unreachable};
+use super::transfer::{CONNECT_TIMEOUT, IDLE_TIMEOUT, broken_off, unreachable};
 use crate::error::{Error, Result};
 use crate::schema::Dataset;
 
-/// Retries of a request.
 const RETRIES: usize = 2;
-/// The wait before the first retry; it doubles.
+/// Delay before the first retry; doubles with each retry.
 const DELAY: Duration = Duration::from_millis(500);
-/// The most redirects that are followed.
+/// Maximum number of redirects followed.
 const REDIRECTS: usize = 5;
 
-/// Reads a file into the spool.
+/// Downloads a file into the spool.
 pub(super) async fn fetch(
     dataset: Dataset,
     address: &Address,
@@ -39,12 +38,12 @@ pub(super) async fn fetch(
             Ok(None) => return Ok(()),
             Err(_) => return Err(broken_off(dataset, address, writing.bytes())),
         }
-        // Lets a signal through where the server is faster than the spool.
+        // Yields, so that a signal is noticed when the server is faster than the spool.
         consume_budget().await;
     }
 }
 
-/// Why there is no file in an answer.
+/// Why a response has no file.
 struct Refused {
     error: Error,
     is_transient: bool,
@@ -76,11 +75,11 @@ fn client(dataset: Dataset, address: &Address) -> Result<Client> {
     });
     Client::builder()
         .user_agent(concat!("claims-etl/", env!("CARGO_PKG_VERSION")))
-        // It would show this server's query to the next one.
+        // A referer would show this server's query to the next one.
         .referer(false)
         .redirect(redirects)
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(IDLE_TIMEOUT)
         .build()
         .map_err(|_| {
             Error::config(format!("{dataset}: {address}: this machine cannot make web requests"))

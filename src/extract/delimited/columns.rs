@@ -1,55 +1,53 @@
-//! A block's records as columns of text.
+//! Parses the records of a block into text columns.
 //!
-//! A record that cannot be read keeps its place as a row of nulls; its defect is reported
-//! beside the columns.
+//! A record that cannot be read becomes a row of nulls; the damage is reported separately.
 
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memchr2_iter};
 use polars::prelude::Column;
 
-use super::record::{Damage, Dialect, End, field, is_skipped, judge, text, without_end};
+use super::record::{Damage, Dialect, End, field, is_skipped, text, validate, without_end};
 use crate::interchange::{TextBlock, TextColumn};
 
-/// A byte-order mark.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// UTF-8 byte-order mark.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Which fields of a record become columns.
+/// Maps record fields to columns.
 #[derive(Debug, Clone)]
 pub(in crate::extract) struct Layout {
-    /// For each field of the header the column that it fills, if any.
+    /// For each header field, the index of its column, if it is read.
     pub(in crate::extract) fields: Vec<Option<usize>>,
-    /// Names of the columns.
     pub(in crate::extract) names: Vec<String>,
     pub(in crate::extract) separator: u8,
     pub(in crate::extract) comment: Option<u8>,
-    /// The bytes of the header record, without its line's end.
+    /// Bytes of the header record without the line ending.
     pub(in crate::extract) header: Vec<u8>,
 }
 
 /// A record that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::extract) struct Damaged {
-    /// The record's place in the block, from 0.
+    /// Zero-based row number in the block.
     pub(in crate::extract) row: usize,
     pub(in crate::extract) damage: Damage,
-    /// The record; bytes that are no text are characters of the same number.
+    /// The raw record; each invalid byte is replaced by the character with the same code (Latin-1).
     pub(in crate::extract) raw: String,
 }
 
-/// A block that was read.
+/// A parsed block.
 pub(in crate::extract) struct Table {
     pub(in crate::extract) columns: Vec<Column>,
-    /// In the order of the records.
+    /// Damaged records in record order.
     pub(in crate::extract) damaged: Vec<Damaged>,
-    /// For each record the lines of the block before it.
+    /// For each record, the number of preceding lines in the block.
     pub(in crate::extract) lines: Vec<i64>,
 }
 
-/// The columns of a block of about `records` records. An empty field is null, a quoted empty one is
-/// an empty text; a damaged record is a row of nulls.
+/// Parses a block of about `records` records. An empty field is null, a quoted empty field is an
+/// empty string.
 ///
-/// None when the block is too long for one, which blocks are not.
+/// `None` when the block is too long for 32-bit offsets, which does not happen in practice.
 pub(in crate::extract) fn read(bytes: Vec<u8>, records: usize, layout: &Layout) -> Option<Table> {
     let (block, invalid) = match TextBlock::new(bytes) {
         Ok(block) => (block, Vec::new()),
@@ -89,14 +87,14 @@ pub(in crate::extract) fn read(bytes: Vec<u8>, records: usize, layout: &Layout) 
     })
 }
 
-/// The bytes with each one that is no text replaced, and where those were and what.
+/// Replaces invalid UTF-8 bytes; returns their positions and original values.
 fn only_text(mut bytes: Vec<u8>) -> (Vec<u8>, Vec<(usize, u8)>) {
     let mut invalid = Vec::new();
     let mut from = 0;
     while let Err(error) = std::str::from_utf8(&bytes[from..]) {
         let start = from + error.valid_up_to();
         let end = error.error_len().map_or(bytes.len(), |length| start + length);
-        invalid.extend((start..end).map(|place| (place, bytes[place])));
+        invalid.extend((start..end).map(|offset| (offset, bytes[offset])));
         bytes[start..end].fill(b'?');
         from = end;
     }
@@ -107,9 +105,9 @@ fn only_text(mut bytes: Vec<u8>) -> (Vec<u8>, Vec<(usize, u8)>) {
 #[derive(Debug, Clone)]
 enum Slot {
     Null,
-    /// The block's text at this place.
+    /// Byte range in the block's text.
     Part(Range<usize>),
-    /// A text that is not in the block as it is: its place among the record's own.
+    /// Index into the record's unescaped strings.
     Own(usize),
 }
 
@@ -118,27 +116,27 @@ struct Rows<'a> {
     dialect: Dialect,
     bytes: &'a [u8],
     columns: Vec<TextColumn<'a>>,
-    /// The fields of this record that become columns.
+    /// The mapped fields of the current record.
     record: Vec<Slot>,
     own: Vec<String>,
-    /// Fields of this record so far.
+    /// Number of fields of the current record so far.
     field: usize,
-    /// Where it begins.
+    /// Start offset of the current record.
     start: usize,
-    /// Text followed a closing quote of it.
+    /// Whether text followed a closing quote.
     malformed: bool,
     line: i64,
     lines: Vec<i64>,
     damaged: Vec<Damaged>,
-    /// Bytes that are no text, from this record on.
+    /// Invalid bytes from the current record on.
     invalid: &'a [(usize, u8)],
-    /// Whether the block has a NUL anywhere.
+    /// Whether the block contains a NUL.
     nul: bool,
 }
 
 impl Rows<'_> {
-    /// Reads all records: what lies between two marks as it is, up to the next quote; the field that
-    /// the quote is in by the grammar.
+    /// Parses all records. Fields without quotes take the fast path; a field with a quote is parsed
+    /// by [`field`].
     fn read(&mut self) {
         let bytes = self.bytes;
         let mut at = 0;
@@ -150,10 +148,10 @@ impl Rows<'_> {
                 let end = memchr(b'\n', &bytes[quote..]).map(|offset| quote + offset + 1);
                 self.skip(end.unwrap_or(bytes.len()))
             } else {
-                self.by_grammar(at)
+                self.quoted_field(at)
             };
         }
-        // The file's last record may lack its line feed.
+        // The last record may have no line feed.
         if at < bytes.len() || self.field > 0 {
             let line = &bytes[self.start..];
             if self.field > 0 || !is_skipped(line, self.dialect.comment) {
@@ -164,7 +162,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Reads the fields that end before `limit`; returns where the next one begins.
+    /// Parses unquoted fields that end before `limit`; returns the start of the next field.
     fn unquoted(&mut self, from: usize, limit: usize) -> usize {
         let bytes = self.bytes;
         let mut start = from;
@@ -173,7 +171,7 @@ impl Rows<'_> {
             let end = from + offset;
             if bytes[end] != b'\n' {
                 if self.field == 0 && self.dialect.comment == Some(bytes[start]) {
-                    // A comment: its marks mean nothing.
+                    // Separators and quotes have no meaning in a comment.
                     let feed = marks.find(|offset| bytes[from + offset] == b'\n');
                     let Some(feed) = feed else { return start };
                     start = self.skip(from + feed + 1);
@@ -192,31 +190,31 @@ impl Rows<'_> {
         start
     }
 
-    /// Reads one field that has a quote in it; returns where the next one begins.
-    fn by_grammar(&mut self, at: usize) -> usize {
+    /// Parses one field that contains a quote; returns the start of the next field.
+    fn quoted_field(&mut self, at: usize) -> usize {
         let bytes = self.bytes;
         let found = field(bytes, at, self.dialect.separator);
         let one_line = found.as_ref().is_some_and(|found| {
-            !found.quoted || memchr(b'\n', &bytes[found.place.clone()]).is_none()
+            !found.quoted || memchr(b'\n', &bytes[found.range.clone()]).is_none()
         });
         if !one_line
-            && let Some(judged) = judge(bytes, self.start, &self.dialect, true)
-            && let Some(damage) = judged.damage
+            && let Some(validated) = validate(bytes, self.start, &self.dialect, true)
+            && let Some(damage) = validated.damage
         {
-            self.damage(judged.end, damage);
-            return self.next(judged.end);
+            self.damage(validated.end, damage);
+            return self.next(validated.end);
         }
-        // A field that is not closed has been judged as damage.
+        // An unclosed field was already reported as damage.
         let Some(found) = found else { return bytes.len() };
         self.malformed |= found.malformed;
         self.put(|own| match (found.quoted, found.doubled) {
-            (false, _) if found.place.is_empty() => Slot::Null,
+            (false, _) if found.range.is_empty() => Slot::Null,
             (true, true) => {
-                // A field begins and ends at ASCII marks.
-                own.push(text(&String::from_utf8_lossy(&bytes[found.place.clone()])));
+                // Fields begin and end at ASCII characters, so the slice is valid UTF-8.
+                own.push(text(&String::from_utf8_lossy(&bytes[found.range.clone()])));
                 Slot::Own(own.len() - 1)
             }
-            _ => Slot::Part(found.place.clone()),
+            _ => Slot::Part(found.range.clone()),
         });
         if found.end != End::Separator {
             self.end_record(found.next);
@@ -237,7 +235,7 @@ impl Rows<'_> {
         self.field += 1;
     }
 
-    /// Passes over a line that is no record; returns where the next one begins.
+    /// Skips a blank line or comment; returns the start of the next line.
     fn skip(&mut self, end: usize) -> usize {
         self.line += 1;
         self.start = end;
@@ -252,7 +250,7 @@ impl Rows<'_> {
             for (column, slot) in self.columns.iter_mut().zip(&mut self.record) {
                 match std::mem::replace(slot, Slot::Null) {
                     Slot::Null => column.push_null(),
-                    Slot::Part(place) => column.push(place),
+                    Slot::Part(range) => column.push(range),
                     Slot::Own(text) => column.push_own(&self.own[text]),
                 }
             }
@@ -261,7 +259,7 @@ impl Rows<'_> {
         self.next(end);
     }
 
-    /// What is wrong with the record that ends at `end`.
+    /// Validates the record that ends at `end`.
     #[inline]
     fn wrong(&self, end: usize) -> Option<Damage> {
         if self.malformed {
@@ -271,29 +269,30 @@ impl Rows<'_> {
             let few = self.field < self.dialect.fields;
             return Some(if few { Damage::TooFewFields } else { Damage::TooManyFields });
         }
-        if self.invalid.first().is_some_and(|&(place, _)| place < end) {
+        if self.invalid.first().is_some_and(|&(offset, _)| offset < end) {
             return Some(Damage::EncodingInvalid);
         }
         if self.nul && memchr(0, &self.bytes[self.start..end]).is_some() {
             return Some(Damage::NulCharacter);
         }
         let (record, header) = (&self.bytes[self.start..end], &self.layout.header);
-        // Nearly all records are shorter than their header, or longer.
-        let may_be = (header.len()..=header.len() + MARK.len() + 2).contains(&record.len());
+        // Cheap length check first.
+        let may_be =
+            (header.len()..=header.len() + BYTE_ORDER_MARK.len() + 2).contains(&record.len());
         let is_header = || {
             let record = without_end(record);
-            // A file that was appended to another brings its mark along.
-            record.strip_prefix(MARK).unwrap_or(record) == header
+            // A concatenated file brings its own byte-order mark.
+            record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record) == header
         };
         (may_be && is_header()).then_some(Damage::HeaderRepeated)
     }
 
-    /// The record from `start` to `end` as a damaged row.
+    /// Adds the record from `start` to `end` as a damaged row.
     fn damage(&mut self, end: usize, damage: Damage) {
         let row = self.lines.len();
         let mut raw =
             String::from_utf8_lossy(without_end(&self.bytes[self.start..end])).into_owned();
-        let invalid = self.invalid.iter().take_while(|&&(place, _)| place < end);
+        let invalid = self.invalid.iter().take_while(|&&(offset, _)| offset < end);
         raw.extend(invalid.map(|&(_, byte)| char::from(byte)));
         self.damaged.push(Damaged { row, damage, raw });
         for column in &mut self.columns {
@@ -303,13 +302,13 @@ impl Rows<'_> {
         self.lines.push(self.line);
     }
 
-    /// Goes on to the record that begins at `end`; returns it.
+    /// Moves on to the record that begins at `end`; returns `end`.
     #[inline]
     fn next(&mut self, end: usize) -> usize {
         let feeds = memchr_iter(b'\n', &self.bytes[self.start..end]).count();
         self.line += i64::try_from(feeds).unwrap_or(0);
-        while let [(place, _), rest @ ..] = self.invalid
-            && *place < end
+        while let [(offset, _), rest @ ..] = self.invalid
+            && *offset < end
         {
             self.invalid = rest;
         }

@@ -1,4 +1,4 @@
-//! Tests of the sibling file: what a block becomes.
+//! Tests of the block parser.
 
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ fn a_trailing_separator_at_the_end_is_a_field() {
 }
 
 proptest! {
-    /// The columns tell of every record what the grammar tells of it.
+    /// The block parser and the record grammar agree on every record.
     #[test]
     fn columns_and_grammar_agree(
         text in prop_oneof![
@@ -96,13 +96,13 @@ proptest! {
         prop_assert_eq!(table.columns[0].len() as u64, records);
         let (mut at, mut row) = (0, 0);
         let mut damaged = table.damaged.iter().peekable();
-        while let Some((start, judged)) = next_record(bytes, at, &dialect, true) {
-            let told = damaged.next_if(|damaged| damaged.row == row);
-            let repeated = told.is_some_and(|told| told.damage == Damage::HeaderRepeated);
-            prop_assert!(repeated || told.map(|told| told.damage) == judged.damage);
+        while let Some((start, validated)) = next_record(bytes, at, &dialect, true) {
+            let reported = damaged.next_if(|damaged| damaged.row == row);
+            let repeated = reported.is_some_and(|reported| reported.damage == Damage::HeaderRepeated);
+            prop_assert!(repeated || reported.map(|reported| reported.damage) == validated.damage);
             let lines = memchr_iter(b'\n', &bytes[..start]).count();
             prop_assert_eq!(table.lines[row], i64::try_from(lines).expect("few"));
-            (at, row) = (judged.end, row + 1);
+            (at, row) = (validated.end, row + 1);
         }
     }
 }

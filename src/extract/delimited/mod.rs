@@ -1,6 +1,6 @@
-//! Delimited text: cut into blocks of whole records, blocks into columns of text.
+//! Delimited text, split into blocks of whole records and parsed into text columns.
 //!
-//! Fields are not copied: a column's texts point into the block.
+//! Fields are not copied: string views point into the block.
 
 mod columns;
 mod reader;
@@ -13,21 +13,21 @@ pub(super) use reader::{Block, RECORD_BYTES, Reader};
 pub(super) use record::{Damage, Dialect, next_record, without_end};
 use record::{End, field, is_skipped, text};
 
-/// The first record of some text, which names the columns.
+/// The header record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Its fields, trimmed.
+    /// Field values, trimmed.
     pub(super) names: Vec<String>,
-    /// The bytes of the record, without its line's end.
+    /// The record's bytes without the line ending.
     pub(super) record: Vec<u8>,
-    /// Where it begins.
+    /// Start offset.
     pub(super) start: usize,
-    /// Where it ends, its line feed included.
+    /// End offset, including the line feed.
     pub(super) end: usize,
 }
 
-/// Finds the header in the first bytes of a text, after blank lines and comments. None when there
-/// is no record, or none that ends within the bytes.
+/// Finds the header at the start of a text, after blank lines and comments. `None` when no record
+/// ends within `bytes`.
 pub(super) fn header(
     bytes: &[u8],
     separator: u8,
@@ -50,7 +50,7 @@ pub(super) fn header(
     let mut at = start;
     loop {
         let field = field(bytes, at, separator)?;
-        let name = String::from_utf8_lossy(&bytes[field.place]).into_owned();
+        let name = String::from_utf8_lossy(&bytes[field.range]).into_owned();
         let name = if field.doubled { text(&name) } else { name };
         names.push(name.trim().to_owned());
         at = field.next;

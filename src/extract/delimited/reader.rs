@@ -1,6 +1,6 @@
-//! Reading a delimited file block by block.
+//! Reads a delimited file block by block.
 //!
-//! Memory is two blocks, however long the file is.
+//! Memory use is two blocks, whatever the file size.
 
 use std::io::{self, Read};
 
@@ -8,25 +8,24 @@ use memchr::{memchr, memchr_iter};
 
 use super::record::{Cut, Dialect, cut};
 
-/// Bytes of a block, if no record is longer: some 100,000 claims, so that what a plan costs to set
-/// up does not count.
+/// Target block size in bytes: about 100,000 claims, enough to amortise the cost of building a
+/// query plan.
 const BLOCK_BYTES: usize = 8 << 20;
-/// A quoted field that does not end within so many bytes was never closed; a longer line is none.
+/// Maximum record size in bytes. A quoted field that exceeds it counts as unclosed; a longer line
+/// is an error.
 pub(in crate::extract) const RECORD_BYTES: usize = 32 << 20;
 
-/// A block of whole records.
 pub(in crate::extract) struct Block {
     pub(in crate::extract) bytes: Vec<u8>,
     pub(in crate::extract) cut: Cut,
-    /// Lines of the file before it.
+    /// Number of preceding lines in the file.
     pub(in crate::extract) lines_before: u64,
 }
 
-/// Reads one file.
 pub(in crate::extract) struct Reader {
     source: Box<dyn Read + Send>,
     dialect: Dialect,
-    /// Bytes of the file's start that hold the header and are no records.
+    /// Number of header bytes to skip.
     header: usize,
     block_bytes: usize,
     record_bytes: usize,
@@ -35,12 +34,12 @@ pub(in crate::extract) struct Reader {
     ended: bool,
 }
 
-/// A line that is longer than any record may be: this is no text, or its line ends are others.
+/// A line exceeds [`RECORD_BYTES`]: not text, or other line endings.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::extract) struct EndlessLine;
 
 impl Reader {
-    /// A reader of text whose first `header` bytes are passed over.
+    /// Reads `source` after skipping its first `header` bytes.
     pub(in crate::extract) fn new(
         source: Box<dyn Read + Send>,
         dialect: Dialect,
@@ -58,7 +57,7 @@ impl Reader {
         }
     }
 
-    /// The next block; none at the end of the file.
+    /// Returns the next block; `None` at the end of the file.
     pub(in crate::extract) fn next(&mut self) -> io::Result<Result<Option<Block>, EndlessLine>> {
         let mut bytes = std::mem::take(&mut self.rest);
         loop {
@@ -81,7 +80,7 @@ impl Reader {
                 if bytes.len() < self.record_bytes {
                     continue;
                 }
-                // A quote that is never closed; its line alone is the record.
+                // Unclosed quote: only its first line is the record.
                 let Some(feed) = memchr(b'\n', &bytes) else { return Ok(Err(EndlessLine)) };
                 cut = super::record::cut(&bytes[..=feed], &self.dialect, usize::MAX, true);
             }
@@ -92,7 +91,7 @@ impl Reader {
         }
     }
 
-    /// Reads on: up to a block, or half a block more than there is.
+    /// Reads more: up to one block, or another half block beyond what is already read.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         if self.ended {
             return Ok(());

@@ -1,26 +1,25 @@
-//! Records: where each one begins and ends, and whether it can be read.
+//! Record grammar: finds record boundaries and detects damage.
 //!
-//! It knows bytes only, so that it can be fuzzed alone.
+//! Works on bytes only, so that it can be fuzzed in isolation.
 //!
-//! Fields are those of RFC 4180 and of the `csv` crate: one that begins with a quote ends at the
-//! next single one, two quotes inside stand for one, and a quote anywhere else is a character. A
-//! record ends with a line feed outside quotes; a carriage return before it belongs to the line's
-//! end. Blank lines are no records, nor are comments. A record that spans several lines must be
-//! flawless, because one stray quote makes the following records part of a field: if it is not, its
-//! first line alone is the record, a damaged one, and reading goes on with the next line.
+//! Fields follow RFC 4180 and the `csv` crate: a field that begins with a quote ends at the next
+//! single quote, a doubled quote is an escaped quote, and a quote anywhere else is literal. A
+//! record ends with a line feed outside quotes; a preceding carriage return is part of the line
+//! ending. Blank lines and comments are not records. A multi-line record must be valid, because one
+//! stray quote would absorb the records that follow: if it is not, only its first line is treated
+//! as a (damaged) record, and parsing resumes at the next line.
 
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
-/// How a file's text is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
-    /// What separates fields.
+    /// Field separator.
     pub(crate) separator: u8,
-    /// Lines that begin with it are comments.
+    /// First character of comment lines.
     pub(crate) comment: Option<u8>,
-    /// Fields that every record must have: those of the header.
+    /// Required number of fields: that of the header.
     pub(crate) fields: usize,
 }
 
@@ -31,57 +30,56 @@ pub(crate) enum Damage {
     TooFewFields,
     /// It has more fields than the header.
     TooManyFields,
-    /// A quoted field does not end in a way that the lines it spans are one record.
+    /// A quoted field is not closed, or the lines it spans are not one valid record.
     QuoteUnclosed,
     /// Text follows a closing quote.
     QuoteMalformed,
-    /// It is the header again.
+    /// The header occurs again.
     HeaderRepeated,
-    /// It has bytes that are no text in the file's encoding.
+    /// The record has invalid bytes in the file's encoding.
     EncodingInvalid,
     NulCharacter,
 }
 
-/// What ends a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A separator: the record goes on.
+    /// A separator: the record continues.
     Separator,
     LineFeed,
     /// The end of the bytes.
     Bytes,
 }
 
-/// A field and what follows it.
+/// A field and its terminator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
-    /// Its bytes, without the quotes around it.
-    pub(crate) place: Range<usize>,
-    /// Whether it began with a quote: empty text then, not null.
+    /// Byte range without the enclosing quotes.
+    pub(crate) range: Range<usize>,
+    /// Whether the field was quoted: if empty, it is an empty string and not null.
     pub(crate) quoted: bool,
-    /// Two quotes in it stand for one: see [`text`].
+    /// Contains doubled quotes: unescape with [`text`].
     pub(crate) doubled: bool,
-    /// Text follows its closing quote.
+    /// Text follows the closing quote.
     pub(crate) malformed: bool,
     pub(crate) end: End,
-    /// Where the next field or record begins.
+    /// Start of the next field or record.
     pub(crate) next: usize,
 }
 
-/// The field that begins at `start`; none when its quote is not closed within `bytes`.
+/// Parses the field that begins at `start`; `None` when its quote is not closed within `bytes`.
 pub(crate) fn field(bytes: &[u8], start: usize, separator: u8) -> Option<Field> {
     if bytes.get(start) != Some(&b'"') {
         return Some(plain(bytes, start, separator));
     }
     let inner = start + 1;
     let (close, doubled) = closing(bytes, inner)?;
-    // Nearly always there is nothing between the closing quote and the separator.
+    // The remainder after the closing quote is nearly always empty.
     let rest = plain(bytes, close + 1, separator);
-    let malformed = !bytes[rest.place.clone()].iter().all(|byte| matches!(byte, b' ' | b'\t'));
-    Some(Field { place: inner..close, quoted: true, doubled, malformed, ..rest })
+    let malformed = !bytes[rest.range.clone()].iter().all(|byte| matches!(byte, b' ' | b'\t'));
+    Some(Field { range: inner..close, quoted: true, doubled, malformed, ..rest })
 }
 
-/// A field that goes on to the next separator or line feed.
+/// Parses a field up to the next separator or line feed.
 fn plain(bytes: &[u8], start: usize, separator: u8) -> Field {
     let end = memchr2(separator, b'\n', &bytes[start..]).map(|offset| start + offset);
     let mark = match end.map(|end| bytes[end]) {
@@ -92,7 +90,7 @@ fn plain(bytes: &[u8], start: usize, separator: u8) -> Field {
     let end = end.unwrap_or(bytes.len());
     let carriage = mark != End::Separator && end > start && bytes[end - 1] == b'\r';
     Field {
-        place: start..end - usize::from(carriage),
+        range: start..end - usize::from(carriage),
         quoted: false,
         doubled: false,
         malformed: false,
@@ -101,14 +99,14 @@ fn plain(bytes: &[u8], start: usize, separator: u8) -> Field {
     }
 }
 
-/// The text of a field with doubled quotes: each pair is one.
+/// Unescapes doubled quotes.
 #[must_use]
 pub(crate) fn text(field: &str) -> String {
     field.replace("\"\"", "\"")
 }
 
-/// The quote that closes a field whose text begins at `from`, and whether two quotes stand for one
-/// before it; none when it is not there.
+/// Position of the closing quote of a field whose text begins at `from`, and whether doubled quotes
+/// precede it; `None` when there is none.
 fn closing(bytes: &[u8], mut from: usize) -> Option<(usize, bool)> {
     let mut doubled = false;
     loop {
@@ -121,25 +119,30 @@ fn closing(bytes: &[u8], mut from: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// Where a record ends, its line feed included, and what is wrong with it.
+/// A record's end offset and damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
-    /// The first byte beyond.
+pub struct RecordEnd {
+    /// Offset after the record, including its line feed.
     pub(crate) end: usize,
-    /// None where its fields can be read.
+    /// `None` when the record is valid.
     pub(crate) damage: Option<Damage>,
 }
 
-/// Judges the record that begins at `start`; none when it is not complete within `bytes` and they
-/// are not the file's last.
+/// Validates the record that begins at `start`; `None` when it is incomplete within `bytes` and
+/// more bytes follow.
 #[must_use]
-pub(crate) fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) -> Option<Judged> {
+pub(crate) fn validate(
+    bytes: &[u8],
+    start: usize,
+    dialect: &Dialect,
+    ended: bool,
+) -> Option<RecordEnd> {
     let line = match memchr(b'\n', &bytes[start..]) {
         Some(offset) => start + offset + 1,
         None if ended => bytes.len(),
         None => return None,
     };
-    let unclosed = Judged { end: line, damage: Some(Damage::QuoteUnclosed) };
+    let unclosed = RecordEnd { end: line, damage: Some(Damage::QuoteUnclosed) };
     let (mut at, mut fields, mut malformed) = (start, 0, false);
     let end = loop {
         let Some(field) = field(bytes, at, dialect.separator) else {
@@ -162,17 +165,17 @@ pub(crate) fn judge(bytes: &[u8], start: usize, dialect: &Dialect, ended: bool) 
     } else {
         (fields > dialect.fields).then_some(Damage::TooManyFields)
     };
-    Some(if end > line && damage.is_some() { unclosed } else { Judged { end, damage } })
+    Some(if end > line && damage.is_some() { unclosed } else { RecordEnd { end, damage } })
 }
 
-/// A record without its line's end.
+/// Strips the line ending.
 #[must_use]
 pub(crate) fn without_end(record: &[u8]) -> &[u8] {
     let record = record.strip_suffix(b"\n").unwrap_or(record);
     record.strip_suffix(b"\r").unwrap_or(record)
 }
 
-/// Whether a line, given without its line feed, is no record: blank or a comment.
+/// Whether a line (without its line feed) is blank or a comment.
 #[must_use]
 #[inline]
 pub(crate) fn is_skipped(line: &[u8], comment: Option<u8>) -> bool {
@@ -182,15 +185,15 @@ pub(crate) fn is_skipped(line: &[u8], comment: Option<u8>) -> bool {
     }
 }
 
-/// The next record from `start` on, blank lines and comments passed over: where it begins, and its
-/// judgement. None at the end, or when more bytes are needed.
+/// Finds and validates the next record at or after `start`, skipping blank lines and comments.
+/// `None` at the end, or when more bytes are needed.
 #[must_use]
 pub(crate) fn next_record(
     bytes: &[u8],
     mut start: usize,
     dialect: &Dialect,
     ended: bool,
-) -> Option<(usize, Judged)> {
+) -> Option<(usize, RecordEnd)> {
     while start < bytes.len() {
         let line = memchr(b'\n', &bytes[start..]).map(|offset| start + offset);
         if line.is_none() && !ended {
@@ -198,30 +201,30 @@ pub(crate) fn next_record(
         }
         let end = line.unwrap_or(bytes.len());
         if !is_skipped(&bytes[start..end], dialect.comment) {
-            return Some((start, judge(bytes, start, dialect, ended)?));
+            return Some((start, validate(bytes, start, dialect, ended)?));
         }
         start = end + 1;
     }
     None
 }
 
-/// Whole records at the start of some bytes, and what they are made of.
+/// Whole records at the start of a buffer, with line counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// The first byte beyond.
+    /// Offset after the last whole record.
     pub(crate) end: usize,
-    /// Records, damaged ones too.
+    /// Number of records, including damaged ones.
     pub(crate) records: u64,
-    /// Blank lines, which are no records.
+    /// Number of blank lines.
     pub(crate) blank_lines: u64,
-    /// Comments, which are no records.
+    /// Number of comment lines.
     pub(crate) comments: u64,
-    /// Lines that end with a carriage return and a line feed, outside quotes.
+    /// Number of lines that end with CR LF outside quotes.
     pub(crate) carriage_returns: u64,
 }
 
 impl Cut {
-    /// Takes a line, given without its line feed.
+    /// Counts a line (without its line feed).
     fn take(&mut self, line: &[u8], next: usize, comment: Option<u8>) {
         self.end = next;
         self.carriage_returns += u64::from(line.last() == Some(&b'\r'));
@@ -235,12 +238,12 @@ impl Cut {
     }
 }
 
-/// Cuts whole records until they are `enough` bytes or the bytes end. Between quotes only line feeds
-/// are looked at.
+/// Scans whole records until they fill `enough` bytes or the input ends. Inside quotes only line
+/// feeds matter.
 #[must_use]
 pub(crate) fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -> Cut {
     let mut cut = Cut::default();
-    // Where to go on looking, within the record that begins at `cut.end`.
+    // Scan position within the record that begins at `cut.end`.
     let mut at = 0;
     while cut.end < enough {
         let quote = memchr(b'"', &bytes[at..]).map(|offset| at + offset);
@@ -254,13 +257,13 @@ pub(crate) fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -
         let Some(quote) = quote else { break };
         let start = cut.end;
         if is_skipped(&bytes[start..=quote], dialect.comment) {
-            // The quote is part of a comment.
+            // The quote is inside a comment.
             let Some(offset) = memchr(b'\n', &bytes[quote..]) else { break };
             at = quote + offset + 1;
             cut.take(&bytes[start..at - 1], at, dialect.comment);
             continue;
         }
-        // A quote opens a field only where one begins.
+        // A quote opens a quoted field only at the start of a field.
         if quote > start && bytes[quote - 1] != dialect.separator {
             at = quote + 1;
             continue;
@@ -269,18 +272,18 @@ pub(crate) fn cut(bytes: &[u8], dialect: &Dialect, enough: usize, ended: bool) -
         if let Some(close) = close
             && memchr(b'\n', &bytes[quote..close]).is_none()
         {
-            // What follows the closing quote belongs to the field, a quote too.
+            // Text after the closing quote is part of the field, including quotes.
             let rest = memchr2(dialect.separator, b'\n', &bytes[close + 1..]);
             at = rest.map_or(bytes.len(), |offset| close + 1 + offset);
             continue;
         }
-        // Either more than one line, or not closed.
-        let Some(judged) = judge(bytes, start, dialect, ended) else { return cut };
-        at = judged.end;
+        // Either multi-line or unclosed.
+        let Some(validated) = validate(bytes, start, dialect, ended) else { return cut };
+        at = validated.end;
         let line = &bytes[start..at];
         cut.take(line.strip_suffix(b"\n").unwrap_or(line), at, None);
     }
-    // The file's last record may lack its line feed.
+    // The last record may have no line feed.
     if ended && cut.end < enough.min(bytes.len()) {
         let line = &bytes[cut.end..];
         cut.take(line, bytes.len(), dialect.comment);

@@ -1,4 +1,4 @@
-//! Tests of the sibling file: where records begin and end.
+//! Tests of the record grammar.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const PLAIN: Dialect = Dialect { separator: b',', comment: None, fields: 2 };
 
-/// The records by [`next_record`]: their bytes and damages.
+/// Records and damage according to [`next_record`].
 fn records<'a>(bytes: &'a [u8], dialect: &Dialect) -> Vec<(&'a [u8], Option<Damage>)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -26,7 +26,7 @@ fn fields(record: &[u8]) -> Vec<String> {
     let mut at = 0;
     loop {
         let field = field(record, at, b',').expect("closed");
-        let part = std::str::from_utf8(&record[field.place]).expect("text");
+        let part = std::str::from_utf8(&record[field.range]).expect("text");
         fields.push(if field.doubled { text(part) } else { part.to_owned() });
         at = field.next;
         if field.end != End::Separator {
@@ -58,13 +58,13 @@ fn damage_is_told_and_kept_to_its_line() {
         ("a,b\nc\nd,e,f\ng,h", vec![None, Some(TooFewFields), Some(TooManyFields), None]),
         ("\"a\"x,b\nc,d", vec![Some(QuoteMalformed), None]),
         ("\"a\" ,\"b\"\t\nc,d", vec![None, None]),
-        // Never closed, closed by another stray quote, and closed by a quote that opens.
+        // Unclosed; closed by another stray quote; closed by an opening quote.
         ("\"a,b\nc,d\ne,f", vec![Some(QuoteUnclosed), None, None]),
         ("\"a,b\nc,d\nx\"\ng,h", vec![Some(QuoteUnclosed), None, Some(TooFewFields), None]),
         ("\"a,b\nc,d\n\"e\",f\ng,h", vec![Some(QuoteUnclosed), None, None, None]),
-        // Flawless over several lines.
+        // Valid multi-line record.
         ("\"a\n\nb\",c\nd,e", vec![None, None]),
-        // The right text, but not the right number of fields.
+        // Valid text, wrong number of fields.
         ("\"a\nb\"\nd,e", vec![Some(QuoteUnclosed), Some(TooFewFields), None]),
         ("\n\r\na,b\r\n\n\r", vec![None]),
     ] {
@@ -103,7 +103,7 @@ proptest! {
         prop_assert_eq!((bulk.end, bulk.records), (bytes.len(), single.len() as u64));
     }
 
-    /// Whatever the size of the pieces, the same records come out of them.
+    /// The records do not depend on the buffer size.
     #[test]
     fn pieces_change_nothing(text in any_text(), enough in 1_usize..30, given in 1_usize..30) {
         let bytes = text.as_bytes();
@@ -123,8 +123,8 @@ proptest! {
         prop_assert_eq!(found, records(bytes, &PLAIN));
     }
 
-    /// The `csv` crate is the other reading, as long as nothing is damaged. It takes a lone
-    /// carriage return for a line's end, so there is none.
+    /// Agrees with the `csv` crate on undamaged input. That crate treats a lone carriage return as
+    /// a line ending, so the input has none.
     #[test]
     fn the_csv_crate_reads_the_same(
         text in "((a,b|\"a\",b|\"a\n\",\"\"|5\" x,\"q\"\"\"|\"a,\n\n\",c\"|,|\"\" ,d|)\n){0,12}",
@@ -139,7 +139,7 @@ proptest! {
             .map(|record| record.expect("a record").iter().map(ToOwned::to_owned).collect())
             .collect();
         let trimmed = |fields: Vec<String>| -> Vec<String> {
-            // After a closing quote it keeps blanks, which we do not.
+            // It keeps blanks after a closing quote; we do not.
             fields.into_iter().map(|field| field.trim_end_matches(' ').to_owned()).collect()
         };
         let ours: Vec<_> = ours.iter().map(|(bytes, _)| trimmed(fields(bytes))).collect();

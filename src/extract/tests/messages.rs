@@ -1,4 +1,4 @@
-//! Tests of what people read when a source is not what the contract asks for.
+//! Tests of the messages for sources that do not match the contract.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of Parquet sources: types of the field, footers that lie, bytes that may be anything.
+//! Tests of Parquet sources: column types, false footers, arbitrary bytes.
 
 use ::parquet::basic::{BrotliLevel, Compression as Codec, GzipLevel, ZstdLevel};
 use ::parquet::data_type::{ByteArray, ByteArrayType, Int96, Int96Type};
@@ -25,7 +25,7 @@ fn text(values: [&str; 4]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-/// Four claims; `other` columns replace those of their name or stand beside them.
+/// Four claims; `other` columns replace those with the same name or are added.
 fn columns(other: Vec<Named>) -> Vec<Named> {
     let mut columns: Vec<Named> = vec![
         ("claim_id", text(["C1", "C2", "C3", "C4"])),
@@ -62,12 +62,12 @@ fn plain(other: Vec<Named>) -> Vec<u8> {
     bytes(columns(other), WriterProperties::default())
 }
 
-/// One column of what is read.
+/// Values of one column as read.
 fn read(file: &[u8], column: &str) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = write(&directory, "claims.parquet", file);
-    let place = Dataset::Claims.columns().position(|name| name == column).expect("a column");
-    rows(&source(&[&path])).into_iter().map(|mut row| row.swap_remove(place)).collect()
+    let index = Dataset::Claims.columns().position(|name| name == column).expect("a column");
+    rows(&source(&[&path])).into_iter().map(|mut row| row.swap_remove(index)).collect()
 }
 
 fn refusal(file: &[u8]) -> Error {
@@ -136,7 +136,7 @@ fn days_are_those_of_the_columns_zone() {
     assert_eq!(read(&plain(vec![(day, Arc::new(late))]), day), ["2024-01-31"; 4]);
 }
 
-/// A file with one row whose day is stored as INT96, which Arrow does not write.
+/// A file with one row whose date is stored as INT96, which Arrow does not write.
 fn int96(julian: u32) -> Vec<u8> {
     let texts = ["claim_id", "patient_id", "provider_id", "procedure_code", "amount"];
     let fields: String = texts.map(|name| format!("required binary {name} (STRING);")).concat();
@@ -165,7 +165,7 @@ fn int96(julian: u32) -> Vec<u8> {
 
 #[test]
 fn the_days_of_int96_reach_beyond_nanoseconds() {
-    // 2024-01-31, and a day that is not within 292 years of 1970.
+    // 2024-01-31, and a date more than 292 years from 1970.
     assert_eq!(read(&int96(2_460_341), "date_of_service"), ["2024-01-31"]);
     assert_eq!(read(&int96(5_373_484), "date_of_service"), ["9999-12-31"]);
 }
@@ -200,7 +200,7 @@ fn what_cannot_be_exact_is_refused_by_name() {
     assert_eq!(frame.height(), 3);
 }
 
-/// Files of every codec, page version and encoding, of one row group and of several.
+/// Files with every codec, page version and encoding, and one or several row groups.
 fn files() -> Vec<(String, Vec<u8>)> {
     let codecs = [
         Codec::UNCOMPRESSED,
@@ -243,7 +243,7 @@ fn every_codec_and_encoding_is_read() {
     }
 }
 
-/// The file with another footer.
+/// The file with a modified footer.
 fn with_footer(file: &[u8], change: impl Fn(&ParquetMetaData) -> ParquetMetaData) -> Vec<u8> {
     let found = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(file.to_vec()));
     let found = found.expect("a footer");
@@ -255,7 +255,7 @@ fn with_footer(file: &[u8], change: impl Fn(&ParquetMetaData) -> ParquetMetaData
     changed
 }
 
-/// The footer with other counts: of its row groups and with them of the file, and of their columns.
+/// The footer with modified counts: for the row groups and the file, and for the columns.
 fn counting(
     found: &ParquetMetaData,
     group: impl Fn(i64) -> i64,
@@ -273,15 +273,15 @@ fn counting(
     ParquetMetaData::new(found.file_metadata().clone(), groups.collect())
 }
 
-/// The file with half its rows by the footer's own count, or by that of its first row group: in a
-/// footer the former comes first.
+/// The file with half its row count in the footer or in its first row group. The footer's own count
+/// comes first.
 fn halved(file: &[u8], own: bool) -> Vec<u8> {
     let mut whole = with_footer(file, ParquetMetaData::clone);
     let half = with_footer(file, |found| counting(found, |count| count / 2, |count| count));
     assert_eq!(half.len(), whole.len());
-    let mut unlike = (0..whole.len()).filter(|&place| whole[place] != half[place]);
-    let place = if own { unlike.next() } else { unlike.nth(1) }.expect("two counts");
-    whole[place] = half[place];
+    let mut unlike = (0..whole.len()).filter(|&index| whole[index] != half[index]);
+    let index = if own { unlike.next() } else { unlike.nth(1) }.expect("two counts");
+    whole[index] = half[index];
     whole
 }
 
@@ -316,7 +316,7 @@ fn a_footer_that_counts_other_rows_than_its_pages_loads_nothing() {
                     assert!(message.contains("its footer counts"), "{name}: {which}: {message}");
                 }
             }
-            // What a column is said to hold decides nothing.
+            // The value counts of a column chunk are not used.
             let bytes = with_footer(&file, |found| counting(found, same, change));
             let path = write(&directory, "claims.parquet", bytes);
             match claims(&source(&[&path])) {
@@ -339,7 +339,7 @@ fn the_count_is_compared_with_what_was_read_too() {
     assert!(error.message().contains("its footer counts 2 rows, but its pages hold 4"), "{error}");
 }
 
-/// Numbers that look like chance, the same ones each time.
+/// Deterministic pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -359,7 +359,7 @@ fn no_bytes_panic_or_change_the_number_of_rows() {
         for _ in 0..150 {
             let mut bytes = file.clone();
             for _ in 0..=dice.below(3) {
-                // Half of them in the footer, where the offsets and the lengths are.
+                // Half of the changes hit the footer, with its offsets and lengths.
                 let from = if dice.below(2) == 0 { 4 } else { file.len() / 2 };
                 let at = from + dice.below(bytes.len() - from);
                 match dice.below(4) {

@@ -1,4 +1,4 @@
-//! Tests of how fields become columns and rows claims: the same of every format.
+//! Tests of projection and row filters, for all formats.
 
 use super::*;
 use crate::config::{Mapping, Pattern};
@@ -26,11 +26,11 @@ fn odd(paths: &[&Path]) -> Source {
     source
 }
 
-/// The same rows as Parquet, empty fields as nulls.
+/// The same rows as Parquet; empty fields become nulls.
 fn as_parquet(directory: &tempfile::TempDir) -> PathBuf {
     let names: Vec<&str> = ODD.split(',').collect();
-    let columns = names.iter().enumerate().map(|(place, name)| {
-        let cell = |row: &&'static str| row.split(',').nth(place).filter(|cell| !cell.is_empty());
+    let columns = names.iter().enumerate().map(|(index, name)| {
+        let cell = |row: &&'static str| row.split(',').nth(index).filter(|cell| !cell.is_empty());
         let cells: Vec<Option<&str>> =
             ROWS.iter().map(cell).map(|cell| cell.map(|cell| cell.trim_matches('"'))).collect();
         (*name, Arc::new(StringArray::from(cells)) as ArrayRef)
@@ -63,9 +63,9 @@ fn templates_constants_and_chosen_rows_are_alike_in_every_format() {
         let origins = frame.column(ORIGIN).and_then(|column| column.i64()).expect("numbers");
         assert_eq!(origins.iter().flatten().collect::<Vec<_>>(), [1, 3, 4, 6], "their own numbers");
         assert_eq!(extracted.ignored_columns, Vec::<String>::new());
-        let told = serde_json::to_value(&extracted.files[0]).expect("JSON");
-        assert_eq!(told["columns"]["claim_id"], "{CLAIM}-{LINE}!");
-        assert_eq!(told["columns"]["line_number"], "\"7\"");
+        let json = serde_json::to_value(&extracted.files[0]).expect("JSON");
+        assert_eq!(json["columns"]["claim_id"], "{CLAIM}-{LINE}!");
+        assert_eq!(json["columns"]["line_number"], "\"7\"");
     }
 }
 
@@ -184,7 +184,7 @@ fn the_separator_is_the_one_that_fits_best() {
         let path = write(&directory, "claims.txt", text);
         assert_eq!(rows(&source(&[&path]))[0][..2], ["a", "p"], "{separator}");
     }
-    // A comma within names is no separator, and a mapping counts.
+    // A comma inside a name is not a separator, and the mapping counts.
     let names = "CLM;patient_id;\"provider, id\";procedure_code;amount;date_of_service";
     let path = write(&directory, "claims.txt", format!("{names}\na;p;1;c;1;d\n"));
     let mut configured = source(&[&path]);
@@ -193,7 +193,7 @@ fn the_separator_is_the_one_that_fits_best() {
     assert_eq!(rows(&configured)[0][..3], ["a", "p", "1"]);
     configured.delimiter = ",".into();
     assert_eq!(refused(&configured).kind(), ErrorKind::Config, "one that is configured counts");
-    // Nothing fits: the message names as many columns as there can be.
+    // No match: the message names as many columns as possible.
     let path = write(&directory, "claims.txt", "CLM|PAT|AMT (1)\na|b|c\n");
     let error = refused(&source(&[&path]));
     assert!(error.message().ends_with("the header has: CLM, PAT, AMT (1)"), "{error}");

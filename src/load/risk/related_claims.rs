@@ -11,15 +11,13 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator};
 use super::Scope;
 use crate::error::{Error, Result};
 use crate::load::provider_versions::new_peers;
-use crate::load::risk::scored_rows::ScoredRows;
+use crate::load::risk::scored_rows::{PEERS, ScoredRows};
 use crate::load::staging_tables::{TEMPORARY, provider_versions};
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "looking around the claims";
 
-/// Groups of the providers of the rows, after the load.
-pub(crate) const PEERS: &str = "peers";
 /// Published rows of placeholders that the load completes: they count under their specialty after it.
 pub(crate) const COMPLETED: &str = "completed";
 /// Patients of a provider on a day, by specialty: before and after the load.

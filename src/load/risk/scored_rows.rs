@@ -1,9 +1,10 @@
 //! The rows that are looked at, as SQL: those that a load changes, or all that is published.
 
 use super::Scope;
-use crate::load::risk::related_claims::PEERS;
 use crate::schema::{CLAIMS_FACT, INTERNAL, PUBLISHED};
 
+/// Groups of the providers of the rows, after the load.
+pub(crate) const PEERS: &str = "peers";
 /// How the published versions of providers are grouped.
 const PUBLISHED_PEERS: &str = "claims_etl.provider_peers";
 

@@ -1,6 +1,6 @@
-//! The way of a score through both passes against a straightforward reading of its definition.
+//! Compares the two-pass scoring with a direct implementation of its definition.
 //!
-//! Only the buckets of the histogram are shared, so both must come to the same thousandths.
+//! Both share only the histogram buckets, so they must agree to the thousandth.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -26,23 +26,23 @@ use crate::schema::{CENTS, CLAIM_CHECK, DAMAGE, ORIGIN, PATIENT_CHECK, PROVIDER_
 use crate::shuffle::Resolved;
 use crate::transform::{Counter, Release, scored};
 
-/// A claim of one line.
+/// A single-line claim.
 #[derive(Debug, Clone)]
 struct Claim {
     patient: u8,
-    /// The provider's place; the last place is nobody's.
-    place: u32,
+    /// Provider index; the last one means no provider.
+    index: u32,
     code: Option<&'static str>,
     cents: i64,
     day: i32,
 }
 
-/// Specialties by place.
+/// Specialties by provider index.
 const SPECIALTIES: [&str; 5] = ["GP", "GP", "GP", "ENT", ""];
 
 impl Claim {
     fn specialty(&self) -> &'static str {
-        SPECIALTIES.get(self.place as usize).copied().unwrap_or("")
+        SPECIALTIES.get(self.index as usize).copied().unwrap_or("")
     }
 
     fn is_priced(&self) -> bool {
@@ -68,7 +68,7 @@ fn column(name: &str, texts: impl Iterator<Item = Option<String>>) -> Column {
 
 fn directory() -> Directory {
     let rows = SPECIALTIES.len();
-    let id = |place: usize| Some(format!("V{place}"));
+    let id = |index: usize| Some(format!("V{index}"));
     let none = || (0..rows).map(|_| None);
     let specialty = |name: &&str| Some((*name).to_owned()).filter(|name| !name.is_empty());
     let columns = vec![
@@ -86,18 +86,18 @@ fn directory() -> Directory {
     Directory::new(&frame, OnDuplicate::Last, &release).expect("a directory")
 }
 
-/// Tokens that tell the place in the list.
-fn token(place: usize) -> i128 {
-    let bits = (place as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+/// Tokens that encode the index.
+fn token(index: usize) -> i128 {
+    let bits = (index as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     i128::from_ne_bytes(bits.to_be_bytes())
 }
 
 fn accepted(claims: &[Claim], from: usize) -> DataFrame {
     let rows = claims.len();
-    let known = |claim: &Claim| Some(claim.place).filter(|&place| place < 5);
+    let known = |claim: &Claim| Some(claim.index).filter(|&index| index < 5);
     let days = claims.iter().map(|claim| claim.day).collect();
     let days = Int32Chunked::from_vec("date_of_service".into(), days).into_series();
-    let id = |claim: &Claim| Some(format!("V{}", claim.place));
+    let id = |claim: &Claim| Some(format!("V{}", claim.index));
     let columns = vec![
         Int128Chunked::from_vec("claim_token".into(), (from..from + rows).map(token).collect())
             .into_column(),
@@ -122,7 +122,7 @@ fn accepted(claims: &[Claim], from: usize) -> DataFrame {
     DataFrame::new(rows, columns).expect("a frame")
 }
 
-/// The components by the way of a run, in the order of the list; and the model.
+/// Components from both passes in claim order, and the model.
 fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Components>, Arc<Scorer>) {
     let (settings, directory, cancel) = (settings(), directory(), Cancellation::default());
     let counting = Counting::new(&settings, true);
@@ -130,9 +130,9 @@ fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Componen
     let severities = Severities::default();
     let mut shuffle = Shuffle::new(folder.path(), memory, &severities, counting.kept);
     let mut statistics = Statistics::default();
-    for (place, rows) in claims.chunks(block).enumerate() {
+    for (index, rows) in claims.chunks(block).enumerate() {
         let mut counter = Counter::new(counting.kept, counting.exact, &counting.codes);
-        let (mut writer, rows) = (shuffle.writer(), accepted(rows, place * block));
+        let (mut writer, rows) = (shuffle.writer(), accepted(rows, index * block));
         let codes = counter.observe(&rows, &directory).expect("counted");
         writer.push(&rows, codes).expect("written");
         writer.finish().expect("finished");
@@ -150,19 +150,19 @@ fn by_two_passes(claims: &[Claim], block: usize, memory: usize) -> (Vec<Componen
     let packed = rows.column("risk_components").and_then(Column::i64).expect("components");
     let mut components = vec![[None; COMPONENTS]; claims.len()];
     for (of, packed) in tokens.iter().zip(packed.iter()) {
-        let place = (0..claims.len()).find(|&place| Some(token(place)) == of).expect("a claim");
-        components[place] = unpack(packed.expect("components"));
+        let index = (0..claims.len()).find(|&index| Some(token(index)) == of).expect("a claim");
+        components[index] = unpack(packed.expect("components"));
     }
     (components, scorer)
 }
 
-/// Median of values, the mean of the two in the middle.
+/// Median; the mean of the middle two for an even count.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
-/// Median and spread of the amounts of claims, each in the middle of its bucket.
+/// Median and spread of claim amounts, each at its bucket's midpoint.
 fn peers(claims: &[&Claim]) -> Option<(f64, f64)> {
     if claims.len() < 3 {
         return None;
@@ -187,7 +187,7 @@ fn peers_of(all: &[&Claim], code: &str, specialty: &str) -> Option<(f64, f64)> {
     own.or_else(|| peers(&of(false)))
 }
 
-/// Third quartile and the distance to the first, interpolated.
+/// Third quartile and interquartile range, interpolated.
 fn quartiles(mut values: Vec<f64>, floor: f64) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| {
@@ -206,67 +206,67 @@ fn beyond(x: f64, (q3, iqr): (f64, f64)) -> u16 {
     clip(((x - q3) / iqr - 1.5) / 1.5)
 }
 
-/// Observed over expected of the provider at a place, if enough can be compared.
-fn ratio(all: &[&Claim], place: u32) -> Option<f64> {
+/// Observed/expected ratio of a provider, if enough claims are comparable.
+fn ratio(all: &[&Claim], index: u32) -> Option<f64> {
     let expected = |claim: &&&Claim| {
         let (middle, _) = peers_of(all, claim.code?, claim.specialty())?;
         Some((claim.cents, (middle.exp() * 1e6).round()))
     };
-    let own = all.iter().filter(|claim| claim.place == place);
+    let own = all.iter().filter(|claim| claim.index == index);
     let pairs: Vec<(i64, f64)> = own.filter_map(|claim| expected(&claim)).collect();
     let observed: i64 = pairs.iter().map(|pair| pair.0).sum();
     let expected: f64 = pairs.iter().map(|pair| pair.1).sum();
     (pairs.len() >= 2).then(|| observed as f64 * 10_000.0 / expected)
 }
 
-fn patients(all: &[&Claim], place: u32, day: i32) -> usize {
-    let visits = all.iter().filter(|claim| (claim.place, claim.day) == (place, day));
+fn patients(all: &[&Claim], index: u32, day: i32) -> usize {
+    let visits = all.iter().filter(|claim| (claim.index, claim.day) == (index, day));
     let mut patients: Vec<u8> = visits.map(|claim| claim.patient).collect();
     patients.sort_unstable();
     patients.dedup();
     patients.len()
 }
 
-/// The definition, word by word.
+/// Direct implementation of the definition.
 fn naive(claims: &[Claim], of: usize) -> Components {
     let all: Vec<&Claim> = claims.iter().filter(|claim| claim.is_priced()).collect();
     let claim = &claims[of];
     let specialty = claim.specialty();
-    let places = || (0..4_u32).filter(|&place| SPECIALTIES[place as usize] == specialty);
+    let indexes = || (0..4_u32).filter(|&index| SPECIALTIES[index as usize] == specialty);
     let mut components = [None; COMPONENTS];
     if let Some(code) = claim.code.filter(|_| claim.is_priced()) {
         components[0] = peers_of(&all, code, specialty)
             .map(|(middle, sigma)| clip(((ln_dollars(claim.cents) - middle) / sigma - 2.0) / 5.0));
         let others = || {
-            claims.iter().enumerate().filter(|(place, other)| {
-                *place != of
+            claims.iter().enumerate().filter(|(index, other)| {
+                *index != of
                     && other.is_priced()
                     && (other.patient, other.code, other.day)
                         == (claim.patient, claim.code, claim.day)
             })
         };
-        let exact = others().any(|(_, o)| (o.place, o.cents) == (claim.place, claim.cents));
+        let exact = others().any(|(_, o)| (o.index, o.cents) == (claim.index, claim.cents));
         let suspect = if others().next().is_some() { 200 } else { 0 };
         components[1] = Some(if exact { 1000 } else { suspect });
     }
     if specialty.is_empty() {
         return components;
     }
-    let ratios: Vec<f64> = places().filter_map(|place| ratio(&all, place)).collect();
+    let ratios: Vec<f64> = indexes().filter_map(|index| ratio(&all, index)).collect();
     if ratios.len() >= 2 {
         let fence = quartiles(ratios, 0.1);
-        components[2] = ratio(&all, claim.place).map(|ratio| beyond(ratio, fence));
+        components[2] = ratio(&all, claim.index).map(|ratio| beyond(ratio, fence));
     }
     let mut days: Vec<(u32, i32)> = all
         .iter()
         .filter(|claim| claim.specialty() == specialty)
-        .map(|claim| (claim.place, claim.day))
+        .map(|claim| (claim.index, claim.day))
         .collect();
     days.sort_unstable();
     days.dedup();
     if days.len() >= 3 && claim.is_priced() {
-        let counts = days.iter().map(|&(place, day)| patients(&all, place, day) as f64).collect();
-        let own = patients(&all, claim.place, claim.day) as f64;
+        let counts = days.iter().map(|&(index, day)| patients(&all, index, day) as f64).collect();
+        let own = patients(&all, claim.index, claim.day) as f64;
         components[3] = Some(beyond(own, quartiles(counts, 1.0)));
     }
     if let Some(code) = claim.code {
@@ -289,13 +289,13 @@ fn naive(claims: &[Claim], of: usize) -> Components {
     components
 }
 
-/// Few values of each kind, so that everything happens.
+/// Few distinct values, so that every case occurs.
 fn claim() -> impl Strategy<Value = Claim> {
     let code = select(vec![Some("99213"), Some("99213"), Some("99214"), None]);
     let cents = select(vec![10_000, 10_000, 11_000, 12_500, 90_000, 0, -10_000]);
     let day = select(vec![4, 4, 5, 6, 9]);
     (0_u8..12, select(vec![0_u32, 0, 1, 2, 3, 3, 4, 5]), code, cents, day)
-        .prop_map(|(patient, place, code, cents, day)| Claim { patient, place, code, cents, day })
+        .prop_map(|(patient, index, code, cents, day)| Claim { patient, index, code, cents, day })
 }
 
 proptest! {
@@ -321,17 +321,17 @@ proptest! {
                     "{:?} {:?} {:?}", claim, found[of], expected
                 );
             }
-            // One claim at a time, by text: the same to the last bit.
+            // Scored one claim at a time from text: bitwise equal.
             let twin = match expected[1] {
                 Some(1000) => Twin::Exact,
                 Some(200) => Twin::Suspect,
                 _ => Twin::None,
             };
-            let patients = patients(&all, claim.place, claim.day);
+            let patients = patients(&all, claim.index, claim.day);
             let inputs = Inputs {
                 procedure: claim.code,
                 specialty: claim.specialty(),
-                provider: &format!("V{}", claim.place),
+                provider: &format!("V{}", claim.index),
                 cents: claim.cents,
                 day: Some(claim.day),
                 day_patients: Some(u32::try_from(patients).expect("few")),

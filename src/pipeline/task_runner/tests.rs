@@ -1,4 +1,4 @@
-//! Retries, the trigger rule, stopping and panics.
+//! Tests of retries, the trigger rule, cancellation and panics.
 
 use std::thread;
 
@@ -15,7 +15,7 @@ fn retries(retries: u32, cancel: &Cancellation) -> Retries<'_> {
     Retries { limit: retries, delay: Duration::ZERO, observer: &NullObserver, cancel }
 }
 
-/// What `tasks` come to with two retries.
+/// Results of `tasks` with two retries.
 fn runs(tasks: impl FnOnce(&TaskRunner<'_>)) -> Vec<TaskRun> {
     let cancel = Cancellation::default();
     let runner = TaskRunner::new(retries(2, &cancel), &|_| {});

@@ -1,4 +1,4 @@
-//! The client assertion of a certificate: a JWT that its private key signs.
+//! Client assertion for certificate authentication: a JWT signed with the private key.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::secret::value::Secret;
 
-/// How long it is valid, in seconds.
+/// Validity in seconds.
 const VALID_FOR: i64 = 600;
 
-/// The assertion of `client` for `audience` at `now` (Unix seconds).
+/// Builds the assertion of `client` for `audience` at `now` (Unix seconds).
 pub(super) fn assertion(
     certificate: &str,
     key: &Secret,
@@ -50,7 +50,7 @@ pub(super) fn assertion(
     Ok(Secret::new(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))))
 }
 
-/// The first block of this label in a PEM text.
+/// The first PEM block with this label.
 fn block(pem: &str, label: &str) -> Option<Vec<u8>> {
     let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;

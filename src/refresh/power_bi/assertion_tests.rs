@@ -1,15 +1,15 @@
-//! What is signed can be checked with the certificate's public key.
+//! Tests that the signature verifies with the certificate's public key.
 
 use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 
 use super::*;
 
-/// A key made for these tests with `openssl req -x509 -newkey rsa:2048`; it opens nothing.
+/// Key created for these tests with `openssl req -x509 -newkey rsa:2048`; used nowhere else.
 const KEY: &str = include_str!("../../../tests/support/power_bi_key.pem");
 
 const CERTIFICATE: &str = include_str!("../../../tests/support/power_bi_certificate.pem");
 
-/// The certificate's public key, as `openssl rsa -RSAPublicKey_out` writes it.
+/// The certificate's public key, from `openssl rsa -RSAPublicKey_out`.
 const PUBLIC: &str = "MIIBCgKCAQEAt6sLkNQrtqKZN1prC/SwLVjVbz49ynMjV6pGdyhqonvL6n0ltwE6
 xy0vtoOGg7Cz6wiKihhDKoYCuhbXWAhMYZb9U/uTKywge0w5KvQ30oxvGB8/bbGy
 7P1gYV+fCf10vBDqJn10rAAiOpCLar90J6FS71JR4kLClbS7aAoHaUE+GAfrWi80
@@ -18,7 +18,7 @@ NVBP4KdDmMdmbHw9/aNHkrZE2r0trBGlcYVuxCGAvBCO2uhGU+QT6bK1b+EXuh/o
 y3Y6Psgzo3R7lPw+Nd8AD4rkC+a1gLt1hwIDAQAB
 ";
 
-/// The certificate's SHA-256, by `openssl dgst -sha256`, in base64url.
+/// The certificate's SHA-256 from `openssl dgst -sha256`, as base64url.
 const THUMBPRINT: &str = "9iRZJv_Ixlswpb3D_5ClhWgjKxAEkdNzDA7KWkm6tG0";
 
 fn signed(key: &str) -> Result<Secret> {

@@ -1,4 +1,4 @@
-//! Refusals of Power BI. Only codes are passed on: the texts can quote rows.
+//! Power BI errors. Only codes are passed on: the texts can quote rows.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::refresh::outcome::{Failure, Outcome};
 pub(super) enum Kind {
     /// Another refresh of the model is running.
     AlreadyRunning,
-    /// The model has used up its refreshes of the day.
+    /// The model's daily refresh quota is used up.
     DailyLimit,
     RateLimited,
     TokenExpired,
     /// 408, 5xx.
     Transient,
-    /// It does not exist, or the principal may not see it.
+    /// Does not exist, or is not visible to the principal.
     NotFound,
-    /// Everything else.
+    /// Any other error.
     Refused,
 }
 
@@ -28,14 +28,14 @@ pub(super) struct Refusal {
     pub(super) kind: Kind,
     status: u16,
     code: Option<String>,
-    /// How long to wait before the next request.
+    /// Required delay before the next request.
     pub(super) wait: Option<Duration>,
-    /// The request id, for Power BI's support.
+    /// Request id for Power BI support.
     request: Option<String>,
 }
 
 impl Refusal {
-    /// The refusal in an answer that is not a success.
+    /// The error in an unsuccessful response.
     pub(super) fn of(answer: &Answer) -> Self {
         let request = answer.header("requestid").and_then(clean);
         Self { request, ..Self::read(answer.status(), answer.retry_after(), answer.body()) }
@@ -71,7 +71,7 @@ impl Refusal {
         Self { kind, status, code, wait, request: None }
     }
 
-    /// The status, and the code where there is one.
+    /// The status and, if present, the code.
     pub(super) fn name(&self) -> String {
         match &self.code {
             Some(code) => format!("{} ({code})", self.status),
@@ -79,7 +79,7 @@ impl Refusal {
         }
     }
 
-    /// The refusal as a failure.
+    /// Converts it to a failure.
     pub(super) fn failure(&self, what: &str) -> Failure {
         let message = format!("{what}: Power BI answered {}", self.name());
         let message = match self.hint() {
@@ -121,7 +121,7 @@ impl Refusal {
     }
 }
 
-/// What to do next, for the codes that are known.
+/// Suggested action for known codes.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "PowerBIEntityNotFound" | "ItemNotFound" | "DatasetNotFound" | "GroupNotFound" => {
@@ -158,19 +158,19 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a page came instead of JSON.
+/// Whether the response is an HTML page instead of JSON.
 pub(super) fn is_page(answer: &Answer) -> bool {
     let of_type = answer.header("content-type").is_some_and(|kind| kind.contains("html"));
     of_type || answer.body().trim_ascii_start().starts_with(b"<")
 }
 
-/// The text, where it is a code.
+/// The text, if it is a code.
 pub(super) fn clean(code: &str) -> Option<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     ((1..=100).contains(&code.len()) && code.chars().all(fine)).then(|| code.to_owned())
 }
 
-/// The wait in "Retry in 3392 seconds."; the text is in lower case.
+/// The delay in "Retry in 3392 seconds."; expects lower-case text.
 fn wait_in(text: &str) -> Option<Duration> {
     let rest = ["retry in ", "retry after ", "try again in "]
         .iter()
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(read(429, many).wait, Some(Duration::from_secs(3392)));
         assert!(read(429, many).failure("x").until.is_some());
         assert!(read(400, day).failure("x").until.is_none());
-        // The header counts before the text.
+        // The header takes precedence over the text.
         let both = Refusal::read(429, Some(Duration::from_secs(7)), many.as_bytes());
         assert_eq!(both.wait, Some(Duration::from_secs(7)));
     }

@@ -1,4 +1,4 @@
-//! Refreshes Power BI's semantic models.
+//! Refreshes Power BI semantic models.
 //!
 //! See the Power BI REST reference and "Enhanced refresh with the Power BI REST API".
 
@@ -31,7 +31,7 @@ struct PowerBi {
     model: Model,
 }
 
-/// The targets that the settings name.
+/// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let (refresh, power_bi) = (&settings.refresh, &settings.refresh.power_bi);
     let session = Arc::new(Session::new(power_bi));

@@ -1,4 +1,4 @@
-//! One semantic model on the wire: requests with a valid token, reads that are retried.
+//! REST access to one semantic model: authenticated requests, retried reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::http::{Answer, Backoff, Request, SendError, escape};
 use crate::refresh::job::Job;
 use crate::refresh::outcome::Failure;
 
-/// How long one request may take.
+/// Timeout of one request.
 const LIMIT: Duration = Duration::from_mins(1);
-/// How often a request is sent to a service that fails, where nothing has been started yet.
+/// Maximum attempts while the service fails and nothing is started yet.
 pub(super) const TRIES: u32 = 8;
-/// How often a page may come where there should be JSON.
+/// Maximum HTML pages accepted instead of JSON before giving up.
 const PAGES: u32 = 4;
-/// The wait after "too many requests" without `Retry-After`.
+/// Delay after "too many requests" without `Retry-After`.
 pub(super) const USUAL_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Model {
@@ -38,17 +38,17 @@ impl Model {
         Self { session, address }
     }
 
-    /// The model's address, or that of something below it.
+    /// URL of the model plus a relative path.
     pub(super) fn at(&self, below: &str) -> String {
         format!("{}{below}", self.address)
     }
 
-    /// The address of one refresh.
+    /// URL of one refresh.
     pub(super) fn refresh(&self, id: &str) -> String {
         self.at(&format!("/refreshes/{}", escape(id)))
     }
 
-    /// Sends a request that starts a refresh; each time it is sent is an attempt.
+    /// Sends a request that starts a refresh; each send counts as an attempt.
     pub(super) fn start(
         &self,
         job: &mut Job<'_>,
@@ -57,13 +57,13 @@ impl Model {
         self.exchange(job, request, When::InTime, true)
     }
 
-    /// Sends a request that undoes something, also after the deadline or a signal.
+    /// Sends a cleanup request, also after the deadline or cancellation.
     pub(super) fn undo(&self, job: &mut Job<'_>, request: &Request) -> Option<Answer> {
         self.exchange(job, request, When::Late, false).ok()?.ok()
     }
 
-    /// Sends a request that changes nothing, up to `tries` times, until there is an answer that a
-    /// repetition would not change: JSON, a 202, or a refusal.
+    /// Sends a read-only request up to `tries` times, until the response is final: JSON, a 202, or
+    /// an error.
     pub(super) fn read(
         &self,
         job: &mut Job<'_>,
@@ -111,7 +111,7 @@ impl Model {
         Err(Failure::failed(format!("{what}: no answer")))
     }
 
-    /// The JSON of a request that changes nothing; every refusal is a failure.
+    /// JSON of a read-only request; every error response is a failure.
     pub(super) fn json(
         &self,
         job: &mut Job<'_>,
@@ -126,13 +126,13 @@ impl Model {
         answer.json().ok_or_else(|| no_json(&answer, what))
     }
 
-    /// The latest refreshes, newest first.
+    /// Latest refreshes, newest first.
     pub(super) fn history(&self, job: &mut Job<'_>, tries: u32) -> Result<Vec<Report>, Failure> {
         let request = self.history_request();
         self.json(job, &request, "the model's refresh history", tries).map(|list| reports(&list))
     }
 
-    /// The latest refreshes after the deadline or a signal; empty where there is no answer.
+    /// Latest refreshes, also after the deadline or cancellation; empty without an answer.
     pub(super) fn last_history(&self, job: &mut Job<'_>) -> Vec<Report> {
         let request = self.history_request();
         let answer = self.undo(job, &request).filter(Answer::is_success);
@@ -143,7 +143,7 @@ impl Model {
         Request::get(self.at("/refreshes?$top=10"))
     }
 
-    /// Sends a request with the token; once more with a new one where it is not accepted.
+    /// Sends a request with the token, and once more with a new token if it is rejected.
     fn exchange(
         &self,
         job: &mut Job<'_>,

@@ -1,4 +1,4 @@
-//! Follows a refresh to its end; cancels it at the deadline or a signal.
+//! Polls a refresh until it ends; cancels it at the deadline or on cancellation.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ pub(super) struct Refresh<'a> {
     model: &'a Model,
     target: &'a PowerBiTarget,
     start: Start,
-    /// The refresh that is running at the service.
+    /// Id of the running refresh.
     id: Option<String>,
-    /// A status of the service that is not known here.
+    /// An unknown service status.
     note: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Refresh<'a> {
         Self { model, target, start: Start::default(), id: None, note: None }
     }
 
-    /// Refreshes the model; at the deadline or a signal, cancels what it has started.
+    /// Refreshes the model; at the deadline or on cancellation, cancels the refresh it started.
     pub(super) fn run(&mut self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let failure = match self.refresh(job) {
             Ok(done) => return Ok(done),
@@ -72,13 +72,13 @@ impl<'a> Refresh<'a> {
         }
     }
 
-    /// Polls until it has ended.
+    /// Polls until the refresh ends.
     fn follow(&mut self, job: &mut Job<'_>, id: &str) -> Result<(Report, Outcome), Failure> {
         let appears = Duration::from_secs(self.target.appear_secs);
         let (mut seen, mut backoff) = (Instant::now(), Backoff::default());
         loop {
             job.pause(backoff.wait())?;
-            match self.look(job, id)? {
+            match self.fetch_report(job, id)? {
                 Some((http, report)) => {
                     seen = Instant::now();
                     match report.state(http) {
@@ -99,8 +99,9 @@ impl<'a> Refresh<'a> {
         }
     }
 
-    /// Its report with the HTTP status, which counts too; none where the service does not show it.
-    fn look(&self, job: &mut Job<'_>, id: &str) -> Result<Option<(u16, Report)>, Failure> {
+    /// Its report and the HTTP status, which is also significant; `None` if the service does not
+    /// show it.
+    fn fetch_report(&self, job: &mut Job<'_>, id: &str) -> Result<Option<(u16, Report)>, Failure> {
         if self.target.mode == PowerBiMode::Standard {
             let history = self.model.history(job, u32::MAX)?;
             let ours = |report: &Report| {
@@ -122,7 +123,7 @@ impl<'a> Refresh<'a> {
         }
     }
 
-    /// Cancels what is running, after the deadline or a signal.
+    /// Cancels the running refresh after the deadline or cancellation.
     fn give_up(&mut self, job: &mut Job<'_>, failure: Failure) -> Result<Done, Failure> {
         let why = match job.check() {
             Err(end) => Failure { message: end.message, outcome: end.outcome, ..failure },
@@ -157,7 +158,7 @@ impl<'a> Refresh<'a> {
         if answer.as_ref().is_some_and(Answer::is_success) {
             return end(format!("{message}; it was cancelled"));
         }
-        // It may have just ended.
+        // It may just have ended.
         let last = self.model.undo(job, &Request::get(&address)).filter(Answer::is_success);
         if let Some(last) = last {
             let report = Report::of(&last.json().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The service's report of one refresh.
+//! The service's report on one refresh.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 use super::errors::{clean, hint};
 use crate::refresh::outcome::{Failure, Outcome};
 
-/// The model was evicted from memory for another one: worth a second try.
+/// The model was evicted from memory: worth one retry.
 const EVICTED: &str = "0xC11C0020";
-/// The most codes in a message.
+/// Maximum number of codes in a message.
 const CODES: usize = 3;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Report {
-    /// The id in the history.
+    /// Id in the refresh history.
     pub(super) id: Option<String>,
-    /// How it was started: `ViaApi`, `ViaEnhancedApi`, `Scheduled` …
+    /// Trigger: `ViaApi`, `ViaEnhancedApi`, `Scheduled` …
     pub(super) kind: String,
     status: String,
     extended: String,
@@ -31,21 +31,21 @@ pub(super) struct Report {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
-    /// With a note where the status is not known.
+    /// With a note if the status is unknown.
     Running(Option<String>),
     Ended(Outcome),
 }
 
-/// What a status means.
+/// Meaning of a status.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum StatusKind {
     Going,
     Ended(Outcome),
     New,
 }
 
 impl Report {
-    /// Reads a refresh's details or an item of the history.
+    /// Parses refresh details or a history item.
     pub(super) fn of(value: &Value) -> Self {
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let time = |name: &str| value[name].as_str().and_then(moment);
@@ -60,7 +60,7 @@ impl Report {
             }
         }
         for place in std::iter::once(value).chain(list("refreshAttempts")) {
-            // JSON within JSON.
+            // JSON embedded in JSON.
             let Some(inner) = place["serviceExceptionJson"].as_str() else { continue };
             evicted |= inner.to_ascii_lowercase().contains(&EVICTED.to_ascii_lowercase());
             let inner: Value = serde_json::from_str(inner).unwrap_or_default();
@@ -87,22 +87,22 @@ impl Report {
         }
     }
 
-    /// Its state, by the report and the HTTP status that it came with.
+    /// State from the report and the HTTP status of its response.
     pub(super) fn state(&self, http: u16) -> State {
         let words = [word(&self.extended), word(&self.status)];
         let new = [&self.extended, &self.status]
             .into_iter()
-            .find(|text| word(text) == Word::New)
+            .find(|text| word(text) == StatusKind::New)
             .map(|text| clean(text).unwrap_or_else(|| "without a name".into()));
         let note = new.map(|name| format!("its status {name} is not known here"));
         if http == 202 {
             return State::Running(note);
         }
         let ends = words.into_iter().filter_map(|word| match word {
-            Word::Ended(outcome) => Some(outcome),
-            Word::Going | Word::New => None,
+            StatusKind::Ended(outcome) => Some(outcome),
+            StatusKind::Going | StatusKind::New => None,
         });
-        // A failure in one of the two places is one.
+        // A failure in either place counts.
         let end =
             ends.clone().find(|end| *end != Outcome::Succeeded).or_else(|| ends.clone().next());
         match end {
@@ -129,7 +129,7 @@ impl Report {
         message
     }
 
-    /// The failure of an end that is no success.
+    /// Failure for an unsuccessful end.
     pub(super) fn failure(&self, id: &str, outcome: Outcome) -> Failure {
         let end = match outcome {
             Outcome::TimedOut => "it exceeded its time limit at the service",
@@ -137,7 +137,9 @@ impl Report {
                 "Power BI has switched refreshes of this model off; see its settings there"
             }
             Outcome::Cancelled => "it was cancelled in Power BI",
-            _ if word(&self.status) == Word::Going || word(&self.status) == Word::New => {
+            _ if word(&self.status) == StatusKind::Going
+                || word(&self.status) == StatusKind::New =>
+            {
                 "it ended with an unknown result"
             }
             _ => "failed",
@@ -157,22 +159,22 @@ impl Report {
     }
 }
 
-const COMPLETED: Word = Word::Ended(Outcome::Succeeded);
+const COMPLETED: StatusKind = StatusKind::Ended(Outcome::Succeeded);
 
-/// What a status means; in any case, and in the spellings of older services too.
-fn word(status: &str) -> Word {
+/// Parses a status, case-insensitively, including the spellings of older API versions.
+fn word(status: &str) -> StatusKind {
     match status.to_ascii_lowercase().as_str() {
         "completed" | "succeeded" => COMPLETED,
-        "failed" => Word::Ended(Outcome::Failed),
-        "timedout" => Word::Ended(Outcome::TimedOut),
-        "disabled" => Word::Ended(Outcome::Disabled),
-        "cancelled" | "canceled" => Word::Ended(Outcome::Cancelled),
-        "" | "unknown" | "notstarted" | "inprogress" => Word::Going,
-        _ => Word::New,
+        "failed" => StatusKind::Ended(Outcome::Failed),
+        "timedout" => StatusKind::Ended(Outcome::TimedOut),
+        "disabled" => StatusKind::Ended(Outcome::Disabled),
+        "cancelled" | "canceled" => StatusKind::Ended(Outcome::Cancelled),
+        "" | "unknown" | "notstarted" | "inprogress" => StatusKind::Going,
+        _ => StatusKind::New,
     }
 }
 
-/// A time with its zone, as the history has it, or without, as the details do: then it is in UTC.
+/// Parses a timestamp: with a zone in the history, in UTC without a zone in the details.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let with_zone = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let without = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f");

@@ -1,4 +1,4 @@
-//! The table by which a refresh has ended, and its messages.
+//! Tests of refresh states and messages.
 
 use serde_json::json;
 

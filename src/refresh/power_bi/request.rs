@@ -1,4 +1,4 @@
-//! The body of the request that starts a refresh.
+//! Body of the request that starts a refresh.
 //!
 //! See "Datasets - Refresh Dataset In Group" in the REST reference.
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{PowerBiCommit, PowerBiMode, PowerBiTarget, PowerBiType};
 
-/// Never has `notifyOption`, which is for users and excludes the other fields.
+/// Omits `notifyOption`, which is for users and excludes the other fields.
 pub(super) fn body(target: &PowerBiTarget) -> Value {
     let mut fields = Map::new();
     if target.mode == PowerBiMode::Standard {
@@ -22,7 +22,7 @@ pub(super) fn body(target: &PowerBiTarget) -> Value {
     set("maxParallelism", target.max_parallelism.map(Value::from));
     set("retryCount", target.retry_count.map(Value::from));
     set("objects", (!target.objects.is_empty()).then(|| json!(target.objects)));
-    // The service's default is true, which it refuses together with batches.
+    // The service rejects its default, true, with partial batches.
     let batches = target.commit_mode == Some(PowerBiCommit::PartialBatch);
     let policy = target.apply_refresh_policy.or(batches.then_some(false));
     set("applyRefreshPolicy", policy.map(Value::from));

@@ -1,7 +1,7 @@
-//! Starts a refresh, once.
+//! Starts a refresh exactly once.
 //!
-//! The refreshes in the history are recorded first; one that appears later is ours, or as good as
-//! ours, because it reads what has been published. No clocks of two machines are compared.
+//! Records the refresh history first. A refresh that appears later is ours, or equivalent, because
+//! it reads the published data. Avoids comparing clocks of two machines.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,33 +15,33 @@ use crate::http::{Answer, Backoff, Request, SendError};
 use crate::refresh::job::Job;
 use crate::refresh::outcome::Failure;
 
-/// How often the start is sent where the service itself fails.
+/// Maximum start requests if the service itself fails.
 const STARTS: u32 = 3;
-/// How often the history is read for a refresh that the service may have started while it failed.
+/// Number of history polls for a refresh the service may have started despite failing.
 const GRACE: u32 = 3;
 
 #[derive(Default)]
 pub(super) struct Start {
-    /// The refreshes that were there before.
+    /// Ids in the history before the start.
     before: Option<BTreeSet<String>>,
-    /// Whether a request without an answer may have arrived.
+    /// Whether an unanswered request may have arrived.
     pub(super) in_doubt: bool,
-    /// What it is waiting for.
+    /// Current wait reason.
     pub(super) waits_for: Option<&'static str>,
-    /// Starts that failed.
+    /// Number of failed start requests.
     failed: u32,
     backoff: Backoff,
 }
 
 pub(super) enum Started {
-    /// A refresh with this id.
+    /// Id of the started refresh.
     Refresh(String),
     /// Another refresh is running and was left alone.
     LeftAlone,
 }
 
 impl Start {
-    /// Starts a refresh, or finds the one that a request without an answer has started.
+    /// Starts a refresh, or finds the one started by an unanswered request.
     pub(super) fn run(
         &mut self,
         job: &mut Job<'_>,
@@ -89,7 +89,7 @@ impl Start {
         }
     }
 
-    /// Waits before the start is sent again, unless it failed too often.
+    /// Waits before the next start request; fails after too many.
     fn not_sent(&mut self, job: &Job<'_>) -> Result<(), Failure> {
         job.check()?;
         self.failed += 1;
@@ -102,7 +102,7 @@ impl Start {
         job.pause(self.backoff.wait())
     }
 
-    /// What was started all the same; none where the start is to be sent again.
+    /// The refresh that was started despite the error; `None` to send the start again.
     fn refused(
         &mut self,
         job: &mut Job<'_>,
@@ -113,7 +113,7 @@ impl Start {
         let failure = || refusal.failure("the refresh");
         match refusal.kind {
             Kind::AlreadyRunning => {
-                // It may be the one that an earlier request of ours has started.
+                // It may be the refresh of an earlier request of ours.
                 if self.in_doubt
                     && let Some(id) = self.ours(&model.history(job, TRIES)?, target.mode)
                 {
@@ -131,13 +131,15 @@ impl Start {
                     return Err(failure());
                 }
                 self.waits_for = Some("the service took no more requests");
-                // Never at once, even where the service allows it.
+                // Never immediately, even if the service allows it.
                 job.pause(wait.max(self.backoff.wait()))?;
                 self.waits_for = None;
             }
             Kind::Transient => {
                 self.in_doubt = true;
-                if let Some(id) = self.look(job, model, target.mode, GRACE, Duration::ZERO)? {
+                if let Some(id) =
+                    self.find_started(job, model, target.mode, GRACE, Duration::ZERO)?
+                {
                     return Ok(Some(self.adopted(id)));
                 }
                 self.failed += 1;
@@ -150,7 +152,7 @@ impl Start {
         Ok(None)
     }
 
-    /// The refresh that a request without an answer has started; the request is not repeated.
+    /// Finds the refresh started by an unanswered request; the request is not repeated.
     fn found(
         &mut self,
         job: &mut Job<'_>,
@@ -159,7 +161,7 @@ impl Start {
         why: &str,
     ) -> Result<Started, Failure> {
         let appears = Duration::from_secs(target.appear_secs);
-        if let Some(id) = self.look(job, model, target.mode, GRACE, appears)? {
+        if let Some(id) = self.find_started(job, model, target.mode, GRACE, appears)? {
             return Ok(self.adopted(id));
         }
         self.in_doubt = false;
@@ -170,8 +172,8 @@ impl Start {
         )))
     }
 
-    /// Reads the history until a refresh of ours appears, at least `polls` times and for `time`.
-    fn look(
+    /// Polls the history until our refresh appears, at least `polls` times and for `time`.
+    fn find_started(
         &mut self,
         job: &mut Job<'_>,
         model: &Model,
@@ -193,7 +195,7 @@ impl Start {
         Ok(None)
     }
 
-    /// Waits for the end of another refresh.
+    /// Waits until another refresh ends.
     fn wait_for_other(&mut self, job: &mut Job<'_>, model: &Model) -> Result<(), Failure> {
         self.waits_for = Some("another refresh was still running");
         loop {
@@ -211,7 +213,7 @@ impl Start {
         Started::Refresh(id)
     }
 
-    /// The first refresh of our kind that was not there before.
+    /// The first refresh of our type that is new in the history.
     pub(super) fn ours(&self, history: &[Report], mode: PowerBiMode) -> Option<String> {
         let before = self.before.as_ref()?;
         let kind = match mode {
@@ -219,7 +221,7 @@ impl Start {
             PowerBiMode::Standard => "ViaApi",
         };
         let ours = |report: &&Report| report.kind.is_empty() || report.kind == kind;
-        // The newest comes first.
+        // Newest first.
         history
             .iter()
             .rev()
@@ -228,12 +230,12 @@ impl Start {
     }
 }
 
-/// The id that the answer gives the refresh.
+/// The refresh id in the response.
 fn id_in(answer: &Answer, mode: PowerBiMode) -> Option<String> {
     let own = || answer.header("x-ms-request-id").and_then(clean);
     let place = || answer.header("location")?.rsplit('/').next().and_then(clean);
     match mode {
-        // `RequestId` is only the request's here.
+        // In this mode `RequestId` identifies only the HTTP request.
         PowerBiMode::Enhanced => own().or_else(place),
         PowerBiMode::Standard => answer.header("requestid").and_then(clean).or_else(own),
     }
@@ -267,9 +269,9 @@ mod tests {
         assert_eq!(before(&["1", "2"]).ours(&history, enhanced).as_deref(), Some("4"));
         assert_eq!(before(&["1", "2"]).ours(&history, standard).as_deref(), Some("5"));
         assert_eq!(before(&["1", "2", "4", "6"]).ours(&history, enhanced), None);
-        // One without a kind may be ours.
+        // A refresh without a type may be ours.
         assert_eq!(before(&[]).ours(&history, standard).as_deref(), Some("1"));
-        // Without a record of what was there, none is ours.
+        // Without the prior history, none is ours.
         assert_eq!(Start::default().ours(&history, enhanced), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The access token of the service principal: fetched once, shared by all models, renewed in time.
+//! Access token of the service principal: fetched once, shared by all models, renewed before it
+//! expires.
 //!
 //! See "Microsoft identity platform and the OAuth 2.0 client credentials flow".
 
@@ -22,18 +23,17 @@ use crate::refresh::outcome::{Failure, Outcome};
 use crate::secret::source::SecretSource;
 use crate::secret::value::Secret;
 
-/// How long one request may take.
-const LIMIT: Duration = Duration::from_secs(30);
-/// How long one request may take after the deadline or a signal.
-const LAST: Duration = Duration::from_secs(10);
-/// How often a request is sent to a server that does not answer.
+/// Timeout of one request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of one request after the deadline or cancellation.
+const LAST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum attempts while the server does not answer.
 const TRIES: u32 = 8;
-/// A token that expires sooner is not used any more.
+/// A token is renewed this long before it expires.
 const MARGIN: Duration = Duration::from_mins(5);
-/// How long a refusal counts for all models.
+/// How long a rejection applies to all models.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// The service principal's session.
 pub(super) struct Session {
     url: String,
     scope: String,
@@ -43,7 +43,7 @@ pub(super) struct Session {
     state: Mutex<State>,
 }
 
-/// What authenticates the service principal.
+/// Authentication method.
 enum Proof {
     Secret(SecretSource),
     Certificate { certificate: PathBuf, key: SecretSource },
@@ -58,9 +58,9 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// Up to the deadline or a signal.
+    /// Until the deadline or cancellation.
     InTime,
-    /// Shortly after them, to undo something.
+    /// Shortly after it, for cleanup.
     Late,
 }
 
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    /// The token; fetched where there is none that is still valid.
+    /// A valid token, fetched if necessary.
     pub(super) fn token(&self, job: &Job<'_>, when: When) -> Result<Secret, Failure> {
         let mut state = self.lock(job, when)?;
         if let Some((token, until)) = &state.token
@@ -117,7 +117,7 @@ impl Session {
         Ok(token)
     }
 
-    /// Drops a token that the service does not accept; not one that has replaced it.
+    /// Discards a rejected token, unless it has already been replaced.
     pub(super) fn forget(&self, token: &Secret, job: &Job<'_>, when: When) -> Result<(), Failure> {
         let mut state = self.lock(job, when)?;
         if state.token.as_ref().is_some_and(|(held, _)| held == token) {
@@ -130,19 +130,18 @@ impl Session {
         match when {
             When::InTime => job.wait(self.state.lock()),
             When::Late => runtime()?
-                .block_on(async { timeout(LAST, self.state.lock()).await })
+                .block_on(async { timeout(LAST_TIMEOUT, self.state.lock()).await })
                 .map_err(|_| Failure::failed("there was no time for a token")),
         }
     }
 
-    /// Sends the request until there is an answer that a repetition would not change, such as a
-    /// refusal.
+    /// Sends the request until the response is final, such as a rejection.
     fn fetch(&self, job: &Job<'_>, when: When) -> Result<Answer, Failure> {
         let mut backoff = Backoff::default();
         for attempt in 1.. {
-            // Built each time: the assertion expires, and its file may have been replaced.
+            // Rebuilt each time: the assertion expires, and its file may have been replaced.
             let request = self.request()?;
-            let why = match send(job, when, &request, LIMIT) {
+            let why = match send(job, when, &request, TIMEOUT) {
                 Ok(answer) if !matches!(answer.status(), 408 | 500..) => return Ok(answer),
                 Ok(answer) => format!("it answered {}", answer.status()),
                 Err(lost) => lost.to_string(),
@@ -194,11 +193,11 @@ pub(super) fn send(
 ) -> Result<Answer, SendError> {
     match when {
         When::InTime => job.send(request, limit),
-        When::Late => Job::send_late(request, limit.min(LAST)),
+        When::Late => Job::send_late(request, limit.min(LAST_TIMEOUT)),
     }
 }
 
-/// The token and how long it is valid.
+/// The token and its validity.
 fn read(answer: &Answer) -> Option<(Secret, Duration)> {
     let body = answer.json()?;
     let token = body["access_token"].as_str().filter(|token| !token.is_empty())?;
@@ -207,7 +206,7 @@ fn read(answer: &Answer) -> Option<(Secret, Duration)> {
     Some((Secret::new(token), Duration::from_secs(seconds)))
 }
 
-/// The failure of a refused request; it is not repeated, because that could lock the principal out.
+/// Failure for a rejected request; not retried, because that could lock the principal.
 fn refusal(answer: &Answer) -> Failure {
     let body = answer.json().unwrap_or_default();
     let number = body["error_codes"][0].as_u64().or_else(|| number_in(&body));

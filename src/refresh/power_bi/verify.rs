@@ -1,4 +1,4 @@
-//! Checks how many claims the refreshed model shows.
+//! Compares the refreshed model's claim count with the warehouse.
 //!
 //! See "Datasets - Execute Queries In Group".
 
@@ -13,13 +13,13 @@ use crate::warehouse::sql;
 const CLAIMS: &str = "SELECT count(*) AS claims FROM healthcare_analytics.claims_fact";
 const WHAT: &str = "the query of verify_query";
 
-/// Compares the number that `query` returns with the warehouse's claims; describes the match.
+/// Compares the number returned by `query` with the warehouse's claim count; describes the match.
 pub(super) fn verify(job: &mut Job<'_>, model: &Model, query: &str) -> Result<String, Failure> {
     let question = json!({
         "queries": [{ "query": query }],
         "serializerSettings": { "includeNulls": true },
     });
-    // It only reads, so it may be repeated.
+    // Read-only, so it may be retried.
     let request = Request::post(model.at("/executeQueries")).json(&question);
     let shown = number(&model.json(job, &request, WHAT, TRIES)?).ok_or_else(|| {
         Failure::failed(format!(
@@ -38,14 +38,14 @@ pub(super) fn verify(job: &mut Job<'_>, model: &Model, query: &str) -> Result<St
     )))
 }
 
-/// The only value of the only row, where it is a whole number.
+/// The single value of the single row, if it is an integer.
 fn number(answer: &Value) -> Option<i64> {
     let [result] = answer["results"].as_array()?.as_slice() else { return None };
     let [table] = result["tables"].as_array()?.as_slice() else { return None };
     let [row] = table["rows"].as_array()?.as_slice() else { return None };
     let row = row.as_object()?;
     let value = row.values().next().filter(|_| row.len() == 1)?;
-    // The service sends 3000 as well as 3000.0.
+    // The service sends 3000 or 3000.0.
     value.as_i64().or_else(|| value.to_string().strip_suffix(".0")?.parse().ok())
 }
 

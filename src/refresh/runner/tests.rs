@@ -1,4 +1,4 @@
-//! The runner with fake targets.
+//! Tests of the runner with fake targets.
 
 use std::sync::Barrier;
 
@@ -117,7 +117,7 @@ fn what_others_read_is_made_before_they_begin() {
 
 #[test]
 fn targets_run_at_the_same_time() {
-    // Each waits for the other: one after the other they would never end.
+    // Each waits for the other, so sequential execution would never end.
     static BOTH: Barrier = Barrier::new(2);
     let wait = |_: &mut Job<'_>| {
         BOTH.wait();
@@ -150,7 +150,7 @@ fn a_signal_ends_the_wait_for_a_turn() {
         let cancel = cancel.clone();
         move |_: &mut Job<'_>| {
             cancel.cancel(15);
-            // The permit is kept until the other target has seen the signal.
+            // Keeps the permit until the other target has seen the signal.
             std::thread::sleep(Duration::from_millis(50));
             Ok(Done::succeeded(""))
         }

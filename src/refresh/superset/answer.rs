@@ -1,4 +1,4 @@
-//! What Superset's answers mean. Its messages are never repeated: they quote queries and rows.
+//! Interprets Superset's responses. Its messages are not passed on: they quote queries and rows.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ use crate::secret::value::Secret;
 
 pub(super) const NO_PERMISSION: &str = "the account has no permission `can warm up cache on Chart`";
 
-/// Why a request needs another sign-in.
+/// Why a new sign-in is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     /// The token has expired or is unknown.
     Token,
-    /// The cookie or the CSRF token is invalid, or the answer is a page for people.
+    /// Invalid cookie or CSRF token, or an HTML page.
     Session,
 }
 
@@ -23,7 +23,7 @@ impl Refused {
         let json = answer.json();
         match answer.status() {
             401 => Some(Self::Token),
-            // Superset's own refusals have a `message`, those of its tokens a `msg`.
+            // Superset's own errors have `message`, token errors `msg`.
             422 if json.as_ref().is_some_and(|body| body.get("msg").is_some()) => Some(Self::Token),
             300..=399 => Some(Self::Session),
             200..=299 if json.is_none() => Some(Self::Session),
@@ -33,20 +33,20 @@ impl Refused {
     }
 }
 
-/// A secret text of a successful answer's object.
+/// A secret field of a success response.
 pub(super) fn text(answer: &Answer, field: &str) -> Option<Secret> {
     let body = answer.json().filter(|_| answer.is_success())?;
     let text = body.get(field)?.as_str().filter(|text| !text.is_empty())?;
-    // It becomes part of a header.
+    // Used in a header.
     text.bytes().all(|byte| (0x21..0x7f).contains(&byte)).then(|| Secret::new(text))
 }
 
-/// The `result` of a successful answer.
+/// The `result` of a success response.
 pub(super) fn result(answer: &Answer) -> Option<Value> {
     answer.json().filter(|_| answer.is_success())?.get_mut("result").map(Value::take)
 }
 
-/// Whether a warmed chart shows the new data; `subject` names it in the failure.
+/// Checks that a warmed chart shows the new data; `subject` names it in the failure.
 pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), Failure> {
     match answer.status() {
         200..=299 => {}
@@ -66,11 +66,11 @@ pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), F
         return Err(Failure::failed(format!("{subject}: Superset does not report a result")));
     };
     let status = item.and_then(|item| item.get("viz_status")).unwrap_or(&Value::Null);
-    // Charts of several layers have neither.
+    // Multi-layer charts have neither.
     let went_well = status.is_null() || status.as_str() == Some("success");
     match error {
         Value::Null if went_well => Ok(()),
-        // One of Superset's own sentences; it is recognised and not repeated.
+        // A fixed Superset message: matched, but not passed on.
         Value::String(text) if text.contains("query context does not exist") => {
             Err(Failure::failed(format!(
                 "{subject} has no saved query: open it in Superset and save it once"
@@ -82,7 +82,7 @@ pub(super) fn warmed(subject: &str, chart: u64, answer: &Answer) -> Result<(), F
     }
 }
 
-/// Whether a dataset's columns were read again.
+/// Checks that a dataset's columns were refreshed.
 pub(super) fn reread(subject: &str, answer: &Answer) -> Result<(), Failure> {
     let message = match answer.status() {
         200..=299 => return Ok(()),
@@ -94,7 +94,7 @@ pub(super) fn reread(subject: &str, answer: &Answer) -> Result<(), Failure> {
     Err(Failure::failed(format!("{subject}: {message}")))
 }
 
-/// The `result` of a read; `right` names the permission that it needs.
+/// The `result` of a read; `right` names the required permission.
 pub(super) fn found(subject: &str, right: &str, answer: &Answer) -> Result<Value, Failure> {
     match answer.status() {
         403 => Err(Failure::failed(format!(
@@ -109,7 +109,7 @@ pub(super) fn found(subject: &str, right: &str, answer: &Answer) -> Result<Value
     }
 }
 
-/// The failure of an unexpected answer, without its text.
+/// Failure for an unexpected response, without its text.
 pub(super) fn unexpected(subject: &str, answer: &Answer) -> Failure {
     retry::status("Superset", answer).about(subject)
 }

@@ -1,9 +1,8 @@
-//! Refreshes Apache Superset: fills the caches of a dashboard's charts again.
+//! Refreshes Apache Superset by warming the caches of a dashboard's charts.
 //!
-//! Measured on Superset 6.1: after reading a dataset's columns again or invalidating its cache keys
-//! the screen still shows the old numbers; only warming a chart's cache shows the new ones. A warm-up
-//! that is sent again costs the warehouse a query and changes nothing else, so it is retried where
-//! the server fails.
+//! As measured on Superset 6.1, refreshing a dataset's columns or invalidating cache keys still
+//! leaves old numbers on screen; only warming a chart's cache shows new ones. A repeated warm-up
+//! costs one warehouse query and has no other effect, so it is retried on server errors.
 
 mod answer;
 mod session;
@@ -31,19 +30,19 @@ struct Dashboard {
     server: Arc<Server>,
 }
 
-/// What all targets share.
+/// State shared by all targets.
 struct Server {
     session: Session,
-    /// Limits the charts and datasets that are refreshed at the same time, of all targets.
-    pieces: Semaphore,
+    /// Limits concurrent charts and datasets across targets.
+    slots: Semaphore,
 }
 
-/// The targets that the settings name.
+/// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let superset = &settings.refresh.superset;
     let parallel = settings.refresh.parallel(superset.parallel).max(1);
-    let pieces = Semaphore::new(parallel.min(Semaphore::MAX_PERMITS));
-    let server = Arc::new(Server { session: Session::new(superset), pieces });
+    let slots = Semaphore::new(parallel.min(Semaphore::MAX_PERMITS));
+    let server = Arc::new(Server { session: Session::new(superset), slots });
     superset
         .targets
         .iter()
@@ -75,7 +74,7 @@ impl Target for Dashboard {
 
     fn refresh(&self, job: &mut Job<'_>) -> Result<Done, Failure> {
         let sent = AtomicU32::new(0);
-        // A chart of a new column needs that column first.
+        // A chart with a new column needs that column first.
         let datasets: &[u64] =
             if job.published.schema_changed { &self.settings.datasets } else { &[] };
         let done = runtime()?.block_on(self.renew(job.deadline(), datasets, &sent));
@@ -108,13 +107,13 @@ impl Dashboard {
         let charts = self.charts(deadline).await?;
         let parallel = self.info.parallel;
         let mut failed = failures(datasets, parallel, async |dataset| {
-            let _permit = deadline.wait(self.server.pieces.acquire()).await?;
+            let _permit = deadline.wait(self.server.slots.acquire()).await?;
             self.reread(deadline, dataset).await
         })
         .await;
         failed.extend(
             failures(&charts, parallel, async |chart| {
-                let _permit = deadline.wait(self.server.pieces.acquire()).await?;
+                let _permit = deadline.wait(self.server.slots.acquire()).await?;
                 self.warm_up(deadline, chart, dashboard, sent).await
             })
             .await,
@@ -129,7 +128,7 @@ impl Dashboard {
         Err(summed(&format!("{} of {what} not renewed", failed.len()), &failed))
     }
 
-    /// The dashboard's number; the settings may have its slug or its UUID.
+    /// The dashboard's numeric id; the settings may have its slug or UUID.
     async fn id(&self, deadline: &Deadline) -> Result<u64, Failure> {
         let subject = format!("dashboard {}", self.settings.dashboard);
         let path = format!("/api/v1/dashboard/{}", escape(&self.settings.dashboard));
@@ -139,7 +138,7 @@ impl Dashboard {
         id.ok_or_else(|| answer::unexpected(&subject, &answer))
     }
 
-    /// The ids of its charts, each once.
+    /// Distinct chart ids.
     async fn charts(&self, deadline: &Deadline) -> Result<Vec<u64>, Failure> {
         let subject = format!("the charts of dashboard {}", self.settings.dashboard);
         let path = format!("/api/v1/dashboard/{}/charts", escape(&self.settings.dashboard));
@@ -169,7 +168,7 @@ impl Dashboard {
         answer::warmed(&subject, chart, &answer)
     }
 
-    /// Has a dataset's columns read again.
+    /// Refreshes a dataset's columns.
     async fn reread(&self, deadline: &Deadline, dataset: u64) -> Result<(), Failure> {
         let (subject, session) = (format!("dataset {dataset}"), &self.server.session);
         let request = Request::put(session.url(&format!("/api/v1/dataset/{dataset}/refresh")));
@@ -178,7 +177,7 @@ impl Dashboard {
         answer::reread(&subject, &answer)
     }
 
-    /// Fails where Superset shows that the account may not warm a cache.
+    /// Fails if the account lacks permission to warm the cache.
     async fn may_warm_up(&self, deadline: &Deadline) -> Result<(), Failure> {
         let path = "/api/v1/chart/_info?q=(keys:!(permissions))";
         let session = &self.server.session;

@@ -1,4 +1,4 @@
-//! One session with Superset, shared by all of its targets: signing in, renewing, sending.
+//! A Superset session shared by all targets: sign-in, renewal, requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
@@ -16,19 +16,19 @@ use crate::refresh::outcome::Failure;
 use crate::refresh::retry::{self, Call};
 use crate::secret::value::Secret;
 
-/// A token is valid for 15 minutes by default; it is renewed before it ends.
+/// Tokens are valid for 15 minutes by default; renew earlier.
 const RENEW_AFTER: Duration = Duration::from_mins(12);
-/// How long an answer to anything but a chart's query may take.
+/// Timeout of requests other than chart queries.
 pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
-/// A session, opened when it is first needed.
+/// A session, opened on first use.
 pub(super) struct Session {
     settings: Superset,
     url: String,
     http: retry::Server,
-    /// Locked while somebody signs in.
+    /// Locked during sign-in.
     tokens: Mutex<Option<Arc<Tokens>>>,
-    /// Why nobody may try again: a wrong password tried often locks the account.
+    /// Set when sign-in must not be retried: repeated wrong passwords lock the account.
     denied: StdMutex<Option<Failure>>,
 }
 
@@ -52,7 +52,7 @@ impl Session {
         }
     }
 
-    /// The address of `path`.
+    /// URL of `path`.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
@@ -71,11 +71,10 @@ impl Session {
         self.send(deadline, subject, &request, LIMIT, &AtomicU32::new(0)).await
     }
 
-    /// Sends an idempotent request with the session; once more with a new session where this one is
-    /// not accepted any more.
+    /// Sends an idempotent request, and once more with a new session if this one is rejected.
     ///
     /// # Errors
-    /// Where there is no answer or no session.
+    /// Without an answer or a session.
     pub(super) async fn send(
         &self,
         deadline: &Deadline,
@@ -105,7 +104,7 @@ impl Session {
         ))
     }
 
-    /// Over https a change must come from one of Superset's own pages.
+    /// Adds the referer that Superset requires for changes over https.
     fn refer(&self, request: Request) -> Request {
         request.header("Referer", self.url("/")).header("Accept", "application/json")
     }
@@ -120,7 +119,7 @@ impl Session {
         self.http.send(deadline, Call { request, limit, is_idempotent: true, sent }).await
     }
 
-    /// Keeps everybody else from trying what has failed for good.
+    /// Prevents further sign-in attempts after a permanent failure.
     fn deny(&self, message: &str) -> Failure {
         let failure = Failure::failed(message);
         let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +127,7 @@ impl Session {
         failure
     }
 
-    /// Valid tokens that are not those that were refused; the first caller gets them, the others wait.
+    /// Valid tokens other than the rejected ones; the first caller fetches them, the others wait.
     async fn tokens(
         &self,
         deadline: &Deadline,
@@ -158,7 +157,7 @@ impl Session {
         Ok(Arc::clone(held.insert(Arc::new(tokens))))
     }
 
-    /// The same session with a new access token; none where Superset gives none.
+    /// The same session with a new access token; `None` if Superset does not issue one.
     async fn renew(
         &self,
         deadline: &Deadline,
@@ -238,7 +237,7 @@ impl Session {
     }
 }
 
-/// Adds the cookies that an answer sets; the newest of a name counts, one without value ends it.
+/// Applies a response's cookies; the last of a name wins, an empty one deletes it.
 fn take_cookies(cookies: &mut BTreeMap<String, String>, answer: &Answer) {
     for line in answer.headers("set-cookie") {
         let pair = line.split(';').next().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! What an answer means: done, refused with a code, throttled, or not from Tableau at all.
+//! Interprets responses: success, error code, throttled, or not from Tableau.
 //!
-//! The only thing read from a text is how long to wait: Tableau Cloud gives it nowhere else.
+//! The only text parsed is the retry delay, which Tableau Cloud gives nowhere else.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::refresh::outcome::{Failure, Outcome};
 pub(super) const QUEUED_ALREADY: &str = "409093";
 /// The object has no extract.
 const NO_EXTRACT: &str = "409090";
-/// The token is wrong, expired or revoked.
+/// The token is invalid, expired or revoked.
 const BAD_TOKEN: &str = "401001";
 /// The job cannot be shown.
 const HIDDEN: &str = "400031";
 
-/// An answer, parsed.
+/// A parsed response.
 pub(super) struct Reply {
     status: u16,
     root: Option<Response>,
     code: Option<String>,
     wait: Option<Duration>,
-    /// The address of a redirect.
+    /// Redirect target.
     pub(super) location: Option<String>,
-    /// The server's time.
+    /// Server time.
     pub(super) date: Option<DateTime<Utc>>,
 }
 
@@ -52,12 +52,12 @@ impl Reply {
         }
     }
 
-    /// Whether the status is 200 to 299 and there is no error code.
+    /// Whether the status is 2xx and there is no error code.
     pub(super) fn is_done(&self) -> bool {
         (200..300).contains(&self.status) && self.code.is_none()
     }
 
-    /// The document of an answer without an error.
+    /// The document of a success response.
     pub(super) fn document(&self) -> Option<&Response> {
         self.root.as_ref().filter(|_| self.is_done())
     }
@@ -67,7 +67,7 @@ impl Reply {
         self.code.as_deref() == Some(code)
     }
 
-    /// Whether a later try may succeed: a server error, or a proxy that answers with a page.
+    /// Whether a retry may succeed: a server error, or an HTML page from a proxy.
     pub(super) fn is_transient(&self) -> bool {
         self.status >= 500 || self.status == 408 || (self.is_done() && self.root.is_none())
     }
@@ -83,12 +83,11 @@ impl Reply {
         }
     }
 
-    /// Whether a job that existed cannot be shown.
+    /// Whether a known job cannot be shown.
     pub(super) fn is_hidden(&self) -> bool {
         self.is(HIDDEN) || self.status == 404 || self.document().is_some()
     }
 
-    /// Whether it is a permanent redirect.
     pub(super) fn is_moved(&self) -> bool {
         matches!(self.status, 301 | 308)
     }
@@ -97,8 +96,8 @@ impl Reply {
         self.status == 404
     }
 
-    /// Waits as long as the server wants, at least `least`; fails at once where that is longer than
-    /// the time that is left.
+    /// Waits as long as the server asks, at least `least`; fails immediately if that exceeds the
+    /// remaining time.
     ///
     /// # Errors
     /// `RateLimited`, `TimedOut` or `Cancelled`.
@@ -118,7 +117,7 @@ impl Reply {
         }
     }
 
-    /// The refusal as a failure; `what` names what the request was for.
+    /// Converts the error to a failure; `what` names the request.
     pub(super) fn failure(&self, what: &str) -> Failure {
         let status = self.status_and_code();
         let code = self.code.as_deref();
@@ -145,14 +144,14 @@ impl Reply {
     }
 }
 
-/// A text that can be shown and sent back: an id or a code.
+/// The text if it is safe to show and send: an id or a code.
 pub(super) fn word(text: &str) -> Option<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let is_word = (1..=100).contains(&text.len()) && text.chars().all(fine);
     is_word.then(|| text.to_owned())
 }
 
-/// The wait in a text of error 429000: "Please retry after 29 minutes."
+/// The delay in the text of error 429000: "Please retry after 29 minutes."
 fn minutes(text: &str) -> Option<Duration> {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.windows(2).find_map(|pair| {

@@ -1,4 +1,4 @@
-//! A background job of Tableau.
+//! Tableau background jobs.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::answer::word;
 use super::document::Response;
 
-/// Characters of an id in a report.
+/// Length of an id in a report.
 const SHORT: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,23 +17,23 @@ pub(super) enum Finish {
     Success,
     Error,
     Cancelled,
-    /// It has ended without a known code.
+    /// Ended with an unknown code.
     Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BackgroundJob {
-    /// Safe to be shown and sent.
+    /// Safe to show and send.
     pub(super) id: String,
     pub(super) created: Option<DateTime<Utc>>,
     completed: Option<DateTime<Utc>>,
     pub(super) finish: Finish,
-    /// The id of the data source or workbook that it refreshes.
+    /// Id of the refreshed data source or workbook.
     pub(super) object: Option<String>,
 }
 
 impl BackgroundJob {
-    /// The job of an answer.
+    /// The job in a response.
     pub(super) fn read(root: &Response) -> Option<Self> {
         let job = root.job.as_ref()?;
         let mut objects = job.children.iter();
@@ -56,30 +56,30 @@ impl BackgroundJob {
         })
     }
 
-    /// How long it took, including its time in the queue.
+    /// Duration including the time in the queue.
     pub(super) fn seconds(&self) -> Option<i64> {
         let seconds = (self.completed? - self.created?).num_seconds();
         Some(seconds).filter(|seconds| *seconds >= 0)
     }
 }
 
-/// Prints as the start of its id.
+/// Displays the start of its id.
 impl fmt::Display for BackgroundJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id.get(..SHORT).unwrap_or(&self.id))
     }
 }
 
-/// A job in the list of all jobs.
+/// An entry of the job list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) id: String,
-    /// Whether it refreshes an extract, by its type.
+    /// Whether its type is an extract refresh.
     pub(super) refreshes: bool,
     pub(super) ended: bool,
 }
 
-/// The jobs of an answer; none where it is not a list.
+/// The jobs in a response; `None` if it is not a list.
 pub(super) fn listed(root: &Response) -> Option<Vec<Listed>> {
     let jobs = root.background_jobs.as_ref()?.background_job.iter();
     let jobs = jobs.filter_map(|job| {

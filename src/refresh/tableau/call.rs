@@ -1,4 +1,4 @@
-//! Requests that may be repeated.
+//! Repeatable requests.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use crate::http::{Backoff, Request};
 use crate::refresh::job::Job;
 use crate::refresh::outcome::Failure;
 
-/// How long one answer may take.
+/// Timeout of one response.
 pub(super) const ANSWER: Duration = Duration::from_mins(1);
-/// How often a request is sent while no job is running.
+/// Maximum attempts while no job is running.
 pub(super) const TRIES: u32 = 4;
-/// How often a request is sent while a job is running: its end is worth waiting for.
+/// Attempts while a job is running: unlimited until the deadline.
 pub(super) const ALWAYS: u32 = u32::MAX;
 
-/// Sends a request until there is an answer that a repetition would not change.
+/// Sends a request until the response is final.
 ///
 /// # Errors
-/// After `tries` failed tries, the deadline or a signal.
+/// After `tries` failed attempts, the deadline or cancellation.
 pub(super) fn repeat(job: &Job<'_>, request: &Request, tries: u32) -> Result<Reply, Failure> {
     let mut backoff = Backoff::default();
     let mut left = tries;

@@ -1,10 +1,9 @@
-//! The XML documents of Tableau's REST API, as far as they are used: each child and each attribute
-//! may be missing.
+//! XML documents of Tableau's REST API, as far as used; every child and attribute is optional.
 
 use quick_xml::de::from_str;
 use serde::{Deserialize, Serialize};
 
-/// The root of an answer.
+/// Root of a response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Response {
@@ -41,7 +40,7 @@ pub(super) struct Credentials {
     pub(super) site: Option<Content>,
 }
 
-/// A site, a data source or a workbook.
+/// A site, data source or workbook.
 #[derive(Debug, Deserialize)]
 pub(super) struct Content {
     #[serde(rename = "@id")]
@@ -60,12 +59,12 @@ pub(super) struct JobElement {
     pub(super) completed_at: Option<String>,
     #[serde(rename = "@finishCode")]
     pub(super) finish_code: Option<String>,
-    /// Whatever their names.
+    /// Children of any name.
     #[serde(rename = "$value", default)]
     pub(super) children: Vec<Refreshed>,
 }
 
-/// What is refreshed.
+/// The refreshed object.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refreshed {
     #[serde(rename = "@id")]
@@ -103,7 +102,7 @@ pub(super) struct Task {
     pub(super) extract_refresh: Option<Refreshed>,
 }
 
-/// Reads an answer; none where it is not a well-formed document of Tableau's.
+/// Parses a response; `None` unless it is a well-formed Tableau document.
 pub(super) fn parse(bytes: &[u8]) -> Option<Response> {
     #[derive(Deserialize)]
     enum Root {
@@ -115,7 +114,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Response> {
     Some(response)
 }
 
-/// Signs in with a personal access token.
+/// Sign-in with a personal access token.
 #[derive(Serialize)]
 #[serde(rename = "tsRequest")]
 pub(super) struct SignIn<'a> {

@@ -1,6 +1,6 @@
-//! Refreshes extracts in Tableau: data sources, workbooks, tasks.
+//! Refreshes Tableau extracts: data sources, workbooks, tasks.
 //!
-//! See Tableau's REST API reference; what it leaves open is done as in Tableau's own client
+//! See Tableau's REST API reference; where it is silent, follows Tableau's own client
 //! (tableauserverclient).
 
 mod answer;
@@ -34,7 +34,7 @@ struct Extract {
     session: Arc<Session>,
 }
 
-/// The targets that the settings name.
+/// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let (refresh, tableau) = (&settings.refresh, &settings.refresh.tableau);
     let session = Arc::new(Session::new(tableau.clone()));

@@ -1,4 +1,4 @@
-//! What is refreshed: a data source, a workbook, or an extract refresh task.
+//! A refreshable object: data source, workbook, or extract refresh task.
 
 use super::answer::{Reply, word};
 use super::document::Response;
@@ -14,7 +14,6 @@ enum Kind {
     Task,
 }
 
-/// An object of a site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Object {
     kind: Kind,
@@ -22,7 +21,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// The one that a target's settings name.
+    /// The object in a target's settings.
     pub(super) fn of(target: &TableauTarget) -> Self {
         let named = [
             (Kind::DataSource, &target.datasource),
@@ -34,7 +33,7 @@ impl Object {
         Self { kind, id }
     }
 
-    /// The name in messages.
+    /// Name in messages.
     pub(super) fn noun(&self) -> &'static str {
         match self.kind {
             Kind::DataSource => "the data source",
@@ -43,7 +42,7 @@ impl Object {
         }
     }
 
-    /// The path to read it.
+    /// Path for reading it.
     pub(super) fn path(&self) -> String {
         let folder = match self.kind {
             Kind::DataSource => "datasources",
@@ -53,16 +52,16 @@ impl Object {
         format!("{folder}/{}", escape(&self.id))
     }
 
-    /// The path to start its refresh.
+    /// Path for starting its refresh.
     pub(super) fn start_path(&self) -> String {
         let verb = if self.kind == Kind::Task { "runNow" } else { "refresh" };
         format!("{}/{verb}", self.path())
     }
 
-    /// The body of the request that starts its refresh. A task has its own setting for incremental.
+    /// Body of the request that starts its refresh. Tasks have their own incremental setting.
     ///
     /// # Errors
-    /// Where this version cannot refresh incrementally.
+    /// If this version cannot refresh incrementally.
     pub(super) fn start_body(
         &self,
         incremental: bool,
@@ -82,12 +81,11 @@ impl Object {
         })
     }
 
-    /// Whether it is a task, which refreshes another object.
     pub(super) fn is_task(&self) -> bool {
         self.kind == Kind::Task
     }
 
-    /// The data source or workbook that it refreshes, by its document; a document may list several
+    /// The data source or workbook that a task refreshes, from its document, which may list several
     /// tasks.
     pub(super) fn refreshed(&self, root: &Response) -> Option<Self> {
         let tasks = match (self.kind, &root.tasks) {
@@ -104,10 +102,10 @@ impl Object {
         })
     }
 
-    /// The data source or workbook that it refreshes, by an answer.
+    /// The refreshed data source or workbook, from a response.
     ///
     /// # Errors
-    /// Where the answer is a refusal or does not show it.
+    /// If the response is an error or lacks it.
     pub(super) fn found(&self, reply: &Reply) -> Result<Self, Failure> {
         let noun = self.noun();
         let root = reply.document().ok_or_else(|| reply.failure(noun))?;
@@ -115,7 +113,7 @@ impl Object {
         self.refreshed(root).ok_or_else(missing)
     }
 
-    /// When its data changed last.
+    /// Time of the last data update.
     pub(super) fn updated(&self, root: &Response) -> Option<String> {
         let content = match self.kind {
             Kind::DataSource => root.datasource.as_ref(),

@@ -1,4 +1,4 @@
-//! One refresh: started once, followed to its end, and cancelled at the deadline or a signal.
+//! One refresh: started once, polled until it ends, cancelled at the deadline or on cancellation.
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,15 @@ use crate::http::{Backoff, SendError};
 use crate::refresh::job::Job;
 use crate::refresh::outcome::{Done, Failure, Outcome};
 
-/// How long the answer to a request that starts a refresh may take.
+/// Timeout of the start request.
 const START: Duration = Duration::from_mins(2);
-/// How often the job list is searched after a request without an answer.
-const LOOKS: u32 = 4;
-/// How often in a row a job may not be shown before it counts as lost.
+/// Number of job list searches after an unanswered request.
+const SEARCHES: u32 = 4;
+/// Number of consecutive hidden responses before a job counts as lost.
 const HIDDEN: u32 = 4;
-/// After how many looks without a running job the refresh is started again.
+/// Number of polls without a running job before restarting the refresh.
 const QUIET: u32 = 3;
-/// How long one answer may take after the deadline or a signal, and all of them together.
+/// Timeout of a response after the deadline or cancellation, and of all of them together.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
@@ -39,7 +39,7 @@ impl Run<'_, '_> {
     /// Refreshes the object.
     ///
     /// # Errors
-    /// Whatever keeps it from showing the new data.
+    /// Anything that prevents it from showing the new data.
     pub(super) fn refresh(&mut self) -> Result<Done, Failure> {
         let clock = Instant::now();
         let Some(started) = self.start()? else {
@@ -71,7 +71,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Starts the refresh; none where another one is running and is to be left alone.
+    /// Starts the refresh; `None` if another one is running and is to be left alone.
     fn start(&mut self) -> Result<Option<BackgroundJob>, Failure> {
         let mut backoff = Backoff::default();
         let mut conflict = Conflict::default();
@@ -117,7 +117,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Waits for the end of another refresh, or fails because of it.
+    /// Waits for another refresh, or fails because of it.
     fn resolve(&self, conflict: &mut Conflict, reply: &Reply) -> Result<(), Failure> {
         let noun = self.object.noun();
         if self.on_conflict == OnConflict::Wait {
@@ -128,7 +128,7 @@ impl Run<'_, '_> {
         Err(Failure::failed(format!("another refresh of {noun} is running ({status})")))
     }
 
-    /// Finds the job of a request whose answer is lost. The request is not repeated.
+    /// Finds the job of an unanswered request, which is not repeated.
     fn adopt(&mut self, since: DateTime<Utc>, why: &str) -> Result<BackgroundJob, Failure> {
         let failure = match self.look_for_ours(since) {
             Ok(Some(job)) => return Ok(job),
@@ -142,7 +142,7 @@ impl Run<'_, '_> {
             );
             return Err(Failure { message, ..failure });
         }
-        // One last look, so that no job is left running that nobody waits for.
+        // One last search, so that no job is left running unattended.
         let found = self.last_look(since);
         Err(match (self.job.check(), found) {
             (Err(over), Some(job)) => self.cancel(&job, &over),
@@ -154,8 +154,8 @@ impl Run<'_, '_> {
     fn look_for_ours(&mut self, since: DateTime<Utc>) -> Result<Option<BackgroundJob>, Failure> {
         let mut search = Search::new(&self.refreshed(TRIES)?.id);
         let mut backoff = Backoff::default();
-        for look in 0..LOOKS {
-            if look > 0 {
+        for attempt in 0..SEARCHES {
+            if attempt > 0 {
                 self.job.pause(backoff.wait())?;
             }
             let (session, job) = (self.session, &*self.job);
@@ -182,7 +182,7 @@ impl Run<'_, '_> {
         Search::new(&object).since(&mut read, since).ok()?
     }
 
-    /// The data source or workbook that is refreshed.
+    /// The data source or workbook being refreshed.
     fn refreshed(&self, tries: u32) -> Result<Object, Failure> {
         if !self.object.is_task() {
             return Ok(self.object.clone());
@@ -191,7 +191,7 @@ impl Run<'_, '_> {
         self.object.found(&reply)
     }
 
-    /// Waits for the end of another refresh, which may have read older data.
+    /// Waits until another refresh ends, which may have read older data.
     fn wait_for_other(&self, conflict: &mut Conflict) -> Result<(), Failure> {
         let (session, job) = (self.session, &*self.job);
         let object = match &conflict.object {
@@ -210,7 +210,7 @@ impl Run<'_, '_> {
                     };
                 }
                 Ok(None) => quiet += 1,
-                // Not every user may list jobs; the object's update time shows the end, too.
+                // Not every user may list jobs; the object's update time also shows the end.
                 Err(failure) if failure.outcome == Outcome::Failed => {}
                 Err(failure) => return Err(failure),
             }
@@ -221,7 +221,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Follows a job to its end; cancels it at the deadline or a signal where it is ours.
+    /// Polls a job until it ends; if it is ours, cancels it at the deadline or on cancellation.
     fn follow(&self, started: &BackgroundJob, ours: bool) -> Result<BackgroundJob, Failure> {
         let path = format!("jobs/{}", started.id);
         let mut backoff = Backoff::default();
@@ -254,7 +254,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Cancels a job of ours; adds to the failure whether that worked.
+    /// Cancels our job; adds the result to the failure.
     fn cancel(&self, job: &BackgroundJob, over: &Failure) -> Failure {
         let path = format!("jobs/{}", job.id);
         let is_cancelled = (0..2).any(|_| {
@@ -278,18 +278,18 @@ struct Conflict {
     backoff: Backoff,
 }
 
-/// When the data of an object changed last.
+/// Time of an object's last data update.
 fn updated(session: &Session, job: &Job<'_>, object: &Object) -> Result<Option<String>, Failure> {
     let reply = session.get(job, &object.path(), ALWAYS)?;
     Ok(reply.document().and_then(|root| object.updated(root)))
 }
 
-/// Why a job is no longer followed.
+/// Why a job is no longer polled.
 fn left_alone(job: &BackgroundJob, failure: Failure) -> Failure {
     failure.and(&format!("job {job} may be running"))
 }
 
-/// Whether the deadline or a signal has come.
+/// Whether the deadline has passed or the job was cancelled.
 fn is_over(job: &Job<'_>) -> bool {
     job.check().is_err()
 }

@@ -1,4 +1,4 @@
-//! A search in the site's list of jobs.
+//! Searches the site's job list.
 
 use std::collections::BTreeSet;
 
@@ -8,25 +8,25 @@ use super::answer::Reply;
 use super::background_job::{BackgroundJob, Finish, listed};
 use crate::refresh::outcome::Failure;
 
-/// Jobs that are read in one look.
-const MOST: usize = 50;
+/// Maximum jobs read per search.
+const MAX_JOBS: usize = 50;
 
 /// Reads a path of the site.
 pub(super) type Read<'a> = dyn FnMut(&str) -> Result<Reply, Failure> + 'a;
 
-/// A search for the job of one object.
+/// A search for one object's job.
 pub(super) struct Search {
     object: String,
     others: BTreeSet<String>,
 }
 
 impl Search {
-    /// A search for jobs of the data source or workbook of this id.
+    /// Searches for jobs of the data source or workbook with this id.
     pub(super) fn new(object: &str) -> Self {
         Self { object: object.to_owned(), others: BTreeSet::new() }
     }
 
-    /// The job that was created at or after this second of the server's clock.
+    /// The job created at or after this second of server time.
     ///
     /// # Errors
     /// Where the list cannot be read.
@@ -38,10 +38,10 @@ impl Search {
         let since = since.with_nanosecond(0).unwrap_or(since);
         let before = (since - TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
         let filter = format!("createdAt:gt:{before}");
-        self.look(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
+        self.find(read, &filter, false, &|job| job.created.is_some_and(|at| at >= since))
     }
 
-    /// The job that is running or queued.
+    /// The running or queued job.
     ///
     /// # Errors
     /// Where the list cannot be read.
@@ -50,7 +50,7 @@ impl Search {
         read: &mut Read<'_>,
     ) -> Result<Option<BackgroundJob>, Failure> {
         for status in ["InProgress", "Pending"] {
-            let found = self.look(read, &format!("status:eq:{status}"), true, &|job| {
+            let found = self.find(read, &format!("status:eq:{status}"), true, &|job| {
                 job.finish == Finish::Pending
             })?;
             if found.is_some() {
@@ -60,7 +60,7 @@ impl Search {
         Ok(None)
     }
 
-    fn look(
+    fn find(
         &mut self,
         read: &mut Read<'_>,
         filter: &str,
@@ -72,7 +72,8 @@ impl Search {
             return Err(reply.failure("the list of jobs"));
         };
         let jobs = jobs.into_iter().filter(|job| job.refreshes && !(is_running && job.ended));
-        let new: Vec<_> = jobs.filter(|job| !self.others.contains(&job.id)).take(MOST).collect();
+        let new: Vec<_> =
+            jobs.filter(|job| !self.others.contains(&job.id)).take(MAX_JOBS).collect();
         for listed in new {
             let reply = read(&format!("jobs/{}", listed.id))?;
             match reply.document().and_then(BackgroundJob::read) {
@@ -82,7 +83,7 @@ impl Search {
                 Some(_) => {
                     self.others.insert(listed.id);
                 }
-                // It may be shown later.
+                // It may appear later.
                 None => {}
             }
         }

@@ -1,4 +1,4 @@
-//! The one session that all targets share.
+//! The session shared by all targets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,19 +15,17 @@ use crate::http::runtime;
 use crate::refresh::job::Job;
 use crate::refresh::outcome::{Failure, Outcome};
 
-/// How long ending the session may take, and the wait for another target's sign-in after the
-/// deadline.
-const SHORTLY: Duration = Duration::from_secs(5);
-/// A renewed session that is lost sooner than this was ended by another sign-in: renewing it again
-/// would end that one.
-const SHORT: Duration = Duration::from_mins(30);
+/// Timeout for signing out, and for waiting on another target's sign-in after the deadline.
+const SIGN_OUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A renewed session that is lost sooner was ended by another sign-in; renewing it would end that
+/// one.
+const MIN_SESSION: Duration = Duration::from_mins(30);
 
-/// The session of a site.
 pub(super) struct Session {
     settings: Tableau,
-    /// Locked while a target signs in.
+    /// Locked during sign-in.
     state: Mutex<State>,
-    /// Checks that are running.
+    /// Number of running checks.
     checks: AtomicU32,
 }
 
@@ -42,7 +40,7 @@ enum Phase {
     #[default]
     Closed,
     Open(Arc<Ticket>),
-    /// Nobody may try again.
+    /// Sign-in must not be retried.
     Refused(Failure),
 }
 
@@ -52,10 +50,10 @@ impl Session {
         Self { settings, state: Mutex::default(), checks: AtomicU32::new(0) }
     }
 
-    /// The session; signs in where it is not open.
+    /// The session; signs in if needed.
     ///
     /// # Errors
-    /// Whatever kept the first target from signing in.
+    /// The failure of the first sign-in.
     pub(super) fn open(&self, job: &Job<'_>) -> Result<Arc<Ticket>, Failure> {
         let mut state = job.wait(self.state.lock())?;
         match &state.phase {
@@ -76,14 +74,14 @@ impl Session {
         signed_in
     }
 
-    /// Renews the session, unless another target has done so already.
+    /// Renews the session, unless another target has already done so.
     ///
     /// # Errors
-    /// When it has just been renewed; whatever keeps it from being renewed.
+    /// If it has just been renewed, or cannot be.
     pub(super) fn renew(&self, spent: &Ticket, job: &Job<'_>) -> Result<(), Failure> {
         let mut state = job.wait(self.state.lock())?;
         if matches!(&state.phase, Phase::Open(ticket) if ticket.number == spent.number) {
-            state.phase = if spent.number > 1 && spent.since.elapsed() < SHORT {
+            state.phase = if spent.number > 1 && spent.since.elapsed() < MIN_SESSION {
                 Phase::Refused(Failure::failed(
                     "Tableau ended the session, and the renewed one, too: does another run sign in \
                      with this token? Two runs at the same time need two tokens",
@@ -96,7 +94,7 @@ impl Session {
         self.open(job).map(|_| ())
     }
 
-    /// The session, where it is open; also after the deadline or a signal.
+    /// The session if open; also after the deadline or cancellation.
     pub(super) fn current(&self) -> Option<Arc<Ticket>> {
         match &self.lock_late()?.phase {
             Phase::Open(ticket) => Some(Arc::clone(ticket)),
@@ -107,7 +105,7 @@ impl Session {
     /// Reads a path of the site.
     ///
     /// # Errors
-    /// After `tries` failed tries; those of [`Self::open`] and [`Self::renew`].
+    /// After `tries` failed attempts; those of [`Self::open`] and [`Self::renew`].
     pub(super) fn get(&self, job: &Job<'_>, path: &str, tries: u32) -> Result<Reply, Failure> {
         loop {
             let ticket = self.open(job)?;
@@ -119,18 +117,18 @@ impl Session {
         }
     }
 
-    /// Signs out, where a target has signed in.
+    /// Signs out if signed in.
     pub(super) fn close(&self) {
         let Some(mut state) = self.lock_late() else { return };
         let State { phase, .. } = std::mem::take(&mut *state);
         drop(state);
         if let Phase::Open(ticket) = phase {
-            // A session that cannot be ended expires.
-            let _ = Job::send_late(&ticket.sign_out(), SHORTLY);
+            // An unclosed session expires.
+            let _ = Job::send_late(&ticket.sign_out(), SIGN_OUT_TIMEOUT);
         }
     }
 
-    /// Does a check; the last of those that run at the same time signs out.
+    /// Runs a check; the last of the concurrent checks signs out.
     pub(super) fn check<T>(&self, check: impl FnOnce() -> T) -> T {
         self.checks.fetch_add(1, Ordering::SeqCst);
         let done = check();
@@ -141,6 +139,6 @@ impl Session {
     }
 
     fn lock_late(&self) -> Option<MutexGuard<'_, State>> {
-        runtime().ok()?.block_on(async { timeout(SHORTLY, self.state.lock()).await }).ok()
+        runtime().ok()?.block_on(async { timeout(SIGN_OUT_TIMEOUT, self.state.lock()).await }).ok()
     }
 }

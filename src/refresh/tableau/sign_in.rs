@@ -1,4 +1,4 @@
-//! Signing in: the API version, the personal access token, and a redirect to another host.
+//! Sign-in: API version, personal access token, redirect to another host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
@@ -17,45 +17,44 @@ use crate::refresh::job::Job;
 use crate::refresh::outcome::Failure;
 use crate::secret::value::Secret;
 
-/// The content type of requests and answers.
+/// Content type of requests and responses.
 const XML: &str = "application/xml";
 
-/// A session: where requests are sent and what authenticates them.
+/// A session's base URL and credentials.
 pub(super) struct Ticket {
     base: String,
     site: String,
     token: Secret,
-    /// By how much the server's clock is ahead of this machine's.
+    /// Offset of the server's clock from this machine's.
     ahead: TimeDelta,
-    /// The API version.
     pub(super) version: Version,
-    /// Which sign-in this is.
+    /// Sequence number of the sign-in.
     pub(super) number: u32,
     pub(super) since: Instant,
 }
 
 impl Ticket {
-    /// A request to read a path of the site.
+    /// Request to read a path of the site.
     pub(super) fn get(&self, path: &str) -> Request {
         self.request(Method::Get, &format!("sites/{}/{path}", self.site))
     }
 
-    /// A request to post a document to a path of the site.
+    /// Request to post a document to a path of the site.
     pub(super) fn post(&self, path: &str, body: &str) -> Request {
         self.request(Method::Post, &format!("sites/{}/{path}", self.site)).body(XML, body)
     }
 
-    /// A request to cancel a job of the site.
+    /// Request to cancel a job of the site.
     pub(super) fn put(&self, path: &str) -> Request {
         self.request(Method::Put, &format!("sites/{}/{path}", self.site))
     }
 
-    /// A request to end the session.
+    /// Request to sign out.
     pub(super) fn sign_out(&self) -> Request {
         self.request(Method::Post, "auth/signout")
     }
 
-    /// The server's time, not later than it is.
+    /// Server time, rounded down.
     pub(super) fn now(&self) -> DateTime<Utc> {
         Utc::now() + self.ahead
     }
@@ -71,7 +70,7 @@ impl Ticket {
 /// Signs in.
 ///
 /// # Errors
-/// Whatever keeps the token from being accepted.
+/// Why the token is not accepted.
 pub(super) fn sign_in(settings: &Tableau, job: &Job<'_>, number: u32) -> Result<Ticket, Failure> {
     let mut base = settings.server.trim_end_matches('/').to_owned();
     let version = version(settings, job, &mut base)?;
@@ -105,7 +104,7 @@ pub(super) fn sign_in(settings: &Tableau, job: &Job<'_>, number: u32) -> Result<
     Ok(Ticket { base, site, token, ahead, version, number, since: Instant::now() })
 }
 
-/// The configured version, or the one that the server offers.
+/// The configured version, or the server's.
 fn version(settings: &Tableau, job: &Job<'_>, base: &mut String) -> Result<Version, Failure> {
     if settings.api_version != "auto" {
         return settings.api_version.parse().map_err(|()| {
@@ -135,7 +134,7 @@ fn version(settings: &Tableau, job: &Job<'_>, base: &mut String) -> Result<Versi
     })
 }
 
-/// Sends a request, and once more after a permanent redirect; `base` moves with it.
+/// Sends a request, and once more after a permanent redirect, which also changes `base`.
 fn follow_once(
     base: &mut String,
     end: &str,
@@ -156,8 +155,8 @@ fn follow_once(
     send(base)
 }
 
-/// The base address by a `Location`; none where a token must not be sent there: only https is
-/// accepted, or http between loopback addresses, and only the same request.
+/// The base URL of a `Location`; `None` if a token must not be sent there: accepts only https, or
+/// http between loopback addresses, and only the same path.
 fn moved(base: &str, location: &str, end: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '@' | '?' | '#' | '\\');
     if !location.chars().all(plain) || !location.to_ascii_lowercase().ends_with(end) {
@@ -179,7 +178,7 @@ fn moved(base: &str, location: &str, end: &str) -> Option<String> {
     safe.then(|| target[..api].to_owned())
 }
 
-/// The host of an address with this scheme.
+/// Host of a URL with this scheme.
 fn host<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
     let rest = url.strip_prefix(scheme)?.split('/').next()?;
     match rest.find(']') {

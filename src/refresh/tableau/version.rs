@@ -1,11 +1,11 @@
-//! The version of the REST interface.
+//! REST API version.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The first version that knows personal access tokens.
+/// First version with personal access tokens.
 pub(super) const TOKENS: Version = Version(3, 6);
-/// The first version that refreshes incrementally on request.
+/// First version with incremental refresh on request.
 pub(super) const INCREMENTAL: Version = Version(3, 25);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
-//! Announces the results of the run and of all other targets by one signed message.
+//! Announces the results of the run and of all other targets in one signed message.
 //!
-//! Unlike the start of a refresh, a message is repeated where its answer is lost: all deliveries have
-//! the same id, by which receivers drop repeats (Standard Webhooks 1.0.0).
+//! Unlike a refresh request, an unanswered message is resent: all deliveries have the same id,
+//! which receivers use to drop duplicates (Standard Webhooks 1.0.0).
 
 mod payload;
 mod signature;
@@ -19,7 +19,7 @@ use super::target_info::{TargetInfo, off};
 use crate::config::{Settings, Webhook};
 use crate::http::{Answer, Request, SendError};
 
-/// The targets that the settings name.
+/// The configured targets.
 pub(super) fn targets(settings: &Settings) -> Vec<Box<dyn Target>> {
     let refresh = &settings.refresh;
     refresh
@@ -55,8 +55,8 @@ impl Target for Hook {
         Wave::Last
     }
 
-    /// Reads the host's root rather than the address itself, where some receivers take any request
-    /// for an event.
+    /// Requests the host's root instead of the URL, because some receivers treat any request as an
+    /// event.
     fn check(&self, job: &mut Job<'_>) -> Result<String, Failure> {
         let secrets = self.signer()?.len();
         job.send(&Request::get(root(&self.settings.url)), self.timeout()).map_err(|lost| {
@@ -89,7 +89,7 @@ impl Hook {
         Duration::from_secs(self.settings.timeout_secs)
     }
 
-    /// Sends the notice until it is taken, refused for good, or the tries are used up.
+    /// Sends the notice until it is accepted, permanently rejected, or out of retries.
     fn deliver(
         &self,
         job: &mut Job<'_>,
@@ -107,7 +107,7 @@ impl Hook {
                     Verdict::Later(trouble) => trouble,
                 },
                 Err(lost @ SendError::Cancelled) => return Err(lost.into()),
-                Err(lost) => Trouble { what: lost.to_string(), retry_after: None },
+                Err(lost) => RetryableFailure { what: lost.to_string(), retry_after: None },
             };
             job.check()?;
             let tries = match job.noted().1 {
@@ -133,7 +133,8 @@ impl Hook {
         }
     }
 
-    /// A delivery: the same id and the same bytes each time, stamped and signed for this attempt.
+    /// A delivery: the same id and bytes each time, with the timestamp and signature of this
+    /// attempt.
     fn request(&self, notice: &Notice, signer: &Signer) -> Request {
         let request =
             Request::post(&self.settings.url).body("application/json", notice.body.as_bytes());
@@ -144,23 +145,26 @@ impl Hook {
 
 enum Verdict {
     Taken,
-    Later(Trouble),
+    Later(RetryableFailure),
 }
 
-/// A failure that another try may cure.
-struct Trouble {
+/// A retryable failure.
+struct RetryableFailure {
     what: String,
     retry_after: Option<Duration>,
 }
 
-/// Judges an answer by its status alone; its body is neither read nor repeated.
+/// Classifies a response by its status; the body is not read.
 fn verdict(answer: &Answer) -> Result<Verdict, Failure> {
     let status = answer.status();
     let refused = match status {
         200..=299 => return Ok(Verdict::Taken),
         408 | 425 | 429 | 500..=599 => {
             let what = format!("the receiver answered {status}");
-            return Ok(Verdict::Later(Trouble { what, retry_after: answer.retry_after() }));
+            return Ok(Verdict::Later(RetryableFailure {
+                what,
+                retry_after: answer.retry_after(),
+            }));
         }
         410 => {
             return Err(Failure::new(
@@ -185,10 +189,10 @@ fn taken(answer: &Answer, job: &Job<'_>) -> String {
     }
 }
 
-/// `scheme://host:port/` of an address.
+/// `scheme://host:port/` of a URL.
 fn root(url: &str) -> String {
-    let start = url.find("://").map_or(0, |place| place + 3);
-    let end = url[start..].find('/').map_or(url.len(), |place| start + place);
+    let start = url.find("://").map_or(0, |offset| offset + 3);
+    let end = url[start..].find('/').map_or(url.len(), |offset| start + offset);
     format!("{}/", &url[..end])
 }
 

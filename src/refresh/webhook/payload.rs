@@ -1,4 +1,4 @@
-//! The message of a webhook: one event a run, with ids and counts only.
+//! The webhook message: one event per run, with ids and counts only.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,11 @@ use crate::refresh::job::PublishedRun;
 use crate::refresh::outcome::TargetResult;
 use crate::totals::ControlTotals;
 
-/// The graph and the task that the event is about, as Airflow names them.
+/// DAG and task of the event, with Airflow's names.
 const DAG: &str = "healthcare_claims_etl";
 const TASK: &str = "load.refresh_bi";
-/// So many targets fit into the 20 kB that Standard Webhooks 1.0.0 allows.
-const MOST_TARGETS: usize = 120;
+/// Keeps the message within the 20 kB limit of Standard Webhooks 1.0.0.
+const MAX_TARGETS: usize = 120;
 
 /// A message; each delivery sends the same bytes.
 pub(super) struct Notice {
@@ -23,7 +23,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// The message; none where nothing has been published yet.
+    /// Builds the message; `None` if nothing is published yet.
     pub(super) fn new(
         target: &str,
         published: &PublishedRun,
@@ -37,11 +37,11 @@ impl Notice {
             ("claims_etl.run.completed", "success")
         };
         let mut sorted: Vec<&TargetResult> = earlier.iter().collect();
-        // Where there are too many, the failures are kept.
+        // If there are too many, keep the failures.
         sorted.sort_by_key(|one| !one.outcome.is_failure());
         let bi: Vec<Value> = sorted
             .iter()
-            .take(MOST_TARGETS)
+            .take(MAX_TARGETS)
             .map(|one| json!({ "target": one.target, "outcome": one.outcome.as_str() }))
             .collect();
         let mut data = json!({
@@ -52,8 +52,8 @@ impl Notice {
             "row_counts": published.account.as_ref().map(counts),
             "bi": bi,
         });
-        if sorted.len() > MOST_TARGETS {
-            data["bi_left_out"] = json!(sorted.len() - MOST_TARGETS);
+        if sorted.len() > MAX_TARGETS {
+            data["bi_left_out"] = json!(sorted.len() - MAX_TARGETS);
         }
         let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let body = json!({ "type": kind, "timestamp": timestamp, "data": data }).to_string();
@@ -61,7 +61,7 @@ impl Notice {
     }
 }
 
-/// The same for every delivery of one event: a digest of the run, the target and the event.
+/// Event id, the same for every delivery: a digest of run, target and event type.
 fn id(run: &str, target: &str, kind: &str) -> String {
     let digest = digest(&SHA256, format!("{run}\n{target}\n{kind}").as_bytes());
     digest.as_ref().iter().take(16).fold("msg_".to_owned(), |mut id, byte| {
@@ -161,7 +161,7 @@ mod tests {
         let notice = Notice::new("webhook.ops", &run, &earlier).expect("published");
         assert!(notice.body.len() < 20_000, "{}", notice.body.len());
         let data = &parsed(&notice)["data"];
-        assert_eq!(data["bi_left_out"], 501 - MOST_TARGETS);
+        assert_eq!(data["bi_left_out"], 501 - MAX_TARGETS);
         assert_eq!(data["bi"][0], json!({ "target": "last", "outcome": "failed" }));
     }
 }

@@ -1,4 +1,4 @@
-//! The signature of a message, in four styles. ring's keys print as their algorithm only.
+//! Signs messages in four styles. ring's keys do not print their bytes.
 
 use std::fmt::Write as _;
 
@@ -9,27 +9,26 @@ use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 use crate::config::{Webhook, WebhookStyle};
 use crate::error::{Error, Result};
 
-/// Starts a secret of Standard Webhooks.
+/// Prefix of a Standard Webhooks secret.
 const PREFIX: &str = "whsec_";
-/// The random bytes behind it (Standard Webhooks 1.0.0).
+/// Length of its decoded bytes (Standard Webhooks 1.0.0).
 const STANDARD_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// The fewest characters of a secret that is used as it is written: a shorter one can be guessed.
-const SHORTEST_TEXT: usize = 16;
+/// Minimum length of a plain-text secret, against guessing.
+const MIN_TEXT_LENGTH: usize = 16;
 
-/// Signs messages with one key or more.
+/// Signs messages with one or more keys.
 pub(super) struct Signer {
     style: WebhookStyle,
     keys: Vec<Key>,
 }
 
 impl Signer {
-    /// Reads the secrets that the settings name.
+    /// Reads the configured secrets.
     ///
-    /// # Errors
-    /// `Config` when a secret is missing or does not fit its style.
+    /// # Errors `Config` when a secret is missing or invalid for its style.
     pub(super) fn read(setting: &str, hook: &Webhook) -> Result<Self> {
-        let keys = hook.secrets.iter().enumerate().map(|(place, source)| {
-            let what = format!("{setting}[{place}]");
+        let keys = hook.secrets.iter().enumerate().map(|(index, source)| {
+            let what = format!("{setting}[{index}]");
             let secret = source.read(&what)?;
             let bytes = match hook.style {
                 WebhookStyle::Standard => decoded(&what, secret.expose().trim())?,
@@ -44,8 +43,8 @@ impl Signer {
         self.keys.len()
     }
 
-    /// The headers of one attempt at `timestamp`, in Unix seconds. Every style has the event's id, by
-    /// which a receiver recognises a repeat.
+    /// Headers of one attempt at `timestamp` (Unix seconds). Every style includes the event id, so
+    /// that receivers can detect duplicates.
     pub(super) fn headers(
         &self,
         id: &str,
@@ -77,7 +76,7 @@ impl Signer {
         headers
     }
 
-    /// One signature a key over `head` and `body`.
+    /// One signature per key over `head` and `body`.
     fn each<const N: usize>(
         &self,
         head: [&str; N],
@@ -89,7 +88,7 @@ impl Signer {
     }
 }
 
-/// The bytes of a Standard Webhooks secret.
+/// Decodes a Standard Webhooks secret.
 fn decoded(what: &str, secret: &str) -> Result<Vec<u8>> {
     let refused = |why: &str| {
         Error::config(format!("{what}: {why}"))
@@ -114,10 +113,10 @@ fn decoded(what: &str, secret: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The bytes of a secret that is used as it is written.
+/// Bytes of a plain-text secret.
 fn text(what: &str, secret: &str) -> Result<Vec<u8>> {
-    if secret.len() < SHORTEST_TEXT {
-        return Err(Error::config(format!("{what}: shorter than {SHORTEST_TEXT} characters"))
+    if secret.len() < MIN_TEXT_LENGTH {
+        return Err(Error::config(format!("{what}: shorter than {MIN_TEXT_LENGTH} characters"))
             .hint("make one: openssl rand -hex 32"));
     }
     Ok(secret.as_bytes().to_vec())
@@ -160,7 +159,7 @@ mod tests {
         );
     }
 
-    /// GitHub's is the example of its documentation ("Validating webhook deliveries"); the others
+    /// GitHub's is the example in its documentation ("Validating webhook deliveries"); the others
     /// were computed with Python's hmac.
     #[test]
     fn the_other_styles_have_theirs() {

@@ -9,15 +9,15 @@ use crate::schema::Dataset;
 
 /// Cleaned or converted.
 const CLEANED: Transformation = direct("TRANSFORMATION", false);
-/// Replaced by a keyed hash or a less precise value.
+/// Replaced by a keyed hash or generalised.
 const MASKED: Transformation = direct("TRANSFORMATION", true);
 /// Compared within groups of this column.
 const GROUP: Transformation = indirect("GROUP_BY");
-/// Checked by a rule.
+/// Validated by a rule.
 const CHECKED: Transformation = indirect("CONDITIONAL");
-/// Rows of two sources are joined on it.
+/// Join key.
 const JOIN: Transformation = indirect("JOIN");
-/// Rows are filtered by it.
+/// Filter column.
 const FILTER: Transformation = indirect("FILTER");
 
 const fn direct(subtype: &'static str, masking: bool) -> Transformation {
@@ -72,7 +72,7 @@ const FACT: [(&str, &[From]); 10] = [
     ),
 ];
 
-/// The columns that decide which rows the fact table has.
+/// Columns that determine the rows of the fact table.
 const FACT_ROWS: [From; 8] = [
     claim("provider_id", JOIN),
     provider("provider_id", JOIN),
@@ -84,7 +84,7 @@ const FACT_ROWS: [From; 8] = [
     claim("date_of_service", FILTER),
 ];
 
-/// Columns of the provider dimension; the id of a placeholder provider comes from the claims.
+/// Columns of the provider dimension; the ids of inferred providers come from the claims.
 const DIMENSION: [(&str, &[From]); 4] = [
     ("provider_id", &[provider("provider_id", CLEANED), claim("provider_id", CLEANED)]),
     ("provider_name", &[provider("provider_name", CLEANED)]),
@@ -105,8 +105,8 @@ pub(crate) fn dimension(inputs: &Inputs<'_>, privacy: &Privacy) -> ColumnLineage
     lineage
 }
 
-/// A column under the privacy profile; `None` where it is dropped. Rules, joins and filters use the
-/// column before the profile is applied.
+/// A column under the privacy profile; `None` if dropped. Rules, joins and filters use the column
+/// before the profile is applied.
 fn released((dataset, column, transformation): From, privacy: &Privacy) -> Option<From> {
     if ![CLEANED, GROUP].contains(&transformation) {
         return Some((dataset, column, transformation));
@@ -118,7 +118,7 @@ fn released((dataset, column, transformation): From, privacy: &Privacy) -> Optio
     }
 }
 
-/// Both inputs, as far as they are known.
+/// The known inputs.
 pub(super) struct Inputs<'a> {
     pub(crate) claims: Option<&'a Input>,
     pub(crate) providers: Option<&'a Input>,
@@ -148,7 +148,7 @@ impl Inputs<'_> {
         ColumnLineage { fields: fields.collect(), dataset: Vec::new() }
     }
 
-    /// The source columns behind contract columns, one entry a column.
+    /// The source columns of contract columns, one entry per column.
     fn fields(&self, from: &[From]) -> Vec<InputField> {
         let mut fields: Vec<InputField> = Vec::new();
         for (dataset, column, transformation) in from {
@@ -171,7 +171,7 @@ impl Inputs<'_> {
         fields
     }
 
-    /// Source columns that claims are filtered by.
+    /// Source columns used by the claims filter.
     fn filters(&self) -> impl Iterator<Item = InputField> {
         self.claims.into_iter().flat_map(|input| &input.sets).flat_map(|set| {
             set.filters.iter().map(|name| InputField {

@@ -1,4 +1,4 @@
-//! Names of data sets, by the naming rules of OpenLineage.
+//! Dataset names by OpenLineage's naming rules.
 //!
 //! A name never contains a user, a password or a query.
 
@@ -13,15 +13,15 @@ const STANDARD_INPUT: &str = "standard input";
 /// The address of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WarehouseAddress {
-    /// The host, or the directory of its Unix sockets.
+    /// The host, or the Unix socket directory.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) database: String,
 }
 
 impl WarehouseAddress {
-    /// `postgres://host:port`. A directory of Unix sockets is percent-encoded as in libpq addresses,
-    /// so that each private server has its own name.
+    /// `postgres://host:port`. A Unix socket directory is percent-encoded as in libpq addresses, so
+    /// that each private server has its own name.
     fn namespace(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
@@ -42,7 +42,7 @@ impl WarehouseAddress {
     }
 }
 
-/// The name of a source: an absolute path, an object in a bucket, a web address.
+/// The name of a source: absolute path, object in a bucket, or web address.
 pub(crate) fn of_file(path: &str) -> Name {
     let named = |namespace: String, name: &str| Name { namespace, name: name.to_owned() };
     if path == STANDARD_INPUT {
@@ -64,7 +64,7 @@ pub(crate) fn of_file(path: &str) -> Name {
 }
 
 /// The name of a database source with the path `postgres://host:port/database`: its table, or
-/// `(query)` where it is a query.
+/// `(query)` for a query.
 pub(crate) fn of_query(path: &str, table: Option<&str>, dataset: &str) -> Name {
     let rest = path.split_once("://").map_or(path, |(_, rest)| rest);
     let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
@@ -89,7 +89,7 @@ pub(crate) fn source(name: &Name) -> DataSource {
     DataSource { name: name.namespace.clone(), uri: format!("{namespace}{slash}{path}") }
 }
 
-/// The common folder of all names, for inputs of very many files.
+/// The common folder of all names, for inputs with very many files.
 pub(crate) fn common_folder(names: &[Name]) -> Option<Name> {
     let first = names.first()?;
     if names.iter().any(|name| name.namespace != first.namespace) {

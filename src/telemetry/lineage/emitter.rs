@@ -1,7 +1,7 @@
-//! The queue between a run and a transport.
+//! Queue between a run and a transport.
 //!
-//! Events that do not fit into the queue are dropped; dropped and undelivered events are counted for
-//! one warning at the end.
+//! Events that do not fit are dropped; dropped and undelivered events are counted for one final
+//! warning.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,7 +78,7 @@ impl Emitter {
         }
     }
 
-    /// Waits for queued events until `until` at most; returns a warning if some were lost.
+    /// Waits for queued events, at most until `until`; returns a warning if some were lost.
     pub(crate) fn finish(mut self, until: Instant) -> Option<String> {
         self.queue = None;
         let left = until.saturating_duration_since(Instant::now());
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes one event at a time, when the test lets it through.
+    /// Accepts one event at a time, controlled by the test.
     struct Gate {
         open: Receiver<bool>,
         seen: mpsc::Sender<Vec<u8>>,
@@ -136,7 +136,7 @@ mod tests {
         }
 
         fn deliver(&mut self, line: &[u8], stop: &Cancellation) -> Result<(), String> {
-            // The test may not listen any more.
+            // The test may have stopped listening.
             let _ = self.seen.send(line.to_vec());
             loop {
                 match self.open.recv_timeout(Duration::from_millis(5)) {
@@ -175,7 +175,7 @@ mod tests {
         let (gate, opener, sight) = gate();
         let emitter = Emitter::with_queue(gate, 2);
         emitter.emit(vec![0]);
-        // One is at the gate, two fit behind it, the last two do not.
+        // One is at the gate, two are queued, the last two do not fit.
         sight.recv().expect("the first one");
         for number in 1..5 {
             emitter.emit(vec![number]);
@@ -209,7 +209,7 @@ mod tests {
         emitter.emit(Vec::new());
         let warning = emitter.finish(Instant::now()).expect("something is lost");
         assert!(warning.starts_with("1 of 1 lineage events did not get to the gate"), "{warning}");
-        // The thread sees the request to stop, and with it the gate's other end goes.
+        // The thread sees the cancellation, which closes the other end of the gate.
         let until = soon();
         while opener.send(true).is_ok() {
             assert!(Instant::now() < until, "the thread has ended");

@@ -18,7 +18,7 @@ pub(crate) enum EventType {
     Running,
     Complete,
     Fail,
-    /// A request to stop ended it.
+    /// Cancelled.
     Abort,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Event {
     outputs: Vec<OutputDataset>,
 }
 
-/// A run of the whole, or of one task.
+/// The run of the pipeline or of one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Run {
@@ -52,7 +52,7 @@ pub(super) struct Job {
     pub(crate) facets: Facets,
 }
 
-/// The name of a data set.
+/// Name of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Name {
     pub(crate) namespace: String,
@@ -80,7 +80,7 @@ pub(crate) struct OutputDataset {
 /// One facet.
 pub(crate) trait Facet: Serialize {
     const KEY: &'static str;
-    /// Version and name of its schema.
+    /// Version and name of the schema.
     const SCHEMA: (&'static str, &'static str);
 }
 
@@ -104,7 +104,7 @@ impl Facets {
         let (version, name) = F::SCHEMA;
         let schema_url =
             format!("https://openlineage.io/spec/facets/{version}/{name}.json#/$defs/{name}");
-        // Strings, numbers and lists always serialize.
+        // Strings, numbers and lists always serialise.
         if let Ok(value) = serde_json::to_value(Envelope { producer: PRODUCER, schema_url, facet })
         {
             self.0.insert(F::KEY, value);
@@ -135,7 +135,7 @@ impl Event {
         Self { outputs, ..self }
     }
 
-    /// One line of JSON without the line end.
+    /// One line of JSON, without the line ending.
     pub(crate) fn line(&self) -> Option<Vec<u8>> {
         serde_json::to_vec(self).ok()
     }

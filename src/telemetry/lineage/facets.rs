@@ -1,6 +1,6 @@
-//! The OpenLineage facets that are used.
+//! OpenLineage facets in use.
 //!
-//! None contains a value of the data: no minimum, no quantile, no sample, no SQL.
+//! None contains data values: no minimum, quantile, sample or SQL.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub(crate) struct RunReference {
     pub(crate) run_id: Uuid,
 }
 
-/// The run that started this one, and the outermost one.
+/// The parent run and the root run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Parent {
     #[serde(flatten)]
@@ -135,7 +135,7 @@ facet!(LifecycleStateChange, "lifecycleStateChange", "1-0-1" "LifecycleStateChan
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct ColumnLineage {
     pub(crate) fields: BTreeMap<&'static str, ColumnOrigin>,
-    /// Columns that decide which rows there are.
+    /// Columns that determine the rows.
     pub(crate) dataset: Vec<InputField>,
 }
 facet!(ColumnLineage, "columnLineage", "1-2-0" "ColumnLineageDatasetFacet");
@@ -146,7 +146,7 @@ pub(crate) struct ColumnOrigin {
     pub(crate) input_fields: Vec<InputField>,
 }
 
-/// A source column and what it is used for.
+/// A source column and its use.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct InputField {
     #[serde(flatten)]
@@ -182,8 +182,8 @@ pub(crate) struct DataQualityMetrics {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
     pub(crate) file_count: u64,
-    /// Required by the schema and always empty: a record counts for the first rule it breaks, so
-    /// null counts would not be exact, and everything else is a value of the data.
+    /// Required by the schema and always empty: a record counts only for the first rule it breaks,
+    /// so null counts would be inexact, and everything else is a data value.
     pub(crate) column_metrics: Nothing,
 }
 /// An empty object.

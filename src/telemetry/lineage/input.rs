@@ -1,7 +1,7 @@
-//! The data sets that are read, from the result of an extract task.
+//! Input datasets, from the result of an extract task.
 //!
-//! Figures of the whole input (rows, broken rules) are attached to a file only where they are true of
-//! that file. No values: the constants of columns and filters are left out.
+//! Figures of the whole input (rows, broken rules) are attached to a file only if they hold for
+//! that file. No values: constants of columns and filters are omitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use crate::rule::{Rule, Severities, Severity};
 use crate::schema::Dataset;
 use crate::totals::ControlTotals;
 
-/// Files of one input that are listed; more are one folder.
+/// Maximum files listed per input; more are reported as one folder.
 const FILES: usize = 16;
 
-/// The parts of an extract task's result that are used.
+/// The used parts of an extract task's result.
 #[derive(Deserialize)]
 struct Extracted {
     files: Vec<File>,
@@ -46,16 +46,16 @@ pub(crate) struct Input {
     pub(crate) sets: Vec<Set>,
 }
 
-/// One data set of an input.
+/// One dataset of an input.
 #[derive(Debug, Clone)]
 pub(crate) struct Set {
     pub(crate) name: Name,
     kind: DatasetType,
-    /// The columns that are read, in the order of the header.
+    /// The columns read, in header order.
     fields: Vec<String>,
-    /// Contract column → the columns that it is made of.
+    /// Contract column → its source columns.
     pub(crate) columns: BTreeMap<String, Vec<String>>,
-    /// Columns that rows are filtered by.
+    /// Filter columns.
     pub(crate) filters: Vec<String>,
     bytes: u64,
     files: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Set {
 }
 
 impl Input {
-    /// The input of an extract task; `table` is the table of a database source.
+    /// The input of an extract task; `table`: table of a database source.
     pub(super) fn read(dataset: Dataset, result: &Value, table: Option<&str>) -> Option<Self> {
         let found = Extracted::deserialize(result).ok()?;
         let sets: Vec<Set> =
@@ -101,8 +101,8 @@ impl Input {
         self.sets.iter().map(dataset).collect()
     }
 
-    /// Each rejecting rule, and whether no record of the set broke it. Where the input has several
-    /// files, a failed assertion is attached only to the files known from the examples.
+    /// Each rejecting rule, and whether no record of the dataset broke it. For inputs of several
+    /// files, a failed assertion is attached only to files known from the examples.
     fn assertions(
         &self,
         set: &Set,
@@ -153,7 +153,7 @@ impl Set {
         let known = |name: &str| file.header.iter().any(|column| column == name);
         let mut columns = BTreeMap::new();
         for (column, take) in &file.columns {
-            // A constant in quotes contains no column name.
+            // A quoted constant contains no column name.
             let pattern = Pattern::parse(take).ok();
             let names: Vec<String> = pattern
                 .iter()
@@ -185,7 +185,7 @@ impl Set {
     }
 }
 
-/// The sets, or one set for all where there are too many.
+/// The datasets, or one combined dataset if there are too many.
 fn grouped(sets: Vec<Set>) -> Vec<Set> {
     if sets.len() <= FILES {
         return sets;

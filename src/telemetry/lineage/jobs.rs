@@ -1,4 +1,4 @@
-//! The jobs of the events: the run as a whole and its tasks.
+//! Jobs of the events: the whole run and its tasks.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::facets::{
 use crate::config::{Moment, Settings};
 use crate::event::RunId;
 
-/// The job of the run as a whole: the name of the DAG.
+/// Job of the whole run: the DAG name.
 pub(crate) const DAG: &str = "healthcare_claims_etl";
 /// Task ids.
 pub(crate) const CLAIMS: &str = "extract.extract_claims";
@@ -22,18 +22,18 @@ pub(crate) const REFRESH: &str = "load.refresh_bi";
 /// The default namespace.
 const NAMESPACE: &str = "claims-etl";
 
-/// What a [`super::Lineage`] covers.
+/// Scope of a [`super::Lineage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// A run with all its tasks, under the id of the run.
+    /// A run with all its tasks, under the run id.
     Run,
-    /// The rest of a run that has already ended, under a new id.
+    /// The remainder of a run that has already ended, under a new id.
     Resumed,
-    /// One task of a run that an orchestrator reports.
+    /// One task of a run that is reported by an orchestrator.
     Task,
 }
 
-/// What all events of a run have in common.
+/// Shared by all events of a run.
 pub(crate) struct Jobs {
     namespace: String,
     run: Uuid,
@@ -44,7 +44,7 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// The jobs of a run that `caller` may have started.
+    /// The jobs of a run, possibly started by `caller`.
     pub(crate) fn new(
         settings: &Settings,
         run: RunId,
@@ -76,7 +76,7 @@ impl Jobs {
         }
     }
 
-    /// An event of the run as a whole.
+    /// An event of the whole run.
     pub(crate) fn whole(&self, kind: EventType, error: Option<&ErrorMessage>) -> Event {
         let facets = self.run_facets(self.parent_of_run.as_ref(), error);
         let run = Run { run_id: self.run, facets };

@@ -1,6 +1,6 @@
-//! OpenLineage events of one run: what it reads and writes, and how it ends.
+//! OpenLineage events of one run: inputs, outputs and outcome.
 //!
-//! Emitting never blocks and never fails: events that cannot be sent become a warning.
+//! Emitting never blocks and never fails: undeliverable events become a warning.
 
 mod columns;
 mod dataset;
@@ -38,9 +38,9 @@ use crate::schema::Dataset;
 use crate::secret::value::Secret;
 use crate::totals::ControlTotals;
 
-/// The shortest time between two `RUNNING` events of a task.
+/// Minimum time between two `RUNNING` events of a task.
 const RUNNING_INTERVAL: Duration = Duration::from_secs(30);
-/// The path below the server's address by default.
+/// Default path below the server URL.
 const ENDPOINT: &str = "api/v1/lineage";
 
 /// The lineage of one run.
@@ -50,12 +50,12 @@ pub(crate) struct Lineage<'s> {
     scope: Scope,
     jobs: Jobs,
     emitters: Vec<Emitter>,
-    known: Mutex<Known>,
+    known: Mutex<RunState>,
 }
 
-/// What is known of the run so far.
+/// Current knowledge of the run.
 #[derive(Default)]
-struct Known {
+struct RunState {
     /// Running tasks: the id of the OpenLineage run and the time of its last event.
     tasks: HashMap<String, (Uuid, Instant)>,
     claims: Option<Input>,
@@ -68,13 +68,13 @@ struct Known {
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub(crate) struct End<'a> {
-    /// The message of the error that ended it, and whether that was a request to stop.
+    /// Error message, and whether it was a cancellation.
     pub(crate) error: Option<(&'a str, bool)>,
     pub(crate) account: ControlTotals,
 }
 
 impl<'s> Lineage<'s> {
-    /// Starts lineage where a file or a server is configured. The second part: warnings about the
+    /// Starts lineage if a file or a server is configured; also returns warnings about the
     /// settings.
     #[must_use]
     pub(crate) fn start(
@@ -123,8 +123,7 @@ impl<'s> Lineage<'s> {
         (Some(lineage), warnings)
     }
 
-    /// Emits what follows from an event; `warehouse` is the address of the warehouse once it is
-    /// known.
+    /// Emits the consequences of a run event; `warehouse` returns the warehouse address once known.
     pub(crate) fn observe(
         &self,
         event: &RunEvent,
@@ -141,7 +140,7 @@ impl<'s> Lineage<'s> {
     }
 
     /// Emits the end of the run and waits up to `lineage.flush_secs` for delivery. Returns warnings
-    /// about events that were lost.
+    /// about lost events.
     #[must_use]
     pub(crate) fn finish(mut self, end: &End<'_>) -> Vec<String> {
         let kind = kind_of(end.error);
@@ -165,7 +164,7 @@ impl<'s> Lineage<'s> {
         emitters.into_iter().filter_map(|emitter| emitter.finish(until)).collect()
     }
 
-    /// Takes over the result of a task that finished in an earlier process of the same run.
+    /// Restores the result of a task finished in an earlier process of the same run.
     pub(crate) fn restore(&self, task: &str, result: &Value) {
         self.keep_input(task, result, &mut self.lock());
     }
@@ -190,7 +189,7 @@ impl<'s> Lineage<'s> {
             return;
         }
         *emitted = now;
-        // With the lock held, so that no event follows the end of the task.
+        // Holds the lock, so that no event follows the end of the task.
         self.emit(&self.jobs.task(task, *run, EventType::Running, None));
     }
 
@@ -232,8 +231,8 @@ impl<'s> Lineage<'s> {
         self.emit(&event.reads(reads).writes(writes));
     }
 
-    /// Keeps the input that an extract task found.
-    fn keep_input(&self, task: &str, result: &Value, known: &mut Known) {
+    /// Stores the input found by an extract task.
+    fn keep_input(&self, task: &str, result: &Value, known: &mut RunState) {
         let table = |source: &crate::config::Source| source.table.clone();
         match task {
             jobs::CLAIMS => {
@@ -248,11 +247,11 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    /// The data sets that a task reads, as far as they are known.
+    /// The known input datasets of a task.
     fn reads(
         &self,
         task: &str,
-        known: &mut Known,
+        known: &mut RunState,
         account: Option<&ControlTotals>,
         warehouse: &dyn Fn() -> Option<WarehouseAddress>,
     ) -> Vec<InputDataset> {
@@ -274,7 +273,7 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    fn inputs(&self, known: &Known, account: Option<&ControlTotals>) -> Vec<InputDataset> {
+    fn inputs(&self, known: &RunState, account: Option<&ControlTotals>) -> Vec<InputDataset> {
         let inputs = [&known.claims, &known.providers].into_iter().flatten();
         inputs.flat_map(|input| input.data_sets(account, &self.severities)).collect()
     }
@@ -287,7 +286,7 @@ impl<'s> Lineage<'s> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, RunState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

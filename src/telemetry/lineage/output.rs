@@ -1,4 +1,4 @@
-//! The data sets that are written: the two tables and the dashboards that show them.
+//! Output datasets: the two tables and their dashboards.
 
 use std::path::Path;
 
@@ -66,7 +66,7 @@ fn table(warehouse: &WarehouseAddress, columns: Vec<Column>) -> Facets {
         .with(&DatasetType { dataset_type: "TABLE", sub_type: None })
 }
 
-/// The refreshed dashboards, from the result of the refresh task.
+/// The refreshed dashboards, from the refresh task's result.
 pub(crate) fn refreshed(settings: &Settings, result: &Value) -> Vec<OutputDataset> {
     let succeeded =
         result.as_array().into_iter().flatten().filter(|target| target["outcome"] == "succeeded");
@@ -80,8 +80,8 @@ pub(crate) fn refreshed(settings: &Settings, result: &Value) -> Vec<OutputDatase
     outputs.collect()
 }
 
-/// The name of what a target refreshes; `None` where that is not a data set (a webhook) or a table,
-/// which is already an output of the load.
+/// Name of a refreshed target; `None` if it is not a dataset (a webhook), or a table that is
+/// already an output of the load.
 fn dashboard(settings: &Settings, target: &str) -> Option<Name> {
     let refresh = &settings.refresh;
     let at = |scheme: &str, url: &str, name: String| {

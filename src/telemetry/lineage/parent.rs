@@ -1,6 +1,6 @@
-//! The parent run that an orchestrator passes in the environment.
+//! The parent run passed by an orchestrator in the environment.
 //!
-//! Unreadable variables are ignored with a warning: lineage never stops a load.
+//! Invalid variables are ignored with a warning: lineage never stops a load.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use super::event::Name;
 use super::facets::{Parent, Reference, RunReference};
 use crate::config::LineageCaller;
 
-/// The parts of `OPENLINEAGE_CONTEXT` that are used.
+/// The used parts of `OPENLINEAGE_CONTEXT`.
 #[derive(Deserialize)]
 struct Context {
     parent: Passed,
@@ -45,7 +45,7 @@ fn reference(run: &PassedRun, job: PassedJob) -> Reference {
     Reference { run, job: Name { namespace: job.namespace, name: job.name } }
 }
 
-/// The parent run, and the variables that cannot be read.
+/// The parent run, and the invalid variables.
 pub(crate) fn of(caller: &LineageCaller) -> (Option<Parent>, Vec<&'static str>) {
     if let Some(text) = &caller.context {
         return match serde_json::from_str::<Context>(text) {

@@ -1,4 +1,4 @@
-//! The events of a run, from what an observer sees.
+//! Tests of a run's events.
 
 use std::path::Path;
 
@@ -106,7 +106,7 @@ fn a_run_is_reported_from_start_to_end() {
         observe(started(jobs::PROVIDERS));
         observe(finished(jobs::PROVIDERS, Some(extracted("/in/providers.csv", &providers)), None));
         observe(started(jobs::LOAD));
-        // A second try is no second run.
+        // A retry is not a second run.
         observe(started(jobs::LOAD));
         observe(finished(
             jobs::LOAD,
@@ -166,7 +166,7 @@ fn an_error_fails_and_a_stop_aborts() {
             lineage.observe(&started(jobs::CLAIMS), &warehouse);
             lineage.observe(&started(jobs::PROVIDERS), &warehouse);
             lineage.observe(&finished(jobs::CLAIMS, None, Some(error.clone())), &warehouse);
-            // The other one is still at work.
+            // The other task is still running.
             let stopped = kind == "ABORT";
             End { error: Some(("it ended", stopped)), account: ControlTotals::default() }
         });

@@ -1,4 +1,4 @@
-//! Where lineage events go: a file or a server.
+//! Transports of lineage events: file and server.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,23 +14,22 @@ use crate::event::{Cancellation, rest};
 use crate::http::{Client, Request};
 use crate::secret::value::Secret;
 
-/// How long one request may take, as in OpenLineage's Python client.
+/// Timeout of one request, as in OpenLineage's Python client.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an event is sent again.
 const RETRIES: usize = 4;
-/// The wait before each retry.
+/// Delay before each retry.
 const DELAY: Duration = Duration::from_millis(300);
 
 const LINK: &str = "it is a symbolic link, which is not followed";
 
 pub(crate) trait Transport: Send + 'static {
-    /// The name in warnings.
+    /// Name in warnings.
     fn name(&self) -> String;
 
-    /// Delivers an event; ends soon after `stop`.
+    /// Delivers an event; returns soon after `stop`.
     ///
     /// # Errors
-    /// The reason why it was not delivered.
+    /// Why it was not delivered.
     fn deliver(&mut self, line: &[u8], stop: &Cancellation) -> Result<(), String>;
 }
 
@@ -40,7 +39,7 @@ pub(crate) struct FileTransport {
 }
 
 impl FileTransport {
-    /// A file that is opened or created with the first event.
+    /// A file opened or created with the first event.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, file: None }
     }
@@ -51,7 +50,7 @@ impl Transport for FileTransport {
         self.path.display().to_string()
     }
 
-    /// Writes a line at once: several programs may append to the same file.
+    /// Writes each line in one call, because several programs may append to the file.
     fn deliver(&mut self, line: &[u8], _: &Cancellation) -> Result<(), String> {
         let reason = |error: std::io::Error| match error.raw_os_error() {
             Some(code) if code == Errno::ELOOP as i32 => LINK.into(),
@@ -62,8 +61,8 @@ impl Transport for FileTransport {
             none => {
                 let mut options = OpenOptions::new();
                 options.append(true).create(true);
-                // Nobody who may write to its folder may redirect the events; /dev/stdout is a link of
-                // the system.
+                // Users with write access to the folder must not redirect the events by a link;
+                // /dev/stdout is a system link.
                 if !self.path.starts_with("/dev") {
                     options.custom_flags(OFlag::O_NOFOLLOW.bits());
                 }
@@ -81,7 +80,7 @@ impl Transport for FileTransport {
 pub(crate) struct HttpTransport {
     url: String,
     key: Option<Secret>,
-    /// Whether the last event was lost: a server that is down gets no retries.
+    /// Whether the last event was lost: no retries while the server is down.
     is_down: bool,
 }
 
@@ -97,7 +96,7 @@ impl HttpTransport {
         if let Some(key) = &self.key {
             request = request.bearer(key.expose());
         }
-        // Built here rather than in `new`: reading the certificate authorities takes time.
+        // Built lazily: reading the certificate authorities takes time.
         let client = Client::shared()
             .map_err(|error| Failed { is_transient: false, reason: error.message().to_owned() })?;
         match client.send_blocking(&request, Instant::now() + TIMEOUT, stop) {
@@ -127,7 +126,7 @@ impl Transport for HttpTransport {
         let delivered = (|| self.attempt(line, stop))
             .retry(ConstantBuilder::new().with_delay(DELAY).with_max_times(retries))
             .when(|failed| failed.is_transient && !stop.is_cancelled())
-            // A signal ends the wait, and the next attempt at once.
+            // A signal ends the wait, and the next attempt immediately.
             .sleep(move |delay| drop(rest(delay, || asleep.check())))
             .call();
         self.is_down = delivered.is_err();

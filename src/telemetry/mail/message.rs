@@ -1,10 +1,10 @@
-//! The text of a mail: a subject and a few lines of plain text.
+//! Text of a mail: a subject and a few lines of plain text.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The longest error text, in characters.
-const LONGEST: usize = 2000;
+/// Maximum length of an error text, in characters.
+const MAX_LENGTH: usize = 2000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
@@ -46,30 +46,30 @@ impl Message {
     }
 }
 
-/// The task at the start of an error message, as in `load.load_warehouse: …`.
+/// The task at the start of an error message such as `load.load_warehouse: …`.
 fn task(message: &str) -> Option<&str> {
     let (first, _) = message.split_once(": ")?;
     let fits = |c: char| c.is_ascii_lowercase() || matches!(c, '.' | '_');
     (first.contains('_') && first.chars().all(fits)).then_some(first)
 }
 
-/// A name for the subject: only letters, digits and `._-`.
+/// A name for the subject, reduced to letters, digits and `._-`.
 fn word(name: &str) -> String {
     let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     name.chars().filter(fits).take(100).collect()
 }
 
-/// A text without control characters, with its lines indented, truncated to [`LONGEST`].
+/// A text without control characters, indented, truncated to [`MAX_LENGTH`].
 fn plain(text: &str) -> String {
     let mut lines = String::new();
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars().take(MAX_LENGTH) {
         match c {
             '\n' => lines.push_str("\n       "),
             c if c.is_control() => lines.push(' '),
             c => lines.push(c),
         }
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_LENGTH).is_some() {
         lines.push('…');
     }
     lines

@@ -1,6 +1,6 @@
 //! Mail about failed runs and retried tasks; off by default.
 //!
-//! Warnings contain the reply code of the mail server, never its text.
+//! Warnings contain the mail server's reply code, never its text.
 
 mod message;
 mod smtp;
@@ -17,9 +17,9 @@ use smtp::{Delivery, SmtpClient};
 use crate::config::{Mail, Settings};
 use crate::error::Result;
 
-/// Capacity of the queue. Mails beyond that while the mail server is stuck are dropped.
+/// Queue capacity. Further mails are dropped while the mail server is stuck.
 const QUEUE: usize = 32;
-/// How often a wait checks whether the run has ended.
+/// Interval between checks whether the run has ended.
 const STEP: Duration = Duration::from_millis(20);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -28,7 +28,7 @@ pub struct Mailer {
     on_failure: bool,
     on_retry: bool,
     queue: SyncSender<Message>,
-    /// In a mutex only to make the mailer `Sync`.
+    /// In a mutex only to be `Sync`.
     ended: Mutex<Receiver<()>>,
     state: Arc<State>,
 }
@@ -39,12 +39,12 @@ struct State {
     /// The deadline of the thread; `None` during the run.
     until: Mutex<Option<Instant>>,
     warnings: Mutex<Vec<String>>,
-    /// Mails that are neither sent nor given up.
+    /// Mails neither sent nor given up.
     waiting: AtomicUsize,
 }
 
 impl Mailer {
-    /// A mailer if mail is configured. It connects when there is a mail to send.
+    /// A mailer, if configured. It connects when there is mail to send.
     #[must_use]
     pub fn new(settings: &Settings) -> Option<Self> {
         let mail = settings.mail.clone();
@@ -78,13 +78,13 @@ impl Mailer {
         }
     }
 
-    /// Waits until all mails are sent, `limit` at most; returns warnings about mails not sent.
+    /// Waits until all mails are sent, at most `limit`; returns warnings about unsent mails.
     #[must_use]
     pub fn finish(self, limit: Duration) -> Vec<String> {
         let Self { queue, ended, state, .. } = self;
         drop(queue);
         *lock(&state.until) = Some(Instant::now() + limit);
-        // Nothing is ever sent on it: it closes when the thread ends, also by a panic.
+        // Nothing is ever sent on it: it closes when the thread ends or panics.
         let late = lock(&ended).recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         let mut warnings = std::mem::take(&mut *lock(&state.warnings));
         let waiting = state.waiting.load(Ordering::SeqCst);
@@ -104,8 +104,8 @@ impl Mailer {
     }
 }
 
-/// Signs in to the mail server and sends nothing; returns how the connection is protected, or `None`
-/// if mail is off.
+/// Signs in to the mail server without sending; returns the connection's protection, or `None` if
+/// mail is off.
 #[must_use]
 pub fn check(settings: &Settings) -> Option<Result<String>> {
     let mail = &settings.mail;
@@ -131,7 +131,7 @@ fn send_all(mail: &Mail, messages: &Receiver<Message>, state: &State) {
     }
 }
 
-/// Sends one mail, with retries after transient errors; whether it was accepted.
+/// Sends one mail, retrying after transient errors; returns whether it was accepted.
 fn send(client: &SmtpClient, message: &Message, mail: &Mail, state: &State) -> bool {
     let bytes = match client.format(message) {
         Ok(bytes) => bytes,
@@ -169,8 +169,8 @@ impl State {
         *lock(&self.until)
     }
 
-    /// Waits before the next attempt, shorter once the run has ended. Returns whether there is time
-    /// for another attempt.
+    /// Waits before the next attempt, for less time once the run has ended. Returns whether there
+    /// is time for another attempt.
     fn pause(&self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         loop {

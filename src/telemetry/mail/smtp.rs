@@ -19,7 +19,7 @@ use super::message::Message;
 use crate::config::{Mail, MailEncryption};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A mail server and the addresses to write to.
+/// A mail server and the recipients.
 pub(super) struct SmtpClient {
     host: String,
     port: u16,
@@ -33,15 +33,15 @@ pub(super) struct SmtpClient {
 
 /// An accepted mail.
 pub(super) struct Delivery {
-    /// Number of addresses that the server refused.
+    /// Number of recipients rejected by the server.
     pub(super) refused: usize,
 }
 
 /// Why a mail was not accepted.
 pub(super) struct SendError {
-    /// Without any text of the server.
+    /// Contains no text from the server.
     pub(super) message: String,
-    /// Whether another attempt can help.
+    /// Whether a retry may succeed.
     pub(super) transient: bool,
 }
 
@@ -82,7 +82,7 @@ impl SmtpClient {
         })
     }
 
-    /// The mail with its headers; its message id is the same for every attempt.
+    /// Formats a mail with headers; its message id is the same for every attempt.
     ///
     /// # Errors
     /// `Internal` when it cannot be formatted.
@@ -102,7 +102,7 @@ impl SmtpClient {
             .map_err(|_| Error::internal("the mail could not be formatted"))
     }
 
-    /// Sends a formatted mail, until `until` at most.
+    /// Sends a formatted mail, at most until `until`.
     pub(super) fn send(
         &self,
         message: &[u8],
@@ -110,7 +110,7 @@ impl SmtpClient {
     ) -> Result<Delivery, SendError> {
         let mut open = self.open(until)?;
         let sent = self.transmit(&mut open, message, until);
-        // An accepted mail stays accepted, whatever the reply to QUIT.
+        // The mail is already accepted, whatever the reply to QUIT.
         open.abort();
         sent
     }
@@ -118,7 +118,7 @@ impl SmtpClient {
     /// Signs in and disconnects.
     ///
     /// # Errors
-    /// `Config` when the server cannot be reached or refuses the sign-in.
+    /// `Config` when the server cannot be reached or rejects the credentials.
     pub(super) fn check(&self, until: Instant) -> Result<String> {
         let mut open = self.open(Some(until)).map_err(|error| Error::config(error.message))?;
         let protected = if open.is_encrypted() { "TLS" } else { "in the clear" };
@@ -178,7 +178,7 @@ impl SmtpClient {
                 Ok(_) => taken += 1,
                 Err(error) if error.status().is_some() => {
                     refused += 1;
-                    // A transient refusal wins: another attempt can reach an address.
+                    // A transient rejection takes precedence: a retry may reach a recipient.
                     if reason.as_ref().is_none_or(|known: &LettreError| !known.is_transient()) {
                         reason = Some(error);
                     }
@@ -201,7 +201,7 @@ impl SmtpClient {
         Ok(Delivery { refused })
     }
 
-    /// The time for the next reply.
+    /// Remaining time for the next reply.
     fn time_left(&self, until: Option<Instant>) -> Result<Duration, SendError> {
         let left = until.map_or(self.timeout, |until| {
             until.saturating_duration_since(Instant::now()).min(self.timeout)
@@ -221,7 +221,7 @@ impl SmtpClient {
         open.set_timeout(Some(left)).map_err(|_| SendError::permanent("the connection was lost"))
     }
 
-    /// Classifies an error; of the server's reply only the code is kept.
+    /// Classifies an error; keeps only the code of the server's reply.
     fn send_error(&self, error: &LettreError, shaking_hands: bool) -> SendError {
         if let Some(code) = error.status() {
             return SendError { message: refusal(code), transient: error.is_transient() };
@@ -230,25 +230,25 @@ impl SmtpClient {
             .source()
             .and_then(|source| source.downcast_ref::<std::io::Error>())
             .map(std::io::Error::kind);
-        let place = format!("{}:{}", self.host, self.port);
+        let endpoint = format!("{}:{}", self.host, self.port);
         match kind {
             Some(Io::TimedOut | Io::WouldBlock) => {
-                SendError::transient(format!("the mail server {place} did not answer in time"))
+                SendError::transient(format!("the mail server {endpoint} did not answer in time"))
             }
-            // rustls reports a refused certificate as InvalidData.
+            // rustls reports a rejected certificate as InvalidData.
             Some(Io::InvalidData) if shaking_hands => SendError::permanent(format!(
-                "TLS with {place} failed: its certificate must be for this name and from an authority \
+                "TLS with {endpoint} failed: its certificate must be for this name and from an authority \
                  trusted by this machine or in mail.ca_file"
             )),
             _ if error.is_response() => SendError::transient(format!(
-                "{place} closed the connection, or is not a mail server"
+                "{endpoint} closed the connection, or is not a mail server"
             )),
             Some(
                 Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe,
-            ) => {
-                SendError::transient(format!("the connection to the mail server {place} was lost"))
-            }
-            _ => SendError::transient(format!("no connection to the mail server {place}")),
+            ) => SendError::transient(format!(
+                "the connection to the mail server {endpoint} was lost"
+            )),
+            _ => SendError::transient(format!("no connection to the mail server {endpoint}")),
         }
     }
 }

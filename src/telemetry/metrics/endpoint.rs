@@ -1,4 +1,4 @@
-//! `/metrics` and `/healthz` over HTTP while a scheduler runs.
+//! Serves `/metrics` and `/healthz` over HTTP while a scheduler runs.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,28 +20,28 @@ use tokio::time::{sleep, timeout};
 use super::figures::Figures;
 use crate::error::{Error, Result};
 
-/// For a whole request with its response.
+/// Timeout of a whole request with its response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Concurrent connections; further ones are closed at once.
+/// Maximum concurrent connections; further ones are closed immediately.
 const MAX_CONNECTIONS: usize = 32;
-/// The format of `/metrics`.
+/// Content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the endpoint reports.
+/// Data of the endpoint.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
-    /// Whether `/healthz` answers 200 rather than 503.
+    /// Whether `/healthz` returns 200, else 503.
     pub healthy: bool,
-    /// Further members of the `/healthz` object, without values of the data.
+    /// Further members of the `/healthz` object, without data values.
     pub detail: Value,
-    /// The figures of `/metrics`.
+    /// Data of `/metrics`.
     pub figures: Figures,
 }
 
 /// Called for each request; must not block.
 type Source = Arc<dyn Fn() -> Health + Send + Sync>;
 
-/// A server that stops when it is dropped.
+/// A server that stops when dropped.
 pub struct Endpoint {
     address: SocketAddr,
     _runtime: Runtime,
@@ -73,7 +73,7 @@ impl Endpoint {
         Ok(Self { address, _runtime: runtime })
     }
 
-    /// The address that it listens on.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

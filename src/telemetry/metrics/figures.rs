@@ -1,6 +1,6 @@
-//! The figures and their OpenMetrics text.
+//! Metrics and their OpenMetrics text.
 //!
-//! Labels are names of tasks, rules and targets, never a value of the data.
+//! Labels are names of tasks, rules and targets, never data values.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -24,13 +24,13 @@ type Count = Gauge<u64, AtomicU64>;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Figures {
-    /// The last run that has ended.
+    /// The last completed run.
     pub last_run: Option<LastRun>,
     pub last_success: Option<DateTime<Utc>>,
     pub totals: Option<Totals>,
 }
 
-/// One run that has ended.
+/// A completed run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastRun {
     pub(crate) started: DateTime<Utc>,
@@ -39,7 +39,7 @@ pub struct LastRun {
     pub(crate) status: &'static str,
     pub(crate) exit_code: u8,
     pub(crate) account: ControlTotals,
-    /// Bytes read of each input.
+    /// Bytes read per input.
     pub(crate) bytes: BTreeMap<&'static str, u64>,
     pub(crate) tasks: Vec<TaskFigures>,
     pub(crate) targets: Vec<TargetFigures>,
@@ -59,7 +59,7 @@ pub struct TaskFigures {
     /// Succeeded or skipped.
     pub(crate) success: bool,
     pub(crate) attempts: u32,
-    /// Of all attempts.
+    /// Total of all attempts.
     pub(crate) seconds: f64,
 }
 
@@ -83,7 +83,7 @@ pub struct Totals {
 }
 
 impl Figures {
-    /// OpenMetrics text. Without totals (counters) it is also valid in the older Prometheus format.
+    /// OpenMetrics text. Without counters it is also valid in the older Prometheus format.
     #[must_use]
     pub(crate) fn render(&self) -> String {
         let mut registry = Registry::with_prefix(PREFIX);

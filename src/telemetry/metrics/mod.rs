@@ -1,4 +1,4 @@
-//! Prometheus metrics: of the last run in a file, of a scheduler over HTTP.
+//! Prometheus metrics: a file for the last run, HTTP for a scheduler.
 
 mod endpoint;
 mod figures;

@@ -1,4 +1,4 @@
-//! The file that node_exporter's textfile collector reads.
+//! The file read by node_exporter's textfile collector.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::figures::{Figures, LastRun};
 use crate::atomic_file::{READABLE, replace};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The sample that is kept after a failed run.
+/// The sample retained after a failed run.
 const LAST_SUCCESS: &str = "claims_etl_last_success_timestamp_seconds ";
 
 /// Replaces the figures of the previous run.

@@ -1,6 +1,6 @@
-//! Amounts made coarser: rounded, the lower edge of a bucket, or cut at a top.
+//! Generalises amounts: rounding, buckets, top-coding.
 //!
-//! Integers only.
+//! Integer arithmetic only.
 
 use polars::prelude::{DataType, Expr, Int64Chunked, IntoSeries, NewChunkedArray, col};
 
@@ -9,19 +9,19 @@ use crate::schema::{AMOUNT_MAX_CENTS, CENTS, GENERALIZED};
 use crate::transform::column_access::values;
 use crate::transform::expression::elementwise;
 
-/// How an amount is made coarser. All sizes are positive cents that numeric(12,2) holds.
+/// Generalisation of an amount. All magnitudes are positive cents within numeric(12,2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Coarse {
-    /// To a multiple, half to even.
+    /// Rounds to a multiple, half to even.
     Round(i64),
-    /// To the lower edge of its bucket; rising, from 0.
+    /// Replaces by the lower edge of the bucket; edges ascend from 0.
     Bucket(Vec<i64>),
-    /// To this where it is above.
+    /// Caps at this value.
     TopCode(i64),
 }
 
 impl Coarse {
-    /// How an action makes an amount coarser; not at all where it keeps it.
+    /// The generalisation of an action; `None` if it keeps the amount.
     pub(super) fn of(action: &Action) -> Option<Self> {
         let size = |cents: i128| i64::try_from(cents).unwrap_or(AMOUNT_MAX_CENTS).max(1);
         match action {
@@ -35,8 +35,7 @@ impl Coarse {
         }
     }
 
-    /// The released cents. An amount that numeric(12,2) does not hold stays as it is: its row is
-    /// rejected.
+    /// The generalised cents. An amount outside numeric(12,2) is unchanged: its row is rejected.
     fn released(&self, cents: i64) -> i64 {
         let size = match i64::try_from(cents.unsigned_abs()) {
             Ok(size) if size <= AMOUNT_MAX_CENTS => size,
@@ -53,8 +52,8 @@ impl Coarse {
     }
 }
 
-/// The nearest multiple of a step, of two equally near ones the even one; the next smaller where the
-/// nearest is beyond the largest amount.
+/// The nearest multiple of a step, half to even; rounds down if the result would exceed the largest
+/// amount.
 fn rounded(size: i64, step: i64) -> i64 {
     let (multiple, rest) = (size / step, size % step);
     let up = match rest.cmp(&(step - rest)) {
@@ -66,7 +65,7 @@ fn rounded(size: i64, step: i64) -> i64 {
     if up && below + step <= AMOUNT_MAX_CENTS { below + step } else { below }
 }
 
-/// The released cents, and beside them what was taken of each amount.
+/// The generalised cents, and the difference to the original.
 pub(super) fn released(coarse: &Coarse) -> [Expr; 2] {
     let (cents, rest) = (coarse.clone(), coarse.clone());
     [
@@ -119,7 +118,7 @@ mod tests {
             (-150, -200),
             (-151, -200),
             (999_999_999_949, 999_999_999_900),
-            // The next dollar is more than numeric(12,2) holds.
+            // The next dollar exceeds numeric(12,2).
             (999_999_999_999, 999_999_999_900),
         ] {
             assert_eq!(dollar.released(raw), released, "{raw}");

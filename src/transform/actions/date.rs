@@ -1,12 +1,12 @@
-//! Dates made coarser, or moved.
+//! Generalises or shifts dates.
 //!
-//! A coarser date is a date still: the first day of what it stands for.
+//! A generalised date is the first day of its period.
 //!
-//! A moved date keeps its weekday, and its distance to the other dates of the patient: all of them
-//! move by the same multiple of 7, which follows from the key and the patient's id alone. No date is
-//! moved beyond the run date: there the sign is turned, so that equal dates stay equal, and a date
-//! that is loaded soon after its day is never released as it is. Two dates of a patient, of which one
-//! was turned, can fall together or change their order.
+//! A shifted date keeps its weekday and its distance to the patient's other dates: all move by the
+//! same multiple of 7, derived from the key and the patient id. No date moves beyond the run date:
+//! there the direction is reversed, so that equal dates stay equal, and a date loaded soon after
+//! its day is never released unchanged. Two dates of a patient, one of them reversed, can coincide
+//! or swap their order.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::privacy::settings::Level;
 use crate::transform::column_access::nullable;
 use crate::transform::expression::elementwise;
 
-/// From here to 1970-01-01 in chrono's days.
+/// Offset of 1970-01-01 in chrono's day numbers.
 const EPOCH: i32 = 719_163;
-/// 0001-01-01, the first day that is read.
+/// 0001-01-01, the earliest date.
 const FIRST: i32 = 1 - EPOCH;
 
-/// The column's dates as first days of something; null stays null.
+/// The first day of each date's period; null stays null.
 pub(super) fn generalized(column: &str, level: Level) -> Expr {
     elementwise("generalize_date", &[col(column)], DataType::Date, move |series| {
         let days = series[0].to_physical_repr();
@@ -32,7 +32,7 @@ pub(super) fn generalized(column: &str, level: Level) -> Expr {
     })
 }
 
-/// The first day of the week, month, quarter or year of a day.
+/// The first day of the week, month, quarter or year that contains a day.
 fn first_day(day: i32, level: Level) -> i32 {
     let date = NaiveDate::from_num_days_from_ce_opt(day.saturating_add(EPOCH));
     let of_month = |date: NaiveDate, month: u32| NaiveDate::from_ymd_opt(date.year(), month, 1);
@@ -43,14 +43,14 @@ fn first_day(day: i32, level: Level) -> i32 {
         Level::Month => of_month(date, date.month()),
         Level::Quarter => of_month(date, (date.month() - 1) / 3 * 3 + 1),
         Level::Year => of_month(date, 1),
-        // No levels of a date.
+        // Not date levels.
         Level::State | Level::Zip3 => None,
     });
     first.map_or(FIRST, |first| first.num_days_from_ce() - EPOCH)
 }
 
-/// The column's dates, moved by what the key makes of the patient: by up to `most` days either way,
-/// and never beyond `last`. Null where the date or the patient is.
+/// Shifts the column's dates by a patient-specific number of days, up to `most` either way, and
+/// never beyond `last`. Null where date or patient is null.
 pub(super) fn shifted(column: &str, most: u16, last: i32, tokenizer: &Arc<Tokenizer>) -> Expr {
     let tokenizer = Arc::clone(tokenizer);
     let inputs = [col(column), col("patient_id")];
@@ -71,17 +71,17 @@ pub(super) fn shifted(column: &str, most: u16, last: i32, tokenizer: &Arc<Tokeni
     })
 }
 
-/// The days of a patient: a multiple of 7, each one from `-most` to `most` as likely as the others.
+/// The patient's shift in days: a multiple of 7, uniformly distributed over `-most..=most`.
 fn days_of(token: &Token, most: u16) -> i32 {
     let weeks = i32::from(most / 7);
     let choices = u128::from(2 * weeks.unsigned_abs() + 1);
-    // Of so many values each remainder is as likely as the others, to any digit that counts.
+    // 128 random bits, so the modulo bias is negligible.
     let choice = u128::from_le_bytes(*token) % choices;
     7 * (i32::try_from(choice).unwrap_or(weeks) - weeks)
 }
 
-/// A day moved by some days, or by as many the other way where that is beyond the run date or before
-/// the calendar.
+/// A day shifted by some days, or by as many in the other direction if that is after the run date
+/// or before the calendar.
 fn shift(day: i32, by: i32, last: i32) -> i32 {
     let moved = day.saturating_add(by);
     let is_out = if by > 0 { moved > last } else { moved < FIRST };
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(shift(114, 14, 114), 100);
         assert_eq!(shift(114, -14, 114), 100);
         assert_eq!(shift(FIRST + 3, -7, 114), FIRST + 10);
-        // One that lay beyond from the beginning is not moved on.
+        // A date already beyond the limit is not moved further.
         assert_eq!(shift(120, 14, 114), 106);
     }
 

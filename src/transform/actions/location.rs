@@ -1,7 +1,7 @@
-//! Locations made coarser: the state, or the first three digits of the ZIP code.
+//! Generalises locations to the state, or to the first three digits of the ZIP code.
 //!
-//! They are read from their end, word by word, and what is not recognised is never released: the result
-//! is null or one of few forms, no piece of the text.
+//! Parses from the end, word by word. Unrecognised text is never released: the result is null or
+//! has one of a few fixed forms.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,42 +11,40 @@ use polars::prelude::{DataType, Expr, IntoSeries, StringChunked, StringChunkedBu
 use crate::privacy::zip3::OTHER_ZIP3;
 use crate::transform::expression::of_text;
 
-/// The codes of the Postal Service: states, the district, territories, associated states, military.
+/// Codes of the US Postal Service: states, district, territories, associated states, military.
 const STATES: [&str; 62] = [
     "AA", "AE", "AK", "AL", "AP", "AR", "AS", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "FM", "GA",
     "GU", "HI", "IA", "ID", "IL", "IN", "KS", "KY", "LA", "MA", "MD", "ME", "MH", "MI", "MN", "MO",
     "MP", "MS", "MT", "NC", "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "PR",
     "PW", "RI", "SC", "SD", "TN", "TX", "UT", "VA", "VI", "VT", "WA", "WI", "WV", "WY",
 ];
-/// The text before the two digits of a state as the Social Security Administration numbers them.
+/// Prefix of a two-digit state code of the Social Security Administration.
 const SSA_STATE: &str = "SSA-STATE-";
-/// Words at the end that name the country.
+/// Country names at the end of a location.
 const COUNTRY: [&str; 3] = ["USA", "US", "U.S.A."];
 
-/// What was recognised of a location.
+/// Recognised parts of a location.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Place {
-    /// The code of the state.
+struct ParsedLocation {
+    /// State code.
     state: Option<String>,
-    /// The ZIP code's part.
     zip: Option<Zip>,
 }
 
-/// The last word of a location, where it is a number or looks like a code.
+/// The last word of a location, if it is a number or looks like a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Zip {
     /// The first three of five digits.
     Prefix([u8; 3]),
-    /// Neither five nor nine digits, nor what becomes of them.
+    /// Neither five nor nine digits, nor a damaged form of them.
     Damaged,
 }
 
-/// The state of each location: two letters, or that of `SSA-STATE-39`; null where none is
-/// recognised.
+/// The state of each location: two letters, or decoded from `SSA-STATE-39`; null if not recognised.
 pub(super) fn state(column: &str) -> Expr {
     of_text("state", col(column), DataType::String, |texts| {
         Ok(each(texts, |location, text| {
-            let state = place(location).state;
+            let state = parse(location).state;
             state.is_some_and(|state| {
                 text.push_str(&state);
                 true
@@ -56,13 +54,13 @@ pub(super) fn state(column: &str) -> Expr {
     })
 }
 
-/// The first three digits of each location's ZIP code, or `000` where they are restricted or none;
-/// null where there is no ZIP code.
+/// The first three digits of each location's ZIP code, or `000` if restricted or damaged; null
+/// without a ZIP code.
 pub(super) fn zip3(column: &str, restricted: &Arc<BTreeSet<String>>) -> Expr {
     let restricted = Arc::clone(restricted);
     of_text("zip3", col(column), DataType::String, move |texts| {
         Ok(each(texts, |location, text| {
-            let Some(zip) = place(location).zip else { return false };
+            let Some(zip) = parse(location).zip else { return false };
             text.push_str(OTHER_ZIP3);
             if let Zip::Prefix(digits) = zip {
                 let prefix: String = digits.into_iter().map(char::from).collect();
@@ -76,7 +74,7 @@ pub(super) fn zip3(column: &str, restricted: &Arc<BTreeSet<String>>) -> Expr {
     })
 }
 
-/// A column of what is written for each text, null where nothing is.
+/// Maps each text to a column; null if `write` returns false.
 fn each(texts: &StringChunked, write: impl Fn(&str, &mut String) -> bool) -> StringChunked {
     let mut builder = StringChunkedBuilder::new(texts.name().clone(), texts.len());
     let mut text = String::new();
@@ -88,43 +86,44 @@ fn each(texts: &StringChunked, write: impl Fn(&str, &mut String) -> bool) -> Str
     builder.finish()
 }
 
-/// Reads a location from its end.
-fn place(location: &str) -> Place {
+/// Parses a location from its end.
+fn parse(location: &str) -> ParsedLocation {
     if let Some(state) = ssa_state(location.trim()) {
-        return Place { state: Some(state), zip: None };
+        return ParsedLocation { state: Some(state), zip: None };
     }
-    let Some(mut last) = Word::last(location) else { return Place::default() };
+    let Some(mut last) = Word::last(location) else { return ParsedLocation::default() };
     if COUNTRY.iter().any(|country| last.text.eq_ignore_ascii_case(country)) {
         match Word::last(last.before) {
             Some(word) => last = word,
-            None => return Place::default(),
+            None => return ParsedLocation::default(),
         }
     }
     if !last.text.chars().any(char::is_numeric) {
-        return Place { state: last.state(), zip: None };
+        return ParsedLocation { state: last.state(), zip: None };
     }
     let mut digits = whole_zip(last.text);
     let mut before = Word::last(last.before);
-    // Five and four digits with a blank between them.
+    // Five and four digits separated by a space.
     if let Some(word) = before.filter(|word| last.is_digits(4) && word.is_digits(5)) {
         digits = whole_zip(word.text);
         before = Word::last(word.before);
     }
     let state = before.and_then(Word::state);
-    // So short a number can be anything, unless it follows a state: those of Puerto Rico begin with 00.
+    // Such a short number is ambiguous, unless it follows a state: ZIP codes of Puerto Rico begin
+    // with 00.
     let digits = digits.or_else(|| state.as_ref().and_then(|_| short_zip(last.text)));
     let zip = digits.map_or(Zip::Damaged, Zip::Prefix);
-    Place { state, zip: Some(zip) }
+    ParsedLocation { state, zip: Some(zip) }
 }
 
-/// `SSA-STATE-39`, in capitals.
+/// `SSA-STATE-39`, in upper case.
 fn ssa_state(location: &str) -> Option<String> {
     let (name, number) = location.split_at_checked(SSA_STATE.len())?;
     let fits = number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit());
     (fits && name.eq_ignore_ascii_case(SSA_STATE)).then(|| format!("{SSA_STATE}{number}"))
 }
 
-/// A word and the text before it.
+/// A word and the preceding text.
 #[derive(Debug, Clone, Copy)]
 struct Word<'a> {
     before: &'a str,
@@ -138,7 +137,7 @@ impl<'a> Word<'a> {
         let text = text.trim_end_matches(separates);
         let start = text
             .rfind(separates)
-            .map_or(0, |place| place + text[place..].chars().next().map_or(1, char::len_utf8));
+            .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
         let (before, word) = text.split_at(start);
         (!word.is_empty()).then_some(Self { before, text: word })
     }
@@ -147,8 +146,8 @@ impl<'a> Word<'a> {
         self.text.len() == count && self.text.bytes().all(|byte| byte.is_ascii_digit())
     }
 
-    /// The state that the word names: two capitals, or two letters that stand alone or behind a
-    /// comma. So `Villa de 02138` is in no state.
+    /// The state named by the word: two upper-case letters, or two letters that stand alone or
+    /// follow a comma. So `Villa de 02138` has no state.
     fn state(self) -> Option<String> {
         let stands_alone = {
             let before = self.before.trim_end();
@@ -160,8 +159,8 @@ impl<'a> Word<'a> {
     }
 }
 
-/// A number without the fraction that it got where it was taken for one, and without the four digits
-/// behind a hyphen; how many digits it has too few in front is not known yet.
+/// A number without a `.0` fraction, and without the four digits after a hyphen; leading zeros may
+/// still be missing.
 fn bare(word: &str) -> Option<(&str, Option<&str>)> {
     let whole = match word.split_once('.') {
         Some((whole, zeros)) if zeros.bytes().all(|byte| byte == b'0') => whole,
@@ -177,7 +176,7 @@ fn bare(word: &str) -> Option<(&str, Option<&str>)> {
     sound.then_some((digits, four))
 }
 
-/// The prefix of a ZIP code of 5 or 9 digits, of which one in front can be lost.
+/// Prefix of a ZIP code of 5 or 9 digits that may have lost one leading zero.
 fn whole_zip(word: &str) -> Option<[u8; 3]> {
     let (digits, four) = bare(word)?;
     match (digits.len(), four) {
@@ -187,7 +186,7 @@ fn whole_zip(word: &str) -> Option<[u8; 3]> {
     }
 }
 
-/// The same where two digits in front are lost.
+/// Prefix of a ZIP code that has lost two leading zeros.
 fn short_zip(word: &str) -> Option<[u8; 3]> {
     let (digits, four) = bare(word)?;
     match (digits.len(), four) {
@@ -196,7 +195,7 @@ fn short_zip(word: &str) -> Option<[u8; 3]> {
     }
 }
 
-/// The first three digits, once the lost zeros are there again.
+/// The first three digits, after restoring lost zeros.
 fn prefix(digits: &str, lost: usize) -> Option<[u8; 3]> {
     let mut prefix = [b'0'; 3];
     prefix[lost..].copy_from_slice(digits.as_bytes().get(..3 - lost)?);

@@ -1,4 +1,4 @@
-//! What is done to the columns before anything is counted, scored or stored.
+//! Actions on columns before anything is counted, scored or stored.
 //!
 //! A kept column has no expression and costs nothing.
 
@@ -21,7 +21,7 @@ use crate::privacy::settings::{Action, Level, Privacy};
 use crate::risk::canonical_specialty;
 use crate::schema::{CENTS, PROVIDER_ROW, Shape};
 
-/// What is released of each column: the actions, and the tokens that are made for it.
+/// The actions on each column, and the tokenizers they need.
 pub struct Release {
     shape: Shape,
     provider_id: Action,
@@ -35,7 +35,7 @@ pub struct Release {
     tokenizers: Tokenizers,
 }
 
-/// The makers of tokens, by domain.
+/// Tokenizers by domain.
 struct Tokenizers {
     claim: Arc<Tokenizer>,
     patient: Arc<Tokenizer>,
@@ -48,7 +48,7 @@ struct Tokenizers {
 }
 
 impl Release {
-    /// The actions of the settings, with the tokens of a key.
+    /// The actions of the settings, with tokenizers of a key.
     ///
     /// # Errors
     /// `Config` when the file of restricted ZIP prefixes cannot be read.
@@ -77,29 +77,29 @@ impl Release {
         })
     }
 
-    /// Which columns are there after it.
+    /// The remaining columns.
     #[must_use]
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// The maker of the fingerprints of rejected records.
+    /// Tokenizer for the fingerprints of rejected records.
     pub(super) fn record(&self) -> &Arc<Tokenizer> {
         &self.tokenizers.record
     }
 
-    /// The token of a claim's id.
+    /// Token of the claim id.
     pub(super) fn claim(&self) -> Expr {
         token("claim_id", &self.tokenizers.claim)
     }
 
-    /// The token of a patient's id.
+    /// Token of the patient id.
     pub(super) fn patient(&self) -> Expr {
         token("patient_id", &self.tokenizers.patient)
     }
 
-    /// A claim's provider. As a token it is told only where the directory, which knows its own, lacks
-    /// it.
+    /// The claim's provider. A token is computed only if the provider is not in the directory,
+    /// which has its own.
     pub(super) fn provider(&self) -> Expr {
         if self.provider_id != Action::Token {
             return col("provider_id");
@@ -107,21 +107,21 @@ impl Release {
         let tokenizer = Arc::clone(&self.tokenizers.provider);
         let inputs = ["provider_id", PROVIDER_ROW].map(col);
         elementwise("provider_token", &inputs, DataType::String, move |series| {
-            let (ids, places) = (series[0].str()?, series[1].u32()?);
-            if places.null_count() == 0 {
+            let (ids, indexes) = (series[0].str()?, series[1].u32()?);
+            if indexes.null_count() == 0 {
                 let none = StringChunked::full_null(ids.name().clone(), ids.len());
                 return Ok(none.into_series());
             }
             let unknown: Vec<Option<&str>> = ids
                 .iter()
-                .zip(places.iter())
-                .map(|(id, place)| id.filter(|_| place.is_none()))
+                .zip(indexes.iter())
+                .map(|(id, index)| id.filter(|_| index.is_none()))
                 .collect();
             Ok(text::tokens(ids.name(), unknown.iter().copied(), &tokenizer).into_series())
         })
     }
 
-    /// A claim's procedure code.
+    /// The claim's procedure code.
     pub(super) fn procedure(&self) -> Expr {
         if self.procedure == Action::Drop {
             return lit(NULL).cast(DataType::String);
@@ -129,7 +129,7 @@ impl Release {
         text::released(CODE, &self.procedure, None).unwrap_or_else(|| col(CODE))
     }
 
-    /// A claim's date of service; `run_day` is the last day to which it can be moved.
+    /// The claim's date of service; `run_day` is the latest day it can be shifted to.
     pub(super) fn date(&self, run_day: i32) -> Expr {
         match self.date {
             Action::Generalize(level) => date::generalized(DAY, level),
@@ -138,14 +138,14 @@ impl Release {
         }
     }
 
-    /// A claim's amount; where it is made coarser, what was taken of it too.
+    /// The claim's amount; if generalised, also the difference to the original.
     pub(super) fn amount(&self) -> Vec<Expr> {
         self.amount
             .as_ref()
             .map_or_else(|| vec![col(CENTS)], |coarse| amount::released(coarse).into())
     }
 
-    /// The columns of the directory's providers; none where all of them are as they were.
+    /// The directory's provider columns; `None` if all are unchanged.
     pub(super) fn directory_columns(&self) -> Option<Vec<Expr>> {
         let actions = [&self.provider_id, &self.provider_name, &self.specialty, &self.location];
         if actions.iter().all(|action| **action == Action::Keep) {
@@ -161,7 +161,7 @@ impl Release {
         Some(columns.into_iter().flatten().collect())
     }
 
-    /// A column of the directory; none where it is dropped.
+    /// A directory column; `None` if dropped.
     fn directory_column(
         &self,
         column: &str,
@@ -221,11 +221,11 @@ mod tests {
     #[test]
     fn a_provider_that_the_directory_has_is_told_by_its_place_alone() {
         let release = release(&[("provider_id", Action::Token)]);
-        let tokens = |places: [Option<u32>; 3]| {
+        let tokens = |indexes: [Option<u32>; 3]| {
             let ids = [Some("V1"), Some("V2"), None];
             let ids = StringChunked::from_slice_options("provider_id".into(), &ids);
-            let places = UInt32Chunked::from_slice_options(PROVIDER_ROW.into(), &places);
-            let columns = vec![ids.into_column(), places.into_column()];
+            let indexes = UInt32Chunked::from_slice_options(PROVIDER_ROW.into(), &indexes);
+            let columns = vec![ids.into_column(), indexes.into_column()];
             let frame = DataFrame::new(3, columns).expect("a frame");
             let frame = frame.lazy().select([release.provider()]).collect().expect("runs");
             let tokens = frame.column("provider_id").and_then(Column::str).expect("texts");

@@ -1,7 +1,6 @@
-//! Texts replaced, masked, cut or made tokens.
+//! Redacts, masks, truncates or tokenizes texts.
 //!
-//! Characters are counted, never bytes. Null stays null, and no text becomes longer than 200 bytes
-//! by it.
+//! Counts characters, not bytes. Null stays null, and no text grows beyond 200 bytes.
 
 use std::sync::Arc;
 
@@ -12,8 +11,8 @@ use crate::key::{Token, Tokenizer};
 use crate::privacy::settings::{Action, Mask};
 use crate::transform::expression::of_text;
 
-/// What an action makes of a column's texts; none where it is no action of a text that stays.
-/// `tokenizer` makes the tokens of the column's domain.
+/// Applies an action to a column's texts; `None` for an action that keeps or drops them.
+/// `tokenizer` is that of the column's domain.
 pub(super) fn released(
     column: &str,
     action: &Action,
@@ -38,7 +37,8 @@ pub(super) fn released(
     Some(expression)
 }
 
-/// The tokens of a column's texts as Postgres writes a `uuid`; `canonical` is what is hashed.
+/// Tokens of a column's texts in Postgres' `uuid` format; `canonical` prepares the text for
+/// hashing.
 pub(super) fn token(
     column: &str,
     tokenizer: &Arc<Tokenizer>,
@@ -52,7 +52,7 @@ pub(super) fn token(
     })
 }
 
-/// A column of the tokens of texts in canonical form.
+/// Tokens of texts in canonical form.
 pub(super) fn tokens<'a>(
     name: &str,
     texts: impl ExactSizeIterator<Item = Option<&'a str>> + Clone,
@@ -75,7 +75,7 @@ pub(super) fn tokens<'a>(
     builder.finish()
 }
 
-/// A column of what is written for each text.
+/// Maps each text of a column.
 fn each(
     name: &'static str,
     column: &str,
@@ -97,20 +97,19 @@ fn each(
     })
 }
 
-/// The first characters of a text, without the blanks they may end with.
+/// The first characters of a text, without trailing spaces.
 fn first_characters(text: &str, length: usize) -> &str {
     let end = text.char_indices().nth(length).map_or(text.len(), |(end, _)| end);
     text[..end].trim_end()
 }
 
-/// A text of as many characters, of which some at both ends are the raw ones; none where all would
-/// be.
+/// Masks a text, keeping some characters at both ends; keeps none if that would keep all.
 fn masked(raw: &str, mask: &Mask, text: &mut String) {
     let characters = raw.chars().count();
     let (first, last) = (usize::from(mask.first), usize::from(mask.last));
     let short = characters <= first + last;
-    text.extend(raw.chars().enumerate().map(|(place, character)| {
-        let shown = place < first || place >= characters.saturating_sub(last);
+    text.extend(raw.chars().enumerate().map(|(index, character)| {
+        let shown = index < first || index >= characters.saturating_sub(last);
         if shown && !short { character } else { mask.with }
     }));
 }

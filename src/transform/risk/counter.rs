@@ -1,5 +1,5 @@
-//! What the first pass counts of the claims: counts by procedure, specialty and log-bucket, and
-//! of weekends by specialty.
+//! Statistics of the first pass: claims by procedure, specialty and log-bucket, and weekends by
+//! specialty.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::risk::{
 use crate::schema::{CENTS, PROVIDER_ROW};
 use crate::transform::directory::Directory;
 
-/// The amounts of one procedure by specialty number, and the procedure's own number.
+/// Amounts of one procedure by specialty number, and the procedure's own number.
 struct Procedure {
     number: u32,
     groups: PlHashMap<u32, Histogram>,
 }
 
 impl Procedure {
-    /// Counts an amount; the procedure's number.
+    /// Counts an amount; returns the procedure's number.
     fn add(&mut self, specialty: u32, cents: i64) -> u32 {
         self.groups.entry(specialty).or_default().add(bucket(cents), 1);
         self.number
     }
 }
 
-/// What one thread has counted of accepted claims with a positive amount.
+/// One thread's counts of accepted claims with a positive amount.
 pub struct Counter {
     kept: Kept,
     exact: Exactness,
@@ -37,7 +37,7 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter of what is kept; `codes` numbers the procedures for all threads.
+    /// A counter for the statistics in `kept`; `codes` numbers procedures across threads.
     #[must_use]
     pub fn new(kept: Kept, exact: Exactness, codes: &Arc<Codes>) -> Self {
         Self {
@@ -50,12 +50,12 @@ impl Counter {
         }
     }
 
-    /// Counts the accepted rows of [`crate::transform::Claims::rows`]. Returns for each of them the
-    /// number of its procedure, [`NO_CODE`], or [`UNCOUNTED`] where the row counts for no provider;
-    /// nothing where nothing is kept of providers.
+    /// Counts the accepted rows of [`crate::transform::Claims::rows`]. Returns each row's procedure
+    /// number, [`NO_CODE`], or [`UNCOUNTED`] if the row counts for no provider; empty if no
+    /// provider statistics are collected.
     ///
     /// # Errors
-    /// `Internal` when the frame is not one of them.
+    /// `Internal` for any other frame.
     pub fn observe(&mut self, rows: &DataFrame, directory: &Directory) -> Result<&[u32]> {
         self.numbers.clear();
         let providers = self.kept.provider_totals || self.kept.provider_days;
@@ -70,7 +70,7 @@ impl Counter {
         let days = days.i32().map_err(broken)?;
         let observed = procedures.iter().zip(places.iter()).zip(cents.iter().zip(days.iter()));
         for ((procedure, place), (cents, day)) in observed {
-            // Number 0 is a provider without a specialty.
+            // Number 0: a provider without a specialty.
             let specialty = place.and_then(|place| directory.number(place)).unwrap_or(0);
             let counted = cents.filter(|&cents| cents > 0);
             let number = counted.map(|cents| {
@@ -88,7 +88,7 @@ impl Counter {
         Ok(&self.numbers)
     }
 
-    /// Counts an amount; the procedure's number.
+    /// Counts an amount; returns the procedure's number.
     fn amount(&mut self, procedure: Option<&str>, specialty: u32, cents: i64) -> u32 {
         let Some(code) = procedure.filter(|_| self.kept.amounts && self.exact.procedure) else {
             return NO_CODE;
@@ -103,7 +103,7 @@ impl Counter {
         number
     }
 
-    /// Adds what was counted to the statistics.
+    /// Adds the counts to the statistics.
     pub fn add_to(&self, statistics: &mut Statistics, directory: &Directory) {
         for (code, procedure) in &self.procedures {
             for (&specialty, histogram) in &procedure.groups {

@@ -1,6 +1,6 @@
-//! The risk score on frames: counted in the first pass, computed in the second.
+//! The risk score on frames: statistics in the first pass, scores in the second.
 //!
-//! What the numbers mean is defined in [`crate::risk`].
+//! [`crate::risk`] defines the numbers.
 
 mod counter;
 mod scorer;
@@ -18,10 +18,10 @@ use super::expression::elementwise;
 pub(crate) use crate::risk::*;
 use crate::schema::{CENTS, PROVIDER_ROW, TWIN};
 
-/// The packed components of each row; 0 where nothing is scored.
+/// Packed components of each row; 0 without a scorer.
 pub(super) fn risk_components(scorer: Option<&Arc<Scorer>>) -> Expr {
     let Some(scorer) = scorer.map(Arc::clone) else {
-        // Made of a column: a literal would lose its length on the way through the plan.
+        // Derived from a column: a literal would lose its length in the plan.
         return elementwise("unscored", &[col(CENTS)], DataType::Int64, |series| {
             let zeros = vec![0; series[0].len()];
             Ok(Int64Chunked::from_vec("risk_components".into(), zeros).into_series())
@@ -51,7 +51,7 @@ pub(super) fn risk_components(scorer: Option<&Arc<Scorer>>) -> Expr {
     .alias("risk_components")
 }
 
-/// The score of packed components, in steps of a tenth; 0 where nothing is scored.
+/// The score from packed components, in steps of a tenth; 0 without a scorer.
 pub(super) fn risk_score(scorer: Option<&Arc<Scorer>>) -> Expr {
     let weights = scorer.map(|scorer| scorer.weights());
     let inputs = [col("risk_components")];
@@ -67,7 +67,7 @@ pub(super) fn risk_score(scorer: Option<&Arc<Scorer>>) -> Expr {
     .alias("risk_score")
 }
 
-/// The twins of a row, by the code in its column.
+/// The duplicate type encoded in a row's column.
 fn twin_of(code: i32) -> Twin {
     [Twin::None, Twin::Suspect, Twin::Exact]
         .into_iter()

@@ -1,6 +1,6 @@
-//! The model by numbers: what scores millions of rows.
+//! The risk model indexed by numbers, for scoring millions of rows.
 //!
-//! It comes to the same thousandths.
+//! Agrees with the model to the thousandth.
 
 use std::sync::Arc;
 
@@ -12,11 +12,10 @@ use crate::risk::{
 };
 use crate::transform::directory::Directory;
 
-/// A day of a provider on which it has seen many patients: its place in the directory, the day, the
-/// patients.
+/// A day on which a provider saw many patients: directory index, day, number of patients.
 pub(super) type BusyDay = (u32, i32, u32);
 
-/// What a procedure's claims of one specialty have in common.
+/// Statistics of a procedure's claims within one specialty.
 struct Group {
     peers: Option<Peers>,
     mismatch: Option<u16>,
@@ -27,14 +26,13 @@ struct Procedure {
     groups: PlHashMap<u32, Group>,
 }
 
-/// What the claims of one specialty have in common.
+/// Statistics of a specialty's claims.
 #[derive(Clone, Copy, Default)]
 struct Specialty {
     rare_weekends: Option<bool>,
     fence: Option<Fence>,
 }
 
-/// A row of the second pass.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub(super) procedure: Option<&'a str>,
@@ -44,21 +42,21 @@ pub(super) struct Row<'a> {
     pub(super) twin: Twin,
 }
 
-/// Scores the rows of a run by the statistics of all of them.
+/// Scores the rows of a run with the statistics of all of them.
 pub struct Scorer {
     pub(crate) model: RiskModel,
     exact: Exactness,
     procedures: PlHashMap<String, Procedure>,
-    /// By number.
+    /// By specialty number.
     specialties: Vec<Specialty>,
     names: Vec<String>,
-    /// By place: number of the specialty, the component.
+    /// By directory index: specialty number, component.
     providers: Vec<(u32, Option<u16>)>,
     busy: PlHashMap<(u32, i32), u16>,
 }
 
 impl Scorer {
-    /// The model for the providers of a directory. `busy` has all days beyond their specialty's fence.
+    /// The model for a directory. `busy`: all days above their specialty's fence.
     #[must_use]
     pub fn new(
         model: RiskModel,
@@ -104,7 +102,7 @@ impl Scorer {
         Arc::new(Self { model, exact, procedures, specialties, names, providers, busy })
     }
 
-    /// The weights in the order of the components.
+    /// Weights in component order.
     pub(super) fn weights(&self) -> [f64; COMPONENTS] {
         self.model.weights()
     }
@@ -125,7 +123,7 @@ impl Scorer {
             components[AMOUNT] = medians.amount_component(peers, cents);
             components[MISMATCH] = match group {
                 Some(group) => group.mismatch,
-                // Few: only rows without a positive amount are in no group.
+                // Rare: only rows without a positive amount have no group.
                 None if number != 0 => {
                     let name = self.names.get(number as usize).map_or("", String::as_str);
                     medians.mismatch_component(medians.mismatch(code, name))
