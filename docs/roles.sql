@@ -51,7 +51,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"loader" IN SCHEMA healthcare_analytics
     GRANT EXECUTE ON FUNCTIONS TO :"analyst";
 
 -- The reader is for dashboards with a wide audience. It sees sums only, and of these no cell of 1 to 10
--- patients nor one from which such a cell could be computed. New tables and views are not granted by default:
+-- patients. New tables and views are not granted by default:
 -- each one that it may see is listed below.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"loader" IN SCHEMA healthcare_analytics
     REVOKE ALL ON TABLES FROM :"reader";

@@ -164,23 +164,19 @@ fn cells(report: &PrivacyReport) -> String {
         count(cells.provider_months),
         cells.threshold
     );
-    let view =
-        cells.cells.zip(cells.shown).zip(cells.hidden_primary.zip(cells.hidden_complementary));
-    text += &match view {
-        Some(((all, shown), (primary, complementary))) => wrapped(
+    text += &match cells.cells.zip(cells.shown).zip(cells.suppressed) {
+        Some(((all, shown), suppressed)) => wrapped(
             &format!(
-                "v_provider_month_public shows {} of {} and hides {}: {} because they are small, {} lest \
-                 a small one could be computed",
+                "v_provider_month_public shows {} of {} and suppresses {} with few patients",
                 count(shown),
                 count(all),
-                count(primary + complementary),
-                count(primary),
-                count(complementary)
+                count(suppressed)
             ),
             "  ",
         ),
-        None => "  v_provider_month_public was never filled: `claims-etl refresh provider_month`\n"
-            .into(),
+        None => {
+            "  v_provider_month_public is empty: refresh.provider_month is not enabled\n".into()
+        }
     };
     text
 }

@@ -5,6 +5,7 @@ mod aggregates;
 mod attach;
 pub(crate) mod copy_source;
 pub(crate) mod copy_workers;
+mod date_dimension;
 pub(crate) mod identity;
 pub(crate) mod ledger;
 pub(crate) mod ledger_read;

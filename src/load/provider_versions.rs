@@ -177,12 +177,13 @@ fn assign_keys(
         "encode(substring(sha256(convert_to(ROW({})::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid",
         values.join(", ")
     );
-    let (known, named_by_claims) = match published {
-        PublishedVersions::Kept => ("true", "'same'"),
+    // Without the claims of before there is no need for their versions.
+    let (known, named_by_claims, other) = match published {
+        PublishedVersions::Kept => ("true", "'same'", "changed"),
         PublishedVersions::Replaced => {
-            ("true", "CASE WHEN d.is_placeholder THEN 'same' ELSE 'changed' END")
+            ("true", "CASE WHEN d.is_placeholder THEN 'same' ELSE 'overwritten' END", "overwritten")
         }
-        PublishedVersions::Emptied => ("false", "'new'"),
+        PublishedVersions::Emptied => ("false", "'new'", "new"),
     };
     sql::execute(
         connection,
@@ -200,7 +201,7 @@ fn assign_keys(
                           CASE WHEN d.provider_key IS NULL THEN 'new'
                                WHEN h.is_placeholder THEN {named_by_claims}
                                WHEN d.is_placeholder THEN 'completed'
-                               WHEN d.row_hash IS DISTINCT FROM h.row_hash THEN 'changed'
+                               WHEN d.row_hash IS DISTINCT FROM h.row_hash THEN '{other}'
                                ELSE 'same' END AS change
                    FROM (SELECT s.*, CASE WHEN NOT s.is_placeholder THEN {row_hash} END AS row_hash
                          FROM {INTERNAL}.{stage} s) h
@@ -228,7 +229,8 @@ fn count(connection: &mut impl Connection, run_no: i64) -> Result<ProviderChange
         &format!(
             "SELECT count(*) FILTER (WHERE is_placeholder AND change <> 'same') AS placeholders,
                     count(*) FILTER (WHERE NOT is_placeholder AND change <> 'same') AS changed,
-                    count(*) FILTER (WHERE NOT is_placeholder AND change = 'changed') AS updated,
+                    count(*) FILTER (WHERE NOT is_placeholder AND change IN ('changed', 'overwritten'))
+                        AS updated,
                     count(*) FILTER (WHERE change = 'completed') AS completed
              FROM {INTERNAL}.{}",
             provider_versions(run_no)
@@ -267,8 +269,10 @@ pub(super) fn publish(
         "publishing providers",
         &format!(
             "UPDATE {PUBLISHED}.{PROVIDERS_DIM} d
-             SET {set}row_hash = v.row_hash, is_placeholder = false, run_no = {run_no}
-             FROM {versions} v WHERE v.change = 'completed' AND d.provider_key = v.provider_key;
+             SET {set}row_hash = v.row_hash, is_placeholder = v.is_placeholder, run_no = {run_no},
+                 valid_from = CASE WHEN v.change = 'overwritten' THEN now() ELSE d.valid_from END
+             FROM {versions} v
+             WHERE v.change IN ('completed', 'overwritten') AND d.provider_key = v.provider_key;
              UPDATE {PUBLISHED}.{PROVIDERS_DIM} d SET is_current = false, valid_to = now()
              FROM {versions} v WHERE v.change = 'changed' AND d.provider_key = v.published_key;
              INSERT INTO {PUBLISHED}.{PROVIDERS_DIM}

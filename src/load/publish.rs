@@ -10,7 +10,7 @@ use adbc_core::sync::Connection;
 use super::attach::{attach, detach};
 use super::risk::{self, Scope};
 use super::session::Session;
-use super::{ledger, outbox, provider_versions};
+use super::{date_dimension, ledger, outbox, provider_versions};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -22,7 +22,7 @@ use crate::load::score_statistics::{Scored, write_statistics};
 use crate::load::staging_tables::drop_stage;
 use crate::schema::{CLAIMS_FACT, PUBLISHED};
 use crate::totals::ControlTotals;
-use crate::warehouse::load_strategy::{LoadStrategy, is_filled};
+use crate::warehouse::load_strategy::{LoadStrategy, has_claims};
 use crate::warehouse::relayout::Relayout;
 use crate::warehouse::{lock, sql, table_layout, table_lock, views};
 
@@ -127,6 +127,7 @@ pub(crate) fn publish<C: Connection>(
                 None => {}
             }
         }
+        date_dimension::update(connection)?;
         failpoint::hit("publish.aggregates")?;
         account.claims.inserted = new;
         account.claims.updated = changed;
@@ -157,7 +158,7 @@ pub(crate) fn publish<C: Connection>(
             }
             table_lock::exclusively(connection, &locks, scope.cancel)?;
             failpoint::hit("publish.locked")?;
-            if session.identity.mode != Mode::Replace && is_filled(connection)? {
+            if session.identity.mode != Mode::Replace && has_claims(connection)? {
                 return Err(filled_meanwhile());
             }
             detach(connection)?;

@@ -37,7 +37,7 @@ pub(super) fn check(
     }
     if settings.warehouse.mode == Mode::Replace
         && loaded == Some(0)
-        && load_strategy::is_filled(connection)?
+        && load_strategy::has_claims(connection)?
     {
         return Err(Error::quality(
             "no claim of the input was accepted, but claims are published; nothing was replaced",

@@ -45,11 +45,24 @@ pub(crate) fn strategy(connection: &mut impl Connection, mode: Mode) -> Result<L
     })
 }
 
+/// Whether any claim is published.
+///
+/// # Errors
+/// `Warehouse` when the query fails.
+pub(crate) fn has_claims(connection: &mut impl Connection) -> Result<bool> {
+    let filled = sql::query(
+        connection,
+        CONTEXT,
+        &format!("SELECT EXISTS (SELECT FROM {PUBLISHED}.{CLAIMS_FACT}) AS filled"),
+    )?;
+    Ok(sql::boolean(&filled, "filled", 0) == Some(true))
+}
+
 /// Whether any claim or provider is published.
 ///
 /// # Errors
 /// `Warehouse` when the query fails.
-pub(crate) fn is_filled(connection: &mut impl Connection) -> Result<bool> {
+fn is_filled(connection: &mut impl Connection) -> Result<bool> {
     let filled = sql::query(
         connection,
         CONTEXT,

@@ -84,7 +84,11 @@ fn apply(connection: &mut impl Connection, cancel: &Cancellation) -> Result<Vec<
                  name        text NOT NULL,
                  checksum    text NOT NULL,
                  applied_at  timestamptz NOT NULL DEFAULT now());
-             COMMENT ON TABLE claims_etl.migrations IS 'The SQL scripts that made these schemas.'",
+             COMMENT ON TABLE claims_etl.migrations IS 'The SQL scripts that made these schemas.';
+             COMMENT ON COLUMN claims_etl.migrations.version IS 'Version of the script.';
+             COMMENT ON COLUMN claims_etl.migrations.name IS 'Its name.';
+             COMMENT ON COLUMN claims_etl.migrations.checksum IS 'Digest of its text.';
+             COMMENT ON COLUMN claims_etl.migrations.applied_at IS 'When it was applied.'",
         )?;
         let applied = applied(connection)?;
         let missing = SCRIPTS

@@ -12,7 +12,7 @@ const CONTEXT: &str = "asking for the role's rights";
 
 /// Which tables `c` of the published schema are the program's, as SQL: others may have put more there.
 pub(crate) const OURS: &str =
-    "(c.relispartition OR c.relname IN ('claims_fact', 'providers_dim', 'dq_rules'))";
+    "(c.relispartition OR c.relname IN ('claims_fact', 'providers_dim', 'date_dim', 'dq_rules'))";
 
 /// The role of a connection, its database, and whom to ask.
 struct Who {

@@ -276,7 +276,7 @@ fn process_1_ends_with_143_on_sigterm() {
     let mut admin = pod.server.administrator(DATABASE);
     let lock = "BEGIN; LOCK TABLE healthcare_analytics.claims_fact IN SHARE MODE";
     admin.batch_execute(lock).expect("locked");
-    let mut command = pod.run(&["--force"]);
+    let mut command = pod.run(&["--force", "--mode", "replace"]);
     let mut outer = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("unshare");
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     until("the run to wait for the lock", || {

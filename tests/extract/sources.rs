@@ -194,7 +194,7 @@ fn rows_that_are_no_claims_are_counted_apart() {
     assert_eq!(report.reject_reasons.get("claim_id_missing"), Some(&1), "a part was missing");
     assert_eq!(report.amount.read.to_string(), "7.00");
     let lines = "SELECT string_agg(line_number || provider_id, ' ' ORDER BY provider_id)
-        FROM healthcare_analytics.claims_fact";
+        FROM healthcare_analytics.v_claims";
     assert_eq!(env.rows(lines), ["7(unknown) 7V1"]);
     assert_eq!(env.rows("SELECT claims_filtered FROM claims_etl.runs"), ["3"]);
 

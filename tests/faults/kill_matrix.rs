@@ -52,6 +52,7 @@ const POINTS: &[(&str, Loads, Then)] = &[
     ("first_pass.done", All, Before),
     ("transform.done", All, Before),
     ("stage.begin", All, Before),
+    ("stage.providers", All, Before),
     ("stage.created", All, Before),
     ("stage.created:2", All, Before),
     ("copy.batch", All, Before),

@@ -149,7 +149,7 @@ fn claims_can_come_from_a_database() {
     succeeded(&report);
     assert_eq!((report.claims.loaded, report.claims.rejected), (2, 1));
     let fact = "SELECT concat_ws('|', provider_id, procedure_code, amount, date_of_service)
-        FROM healthcare_analytics.claims_fact ORDER BY 1";
+        FROM healthcare_analytics.v_claims ORDER BY 1";
     assert_eq!(
         env.rows(fact),
         ["(unknown)|10000.10|2024-02-29", "V1|0010|9999999999.99|1999-12-31"]

@@ -289,7 +289,7 @@ fn statistics_are_those_of_the_published_claims() {
         ("risk_provider_days", "SELECT special, patients::integer, count(*) FROM days GROUP BY 1, 2"),
         (
             "risk_provider_totals",
-            "SELECT provider_id, special, procedure_code, count(*), sum(amount)::numeric(20, 2)
+            "SELECT provider_key, special, procedure_code, count(*), sum(amount)::numeric(20, 2)
              FROM claims WHERE priced AND special <> '' AND procedure_code IS NOT NULL GROUP BY 1, 2, 3",
         ),
     ] {

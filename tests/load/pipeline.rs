@@ -356,7 +356,8 @@ fn the_tables_are_those_of_the_contract() {
             .iter()
             .map(|c| format!("{} {} {}", c.name, c.postgres, !c.nullable))
             .collect();
-    expected.push("run_no integer true".into());
+    let after_flags = 1 + expected.iter().position(|c| c.starts_with("dq_flags")).expect("flags");
+    expected.insert(after_flags, "run_no integer true".into());
     let actual = "SELECT attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull
         FROM pg_attribute WHERE attrelid = 'healthcare_analytics.claims_fact'::regclass AND attnum > 0
         AND NOT attisdropped ORDER BY attnum";

@@ -409,7 +409,8 @@ fn fact(env: &TestEnv) -> Vec<String> {
     let mut lines = env.rows(
         "SELECT concat_ws('|', claim_token, line_number, patient_token, provider_id,
              coalesce(procedure_code, '(none)'), amount, date_of_service, dq_flags)
-         FROM healthcare_analytics.claims_fact",
+         FROM healthcare_analytics.claims_fact
+         JOIN healthcare_analytics.providers_dim USING (provider_key)",
     );
     lines.sort_unstable();
     lines

@@ -136,8 +136,8 @@ fn whoever_looks_at_the_last_run_sees_the_one_that_published_last() {
 
 #[test]
 fn a_directory_that_comes_back_is_loaded_again() {
-    let name =
-        "SELECT provider_name FROM healthcare_analytics.providers_dim WHERE provider_id = 'V1'";
+    let name = "SELECT provider_name FROM healthcare_analytics.providers_dim
+        WHERE provider_id = 'V1' AND is_current";
     let good = ["V1,Good,Cardiology,Here", "V2,Other,Cardiology,Here"];
     let bad = ["V1,Bad,Cardiology,Here", "V2,Other,Cardiology,Here"];
     let env = TestEnv::new().claims(&FIRST).providers(&good);

@@ -31,7 +31,7 @@ use crate::support::process::{self, KEY, OTHER_KEY, gone};
 use crate::support::server::{self, Database};
 use crate::support::test_env::{TestEnv, succeeded};
 
-const FACT: &str = "healthcare_analytics.claims_fact";
+const FACT: &str = "healthcare_analytics.v_claims";
 
 /// All that must not change: rows without their tokens, and how claims hang together.
 const CONTENT: &str = "SELECT concat_ws('|',
@@ -152,7 +152,7 @@ fn the_files_change_the_key_step_by_step_while_loads_go_on() {
 
     let before = env.rows(CONTENT);
     let shown = "SELECT count(refreshed_run_no) FROM claims_etl.refresh_outbox";
-    assert_eq!(env.rows(shown), ["2"], "months and dashboard show what is published");
+    assert_eq!(env.rows(shown), ["1"], "the dashboard shows what is published");
     let ended = finish(&env).expect("finishes");
     assert_eq!(env.rows(shown), ["0"], "dashboards are due");
     assert_eq!(ended.rotation.map(|rotation| rotation.phase), Some(Phase::Attached));
@@ -239,28 +239,10 @@ fn provider_tokens_change_wherever_they_stand() {
     let released = env.settings.privacy.columns.clone();
     env.settings.privacy.columns.insert("provider_id".into(), Action::Token);
     succeeded(&env.run());
-    let tokenizer = MasterKey::resolve(&env.settings.key_source())
-        .expect("the key")
-        .tokenizer(Domain::Provider);
     let mut client = env.database.connect();
-    // As a score with provider totals leaves them.
-    client.batch_execute("DELETE FROM claims_etl.risk_provider_totals").expect("deleted");
-    for id in ["V1", "V2", "V9"] {
-        let token = Uuid::from_bytes(tokenizer.token(id).expect("not blank")).to_string();
-        client
-            .execute(
-                "INSERT INTO claims_etl.risk_provider_totals VALUES ($1, '', '1', 1, 1)",
-                &[&token],
-            )
-            .expect("inserted");
-    }
-    // As the public view of months keeps its suppressed cells.
     client
         .batch_execute(
-            "DELETE FROM claims_etl.suppressed_cells;
-             INSERT INTO claims_etl.suppressed_cells
-             SELECT provider_id, '2024-01-01' FROM claims_etl.risk_provider_totals;
-             DROP MATERIALIZED VIEW IF EXISTS healthcare_analytics.mv_of_tokens;
+            "DROP MATERIALIZED VIEW IF EXISTS healthcare_analytics.mv_of_tokens;
              CREATE MATERIALIZED VIEW healthcare_analytics.mv_of_tokens AS
              SELECT provider_id FROM healthcare_analytics.providers_dim
              WHERE provider_id <> '(unknown)'",
@@ -278,12 +260,7 @@ fn provider_tokens_change_wherever_they_stand() {
     let of_claims = tokens(&env, Domain::Provider, &["V2", "V9"]);
     assert_eq!(distinct(&env, "provider_id"), of_claims);
     let all = tokens(&env, Domain::Provider, &["V1", "V2", "V9"]);
-    for table in [
-        "healthcare_analytics.providers_dim",
-        "claims_etl.risk_provider_totals",
-        "claims_etl.suppressed_cells",
-        "healthcare_analytics.mv_of_tokens",
-    ] {
+    for table in ["healthcare_analytics.providers_dim", "healthcare_analytics.mv_of_tokens"] {
         let ids =
             format!("SELECT provider_id FROM {table} WHERE provider_id <> '(unknown)' ORDER BY 1");
         assert_eq!(env.rows(&ids), all, "{table}");

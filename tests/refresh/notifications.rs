@@ -57,11 +57,7 @@ fn a_run_notifies_its_webhook_once() {
         (&claims["read"], &claims["loaded"], &claims["rejected"]),
         (&json!(2), &json!(1), &json!(1))
     );
-    assert_eq!(
-        data["bi"],
-        json!([{ "target": "provider_month", "outcome": "succeeded" },
-               { "target": "dashboard", "outcome": "succeeded" }])
-    );
+    assert_eq!(data["bi"], json!([{ "target": "dashboard", "outcome": "succeeded" }]));
     // Nothing new, no notification.
     assert_eq!(env.run().status, Status::AlreadyLoaded);
     assert_eq!(receiver.heard().len(), 1);

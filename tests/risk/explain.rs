@@ -105,7 +105,7 @@ fn every_number_of_a_score_is_shown() {
     assert_eq!(line["components"][0]["inputs"]["same_specialty"], true);
     assert_eq!(line["components"][1]["inputs"]["others"].as_array().map(Vec::len), Some(2));
     let stored = env.rows(&format!(
-        "SELECT risk_score::float8 FROM healthcare_analytics.claims_fact
+        "SELECT risk_score::numeric(4, 1)::float8 FROM healthcare_analytics.claims_fact
          WHERE claim_token = '{token}' ORDER BY line_number"
     ));
     let shown: Vec<String> = (0..3)

@@ -223,7 +223,8 @@ fn a_changed_claim_is_taken_out_with_its_old_value() {
     let groups = "SELECT specialty || ' ' || bucket || ' ' || claims
         FROM claims_etl.risk_statistics ORDER BY 1";
     let totals = "SELECT provider_id || ' ' || claims || ' ' || amount
-        FROM claims_etl.risk_provider_totals ORDER BY 1";
+        FROM claims_etl.risk_provider_totals
+        JOIN healthcare_analytics.providers_dim ON provider_key = peer_key ORDER BY 1";
     let days = "SELECT specialty || ' ' || patients || ' ' || provider_days
         FROM claims_etl.risk_provider_days ORDER BY 1";
     assert_eq!(env.rows(groups), ["CARDIOLOGY 924 2", "GENERAL PRACTICE 924 1"]);
@@ -382,15 +383,54 @@ fn appended_claims_are_scored_against_all() {
 }
 
 #[test]
-fn claims_move_with_their_providers_specialty() {
-    let files = days(19, 2);
+fn claims_keep_the_specialty_that_they_were_billed_under() {
+    let files = days(19, 3);
     let env = load(env(), &files[0]).providers(&directory(1));
-    // The same claims, which another directory makes others, and the next day's.
+    // The same claims under another directory, and the next day's.
     let env = load(env, &[files[0].clone(), files[1].clone()].concat());
-    let once = load(self::env().providers(&directory(1)), &files.concat());
-    alike("the claims", &env.rows(CLAIMS), &once.rows(CLAIMS));
-    alike("the statistics", &env.rows(STATISTICS), &once.rows(STATISTICS));
+    let versions = "SELECT count(*) || ' ' || count(*) FILTER (WHERE is_current)
+        FROM healthcare_analytics.providers_dim WHERE provider_id = 'V0'";
+    assert_eq!(env.rows(versions), ["2 1"]);
+    let of_old_versions = "SELECT count(*) FROM healthcare_analytics.claims_fact
+        JOIN healthcare_analytics.providers_dim USING (provider_key) WHERE NOT is_current";
+    assert_ne!(env.rows(of_old_versions), ["0"], "claims that did not change stay where they are");
+    let stored = env.rows(STATISTICS);
     assert_eq!(env.rows(DIFFERENCES), [""; 0]);
+    alike("the statistics", &stored, &recounted(&env));
+    // Back again: the third version is of the first one's peers.
+    let env = load(env.providers(&directory(0)), &files[2]);
+    let stored = env.rows(STATISTICS);
+    assert_eq!(env.rows(DIFFERENCES), [""; 0]);
+    alike("the statistics", &stored, &recounted(&env));
+    let peers =
+        "SELECT count(*) || ' ' || count(DISTINCT durable_key) || ' ' || count(DISTINCT peer_key)
+        FROM claims_etl.provider_peers JOIN healthcare_analytics.providers_dim USING (provider_key)
+        WHERE provider_id = 'V0'";
+    assert_eq!(env.rows(peers), ["3 1 2"]);
+}
+
+#[test]
+fn a_directory_that_comes_later_completes_the_claims_before_it() {
+    let files = days(29, 2);
+    let env = load(env().providers(&[]), &files[0]);
+    let placeholders =
+        "SELECT count(*) FROM healthcare_analytics.providers_dim WHERE is_placeholder";
+    assert_ne!(env.rows(placeholders), ["0"]);
+    let env = load(env.providers(&directory(0)), &files[1]);
+    let once = load(self::env(), &files.concat());
+    let lines = "SELECT concat_ws('|', claim_token, line_number, provider_id, specialty, amount)
+        FROM healthcare_analytics.v_claims ORDER BY 1";
+    alike("the claim lines", &env.rows(lines), &once.rows(lines));
+    assert_eq!(env.rows(DIFFERENCES), [""; 0]);
+    let unkeyed = |env: &TestEnv| {
+        env.rows(&STATISTICS.replace(
+            "(to_jsonb(s))::text FROM claims_etl.risk_provider_totals s",
+            "(to_jsonb(s) - 'peer_key' || jsonb_build_object('id', provider_id))::text
+             FROM claims_etl.risk_provider_totals s
+             JOIN healthcare_analytics.providers_dim d ON d.provider_key = s.peer_key",
+        ))
+    };
+    alike("the statistics", &unkeyed(&env), &unkeyed(&once));
     rescored(&env);
     alike("the scores", &env.rows(SCORES), &once.rows(SCORES));
 }
@@ -409,8 +449,8 @@ fn a_dry_rescore_counts_and_changes_nothing() {
 
     let done = rescored(&env);
     assert_eq!((done.changed, done.before, done.after), (dry.changed, dry.before, dry.after));
-    assert_eq!(done.due, ["provider_month", "dashboard"]);
-    assert_eq!(env.rows(due), ["2"]);
+    assert_eq!(done.due, ["dashboard"]);
+    assert_eq!(env.rows(due), ["1"]);
     assert_eq!(env.rows(CLAIMS), published);
     let noted = "SELECT stats_version || ' ' || model || ' ' || rows_changed || ' '
         || (parameters ->> 'min_peers') FROM claims_etl.risk_rescores";

@@ -177,10 +177,6 @@ pub(crate) struct PublicCells {
     pub(crate) cells: u64,
     /// Cells whose figures are shown.
     pub(crate) shown: u64,
-    /// Suppressed cells of fewer than eleven patients.
-    pub(crate) primary: u64,
-    /// Cells suppressed so that no other one can be derived (complementary suppression).
-    pub(crate) complementary: u64,
 }
 
 /// Counts the cells of the public view; `None` if it does not exist or was never refreshed.
@@ -195,10 +191,7 @@ pub(crate) fn public_cells(connection: &mut impl Connection) -> Result<Option<Pu
         connection,
         &format!(
             "SELECT jsonb_build_object('cells', count(*),
-                 'shown', count(*) FILTER (WHERE suppressed IS NULL),
-                 'primary', count(*) FILTER (WHERE suppressed = 'primary'),
-                 'complementary', count(*) FILTER (WHERE suppressed = 'complementary'))::text
-                 AS found
+                 'shown', count(*) FILTER (WHERE NOT is_suppressed))::text AS found
              FROM {PUBLISHED}.v_provider_month_public"
         ),
     )

@@ -69,10 +69,8 @@ pub(crate) struct SmallCells {
     pub(crate) cells: Option<u64>,
     /// Shown cells.
     pub(crate) shown: Option<u64>,
-    /// Suppressed small cells.
-    pub(crate) hidden_primary: Option<u64>,
-    /// Cells suppressed so that small ones cannot be derived.
-    pub(crate) hidden_complementary: Option<u64>,
+    /// Suppressed cells: those with few patients.
+    pub(crate) suppressed: Option<u64>,
 }
 
 /// A decision left to people.
@@ -255,8 +253,7 @@ fn small_cells(provider_months: u64, small: u64, cells: Option<PublicCells>) -> 
         small,
         cells: cells.map(|cells| cells.cells),
         shown: cells.map(|cells| cells.shown),
-        hidden_primary: cells.map(|cells| cells.primary),
-        hidden_complementary: cells.map(|cells| cells.complementary),
+        suppressed: cells.map(|cells| cells.cells - cells.shown),
     }
 }
 

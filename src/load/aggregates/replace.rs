@@ -18,7 +18,8 @@ const CONTEXT: &str = "writing the aggregates";
 /// Rows of a batch.
 const ROWS: usize = 65_536;
 
-/// Replaces all aggregates, within the publishing transaction.
+/// Replaces all aggregates, within the publishing transaction. Not by TRUNCATE: a dashboard that reads them
+/// would wait for the publish, which waits for it.
 ///
 /// # Errors
 /// `Warehouse` when a statement fails.
@@ -31,8 +32,9 @@ pub(in crate::load) fn replace(
         connection,
         CONTEXT,
         &format!(
-            "TRUNCATE {INTERNAL}.monthly_totals, {INTERNAL}.monthly_claims, {INTERNAL}.daily_totals,
-                 {INTERNAL}.score_totals, {INTERNAL}.provider_totals, {INTERNAL}.top_lines;
+            "DELETE FROM {INTERNAL}.monthly_totals; DELETE FROM {INTERNAL}.monthly_claims;
+             DELETE FROM {INTERNAL}.daily_totals; DELETE FROM {INTERNAL}.score_totals;
+             DELETE FROM {INTERNAL}.provider_totals; DELETE FROM {INTERNAL}.top_lines;
              UPDATE {INTERNAL}.top_lines_state SET is_complete = {is_complete}"
         ),
     )?;

@@ -99,15 +99,6 @@ fn providers(connection: &mut impl Connection) -> Result<()> {
              FROM claims_etl.token_map m
              WHERE m.domain = 'provider' AND m.old_token::text = d.provider_id"
         ),
-    )?;
-    // Cells are suppressed under both tokens until the view has the new ones.
-    sql::execute(
-        connection,
-        "changing the providers' tokens",
-        "INSERT INTO claims_etl.suppressed_cells (provider_id, service_month)
-         SELECT m.new_token::text, c.service_month FROM claims_etl.suppressed_cells c
-         JOIN claims_etl.token_map m ON m.domain = 'provider' AND m.old_token::text = c.provider_id
-         ON CONFLICT DO NOTHING",
     )
     .map(drop)
 }
@@ -186,12 +177,6 @@ pub(crate) fn renew_views(connection: &mut impl Connection) -> Result<()> {
             &format!("REFRESH MATERIALIZED VIEW {mode} {name}"),
         )?;
     }
-    sql::execute(
-        connection,
-        CONTEXT,
-        "DELETE FROM claims_etl.suppressed_cells c USING claims_etl.token_map m
-         WHERE m.domain = 'provider' AND m.old_token::text = c.provider_id",
-    )?;
     if views.num_rows() > 0 {
         // Who has read them since the new partitions are there has old tokens from them.
         outbox::outdate(connection)?;

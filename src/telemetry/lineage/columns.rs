@@ -50,14 +50,11 @@ const SCORE: &[From] = &[
 /// Columns of the fact table.
 const FACT: [(&str, &[From]); 10] = [
     ("claim_token", &[claim("claim_id", MASKED)]),
-    ("line_number", &[claim("line_number", CLEANED)]),
     ("patient_token", &[claim("patient_id", MASKED)]),
+    ("risk_components", SCORE),
     ("provider_key", &[claim("provider_id", CLEANED)]),
-    ("procedure_code", &[claim("procedure_code", CLEANED)]),
-    ("amount", &[claim("amount", CLEANED)]),
     ("date_of_service", &[claim("date_of_service", CLEANED)]),
     ("risk_score", SCORE),
-    ("risk_components", SCORE),
     (
         "dq_flags",
         &[
@@ -70,6 +67,9 @@ const FACT: [(&str, &[From]); 10] = [
             provider("provider_id", CHECKED),
         ],
     ),
+    ("line_number", &[claim("line_number", CLEANED)]),
+    ("amount", &[claim("amount", CLEANED)]),
+    ("procedure_code", &[claim("procedure_code", CLEANED)]),
 ];
 
 /// Columns that determine the rows of the fact table.
@@ -262,7 +262,7 @@ mod tests {
         let masked = |column: &str| {
             fact["fields"][column]["inputFields"][0]["transformations"][0]["masking"].clone()
         };
-        for column in ["claim_token", "provider_id", "amount", "date_of_service", "location"] {
+        for column in ["claim_token", "provider_key", "amount", "date_of_service"] {
             assert_eq!(masked(column), json!(true), "{column}");
         }
         assert_eq!(masked("procedure_code"), json!(false));

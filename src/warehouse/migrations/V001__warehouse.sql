@@ -80,6 +80,41 @@ CREATE TABLE claims_etl.runs (
 CREATE INDEX runs_published ON claims_etl.runs (fingerprint, config_digest) WHERE published_at IS NOT NULL;
 COMMENT ON TABLE claims_etl.runs IS
     'One row per run, completed in the transaction that publishes it. Counts are rows, amounts are dollars to the cent; read = loaded + rejected + duplicates + conflicts.';
+COMMENT ON COLUMN claims_etl.runs.run_id IS 'UUID of version 7, or derived from orchestrator_run_id.';
+COMMENT ON COLUMN claims_etl.runs.run_no IS 'Number of the run; every published row has the one of the run that wrote it.';
+COMMENT ON COLUMN claims_etl.runs.started_at IS 'When the run began.';
+COMMENT ON COLUMN claims_etl.runs.finished_at IS 'When it ended.';
+COMMENT ON COLUMN claims_etl.runs.published_at IS 'When its transaction published. Null: nothing was published.';
+COMMENT ON COLUMN claims_etl.runs.error_kind IS 'Kind of the error: config, source, quality, warehouse, refresh, locked, interrupted or internal.';
+COMMENT ON COLUMN claims_etl.runs.error IS 'Message of the error; holds no cell value.';
+COMMENT ON COLUMN claims_etl.runs.tool_version IS 'Version of the program.';
+COMMENT ON COLUMN claims_etl.runs.mode IS 'Load mode: merge, append or replace.';
+COMMENT ON COLUMN claims_etl.runs.key_id IS 'Id of the key that the tokens were made with.';
+COMMENT ON COLUMN claims_etl.runs.config_digest IS 'Digest of the settings that change what is loaded.';
+COMMENT ON COLUMN claims_etl.runs.fingerprint IS 'Digest of the input files.';
+COMMENT ON COLUMN claims_etl.runs.sources IS 'Input files with size, fingerprint, header and mapping.';
+COMMENT ON COLUMN claims_etl.runs.privacy_profile IS 'Privacy profile.';
+COMMENT ON COLUMN claims_etl.runs.risk_model IS 'Model of the risk score.';
+COMMENT ON COLUMN claims_etl.runs.claims_read IS 'Claim lines read.';
+COMMENT ON COLUMN claims_etl.runs.claims_loaded IS 'Claim lines of the input that are published: inserted, updated or unchanged.';
+COMMENT ON COLUMN claims_etl.runs.claims_inserted IS 'Claim lines that were new.';
+COMMENT ON COLUMN claims_etl.runs.claims_updated IS 'Claim lines that were published with other content.';
+COMMENT ON COLUMN claims_etl.runs.claims_unchanged IS 'Claim lines that were published as they are.';
+COMMENT ON COLUMN claims_etl.runs.claims_rejected IS 'Claim lines in the quarantine.';
+COMMENT ON COLUMN claims_etl.runs.amount_read IS 'Dollars of the claim lines read whose amount can be read.';
+COMMENT ON COLUMN claims_etl.runs.amount_loaded IS 'Dollars of the claim lines loaded.';
+COMMENT ON COLUMN claims_etl.runs.amount_rejected IS 'Dollars of rejected claim lines whose amount can be read.';
+COMMENT ON COLUMN claims_etl.runs.amount_duplicates IS 'Dollars of dropped duplicates.';
+COMMENT ON COLUMN claims_etl.runs.amount_conflicts IS 'Dollars of dropped conflicts.';
+COMMENT ON COLUMN claims_etl.runs.amount_unparsed_rows IS 'Rejected claim lines whose amount cannot be read; in no sum.';
+COMMENT ON COLUMN claims_etl.runs.providers_read IS 'Directory records read.';
+COMMENT ON COLUMN claims_etl.runs.providers_loaded IS 'Directory records loaded.';
+COMMENT ON COLUMN claims_etl.runs.providers_rejected IS 'Directory records rejected.';
+COMMENT ON COLUMN claims_etl.runs.providers_duplicates IS 'Repeats of a directory record with the same content; dropped.';
+COMMENT ON COLUMN claims_etl.runs.providers_conflicts IS 'Repeats of a provider with other content; dropped.';
+COMMENT ON COLUMN claims_etl.runs.providers_inferred IS 'Placeholder providers that the run added.';
+COMMENT ON COLUMN claims_etl.runs.reject_reasons IS 'Rejected claim lines by rule.';
+COMMENT ON COLUMN claims_etl.runs.provider_reject_reasons IS 'Rejected directory records by rule.';
 COMMENT ON COLUMN claims_etl.runs.publish_no IS
     'Order of publication: a later one has a higher number. Runs whose tasks are called one by one overlap, so it is not the order of run_no. Null: not published.';
 COMMENT ON COLUMN claims_etl.runs.status IS
@@ -129,6 +164,14 @@ CREATE TABLE claims_etl.task_runs (
 );
 COMMENT ON TABLE claims_etl.task_runs IS
     'One row per try of a task: its state in Airflow''s terms and the small result that it passed on.';
+COMMENT ON COLUMN claims_etl.task_runs.run_id IS 'The run.';
+COMMENT ON COLUMN claims_etl.task_runs.task_id IS 'The task.';
+COMMENT ON COLUMN claims_etl.task_runs.try_number IS 'Number of the try, from 1.';
+COMMENT ON COLUMN claims_etl.task_runs.state IS 'State of the try.';
+COMMENT ON COLUMN claims_etl.task_runs.started_at IS 'When the try began.';
+COMMENT ON COLUMN claims_etl.task_runs.seconds IS 'Duration of the try.';
+COMMENT ON COLUMN claims_etl.task_runs.result IS 'What the task passed on.';
+COMMENT ON COLUMN claims_etl.task_runs.error IS 'Message of the error; holds no cell value.';
 
 -- Dashboards -----------------------------------------------------------------------------------
 
@@ -149,6 +192,12 @@ CREATE TABLE claims_etl.refresh_outbox (
 );
 COMMENT ON TABLE claims_etl.refresh_outbox IS
     'One row per refresh target, due while refreshed_run_no is not desired_run_no. The publishing transaction sets desired_run_no.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.target IS 'Name of the refresh target.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.desired_at IS 'When desired_run_no was set.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.refreshed_at IS 'When the last successful refresh ended.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.started_at IS 'When the refresh in progress began.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.finished_at IS 'When the last refresh ended.';
+COMMENT ON COLUMN claims_etl.refresh_outbox.detail IS 'What the last refresh did, or why it failed.';
 COMMENT ON COLUMN claims_etl.refresh_outbox.desired_run_no IS
     'The last run that changed published data.';
 COMMENT ON COLUMN claims_etl.refresh_outbox.refreshed_run_no IS
@@ -161,14 +210,6 @@ COMMENT ON COLUMN claims_etl.refresh_outbox.attempts IS
     'Refreshes begun since the last success, including that one.';
 COMMENT ON COLUMN claims_etl.refresh_outbox.outcome IS 'How the last refresh ended.';
 COMMENT ON COLUMN claims_etl.refresh_outbox.remote_id IS 'The provider''s id of the last refresh.';
-
-CREATE TABLE claims_etl.suppressed_cells (
-    provider_id    text NOT NULL,
-    service_month  date NOT NULL,
-    PRIMARY KEY (provider_id, service_month)
-);
-COMMENT ON TABLE claims_etl.suppressed_cells IS
-    'Complementary suppression: cells of mv_provider_month that v_provider_month_public withholds so that no cell of fewer than 11 patients can be computed from the totals of provider-years and months. Written with every refresh of mv_provider_month, in its transaction.';
 
 -- Schedule -------------------------------------------------------------------------------------
 
@@ -184,6 +225,13 @@ CREATE TABLE claims_etl.schedule_lease (
 );
 COMMENT ON TABLE claims_etl.schedule_lease IS
     'One row per schedule: the one process that may run its intervals, until expires_at by the clock of this server. It is renewed every third of its length.';
+COMMENT ON COLUMN claims_etl.schedule_lease.schedule IS 'Name of the schedule.';
+COMMENT ON COLUMN claims_etl.schedule_lease.holder IS 'Id of the scheduler that holds the lease.';
+COMMENT ON COLUMN claims_etl.schedule_lease.host IS 'Its host.';
+COMMENT ON COLUMN claims_etl.schedule_lease.pid IS 'Its process id.';
+COMMENT ON COLUMN claims_etl.schedule_lease.acquired_at IS 'When it got the lease.';
+COMMENT ON COLUMN claims_etl.schedule_lease.renewed_at IS 'When it renewed the lease last.';
+COMMENT ON COLUMN claims_etl.schedule_lease.expires_at IS 'When the lease ends unless it is renewed.';
 COMMENT ON COLUMN claims_etl.schedule_lease.fencing_token IS
     'Grows with every holder; a write with an older one is refused.';
 
@@ -205,6 +253,16 @@ CREATE TABLE claims_etl.schedule_intervals (
 );
 COMMENT ON TABLE claims_etl.schedule_intervals IS
     'One row per data interval that was begun, with its last run. interval_start is inclusive, interval_end exclusive.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.schedule IS 'Name of the schedule.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.interval_start IS 'Start of the data interval, inclusive.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.interval_end IS 'End of the data interval, exclusive.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.run_id IS 'The last run of the interval.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.tries IS 'Runs of the interval.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.fencing_token IS 'Token of the lease under which the row was written last.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.started_at IS 'When the last run began.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.finished_at IS 'When it ended.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.error_kind IS 'Kind of its error.';
+COMMENT ON COLUMN claims_etl.schedule_intervals.error IS 'Message of its error.';
 COMMENT ON COLUMN claims_etl.schedule_intervals.state IS
     'running: its run is in progress, or died unnoticed. success: its data are published; error is then of what followed. failed: until it is run again by hand. up_for_retry: its run was stopped and the next pass repeats it. queued: to be run again. skipped: set by hand, counts as done.';
 
@@ -220,6 +278,10 @@ CREATE TABLE claims_etl.risk_statistics (
 );
 COMMENT ON TABLE claims_etl.risk_statistics IS
     'Priced claims (amount above zero) by procedure, specialty in canonical case (empty: none) and bucket of the amount: ceil(ln(dollars) / ln(1.005)).';
+COMMENT ON COLUMN claims_etl.risk_statistics.procedure_code IS 'Procedure code.';
+COMMENT ON COLUMN claims_etl.risk_statistics.specialty IS 'Specialty in canonical case; empty for none.';
+COMMENT ON COLUMN claims_etl.risk_statistics.bucket IS 'Bucket of the amount.';
+COMMENT ON COLUMN claims_etl.risk_statistics.claims IS 'Priced claim lines.';
 
 CREATE TABLE claims_etl.risk_weekends (
     specialty       text PRIMARY KEY,
@@ -228,6 +290,9 @@ CREATE TABLE claims_etl.risk_weekends (
 );
 COMMENT ON TABLE claims_etl.risk_weekends IS
     'Priced claims by specialty, and those of them on a Saturday or Sunday.';
+COMMENT ON COLUMN claims_etl.risk_weekends.specialty IS 'Specialty in canonical case.';
+COMMENT ON COLUMN claims_etl.risk_weekends.claims IS 'Priced claim lines.';
+COMMENT ON COLUMN claims_etl.risk_weekends.weekend_claims IS 'Those on a Saturday or Sunday.';
 
 CREATE TABLE claims_etl.risk_provider_totals (
     peer_key        integer NOT NULL,
@@ -239,6 +304,11 @@ CREATE TABLE claims_etl.risk_provider_totals (
 );
 COMMENT ON TABLE claims_etl.risk_provider_totals IS
     'Priced claims and their sum by provider with its specialty (provider_peers.peer_key) and procedure; without claims that have no value for one of them.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.peer_key IS 'The provider with its specialty: provider_peers.peer_key.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.specialty IS 'Specialty in canonical case.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.procedure_code IS 'Procedure code.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.claims IS 'Priced claim lines.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.amount IS 'Their dollars.';
 
 CREATE TABLE claims_etl.risk_provider_days (
     specialty       text NOT NULL,
@@ -248,6 +318,9 @@ CREATE TABLE claims_etl.risk_provider_days (
 );
 COMMENT ON TABLE claims_etl.risk_provider_days IS
     'Provider-days by specialty and number of patients seen on the day: patients of priced claims, counted once per provider, specialty and day.';
+COMMENT ON COLUMN claims_etl.risk_provider_days.specialty IS 'Specialty in canonical case.';
+COMMENT ON COLUMN claims_etl.risk_provider_days.patients IS 'Patients of a provider on a day.';
+COMMENT ON COLUMN claims_etl.risk_provider_days.provider_days IS 'Days of providers with so many patients.';
 
 CREATE TABLE claims_etl.risk_state (
     singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -258,6 +331,11 @@ CREATE TABLE claims_etl.risk_state (
 );
 COMMENT ON TABLE claims_etl.risk_state IS
     'Which statistics are stored (kept), and the last run that changed them (version: runs.run_no). A statistic that is not stored is counted from claims_fact when it is needed.';
+COMMENT ON COLUMN claims_etl.risk_state.singleton IS 'Always true: the table has one row.';
+COMMENT ON COLUMN claims_etl.risk_state.version IS 'The last run that changed the statistics (runs.run_no).';
+COMMENT ON COLUMN claims_etl.risk_state.model IS 'Model of the risk score.';
+COMMENT ON COLUMN claims_etl.risk_state.kept IS 'Statistics that are stored.';
+COMMENT ON COLUMN claims_etl.risk_state.as_of IS 'When they were changed last.';
 
 CREATE TABLE claims_etl.risk_rescores (
     rescore_no      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -269,6 +347,12 @@ CREATE TABLE claims_etl.risk_rescores (
 );
 COMMENT ON TABLE claims_etl.risk_rescores IS
     'When all stored scores were recomputed, and with which statistics.';
+COMMENT ON COLUMN claims_etl.risk_rescores.rescore_no IS 'Number of the rescore.';
+COMMENT ON COLUMN claims_etl.risk_rescores.stats_version IS 'The run whose statistics were used (runs.run_no).';
+COMMENT ON COLUMN claims_etl.risk_rescores.model IS 'Model of the risk score.';
+COMMENT ON COLUMN claims_etl.risk_rescores.parameters IS 'Weights and thresholds.';
+COMMENT ON COLUMN claims_etl.risk_rescores.finished_at IS 'When it ended.';
+COMMENT ON COLUMN claims_etl.risk_rescores.rows_changed IS 'Claim lines with another score since.';
 
 -- Aggregates -----------------------------------------------------------------------------------
 -- Sums over all published claim lines: all that the dashboard reads. A publish adds the lines that come and
@@ -284,6 +368,11 @@ CREATE TABLE claims_etl.monthly_totals (
 );
 COMMENT ON TABLE claims_etl.monthly_totals IS
     'Claim lines and dollars by month of service, specialty (empty: none) and band of the risk score.';
+COMMENT ON COLUMN claims_etl.monthly_totals.service_month IS 'First day of the month of service.';
+COMMENT ON COLUMN claims_etl.monthly_totals.specialty IS 'Specialty of the provider when the line was loaded; empty for none.';
+COMMENT ON COLUMN claims_etl.monthly_totals.risk_band IS 'Band of the risk score: low, medium or high.';
+COMMENT ON COLUMN claims_etl.monthly_totals.claim_lines IS 'Claim lines.';
+COMMENT ON COLUMN claims_etl.monthly_totals.amount IS 'Dollars.';
 
 CREATE TABLE claims_etl.monthly_claims (
     service_month   date PRIMARY KEY,
@@ -292,6 +381,9 @@ CREATE TABLE claims_etl.monthly_claims (
 );
 COMMENT ON TABLE claims_etl.monthly_claims IS
     'Claims with a line in the month, and those of them whose first month it is: their sum is the number of claims.';
+COMMENT ON COLUMN claims_etl.monthly_claims.service_month IS 'First day of the month of service.';
+COMMENT ON COLUMN claims_etl.monthly_claims.claims IS 'Claims with a line in the month.';
+COMMENT ON COLUMN claims_etl.monthly_claims.first_claims IS 'Claims whose first line by date is in the month.';
 
 CREATE TABLE claims_etl.daily_totals (
     date_of_service date PRIMARY KEY,
@@ -299,12 +391,17 @@ CREATE TABLE claims_etl.daily_totals (
     amount          numeric(20, 2) NOT NULL
 );
 COMMENT ON TABLE claims_etl.daily_totals IS 'Claim lines and dollars by date of service.';
+COMMENT ON COLUMN claims_etl.daily_totals.date_of_service IS 'Date of service.';
+COMMENT ON COLUMN claims_etl.daily_totals.claim_lines IS 'Claim lines.';
+COMMENT ON COLUMN claims_etl.daily_totals.amount IS 'Dollars.';
 
 CREATE TABLE claims_etl.score_totals (
     risk_score      numeric(4, 1) PRIMARY KEY,
     claim_lines     bigint NOT NULL CHECK (claim_lines > 0)
 );
 COMMENT ON TABLE claims_etl.score_totals IS 'Claim lines by risk score.';
+COMMENT ON COLUMN claims_etl.score_totals.risk_score IS 'Risk score, 0 to 100.';
+COMMENT ON COLUMN claims_etl.score_totals.claim_lines IS 'Claim lines.';
 
 CREATE TABLE claims_etl.provider_totals (
     provider_key    integer PRIMARY KEY,
@@ -315,6 +412,11 @@ CREATE TABLE claims_etl.provider_totals (
 );
 COMMENT ON TABLE claims_etl.provider_totals IS
     'Claim lines, dollars, the sum of the risk scores and the lines of the high band by version of the provider.';
+COMMENT ON COLUMN claims_etl.provider_totals.provider_key IS 'Version of the provider.';
+COMMENT ON COLUMN claims_etl.provider_totals.claim_lines IS 'Claim lines.';
+COMMENT ON COLUMN claims_etl.provider_totals.amount IS 'Dollars.';
+COMMENT ON COLUMN claims_etl.provider_totals.score_total IS 'Sum of the risk scores.';
+COMMENT ON COLUMN claims_etl.provider_totals.high_risk_lines IS 'Claim lines of the high band.';
 
 CREATE TABLE claims_etl.top_lines (
     claim_token     uuid NOT NULL,
@@ -325,6 +427,10 @@ CREATE TABLE claims_etl.top_lines (
 );
 COMMENT ON TABLE claims_etl.top_lines IS
     'The claim lines with the highest risk scores, in the order of score, amount, token and line.';
+COMMENT ON COLUMN claims_etl.top_lines.claim_token IS 'Claim.';
+COMMENT ON COLUMN claims_etl.top_lines.line_number IS 'Line of the claim.';
+COMMENT ON COLUMN claims_etl.top_lines.risk_score IS 'Risk score, 0 to 100.';
+COMMENT ON COLUMN claims_etl.top_lines.amount IS 'Dollars.';
 
 CREATE TABLE claims_etl.top_lines_state (
     singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -332,6 +438,8 @@ CREATE TABLE claims_etl.top_lines_state (
 );
 COMMENT ON TABLE claims_etl.top_lines_state IS
     'is_complete: top_lines has every line with a score above zero. Otherwise every line that is not in it ranks below its last one.';
+COMMENT ON COLUMN claims_etl.top_lines_state.singleton IS 'Always true: the table has one row.';
+COMMENT ON COLUMN claims_etl.top_lines_state.is_complete IS 'Whether top_lines has every line with a score above zero.';
 INSERT INTO claims_etl.top_lines_state (is_complete) VALUES (true);
 
 -- Privacy and keys -----------------------------------------------------------------------------
@@ -346,6 +454,12 @@ CREATE TABLE claims_etl.table_layout (
 );
 COMMENT ON TABLE claims_etl.table_layout IS
     'Privacy profile, action of each column and dropped columns of the published tables; the same for all rows. views: the digest of each view and of the comments.';
+COMMENT ON COLUMN claims_etl.table_layout.singleton IS 'Always true: the table has one row.';
+COMMENT ON COLUMN claims_etl.table_layout.profile IS 'Privacy profile.';
+COMMENT ON COLUMN claims_etl.table_layout.actions IS 'Privacy action of each column.';
+COMMENT ON COLUMN claims_etl.table_layout.dropped IS 'Columns that the profile drops.';
+COMMENT ON COLUMN claims_etl.table_layout.views IS 'Digest of each view.';
+COMMENT ON COLUMN claims_etl.table_layout.changed_at IS 'When it changed last.';
 
 -- Nothing here helps to find a key.
 CREATE TABLE claims_etl.keys (
@@ -360,6 +474,10 @@ CREATE UNIQUE INDEX keys_installed ON claims_etl.keys ((true))
     WHERE installed_at IS NOT NULL AND retired_at IS NULL;
 COMMENT ON TABLE claims_etl.keys IS
     'The keys that this warehouse has met. check_value is a one-way value that identifies the key and reveals nothing about it.';
+COMMENT ON COLUMN claims_etl.keys.key_id IS 'Id of the key.';
+COMMENT ON COLUMN claims_etl.keys.check_value IS 'One-way check value of the key.';
+COMMENT ON COLUMN claims_etl.keys.first_used IS 'When the warehouse met the key first.';
+COMMENT ON COLUMN claims_etl.keys.replaced_by IS 'The key that replaced it.';
 COMMENT ON COLUMN claims_etl.keys.installed_at IS
     'When a rotation made it the key of all published tokens. Where no key is installed, the key is that of the last published run.';
 COMMENT ON COLUMN claims_etl.keys.retired_at IS 'When a rotation ended its use; none of its tokens is published since.';
@@ -376,6 +494,13 @@ CREATE TABLE claims_etl.key_rotation (
 );
 COMMENT ON TABLE claims_etl.key_rotation IS
     'The rotation in progress, if any. open: tokens are mapped; built: the new partitions are complete; attached: the tables have the new tokens and the rest is being cleared away.';
+COMMENT ON COLUMN claims_etl.key_rotation.singleton IS 'Always true: at most one rotation.';
+COMMENT ON COLUMN claims_etl.key_rotation.old_key IS 'The key that is replaced.';
+COMMENT ON COLUMN claims_etl.key_rotation.new_key IS 'The key that replaces it.';
+COMMENT ON COLUMN claims_etl.key_rotation.method IS 'How new tokens are made: files (from the source files), chain (from the old tokens) or reload.';
+COMMENT ON COLUMN claims_etl.key_rotation.has_providers IS 'Whether provider ids are tokens.';
+COMMENT ON COLUMN claims_etl.key_rotation.phase IS 'Step of the rotation.';
+COMMENT ON COLUMN claims_etl.key_rotation.begun_at IS 'When it began.';
 COMMENT ON COLUMN claims_etl.key_rotation.built_from IS
     'What was published when the new partitions were begun; they are rebuilt when that has changed.';
 
@@ -387,6 +512,9 @@ CREATE TABLE claims_etl.token_map (
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE claims_etl.token_map IS
     'During a rotation: each token under the old key with its token under the new one, null until it is known. It links the data released under both keys: grant it only to those who may see both.';
+COMMENT ON COLUMN claims_etl.token_map.domain IS 'Kind of the identifier: claim, patient or provider.';
+COMMENT ON COLUMN claims_etl.token_map.old_token IS 'Token under the old key.';
+COMMENT ON COLUMN claims_etl.token_map.new_token IS 'Token under the new key; null until it is known.';
 
 CREATE TABLE claims_etl.rotation_parts (
     ordinal     integer PRIMARY KEY,
@@ -395,6 +523,9 @@ CREATE TABLE claims_etl.rotation_parts (
 );
 COMMENT ON TABLE claims_etl.rotation_parts IS
     'Complete partitions with new tokens, until all of them are attached.';
+COMMENT ON COLUMN claims_etl.rotation_parts.ordinal IS 'Number of the partition.';
+COMMENT ON COLUMN claims_etl.rotation_parts.table_name IS 'Its table.';
+COMMENT ON COLUMN claims_etl.rotation_parts.rows IS 'Its rows.';
 
 -- The star schema ------------------------------------------------------------------------------
 
@@ -412,6 +543,12 @@ CREATE TABLE healthcare_analytics.providers_dim (
     row_hash        uuid,
     run_no          integer NOT NULL
 );
+COMMENT ON COLUMN healthcare_analytics.providers_dim.provider_key IS 'Surrogate key of the version; 0: the unknown provider, for claims that name none.';
+COMMENT ON COLUMN healthcare_analytics.providers_dim.is_placeholder IS 'Known from claims only; completed in place when a directory names the provider.';
+COMMENT ON COLUMN healthcare_analytics.providers_dim.is_current IS 'Whether this is the current version; a provider has one.';
+COMMENT ON COLUMN healthcare_analytics.providers_dim.valid_from IS 'When the version was loaded.';
+COMMENT ON COLUMN healthcare_analytics.providers_dim.valid_to IS 'When the next version was loaded. Null: current.';
+COMMENT ON COLUMN healthcare_analytics.providers_dim.run_no IS 'The run that wrote the version: claims_etl.runs.run_no.';
 CREATE UNIQUE INDEX providers_dim_current ON healthcare_analytics.providers_dim (provider_id) WHERE is_current;
 CREATE INDEX providers_dim_versions ON healthcare_analytics.providers_dim (provider_id) WHERE NOT is_current;
 
@@ -428,6 +565,10 @@ CREATE INDEX provider_peers_durable_key ON claims_etl.provider_peers (durable_ke
 CREATE INDEX provider_peers_peer_key ON claims_etl.provider_peers (peer_key);
 COMMENT ON TABLE claims_etl.provider_peers IS
     'How the risk score groups the versions of providers_dim. durable_key: the first version of the provider. peer_key: the first version of the provider with the specialty. specialty: in canonical case, empty for none.';
+COMMENT ON COLUMN claims_etl.provider_peers.provider_key IS 'Version of the provider.';
+COMMENT ON COLUMN claims_etl.provider_peers.durable_key IS 'The first version of the same provider.';
+COMMENT ON COLUMN claims_etl.provider_peers.peer_key IS 'The first version of the same provider with the same specialty.';
+COMMENT ON COLUMN claims_etl.provider_peers.specialty IS 'Specialty in canonical case; empty for none.';
 INSERT INTO claims_etl.provider_peers (provider_key, durable_key, peer_key, specialty) VALUES (0, 0, 0, '');
 
 -- Columns in the order of their alignment, so that a row has no padding.
@@ -448,6 +589,8 @@ CREATE TABLE healthcare_analytics.claims_fact (
 ) PARTITION BY RANGE (claim_token);
 CREATE TABLE healthcare_analytics.claims_fact_0 PARTITION OF healthcare_analytics.claims_fact
     FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+COMMENT ON COLUMN healthcare_analytics.claims_fact.provider_key IS 'The version of the provider that was current when the line was loaded: providers_dim.';
+COMMENT ON COLUMN healthcare_analytics.claims_fact.line_number IS 'Line of the claim; 1 where the source has no line numbers.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.risk_score IS
     'Billing-anomaly score claim_anomaly_v1, 0 to 100; not a clinical risk adjustment.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.risk_components IS
@@ -455,6 +598,33 @@ COMMENT ON COLUMN healthcare_analytics.claims_fact.risk_components IS
 COMMENT ON COLUMN healthcare_analytics.claims_fact.dq_flags IS
     'Bits, see dq_rules and dq_flag_names(): 1 provider_missing, 2 provider_not_in_directory, 4 procedure_missing, 8 amount_negative, 16 amount_zero, 32 amount_rounded, 64 npi_invalid, 128 procedure_not_hcpcs, 256 procedure_normalized, 512 procedure_not_in_system, 1024 amount_over_limit, 2048 amount_same_on_all_lines, 4096 patient_id_placeholder, 8192 claim_with_two_patients, 16384 date_in_future, 32768 date_too_old, 65536 date_outside_filing_window, 131072 content_repeated, 262144 reversal_pair, 524288 identifier_scientific, 1048576 identifier_decimal, 2097152 identifier_invisible, 4194304 identifier_wrapped.';
 COMMENT ON COLUMN healthcare_analytics.claims_fact.run_no IS 'The run that wrote the row: claims_etl.runs.run_no.';
+
+CREATE TABLE healthcare_analytics.date_dim (
+    calendar_date   date PRIMARY KEY,
+    year            smallint NOT NULL,
+    quarter         smallint NOT NULL,
+    month           smallint NOT NULL,
+    month_name      text NOT NULL,
+    year_month      text NOT NULL,
+    year_quarter    text NOT NULL,
+    iso_week        text NOT NULL,
+    day_of_week     smallint NOT NULL,
+    day_name        text NOT NULL,
+    is_weekend      boolean NOT NULL
+);
+COMMENT ON TABLE healthcare_analytics.date_dim IS
+    'One row per day of the years in which a claim line has its date of service, for reports by week, month, quarter and year.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.calendar_date IS 'The day: relate it to date_of_service.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.year IS 'Year.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.quarter IS 'Quarter, 1 to 4.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.month IS 'Month, 1 to 12.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.month_name IS 'Name of the month.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.year_month IS 'Year and month, as 2026-01.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.year_quarter IS 'Year and quarter, as 2026-Q1.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.iso_week IS 'Week by ISO 8601, as 2026-W01.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.day_of_week IS 'Day of the week, 1 (Monday) to 7 (Sunday).';
+COMMENT ON COLUMN healthcare_analytics.date_dim.day_name IS 'Name of the day.';
+COMMENT ON COLUMN healthcare_analytics.date_dim.is_weekend IS 'Saturday or Sunday.';
 
 CREATE TABLE healthcare_analytics.dq_rules (
     bit          integer PRIMARY KEY,
@@ -465,6 +635,11 @@ CREATE TABLE healthcare_analytics.dq_rules (
 );
 COMMENT ON TABLE healthcare_analytics.dq_rules IS
     'The rules that can flag a claim, each a bit of claims_fact.dq_flags. severity is the default, which a run may override; dq_flags has only the rules that flag.';
+COMMENT ON COLUMN healthcare_analytics.dq_rules.bit IS 'Bit of dq_flags.';
+COMMENT ON COLUMN healthcare_analytics.dq_rules.id IS 'Id of the rule in docs/rules.md.';
+COMMENT ON COLUMN healthcare_analytics.dq_rules.name IS 'Name of the rule, and of its column in v_claims.';
+COMMENT ON COLUMN healthcare_analytics.dq_rules.severity IS 'Default severity.';
+COMMENT ON COLUMN healthcare_analytics.dq_rules.description IS 'What breaks the rule.';
 -- As in src/rule.rs.
 INSERT INTO healthcare_analytics.dq_rules (bit, id, name, severity, description) VALUES
     (1, 'V1', 'provider_missing', 'flag', 'The record has no provider id, or a placeholder such as NULL; the claim points to the unknown provider.'),
@@ -501,7 +676,7 @@ COMMENT ON FUNCTION healthcare_analytics.dq_flag_names IS 'The names of the rule
 
 CREATE FUNCTION healthcare_analytics.risk_component(packed bigint, component integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT nullif((packed >> (10 * component)) & 1023, 1023) / 1000.0 $$;
+AS $$ SELECT round(nullif((packed >> (10 * component)) & 1023, 1023) / 1000.0, 3) $$;
 COMMENT ON FUNCTION healthcare_analytics.risk_component IS
     'Component 0 to 5 of risk_components, 0 to 1; null when it could not be computed.';
 

@@ -11,7 +11,7 @@ use super::dependants::refuse_dependants;
 use super::view::View;
 use super::{all, digests, grants};
 use crate::error::Result;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, Shape};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "making the views";
@@ -196,12 +196,7 @@ pub(crate) fn forget_months(
     );
     let others =
         sql::boolean(&sql::query(connection, CONTEXT, &others)?, "others", 0) == Some(true);
-    Ok(others.then(|| {
-        format!(
-            "; REFRESH MATERIALIZED VIEW {months} WITH NO DATA;
-             DELETE FROM {INTERNAL}.suppressed_cells"
-        )
-    }))
+    Ok(others.then(|| format!("; REFRESH MATERIALIZED VIEW {months} WITH NO DATA")))
 }
 
 /// Fills the views whose rows are stored from what is published now; readers wait meanwhile.

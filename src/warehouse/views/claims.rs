@@ -7,6 +7,16 @@ use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, Shape};
 /// The components of the score, from the lowest bits of `risk_components`.
 const COMPONENTS: [&str; 6] = ["amount", "duplicate", "provider", "volume", "mismatch", "weekend"];
 
+/// Their columns in `v_claims`.
+const COMPONENT_COLUMNS: [&str; 6] = [
+    "component_amount",
+    "component_duplicate",
+    "component_provider",
+    "component_volume",
+    "component_mismatch",
+    "component_weekend",
+];
+
 /// Claim lines with their provider as it was when they were loaded.
 pub(crate) fn claims(shape: Shape) -> View {
     // Of what a run has only counted, nothing is in the row: the answer is null, not false.
@@ -40,10 +50,8 @@ pub(crate) fn claims(shape: Shape) -> View {
     columns.push(format!("{PUBLISHED}.risk_band(f.risk_score) AS risk_band"));
     let names = COMPONENTS.map(|name| format!("'{name}'")).join(", ");
     columns.push(format!("(ARRAY[{names}])[(f.risk_components >> 60)::integer] AS top_component"));
-    for (place, name) in COMPONENTS.iter().enumerate() {
-        columns.push(format!(
-            "{PUBLISHED}.risk_component(f.risk_components, {place}) AS component_{name}"
-        ));
+    for (place, name) in COMPONENT_COLUMNS.iter().enumerate() {
+        columns.push(format!("{PUBLISHED}.risk_component(f.risk_components, {place}) AS {name}"));
     }
     columns.push(format!("{} AS risk_coverage", coverage()));
     columns.push("r.model AS risk_model_version".into());
@@ -60,8 +68,52 @@ pub(crate) fn claims(shape: Shape) -> View {
             scored()
         ),
         comment: "Claim lines with their provider as it was when they were loaded (as of today: join providers_dim by provider_id where is_current), decoded risk components and quality flags. A flag is null where the run that wrote the row did not store it, because the rule only counts or is off (claims_etl.runs.flags_stored): its count is in claims_etl.runs.flags. risk_coverage: the share of the weights whose components could be computed. risk_stats_version: the last run that is in the statistics of the score.",
+        columns: comments(shape),
         indexes: String::new(),
     }
+}
+
+/// What each column of `v_claims` holds.
+fn comments(shape: Shape) -> Vec<(&'static str, String)> {
+    let own = [
+        ("claim_token", "Keyed token of the claim id."),
+        ("line_number", "Line of the claim."),
+        ("patient_token", "Keyed token of the patient id."),
+        ("date_of_service", "Date of service, as precise as the privacy profile releases it."),
+        ("procedure_code", "Procedure code."),
+        ("amount", "Dollars; negative for reversals."),
+        ("provider_id", "The provider's id, or its token; (unknown) where the claim names none."),
+        ("provider_name", "The provider's name when the line was loaded."),
+        ("specialty", "The provider's specialty when the line was loaded."),
+        ("location", "The provider's location when the line was loaded."),
+        ("provider_is_placeholder", "Whether no directory has named the provider yet."),
+        ("provider_key", "Version of the provider: providers_dim."),
+        ("is_reversal", "Whether the amount is negative."),
+        ("risk_score", "Billing-anomaly score, 0 to 100; not a clinical risk adjustment."),
+        ("risk_band", "Band of the score: low, medium or high."),
+        ("top_component", "The component that contributes most to the score."),
+        ("risk_coverage", "Share of the weights whose components could be computed, 0 to 1."),
+        ("risk_model_version", "Model of the score."),
+        (
+            "risk_stats_version",
+            "The last run in the statistics of the score (claims_etl.runs.run_no).",
+        ),
+        ("run_id", "The run that wrote the line."),
+        ("loaded_at", "When that run published."),
+    ];
+    let mut comments: Vec<(&str, String)> =
+        own.map(|(column, text)| (column, text.to_owned())).into();
+    comments.retain(|(column, _)| shape.has(column));
+    comments.extend(COMPONENTS.iter().zip(COMPONENT_COLUMNS).map(|(name, column)| {
+        (
+            column,
+            format!("Component {name} of the score, 0 to 1; null where it cannot be computed."),
+        )
+    }));
+    comments.extend(Rule::FLAGS.iter().map(|rule| {
+        (rule.name(), format!("{} Null: the run did not store this flag.", rule.description()))
+    }));
+    comments
 }
 
 /// The share of the weights whose components are there, 0 to 1.
@@ -108,6 +160,16 @@ FROM {PUBLISHED}.{CLAIMS_FACT} f
 JOIN {PUBLISHED}.dq_rules q ON f.dq_flags & q.bit <> 0"
         ),
         comment: "One row a flag of a claim line, with its meaning. Only rules that flag are here: what a run counts is in claims_etl.runs.flags.",
+        columns: [
+            ("claim_token", "Keyed token of the claim id."),
+            ("line_number", "Line of the claim."),
+            ("rule_id", "Id of the rule in docs/rules.md."),
+            ("flag", "Name of the rule."),
+            ("description", "What breaks the rule."),
+            ("run_no", "The run that wrote the line (claims_etl.runs.run_no)."),
+        ]
+        .map(|(column, text)| (column, text.to_owned()))
+        .into(),
         indexes: String::new(),
     }
 }

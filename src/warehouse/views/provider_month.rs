@@ -1,13 +1,42 @@
 //! The views of providers and months.
 
 use super::view::View;
-use crate::schema::{CLAIMS_FACT, INTERNAL, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL, Shape};
+use crate::schema::{CLAIMS_FACT, PROVIDERS_DIM, PUBLISHED, SMALLEST_CELL, Shape};
 
 /// What the directory has about a provider, as far as the shape has it, of a table `from`.
 fn descriptive_columns(from: &str, shape: Shape) -> String {
     let descriptive_columns =
         ["provider_name", "specialty"].into_iter().filter(|column| shape.has(column));
     descriptive_columns.flat_map(|column| [" ", from, ".", column, ","]).collect()
+}
+
+const FIGURES: [(&str, &str); 6] = [
+    ("claims", "Claim lines."),
+    ("amount", "Dollars."),
+    ("patients", "Distinct patients."),
+    ("mean_risk_score", "Mean risk score."),
+    ("max_risk_score", "Highest risk score."),
+    ("high_risk_claims", "Claim lines of the high band."),
+];
+const PUBLIC_FIGURES: [(&str, &str); 5] = [
+    ("claims", "Claim lines; null where suppressed."),
+    ("amount", "Dollars; null where suppressed."),
+    ("patients", "Distinct patients; null where suppressed."),
+    ("mean_risk_score", "Mean risk score; null where suppressed."),
+    ("is_suppressed", "Whether the cell has 1 to 10 patients."),
+];
+
+/// What the columns of a view of months hold.
+fn comments(shape: Shape, figures: &[(&'static str, &'static str)]) -> Vec<(&'static str, String)> {
+    let keys = [
+        ("provider_id", "The provider's id, or its token."),
+        ("provider_name", "The provider's current name."),
+        ("specialty", "The provider's current specialty."),
+        ("service_month", "First day of the month of service."),
+    ];
+    let all =
+        keys.into_iter().filter(|(column, _)| shape.has(column)).chain(figures.iter().copied());
+    all.map(|(column, text)| (column, text.to_owned())).collect()
 }
 
 /// Every provider and month, whatever few patients it has.
@@ -36,6 +65,7 @@ GROUP BY {}",
             groups.join(", ")
         ),
         comment: "Claims, amount, patients and risk by provider and month of service.",
+        columns: comments(shape, &FIGURES),
         indexes: String::new(),
     }
 }
@@ -66,6 +96,7 @@ JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_id = m.provider_id AND d.is_cur
         comment: "Claims, amount, patients and risk by provider and month of service, as of the last \
                   refresh of provider_month. Where dates are coarser than a month, the month is the \
                   first of the period. Holds cells of few patients: for analysts.",
+        columns: comments(shape, &FIGURES),
         indexes: format!(
             "CREATE UNIQUE INDEX mv_provider_month_key
     ON {PUBLISHED}.mv_provider_month (provider_id, service_month)"
@@ -73,11 +104,11 @@ JOIN {PUBLISHED}.{PROVIDERS_DIM} d ON d.provider_id = m.provider_id AND d.is_cur
     }
 }
 
-/// What everybody may see of it. The small cells are found by the rule itself, so that none is ever
-/// shown; the further ones are those that the last refresh has found.
+/// What everybody may see of it: cells of few patients without their figures. A public total is a sum of what is
+/// shown, so no total reveals a cell.
 pub(crate) fn public(shape: Shape) -> View {
     let figures = ["claims", "amount", "patients", "mean_risk_score"].map(|figure| {
-        format!("CASE WHEN m.patients >= {SMALLEST_CELL} AND h.provider_id IS NULL THEN m.{figure} END AS {figure}")
+        format!("CASE WHEN m.patients >= {SMALLEST_CELL} THEN m.{figure} END AS {figure}")
     });
     View {
         name: "v_provider_month_public",
@@ -85,19 +116,15 @@ pub(crate) fn public(shape: Shape) -> View {
         query: format!(
             "SELECT m.provider_id,{} m.service_month,
        {},
-       CASE WHEN m.patients < {SMALLEST_CELL} THEN 'primary'
-            WHEN h.provider_id IS NOT NULL THEN 'complementary' END AS suppressed
-FROM {PUBLISHED}.mv_provider_month m
-LEFT JOIN {INTERNAL}.suppressed_cells h
-       ON h.provider_id = m.provider_id AND h.service_month = m.service_month",
+       m.patients < {SMALLEST_CELL} AS is_suppressed
+FROM {PUBLISHED}.mv_provider_month m",
             descriptive_columns("m", shape),
             figures.join(",\n       ")
         ),
-        comment: "Claims, amount, patients and mean score by provider and month, without cells of 1 to 10 \
-                  patients (suppressed: primary) and those from which such a cell could be computed with \
-                  the totals of provider-years and months (complementary): their figures are null. A \
-                  provider-year or month all of whose cells are suppressed must not be published as a \
-                  total either.",
+        comment: "Claims, amount, patients and mean score by provider and month. Cells of 1 to 10 patients are \
+                  suppressed: their figures are null. Publish no totals but sums of the cells that are shown: the \
+                  difference to another total would reveal suppressed cells.",
+        columns: comments(shape, &PUBLIC_FIGURES),
         indexes: String::new(),
     }
 }

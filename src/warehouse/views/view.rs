@@ -11,6 +11,8 @@ pub(crate) struct View {
     pub(crate) query: String,
     /// What it shows.
     pub(crate) comment: &'static str,
+    /// What each column holds.
+    pub(crate) columns: Vec<(&'static str, String)>,
     /// What makes its indexes: whole statements, separated by semicolons; empty for none.
     pub(crate) indexes: String,
 }
@@ -29,10 +31,15 @@ impl View {
     /// What makes it, comment and indexes included.
     pub(super) fn script(&self, create: &str) -> String {
         let (kind, place) = (self.kind(), self.place());
+        let quoted = |text: &str| text.replace('\'', "''");
+        let comment = |(column, text): &(&str, String)| {
+            format!("COMMENT ON COLUMN {place}.{column} IS '{}';\n", quoted(text))
+        };
+        let columns: String = self.columns.iter().map(comment).collect();
         format!(
-            "{create} {kind} {place} AS\n{};\nCOMMENT ON {kind} {place} IS '{}';\n{}",
+            "{create} {kind} {place} AS\n{};\nCOMMENT ON {kind} {place} IS '{}';\n{columns}{}",
             self.query,
-            self.comment.replace('\'', "''"),
+            quoted(self.comment),
             self.indexes
         )
     }

@@ -14,7 +14,7 @@ WHERE oid = to_regclass('healthcare_analytics.mv_provider_month')
   AND to_regclass('healthcare_analytics.v_provider_month_public') IS NOT NULL";
 
 const CELLS: &str = "
-SELECT count(*) AS cells, count(*) FILTER (WHERE suppressed IS NULL) AS shown
+SELECT count(*) AS cells, count(*) FILTER (WHERE NOT is_suppressed) AS shown
 FROM healthcare_analytics.v_provider_month_public";
 
 /// The name is read as JSON, because a privacy profile can take the column out.
@@ -26,7 +26,7 @@ SELECT provider_id AS id, to_jsonb(highest) ->> 'provider_name' AS name, amount:
            AS month,
        claims, patients, round(mean_risk_score, 1)::text AS mean
 FROM (SELECT v.* FROM healthcare_analytics.v_provider_month_public v
-      WHERE v.suppressed IS NULL
+      WHERE NOT v.is_suppressed
         AND v.service_month > (SELECT max(m.service_month) - interval '{LATEST_MONTHS} months'
                                FROM healthcare_analytics.mv_provider_month m)
       ORDER BY v.amount DESC, v.provider_id, v.service_month LIMIT {LISTED}) highest

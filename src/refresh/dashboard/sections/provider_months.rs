@@ -52,7 +52,7 @@ pub(in super::super) fn provider_months(months: &ProviderMonths, released: &Rele
     let hidden = months.cells - months.shown;
     let intro = format!(
         "By amount, in the last {when} of service. Of {} provider-months in all, {} are \
-         suppressed: they have 1 to 10 patients, or would reveal one that has.",
+         suppressed because they have 1 to 10 patients.",
         count(months.cells),
         count(hidden)
     );

@@ -1,17 +1,14 @@
-//! The stored months of providers: refreshed before all other targets, together with the list of the
-//! cells that the public view must suppress.
+//! The stored months of providers, refreshed before all other targets, which may read them.
 
 use super::job::Job;
 use super::outcome::{Done, Failure};
 use super::target::{Target, Wave};
 use super::target_info::{TargetInfo, off};
 use crate::config::Settings;
-use crate::schema::SMALLEST_CELL;
 use crate::warehouse::sql;
 
 const NAME: &str = "provider_month";
 const VIEW: &str = "healthcare_analytics.mv_provider_month";
-const HIDE: &str = include_str!("hide.sql");
 
 pub(super) fn target(settings: &Settings) -> Box<dyn Target> {
     let own = &settings.refresh.provider_month;
@@ -44,14 +41,12 @@ impl ProviderMonth {
     }
 }
 
-/// One transaction: the shown and the suppressed cells belong together. The planner's statistics quote
-/// values, so they are renewed too.
+/// The planner's statistics quote values, so they are renewed too.
 fn script(is_filled: bool) -> String {
     // A view that was never filled cannot be refreshed concurrently.
     let concurrently = if is_filled { "CONCURRENTLY " } else { "" };
-    let hide = HIDE.replace("@least", &SMALLEST_CELL.to_string());
     format!(
-        "BEGIN;\nSET LOCAL jit = off;\nREFRESH MATERIALIZED VIEW {concurrently}{VIEW};\n{hide}\nANALYZE {VIEW};\nCOMMIT"
+        "BEGIN;\nSET LOCAL jit = off;\nREFRESH MATERIALIZED VIEW {concurrently}{VIEW};\nANALYZE {VIEW};\nCOMMIT"
     )
 }
 
@@ -80,16 +75,5 @@ impl Target for ProviderMonth {
         job.count_attempt();
         job.execute("refreshing the months of providers", &script(is_filled))?;
         Ok(Done::succeeded(VIEW))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_threshold_is_set_everywhere() {
-        assert!(!script(true).contains('@') && script(true).contains("patients < 11"));
-        assert!(script(true).contains("VIEW CONCURRENTLY ") && !script(false).contains("CONCURR"));
     }
 }
