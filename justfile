@@ -253,6 +253,11 @@ bench-risk:
 bench-load *args: _build
     @python3 -B benches/load.py --program {{ quote(program) }} "$@"
 
+# Measure a day's load into a small and a large warehouse
+[group('bench')]
+bench-daily *args: _build
+    @python3 -B benches/daily.py --program {{ quote(program) }} "$@"
+
 # Measure the transform against DuckDB
 [group('bench')]
 bench-peers *args: _build

@@ -250,7 +250,7 @@ def report(options: Namespace, server: dict[str, str], summaries: list[Summary])
 
     print(table(lines, references))
     print(f"\nStaging is {source}.")
-    print("The program's figures are those of the whole process; no dashboard is refreshed.")
+    print("The program's figures are those of the whole process with default settings, the page included.")
     if SCALED in by_name:
         anonymous = [by_name[n].peak(lambda run: run.anonymous_mb) for n in (SCALED, FIRST)]
         print(f"Anonymous memory {SCALE}N : N is {anonymous[0] / anonymous[1]:.2f}.")

@@ -307,10 +307,10 @@ class Program:
     data_dir: Path
 
     def clock(self, inputs: Inputs, claims: Path, server: Server | None, *options: str) -> Measured:
-        """Measures one run without a dashboard; its time is that of the whole process."""
+        """Measures one run with default settings, the page included; its time is that of the whole process."""
         config = self.data_dir / "bench.toml"
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text("[refresh.dashboard]\nenabled = false\n")
+        config.write_text("")
         files = ["--claims", str(claims), "--providers", str(inputs.providers)]
         place = ["--data-dir", str(self.data_dir), "--config", str(config)]
         command = [str(self.path), "run", "--quiet", "--format", "json", *place, *files, *options]

@@ -140,7 +140,7 @@ fn a_merge_is_equal_and_supersedes_without_a_difference() {
     let env = env.providers(&PROVIDERS);
     let report = equal(&env, &first.run_id);
     let counts = report.claims.expect("rows");
-    assert_eq!((counts.expected, counts.equal, counts.superseded), (6, 3, 3));
+    assert_eq!((counts.expected, counts.equal, counts.superseded), (6, 4, 2));
     let counts = report.providers.expect("rows");
     assert_eq!((counts.expected, counts.equal, counts.superseded), (3, 1, 2));
 }

@@ -81,7 +81,10 @@ fn by_claim(env: &TestEnv, column: &str) -> Vec<String> {
         MasterKey::resolve(&env.settings.key_source()).expect("the key").tokenizer(Domain::Claim);
     let value = |id: &str| {
         let token = uuid::Uuid::from_bytes(key.token(id).expect("a token"));
-        env.rows(&format!("SELECT {column} FROM {FACT} WHERE claim_token = '{token}'")).remove(0)
+        env.rows(&format!(
+            "SELECT {column} FROM healthcare_analytics.v_claims WHERE claim_token = '{token}'"
+        ))
+        .remove(0)
     };
     ["A", "B", "C", "D", "E", "F", "I"].map(value).to_vec()
 }

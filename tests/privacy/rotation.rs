@@ -602,7 +602,7 @@ fn readers_see_old_tokens_or_new_ones_and_nothing_between() {
     const QUESTION: &str = "SELECT concat_ws(' ', count(*), sum(f.amount), count(d.provider_id),
              min(f.claim_token::text))
          FROM healthcare_analytics.claims_fact f
-         JOIN healthcare_analytics.providers_dim d USING (provider_id)";
+         JOIN healthcare_analytics.providers_dim d USING (provider_key)";
     let own = OwnServer::start();
     let mut env = own.env();
     Version::First.lay_on(&mut env);
