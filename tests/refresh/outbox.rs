@@ -196,9 +196,9 @@ fn a_refresh_that_reads_and_a_publish_that_waits_for_it_do_not_block_each_other(
     let viewed = Viewed::new("");
     viewed.configure("");
     ends(&mut viewed.run(), 0);
-    // The page's fourth query has read the claims.
+    // The page's eighth query has read the highest claim lines.
     let mut refresh = viewed.command(&["refresh"]);
-    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.query:5");
+    let paused = Paused::at(&viewed.env, &mut refresh, "refresh.query:9");
     let mut replace = viewed.run();
     replace.args(["--force", "--mode", "replace", "--retries", "0"]);
     let publish = Running::start(replace.with_value("lock.patience", "10"));

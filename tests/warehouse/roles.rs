@@ -239,7 +239,7 @@ error: run ledger: running a query: insufficient privilege (SQLSTATE 42501, perm
     );
     let printed = refused("second", run);
     insta::assert_snapshot!(printed, @r#"
-error: the role second does not own the table claims_etl.key_rotation, which is of claims_loader
+error: the role second does not own the table claims_etl.daily_totals, which is of claims_loader
   hint: is this the role that loads? claims_loader or a superuser can `GRANT "claims_loader" TO "second"`; see docs/roles.sql
 "#);
 

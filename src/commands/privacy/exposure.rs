@@ -187,14 +187,15 @@ pub(crate) fn public_cells(connection: &mut impl Connection) -> Result<Option<Pu
     if !is_filled(connection)? {
         return Ok(None);
     }
-    object(
+    let cells: Option<PublicCells> = object(
         connection,
         &format!(
             "SELECT jsonb_build_object('cells', count(*),
                  'shown', count(*) FILTER (WHERE NOT is_suppressed))::text AS found
              FROM {PUBLISHED}.v_provider_month_public"
         ),
-    )
+    )?;
+    Ok(cells.filter(|cells| cells.cells > 0))
 }
 
 fn is_filled(connection: &mut impl Connection) -> Result<bool> {

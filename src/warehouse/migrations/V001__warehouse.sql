@@ -548,6 +548,7 @@ COMMENT ON COLUMN healthcare_analytics.providers_dim.is_placeholder IS 'Known fr
 COMMENT ON COLUMN healthcare_analytics.providers_dim.is_current IS 'Whether this is the current version; a provider has one.';
 COMMENT ON COLUMN healthcare_analytics.providers_dim.valid_from IS 'When the version was loaded.';
 COMMENT ON COLUMN healthcare_analytics.providers_dim.valid_to IS 'When the next version was loaded. Null: current.';
+COMMENT ON COLUMN healthcare_analytics.providers_dim.row_hash IS 'Digest of name, specialty and location, by which a changed provider is found. Null: placeholder.';
 COMMENT ON COLUMN healthcare_analytics.providers_dim.run_no IS 'The run that wrote the version: claims_etl.runs.run_no.';
 CREATE UNIQUE INDEX providers_dim_current ON healthcare_analytics.providers_dim (provider_id) WHERE is_current;
 CREATE INDEX providers_dim_versions ON healthcare_analytics.providers_dim (provider_id) WHERE NOT is_current;
