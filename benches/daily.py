@@ -82,6 +82,8 @@ def recipe() -> None:
     runs: dict[str, list[Measured]] = {}
     with Server(options.program) as server:
         program = Program(options.program, server.home)
+        # Only a private server's own database gets a key by itself.
+        workbench.call([options.program, "key", "generate", "--quiet", "--data-dir", server.home])
         files = days(
             options.program,
             options.providers,

@@ -30,6 +30,18 @@ FROM claims_etl.risk_state state,
                              JOIN claims_etl.runs v ON v.run_no = s.stats_version) all_of_them
               ORDER BY publish_no DESC, rescored DESC LIMIT 1) scored;
 
+-- The stored arrays as rows.
+CREATE TEMPORARY VIEW risk_amounts AS
+SELECT s.procedure_code, s.specialty, u.bucket, u.claims
+FROM claims_etl.risk_statistics s, unnest(s.buckets, s.claims) AS u(bucket, claims);
+CREATE TEMPORARY VIEW risk_totals AS
+SELECT s.peer_key, s.specialty, u.procedure_code, u.claims, u.cents::numeric / 100 AS amount
+FROM claims_etl.risk_provider_totals s,
+     unnest(s.procedure_codes, s.claims, s.cents) AS u(procedure_code, claims, cents);
+CREATE TEMPORARY VIEW risk_day_counts AS
+SELECT s.specialty, u.patients, u.provider_days
+FROM claims_etl.risk_provider_days s, unnest(s.patients, s.provider_days) AS u(patients, provider_days);
+
 -- How the versions of providers are grouped: by provider, and by provider and specialty in canonical case.
 CREATE TEMPORARY TABLE risk_providers AS
 SELECT v.provider_key, min(v.provider_key) OVER (PARTITION BY provider_id) AS durable_key,
@@ -53,10 +65,10 @@ ORDER BY random() LIMIT 1000;
 CREATE TEMPORARY TABLE risk_peers AS
 WITH points AS (
     SELECT procedure_code, specialty AS own, (bucket - 0.5) * ln(1.005::float8) AS x, claims
-    FROM claims_etl.risk_statistics WHERE specialty <> ''
+    FROM risk_amounts WHERE specialty <> ''
     UNION ALL
     SELECT procedure_code, NULL, (bucket - 0.5) * ln(1.005::float8), sum(claims)::bigint
-    FROM claims_etl.risk_statistics GROUP BY procedure_code, bucket),
+    FROM risk_amounts GROUP BY procedure_code, bucket),
 passed AS (
     SELECT *, sum(claims) OVER (PARTITION BY procedure_code, own)::bigint AS n,
            sum(claims) OVER (PARTITION BY procedure_code, own ORDER BY x)::bigint AS passed
@@ -87,7 +99,7 @@ FROM spreads, risk_parameters WHERE n >= min_peers;
 CREATE TEMPORARY TABLE risk_ratios AS
 SELECT t.peer_key, t.specialty, sum(t.claims) AS claims,
        (sum(t.amount) * 1000000)::float8 / sum(t.claims * coalesce(own.expected, whole.expected))::float8 AS ratio
-FROM claims_etl.risk_provider_totals t
+FROM risk_totals t
 LEFT JOIN risk_peers own ON own.procedure_code = t.procedure_code AND own.own = t.specialty
 LEFT JOIN risk_peers whole ON whole.procedure_code = t.procedure_code AND whole.own IS NULL
 WHERE t.specialty <> '' AND coalesce(own.expected, whole.expected) IS NOT NULL
@@ -105,7 +117,7 @@ CREATE TEMPORARY TABLE risk_day_quartiles AS
 WITH passed AS (
     SELECT specialty, patients, sum(provider_days) OVER (PARTITION BY specialty)::bigint AS n,
            sum(provider_days) OVER (PARTITION BY specialty ORDER BY patients)::bigint AS passed
-    FROM claims_etl.risk_provider_days WHERE specialty <> ''),
+    FROM risk_day_counts WHERE specialty <> ''),
 places AS (SELECT *, 0.25 * (n - 1)::float8 AS first, 0.75 * (n - 1)::float8 AS third FROM passed),
 values_at AS (
     SELECT specialty, n, first, third,
@@ -123,7 +135,7 @@ FROM values_at, risk_parameters WHERE n >= min_provider_days;
 CREATE TEMPORARY TABLE risk_pairs AS
 SELECT procedure_code, specialty, n, sum(n) OVER (PARTITION BY procedure_code) AS of_procedure,
        sum(n) OVER (PARTITION BY specialty) AS of_specialty, sum(n) OVER () AS of_all
-FROM (SELECT procedure_code, specialty, sum(claims) AS n FROM claims_etl.risk_statistics
+FROM (SELECT procedure_code, specialty, sum(claims) AS n FROM risk_amounts
       WHERE specialty <> '' GROUP BY procedure_code, specialty) pairs;
 
 -- Claims that say the same, and patients of the provider on the day.

@@ -1,5 +1,7 @@
 //! Encodes the cells of a batch for COPY BINARY.
 
+use std::ops::Range;
+
 use adbc_core::error::{Error, Result, Status};
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray,
@@ -12,7 +14,7 @@ use arrow::datatypes::{
 };
 
 use super::numeric;
-use super::types::{EPOCH_DAYS, EPOCH_MICROSECONDS, no_copy_form};
+use super::types::{EPOCH_DAYS, EPOCH_MICROSECONDS, element_type, no_copy_form};
 
 /// The length that denotes null.
 const NULL: i32 = -1;
@@ -30,7 +32,10 @@ enum Values<'a> {
     Int64(&'a [i64]),
     Float32(&'a [f32]),
     Float64(&'a [f64]),
-    Decimal { values: &'a [i128], scale: i8 },
+    Decimal {
+        values: &'a [i128],
+        scale: i8,
+    },
     Date(&'a [i32]),
     Timestamp(&'a [i64]),
     Text(&'a StringArray),
@@ -39,6 +44,12 @@ enum Values<'a> {
     Bytes(&'a BinaryArray),
     LargeBytes(&'a LargeBinaryArray),
     FixedBytes(&'a FixedSizeBinaryArray),
+    /// An array of one dimension: the type of its elements, and where each row's elements are.
+    List {
+        element: u32,
+        elements: Box<Cells<'a>>,
+        offsets: &'a [i32],
+    },
 }
 
 /// All columns of a batch.
@@ -78,6 +89,13 @@ fn values<'a>(array: &'a dyn Array, field: &Field) -> Result<Values<'a>> {
         DataType::Binary => Values::Bytes(array.as_binary()),
         DataType::LargeBinary => Values::LargeBytes(array.as_binary()),
         DataType::FixedSizeBinary(_) => Values::FixedBytes(array.as_fixed_size_binary()),
+        DataType::List(of) => {
+            let list = array.as_list::<i32>();
+            let element = element_type(of).ok_or_else(|| no_copy_form(field))?.oid();
+            let elements =
+                Cells { values: values(list.values().as_ref(), of)?, nulls: list.values().nulls() };
+            Values::List { element, elements: Box::new(elements), offsets: list.value_offsets() }
+        }
         _ => return Err(no_copy_form(field)),
     })
 }
@@ -115,6 +133,9 @@ impl Cells<'_> {
             Values::Bytes(cells) => return bytes(out, cells.value(row)),
             Values::LargeBytes(cells) => return bytes(out, cells.value(row)),
             Values::FixedBytes(cells) => return bytes(out, cells.value(row)),
+            Values::List { element, elements, offsets } => {
+                return list(out, *element, elements, offsets[row]..offsets[row + 1]);
+            }
         }
         Ok(())
     }
@@ -133,6 +154,27 @@ fn bytes(out: &mut Vec<u8>, value: &[u8]) -> Result<()> {
     let length = i32::try_from(value.len()).map_err(|_| beyond("a text"))?;
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(value);
+    Ok(())
+}
+
+/// Appends an array of one dimension: dimensions, whether there are nulls, type of the elements, their number, the
+/// first subscript, and the elements as cells.
+fn list(out: &mut Vec<u8>, element: u32, elements: &Cells<'_>, range: Range<i32>) -> Result<()> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let (count, nulls) = (range.end - range.start, elements.nulls.is_some());
+    out.extend_from_slice(&i32::from(count > 0).to_be_bytes());
+    out.extend_from_slice(&i32::from(nulls).to_be_bytes());
+    out.extend_from_slice(&element.to_be_bytes());
+    if count > 0 {
+        out.extend_from_slice(&count.to_be_bytes());
+        out.extend_from_slice(&1_i32.to_be_bytes());
+    }
+    for row in range {
+        elements.write(usize::try_from(row).unwrap_or_default(), out)?;
+    }
+    let length = i32::try_from(out.len() - start - 4).map_err(|_| beyond("an array"))?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
 

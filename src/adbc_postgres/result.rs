@@ -9,8 +9,8 @@ use std::sync::Arc;
 use adbc_core::error::{Error, Result, Status};
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, NullBuilder,
-    RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, ListBuilder,
+    NullBuilder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use postgres::fallible_iterator::FallibleIterator as _;
@@ -119,6 +119,9 @@ enum Column {
     Timestamp(TimestampMicrosecondBuilder),
     Uuid(FixedSizeBinaryBuilder),
     Void(NullBuilder),
+    Int4List(ListBuilder<Int32Builder>),
+    Int8List(ListBuilder<Int64Builder>),
+    TextList(ListBuilder<StringBuilder>),
 }
 
 impl Column {
@@ -141,6 +144,9 @@ impl Column {
             }
             Type::UUID => Self::Uuid(FixedSizeBinaryBuilder::new(UUID_BYTES)),
             Type::VOID => Self::Void(NullBuilder::new()),
+            Type::INT4_ARRAY => Self::Int4List(ListBuilder::new(Int32Builder::new())),
+            Type::INT8_ARRAY => Self::Int8List(ListBuilder::new(Int64Builder::new())),
+            Type::TEXT_ARRAY => Self::TextList(ListBuilder::new(StringBuilder::new())),
             _ => Self::Text(StringBuilder::new()),
         }
     }
@@ -179,6 +185,26 @@ impl Column {
                 None => b.append_null(),
             },
             Self::Void(b) => b.append_null(),
+            Self::Int4List(b) => {
+                for element in list(raw)? {
+                    let value = optional(element, |r| fixed(r).map(i32::from_be_bytes))?;
+                    b.values().append_option(value);
+                }
+                b.append(raw.is_some());
+            }
+            Self::Int8List(b) => {
+                for element in list(raw)? {
+                    let value = optional(element, |r| fixed(r).map(i64::from_be_bytes))?;
+                    b.values().append_option(value);
+                }
+                b.append(raw.is_some());
+            }
+            Self::TextList(b) => {
+                for element in list(raw)? {
+                    b.values().append_option(optional(element, text)?);
+                }
+                b.append(raw.is_some());
+            }
         }
         Some(())
     }
@@ -197,6 +223,9 @@ impl Column {
             Self::Timestamp(b) => b,
             Self::Uuid(b) => b,
             Self::Void(b) => b,
+            Self::Int4List(b) => b,
+            Self::Int8List(b) => b,
+            Self::TextList(b) => b,
         };
         builder.finish()
     }
@@ -213,6 +242,34 @@ fn optional<'a, T>(
 
 fn fixed<const N: usize>(raw: &[u8]) -> Option<[u8; N]> {
     raw.try_into().ok()
+}
+
+/// The elements of a field that may be null itself.
+fn list(raw: Option<&[u8]>) -> Option<Vec<Option<&[u8]>>> {
+    raw.map_or_else(|| Some(Vec::new()), elements)
+}
+
+/// The elements of an array, null or not; `None` if it has several dimensions or is malformed.
+fn elements(raw: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let word =
+        |at: usize| -> Option<i32> { Some(i32::from_be_bytes(fixed(raw.get(at..at + 4)?)?)) };
+    let count = match word(0)? {
+        0 => return Some(Vec::new()),
+        1 => usize::try_from(word(12)?).ok()?,
+        _ => return None,
+    };
+    let (mut elements, mut at) = (Vec::with_capacity(count), 20);
+    for _ in 0..count {
+        let length = word(at)?;
+        at += 4;
+        let element = match usize::try_from(length) {
+            Ok(length) => Some(raw.get(at..at + length)?),
+            Err(_) => None,
+        };
+        at += element.map_or(0, <[u8]>::len);
+        elements.push(element);
+    }
+    Some(elements)
 }
 
 /// The internal "char" type sends a zero byte for its empty value.

@@ -1,5 +1,7 @@
 //! Mapping of Arrow and Postgres types: for results, new tables and COPY.
 
+use std::sync::Arc;
+
 use adbc_core::error::{Error, Result, Status};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use postgres::types::{Kind, Type};
@@ -44,6 +46,9 @@ pub(super) fn result_type(column: &str, ty: &Type) -> Result<DataType> {
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Type::UUID => DataType::FixedSizeBinary(UUID_BYTES),
         Type::VOID => DataType::Null,
+        Type::INT4_ARRAY => list(DataType::Int32),
+        Type::INT8_ARRAY => list(DataType::Int64),
+        Type::TEXT_ARRAY => list(DataType::Utf8),
         ref other => {
             return Err(Error::with_message_and_status(
                 format!("column {column} has the type {other}, which has no Arrow form here"),
@@ -51,6 +56,20 @@ pub(super) fn result_type(column: &str, ty: &Type) -> Result<DataType> {
             ));
         }
     })
+}
+
+fn list(element: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(element, true)))
+}
+
+/// The Postgres type of an array's elements; none where such arrays have no COPY form.
+pub(super) fn element_type(field: &Field) -> Option<Type> {
+    match field.data_type() {
+        DataType::Int32 => Some(Type::INT4),
+        DataType::Int64 => Some(Type::INT8),
+        DataType::Utf8 => Some(Type::TEXT),
+        _ => None,
+    }
 }
 
 /// The Arrow schema of a statement's result. All fields are nullable, because Postgres does not
@@ -83,6 +102,7 @@ pub(super) fn ddl_type(field: &Field) -> Result<String> {
         DataType::Date32 => "date".into(),
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp".into(),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamptz".into(),
+        DataType::List(of) if element_type(of).is_some() => format!("{}[]", ddl_type(of)?),
         _ => return Err(no_copy_form(field)),
     })
 }
@@ -107,6 +127,12 @@ pub(super) fn is_copyable(field: &Field, ty: &Type) -> Result<bool> {
         DataType::Date32 => &[Type::DATE],
         DataType::Timestamp(TimeUnit::Microsecond, None) => &[Type::TIMESTAMP],
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => &[Type::TIMESTAMPTZ],
+        DataType::List(of) => match of.data_type() {
+            DataType::Int32 => &[Type::INT4_ARRAY],
+            DataType::Int64 => &[Type::INT8_ARRAY],
+            DataType::Utf8 => &[Type::TEXT_ARRAY],
+            _ => return Err(no_copy_form(field)),
+        },
         _ => return Err(no_copy_form(field)),
     };
     Ok(accepted.contains(ty))
@@ -163,9 +189,9 @@ mod tests {
 
     #[test]
     fn unknown_types_are_named() {
-        let e = result_type("a", &Type::INT4_ARRAY).expect_err("no arrays");
+        let e = result_type("a", &Type::DATE_ARRAY).expect_err("no arrays of dates");
         assert_eq!(e.status, Status::NotImplemented);
-        assert!(e.message.contains("_int4") && e.message.contains("column a"), "{}", e.message);
+        assert!(e.message.contains("_date") && e.message.contains("column a"), "{}", e.message);
         let e = ddl_type(&Field::new("u", DataType::UInt64, true)).expect_err("no unsigned");
         assert_eq!(e.status, Status::NotImplemented);
         assert!(e.message.contains("UInt64"), "{}", e.message);

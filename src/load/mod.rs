@@ -2,6 +2,7 @@
 
 mod additive_table;
 mod aggregates;
+mod array_table;
 mod attach;
 pub(crate) mod copy_source;
 pub(crate) mod copy_workers;

@@ -37,7 +37,7 @@ pub(crate) fn analyze(
         }
         return sql::execute(connection, CONTEXT, &format!("ANALYZE {published}")).map(drop);
     }
-    let scores = STORED.map(|stored| stored.table.name).join(", ");
+    let scores = STORED.map(|stored| stored.table()).join(", ");
     sql::execute(connection, CONTEXT, &format!("ANALYZE {published}, {scores}"))?;
     sql::execute(connection, CONTEXT, &format!("VACUUM {PUBLISHED}.{PROVIDERS_DIM}")).map(drop)
 }

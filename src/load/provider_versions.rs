@@ -10,7 +10,8 @@ use std::sync::Arc;
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
 use arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, RecordBatch, RecordBatchIterator, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, RecordBatch,
+    RecordBatchIterator, StringArray, StringViewArray,
 };
 use polars::prelude::DataFrame;
 
@@ -89,14 +90,14 @@ pub(crate) fn stage(
         &format!(
             "CREATE TABLE {INTERNAL}.{stage} (
                  ordinal integer NOT NULL, {}, peer_specialty text NOT NULL DEFAULT '',
-                 is_placeholder boolean NOT NULL)",
+                 row_hash uuid, is_placeholder boolean NOT NULL)",
             definitions.join(", ")
         ),
     )?;
     let members = directory.frame.height();
     write(connection, &stage, directory_batch(directory)?)?;
     write(connection, &stage, others_batch(directory.others, members)?)?;
-    assign_keys(connection, run_no, directory.shape, published)?;
+    assign_keys(connection, run_no, published)?;
     let keys = sql::query(
         connection,
         CONTEXT,
@@ -121,6 +122,7 @@ pub(crate) fn stage(
 fn directory_batch(directory: &StagedDirectory<'_>) -> Result<RecordBatch> {
     let batch = record_batch(directory.frame, &provider_schema(directory.shape))?;
     let rows = batch.num_rows();
+    let hashes = row_hashes(&batch)?;
     let schema = batch.schema();
     let names = schema.fields().iter().map(|field| field.name().clone());
     let mut columns: Vec<(String, ArrayRef)> = names.zip(batch.columns().iter().cloned()).collect();
@@ -131,9 +133,32 @@ fn directory_batch(directory: &StagedDirectory<'_>) -> Result<RecordBatch> {
             "peer_specialty".to_owned(),
             Arc::new(StringArray::from_iter_values(specialties)) as ArrayRef,
         ),
+        ("row_hash".to_owned(), hashes),
         ("is_placeholder".to_owned(), Arc::new(BooleanArray::from(vec![false; rows]))),
     ]);
     RecordBatch::try_from_iter(columns).map_err(unequal)
+}
+
+/// The digest of each row but for the id: sixteen bytes of BLAKE3 of its texts, each after its length.
+fn row_hashes(batch: &RecordBatch) -> Result<ArrayRef> {
+    let texts: Vec<&StringViewArray> =
+        batch.columns()[1..].iter().filter_map(|column| column.as_string_view_opt()).collect();
+    let hash = |row: usize| {
+        let mut hasher = blake3::Hasher::new();
+        for column in &texts {
+            let text = (!column.is_null(row)).then(|| column.value(row));
+            let length = text.map_or(u64::MAX, |text| text.len() as u64);
+            hasher.update(&length.to_le_bytes()).update(text.unwrap_or_default().as_bytes());
+        }
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        hash
+    };
+    if batch.num_rows() == 0 {
+        return Ok(Arc::new(FixedSizeBinaryArray::new_null(16, 0)));
+    }
+    let hashes = FixedSizeBinaryArray::try_from_iter((0..batch.num_rows()).map(hash));
+    hashes.map(|hashes| Arc::new(hashes) as ArrayRef).map_err(unequal)
 }
 
 fn others_batch(others: &BTreeSet<String>, start: usize) -> Result<RecordBatch> {
@@ -166,17 +191,9 @@ fn write(connection: &mut impl Connection, table: &str, batch: RecordBatch) -> R
 fn assign_keys(
     connection: &mut impl Connection,
     run_no: i64,
-    shape: Shape,
     published: PublishedVersions,
 ) -> Result<()> {
     let (stage, versions) = (providers_stage(run_no), provider_versions(run_no));
-    let values: Vec<String> =
-        provider_columns(shape)[1..].iter().map(|column| format!("s.{}", column.name)).collect();
-    // Sixteen bytes of SHA-256: a server in FIPS mode has no md5().
-    let row_hash = format!(
-        "encode(substring(sha256(convert_to(ROW({})::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid",
-        values.join(", ")
-    );
     // Without the claims of before there is no need for their versions.
     let (known, named_by_claims, other) = match published {
         PublishedVersions::Kept => ("true", "'same'", "changed"),
@@ -189,31 +206,31 @@ fn assign_keys(
         connection,
         CONTEXT,
         &format!(
-            "ANALYZE {INTERNAL}.{stage};
-             CREATE TABLE {INTERNAL}.{versions} AS
-             SELECT c.*, CASE WHEN change IN ('new', 'changed')
-                              THEN (SELECT coalesce(max(provider_key), 0)
-                                    FROM {PUBLISHED}.{PROVIDERS_DIM})
-                                  + (row_number() OVER (PARTITION BY change IN ('new', 'changed')
-                                                        ORDER BY provider_id COLLATE \"C\"))::integer
-                              ELSE published_key END AS provider_key
-             FROM (SELECT h.*, d.provider_key AS published_key,
-                          CASE WHEN d.provider_key IS NULL THEN 'new'
-                               WHEN h.is_placeholder THEN {named_by_claims}
-                               WHEN d.is_placeholder THEN 'completed'
-                               WHEN d.row_hash IS DISTINCT FROM h.row_hash THEN '{other}'
-                               ELSE 'same' END AS change
-                   FROM (SELECT s.*, CASE WHEN NOT s.is_placeholder THEN {row_hash} END AS row_hash
-                         FROM {INTERNAL}.{stage} s) h
-                   LEFT JOIN {PUBLISHED}.{PROVIDERS_DIM} d
-                       ON d.provider_id = h.provider_id AND d.is_current AND {known}) c;
-             ALTER TABLE {INTERNAL}.{versions} ADD PRIMARY KEY (provider_key);
-             ANALYZE {INTERNAL}.{versions};
+            "CREATE TABLE {INTERNAL}.{versions} AS
+             WITH compared AS (
+                 SELECT s.*, d.provider_key AS published_key,
+                        CASE WHEN d.provider_key IS NULL THEN 'new'
+                             WHEN s.is_placeholder THEN {named_by_claims}
+                             WHEN d.is_placeholder THEN 'completed'
+                             WHEN d.row_hash IS DISTINCT FROM s.row_hash THEN '{other}'
+                             ELSE 'same' END AS change
+                 FROM {INTERNAL}.{stage} s
+                 LEFT JOIN {PUBLISHED}.{PROVIDERS_DIM} d
+                     ON d.provider_id = s.provider_id AND d.is_current AND {known}),
+             numbered AS (
+                 SELECT ordinal, (SELECT max(provider_key) FROM {PUBLISHED}.{PROVIDERS_DIM})
+                        + (row_number() OVER (ORDER BY provider_id COLLATE \"C\"))::integer AS new_key
+                 FROM compared WHERE change IN ('new', 'changed'))
+             SELECT c.*, coalesce(n.new_key, c.published_key) AS provider_key
+             FROM compared c LEFT JOIN numbered n USING (ordinal);
              CREATE TABLE {INTERNAL}.{older} AS
-             SELECT d.provider_key, v.provider_key AS current_key
+             SELECT published_key AS provider_key, provider_key AS current_key
+             FROM {INTERNAL}.{versions} WHERE change = 'changed'
+             UNION ALL
+             SELECT d.provider_key, v.provider_key
              FROM {PUBLISHED}.{PROVIDERS_DIM} d
              JOIN {INTERNAL}.{versions} v ON v.provider_id = d.provider_id
-             WHERE d.provider_key <> v.provider_key AND {known};
+             WHERE NOT d.is_current AND {known};
              ALTER TABLE {INTERNAL}.{older} ADD PRIMARY KEY (provider_key);
              DROP TABLE {INTERNAL}.{stage}",
             older = older_versions(run_no)

@@ -7,23 +7,24 @@ use std::sync::Arc;
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
 use arrow::array::{
-    ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, RecordBatchReader, StringArray,
+    ArrayRef, Int32Array, Int64Array, ListBuilder, PrimitiveBuilder, RecordBatch,
+    RecordBatchReader, StringArray, StringBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Int32Type, Int64Type, Schema, SchemaRef,
+};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
 use crate::risk::settings::Risk;
 use crate::risk::{Kept, RISK_MODEL, Statistics};
 use crate::schema::INTERNAL;
-use crate::shuffle::{Distinct, Shuffle};
+use crate::shuffle::{Distinct, Shuffle, Total};
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "writing the statistics of the score";
 /// Rows of a batch.
 const ROWS: usize = 32_768;
-/// Digits of a sum of dollars.
-const PRECISION: u8 = 20;
 
 /// The statistics of a run whose rows are all there will be.
 #[derive(Clone)]
@@ -113,15 +114,17 @@ fn replace(
     )?;
     let statistics = &own.statistics;
     let amounts: Vec<_> = statistics.amounts().collect();
+    let groups: Vec<_> =
+        amounts.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)).collect();
     write(
         connection,
         "risk_statistics",
-        batches(&amounts, |rows| {
+        batches(&groups, |groups| {
             vec![
-                ("procedure_code", texts(rows.iter().map(|row| row.0))),
-                ("specialty", texts(rows.iter().map(|row| row.1))),
-                ("bucket", Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.2)))),
-                ("claims", integers(rows.iter().map(|row| row.3))),
+                ("procedure_code", texts(groups.iter().map(|rows| rows[0].0))),
+                ("specialty", texts(groups.iter().map(|rows| rows[0].1))),
+                ("buckets", lists::<Int32Type, _>(groups, |row| row.2)),
+                ("claims", lists::<Int64Type, _>(groups, |row| row.3)),
             ]
         })?,
     )?;
@@ -138,15 +141,18 @@ fn replace(
         })?,
     )?;
     let days: Vec<_> = statistics.provider_days().collect();
+    let groups: Vec<_> = days.chunk_by(|one, other| one.0 == other.0).collect();
     write(
         connection,
         "risk_provider_days",
-        batches(&days, |rows| {
-            let patients = rows.iter().map(|row| i32::try_from(row.1).unwrap_or(i32::MAX));
+        batches(&groups, |groups| {
             vec![
-                ("specialty", texts(rows.iter().map(|row| row.0))),
-                ("patients", Arc::new(Int32Array::from_iter_values(patients))),
-                ("provider_days", integers(rows.iter().map(|row| row.2))),
+                ("specialty", texts(groups.iter().map(|rows| rows[0].0))),
+                (
+                    "patients",
+                    lists::<Int32Type, _>(groups, |row| i32::try_from(row.1).unwrap_or(i32::MAX)),
+                ),
+                ("provider_days", lists::<Int64Type, _>(groups, |row| row.2)),
             ]
         })?,
     )?;
@@ -162,6 +168,21 @@ fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> ArrayRef {
 
 fn integers(numbers: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(numbers))
+}
+
+/// An array per group of rows.
+fn lists<T, R>(groups: &[&[R]], value: impl Fn(&R) -> T::Native) -> ArrayRef
+where
+    T: ArrowPrimitiveType,
+{
+    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
+    for group in groups {
+        for row in *group {
+            lists.values().append_value(value(row));
+        }
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
 }
 
 /// Rows as batches.
@@ -201,16 +222,28 @@ impl Totals {
         let specialty =
             |place: u32| own.specialties.get(place as usize).map_or("", |specialty| specialty);
         let code = |code: u32| own.codes.get(code as usize).map_or("", String::as_str);
-        let amounts = totals.iter().map(|total| i128::from(total.cents));
         let broken = |_| Error::internal("the totals of providers are no batch");
-        let amounts = Decimal128Array::from_iter_values(amounts);
-        let amounts = amounts.with_precision_and_scale(PRECISION, 2).map_err(broken)?;
+        let mut providers: Vec<Vec<Total>> =
+            totals.chunk_by(|one, other| one.place == other.place).map(<[Total]>::to_vec).collect();
+        for provider in &mut providers {
+            // In the order of the codes, as a merge keeps them.
+            provider.sort_unstable_by_key(|total| code(total.code));
+        }
+        let groups: Vec<&[Total]> = providers.iter().map(Vec::as_slice).collect();
+        let mut codes = ListBuilder::new(StringBuilder::new());
+        for group in &groups {
+            for total in *group {
+                codes.values().append_value(code(total.code));
+            }
+            codes.append(true);
+        }
+        let first = || groups.iter().map(|group| group[0].place);
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int32Array::from_iter_values(totals.iter().map(|total| key(total.place)))),
-            texts(totals.iter().map(|total| specialty(total.place))),
-            texts(totals.iter().map(|total| code(total.code))),
-            integers(totals.iter().map(|total| total.claims)),
-            Arc::new(amounts),
+            Arc::new(Int32Array::from_iter_values(first().map(key))),
+            texts(first().map(specialty)),
+            Arc::new(codes.finish()),
+            lists::<Int64Type, _>(&groups, |total| total.claims),
+            lists::<Int64Type, _>(&groups, |total| total.cents),
         ];
         RecordBatch::try_new(self.schema(), columns).map(Some).map_err(broken)
     }
@@ -227,13 +260,16 @@ impl Iterator for Totals {
 
 impl RecordBatchReader for Totals {
     fn schema(&self) -> SchemaRef {
-        let text = |name: &str| Field::new(name, DataType::Utf8, false);
+        let list = |name: &str, of: DataType| {
+            let element = Arc::new(Field::new_list_field(of, true));
+            Field::new(name, DataType::List(element), false)
+        };
         Arc::new(Schema::new(vec![
             Field::new("peer_key", DataType::Int32, false),
-            text("specialty"),
-            text("procedure_code"),
-            Field::new("claims", DataType::Int64, false),
-            Field::new("amount", DataType::Decimal128(PRECISION, 2), false),
+            Field::new("specialty", DataType::Utf8, false),
+            list("procedure_codes", DataType::Utf8),
+            list("claims", DataType::Int64),
+            list("cents", DataType::Int64),
         ]))
     }
 }

@@ -65,7 +65,7 @@ pub(crate) enum StagingOwner {
 
 /// What a table of a run is called behind the run's number, as a regular expression: a part, its
 /// scores, and the steps of the statistics.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 10] = [
     "[0-9]+(_scores)?",
     "peers",
     "completed",
@@ -76,7 +76,6 @@ const KINDS: [&str; 11] = [
     "weekends",
     "totals",
     "provider_days",
-    "expected",
 ];
 
 /// Drops the staging tables of a run, as far as they are there.

@@ -103,6 +103,19 @@ impl Statistics {
         entry(entry(&mut self.amounts, procedure), specialty).add(bucket, claims);
     }
 
+    /// Adds the buckets of a group.
+    pub(crate) fn set_amounts(
+        &mut self,
+        procedure: &str,
+        specialty: &str,
+        buckets: impl Iterator<Item = (i32, i64)>,
+    ) {
+        let histogram = entry(entry(&mut self.amounts, procedure), specialty);
+        for (bucket, claims) in buckets {
+            histogram.add(bucket, claims);
+        }
+    }
+
     /// Adds a row that [`Self::weekends`] gave.
     pub(crate) fn set_weekend(&mut self, specialty: &str, claims: i64, on_weekends: i64) {
         let habit = entry(&mut self.weekends, specialty);

@@ -33,5 +33,6 @@ mod token_collisions;
 pub(crate) use buckets::{BUCKETS, Shuffle, Writer, token_range};
 pub(crate) use deduplicate::Resolved;
 pub(crate) use dropped_rows::Counted;
+pub(crate) use providers::Total;
 pub(crate) use sort::no_rows;
 pub(crate) use token_collisions::Distinct;

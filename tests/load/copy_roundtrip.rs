@@ -7,11 +7,14 @@ use std::sync::Arc;
 use adbc_core::options::IngestMode;
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
-    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, LargeStringArray, RecordBatch,
-    StringArray, StringViewArray, TimestampMicrosecondArray,
+    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, LargeStringArray, ListArray,
+    ListBuilder, RecordBatch, StringArray, StringBuilder, StringViewArray,
+    TimestampMicrosecondArray,
 };
+use arrow::datatypes::{Int32Type, Int64Type};
 use chrono::NaiveDate;
 use claims_etl::schema;
+use claims_etl::warehouse::sql;
 use proptest::collection::vec;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -191,6 +194,34 @@ fn tokens_integers_floats_and_truth_values_arrive() {
     for (column, expected) in cases {
         assert_eq!(roundtrip(&mut sandbox, column), some(expected));
     }
+}
+
+#[test]
+fn arrays_make_the_round_trip() {
+    let mut sandbox = Sandbox::new("arrays");
+    sandbox.run("CREATE TABLE lists (n integer[], m bigint[], t text[])");
+    let numbers = [Some(vec![Some(1), None, Some(-7)]), Some(vec![]), None];
+    let n = ListArray::from_iter_primitive::<Int32Type, _, _>(numbers);
+    let m = [Some(vec![Some(i64::MAX)]), None, Some(vec![])];
+    let m = ListArray::from_iter_primitive::<Int64Type, _, _>(m);
+    let mut t = ListBuilder::new(StringBuilder::new());
+    t.append_value([Some("a,\"b\""), Some(""), None]);
+    t.append_null();
+    t.append_value([] as [Option<&str>; 0]);
+    let columns: [(&str, ArrayRef); 3] =
+        [("n", Arc::new(n)), ("m", Arc::new(m)), ("t", Arc::new(t.finish()))];
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+    load(&mut sandbox, "lists", IngestMode::Append, batch.clone()).expect("must load");
+    assert_eq!(
+        sandbox.texts("SELECT lists::text FROM lists"),
+        some(&[
+            r#"("{1,NULL,-7}",{9223372036854775807},"{""a,\\""b\\"""",""""""",NULL}")"#,
+            "({},,)",
+            "(,{},{})"
+        ])
+    );
+    let read = sql::query(&mut sandbox.connection, "lists", "SELECT n, m, t FROM lists");
+    assert_eq!(read.expect("must run").columns(), batch.columns());
 }
 
 #[test]

@@ -293,7 +293,16 @@ fn statistics_are_those_of_the_published_claims() {
              FROM claims WHERE priced AND special <> '' AND procedure_code IS NOT NULL GROUP BY 1, 2, 3",
         ),
     ] {
-        let stored = format!("TABLE claims_etl.{table}");
+        let stored = match table {
+            "risk_statistics" => "SELECT procedure_code, specialty, unnest(buckets), unnest(claims)
+                FROM claims_etl.risk_statistics",
+            "risk_provider_days" => "SELECT specialty, unnest(patients), unnest(provider_days)
+                FROM claims_etl.risk_provider_days",
+            "risk_provider_totals" => "SELECT peer_key, specialty, unnest(procedure_codes), unnest(claims),
+                    (unnest(cents)::numeric / 100)::numeric(20, 2)
+                FROM claims_etl.risk_provider_totals",
+            _ => "TABLE claims_etl.risk_weekends",
+        };
         let differing = format!(
             "((({published}) EXCEPT ALL ({stored})) UNION ALL (({stored}) EXCEPT ALL ({published}))) x"
         );

@@ -40,7 +40,7 @@ const PUBLISHED: [&str; 4] = [
     "SELECT (to_jsonb(d) - 'run_no' - 'valid_from' - 'valid_to')::text
      FROM healthcare_analytics.providers_dim d ORDER BY provider_id",
     "SELECT to_jsonb(s)::text FROM claims_etl.risk_statistics s
-     ORDER BY procedure_code, specialty, bucket",
+     ORDER BY procedure_code, specialty",
     "SELECT (to_jsonb(r) - 'run_id' - 'run_no' - 'started_at' - 'finished_at' - 'published_at'
          - 'orchestrator_run_id' - 'run_date' - 'last_task' - 'last_task_at' - 'sources'
          - 'reject_examples')::text

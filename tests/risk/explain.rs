@@ -122,7 +122,8 @@ fn a_score_of_earlier_statistics_is_shown_beside_that_of_today() {
     client
         .batch_execute(
             "UPDATE claims_etl.risk_state SET version = 7;
-             INSERT INTO claims_etl.risk_statistics VALUES ('99213', 'CARDIOLOGY', 640, 200)",
+             UPDATE claims_etl.risk_statistics SET buckets = 640 || buckets, claims = 200::bigint || claims
+             WHERE procedure_code = '99213' AND specialty = 'CARDIOLOGY'",
         )
         .expect("later statistics");
     let (text, _) = explained(&env, &token(&env), &[], 0);

@@ -220,22 +220,22 @@ fn a_changed_claim_is_taken_out_with_its_old_value() {
         "C3,P3,V5,99210,100.00,2024-06-08",
     ]);
     succeeded(&env.run());
-    let groups = "SELECT specialty || ' ' || bucket || ' ' || claims
+    let groups = "SELECT specialty || ' ' || unnest(buckets) || ' ' || unnest(claims)
         FROM claims_etl.risk_statistics ORDER BY 1";
-    let totals = "SELECT provider_id || ' ' || claims || ' ' || amount
+    let totals = "SELECT provider_id || ' ' || unnest(claims) || ' ' || unnest(cents)
         FROM claims_etl.risk_provider_totals
         JOIN healthcare_analytics.providers_dim ON provider_key = peer_key ORDER BY 1";
-    let days = "SELECT specialty || ' ' || patients || ' ' || provider_days
+    let days = "SELECT specialty || ' ' || unnest(patients) || ' ' || unnest(provider_days)
         FROM claims_etl.risk_provider_days ORDER BY 1";
     assert_eq!(env.rows(groups), ["CARDIOLOGY 924 2", "GENERAL PRACTICE 924 1"]);
-    assert_eq!(env.rows(totals), ["V0 2 200.00", "V5 1 100.00"]);
+    assert_eq!(env.rows(totals), ["V0 2 20000", "V5 1 10000"]);
     assert_eq!(env.rows(days), ["CARDIOLOGY 2 1", "GENERAL PRACTICE 1 1"]);
 
     // Another amount and day; another provider; no amount any more.
     let env = env.claims(&["C1,P1,V0,99210,200.00,2024-06-04", "C3,P3,V5,99210,0.00,2024-06-08"]);
     succeeded(&env.run());
     assert_eq!(env.rows(groups), ["CARDIOLOGY 1063 1", "CARDIOLOGY 924 1"]);
-    assert_eq!(env.rows(totals), ["V0 2 300.00"]);
+    assert_eq!(env.rows(totals), ["V0 2 30000"]);
     assert_eq!(env.rows(days), ["CARDIOLOGY 1 2"]);
     let weekends = "SELECT specialty || ' ' || claims || ' ' || weekend_claims
         FROM claims_etl.risk_weekends";

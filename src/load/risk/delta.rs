@@ -133,7 +133,7 @@ pub(crate) fn totals(
             "DROP TABLE IF EXISTS {totals};
              CREATE TABLE {totals} AS
              SELECT c.peer_key, c.specialty, c.procedure_code,
-                    sum(c.sign)::bigint AS claims, sum(c.sign * c.amount)::numeric(20, 2) AS amount
+                    sum(c.sign)::bigint AS claims, (sum(c.sign * c.amount) * 100)::bigint AS cents
              FROM {} c WHERE c.procedure_code IS NOT NULL AND c.specialty <> ''
              GROUP BY 1, 2, 3 HAVING sum(c.sign) <> 0 OR sum(c.sign * c.amount) <> 0;
              ANALYZE {totals}",

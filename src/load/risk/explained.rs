@@ -219,8 +219,9 @@ pub(crate) fn totals(
     let rows = sql::query_with(
         connection,
         CONTEXT,
-        "SELECT d.provider_id, t.procedure_code, t.claims, (t.amount * 100)::bigint AS cents
+        "SELECT d.provider_id, u.procedure_code, u.claims, u.cents
          FROM claims_etl.risk_provider_totals t
+         CROSS JOIN LATERAL unnest(t.procedure_codes, t.claims, t.cents) AS u(procedure_code, claims, cents)
          JOIN healthcare_analytics.providers_dim d ON d.provider_key = t.peer_key
          WHERE t.specialty = $1",
         sql::texts(&[Some(specialty)]),

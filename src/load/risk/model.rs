@@ -1,22 +1,20 @@
 //! The model that rows are scored with: what is stored, and what a load changes of it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use adbc_core::sync::Connection;
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 
 use super::Scope;
 use crate::error::{Error, Result};
 use crate::load::risk::delta::TOTALS;
-use crate::load::risk::related_claims::copy;
 use crate::risk::{Medians, ProviderSums, RiskModel, Statistics};
 use crate::warehouse::cursor::each_batch;
 use crate::warehouse::sql;
 
 const CONTEXT: &str = "reading the statistics";
-
-/// What claims are expected to cost, in millionths of a dollar.
-const EXPECTED: &str = "expected";
 
 /// The stored counts, within the transaction that is open. What is not kept is not there.
 ///
@@ -24,13 +22,18 @@ const EXPECTED: &str = "expected";
 /// `Warehouse` when a query fails.
 pub(super) fn read(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<Statistics> {
     let mut read = Statistics::default();
-    let query = "SELECT procedure_code, specialty, bucket, claims FROM claims_etl.risk_statistics";
+    let query = "SELECT procedure_code, specialty, buckets, claims FROM claims_etl.risk_statistics";
     each_batch(connection, CONTEXT, query, scope.cancel, |_, rows| {
+        let (buckets, claims) = (Lists::of(rows, "buckets")?, Lists::of(rows, "claims")?);
         for row in 0..rows.num_rows() {
             let procedure = sql::text(rows, "procedure_code", row).unwrap_or_default();
             let specialty = sql::text(rows, "specialty", row).unwrap_or_default();
-            let bucket = i32::try_from(number(rows, "bucket", row)?).map_err(|_| no_number())?;
-            read.set_amount(&procedure, &specialty, bucket, number(rows, "claims", row)?);
+            let (buckets, claims) = (buckets.row::<Int32Type>(row)?, claims.row::<Int64Type>(row)?);
+            read.set_amounts(
+                &procedure,
+                &specialty,
+                buckets.iter().copied().zip(claims.iter().copied()),
+            );
         }
         Ok(())
     })?;
@@ -43,12 +46,42 @@ pub(super) fn read(connection: &mut impl Connection, scope: &Scope<'_>) -> Resul
     }
     let query = "SELECT specialty, patients, provider_days FROM claims_etl.risk_provider_days";
     let rows = sql::query(connection, CONTEXT, query)?;
+    let (patients, days) = (Lists::of(&rows, "patients")?, Lists::of(&rows, "provider_days")?);
     for row in 0..rows.num_rows() {
         let specialty = sql::text(&rows, "specialty", row).unwrap_or_default();
-        let patients = u32::try_from(number(&rows, "patients", row)?).map_err(|_| no_number())?;
-        read.set_provider_days(&specialty, patients, number(&rows, "provider_days", row)?);
+        let (patients, days) = (patients.row::<Int32Type>(row)?, days.row::<Int64Type>(row)?);
+        for (&patients, &days) in patients.iter().zip(days) {
+            let patients = u32::try_from(patients).map_err(|_| no_number())?;
+            read.set_provider_days(&specialty, patients, days);
+        }
     }
     Ok(read)
+}
+
+/// A column of arrays, of which none is null nor has a null.
+struct Lists<'a>(&'a ListArray);
+
+impl<'a> Lists<'a> {
+    fn of(rows: &'a RecordBatch, column: &str) -> Result<Self> {
+        let lists = rows.column_by_name(column).and_then(|lists| lists.as_list_opt());
+        lists.map(Self).ok_or_else(no_number)
+    }
+
+    /// Where the elements of a row are among all.
+    fn range(&self, row: usize) -> Result<Range<usize>> {
+        let offsets = self.0.value_offsets();
+        let place = |row: usize| usize::try_from(offsets[row]).map_err(|_| no_number());
+        Ok(place(row)?..place(row + 1)?)
+    }
+
+    fn row<T: ArrowPrimitiveType>(&self, row: usize) -> Result<&'a [T::Native]> {
+        let values = self.0.values().as_primitive_opt::<T>().ok_or_else(no_number)?;
+        values.values().get(self.range(row)?).ok_or_else(no_number)
+    }
+
+    fn texts(&self) -> Result<&'a StringArray> {
+        self.0.values().as_string_opt().ok_or_else(no_number)
+    }
 }
 
 fn number(rows: &RecordBatch, column: &str, row: usize) -> Result<i64> {
@@ -79,59 +112,51 @@ pub(super) fn fit(
     Ok(RiskModel::new(medians, providers))
 }
 
-/// What providers were paid and what was expected, added up by the server in whole numbers.
+/// What providers were paid and what was expected.
 fn sums(
     connection: &mut impl Connection,
     scope: &Scope<'_>,
     medians: &Medians,
     with_change: bool,
 ) -> Result<Vec<ProviderSums>> {
-    let columns = "procedure_code text, specialty text, micros bigint";
-    scope.create(connection, EXPECTED, columns)?;
-    let texts = |texts: Vec<&str>| Arc::new(StringArray::from(texts)) as ArrayRef;
-    let micros: Vec<i64> = medians.expectations().map(|row| row.2).collect();
-    copy(
-        connection,
-        &scope.name(EXPECTED),
-        [
-            ("procedure_code", texts(medians.expectations().map(|row| row.0).collect())),
-            ("specialty", texts(medians.expectations().map(|row| row.1).collect())),
-            ("micros", Arc::new(Int64Array::from(micros))),
-        ],
-    )?;
-    let expected = scope.table(EXPECTED);
-    sql::execute(connection, CONTEXT, &format!("ANALYZE {expected}"))?;
-    let columns = "peer_key, specialty, procedure_code, claims, amount";
-    let change = if with_change {
-        format!("UNION ALL SELECT {columns} FROM {}", scope.table(TOTALS))
-    } else {
-        String::new()
-    };
-    let query = format!(
-        "SELECT t.peer_key, t.specialty, sum(t.claims)::bigint AS claims,
-                (sum(t.amount) * 100)::numeric(38, 0)::text AS cents,
-                sum(t.claims::numeric * e.micros)::numeric(38, 0)::text AS expected
-         FROM (SELECT {columns} FROM claims_etl.risk_provider_totals {change}) t
-         JOIN {expected} e USING (procedure_code, specialty)
-         GROUP BY 1, 2 HAVING sum(t.claims) >= {}",
-        scope.settings.min_provider_claims.max(1)
-    );
-    let mut sums = Vec::new();
-    each_batch(connection, CONTEXT, &query, scope.cancel, |_, rows| {
+    let mut sums: BTreeMap<(String, i64), ProviderSums> = BTreeMap::new();
+    let query = "SELECT peer_key, specialty, procedure_codes, claims, cents
+                 FROM claims_etl.risk_provider_totals";
+    each_batch(connection, CONTEXT, query, scope.cancel, |_, rows| {
+        let (codes, claims) = (Lists::of(rows, "procedure_codes")?, Lists::of(rows, "claims")?);
+        let (cents, texts) = (Lists::of(rows, "cents")?, codes.texts()?);
         for row in 0..rows.num_rows() {
-            let large = |column: &str| -> Result<i128> {
-                let text = sql::text(rows, column, row);
-                text.and_then(|text| text.parse().ok()).ok_or_else(no_number)
-            };
-            sums.push(ProviderSums {
-                provider: number(rows, "peer_key", row)?.to_string(),
-                specialty: sql::text(rows, "specialty", row).unwrap_or_default(),
-                claims: number(rows, "claims", row)?,
-                cents: large("cents")?,
-                expected_micros: large("expected")?,
-            });
+            let specialty = sql::text(rows, "specialty", row).unwrap_or_default();
+            let entry =
+                sums.entry((specialty.clone(), number(rows, "peer_key", row)?)).or_default();
+            let (claims, cents) = (claims.row::<Int64Type>(row)?, cents.row::<Int64Type>(row)?);
+            for ((code, &claims), &cents) in codes.range(row)?.zip(claims).zip(cents) {
+                let expected = medians.expected_micros(texts.value(code), &specialty);
+                entry.add(claims, cents, expected);
+            }
         }
         Ok(())
     })?;
-    Ok(sums)
+    if with_change {
+        let query = format!(
+            "SELECT peer_key, specialty, procedure_code, claims, cents FROM {}",
+            scope.table(TOTALS)
+        );
+        each_batch(connection, CONTEXT, &query, scope.cancel, |_, rows| {
+            for row in 0..rows.num_rows() {
+                let specialty = sql::text(rows, "specialty", row).unwrap_or_default();
+                let code = sql::text(rows, "procedure_code", row).unwrap_or_default();
+                let expected = medians.expected_micros(&code, &specialty);
+                let entry = sums.entry((specialty, number(rows, "peer_key", row)?)).or_default();
+                entry.add(number(rows, "claims", row)?, number(rows, "cents", row)?, expected);
+            }
+            Ok(())
+        })?;
+    }
+    let named = sums.into_iter().map(|((specialty, peer_key), sums)| ProviderSums {
+        provider: peer_key.to_string(),
+        specialty,
+        ..sums
+    });
+    Ok(named.collect())
 }

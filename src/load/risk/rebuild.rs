@@ -34,7 +34,7 @@ pub(crate) fn where_incomplete(
         delta::lay_down(connection, scope, &counts)?;
         delta::totals(connection, scope, &rows)?;
         for stored in &STORED {
-            sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table.name))?;
+            sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table()))?;
         }
         let version = outbox::last_change(connection)?.unwrap_or(0);
         store::add_all(connection, scope)?;

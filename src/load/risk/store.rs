@@ -5,6 +5,7 @@ use adbc_core::sync::Connection;
 use super::Scope;
 use crate::error::{ErrorKind, Result};
 use crate::load::additive_table::AdditiveTable;
+use crate::load::array_table::ArrayTable;
 use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, WEEKENDS};
 use crate::risk::RISK_MODEL;
 use crate::warehouse::sql;
@@ -15,47 +16,58 @@ const CONTEXT: &str = "stored statistics";
 pub(crate) struct Stored {
     /// Its name in `risk_state.kept`.
     pub(crate) name: &'static str,
-    pub(in crate::load) table: AdditiveTable,
+    table: Table,
     /// The run's table with what is added.
     change: &'static str,
+}
+
+enum Table {
+    Sums(AdditiveTable),
+    Arrays(ArrayTable),
 }
 
 /// All statistics that can be stored.
 pub(crate) const STORED: [Stored; 4] = [
     Stored {
         name: "amounts",
-        table: AdditiveTable {
+        table: Table::Arrays(ArrayTable {
             name: "claims_etl.risk_statistics",
-            keys: &["procedure_code", "specialty", "bucket"],
-            sums: &["claims"],
-        },
+            keys: &["procedure_code", "specialty"],
+            element: ("bucket", "buckets"),
+            order: "bucket",
+            sums: &[("claims", "claims")],
+        }),
         change: AMOUNTS,
     },
     Stored {
         name: "weekends",
-        table: AdditiveTable {
+        table: Table::Sums(AdditiveTable {
             name: "claims_etl.risk_weekends",
             keys: &["specialty"],
             sums: &["claims", "weekend_claims"],
-        },
+        }),
         change: WEEKENDS,
     },
     Stored {
         name: "provider_totals",
-        table: AdditiveTable {
+        table: Table::Arrays(ArrayTable {
             name: "claims_etl.risk_provider_totals",
-            keys: &["peer_key", "specialty", "procedure_code"],
-            sums: &["claims", "amount"],
-        },
+            keys: &["peer_key", "specialty"],
+            element: ("procedure_code", "procedure_codes"),
+            order: "procedure_code COLLATE \"C\"",
+            sums: &[("claims", "claims"), ("cents", "cents")],
+        }),
         change: TOTALS,
     },
     Stored {
         name: "provider_days",
-        table: AdditiveTable {
+        table: Table::Arrays(ArrayTable {
             name: "claims_etl.risk_provider_days",
-            keys: &["specialty", "patients"],
-            sums: &["provider_days"],
-        },
+            keys: &["specialty"],
+            element: ("patients", "patients"),
+            order: "patients",
+            sums: &[("provider_days", "provider_days")],
+        }),
         change: PROVIDER_DAYS,
     },
 ];
@@ -101,7 +113,7 @@ pub(crate) fn add_all(connection: &mut impl Connection, scope: &Scope<'_>) -> Re
             stored.add(connection, scope)?;
         } else {
             // It is no longer brought up to date, so it must not look as if it were.
-            sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table.name))?;
+            sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table()))?;
         }
     }
     Ok(())
@@ -130,9 +142,22 @@ pub(crate) fn note(
 }
 
 impl Stored {
+    /// The qualified name of the table.
+    pub(in crate::load) fn table(&self) -> &'static str {
+        match &self.table {
+            Table::Sums(table) => table.name,
+            Table::Arrays(table) => table.name,
+        }
+    }
+
     /// Adds what the run changes.
     fn add(&self, connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
-        self.table.add(connection, &scope.table(self.change)).map_err(|error| {
+        let change = scope.table(self.change);
+        let added = match &self.table {
+            Table::Sums(table) => table.add(connection, &change),
+            Table::Arrays(table) => table.add(connection, &change),
+        };
+        added.map_err(|error| {
             if error.kind() != ErrorKind::Quality {
                 return error;
             }

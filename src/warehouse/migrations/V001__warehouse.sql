@@ -272,16 +272,16 @@ COMMENT ON COLUMN claims_etl.schedule_intervals.state IS
 CREATE TABLE claims_etl.risk_statistics (
     procedure_code  text NOT NULL,
     specialty       text NOT NULL,
-    bucket          integer NOT NULL,
-    claims          bigint NOT NULL CHECK (claims > 0),
-    PRIMARY KEY (procedure_code, specialty, bucket)
+    buckets         integer[] NOT NULL,
+    claims          bigint[] NOT NULL,
+    PRIMARY KEY (procedure_code, specialty)
 );
 COMMENT ON TABLE claims_etl.risk_statistics IS
-    'Priced claims (amount above zero) by procedure, specialty in canonical case (empty: none) and bucket of the amount: ceil(ln(dollars) / ln(1.005)).';
+    'Priced claims (amount above zero) by procedure, specialty in canonical case (empty: none) and bucket of the amount: ceil(ln(dollars) / ln(1.005)). One row per procedure and specialty: unnest(buckets, claims).';
 COMMENT ON COLUMN claims_etl.risk_statistics.procedure_code IS 'Procedure code.';
 COMMENT ON COLUMN claims_etl.risk_statistics.specialty IS 'Specialty in canonical case; empty for none.';
-COMMENT ON COLUMN claims_etl.risk_statistics.bucket IS 'Bucket of the amount.';
-COMMENT ON COLUMN claims_etl.risk_statistics.claims IS 'Priced claim lines.';
+COMMENT ON COLUMN claims_etl.risk_statistics.buckets IS 'Buckets of the amount, in order.';
+COMMENT ON COLUMN claims_etl.risk_statistics.claims IS 'Priced claim lines of each bucket.';
 
 CREATE TABLE claims_etl.risk_weekends (
     specialty       text PRIMARY KEY,
@@ -297,30 +297,29 @@ COMMENT ON COLUMN claims_etl.risk_weekends.weekend_claims IS 'Those on a Saturda
 CREATE TABLE claims_etl.risk_provider_totals (
     peer_key        integer NOT NULL,
     specialty       text NOT NULL,
-    procedure_code  text NOT NULL,
-    claims          bigint NOT NULL CHECK (claims > 0),
-    amount          numeric(20, 2) NOT NULL,
-    PRIMARY KEY (peer_key, specialty, procedure_code)
+    procedure_codes text[] NOT NULL,
+    claims          bigint[] NOT NULL,
+    cents           bigint[] NOT NULL,
+    PRIMARY KEY (peer_key, specialty)
 );
 COMMENT ON TABLE claims_etl.risk_provider_totals IS
-    'Priced claims and their sum by provider with its specialty (provider_peers.peer_key) and procedure; without claims that have no value for one of them.';
+    'Priced claims and their sum by provider with its specialty (provider_peers.peer_key) and procedure; without claims that have no value for one of them. One row per provider: unnest(procedure_codes, claims, cents).';
 COMMENT ON COLUMN claims_etl.risk_provider_totals.peer_key IS 'The provider with its specialty: provider_peers.peer_key.';
 COMMENT ON COLUMN claims_etl.risk_provider_totals.specialty IS 'Specialty in canonical case.';
-COMMENT ON COLUMN claims_etl.risk_provider_totals.procedure_code IS 'Procedure code.';
-COMMENT ON COLUMN claims_etl.risk_provider_totals.claims IS 'Priced claim lines.';
-COMMENT ON COLUMN claims_etl.risk_provider_totals.amount IS 'Their dollars.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.procedure_codes IS 'Procedure codes, in order.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.claims IS 'Priced claim lines of each procedure.';
+COMMENT ON COLUMN claims_etl.risk_provider_totals.cents IS 'Their amounts in cents.';
 
 CREATE TABLE claims_etl.risk_provider_days (
-    specialty       text NOT NULL,
-    patients        integer NOT NULL CHECK (patients > 0),
-    provider_days   bigint NOT NULL CHECK (provider_days > 0),
-    PRIMARY KEY (specialty, patients)
+    specialty       text PRIMARY KEY,
+    patients        integer[] NOT NULL,
+    provider_days   bigint[] NOT NULL
 );
 COMMENT ON TABLE claims_etl.risk_provider_days IS
-    'Provider-days by specialty and number of patients seen on the day: patients of priced claims, counted once per provider, specialty and day.';
+    'Provider-days by specialty and number of patients seen on the day: patients of priced claims, counted once per provider, specialty and day. One row per specialty: unnest(patients, provider_days).';
 COMMENT ON COLUMN claims_etl.risk_provider_days.specialty IS 'Specialty in canonical case.';
-COMMENT ON COLUMN claims_etl.risk_provider_days.patients IS 'Patients of a provider on a day.';
-COMMENT ON COLUMN claims_etl.risk_provider_days.provider_days IS 'Days of providers with so many patients.';
+COMMENT ON COLUMN claims_etl.risk_provider_days.patients IS 'Numbers of patients of a provider on a day, in order.';
+COMMENT ON COLUMN claims_etl.risk_provider_days.provider_days IS 'Days of providers with each number of patients.';
 
 CREATE TABLE claims_etl.risk_state (
     singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
