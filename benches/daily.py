@@ -30,7 +30,8 @@ def days(program: Path, providers: int, count: int, folder: Path) -> list[Path]:
         made = folder / f"made-{number}"
         file = folder / f"day-{number}.csv"
         if not file.exists():
-            size = ["--claims", str(DAY), "--providers", str(providers), "--seed", str(1000 + number)]
+            # The providers of the base; another number of claims gives other patients.
+            size = ["--claims", str(DAY + number), "--providers", str(providers)]
             workbench.call([program, "generate", "--quiet", *size, "--out", made])
             header, *lines = (made / "claims.csv").read_text().splitlines()
             renamed = [f"D{number}-{line}" if line else line for line in lines]
@@ -88,7 +89,7 @@ def recipe() -> None:
             options.program,
             options.providers,
             options.runs + 1,
-            workbench.target() / f"bench-data/days-{options.providers}",
+            workbench.target() / f"bench-data/daily-{options.providers}",
         )
         raw = f"\\copy target FROM '{large.copyable}' (FORMAT csv, HEADER)"
         warm([large.copyable])
