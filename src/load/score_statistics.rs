@@ -7,15 +7,14 @@ use std::sync::Arc;
 use adbc_core::options::IngestMode;
 use adbc_core::sync::Connection;
 use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, ListBuilder, PrimitiveBuilder, RecordBatch,
-    RecordBatchReader, StringArray, StringBuilder,
+    ArrayRef, Int32Array, Int64Array, ListBuilder, RecordBatch, RecordBatchReader, StringArray,
+    StringBuilder,
 };
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, Int32Type, Int64Type, Schema, SchemaRef,
-};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
+use crate::load::risk::lists;
 use crate::risk::settings::Risk;
 use crate::risk::{Kept, RISK_MODEL, Statistics};
 use crate::schema::INTERNAL;
@@ -168,21 +167,6 @@ fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> ArrayRef {
 
 fn integers(numbers: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(numbers))
-}
-
-/// An array per group of rows.
-fn lists<T, R>(groups: &[&[R]], value: impl Fn(&R) -> T::Native) -> ArrayRef
-where
-    T: ArrowPrimitiveType,
-{
-    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
-    for group in groups {
-        for row in *group {
-            lists.values().append_value(value(row));
-        }
-        lists.append(true);
-    }
-    Arc::new(lists.finish())
 }
 
 /// Rows as batches.

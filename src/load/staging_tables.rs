@@ -74,7 +74,7 @@ const KINDS: [&str; 10] = [
     "touched_(days|patients)",
     "amounts",
     "weekends",
-    "totals",
+    "totals(_after)?",
     "provider_days",
 ];
 

@@ -69,6 +69,18 @@ impl Statistics {
         }
     }
 
+    /// The buckets of a procedure and specialty, sorted; those with claims.
+    pub(crate) fn group(&self, procedure: &str, specialty: &str) -> Vec<(i32, i64)> {
+        let group = self.amounts.get(procedure).and_then(|groups| groups.get(specialty));
+        group.map_or_else(Vec::new, |histogram| histogram.buckets().collect())
+    }
+
+    /// Numbers of patients and the provider-days with each, sorted.
+    pub(crate) fn days_of(&self, specialty: &str) -> Vec<(u32, i64)> {
+        let days = self.days.get(specialty).into_iter().flatten();
+        days.map(|(&patients, &days)| (patients, days)).filter(|(_, days)| *days != 0).collect()
+    }
+
     /// Claims by procedure, specialty and bucket, sorted; counts of a change can be negative, none
     /// is zero.
     pub(crate) fn amounts(&self) -> impl Iterator<Item = (&str, &str, i32, i64)> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use adbc_core::sync::Connection;
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int64Array, ListBuilder, PrimitiveBuilder, StringArray};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 
 use super::Scope;
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ pub(crate) const AMOUNTS: &str = "amounts";
 pub(crate) const WEEKENDS: &str = "weekends";
 /// Claims and money by provider, specialty and procedure.
 pub(crate) const TOTALS: &str = "totals";
+/// The stored totals of the providers whose totals change, as they will be.
+pub(crate) const TOTALS_AFTER: &str = "totals_after";
 /// Provider-days by specialty and patients.
 pub(crate) const PROVIDER_DAYS: &str = "provider_days";
 
@@ -143,29 +146,33 @@ pub(crate) fn totals(
     .map(drop)
 }
 
-/// Lays counts down in tables of the run: [`AMOUNTS`], [`WEEKENDS`] and [`PROVIDER_DAYS`].
+/// Lays down in tables of the run what `change` changes: [`WEEKENDS`] as sums to be added, and the rows of
+/// [`AMOUNTS`] and [`PROVIDER_DAYS`] as they will be, of which `all` are the counts.
 ///
 /// # Errors
-/// `Warehouse` when a statement fails.
+/// `Quality` when a count would fall below zero, `Warehouse` when a statement fails.
 pub(crate) fn lay_down(
     connection: &mut impl Connection,
     scope: &Scope<'_>,
-    counts: &Statistics,
+    change: &Statistics,
+    all: &Statistics,
 ) -> Result<()> {
     let texts = |texts: Vec<&str>| Arc::new(StringArray::from(texts)) as ArrayRef;
     let longs = |numbers: Vec<i64>| Arc::new(Int64Array::from(numbers)) as ArrayRef;
-    let ints = |numbers: Vec<i32>| Arc::new(Int32Array::from(numbers)) as ArrayRef;
 
-    let columns = "procedure_code text, specialty text, bucket integer, claims bigint";
+    let mut keys: Vec<(&str, &str)> = change.amounts().map(|row| (row.0, row.1)).collect();
+    keys.dedup();
+    let groups: Vec<Vec<(i32, i64)>> = keys.iter().map(|key| all.group(key.0, key.1)).collect();
+    let columns = "procedure_code text, specialty text, buckets integer[], claims bigint[]";
     scope.create(connection, AMOUNTS, columns)?;
     copy(
         connection,
         &scope.name(AMOUNTS),
         [
-            ("procedure_code", texts(counts.amounts().map(|row| row.0).collect())),
-            ("specialty", texts(counts.amounts().map(|row| row.1).collect())),
-            ("bucket", ints(counts.amounts().map(|row| row.2).collect())),
-            ("claims", longs(counts.amounts().map(|row| row.3).collect())),
+            ("procedure_code", texts(keys.iter().map(|key| key.0).collect())),
+            ("specialty", texts(keys.iter().map(|key| key.1).collect())),
+            ("buckets", lists::<Int32Type, _>(&groups, |row| row.0)),
+            ("claims", lists::<Int64Type, _>(&groups, |row| row.1)),
         ],
     )?;
     let columns = "specialty text, claims bigint, weekend_claims bigint";
@@ -174,22 +181,79 @@ pub(crate) fn lay_down(
         connection,
         &scope.name(WEEKENDS),
         [
-            ("specialty", texts(counts.weekends().map(|row| row.0).collect())),
-            ("claims", longs(counts.weekends().map(|row| row.1).collect())),
-            ("weekend_claims", longs(counts.weekends().map(|row| row.2).collect())),
+            ("specialty", texts(change.weekends().map(|row| row.0).collect())),
+            ("claims", longs(change.weekends().map(|row| row.1).collect())),
+            ("weekend_claims", longs(change.weekends().map(|row| row.2).collect())),
         ],
     )?;
-    let columns = "specialty text, patients integer, provider_days bigint";
+    let mut keys: Vec<&str> = change.provider_days().map(|row| row.0).collect();
+    keys.dedup();
+    let days: Vec<Vec<(u32, i64)>> = keys.iter().map(|specialty| all.days_of(specialty)).collect();
+    let columns = "specialty text, patients integer[], provider_days bigint[]";
     scope.create(connection, PROVIDER_DAYS, columns)?;
-    let patients = counts.provider_days().map(|row| i32::try_from(row.1).unwrap_or(i32::MAX));
     copy(
         connection,
         &scope.name(PROVIDER_DAYS),
         [
-            ("specialty", texts(counts.provider_days().map(|row| row.0).collect())),
-            ("patients", ints(patients.collect())),
-            ("provider_days", longs(counts.provider_days().map(|row| row.2).collect())),
+            ("specialty", texts(keys)),
+            (
+                "patients",
+                lists::<Int32Type, _>(&days, |row| i32::try_from(row.0).unwrap_or(i32::MAX)),
+            ),
+            ("provider_days", lists::<Int64Type, _>(&days, |row| row.1)),
         ],
+    )?;
+    let negative =
+        groups.iter().flatten().any(|row| row.1 < 0) || days.iter().flatten().any(|row| row.1 < 0);
+    if negative { Err(unfit("claims_etl.risk_statistics")) } else { Ok(()) }
+}
+
+/// Stored statistics that are not those of the published claims.
+pub(super) fn unfit(table: &str) -> Error {
+    Error::quality(format!(
+        "{table} does not fit the published claims: somebody else has changed them; nothing was published"
+    ))
+    .hint("`DELETE FROM claims_etl.risk_state`, and the next run counts the statistics again")
+}
+
+/// An array per group of rows.
+pub(in crate::load) fn lists<T, R>(
+    groups: &[impl AsRef<[R]>],
+    value: impl Fn(&R) -> T::Native,
+) -> ArrayRef
+where
+    T: ArrowPrimitiveType,
+{
+    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
+    for group in groups {
+        for row in group.as_ref() {
+            lists.values().append_value(value(row));
+        }
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
+}
+
+/// Makes [`TOTALS_AFTER`] of the totals that were counted, where none are stored.
+///
+/// # Errors
+/// `Warehouse` when a statement fails.
+pub(super) fn totals_alone(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
+    let (after, totals) = (scope.table(TOTALS_AFTER), scope.table(TOTALS));
+    let array = |column: &str| {
+        format!("array_agg({column} ORDER BY procedure_code COLLATE \"C\") AS {column}")
+    };
+    sql::execute(
+        connection,
+        CONTEXT,
+        &format!(
+            "DROP TABLE IF EXISTS {after};
+             CREATE TABLE {after} AS
+             SELECT peer_key, specialty, {}s, {}, {} FROM {totals} GROUP BY 1, 2",
+            array("procedure_code"),
+            array("claims"),
+            array("cents")
+        ),
     )
     .map(drop)
 }

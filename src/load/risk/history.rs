@@ -66,9 +66,9 @@ pub(crate) fn score_differing<C: Connection + Send>(
         if scope.kept().provider_totals {
             delta::totals(control, scope, &rows)?;
         }
-        delta::lay_down(control, scope, &change)?;
         let mut counts = model::read(control, scope)?;
         counts.merge(&change);
+        delta::lay_down(control, scope, &change, &counts)?;
         let model = model::fit(control, scope, &counts, true)?;
         failpoint::hit("risk.counted").map(|()| model)
     })?;

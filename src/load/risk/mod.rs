@@ -23,5 +23,6 @@ pub(super) use history::scores_of;
 pub(crate) use rescore::rescore;
 pub(crate) use scope::Scope;
 
+pub(super) use crate::load::risk::delta::lists;
 pub(super) use crate::load::risk::related_claims::copy;
 pub(super) use crate::load::risk::store::{STORED, save};

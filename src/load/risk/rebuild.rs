@@ -6,7 +6,7 @@ use super::Scope;
 use crate::error::Result;
 use crate::failpoint;
 use crate::load::outbox;
-use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, WEEKENDS};
+use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, TOTALS_AFTER, WEEKENDS};
 use crate::load::risk::related_claims::{DAYS, TWINS};
 use crate::load::risk::scored_rows::{PEERS, ScoredRows};
 use crate::load::risk::store::STORED;
@@ -31,8 +31,9 @@ pub(crate) fn where_incomplete(
         let rows = ScoredRows::Published;
         related_claims::days(connection, scope, &rows)?;
         let counts = delta::count(connection, scope, &rows)?;
-        delta::lay_down(connection, scope, &counts)?;
+        delta::lay_down(connection, scope, &counts, &counts)?;
         delta::totals(connection, scope, &rows)?;
+        delta::totals_alone(connection, scope)?;
         for stored in &STORED {
             sql::execute(connection, CONTEXT, &format!("DELETE FROM {}", stored.table()))?;
         }
@@ -47,7 +48,7 @@ pub(crate) fn where_incomplete(
 
 /// Drops the tables of the steps, so that the next step finds none of them.
 fn drop_tables(connection: &mut impl Connection, scope: &Scope<'_>) -> Result<()> {
-    let tables = [PEERS, DAYS, TWINS, AMOUNTS, WEEKENDS, TOTALS, PROVIDER_DAYS]
+    let tables = [PEERS, DAYS, TWINS, AMOUNTS, WEEKENDS, TOTALS, TOTALS_AFTER, PROVIDER_DAYS]
         .map(|what| scope.table(what));
     sql::execute(connection, CONTEXT, &format!("DROP TABLE IF EXISTS {}", tables.join(", ")))
         .map(drop)

@@ -6,7 +6,7 @@ use super::Scope;
 use crate::error::{ErrorKind, Result};
 use crate::load::additive_table::AdditiveTable;
 use crate::load::array_table::ArrayTable;
-use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS, WEEKENDS};
+use crate::load::risk::delta::{AMOUNTS, PROVIDER_DAYS, TOTALS_AFTER, WEEKENDS};
 use crate::risk::RISK_MODEL;
 use crate::warehouse::sql;
 
@@ -17,7 +17,7 @@ pub(crate) struct Stored {
     /// Its name in `risk_state.kept`.
     pub(crate) name: &'static str,
     table: Table,
-    /// The run's table with what is added.
+    /// The run's table with what is added, or with the rows as they will be.
     change: &'static str,
 }
 
@@ -33,9 +33,7 @@ pub(crate) const STORED: [Stored; 4] = [
         table: Table::Arrays(ArrayTable {
             name: "claims_etl.risk_statistics",
             keys: &["procedure_code", "specialty"],
-            element: ("bucket", "buckets"),
-            order: "bucket",
-            sums: &[("claims", "claims")],
+            arrays: &["buckets", "claims"],
         }),
         change: AMOUNTS,
     },
@@ -53,20 +51,16 @@ pub(crate) const STORED: [Stored; 4] = [
         table: Table::Arrays(ArrayTable {
             name: "claims_etl.risk_provider_totals",
             keys: &["peer_key", "specialty"],
-            element: ("procedure_code", "procedure_codes"),
-            order: "procedure_code COLLATE \"C\"",
-            sums: &[("claims", "claims"), ("cents", "cents")],
+            arrays: &["procedure_codes", "claims", "cents"],
         }),
-        change: TOTALS,
+        change: TOTALS_AFTER,
     },
     Stored {
         name: "provider_days",
         table: Table::Arrays(ArrayTable {
             name: "claims_etl.risk_provider_days",
             keys: &["specialty"],
-            element: ("patients", "patients"),
-            order: "patients",
-            sums: &[("provider_days", "provider_days")],
+            arrays: &["patients", "provider_days"],
         }),
         change: PROVIDER_DAYS,
     },
@@ -155,7 +149,7 @@ impl Stored {
         let change = scope.table(self.change);
         let added = match &self.table {
             Table::Sums(table) => table.add(connection, &change),
-            Table::Arrays(table) => table.add(connection, &change),
+            Table::Arrays(table) => table.replace(connection, &change),
         };
         added.map_err(|error| {
             if error.kind() != ErrorKind::Quality {
