@@ -299,9 +299,9 @@ pub(super) fn publish(
         ),
     )?;
     let removed = if published == PublishedVersions::Replaced {
-        let named =
-            format!("EXISTS (SELECT FROM {versions} v WHERE v.provider_key = d.provider_key)");
-        remove(connection, &format!("NOT {named}"))?
+        let gone =
+            format!("NOT EXISTS (SELECT FROM {versions} v WHERE v.provider_key = d.provider_key)");
+        remove(connection, &gone)?
     } else {
         0
     };

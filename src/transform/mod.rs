@@ -159,13 +159,12 @@ pub fn scored(
     keys: Option<&ProviderKeys>,
 ) -> LazyFrame {
     let shape = directory.shape();
-    let (provider, columns) = match keys {
-        Some(keys) => (keys.column(), fact_columns(shape)),
-        None => {
-            let known = directory.attribute("provider_id").fill_null(col("provider_id"));
-            let provider = known.fill_null(lit(UNKNOWN_PROVIDER)).alias("provider_id");
-            (provider, keyless_columns(shape))
-        }
+    let (provider, columns) = if let Some(keys) = keys {
+        (keys.column(), fact_columns(shape))
+    } else {
+        let known = directory.attribute("provider_id").fill_null(col("provider_id"));
+        let provider = known.fill_null(lit(UNKNOWN_PROVIDER)).alias("provider_id");
+        (provider, keyless_columns(shape))
     };
     rows.with_columns([provider])
         .with_columns([risk::risk_components(scorer)])

@@ -92,6 +92,7 @@ fn dictionary(env: &TestEnv) -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting of the program")]
 fn the_data_dictionary_is_that_of_the_warehouse() {
     let (path, written) = (docs("data_dictionary.md"), dictionary(&loaded()));
     if std::env::var_os("UPDATE_DOCS").is_some() {

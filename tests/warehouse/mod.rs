@@ -1,7 +1,7 @@
 //! The way to the warehouse and what it must grant: TLS, passwords, poolers, roles, migrations.
 
-#[cfg(feature = "failpoints")]
 mod data_dictionary;
+#[cfg(feature = "failpoints")]
 mod migrations;
 mod passwords;
 mod pooler;

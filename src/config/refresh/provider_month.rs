@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The materialized view `mv_provider_month`, refreshed before all other targets, because they may
 /// read it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderMonth {
     /// Whether it is kept up to date: off unless it is set, because its time grows with the number of claims.
@@ -13,10 +13,4 @@ pub struct ProviderMonth {
     pub(crate) required: bool,
     /// Timeout in seconds; `refresh.deadline_secs` by default.
     pub(crate) deadline_secs: Option<u64>,
-}
-
-impl Default for ProviderMonth {
-    fn default() -> Self {
-        Self { enabled: false, required: false, deadline_secs: None }
-    }
 }

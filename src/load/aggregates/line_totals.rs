@@ -107,29 +107,30 @@ impl LineTotals {
         }
     }
 
-    /// Counts rows of the second pass; `scored` are the same rows with their scores.
+    /// Counts rows of the second pass; `batch` are the same rows with their scores.
     ///
     /// # Errors
     /// `Internal` when a column is missing.
-    pub(crate) fn add(&mut self, rows: &DataFrame, scored: &RecordBatch) -> Result<()> {
-        let missing = |_: PolarsError| missing();
-        let column = |name: &str| rows.column(name).map_err(missing);
-        let tokens = column("claim_token")?.i128().map_err(missing)?;
-        let lines = column("line_number")?.i16().map_err(missing)?;
-        let providers = column(PROVIDER_ROW).and_then(|c| c.u32().map_err(missing))?;
-        let cents = column(CENTS)?.i64().map_err(missing)?;
+    pub(crate) fn add(&mut self, rows: &DataFrame, batch: &RecordBatch) -> Result<()> {
+        let absent = |_: PolarsError| missing();
+        let column = |name: &str| rows.column(name).map_err(absent);
+        let tokens = column("claim_token")?.i128().map_err(absent)?;
+        let lines = column("line_number")?.i16().map_err(absent)?;
+        let providers = column(PROVIDER_ROW).and_then(|c| c.u32().map_err(absent))?;
+        let cents = column(CENTS)?.i64().map_err(absent)?;
         let days = column("date_of_service")?.to_physical_repr();
-        let days = days.i32().map_err(missing)?;
-        let scores = scored
+        let days = days.i32().map_err(absent)?;
+        let scores = batch
             .column_by_name("risk_score")
             .and_then(|scores| scores.as_primitive_opt::<Float32Type>())
             .ok_or_else(self::missing)?
             .values();
-        let keys = scored
+        let provider_keys = batch
             .column_by_name("provider_key")
-            .and_then(|keys| keys.as_primitive_opt::<Int32Type>())
+            .and_then(|column| column.as_primitive_opt::<Int32Type>())
             .ok_or_else(self::missing)?;
-        let columns = tokens.iter().zip(lines.iter()).zip(providers.iter().zip(keys.values()));
+        let columns =
+            tokens.iter().zip(lines.iter()).zip(providers.iter().zip(provider_keys.values()));
         let values = cents.iter().zip(days.iter()).zip(scores);
         for (((token, line), (provider, &key)), ((cents, day), score)) in columns.zip(values) {
             let (token, line) = token.zip(line).ok_or_else(self::missing)?;
